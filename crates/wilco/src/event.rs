@@ -1,0 +1,291 @@
+//! The words as types: what arrives, what it becomes, and what it is called.
+
+use std::{fmt, str::FromStr, sync::Arc};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use sha2::{Digest as _, Sha256};
+use ulid::Ulid;
+
+/// A request off the wire, not verified: treat every byte of it as a stranger's.
+#[derive(Clone, Debug)]
+pub struct Arrival {
+    /// When the whole body had been read, by the receiver's clock.
+    pub received_at: Timestamp,
+    /// The headers, as [`Headers`] describes them.
+    pub headers: Headers,
+    /// The body, byte for byte as it came.
+    pub body: Bytes,
+}
+
+/// A verified webhook that was recorded: what destinations and endpoint functions see.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Unique, and the same over every attempt to deliver it.
+    pub id: EventId,
+    /// The source that it came to.
+    pub source: SourceName,
+    /// What happened, in the provider's words: `booking.updated`. `unknown` where the body names
+    /// no event.
+    pub name: String,
+    /// What it is about: for freispace `booking/<uuid>`. `None` where the body does not say.
+    pub subject: Option<String>,
+    /// When its last byte had come.
+    pub received_at: Timestamp,
+    /// The name of the secret that matched, such as `env:FREISPACE_SECRET`.
+    pub secret: String,
+    /// SHA-256 of the body.
+    pub digest: Digest,
+    /// Set where the provider sent the same delivery id before, with another body.
+    pub conflict: bool,
+    /// The headers that came with it.
+    pub headers: Headers,
+    /// The body, byte for byte as it was signed.
+    pub body: Bytes,
+}
+
+impl Event {
+    /// Reads the member `data` of the JSON body as a `T`: a type of [`freispace`](crate::freispace)
+    /// or one of your own.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] where the body has no `data`, or one of another shape.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, DataError> {
+        #[derive(serde::Deserialize)]
+        struct Data<T> {
+            data: T,
+        }
+        match serde_json::from_slice::<Data<T>>(&self.body) {
+            Ok(Data { data }) => Ok(data),
+            Err(cause) => Err(DataError { event: self.name.clone(), cause }),
+        }
+    }
+}
+
+/// The body of an event is not what the function expected of it.
+#[derive(Debug, thiserror::Error)]
+#[error("data of {event} has another shape: {cause}")]
+pub struct DataError {
+    event: String,
+    cause: serde_json::Error,
+}
+
+/// Names an event: `evt_` and a ULID, so that ids sort by the time at which they were given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EventId(Ulid);
+
+impl EventId {
+    /// From the 128 bits of a ULID: 48 bits of Unix time in milliseconds, then 80 of choice.
+    pub const fn from_bits(bits: u128) -> Self {
+        Self(Ulid(bits))
+    }
+
+    /// The 128 bits of the ULID.
+    pub const fn to_bits(self) -> u128 {
+        self.0.0
+    }
+}
+
+impl fmt::Display for EventId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{EVENT_ID_PREFIX}{}", self.0)
+    }
+}
+
+impl FromStr for EventId {
+    type Err = EventIdError;
+
+    fn from_str(text: &str) -> Result<Self, EventIdError> {
+        text.strip_prefix(EVENT_ID_PREFIX)
+            .and_then(|ulid| Ulid::from_string(ulid).ok())
+            .map(Self)
+            .ok_or_else(|| EventIdError(text.chars().take(40).collect()))
+    }
+}
+
+/// The text is not an event's id.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no event id; one looks like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF")]
+pub struct EventIdError(String);
+
+/// The name of a source as the configuration gives it: it stands in logs, metrics and variables.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceName(Arc<str>);
+
+impl SourceName {
+    /// Takes 1 to 64 of `a`–`z`, `A`–`Z`, `0`–`9`, `-` and `_`.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] where the name has another length or character.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
+            return Err(NameError(name.chars().take(80).collect()));
+        }
+        Ok(Self(name.into()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The text cannot name a source.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no name; take 1 to {NAME_BYTES_MAX} letters, digits, `-` and `_`")]
+pub struct NameError(String);
+
+/// SHA-256 of a body. Prints as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// The digest of these bytes.
+    pub fn of(body: &[u8]) -> Self {
+        Self(Sha256::digest(body).into())
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The header fields of a request in the order in which they came, fields of one name together.
+///
+/// They are kept in the form of the wire, one `name: value` a line, each ended by CR LF, because
+/// that form is bytes (a value need not be UTF-8, RFC 9110 section 5.5), takes one allocation, and
+/// explains itself to whoever opens the store. Names are lower case.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(Bytes);
+
+impl Headers {
+    /// From names and values. Names are lowered; a line break within a value, which HTTP does not
+    /// allow, becomes a space.
+    pub fn from_pairs<N: AsRef<str>, V: AsRef<[u8]>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut block = Vec::with_capacity(512);
+        for (name, value) in pairs {
+            block.extend(name.as_ref().bytes().map(|b| b.to_ascii_lowercase()));
+            block.extend_from_slice(b": ");
+            block.extend(
+                value.as_ref().iter().map(|&b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }),
+            );
+            block.extend_from_slice(b"\r\n");
+        }
+        Self(block.into())
+    }
+
+    /// From the form that [`as_bytes`](Self::as_bytes) gives.
+    pub const fn from_block(block: Bytes) -> Self {
+        Self(block)
+    }
+
+    /// The block of lines.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0.split(|&b| b == b'\n').filter_map(|line| {
+            let line = line.strip_suffix(b"\r")?;
+            let colon = line.iter().position(|&b| b == b':')?;
+            let name = std::str::from_utf8(&line[..colon]).ok()?;
+            Some((name, line.get(colon + 2..).unwrap_or_default()))
+        })
+    }
+
+    /// All values of one field. `name` is lower case.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(field, _)| *field == name).map(|(_, value)| value)
+    }
+}
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Values may be credentials: a debug print shows the names only.
+        f.debug_list().entries(self.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+const EVENT_ID_PREFIX: &str = "evt_";
+const NAME_BYTES_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_id_survives_its_text_and_sorts_by_time() {
+        let [early, late] = [1_u128 << 80, 2 << 80].map(EventId::from_bits);
+        assert_eq!(early.to_string().parse::<EventId>().unwrap(), early);
+        assert!(early.to_string() < late.to_string());
+        assert_eq!(early.to_string().len(), 30);
+    }
+
+    #[test]
+    fn what_is_no_event_id_is_refused_with_an_example() {
+        for text in [
+            "",
+            "evt_",
+            "01JQ8ZK4N3W8T1V5R7Y9ABCDEF",
+            "evt_01JQ",
+            "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEFG",
+        ] {
+            let error = text.parse::<EventId>().unwrap_err().to_string();
+            assert!(error.contains("looks like evt_"), "{error}");
+        }
+    }
+
+    #[test]
+    fn headers_keep_order_repeats_and_bytes_that_are_not_text() {
+        let pairs: [(&str, &[u8]); 4] =
+            [("Host", b"a"), ("X-Odd", b"\xff\xfe: y"), ("x-empty", b""), ("host", b"b")];
+        let headers = Headers::from_block(Headers::from_pairs(pairs).0);
+        let read: Vec<_> = headers.iter().collect();
+        assert_eq!(
+            read,
+            [("host", &b"a"[..]), ("x-odd", b"\xff\xfe: y"), ("x-empty", b""), ("host", b"b")]
+        );
+        assert_eq!(headers.all("host").count(), 2);
+    }
+
+    #[test]
+    fn a_line_break_in_a_value_cannot_make_a_second_header() {
+        let headers = Headers::from_pairs([("a", "b\r\nc: d")]);
+        assert_eq!(headers.iter().count(), 1);
+    }
+
+    #[test]
+    fn a_debug_print_of_headers_shows_no_value() {
+        let headers = Headers::from_pairs([("authorization", "Bearer canary")]);
+        assert_eq!(format!("{headers:?}"), r#"["authorization"]"#);
+    }
+
+    #[test]
+    fn a_source_name_is_safe_in_a_label_and_a_variable() {
+        for bad in ["", "a b", "a\"b", "ü", "a/b", &"x".repeat(65)] {
+            assert!(SourceName::new(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(SourceName::new("freispace-2_b").unwrap().as_str(), "freispace-2_b");
+    }
+}

@@ -1,0 +1,52 @@
+//! Who signed this webhook?
+//!
+//! A webhook is an HTTP request that anybody on the internet can make, so the first question about
+//! one is whether the provider really sent it. This crate answers that question and nothing else.
+//! It performs no I/O, needs no runtime and reads no clock: what it needs to know, you hand in.
+//!
+//! The way of a request through it has three steps:
+//!
+//! 1. You put the request into an [`Arrival`]: its raw body, its headers, and when it came.
+//! 2. [`verify()`] holds the signature against your [`Secret`]s and returns [`Verified`], which
+//!    nobody else can make; or a [`Mismatch`] that says what was wrong.
+//! 3. [`Provider::envelope`] reads, in one pass, which event this is and what it is about.
+//!
+//! ```
+//! use wilco::{Arrival, Headers, Secret, SourceName, provider, verify};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let freispace = provider::find("freispace").ok_or("no such provider")?;
+//! let secret = Secret::new("doc", b"a-made-up-secret".to_vec())?;
+//!
+//! // What freispace would send.
+//! let body = br#"{"id":"7f1d","type":"booking","event":"booking.created","data":{}}"#;
+//! let (name, value) = freispace.scheme.sign(&secret, body);
+//!
+//! let arrival = Arrival {
+//!     received_at: "2026-03-02T08:30:00Z".parse()?,
+//!     headers: Headers::from_pairs([(name, value.as_bytes())]),
+//!     body: body.to_vec().into(),
+//! };
+//! let source = SourceName::new("freispace")?;
+//! let verified = verify(&freispace.scheme, &source, &[secret], arrival)?;
+//! let envelope = freispace.envelope(&verified)?;
+//! assert_eq!(envelope.name, "booking.created");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What was recorded comes back as an [`Event`], whose [`data`](Event::data) is read as one of the
+//! types of [`freispace`], or as any type of your own.
+
+mod event;
+pub mod freispace;
+pub mod provider;
+mod secret;
+mod verify;
+
+pub use event::{
+    Arrival, DataError, Digest, Event, EventId, EventIdError, Headers, NameError, SourceName,
+};
+pub use provider::{Envelope, EnvelopeError, Provider};
+pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
+pub use verify::{Mismatch, Scheme, Verified, verify};
