@@ -1,0 +1,224 @@
+//! Every promise of [`Store`], one suite, run by every backend with a one-line test.
+//!
+//! Each promise is a function named as a sentence; it gets a store of its own and hands time in.
+
+mod claiming;
+mod duplicates;
+mod ending;
+mod looking;
+mod recording;
+mod routing;
+mod settling;
+
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
+use wilco::{Arrival, Envelope, EventId, Headers, Secret, SourceName, Verified, provider, verify};
+
+use crate::{
+    Attempt, Claim, Delivery, Duplicates, EventQuery, Listed, Outcome, Receipt, Rejection, Routed,
+    Store, StoreError,
+};
+
+/// What the suite needs of a backend besides [`Store`].
+pub(crate) trait Backend: Send {
+    /// Opens the store: an empty one, and each further time what a process finds that is started
+    /// `now`, after the last one was killed.
+    fn open(&mut self, now: Timestamp) -> Arc<dyn Store>;
+
+    /// Has the next write fail as near to its commit as can be.
+    fn break_next_write(&self);
+
+    /// Has writes succeed again.
+    fn mend(&self);
+}
+
+/// Holds a backend against all of it.
+pub(crate) async fn run(backend: &(dyn Fn() -> Box<dyn Backend> + Sync)) {
+    let fresh = || {
+        let mut backend = backend();
+        Bench { store: backend.open(NOW), backend }
+    };
+    recording::run(&fresh).await;
+    duplicates::run(&fresh).await;
+    routing::run(&fresh).await;
+    claiming::run(&fresh).await;
+    settling::run(&fresh).await;
+    looking::run(&fresh).await;
+    ending::run(&fresh).await;
+}
+
+/// A request from a provider, before it is signed.
+#[derive(Clone, Copy)]
+pub(crate) struct Sent<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) delivery_id: Option<&'a str>,
+    pub(crate) headers: &'a [(&'a str, &'a [u8])],
+    pub(crate) body: &'a [u8],
+    pub(crate) at: Timestamp,
+}
+
+/// A request like most; a test names what is special about its own.
+pub(crate) const SENT: Sent<'static> = Sent {
+    source: "office",
+    name: "booking.updated",
+    subject: Some("booking/1"),
+    delivery_id: None,
+    headers: &[],
+    body: b"{}",
+    at: NOW,
+};
+
+/// Signs a request as its provider would, and verifies it.
+pub(crate) fn event(sent: Sent<'_>) -> (Verified, Envelope) {
+    let scheme = &provider::find("freispace").unwrap().scheme;
+    let secret = Secret::new("test:secret", b"a-made-up-secret".to_vec()).unwrap();
+    let (header, signature) = scheme.sign(&secret, sent.body);
+    let signed = [(header, signature.as_bytes())];
+    let arrival = Arrival {
+        received_at: sent.at,
+        headers: Headers::from_pairs(sent.headers.iter().chain(&signed).copied()),
+        body: sent.body.to_vec().into(),
+    };
+    let source = SourceName::new(sent.source).unwrap();
+    let envelope = Envelope {
+        name: sent.name.into(),
+        subject: sent.subject.map(Into::into),
+        delivery_id: sent.delivery_id.map(Into::into),
+    };
+    (verify(scheme, &source, &[secret], arrival).unwrap(), envelope)
+}
+
+/// A refused request that can be told from others.
+pub(crate) fn rejection(number: u64) -> Rejection {
+    Rejection {
+        at: NOW,
+        source: SourceName::new("office").unwrap(),
+        reason: format!("number {number}"),
+        remote: "192.0.2.1".into(),
+        headers: Headers::from_pairs([("host", "hooks.example")]),
+        body: b"{}"[..].into(),
+    }
+}
+
+/// An attempt that ended so.
+pub(crate) fn attempt(result: &str) -> Attempt {
+    let took = Duration::from_micros(1_234_567);
+    Attempt { started_at: NOW, took, result: result.into(), output: b"said \xff so\n".into() }
+}
+
+/// A time, in seconds from the beginning of each test.
+pub(crate) fn after(secs: i64) -> Timestamp {
+    NOW + SignedDuration::from_secs(secs)
+}
+
+/// Polls a call once, which hands it over, and gives the answer if it is there already.
+async fn hand_over<F: Future + Unpin>(call: &mut F) -> Option<F::Output> {
+    poll_fn(|context| match Pin::new(&mut *call).poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// Whether a bell has rung since it was last heard. The ring is gone then.
+async fn has_rung(bell: &Notify) -> bool {
+    tokio::time::timeout(Duration::ZERO, bell.notified()).await.is_ok()
+}
+
+/// A store under test, and the verbs that most tests need.
+struct Bench {
+    store: Arc<dyn Store>,
+    backend: Box<dyn Backend>,
+}
+
+impl Bench {
+    /// Kills the process and starts another.
+    fn crash(&mut self, now: Timestamp) {
+        self.store = self.backend.open(now);
+    }
+
+    async fn try_record(&self, sent: Sent<'_>) -> Result<Receipt, StoreError> {
+        let (verified, envelope) = event(sent);
+        self.store.record(verified, envelope, SUPPRESS).await
+    }
+
+    async fn record(&self, sent: Sent<'_>) -> Receipt {
+        self.try_record(sent).await.unwrap()
+    }
+
+    /// Records events of subjects of their own.
+    async fn record_many(&self, count: usize) -> Vec<EventId> {
+        let mut ids = Vec::with_capacity(count);
+        for number in 0..count {
+            let subject = format!("booking/{number}");
+            ids.push(self.record(Sent { subject: Some(&subject), ..SENT }).await.event_id());
+        }
+        ids
+    }
+
+    async fn fan_out(&self, ids: &[EventId], destinations: &[&str], now: Timestamp) {
+        self.store.fan_out(routed(ids, destinations), now).await.unwrap();
+    }
+
+    /// Records one event with one delivery, to `crm`.
+    async fn one_delivery(&self) -> EventId {
+        let ids = self.record_many(1).await;
+        self.fan_out(&ids, &["crm"], NOW).await;
+        ids[0]
+    }
+
+    async fn claim(&self, destination: &str, limit: usize, now: Timestamp) -> Vec<Claim> {
+        self.store.claim(destination, limit, now).await.unwrap()
+    }
+
+    async fn claim_one(&self, now: Timestamp) -> Claim {
+        let mut claims = self.claim("crm", 1, now).await;
+        assert_eq!(claims.len(), 1, "one delivery to crm is due at {now}");
+        claims.remove(0)
+    }
+
+    async fn settle(&self, claim: &Claim, result: &str, outcome: Outcome) {
+        self.store.settle(claim, &attempt(result), &outcome).await.unwrap();
+    }
+
+    /// The deliveries of an event, with their history.
+    async fn deliveries(&self, id: EventId) -> Vec<Delivery> {
+        self.store.event(id).await.unwrap().unwrap().deliveries
+    }
+
+    /// The only delivery of an event.
+    async fn delivery(&self, id: EventId) -> Delivery {
+        let mut deliveries = self.deliveries(id).await;
+        assert_eq!(deliveries.len(), 1);
+        deliveries.remove(0)
+    }
+
+    async fn unrouted(&self, limit: usize) -> Vec<EventId> {
+        let events = self.store.unrouted(limit).await.unwrap();
+        events.into_iter().map(|event| event.id).collect()
+    }
+
+    /// All events, oldest first.
+    async fn all(&self) -> Vec<Listed> {
+        let query = EventQuery { limit: 10_000, ..EventQuery::default() };
+        let mut events = self.store.events(query).await.unwrap();
+        events.reverse();
+        events
+    }
+}
+
+fn routed(ids: &[EventId], destinations: &[&str]) -> Vec<Routed> {
+    let destinations: Vec<_> = destinations.iter().map(|&name| name.into()).collect();
+    ids.iter().map(|&event_id| Routed { event_id, destinations: destinations.clone() }).collect()
+}
+
+type Fresh<'a> = &'a (dyn Fn() -> Bench + Sync);
+
+/// When each test begins: 2026-03-01 12:00 UTC.
+pub(crate) const NOW: Timestamp = Timestamp::constant(1_772_366_400, 0);
+/// An hour, within which a copy is recognised.
+pub(crate) const SUPPRESS: Duplicates = Duplicates::Suppress { window: Duration::from_secs(3_600) };

@@ -1,0 +1,142 @@
+//! A claim is the right to try a delivery that is due, and only one has it.
+
+use tokio::task::JoinSet;
+use wilco::EventId;
+
+use super::{Bench, Fresh, NOW, after};
+use crate::{Claim, Outcome, State, StoreError};
+
+pub(super) async fn run(fresh: Fresh<'_>) {
+    only_what_is_due_is_claimed(fresh()).await;
+    the_longest_due_is_claimed_first(fresh()).await;
+    what_is_due_together_is_claimed_in_the_order_in_which_it_was_made(fresh()).await;
+    a_claim_says_what_where_and_which_attempt(fresh()).await;
+    a_claim_is_exclusive_however_many_ask(fresh()).await;
+    a_claim_that_fails_takes_nothing(fresh()).await;
+    what_a_crash_cut_short_is_due_again_and_counts(fresh()).await;
+    next_due_is_the_earliest_that_waits(fresh()).await;
+}
+
+async fn only_what_is_due_is_claimed(bench: Bench) {
+    let ids = bench.record_many(1).await;
+    bench.fan_out(&ids, &["crm", "mail"], after(10)).await;
+    assert!(bench.claim("crm", 10, after(9)).await.is_empty());
+    assert!(bench.claim("chat", 10, after(99)).await.is_empty());
+    assert!(bench.claim("crm", 0, after(99)).await.is_empty());
+    let claim = bench.claim_one(after(10)).await;
+    assert!(bench.claim("crm", 10, after(99)).await.is_empty(), "it is running");
+    bench.settle(&claim, "exit 1", Outcome::Retry(after(60))).await;
+    assert!(bench.claim("crm", 10, after(59)).await.is_empty());
+    assert_eq!(bench.claim_one(after(60)).await.delivery(), claim.delivery());
+    assert_eq!(bench.claim("mail", 10, after(10)).await.len(), 1);
+}
+
+async fn the_longest_due_is_claimed_first(bench: Bench) {
+    let ids = bench.record_many(4).await;
+    bench.fan_out(&ids, &["crm"], NOW).await;
+    let first = bench.claim("crm", 10, NOW).await;
+    for (claim, secs) in first.iter().zip([30, 10, 40, 20]) {
+        bench.settle(claim, "exit 1", Outcome::Retry(after(secs))).await;
+    }
+    let earliest = bench.claim("crm", 3, after(60)).await;
+    assert_eq!(events(&earliest), [ids[1], ids[3], ids[0]]);
+    assert_eq!(events(&bench.claim("crm", 3, after(60)).await), [ids[2]]);
+}
+
+async fn what_is_due_together_is_claimed_in_the_order_in_which_it_was_made(bench: Bench) {
+    let ids = bench.record_many(30).await;
+    bench.fan_out(&ids, &["crm"], NOW).await;
+    for part in ids.chunks(7) {
+        assert_eq!(events(&bench.claim("crm", 7, NOW).await), part);
+    }
+}
+
+async fn a_claim_says_what_where_and_which_attempt(bench: Bench) {
+    let id = bench.record_many(1).await[0];
+    bench.fan_out(&[id], &["crm"], after(5)).await;
+    let mut number = None;
+    for attempt in 1..=3 {
+        let claim = bench.claim_one(after(100)).await;
+        assert_eq!((claim.event().id, claim.destination()), (id, "crm"));
+        assert_eq!((claim.attempt(), claim.created_at()), (attempt, after(5)));
+        assert_eq!(*number.get_or_insert(claim.delivery()), claim.delivery());
+        let delivery = bench.delivery(id).await;
+        assert_eq!((delivery.id, delivery.attempts), (claim.delivery(), attempt));
+        assert_eq!((delivery.state, delivery.due_at), (State::Running, None));
+        bench.settle(&claim, "exit 1", Outcome::Retry(after(50))).await;
+    }
+}
+
+async fn a_claim_is_exclusive_however_many_ask(bench: Bench) {
+    let ids = bench.record_many(100).await;
+    bench.fan_out(&ids, &["crm"], NOW).await;
+    let mut tasks = JoinSet::new();
+    for _ in 0..20 {
+        let store = bench.store.clone();
+        tasks.spawn(async move {
+            let mut mine = Vec::new();
+            loop {
+                let claims = store.claim("crm", 7, NOW).await.unwrap();
+                if claims.is_empty() {
+                    return mine;
+                }
+                mine.extend(claims);
+            }
+        });
+    }
+    let claims: Vec<_> = tasks.join_all().await.into_iter().flatten().collect();
+    let mut claimed = events(&claims);
+    claimed.sort();
+    assert_eq!(claimed, ids);
+    assert!(claims.iter().all(|claim| claim.attempt() == 1));
+}
+
+async fn a_claim_that_fails_takes_nothing(bench: Bench) {
+    let id = bench.one_delivery().await;
+    bench.backend.break_next_write();
+    let failed = bench.store.claim("crm", 10, NOW).await;
+    assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
+    bench.backend.mend();
+    let delivery = bench.delivery(id).await;
+    assert_eq!((delivery.state, delivery.attempts), (State::Waiting, 0));
+    assert_eq!(bench.claim_one(NOW).await.attempt(), 1);
+}
+
+async fn what_a_crash_cut_short_is_due_again_and_counts(mut bench: Bench) {
+    let id = bench.one_delivery().await;
+    for attempt in 1..=3 {
+        let begun_at = after(i64::from(attempt) * 10);
+        assert_eq!(bench.claim_one(begun_at).await.attempt(), attempt);
+        bench.crash(begun_at);
+        let delivery = bench.delivery(id).await;
+        assert_eq!((delivery.state, delivery.due_at), (State::Retrying, Some(begun_at)));
+        assert_eq!(delivery.last_error.as_deref(), Some("wilco stopped during the attempt"));
+        assert_eq!((delivery.attempts, delivery.history), (attempt, vec![]));
+    }
+    bench.crash(after(99));
+    let untouched = bench.delivery(id).await;
+    assert_eq!((untouched.due_at, untouched.attempts), (Some(after(30)), 3), "it did not run");
+}
+
+async fn next_due_is_the_earliest_that_waits(bench: Bench) {
+    let due = async |name: &str| bench.store.next_due(name).await.unwrap();
+    assert_eq!(due("crm").await, None);
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids[..1], &["crm"], after(5)).await;
+    bench.fan_out(&ids[1..], &["crm", "mail"], after(9)).await;
+    assert_eq!((due("crm").await, due("mail").await), (Some(after(5)), Some(after(9))));
+    let first = bench.claim_one(after(5)).await;
+    assert_eq!(due("crm").await, Some(after(9)), "what runs does not wait");
+    bench.settle(&first, "exit 1", Outcome::Retry(after(7))).await;
+    assert_eq!(due("crm").await, Some(after(7)));
+    for claim in bench.claim("crm", 2, after(9)).await {
+        assert_eq!(due("crm").await, None);
+        let outcome = if claim.attempt() == 1 { Outcome::Delivered } else { Outcome::Dead };
+        bench.settle(&claim, "exit 0", outcome).await;
+    }
+    assert_eq!((due("crm").await, due("mail").await), (None, Some(after(9))));
+}
+
+fn events(claims: &[Claim]) -> Vec<EventId> {
+    claims.iter().map(|claim| claim.event().id).collect()
+}

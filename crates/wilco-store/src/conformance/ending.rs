@@ -1,0 +1,77 @@
+//! A store that is closed has finished what it took on, and does no more.
+
+use std::sync::Arc;
+
+use super::{Bench, Fresh, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, routed};
+use crate::{EventQuery, Outcome, State, StoreError};
+
+pub(super) async fn run(fresh: Fresh<'_>) {
+    an_open_store_is_ready(fresh()).await;
+    after_close_every_call_says_closed(fresh()).await;
+    what_was_taken_on_before_close_is_finished(fresh()).await;
+    after_a_clean_end_all_is_as_it_was(fresh()).await;
+}
+
+async fn an_open_store_is_ready(bench: Bench) {
+    bench.store.ready().unwrap();
+    assert_ne!(bench.store.free_bytes(), Some(0));
+}
+
+async fn after_close_every_call_says_closed(bench: Bench) {
+    let id = bench.one_delivery().await;
+    let claim = bench.claim_one(NOW).await;
+    let store = &bench.store;
+    store.close().await.unwrap();
+
+    let refused = [
+        ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),
+        ("unrouted", store.unrouted(1).await.err()),
+        ("fan_out", store.fan_out(routed(&[id], &["crm"]), NOW).await.err()),
+        ("claim", store.claim("crm", 1, NOW).await.err()),
+        ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered).await.err()),
+        ("next_due", store.next_due("crm").await.err()),
+        ("events", store.events(EventQuery::default()).await.err()),
+        ("event", store.event(id).await.err()),
+        ("unfinished", store.unfinished().await.err()),
+        ("ready", store.ready().err()),
+        ("close", store.close().await.err()),
+    ];
+    for (call, error) in refused {
+        assert!(matches!(error, Some(StoreError::Closed)), "{call}: {error:?}");
+    }
+}
+
+async fn what_was_taken_on_before_close_is_finished(mut bench: Bench) {
+    let store = Arc::clone(&bench.store);
+    let mut asked = Vec::new();
+    for number in 0..50 {
+        let subject = format!("booking/{number}");
+        let (verified, envelope) = event(Sent { subject: Some(&subject), ..SENT });
+        let mut record = store.record(verified, envelope, SUPPRESS);
+        let answer = hand_over(&mut record).await;
+        asked.push((record, answer));
+    }
+    store.close().await.unwrap();
+    let mut recorded = Vec::new();
+    for (record, answer) in asked {
+        let answer = match answer {
+            Some(answer) => answer,
+            None => record.await,
+        };
+        recorded.push(answer.unwrap().event_id());
+    }
+    bench.crash(NOW);
+    assert_eq!(bench.unrouted(1_000).await, recorded);
+}
+
+async fn after_a_clean_end_all_is_as_it_was(mut bench: Bench) {
+    let ids = bench.record_many(3).await;
+    bench.fan_out(&ids[..2], &["crm"], NOW).await;
+    bench.claim_one(NOW).await;
+    bench.store.close().await.unwrap();
+    bench.crash(after(5));
+    assert_eq!(bench.unrouted(10).await, ids[2..]);
+    assert_eq!(bench.delivery(ids[0]).await.state, State::Retrying);
+    assert_eq!(bench.delivery(ids[1]).await.state, State::Waiting);
+    assert!(!bench.record(Sent { subject: Some("booking/2"), ..SENT }).await.is_first());
+}

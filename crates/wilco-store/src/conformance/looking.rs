@@ -1,0 +1,104 @@
+//! What a person asks of the record is answered as it was asked.
+
+use wilco::{Digest, EventId, SourceName};
+
+use super::{Bench, Fresh, NOW, SENT, Sent, after};
+use crate::{EventQuery, Listed};
+
+pub(super) async fn run(fresh: Fresh<'_>) {
+    a_listing_says_all_but_headers_and_body(fresh()).await;
+    a_query_gives_what_it_names(fresh()).await;
+    pages_follow_on_without_gap_or_overlap(fresh()).await;
+    an_unknown_id_finds_nothing(fresh()).await;
+}
+
+async fn a_listing_says_all_but_headers_and_body(bench: Bench) {
+    let id = bench.record(Sent { body: b"twelve bytes", ..SENT }).await.event_id();
+    let expected = Listed {
+        id,
+        source: SourceName::new("office").unwrap(),
+        name: "booking.updated".into(),
+        subject: Some("booking/1".into()),
+        received_at: NOW,
+        bytes: 12,
+        digest: Digest::of(b"twelve bytes"),
+        secret: "test:secret".into(),
+        is_routed: false,
+        deliveries: vec![],
+    };
+    assert_eq!(bench.all().await, [expected]);
+}
+
+async fn a_query_gives_what_it_names(bench: Bench) {
+    let events = [
+        ("office", "booking.created", 0),
+        ("office", "booking.updated", 10),
+        ("warehouse", "booking.updated", 20),
+        ("office", "book[ing]", 30),
+        ("office", "Booking.created", 40),
+        ("office", "offer.b*", 50),
+        ("office", "", 60),
+    ];
+    let mut ids = Vec::new();
+    for (source, name, secs) in events {
+        let sent = Sent { source, name, at: after(secs), subject: Some(name), ..SENT };
+        ids.push(bench.record(sent).await.event_id());
+    }
+    let any = || EventQuery { limit: 100, ..EventQuery::default() };
+    let of = |source: &str| EventQuery { source: Some(source.into()), ..any() };
+    let named = |name: &str| EventQuery { name: Some(name.into()), ..any() };
+    let (early, late) = (Some(after(10)), Some(after(30)));
+    for (what, query, expected) in [
+        ("all, newest first", any(), &[6, 5, 4, 3, 2, 1, 0][..]),
+        ("a source", of("warehouse"), &[2]),
+        ("no such source", of("office*"), &[]),
+        ("a name", named("booking.updated"), &[2, 1]),
+        ("a name's front", named("booking.*"), &[2, 1, 0]),
+        ("the front is plain text", named("book[ing]*"), &[3]),
+        ("a name is plain text", named("book[ing]"), &[3]),
+        ("a question mark is no wildcard", named("booking?updated"), &[]),
+        ("a star within is no wildcard", named("b*.created"), &[]),
+        ("a star within, before another", named("offer.b**"), &[5]),
+        ("a front that is a whole name", named("booking.created*"), &[0]),
+        ("a star alone", named("*"), &[6, 5, 4, 3, 2, 1, 0]),
+        ("no name", named(""), &[6]),
+        ("since", EventQuery { since: late, ..any() }, &[6, 5, 4, 3]),
+        ("until", EventQuery { until: early, ..any() }, &[0]),
+        ("between", EventQuery { since: early, until: late, ..any() }, &[2, 1]),
+        ("after, oldest first", EventQuery { after: Some(ids[4]), ..any() }, &[5, 6]),
+        ("before", EventQuery { before: Some(ids[2]), ..any() }, &[1, 0]),
+        ("both", EventQuery { after: Some(ids[1]), before: Some(ids[4]), ..any() }, &[2, 3]),
+        ("no more than", EventQuery { limit: 2, ..any() }, &[6, 5]),
+        ("after, no more than", EventQuery { after: Some(ids[0]), limit: 2, ..any() }, &[1, 2]),
+        ("none", EventQuery { limit: 0, ..any() }, &[]),
+        ("all at once", EventQuery { since: early, until: late, ..named("b*") }, &[2, 1]),
+    ] {
+        let found = bench.store.events(query).await.unwrap();
+        let places: Vec<_> =
+            found.iter().filter_map(|event| ids.iter().position(|id| *id == event.id)).collect();
+        assert_eq!(places, expected, "{what}");
+    }
+}
+
+async fn pages_follow_on_without_gap_or_overlap(bench: Bench) {
+    let ids = bench.record_many(25).await;
+    let mut seen = Vec::new();
+    let mut query = EventQuery { limit: 7, ..EventQuery::default() };
+    loop {
+        let page = bench.store.events(query.clone()).await.unwrap();
+        let Some(last) = page.last() else { break };
+        query.before = Some(last.id);
+        seen.extend(page.iter().map(|event| event.id));
+    }
+    seen.reverse();
+    assert_eq!(seen, ids);
+}
+
+async fn an_unknown_id_finds_nothing(bench: Bench) {
+    let id = bench.record(SENT).await.event_id();
+    let with_another_tail = EventId::from_bits(id.to_bits() ^ 1);
+    for unknown in [with_another_tail, EventId::from_bits(0), EventId::from_bits(u128::MAX)] {
+        assert!(bench.store.event(unknown).await.unwrap().is_none(), "{unknown}");
+    }
+    assert!(bench.store.event(id).await.unwrap().is_some());
+}

@@ -1,0 +1,129 @@
+//! Every event is held against the routes once.
+
+use super::{Bench, Fresh, NOW, SENT, Sent, after, has_rung, routed};
+use crate::{Delivery, ROUTING_BYTES_MAX, State, StoreError};
+
+pub(super) async fn run(fresh: Fresh<'_>) {
+    the_oldest_unrouted_events_come_first_and_no_more_than_asked_for(fresh()).await;
+    unrouted_bodies_are_bounded_and_a_larger_one_comes_alone(fresh()).await;
+    fan_out_makes_a_waiting_delivery_for_each_destination(fresh()).await;
+    an_event_without_a_destination_is_routed_all_the_same(fresh()).await;
+    fan_out_of_some_leaves_the_rest_unrouted(fresh()).await;
+    an_event_is_fanned_out_once(fresh()).await;
+    a_fan_out_that_fails_does_nothing_of_it(fresh()).await;
+    fan_out_rings_for_its_destinations_and_for_no_other(fresh()).await;
+}
+
+async fn the_oldest_unrouted_events_come_first_and_no_more_than_asked_for(bench: Bench) {
+    assert_eq!(bench.unrouted(10).await, []);
+    let ids = bench.record_many(5).await;
+    assert_eq!(bench.unrouted(3).await, ids[..3]);
+    assert_eq!(bench.unrouted(3).await, ids[..3], "to look changes nothing");
+    assert_eq!(bench.unrouted(10).await, ids);
+    assert_eq!(bench.unrouted(0).await, []);
+}
+
+async fn unrouted_bodies_are_bounded_and_a_larger_one_comes_alone(bench: Bench) {
+    let half = vec![b'h'; ROUTING_BYTES_MAX / 2];
+    let more = vec![b'm'; ROUTING_BYTES_MAX + 1];
+    let bodies: [&[u8]; 5] = [b"", &more, &half, &half[1..], b"xy"];
+    let mut ids = Vec::new();
+    for body in bodies {
+        ids.push(bench.record(Sent { body, ..SENT }).await.event_id());
+    }
+    for part in [&ids[..1], &ids[1..2], &ids[2..4], &ids[4..]] {
+        assert_eq!(bench.unrouted(10).await, part);
+        bench.fan_out(part, &[], NOW).await;
+    }
+    assert_eq!(bench.unrouted(10).await, []);
+}
+
+async fn fan_out_makes_a_waiting_delivery_for_each_destination(mut bench: Bench) {
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids, &["mail", "crm"], after(5)).await;
+    bench.crash(after(9));
+    assert_eq!(bench.unrouted(10).await, []);
+    let mut numbers = Vec::new();
+    for listed in bench.all().await {
+        assert!(listed.is_routed);
+        let shown = bench.store.event(listed.id).await.unwrap().unwrap();
+        assert_eq!((shown.is_routed, &shown.deliveries), (true, &listed.deliveries));
+        for (delivery, destination) in shown.deliveries.iter().zip(["mail", "crm"]) {
+            let expected = Delivery {
+                id: delivery.id,
+                destination: destination.into(),
+                state: State::Waiting,
+                attempts: 0,
+                due_at: Some(after(5)),
+                last_error: None,
+                history: Vec::new(),
+            };
+            assert_eq!(*delivery, expected);
+            numbers.push(delivery.id);
+        }
+    }
+    assert_eq!(numbers.len(), 4);
+    assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "{numbers:?}");
+}
+
+async fn an_event_without_a_destination_is_routed_all_the_same(mut bench: Bench) {
+    let ids = bench.record_many(1).await;
+    assert!(!bench.all().await[0].is_routed);
+    assert!(!bench.store.event(ids[0]).await.unwrap().unwrap().is_routed);
+    bench.fan_out(&ids, &[], NOW).await;
+    bench.crash(NOW);
+    assert_eq!(bench.unrouted(10).await, []);
+    let listed = bench.all().await.remove(0);
+    assert_eq!((listed.is_routed, listed.deliveries), (true, vec![]));
+    assert_eq!(bench.store.unfinished().await.unwrap(), []);
+}
+
+async fn fan_out_of_some_leaves_the_rest_unrouted(bench: Bench) {
+    let ids = bench.record_many(4).await;
+    bench.fan_out(&[], &["crm"], NOW).await;
+    assert_eq!(bench.unrouted(10).await, ids);
+    bench.fan_out(&ids[..3], &["crm"], NOW).await;
+    assert_eq!(bench.unrouted(10).await, ids[3..]);
+    let routed: Vec<_> = bench.all().await.iter().map(|event| event.is_routed).collect();
+    assert_eq!(routed, [true, true, true, false]);
+    let later = bench.record(Sent { subject: None, ..SENT }).await.event_id();
+    assert_eq!(bench.unrouted(10).await, [ids[3], later]);
+}
+
+async fn an_event_is_fanned_out_once(bench: Bench) {
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids[..1], &["crm"], NOW).await;
+    bench.fan_out(&ids, &["crm"], NOW).await;
+    assert_eq!(bench.claim("crm", 10, NOW).await.len(), 2);
+}
+
+async fn a_fan_out_that_fails_does_nothing_of_it(mut bench: Bench) {
+    let ids = bench.record_many(3).await;
+    bench.backend.break_next_write();
+    let failed = bench.store.fan_out(routed(&ids, &["crm", "mail"]), NOW).await;
+    assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
+    bench.backend.mend();
+    let another = bench.record(Sent { subject: None, ..SENT }).await.event_id();
+    assert!(!has_rung(&bench.store.bells().due("crm")).await, "nor with the commit of another");
+    let ids = [ids, vec![another]].concat();
+    for with_crash in [false, true] {
+        if with_crash {
+            bench.crash(NOW);
+        }
+        assert_eq!(bench.unrouted(10).await, ids);
+        assert_eq!(bench.store.unfinished().await.unwrap(), []);
+        assert_eq!(bench.store.next_due("crm").await.unwrap(), None);
+    }
+    bench.fan_out(&ids, &["crm", "mail"], NOW).await;
+    assert_eq!(bench.claim("mail", 10, NOW).await.len(), 4);
+}
+
+async fn fan_out_rings_for_its_destinations_and_for_no_other(bench: Bench) {
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids, &["crm", "mail"], NOW).await;
+    for (destination, expected) in [("crm", true), ("mail", true), ("chat", false)] {
+        let bell = bench.store.bells().due(destination);
+        assert_eq!(has_rung(&bell).await, expected, "{destination}");
+        assert!(!has_rung(&bell).await, "{destination} rings once");
+    }
+}

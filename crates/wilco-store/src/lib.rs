@@ -1,0 +1,353 @@
+//! The record: what stands between the two halves of wilco.
+//!
+//! The inbound half writes one thing here, a verified event, and gets a [`Receipt`]: proof that the
+//! event is durable, without which nothing is acknowledged. The outbound half asks what has no route
+//! yet and what is due, and writes what became of it. The halves share nothing else.
+//!
+//! ```text
+//!             record ──▶ Receipt                unrouted ──▶ fan_out
+//!   inbound ───────────────────────▶ Store ◀──────────────────────── outbound
+//!                                               claim ──▶ Claim ──▶ settle
+//! ```
+//!
+//! **What is durable when.** [`Store::record`], [`Store::fan_out`], [`Store::claim`] and
+//! [`Store::settle`] answer `Ok` only after their transaction has been synced to the disk. An `Err`
+//! of `record` means that the outcome may be unknown: the sender must be told to try again, and the
+//! duplicate rule absorbs the second copy. [`Store::reject`] promises nothing.
+//!
+//! [`SqliteStore`] is the store that users run. [`MemoryStore`] is the model that it is held
+//! against: both pass one suite.
+
+#[cfg(test)]
+mod conformance;
+mod delivery;
+mod duplicates;
+mod memory;
+mod query;
+mod sqlite;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use wilco::{Envelope, Event, EventId, Headers, SourceName, Verified};
+
+pub use delivery::{Attempt, Claim, Delivery, Outcome, Routed, State};
+pub use duplicates::Duplicates;
+pub use memory::MemoryStore;
+pub use query::{EventQuery, Listed, Shown};
+pub use sqlite::{Options, SqliteStore};
+
+/// Where events are kept, and what became of them.
+///
+/// Times are kept to the millisecond, and how long an attempt took to the microsecond.
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// Records an event, or recognises it as one that is already there, by the rule of
+    /// [`Duplicates`]. On `Ok` it is durable. Goes on to its end if the caller stops waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing may be acknowledged.
+    async fn record(
+        &self,
+        verified: Verified,
+        envelope: Envelope,
+        duplicates: Duplicates,
+    ) -> Result<Receipt, StoreError>;
+
+    /// Keeps a refused request for a while, so that a person can find out why. Best effort and
+    /// bounded: the newest [`REJECTIONS_MAX`], at most
+    /// [`REJECTION_BYTES_MAX`] of them, and none while the store has better things to do.
+    fn reject(&self, rejection: Rejection);
+
+    /// The oldest events that no [`fan_out`](Store::fan_out) has covered: at most `limit`, and no
+    /// more than [`ROUTING_BYTES_MAX`] of bodies unless a single one is larger.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn unrouted(&self, limit: usize) -> Result<Vec<Event>, StoreError>;
+
+    /// Marks these events, which are the oldest that [`unrouted`](Store::unrouted) gave, as routed,
+    /// and makes a waiting delivery for each of their destinations: all of it or nothing. One that was
+    /// routed before is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the events are still unrouted.
+    async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Takes the right to try up to `limit` deliveries that are due, the longest due first. They are
+    /// running until they are settled, or until the store is opened again: run the call to its end,
+    /// for what one that was dropped had claimed is not due again before that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing was claimed.
+    async fn claim(
+        &self,
+        destination: &str,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError>;
+
+    /// Writes down how an attempt ended and what follows from it.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the delivery is still running, and the same call may be made again.
+    async fn settle(
+        &self,
+        claim: &Claim,
+        attempt: &Attempt,
+        outcome: &Outcome,
+    ) -> Result<(), StoreError>;
+
+    /// When the next delivery of a destination falls due. `None` while none is waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Recorded events with the state of their deliveries, newest first unless the query follows on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError>;
+
+    /// One event, whole, with all its deliveries and attempts. `None` where there is none of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read, or the record is damaged.
+    async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError>;
+
+    /// How many deliveries there are by destination and state, without those delivered.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError>;
+
+    /// Whether an event could be committed now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the reason why it could not.
+    fn ready(&self) -> Result<(), StoreError>;
+
+    /// Free space of the file system that holds the store, in bytes, where that means anything.
+    fn free_bytes(&self) -> Option<u64>;
+
+    /// What rings when there is something to do.
+    fn bells(&self) -> &Bells;
+
+    /// Finishes what is queued and puts the store to rest. Every later call fails.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the last writes did not become durable.
+    async fn close(&self) -> Result<(), StoreError>;
+}
+
+/// Proof that an event is durable. Only a [`Store`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    event_id: EventId,
+    is_first: bool,
+}
+
+impl Receipt {
+    /// The event's id; of a duplicate, the id of the event that was recorded first.
+    pub fn event_id(&self) -> EventId {
+        self.event_id
+    }
+
+    /// False for a duplicate: the event had been recorded before, and nothing happens twice.
+    pub fn is_first(&self) -> bool {
+        self.is_first
+    }
+}
+
+/// A refused request, as far as it is kept.
+#[derive(Clone, Debug)]
+pub struct Rejection {
+    /// When it was refused.
+    pub at: Timestamp,
+    /// The source whose path it came to.
+    pub source: SourceName,
+    /// Why, in words.
+    pub reason: String,
+    /// The address that it came from.
+    pub remote: String,
+    /// Its headers; credentials among them are blanked by the caller.
+    pub headers: Headers,
+    /// Its body.
+    pub body: bytes::Bytes,
+}
+
+/// Wakes the loops of the outbound half. A ring is kept until it is heard, so none is lost.
+#[derive(Debug, Default)]
+pub struct Bells {
+    recorded: Notify,
+    due: Mutex<HashMap<String, Arc<Notify>>>,
+    failed: Notify,
+}
+
+impl Bells {
+    /// Rings when an event was recorded.
+    pub fn recorded(&self) -> &Notify {
+        &self.recorded
+    }
+
+    /// Rings when a delivery of this destination came to wait.
+    pub fn due(&self, destination: &str) -> Arc<Notify> {
+        let mut bells = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(bells.entry(destination.into()).or_default())
+    }
+
+    /// Rings once, when the store has latched: the process should end.
+    pub fn failed(&self) -> &Notify {
+        &self.failed
+    }
+}
+
+/// Hears of every commit: how many events it recorded, and how long it took.
+pub type CommitObserver = Arc<dyn Fn(usize, Duration) + Send + Sync>;
+
+/// Why the store did not do as it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The queue of the writing thread is full.
+    #[error("the store has {QUEUE_MAX} requests waiting")]
+    Busy,
+    /// The file system has no room left, or less than the reserve.
+    #[error("{}", .reserve.map_or_else(
+        || "the file system of the store is full; free some space".into(),
+        |reserve| format!("the file system of the store has less than {reserve} bytes free, which \
+                           [store] reserve keeps; free some space"),
+    ))]
+    Full {
+        /// The reserve that was reached, in bytes; `None` where a write itself failed.
+        reserve: Option<u64>,
+    },
+    /// An earlier I/O error: what the disk holds is not certain any more.
+    #[error(
+        "the store stopped after an I/O error: {0}; check the disk, then start wilco again, which \
+         checks the store"
+    )]
+    Latched(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// A stored record is not what was written.
+    #[error("the record of {0} is damaged; nothing of it is delivered")]
+    Damaged(String),
+    /// Anything else that the database said.
+    #[error("the store failed: {0}")]
+    Internal(String),
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is of a kind that this version does not have.
+    #[error("store url {0:?} is not understood; write sqlite:PATH, such as sqlite:wilco.db")]
+    Url(String),
+    /// Another process has it.
+    #[error("{path:?} is in use by {holder}; stop it, or give this one a store of its own")]
+    Locked {
+        /// The store's file.
+        path: PathBuf,
+        /// The process that holds it, as far as it is known.
+        holder: String,
+    },
+    /// A newer wilco made it.
+    #[error(
+        "{path:?} has schema {found} and this wilco knows {known}; run the newer wilco that made it"
+    )]
+    Newer {
+        /// The store's file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The newest version that is understood.
+        known: i64,
+    },
+    /// The file is some other program's database.
+    #[error("{path:?} is not a wilco store; give [store] url another file")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The integrity check found something.
+    #[error("{path:?} is damaged: {what}; restore a backup, or move it away to begin anew")]
+    Damaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What the check said first.
+        what: String,
+    },
+    /// SQLite is older than the versions that can be trusted with a WAL.
+    #[error(
+        "this wilco was built with SQLite {0} and needs 3.51.3 or later; build it with the bundled one"
+    )]
+    OldSqlite(String),
+    /// The file system said no.
+    #[error("cannot open {path:?}: {cause}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What it said.
+        cause: String,
+    },
+}
+
+/// CRC-32 of all that an event consists of: whatever single byte of a record flips, it differs.
+pub(crate) fn checksum(event: &Event) -> u32 {
+    let mut sum = crc32fast::Hasher::new();
+    for part in [
+        event.id.to_string().as_bytes(),
+        event.source.as_str().as_bytes(),
+        event.name.as_bytes(),
+        event.subject.as_deref().unwrap_or("\0").as_bytes(),
+        &event.received_at.as_millisecond().to_be_bytes(),
+        event.secret.as_bytes(),
+        &event.digest.0,
+        &[u8::from(event.conflict)],
+        event.headers.as_bytes(),
+        &event.body,
+    ] {
+        sum.update(&part.len().to_be_bytes());
+        sum.update(part);
+    }
+    sum.finalize()
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Requests that may wait for the writing thread; past it [`StoreError::Busy`].
+pub const QUEUE_MAX: usize = 8_192;
+
+/// Rejections that are kept; a newer one takes the place of the oldest.
+pub const REJECTIONS_MAX: u64 = 10_000;
+
+/// Bytes of rejections that are kept; a newer one takes the place of the oldest.
+pub const REJECTION_BYTES_MAX: u64 = 64 << 20;
+
+/// Bytes of bodies that [`Store::unrouted`] gives at once.
+pub const ROUTING_BYTES_MAX: usize = 8 << 20;

@@ -1,0 +1,65 @@
+-- wilco's store. Times are Unix milliseconds.
+
+-- One verified webhook. `seq` grows with time and is the first 63 bits of `id`.
+CREATE TABLE event (
+  seq            INTEGER PRIMARY KEY,
+  id             TEXT    NOT NULL,
+  source         TEXT    NOT NULL,
+  name           TEXT    NOT NULL,
+  subject        TEXT,              -- what it is about, NULL where the body does not say
+  delivery_id    TEXT,              -- the provider's, where it gives one
+  conflict       INTEGER NOT NULL,  -- 1: the same delivery_id came before with another body
+  received_at_ms INTEGER NOT NULL,
+  secret         TEXT    NOT NULL,  -- the name of the secret that matched
+  bytes          INTEGER NOT NULL,  -- of the body
+  digest         BLOB    NOT NULL,  -- SHA-256 of the body
+  checksum       INTEGER NOT NULL,  -- CRC-32 of id, source, name, subject, time, secret, digest, conflict, headers, body
+  headers        BLOB    NOT NULL,  -- `name: value`, each ended by CR LF
+  body           BLOB    NOT NULL   -- byte for byte as it was signed
+) STRICT;
+
+-- The latest event about a subject: what a copy without a delivery id is told by.
+CREATE INDEX event_by_subject ON event (source, subject, seq) WHERE delivery_id IS NULL;
+CREATE INDEX event_by_delivery_id ON event (source, delivery_id, seq) WHERE delivery_id IS NOT NULL;
+
+-- One row: every event up to this `seq` has been held against the routes.
+CREATE TABLE routing (routed_through INTEGER NOT NULL) STRICT;
+INSERT INTO routing VALUES (0);
+
+-- One event on its way to one destination.
+CREATE TABLE delivery (
+  id            INTEGER PRIMARY KEY,
+  event         INTEGER NOT NULL REFERENCES event (seq),
+  destination   TEXT    NOT NULL,
+  state         TEXT    NOT NULL,   -- waiting, running, delivered, retrying, dead
+  created_at_ms INTEGER NOT NULL,
+  due_at_ms     INTEGER,            -- NULL unless waiting or retrying
+  attempts      INTEGER NOT NULL,   -- begun, so that a crash in the middle of one counts
+  last_error    TEXT
+) STRICT;
+
+CREATE INDEX delivery_by_event ON delivery (event);
+CREATE INDEX delivery_due ON delivery (destination, due_at_ms, id) WHERE due_at_ms IS NOT NULL;
+CREATE INDEX delivery_unfinished ON delivery (destination, state) WHERE state IN ('running', 'dead');
+
+-- One try of a delivery that came to an end.
+CREATE TABLE attempt (
+  delivery      INTEGER NOT NULL REFERENCES delivery (id),
+  number        INTEGER NOT NULL,   -- from 1
+  started_at_ms INTEGER NOT NULL,
+  took_us       INTEGER NOT NULL,
+  result        TEXT    NOT NULL,   -- in a few words
+  output        BLOB    NOT NULL,   -- the last of what the destination said
+  PRIMARY KEY (delivery, number)
+) STRICT, WITHOUT ROWID;
+
+-- Requests that were refused: the newest ten thousand.
+CREATE TABLE rejection (
+  id      INTEGER PRIMARY KEY,
+  at_ms   INTEGER NOT NULL,
+  source  TEXT    NOT NULL,
+  reason  TEXT    NOT NULL,
+  remote  TEXT    NOT NULL,
+  headers BLOB    NOT NULL,
+  body    BLOB    NOT NULL
+) STRICT;
