@@ -1,0 +1,232 @@
+//! What is recorded, as JSON: the same rows that the command line prints with `--json`.
+
+use axum::{
+    Json,
+    extract::{Path, Query, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wilco::{EventId, EventIdError};
+use wilco_store::{Delivery, EventQuery, Listed, Shown, State as DeliveryState, StoreError};
+
+use super::Admin;
+
+/// One event of a listing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct EventRow {
+    pub(crate) id: String,
+    pub(crate) source: String,
+    pub(crate) event: String,
+    pub(crate) subject: Option<String>,
+    pub(crate) received_at: Timestamp,
+    pub(crate) bytes: u64,
+    pub(crate) sha256: String,
+    pub(crate) secret: String,
+    /// Held against the routes; with no deliveries it was skipped.
+    pub(crate) routed: bool,
+    pub(crate) deliveries: Vec<DeliveryRow>,
+}
+
+/// One delivery of an event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DeliveryRow {
+    pub(crate) destination: String,
+    pub(crate) state: String,
+    pub(crate) attempts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) due_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) history: Vec<AttemptRow>,
+}
+
+/// One attempt that ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct AttemptRow {
+    pub(crate) started_at: Timestamp,
+    pub(crate) took_ms: f64,
+    pub(crate) result: String,
+    pub(crate) output: String,
+}
+
+/// One event, whole.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ShownRow {
+    #[serde(flatten)]
+    pub(crate) event: EventRow,
+    pub(crate) conflict: bool,
+    pub(crate) headers: Vec<(String, String)>,
+    /// The body where it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body: Option<String>,
+    /// The body where it is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) body_base64: Option<String>,
+}
+
+/// What can be asked of a listing.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Filter {
+    source: Option<String>,
+    event: Option<String>,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+    after: Option<String>,
+    before: Option<String>,
+    limit: Option<usize>,
+}
+
+pub(super) async fn events(
+    State(admin): State<Admin>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Vec<EventRow>>, Problem> {
+    let id = |text: Option<String>| -> Result<Option<EventId>, Problem> {
+        Ok(text.map(|text| text.parse()).transpose()?)
+    };
+    let query = EventQuery {
+        source: filter.source,
+        name: filter.event,
+        since: filter.since,
+        until: filter.until,
+        after: id(filter.after)?,
+        before: id(filter.before)?,
+        limit: filter.limit.unwrap_or(50).min(PAGE_MAX),
+    };
+    let listed = admin.store.events(query).await?;
+    Ok(Json(listed.into_iter().map(EventRow::from).collect()))
+}
+
+pub(super) async fn event(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+) -> Result<Json<ShownRow>, Problem> {
+    Ok(Json(find(&admin, &id).await?.into()))
+}
+
+pub(super) async fn body(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let shown = find(&admin, &id).await?;
+    // Never as the type that the sender gave: a browser would run it.
+    let kind = [
+        (header::CONTENT_TYPE, "application/octet-stream"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((kind, shown.event.body).into_response())
+}
+
+async fn find(admin: &Admin, id: &str) -> Result<Shown, Problem> {
+    let id: EventId = id.parse()?;
+    let shown = admin.store.event(id).await?;
+    shown.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no event {id}")))
+}
+
+impl From<Listed> for EventRow {
+    fn from(listed: Listed) -> Self {
+        Self {
+            id: listed.id.to_string(),
+            source: listed.source.to_string(),
+            event: listed.name,
+            subject: listed.subject,
+            received_at: listed.received_at,
+            bytes: listed.bytes,
+            sha256: listed.digest.to_string(),
+            secret: listed.secret,
+            routed: listed.is_routed,
+            deliveries: listed.deliveries.into_iter().map(DeliveryRow::from).collect(),
+        }
+    }
+}
+
+impl From<Delivery> for DeliveryRow {
+    fn from(delivery: Delivery) -> Self {
+        let is_done = delivery.state == DeliveryState::Delivered;
+        let history = delivery.history.into_iter().map(|attempt| AttemptRow {
+            started_at: attempt.started_at,
+            took_ms: attempt.took.as_secs_f64() * 1_000.0,
+            result: attempt.result,
+            output: String::from_utf8_lossy(&attempt.output).into_owned(),
+        });
+        Self {
+            destination: delivery.destination,
+            state: delivery.state.to_string(),
+            attempts: delivery.attempts,
+            due_at: delivery.due_at,
+            last_error: delivery.last_error.filter(|_| !is_done),
+            history: history.collect(),
+        }
+    }
+}
+
+impl From<Shown> for ShownRow {
+    fn from(Shown { event, is_routed, deliveries }: Shown) -> Self {
+        let headers = event.headers.iter();
+        let headers = headers
+            .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()))
+            .collect();
+        let body = std::str::from_utf8(&event.body).ok().map(ToOwned::to_owned);
+        let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(&event.body));
+        Self {
+            conflict: event.conflict,
+            headers,
+            body,
+            body_base64,
+            event: EventRow {
+                id: event.id.to_string(),
+                source: event.source.to_string(),
+                subject: event.subject,
+                received_at: event.received_at,
+                bytes: event.body.len() as u64,
+                sha256: event.digest.to_string(),
+                secret: event.secret,
+                event: event.name,
+                routed: is_routed,
+                deliveries: deliveries.into_iter().map(DeliveryRow::from).collect(),
+            },
+        }
+    }
+}
+
+/// An error of the API (RFC 9457).
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Problem {
+    status: u16,
+    title: String,
+    pub(crate) detail: String,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+        let title = status.canonical_reason().unwrap_or_default().into();
+        Self { status: status.as_u16(), title, detail: detail.into() }
+    }
+}
+
+impl From<EventIdError> for Problem {
+    fn from(error: EventIdError) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or_default();
+        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        (status, kind, Json(self)).into_response()
+    }
+}
+
+/// Events in one answer at most.
+const PAGE_MAX: usize = 1_000;

@@ -1,0 +1,225 @@
+//! The command line: one verb a file, and what they have in common.
+
+mod check;
+mod demo;
+mod events;
+mod init;
+mod reload;
+mod send;
+mod serve;
+mod shell;
+
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    client::{Client, ClientError, Trust},
+    config::{self, Config, Faults},
+    service::StartError,
+};
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return tell(&Failure::failed(format!("no runtime: {error}"))),
+    };
+    match runtime.block_on(cli.run()) {
+        Ok(code) => code,
+        Err(failure) => tell(&failure),
+    }
+}
+
+/// Receives signed webhooks: verifies them, records them durably, acknowledges them at once, and then
+/// hands them on to commands and services, with retries
+#[derive(Parser)]
+#[command(name = "wilco", version, max_term_width = 100, arg_required_else_help = true)]
+struct Cli {
+    /// How log lines look; text on a terminal and JSON elsewhere unless it is said
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Init(init::Init),
+    Check(check::Check),
+    Send(send::Send),
+    Events(events::Events),
+    Reload(reload::Reload),
+    Completions(shell::Completions),
+    Man(shell::Man),
+}
+
+impl Cli {
+    async fn run(self) -> Result<ExitCode, Failure> {
+        let quiet = !matches!(self.verb, Verb::Serve(_));
+        log(self.log_format, quiet);
+        match self.verb {
+            Verb::Demo(demo) => demo.run().await,
+            Verb::Serve(serve) => serve.run().await,
+            Verb::Init(init) => init.run(),
+            Verb::Check(check) => check.run(),
+            Verb::Send(send) => send.run().await,
+            Verb::Events(events) => events.run().await,
+            Verb::Reload(reload) => reload.run().await,
+            Verb::Completions(completions) => completions.run(),
+            Verb::Man(man) => man.run(),
+        }
+    }
+}
+
+/// Where the configuration is.
+#[derive(Args, Clone)]
+struct File {
+    /// The configuration; `wilco.toml` here or in /etc/wilco unless it is said
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl File {
+    /// The file that counts, or none at all.
+    fn find(&self) -> Option<PathBuf> {
+        config::find(self.config.as_deref())
+    }
+
+    fn load(&self) -> Result<Config, Failure> {
+        let path = self.find().ok_or_else(|| {
+            let text = "there is no wilco.toml here or in /etc/wilco; `wilco init` writes one";
+            Failure::configuration(text.into())
+        })?;
+        Ok(config::load(&path)?)
+    }
+}
+
+/// Why a verb did not do what it was asked, and what the process exits with.
+struct Failure {
+    code: u8,
+    text: String,
+}
+
+impl Failure {
+    fn failed(text: String) -> Self {
+        Self { code: 1, text }
+    }
+
+    fn usage(text: String) -> Self {
+        Self { code: 2, text }
+    }
+
+    /// 78 is `EX_CONFIG` of sysexits.
+    fn configuration(text: String) -> Self {
+        Self { code: 78, text }
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(faults: Faults) -> Self {
+        let drawn = faults.draw(is_coloured(&io::stderr()));
+        Self::configuration(drawn)
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        // Whoever reads our output has seen enough: `wilco events list | head`.
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { code: 0, text: String::new() },
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
+fn tell(failure: &Failure) -> ExitCode {
+    let mut stderr = io::stderr().lock();
+    // There is nowhere left to say that stderr is closed.
+    let _ = match failure.text.as_str() {
+        "" => Ok(()),
+        drawn if drawn.contains('\n') => stderr.write_all(drawn.as_bytes()),
+        line => writeln!(stderr, "wilco: {line}"),
+    };
+    ExitCode::from(failure.code)
+}
+
+/// Colour goes to terminals only, and not where the user wants none (<https://no-color.org>).
+fn is_coloured(stream: &impl io::IsTerminal) -> bool {
+    stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+fn log(format: Option<LogFormat>, quiet: bool) {
+    let default = if quiet { "warn" } else { "info" };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let format = format.unwrap_or(match io::stderr().is_terminal() {
+        true => LogFormat::Text,
+        false => LogFormat::Json,
+    });
+    match format {
+        LogFormat::Text => {
+            lines.with_ansi(is_coloured(&io::stderr())).with_target(false).init();
+        }
+        LogFormat::Json => lines.json().flatten_event(true).with_target(false).init(),
+    }
+}
+
+/// A client for this URL. On loopback any certificate will do: nobody stands in between, and a
+/// self-signed one is what a wilco that is being tried out has.
+fn client_for(url: &http::Uri) -> Result<Client, Failure> {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let ip: Option<std::net::IpAddr> = host.parse().ok();
+    let is_here = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
+    Ok(Client::new(if is_here { Trust::Anybody } else { Trust::System })?)
+}
+
+/// A time as people read it: `850 µs`, `12.3 ms`, `4.20 s`.
+fn readable(time: Duration) -> String {
+    match time.as_secs_f64() {
+        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
+        s if s < 1.0 => format!("{:.1} ms", s * 1e3),
+        s => format!("{s:.2} s"),
+    }
+}
+
+/// A table without lines, its columns two spaces apart.
+fn table(header: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(header);
+    table
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes())?;
+    Ok(stdout.flush()?)
+}

@@ -1,0 +1,376 @@
+//! `wilco demo`: all of it on loopback, in a second, for whoever sees it for the first time.
+
+use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use clap::Args;
+use globset::{Glob, GlobSet};
+use http::{Request, StatusCode, header};
+use http_body_util::Full;
+use tokio::{signal::ctrl_c, time::Instant};
+use wilco::{Event, EventId, Secret, SourceName, freispace, freispace::Change, provider};
+use wilco_store::{Duplicates, Shown, State};
+
+use super::{Failure, is_coloured, print, readable, table};
+use crate::{
+    client::{Client, Trust},
+    config::{self, Address, Config, Kind},
+    outbound::Function,
+    service::Service,
+};
+
+/// Shows the whole of it on this machine: an endpoint, signed events, handlers, and what happened
+///
+/// Nothing is left behind: the secret is made up, the store is in a temporary folder.
+#[derive(Args)]
+pub(super) struct Demo {
+    /// Ends when every event was handled, with 0; else with 1
+    #[arg(long)]
+    once: bool,
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let folder = tempfile::Builder::new().prefix("wilco-demo-").tempdir()?;
+        let stage = Stage::open(folder.path()).await?;
+        print(&stage.welcome())?;
+        let acts = stage.play().await?;
+        let results = stage.results(&acts).await?;
+        print(&draw(&results))?;
+        let are_handled = results.iter().all(Scene::is_as_expected);
+        print(&stage.farewell(are_handled, self.once))?;
+        if !self.once {
+            ctrl_c().await?;
+            print("\n")?;
+        }
+        let closed = stage.service.drain(DRAIN).await;
+        closed.map_err(|error| Failure::failed(error.to_string()))?;
+        Ok(if are_handled { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// What is sent, and what should come of it.
+struct Act {
+    label: &'static str,
+    body: Bytes,
+    signature: String,
+    expected: Expected,
+    answer: StatusCode,
+    took: Duration,
+    event_id: Option<EventId>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    Handled,
+    /// A copy: acknowledged like the first, and not handled again.
+    Copy,
+    /// A forgery.
+    Refused,
+}
+
+/// A wilco on loopback, and who sends to it.
+struct Stage {
+    service: Arc<Service>,
+    url: String,
+    secret: Secret,
+    secret_text: String,
+}
+
+impl Stage {
+    async fn open(folder: &Path) -> Result<Self, Failure> {
+        let secret_text = made_up_secret()?;
+        let secret = Secret::new("demo", secret_text.clone().into_bytes())
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let projects = folder.join("projects");
+        std::fs::create_dir(&projects)?;
+        let functions = vec![
+            Function::new(|event: Event| async move { note(&event) }),
+            Function::new(move |event: Event| {
+                let projects = projects.clone();
+                async move { provision(&event, &projects) }
+            }),
+        ];
+        let config = config(folder, secret.clone())?;
+        let no_file = || Err("the demo has no configuration file".to_owned());
+        let reload = Arc::new(move || -> futures_util::future::BoxFuture<'static, _> {
+            Box::pin(std::future::ready(no_file()))
+        });
+        let service = Service::start(config, functions, reload).await?;
+        let address = match service.addresses() {
+            [Address::Tcp(address), ..] => *address,
+            _ => return Err(Failure::failed("the demo has no address".into())),
+        };
+        Ok(Self { service, url: format!("https://{address}/webhook"), secret, secret_text })
+    }
+
+    fn welcome(&self) -> String {
+        format!(
+            "\n  wilco: verify, record, acknowledge, then act.\n\n  An endpoint for freispace at {}, \
+             with a secret made up for it.\n  A small post house plans a series; freispace tells us, \
+             signed.\n\n",
+            self.url
+        )
+    }
+
+    fn farewell(&self, are_handled: bool, is_over: bool) -> String {
+        let verdict = match are_handled {
+            true => "Every event was verified, recorded, acknowledged, and then handled.",
+            false => "Not every event was handled: this is a fault, please report it.",
+        };
+        if is_over {
+            return format!("\n  {verdict}\n");
+        }
+        format!(
+            "\n  {verdict}\n\n  The endpoint stays up until Ctrl-C. Send it more:\n\n    export \
+             FREISPACE_SECRET={}\n    wilco send booking.created --to {}\n    wilco send \
+             booking.created --to {} --tamper\n\n  Your own: export FREISPACE_SECRET=…, then wilco \
+             serve, or wilco init for a file.\n",
+            self.secret_text, self.url, self.url
+        )
+    }
+
+    /// Sends the sample events in their order, then a copy of one and a forgery.
+    async fn play(&self) -> Result<Vec<Act>, Failure> {
+        let client = Client::new(Trust::Anybody)?;
+        let mut acts = Vec::new();
+        for (name, body) in freispace::SAMPLES {
+            acts.push(self.act(name, body.as_bytes(), Expected::Handled)?);
+        }
+        let moved = freispace::sample("booking.deleted").unwrap_or_default();
+        acts.push(self.act("… the same again", moved.as_bytes(), Expected::Copy)?);
+        let mut forged = self.act("… a forgery", moved.as_bytes(), Expected::Refused)?;
+        forged.body = moved.replacen("deleted", "created", 1).into();
+        acts.push(forged);
+        // The first connection pays for its handshake, which says nothing of the rest.
+        let warm_up = Request::get(&self.url).body(Full::default());
+        let warm_up = warm_up.map_err(|error| Failure::failed(error.to_string()))?;
+        client.send(warm_up, TIMEOUT, ANSWER_BYTES_MAX).await?;
+        for act in &mut acts {
+            self.send(&client, act).await?;
+        }
+        Ok(acts)
+    }
+
+    fn act(
+        &self,
+        label: &'static str,
+        body: &'static [u8],
+        expected: Expected,
+    ) -> Result<Act, Failure> {
+        let freispace = provider::find("freispace")
+            .ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
+        let (_, signature) = freispace.scheme.sign(&self.secret, body);
+        Ok(Act {
+            label,
+            body: Bytes::from_static(body),
+            signature,
+            expected,
+            answer: StatusCode::default(),
+            took: Duration::ZERO,
+            event_id: None,
+        })
+    }
+
+    async fn send(&self, client: &Client, act: &mut Act) -> Result<(), Failure> {
+        let request = Request::post(&self.url)
+            .header(header::CONTENT_TYPE, "application/json")
+            .header("x-freispace-signature", &act.signature)
+            .body(Full::new(act.body.clone()))
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        let began = Instant::now();
+        let answer = client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
+        act.took = began.elapsed();
+        act.answer = answer.status;
+        let id = answer.headers.get("x-wilco-event").and_then(|id| id.to_str().ok());
+        act.event_id = id.and_then(|id| id.parse().ok());
+        Ok(())
+    }
+
+    /// Waits until every event was handled, or for long enough.
+    async fn results(&self, acts: &[Act]) -> Result<Vec<Scene>, Failure> {
+        let until = Instant::now() + PATIENCE;
+        let mut results = Vec::new();
+        for act in acts {
+            let mut shown = None;
+            while let Some(id) = act.event_id {
+                let seen = self.service.store().event(id).await;
+                shown = seen.map_err(|error| Failure::failed(error.to_string()))?;
+                if shown.as_ref().is_some_and(is_handled) || Instant::now() > until {
+                    break;
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            results.push(Scene::of(act, shown.as_ref()));
+        }
+        Ok(results)
+    }
+}
+
+/// A line of the table.
+struct Scene {
+    label: String,
+    about: String,
+    answer: String,
+    handled: String,
+    after: String,
+    is_as_expected: bool,
+}
+
+impl Scene {
+    fn of(act: &Act, shown: Option<&Shown>) -> Self {
+        let is_handled = shown.is_some_and(is_handled);
+        let took = readable(act.took);
+        let status = act.answer.as_u16();
+        let (handled, after, is_as_expected) = match (act.expected, shown) {
+            (Expected::Handled, Some(shown)) => {
+                (said(shown), after(shown), is_handled && act.answer.is_success())
+            }
+            (Expected::Copy, _) => {
+                ("recognised, nothing to do".into(), "-".into(), act.answer.is_success())
+            }
+            (Expected::Refused, _) => {
+                let is_refused = act.answer == StatusCode::FORBIDDEN;
+                ("refused, nothing recorded".into(), "-".into(), is_refused)
+            }
+            (Expected::Handled, None) => ("not recorded".into(), "-".into(), false),
+        };
+        Self {
+            label: act.label.into(),
+            about: about(&act.body),
+            answer: format!("{status} in {took}"),
+            handled,
+            after,
+            is_as_expected,
+        }
+    }
+
+    fn is_as_expected(&self) -> bool {
+        self.is_as_expected
+    }
+}
+
+fn is_handled(shown: &Shown) -> bool {
+    let is_delivered = |delivery: &wilco_store::Delivery| delivery.state == State::Delivered;
+    shown.is_routed && shown.deliveries.iter().all(is_delivered)
+}
+
+/// Which handlers had the event.
+fn said(shown: &Shown) -> String {
+    let of = |delivery: &wilco_store::Delivery| match delivery.state {
+        State::Delivered => delivery.destination.clone(),
+        state => format!("{} {state}", delivery.destination),
+    };
+    shown.deliveries.iter().map(of).collect::<Vec<_>>().join(", ")
+}
+
+/// From the last byte of the request to the end of the last handler.
+fn after(shown: &Shown) -> String {
+    let attempts = shown.deliveries.iter().flat_map(|delivery| &delivery.history);
+    let ended = attempts.map(|attempt| {
+        let began = attempt.started_at.duration_since(shown.event.received_at);
+        Duration::try_from(began).unwrap_or_default() + attempt.took
+    });
+    ended.max().map_or_else(|| "-".into(), readable)
+}
+
+/// What a person would call the thing that the event is about.
+fn about(body: &[u8]) -> String {
+    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let data = &body["data"];
+    let names = [&data["name"], &data["subject"], &data["storage"]["name"]];
+    names.iter().find_map(|name| name.as_str()).unwrap_or("-").chars().take(32).collect()
+}
+
+fn draw(scenes: &[Scene]) -> String {
+    let mut table = table(&["  event", "about", "answered", "handled by", "after"]);
+    for scene in scenes {
+        table.add_row([
+            &format!("  {}", scene.label),
+            &scene.about,
+            &scene.answer,
+            &format!("{} {}", if scene.is_as_expected { '✓' } else { '✗' }, scene.handled),
+            &scene.after,
+        ]);
+    }
+    let drawn = table.trim_fmt();
+    // Colour is put on last: a table that measured it would not line up.
+    let drawn = match is_coloured(&std::io::stdout()) {
+        true => drawn.replace('✓', "\u{1b}[32m✓\u{1b}[0m").replace('✗', "\u{1b}[31m✗\u{1b}[0m"),
+        false => drawn,
+    };
+    format!("{drawn}\n")
+}
+
+/// What a chat would be told: read from the typed event.
+fn note(event: &Event) -> Result<(), wilco::DataError> {
+    let note = match Change::of(event)? {
+        Change::Booking(booking) => format!("{} is {:?}", booking.name, booking.period()),
+        Change::Project(project) => format!("{} has number {:?}", project.name, project.number),
+        Change::Offer(offer) => format!("{} over {:?}", offer.subject, offer.total_sum_gross),
+        _ => event.name.clone(),
+    };
+    tracing::info!(event = event.name, note);
+    Ok(())
+}
+
+/// A folder for each new project.
+fn provision(event: &Event, projects: &Path) -> Result<(), std::io::Error> {
+    let project: freispace::Project = event.data().map_err(std::io::Error::other)?;
+    let number: String =
+        project.number.unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
+    std::fs::create_dir_all(projects.join(number).join("footage"))
+}
+
+fn config(folder: &Path, secret: Secret) -> Result<Config, Failure> {
+    let built = |what: &str| Failure::failed(format!("this wilco was built without {what}"));
+    let glob = |glob: &str| -> Result<GlobSet, Failure> {
+        let glob = Glob::new(glob).and_then(|glob| GlobSet::new([glob]));
+        glob.map_err(|error| Failure::failed(error.to_string()))
+    };
+    let destination = |name: &str, function| config::Destination {
+        name: name.into(),
+        kind: Kind::Function(function),
+        timeout: config::ATTEMPT_TIMEOUT,
+        concurrency: 8,
+        retry: config::Retry::default(),
+    };
+    let route = |events, to: &str| config::Route { from: None, events, to: vec![to.into()] };
+    let loopback = config::address("127.0.0.1:0").map_err(Failure::failed)?;
+    Ok(Config {
+        listen: config::Listen {
+            addresses: vec![loopback],
+            tls: config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] },
+            trusted_proxies: Vec::new(),
+            max_body: usize::try_from(config::MAX_BODY_BYTES).unwrap_or(usize::MAX),
+        },
+        store: config::Store {
+            url: format!("sqlite:{}", folder.join("wilco.db").display()),
+            reserve: 0,
+        },
+        admin: None,
+        sources: vec![config::Source {
+            name: SourceName::new("freispace").map_err(|_| built("freispace"))?,
+            provider: provider::find("freispace").ok_or_else(|| built("freispace"))?,
+            path: "/webhook".into(),
+            secrets: vec![secret],
+            allow_from: Vec::new(),
+            duplicates: Duplicates::Suppress { window: config::DUPLICATE_WINDOW },
+        }],
+        destinations: vec![destination("crew-note", 0), destination("folders", 1)],
+        routes: vec![route(glob("*")?, "crew-note"), route(glob("project.created")?, "folders")],
+    })
+}
+
+fn made_up_secret() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+const ANSWER_BYTES_MAX: usize = 4 << 10;
+/// How long the demo waits for its handlers.
+const PATIENCE: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(2);
+const DRAIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,30 @@
+//! `wilco reload`: asks the running server to read its file again.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use http::{Method, StatusCode};
+
+use super::{Failure, File, events::Server, print};
+
+/// Has the running wilco read its configuration again
+///
+/// The file is checked whole. It is taken at once, or refused with the reason while the old one
+/// stays in force.
+#[derive(Args)]
+pub(super) struct Reload {
+    #[command(flatten)]
+    file: File,
+}
+
+impl Reload {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let server = Server::find(&self.file)?;
+        let answer = server.ask(Method::POST, "/api/v1/reload").await?;
+        if answer.status != StatusCode::NO_CONTENT {
+            return Err(Failure::configuration(super::events::detail(&answer)));
+        }
+        print("reloaded\n")?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

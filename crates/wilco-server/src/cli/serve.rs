@@ -1,0 +1,228 @@
+//! `wilco serve`: runs until it is asked to stop.
+
+use std::{
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+
+use clap::Args;
+use futures_util::future::BoxFuture;
+use globset::{Glob, GlobSet};
+use tokio::signal::unix::{SignalKind, signal};
+use wilco::{Secret, SourceName, provider};
+use wilco_store::Duplicates;
+
+use super::{Failure, File};
+use crate::{
+    config::{self, Address, Config, Kind},
+    service::Service,
+};
+
+/// Receives webhooks, records them, acknowledges them, and hands them on
+///
+/// With a configuration file it does what that says. Without one it needs FREISPACE_SECRET in the
+/// environment, listens on https://127.0.0.1:8443/webhook with a self-signed certificate, records in
+/// wilco.db here, and prints every event as a line of JSON.
+#[derive(Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    file: File,
+
+    #[command(flatten)]
+    without_file: WithoutFile,
+
+    /// How long running attempts may take to end after SIGTERM or Ctrl-C
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
+    drain: Duration,
+}
+
+#[derive(Args)]
+struct WithoutFile {
+    /// Without a file: where to listen, such as 127.0.0.1:8443
+    #[arg(long, value_name = "ADDR", conflicts_with = "config", value_parser = config::address)]
+    listen: Option<Address>,
+
+    /// Without a file: plain HTTP, for a proxy in front that ends TLS
+    #[arg(long, conflicts_with = "config")]
+    no_tls: bool,
+
+    /// Without a file: where to record, such as sqlite:wilco.db
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    store: Option<String>,
+
+    /// Without a file: a command that gets every event on stdin; no shell reads it
+    #[arg(long, value_name = "'CMD ARG'", conflicts_with = "config")]
+    exec: Option<String>,
+
+    /// Without a file: an HTTP service that gets every event by POST
+    #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = config::url)]
+    forward: Option<http::Uri>,
+}
+
+impl Serve {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let path = match self.without_file.is_asked_for() {
+            true => None,
+            false => self.file.find(),
+        };
+        let config = match &path {
+            Some(path) => config::load(path)?,
+            None => self.without_file.config()?,
+        };
+        let slot: Arc<OnceLock<Weak<Service>>> = Arc::default();
+        let reload = {
+            let (slot, path) = (Arc::clone(&slot), path.clone());
+            move || -> BoxFuture<'static, Result<(), String>> {
+                let service = slot.get().and_then(Weak::upgrade);
+                let path = path.clone();
+                Box::pin(async move { reload(service, path).await })
+            }
+        };
+        let sources = config.sources.clone();
+        let is_tls = config.listen.tls != config::Tls::Off;
+        let service = Service::start(config, Vec::new(), Arc::new(reload)).await?;
+        // It was empty: this is the only place that fills it.
+        let _ = slot.set(Arc::downgrade(&service));
+        announce(&service, &sources, is_tls, path.as_ref());
+        run_until_stopped(&service, path, self.drain).await
+    }
+}
+
+impl WithoutFile {
+    fn is_asked_for(&self) -> bool {
+        let Self { listen, no_tls, store, exec, forward } = self;
+        listen.is_some() || *no_tls || store.is_some() || exec.is_some() || forward.is_some()
+    }
+
+    fn config(&self) -> Result<Config, Failure> {
+        let secret = Secret::from_env("FREISPACE_SECRET")
+            .map_err(|error| Failure::configuration(error.to_string()))?;
+        let freispace = provider::find("freispace").ok_or_else(|| unlikely("preset"))?;
+        let mut kinds = vec![("print", Kind::Print)];
+        if let Some(line) = &self.exec {
+            let command = config::command_line(line).map_err(Failure::usage)?;
+            kinds.push(("exec", Kind::Command { command, environment: Vec::new() }));
+        }
+        if let Some(url) = &self.forward {
+            kinds.push(("forward", Kind::Http { url: url.clone(), secret: None }));
+        }
+        let destinations: Vec<_> = kinds
+            .into_iter()
+            .map(|(name, kind)| config::Destination {
+                name: name.into(),
+                kind,
+                timeout: config::ATTEMPT_TIMEOUT,
+                concurrency: 1,
+                retry: config::Retry::default(),
+            })
+            .collect();
+        let all = Glob::new("*").and_then(|all| GlobSet::new([all]));
+        let route = config::Route {
+            from: None,
+            events: all.map_err(|_| unlikely("glob"))?,
+            to: destinations.iter().map(|destination| destination.name.clone()).collect(),
+        };
+        let address = || config::address("127.0.0.1:8443").map_err(Failure::usage);
+        Ok(Config {
+            listen: config::Listen {
+                addresses: vec![self.listen.clone().map_or_else(address, Ok)?],
+                tls: match self.no_tls {
+                    true => config::Tls::Off,
+                    false => config::Tls::SelfSigned {
+                        domains: vec!["localhost".into(), "127.0.0.1".into()],
+                    },
+                },
+                trusted_proxies: Vec::new(),
+                max_body: usize::try_from(config::MAX_BODY_BYTES).unwrap_or(usize::MAX),
+            },
+            store: config::Store {
+                url: self.store.clone().unwrap_or_else(|| "sqlite:wilco.db".into()),
+                reserve: config::RESERVE_BYTES,
+            },
+            admin: Some(config::Admin { address: config::ADMIN_ADDRESS, token: None }),
+            sources: vec![config::Source {
+                name: SourceName::new("freispace").map_err(|_| unlikely("name"))?,
+                provider: freispace,
+                path: "/webhook".into(),
+                secrets: vec![secret],
+                allow_from: Vec::new(),
+                duplicates: Duplicates::Suppress { window: config::DUPLICATE_WINDOW },
+            }],
+            destinations,
+            routes: vec![route],
+        })
+    }
+}
+
+/// What is compiled in is not what it has to be; a test would have told.
+fn unlikely(what: &str) -> Failure {
+    Failure::failed(format!("this wilco was built without its {what}"))
+}
+
+fn announce(service: &Service, sources: &[config::Source], is_tls: bool, path: Option<&PathBuf>) {
+    let scheme = if is_tls { "https" } else { "http" };
+    for address in service.addresses() {
+        for source in sources {
+            let url = match address {
+                Address::Tcp(address) => format!("{scheme}://{address}{}", source.path),
+                Address::Unix(_) => format!("{address} {}", source.path),
+            };
+            tracing::info!(source = %source.name, provider = source.provider.name, url, "listening");
+        }
+    }
+    if let Some(address) = service.admin_address() {
+        tracing::info!(url = format!("http://{address}"), "admin listener");
+    }
+    match path {
+        Some(path) => tracing::info!(file = %path.display(), "configured"),
+        None => tracing::info!("configured without a file; `wilco init` writes one"),
+    }
+}
+
+async fn run_until_stopped(
+    service: &Arc<Service>,
+    path: Option<PathBuf>,
+    drain: Duration,
+) -> Result<ExitCode, Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    // People who come from adnanh/webhook send this one.
+    let mut usr1 = signal(SignalKind::user_defined1())?;
+    let has_failed = loop {
+        tokio::select! {
+            _ = terminate.recv() => break false,
+            _ = interrupt.recv() => break false,
+            () = service.failed() => break true,
+            _ = hangup.recv() => {}
+            _ = usr1.recv() => {}
+        }
+        match reload(Some(Arc::clone(service)), path.clone()).await {
+            Ok(()) => {}
+            Err(why) => tracing::error!("the old configuration stays: {why}"),
+        }
+    };
+    tracing::info!(within = ?drain, "stopping");
+    let closed = tokio::select! {
+        closed = service.drain(drain) => closed,
+        _ = terminate.recv() => return Err(Failure::failed("stopped at once".into())),
+        _ = interrupt.recv() => return Err(Failure::failed("stopped at once".into())),
+    };
+    if has_failed {
+        return Err(Failure::failed("the store stopped after an I/O error; see the log".into()));
+    }
+    closed.map_err(|error| Failure::failed(error.to_string()))?;
+    tracing::info!("stopped");
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
+    let service = service.ok_or("wilco is just starting; try again")?;
+    let path = path.ok_or("wilco was started without a configuration file")?;
+    let config = config::load(&path).map_err(|faults| faults.draw(false))?;
+    service.reload(config).map_err(|error| error.to_string())?;
+    tracing::info!(file = %path.display(), "reloaded");
+    Ok(())
+}

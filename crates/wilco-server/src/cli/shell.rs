@@ -1,0 +1,51 @@
+//! `wilco completions` and `wilco man`: generated from the same definitions as `--help`.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use clap::{Args, CommandFactory as _};
+
+use super::{Cli, Failure, print};
+
+/// Prints completions for a shell
+///
+/// For bash: wilco completions bash > /etc/bash_completion.d/wilco
+#[derive(Args)]
+pub(super) struct Completions {
+    /// bash, zsh, fish, elvish or powershell
+    shell: clap_complete::Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "wilco", &mut script);
+        print(&String::from_utf8_lossy(&script))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Prints the manual page, or writes one for each verb
+#[derive(Args)]
+pub(super) struct Man {
+    /// Writes wilco.1, wilco-serve.1 and so on into this folder
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+impl Man {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        match self.dir {
+            Some(folder) => clap_mangen::generate_to(Cli::command(), folder)?,
+            None => {
+                let mut page = Vec::new();
+                render(&mut page)?;
+                print(&String::from_utf8_lossy(&page))?;
+            }
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn render(page: &mut Vec<u8>) -> io::Result<()> {
+    clap_mangen::Man::new(Cli::command()).render(page)
+}

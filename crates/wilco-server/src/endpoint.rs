@@ -1,0 +1,317 @@
+//! An endpoint of a program's own: the same pipeline around Rust functions.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use globset::{Glob, GlobSet};
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::Full;
+use tokio::signal::unix::{SignalKind, signal};
+use tower_service::Service as TowerService;
+use wilco::{Event, Secret, SourceName, provider};
+use wilco_store::{Duplicates, StoreError};
+
+use crate::{
+    config::{self, Config},
+    inbound::Peer,
+    outbound::Function,
+    service::{Service, StartError},
+};
+
+/// An endpoint that is open: events are verified, recorded and acknowledged, and then handed to the
+/// functions that were given to its [`Builder`].
+///
+/// It is a [`tower::Service`](TowerService), so that a program that has an axum `Router` mounts it
+/// beside what is there:
+///
+/// ```no_run
+/// # async fn mount() -> wilco_server::Result<()> {
+/// use wilco::{Event, Secret};
+/// use wilco_server::Endpoint;
+///
+/// let endpoint = Endpoint::freispace("/webhook", Secret::from_env("FREISPACE_SECRET")?)
+///     .on("project.*", async |event: Event| {
+///         println!("{} {}", event.id, event.name);
+///         wilco_server::Result::Ok(())
+///     })
+///     .open()
+///     .await?;
+/// let router: axum::Router = axum::Router::new().route_service("/webhook", endpoint.clone());
+/// // … serve the router; at the end of the program:
+/// endpoint.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Endpoint {
+    service: Arc<Service>,
+}
+
+impl Endpoint {
+    /// An endpoint for freispace that answers on `path`.
+    pub fn freispace(path: &str, secret: Secret) -> Builder {
+        Self::of("freispace", path, secret)
+    }
+
+    /// An endpoint for a provider that wilco has a preset of, by the preset's name.
+    pub fn of(provider: &str, path: &str, secret: Secret) -> Builder {
+        Builder {
+            provider: provider.into(),
+            path: path.into(),
+            secrets: vec![secret],
+            store: "sqlite:wilco.db".into(),
+            functions: Vec::new(),
+            globs: Vec::new(),
+            timeout: config::ATTEMPT_TIMEOUT,
+        }
+    }
+
+    /// Stops taking events, lets the functions that run come to their end, for at most 30 seconds,
+    /// and closes the store. An event whose function was cut off is handed over again at the next
+    /// start.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the last outcomes could not be written.
+    pub async fn close(&self) -> Result<()> {
+        Ok(self.service.drain(DRAIN).await?)
+    }
+}
+
+impl<B> TowerService<Request<B>> for Endpoint
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: std::error::Error + Send,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, std::result::Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<std::result::Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let inbound = Arc::clone(self.service.inbound());
+        Box::pin(async move {
+            let request = request.map(Box::pin);
+            Ok(inbound.respond(request, Peer::Local).await)
+        })
+    }
+}
+
+/// Describes an [`Endpoint`] before it is opened.
+#[must_use = "an endpoint does nothing until `serve` or `open`"]
+pub struct Builder {
+    provider: String,
+    path: String,
+    secrets: Vec<Secret>,
+    store: String,
+    functions: Vec<Function>,
+    globs: Vec<String>,
+    timeout: Duration,
+}
+
+impl Builder {
+    /// Where events are recorded: `sqlite:` and a path. `sqlite:wilco.db` unless it is said.
+    pub fn store(mut self, url: &str) -> Self {
+        self.store = url.into();
+        self
+    }
+
+    /// A second secret that may have signed, while the provider changes from one to the other.
+    pub fn secret(mut self, secret: Secret) -> Self {
+        self.secrets.push(secret);
+        self
+    }
+
+    /// How long a function may take for one event; 30 seconds unless it is said. Past it the call
+    /// is dropped and counts as failed.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Hands every event whose name matches `events` to `function`, at least once. `events` is a
+    /// glob: `booking.*`, `*`.
+    ///
+    /// An `Err` is tried again: after 5 s, then twice as long each time, up to an hour, for a day.
+    /// A panic counts as an `Err`. An event goes to every function that matches.
+    pub fn on<F, R, E>(mut self, events: &str, function: F) -> Self
+    where
+        F: Fn(Event) -> R + Send + Sync + 'static,
+        R: Future<Output = std::result::Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        self.globs.push(events.into());
+        self.functions.push(Function::new(function));
+        self
+    }
+
+    /// Opens the store, takes up what was left unfinished, and gives a service to mount.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the description makes no sense or the store cannot be opened.
+    pub async fn open(self) -> Result<Endpoint> {
+        self.start(Vec::new()).await
+    }
+
+    /// Serves the endpoint at `address`, such as `127.0.0.1:8080`, without TLS, until SIGTERM or
+    /// Ctrl-C; then answers what is under way and closes the store.
+    ///
+    /// # Errors
+    ///
+    /// [`Error`] where the endpoint could not be opened, or the store fails for good.
+    pub async fn serve(self, address: &str) -> Result<()> {
+        let address: SocketAddr = address.parse().map_err(|_| Error::Address(address.into()))?;
+        let endpoint = self.start(vec![config::Address::Tcp(address)]).await?;
+        for address in endpoint.service.addresses() {
+            tracing::info!(%address, "listening");
+        }
+        tokio::select! {
+            () = asked_to_stop() => endpoint.close().await,
+            () = endpoint.service.failed() => {
+                endpoint.close().await?;
+                Err(Error::StoreFailed)
+            }
+        }
+    }
+
+    async fn start(self, addresses: Vec<config::Address>) -> Result<Endpoint> {
+        let (config, functions) = self.into_config(addresses)?;
+        let reload = Arc::new(|| -> BoxFuture<'static, _> {
+            Box::pin(async { Err("an endpoint function has no configuration file".into()) })
+        });
+        let service = Service::start(config, functions, reload).await?;
+        Ok(Endpoint { service })
+    }
+
+    fn into_config(self, addresses: Vec<config::Address>) -> Result<(Config, Vec<Function>)> {
+        let provider =
+            provider::find(&self.provider).ok_or(Error::Provider(self.provider.clone()))?;
+        let name = SourceName::new(&self.provider).map_err(|_| Error::Provider(self.provider))?;
+        if !self.path.starts_with('/') {
+            return Err(Error::Path(self.path));
+        }
+        let mut destinations = Vec::new();
+        let mut routes = Vec::new();
+        for (index, glob) in self.globs.iter().enumerate() {
+            // A delivery is found by this name after a restart, so it stays the same while functions
+            // for other events come and go.
+            let to = match self.globs[..index].iter().filter(|before| *before == glob).count() {
+                0 => format!("on {glob}"),
+                before => format!("on {glob} ({})", before + 1),
+            };
+            let glob = Glob::new(glob).map_err(|_| Error::Glob(glob.clone()))?;
+            let events = GlobSet::new([glob.clone()]).map_err(|_| Error::Glob(glob.to_string()))?;
+            destinations.push(config::Destination {
+                name: to.clone(),
+                kind: config::Kind::Function(index),
+                timeout: self.timeout,
+                concurrency: FUNCTION_CONCURRENCY,
+                retry: config::Retry::default(),
+            });
+            routes.push(config::Route { from: None, events, to: vec![to] });
+        }
+        let source = config::Source {
+            name,
+            provider,
+            path: self.path,
+            secrets: self.secrets,
+            allow_from: Vec::new(),
+            duplicates: Duplicates::Suppress { window: config::DUPLICATE_WINDOW },
+        };
+        let config = Config {
+            listen: config::Listen {
+                addresses,
+                tls: config::Tls::Off,
+                trusted_proxies: Vec::new(),
+                max_body: usize::try_from(config::MAX_BODY_BYTES).unwrap_or(usize::MAX),
+            },
+            store: config::Store { url: self.store, reserve: config::RESERVE_BYTES },
+            admin: None,
+            sources: vec![source],
+            destinations,
+            routes,
+        };
+        Ok((config, self.functions))
+    }
+}
+
+/// Why an endpoint could not be opened, or came to its end. An error of a function's own fits in as
+/// well, so that a function can use this type.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A secret was refused.
+    #[error("{0}")]
+    Secret(#[from] wilco::SecretError),
+    /// The body of an event has another shape than the function expected.
+    #[error("{0}")]
+    Data(#[from] wilco::DataError),
+    /// The store or a listener could not be opened.
+    #[error("{0}")]
+    Start(String),
+    /// The store did not do as it was asked.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// The store stopped for good while the endpoint was served.
+    #[error("the store stopped after an I/O error; check the disk, then start again")]
+    StoreFailed,
+    /// There is no preset of this name.
+    #[error("there is no provider {0:?}")]
+    Provider(String),
+    /// The address is not IP:PORT.
+    #[error("{0:?} is no address; write IP:PORT, such as 127.0.0.1:8080")]
+    Address(String),
+    /// The path does not begin with a slash.
+    #[error("{0:?} is no path; it begins with /")]
+    Path(String),
+    /// The glob cannot be read.
+    #[error("{0:?} is no glob; write booking.*, or * for all")]
+    Glob(String),
+    /// Anything else, such as an error of a function.
+    #[error("{0}")]
+    Other(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// What an endpoint gives, and what a function may give.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<StartError> for Error {
+    fn from(error: StartError) -> Self {
+        Self::Start(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for Error {
+    fn from(error: std::io::Error) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+async fn asked_to_stop() {
+    let of = |kind| async move {
+        match signal(kind) {
+            Ok(mut signal) => signal.recv().await.unwrap_or(()),
+            Err(_) => pending().await,
+        }
+    };
+    tokio::select! {
+        () = of(SignalKind::terminate()) => {}
+        () = of(SignalKind::interrupt()) => {}
+    }
+}
+
+const DRAIN: Duration = Duration::from_secs(30);
+const FUNCTION_CONCURRENCY: usize = 8;

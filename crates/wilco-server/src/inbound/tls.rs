@@ -1,0 +1,153 @@
+//! The certificate: made at start, or read from files and read again when they change.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    ServerConfig,
+    crypto::aws_lc_rs,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+use tokio_rustls::TlsAcceptor;
+use x509_cert::der::Decode as _;
+
+use crate::config::Tls;
+
+/// The certificate in use, which can be exchanged while connections are served.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    current: ArcSwap<Current>,
+    files: Option<(PathBuf, PathBuf)>,
+}
+
+#[derive(Debug)]
+struct Current {
+    key: Arc<CertifiedKey>,
+    ends: i64,
+    changed: Option<SystemTime>,
+}
+
+/// Why there is no certificate to show.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    #[error("cannot read {path}: {cause}")]
+    Read { path: PathBuf, cause: io::Error },
+    #[error("{path} holds no certificate in PEM form: {cause}")]
+    Certificate { path: PathBuf, cause: String },
+    #[error("{path} holds no private key in PEM form: {cause}")]
+    Key { path: PathBuf, cause: String },
+    #[error("the key {key} does not belong to the certificate {certificate}: {cause}")]
+    Mismatch { certificate: PathBuf, key: PathBuf, cause: rustls::Error },
+    #[error("no certificate could be made for {domains:?}: {cause}")]
+    SelfSigned { domains: Vec<String>, cause: String },
+    #[error("TLS could not be set up: {0}")]
+    Setup(rustls::Error),
+}
+
+impl Certificate {
+    /// What the configuration asks for; `None` where TLS is off.
+    pub(crate) fn load(tls: &Tls) -> Result<Option<Arc<Self>>, TlsError> {
+        let (current, files) = match tls {
+            Tls::Off => return Ok(None),
+            Tls::SelfSigned { domains } => (make(domains)?, None),
+            Tls::Files { certificate, key } => {
+                (read(certificate, key)?, Some((certificate.clone(), key.clone())))
+            }
+        };
+        Ok(Some(Arc::new(Self { current: ArcSwap::from_pointee(current), files })))
+    }
+
+    /// What ends TLS with it. Only HTTP/1.1 is offered: a webhook is one request.
+    pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Setup)?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver(Arc::clone(self))));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(TlsAcceptor::from(Arc::new(config)))
+    }
+
+    /// When it ends, in Unix seconds.
+    pub(crate) fn ends(&self) -> i64 {
+        self.current.load().ends
+    }
+
+    /// Reads the files again if they changed. On an error the old certificate stays in use.
+    pub(crate) fn refresh(&self) -> Result<bool, TlsError> {
+        let Some((certificate, key)) = &self.files else { return Ok(false) };
+        if changed(certificate, key) == self.current.load().changed {
+            return Ok(false);
+        }
+        self.current.store(Arc::new(read(certificate, key)?));
+        Ok(true)
+    }
+}
+
+#[derive(Debug)]
+struct Resolver(Arc<Certificate>);
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0.current.load().key))
+    }
+}
+
+fn read(certificate: &Path, key: &Path) -> Result<Current, TlsError> {
+    let changed = changed(certificate, key);
+    let bytes =
+        |path: &Path| fs::read(path).map_err(|cause| TlsError::Read { path: path.into(), cause });
+    let bad = |cause: String| TlsError::Certificate { path: certificate.into(), cause };
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes(certificate)?)
+        .collect::<Result<_, _>>()
+        .map_err(|error| bad(error.to_string()))?;
+    if chain.is_empty() {
+        return Err(bad("nothing between BEGIN CERTIFICATE and END CERTIFICATE".into()));
+    }
+    let private = PrivateKeyDer::from_pem_slice(&bytes(key)?)
+        .map_err(|cause| TlsError::Key { path: key.into(), cause: cause.to_string() })?;
+    certified(chain, private, changed).map_err(|cause| TlsError::Mismatch {
+        certificate: certificate.into(),
+        key: key.into(),
+        cause,
+    })
+}
+
+fn make(domains: &[String]) -> Result<Current, TlsError> {
+    let bad = |cause: String| TlsError::SelfSigned { domains: domains.to_vec(), cause };
+    let made =
+        rcgen::generate_simple_self_signed(domains).map_err(|error| bad(error.to_string()))?;
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
+        .map_err(|error| bad(error.to_owned()))?;
+    certified(vec![made.cert.der().clone()], key, None).map_err(|error| bad(error.to_string()))
+}
+
+fn certified(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    changed: Option<SystemTime>,
+) -> Result<Current, rustls::Error> {
+    let ends = chain.first().map_or(0, ends);
+    let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
+    Ok(Current { key: Arc::new(key), ends, changed })
+}
+
+fn ends(certificate: &CertificateDer<'_>) -> i64 {
+    let parsed = x509_cert::Certificate::from_der(certificate);
+    let ends = parsed.map(|c| c.tbs_certificate().validity().not_after.to_unix_duration());
+    ends.map_or(0, |ends| i64::try_from(ends.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// The later of the two times at which the files were written.
+fn changed(certificate: &Path, key: &Path) -> Option<SystemTime> {
+    let at = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    at(certificate).max(at(key))
+}

@@ -1,0 +1,31 @@
+//! wilco: verify, record, acknowledge, then act.
+//!
+//! A webhook walks through this house in one direction. There are two halves, and one room between
+//! them:
+//!
+//! ```text
+//!             inbound: before the 2xx                           outbound: after the 2xx
+//!  bytes ──▶ listen ──▶ verify ──▶ record ──▶ acknowledge     route ──▶ deliver ──▶ destinations
+//!                                   ║ the ║                     which       attempt,
+//!                                   ║store║ ◀────────────────▶  go where    retry
+//!                                   ╚═════╝ ◀── admin: look, measure
+//! ```
+//!
+//! Everything left of the 2xx is bounded in time and memory and depends on nothing but the store.
+//! Nothing right of it can slow down or fail the left. The halves never call each other.
+//!
+//! The binary `wilco` is this library with a command line. A program of your own uses it as an
+//! [`Endpoint`]: the same pipeline around Rust functions.
+
+mod admin;
+pub mod cli;
+mod client;
+mod clock;
+mod config;
+mod endpoint;
+mod inbound;
+mod metrics;
+mod outbound;
+mod service;
+
+pub use endpoint::{Builder, Endpoint, Error, Result};

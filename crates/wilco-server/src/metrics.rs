@@ -1,0 +1,210 @@
+//! What is counted. No label ever takes a value that an unverified request chose.
+
+use std::{sync::Arc, sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+/// Every metric of wilco, registered.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    ack: Histogram,
+    events: Family<Event, Counter>,
+    secret_matches: Family<SecretMatch, Counter>,
+    commit: Histogram,
+    commit_events: Histogram,
+    attempts: Family<AttemptOutcome, Counter>,
+    attempt: Family<ByDestination, Histogram, fn() -> Histogram>,
+    connections: Gauge,
+    connections_refused: Counter,
+    tls_expiry: Gauge,
+    store_free: Gauge<u64, AtomicU64>,
+    deliveries: Family<InState, Gauge>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Arc<Self> {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("wilco"),
+            requests: Family::default(),
+            ack: Histogram::new(FAST_SECONDS),
+            events: Family::default(),
+            secret_matches: Family::default(),
+            commit: Histogram::new(FAST_SECONDS),
+            commit_events: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]),
+            attempts: Family::default(),
+            attempt: Family::new_with_constructor(|| Histogram::new(SLOW_SECONDS)),
+            connections: Gauge::default(),
+            connections_refused: Counter::default(),
+            tls_expiry: Gauge::default(),
+            store_free: Gauge::default(),
+            deliveries: Family::default(),
+        };
+        metrics.register();
+        Arc::new(metrics)
+    }
+
+    fn register(&mut self) {
+        let r = &mut self.registry;
+        r.register("requests", "Requests by outcome", self.requests.clone());
+        r.register_with_unit(
+            "ack",
+            "From the head of a request to its 2xx",
+            Unit::Seconds,
+            self.ack.clone(),
+        );
+        r.register("events", "Events recorded, copies not counted", self.events.clone());
+        r.register(
+            "secret_matches",
+            "Signatures by the secret that matched",
+            self.secret_matches.clone(),
+        );
+        r.register_with_unit("commit", "Commits of the store", Unit::Seconds, self.commit.clone());
+        r.register("commit_events", "Events recorded by one commit", self.commit_events.clone());
+        r.register("attempts", "Attempts to deliver, by outcome", self.attempts.clone());
+        r.register_with_unit("attempt", "Attempts to deliver", Unit::Seconds, self.attempt.clone());
+        r.register("deliveries", "Deliveries that are not delivered", self.deliveries.clone());
+        r.register("connections", "Open connections", self.connections.clone());
+        r.register(
+            "connections_refused",
+            "Connections closed at once, for there were too many",
+            self.connections_refused.clone(),
+        );
+        r.register(
+            "tls_expiry_timestamp_seconds",
+            "When the certificate ends, in Unix time",
+            self.tls_expiry.clone(),
+        );
+        r.register_with_unit(
+            "store_free",
+            "Free space of the file system of the store",
+            Unit::Bytes,
+            self.store_free.clone(),
+        );
+    }
+
+    /// A request was answered.
+    pub(crate) fn answered(&self, source: &str, outcome: &'static str) {
+        self.requests.get_or_create(&Request { source: source.into(), outcome }).inc();
+    }
+
+    /// An event was acknowledged, so long after its head was read.
+    pub(crate) fn acknowledged(&self, took: Duration) {
+        self.ack.observe(took.as_secs_f64());
+    }
+
+    /// An event was recorded. `event` is a name that its provider documents, or `other`.
+    pub(crate) fn recorded(&self, source: &str, event: &str) {
+        self.events.get_or_create(&Event { source: source.into(), event: event.into() }).inc();
+    }
+
+    /// A signature was right.
+    pub(crate) fn matched(&self, source: &str, secret: &str) {
+        let labels = SecretMatch { source: source.into(), secret: secret.into() };
+        self.secret_matches.get_or_create(&labels).inc();
+    }
+
+    /// The store committed.
+    pub(crate) fn committed(&self, events: usize, took: Duration) {
+        self.commit.observe(took.as_secs_f64());
+        if events > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "a batch is a few hundred")]
+            self.commit_events.observe(events as f64);
+        }
+    }
+
+    /// An attempt ended.
+    pub(crate) fn attempted(&self, destination: &str, outcome: &'static str, took: Duration) {
+        let labels = AttemptOutcome { destination: destination.into(), outcome };
+        self.attempts.get_or_create(&labels).inc();
+        let labels = ByDestination { destination: destination.into() };
+        self.attempt.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// A connection was opened; it is closed when the guard goes.
+    pub(crate) fn connected(self: &Arc<Self>) -> Connected {
+        self.connections.inc();
+        Connected(Arc::clone(self))
+    }
+
+    /// A connection was closed at once.
+    pub(crate) fn refused_connection(&self) {
+        self.connections_refused.inc();
+    }
+
+    /// A certificate is in use until then.
+    pub(crate) fn certificate_ends(&self, unix_seconds: i64) {
+        self.tls_expiry.set(unix_seconds);
+    }
+
+    /// What Prometheus reads. The state of the store is handed in, for it is asked then and there.
+    pub(crate) fn text(
+        &self,
+        free_bytes: Option<u64>,
+        deliveries: Vec<(String, &'static str, u64)>,
+    ) -> String {
+        self.store_free.set(free_bytes.unwrap_or_default());
+        self.deliveries.clear();
+        for (destination, state, count) in deliveries {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.deliveries.get_or_create(&InState { destination, state }).set(count);
+        }
+        let mut text = String::new();
+        // Writing into memory does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+/// An open connection.
+pub(crate) struct Connected(Arc<Metrics>);
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.connections.dec();
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    source: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Event {
+    source: String,
+    event: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SecretMatch {
+    source: String,
+    secret: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AttemptOutcome {
+    destination: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ByDestination {
+    destination: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InState {
+    destination: String,
+    state: &'static str,
+}
+
+const FAST_SECONDS: [f64; 13] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+const SLOW_SECONDS: [f64; 11] =
+    [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];

@@ -1,0 +1,100 @@
+//! The second half: after the 2xx. What is recorded goes to every destination that its routes name,
+//! at least once.
+//!
+//! There is one loop that routes, and one lane for each destination, with attempts of its own: a
+//! destination that hangs holds up nobody else. A loop knows nothing between its rounds; all that it
+//! knows is in the store.
+
+mod destination;
+mod lane;
+mod retry;
+mod route;
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::{
+    sync::{Mutex, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use wilco_store::Store;
+
+use crate::{config, metrics::Metrics};
+use lane::Lane;
+
+pub(crate) use destination::Function;
+pub(crate) use route::Routes;
+
+/// What a reload replaces: the routes, and the destinations that they lead to.
+pub(crate) struct Plan {
+    pub(crate) routes: Routes,
+    pub(crate) destinations: Vec<config::Destination>,
+}
+
+/// The second half, ready to run.
+pub(crate) struct Outbound {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) plan: watch::Receiver<Arc<Plan>>,
+    pub(crate) functions: Vec<Function>,
+}
+
+impl Outbound {
+    /// Routes and delivers until `stop`, then lets the attempts that are under way end.
+    pub(crate) async fn run(mut self, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        tasks.spawn(route::run(Arc::clone(&self.store), self.plan.clone(), stop.clone()));
+        let mut lanes: HashMap<String, Open> = HashMap::new();
+        loop {
+            let plan = Arc::clone(&self.plan.borrow_and_update());
+            for open in lanes.values().filter(|open| !plan.destinations.contains(&open.config)) {
+                open.stop.cancel();
+            }
+            for config in &plan.destinations {
+                let before = lanes.remove(&config.name);
+                let open = match before {
+                    Some(open) if !open.stop.is_cancelled() => open,
+                    before => self.open(config, before, &stop, &mut tasks),
+                };
+                lanes.insert(config.name.clone(), open);
+            }
+            tokio::select! {
+                () = stop.cancelled() => break,
+                changed = self.plan.changed() => if changed.is_err() { break },
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Opens a lane. If the destination had one before, it begins when that one has come to its end,
+    /// so that attempts never exceed the concurrency that either was given.
+    fn open(
+        &self,
+        config: &config::Destination,
+        before: Option<Open>,
+        stop: &CancellationToken,
+        tasks: &mut JoinSet<()>,
+    ) -> Open {
+        let turn = before.map(|open| open.turn).unwrap_or_default();
+        let open = Open { config: config.clone(), stop: stop.child_token(), turn };
+        let lane = Lane {
+            store: Arc::clone(&self.store),
+            metrics: Arc::clone(&self.metrics),
+            destination: destination::open(config, &self.functions),
+            config: config.clone(),
+        };
+        let (turn, stop) = (Arc::clone(&open.turn), open.stop.clone());
+        tasks.spawn(async move {
+            let _turn = turn.lock().await;
+            lane.run(stop).await;
+        });
+        open
+    }
+}
+
+/// A lane that is open, or is coming to its end.
+struct Open {
+    config: config::Destination,
+    stop: CancellationToken,
+    turn: Arc<Mutex<()>>,
+}

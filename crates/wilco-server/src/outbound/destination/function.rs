@@ -1,0 +1,60 @@
+//! A Rust function as a destination.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use wilco::Event;
+use wilco_store::Claim;
+
+use super::{Destination, Reply};
+
+type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+/// A function that is called with each event.
+#[derive(Clone)]
+pub(crate) struct Function(Arc<dyn Fn(Event) -> BoxFuture<'static, Outcome> + Send + Sync>);
+
+impl Function {
+    pub(crate) fn new<F, R, E>(function: F) -> Self
+    where
+        F: Fn(Event) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), E>> + Send + 'static,
+        E: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        Self(Arc::new(move |event| {
+            let called = function(event);
+            Box::pin(async move { called.await.map_err(Into::into) })
+        }))
+    }
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Function")
+    }
+}
+
+/// A function and the time that it has.
+pub(super) struct Call {
+    function: Function,
+    timeout: Duration,
+}
+
+impl Call {
+    pub(super) fn new(function: &Function, timeout: Duration) -> Self {
+        Self { function: function.clone(), timeout }
+    }
+}
+
+#[async_trait]
+impl Destination for Call {
+    async fn deliver(&self, claim: &Claim) -> Reply {
+        let called = (self.function.0)(Event::clone(claim.event()));
+        match tokio::time::timeout(self.timeout, called).await {
+            Ok(Ok(())) => Reply::delivered(),
+            Ok(Err(error)) => Reply::failed(error.to_string()),
+            Err(_) => Reply::failed(format!("no answer within {} s", self.timeout.as_secs_f32())),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! The house put together: both halves, the store between them, and the admin listener.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+    time::{Instant, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wilco_store::{OpenError, Options, SqliteStore, Store, StoreError};
+
+use crate::{
+    admin::{Admin, Reload},
+    clock,
+    config::{Address, Config},
+    inbound::{Bound, Certificate, Door, Inbound, TlsError, bind},
+    metrics::Metrics,
+    outbound::{Function, Outbound, Plan, Routes},
+};
+
+/// A wilco that runs.
+pub(crate) struct Service {
+    inbound: Arc<Inbound>,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    certificate: Option<Arc<Certificate>>,
+    plan: watch::Sender<Arc<Plan>>,
+    config: Mutex<Config>,
+    addresses: Vec<Address>,
+    admin_address: Option<SocketAddr>,
+    open: TaskTracker,
+    stop: CancellationToken,
+    tasks: Mutex<JoinSet<()>>,
+    outbound: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Why wilco could not start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("{0}")]
+    Store(#[from] OpenError),
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    #[error("cannot listen on {address}: {cause}; {way_out}")]
+    Listen { address: String, cause: io::Error, way_out: &'static str },
+}
+
+/// Why a new configuration was not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReloadError {
+    #[error("[{0}] changed, which takes a restart; nothing was changed")]
+    NeedsRestart(&'static str),
+    #[error("{0}; nothing was changed")]
+    Tls(#[from] TlsError),
+}
+
+impl Service {
+    /// Opens the store and brings it in order, and only then the listeners. `reload` is what the
+    /// admin listener calls when it is asked to read the configuration again.
+    pub(crate) async fn start(
+        config: Config,
+        functions: Vec<Function>,
+        reload: Reload,
+    ) -> Result<Arc<Self>, StartError> {
+        let metrics = Metrics::new();
+        let certificate = Certificate::load(&config.listen.tls)?;
+        let store = open_store(&config, &metrics)?;
+        let bound = bind_all(&config).await;
+        let (bound, admin) = match bound {
+            Ok(bound) => bound,
+            Err(error) => {
+                // The store was opened for nothing; closing it leaves no trace of this attempt.
+                let _ = store.close().await;
+                return Err(error);
+            }
+        };
+
+        let door = Door::new(&config.listen, &config.sources);
+        let inbound = Arc::new(Inbound::new(door, Arc::clone(&store), Arc::clone(&metrics)));
+        let (plan, planned) = watch::channel(Arc::new(plan(&config)));
+        let stop = CancellationToken::new();
+        let outbound = Outbound {
+            store: Arc::clone(&store),
+            metrics: Arc::clone(&metrics),
+            plan: planned,
+            functions,
+        };
+        let mut tasks = JoinSet::new();
+        let outbound = spawn(outbound.run(stop.clone()));
+
+        let addresses = bound.iter().map(Bound::address).collect();
+        let open = TaskTracker::new();
+        let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        for bound in bound {
+            let inbound = Arc::clone(&inbound);
+            tasks.spawn(bound.serve(inbound, acceptor.clone(), open.clone(), stop.clone()));
+        }
+        let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+        if let Some((listener, settings)) = admin.zip(config.admin.as_ref()) {
+            let admin = Admin {
+                store: Arc::clone(&store),
+                metrics: Arc::clone(&metrics),
+                token: settings.token.clone(),
+                reload,
+            };
+            tasks.spawn(admin.serve(listener, stop.clone()));
+        }
+        if let Some(certificate) = &certificate {
+            metrics.certificate_ends(certificate.ends());
+            tasks.spawn(watch(Arc::clone(certificate), Arc::clone(&metrics), stop.clone()));
+        }
+        Ok(Arc::new(Self {
+            inbound,
+            store,
+            metrics,
+            certificate,
+            plan,
+            config: Mutex::new(config),
+            addresses,
+            admin_address,
+            open,
+            stop,
+            tasks: Mutex::new(tasks),
+            outbound: Mutex::new(Some(outbound)),
+        }))
+    }
+
+    /// Takes a configuration that was checked whole. Sources, routes and destinations are swapped at
+    /// once; what the process holds open stays as it is.
+    pub(crate) fn reload(&self, config: Config) -> Result<(), ReloadError> {
+        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        if config.listen.addresses != current.listen.addresses {
+            return Err(ReloadError::NeedsRestart("listen] address"));
+        }
+        if config.listen.tls != current.listen.tls {
+            return Err(ReloadError::NeedsRestart("listen] tls"));
+        }
+        if config.store != current.store {
+            return Err(ReloadError::NeedsRestart("store"));
+        }
+        let address = |config: &Config| config.admin.as_ref().map(|admin| admin.address);
+        if address(&config) != address(&current) {
+            return Err(ReloadError::NeedsRestart("admin] address"));
+        }
+        if let Some(certificate) = &self.certificate {
+            certificate.refresh()?;
+            self.metrics.certificate_ends(certificate.ends());
+        }
+        self.inbound.replace(Door::new(&config.listen, &config.sources));
+        self.plan.send_replace(Arc::new(plan(&config)));
+        *current = config;
+        Ok(())
+    }
+
+    /// Stops taking requests, answers those under way, lets running attempts end, and closes the
+    /// store: all within `within`. What is cut off is tried again at the next start.
+    pub(crate) async fn drain(&self, within: Duration) -> Result<(), StoreError> {
+        let until = Instant::now() + within;
+        self.stop.cancel();
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        self.open.close();
+        if timeout_at(until, self.open.wait()).await.is_err() {
+            tracing::warn!(open = self.open.len(), "connections were cut off");
+        }
+        let outbound = self.outbound.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(mut outbound) = outbound
+            && timeout_at(until, &mut outbound).await.is_err()
+        {
+            tracing::warn!("attempts were cut off, and are made again at the next start");
+            outbound.abort();
+        }
+        drop(tasks);
+        self.store.close().await
+    }
+
+    /// Rings once when the store has stopped for good.
+    pub(crate) async fn failed(&self) {
+        self.store.bells().failed().notified().await;
+    }
+
+    pub(crate) fn inbound(&self) -> &Arc<Inbound> {
+        &self.inbound
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Where it listens, ports as they came to be.
+    pub(crate) fn addresses(&self) -> &[Address] {
+        &self.addresses
+    }
+
+    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+}
+
+fn plan(config: &Config) -> Plan {
+    Plan { routes: Routes::new(config.routes.clone()), destinations: config.destinations.clone() }
+}
+
+fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>, StartError> {
+    let metrics = Arc::clone(metrics);
+    let options = Options {
+        reserve: config.store.reserve,
+        observer: Arc::new(move |events, took| metrics.committed(events, took)),
+    };
+    Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::now())?))
+}
+
+async fn bind_all(config: &Config) -> Result<(Vec<Bound>, Option<TcpListener>), StartError> {
+    let mut bound = Vec::new();
+    for address in &config.listen.addresses {
+        bound.push(bind(address).await.map_err(|cause| refused(address.to_string(), cause))?);
+    }
+    let admin = match &config.admin {
+        None => None,
+        Some(admin) => {
+            let address = admin.address;
+            let listener = TcpListener::bind(address).await;
+            Some(listener.map_err(|cause| refused(format!("{address} ([admin])"), cause))?)
+        }
+    };
+    Ok((bound, admin))
+}
+
+fn refused(address: String, cause: io::Error) -> StartError {
+    let way_out = match cause.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or choose another address",
+        io::ErrorKind::PermissionDenied => {
+            "ports under 1024 need root or CAP_NET_BIND_SERVICE; or choose another"
+        }
+        io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+        _ => "choose another address",
+    };
+    StartError::Listen { address, cause, way_out }
+}
+
+/// Reads the certificate again whenever its files change.
+async fn watch(certificate: Arc<Certificate>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(CERTIFICATE_LOOK)).await.is_some() {
+        match certificate.refresh() {
+            Ok(false) => {}
+            Ok(true) => {
+                metrics.certificate_ends(certificate.ends());
+                tracing::info!("the certificate was read again");
+            }
+            Err(error) => tracing::warn!(%error, "the old certificate stays in use"),
+        }
+    }
+}
+
+/// The outbound half outlives the scope that starts it and is waited for in [`Service::drain`].
+#[expect(clippy::disallowed_methods, reason = "kept in Service::outbound, which drain waits for")]
+fn spawn(half: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(half)
+}
+
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);

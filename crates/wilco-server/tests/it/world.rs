@@ -1,0 +1,378 @@
+//! A world for a test: the real binary with a configuration and a store of its own, seen from
+//! outside.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+use wilco::{Secret, provider};
+
+/// The secret that every world has.
+pub(crate) const SECRET: &str = "a-made-up-secret";
+
+/// What a world will be.
+pub(crate) struct Plan {
+    listen: String,
+    source: String,
+    rest: String,
+    environment: Vec<(String, String)>,
+}
+
+/// A running wilco and the folder that it lives in.
+pub(crate) struct World {
+    pub(crate) folder: Arc<TempDir>,
+    plan: Plan,
+    child: Child,
+    log: Arc<Log>,
+    pub(crate) address: SocketAddr,
+    pub(crate) admin: SocketAddr,
+}
+
+/// An answer as it came over the wire.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
+}
+
+impl Plan {
+    /// Lines for `[listen]`, besides address and tls.
+    pub(crate) fn listen(mut self, lines: &str) -> Self {
+        self.listen = lines.into();
+        self
+    }
+
+    /// Lines for `[source.freispace]`, besides provider, path and secrets.
+    pub(crate) fn source(mut self, lines: &str) -> Self {
+        self.source = lines.into();
+        self
+    }
+
+    /// More tables: `[store]` keys go here too, as `[store]` is left to the test then.
+    pub(crate) fn and(mut self, tables: &str) -> Self {
+        self.rest = tables.into();
+        self
+    }
+
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    pub(crate) fn start(self) -> World {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        World::start_in(self, folder)
+    }
+
+    fn config(&self, folder: &Path, port: u16) -> String {
+        let store = match self.rest.contains("[store]") {
+            true => String::new(),
+            false => format!(
+                "[store]\nurl = \"sqlite:{}/wilco.db\"\nreserve = \"1 MiB\"\n",
+                folder.display()
+            ),
+        };
+        format!(
+            "[listen]\naddress = \"127.0.0.1:{port}\"\ntls = \"off\"\n{}\n{store}\
+             [admin]\naddress = \"127.0.0.1:0\"\n\
+             [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
+             secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n{}\n{}\n",
+            self.listen,
+            self.source,
+            self.rest.replace("FOLDER", &folder.display().to_string()),
+        )
+    }
+}
+
+impl World {
+    /// A world with nothing special: `World::plan().start()`. In the tables that a test adds, the
+    /// word FOLDER stands for the world's folder.
+    pub(crate) fn plan() -> Plan {
+        Plan {
+            listen: String::new(),
+            source: String::new(),
+            rest: String::new(),
+            environment: vec![("FREISPACE_SECRET".into(), SECRET.into())],
+        }
+    }
+
+    fn start_in(plan: Plan, folder: Arc<TempDir>) -> Self {
+        let path = folder.path().join("wilco.toml");
+        fs::write(&path, plan.config(folder.path(), 0)).unwrap();
+        Self::run(plan, folder)
+    }
+
+    fn run(plan: Plan, folder: Arc<TempDir>) -> Self {
+        let mut command = wilco(folder.path());
+        command.envs(plan.environment.iter().cloned()).args(["serve", "--config", "wilco.toml"]);
+        command.args(["--log-format", "json"]);
+        let stdout = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(folder.path().join("stdout"))
+            .unwrap();
+        let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        let log = Log::follow(child.stderr.take().unwrap());
+        let address = log.wait_for(|line| url_of(line, "listening", "/webhook"));
+        let admin = log.wait_for(|line| url_of(line, "admin listener", ""));
+        Self { folder, plan, child, log, address, admin }
+    }
+
+    /// Kills the process as `kill -9` does and starts it again on the same store.
+    pub(crate) fn kill_and_restart(mut self) -> Self {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.again()
+    }
+
+    /// Asks the process to stop, waits for it, and starts it again on the same store.
+    pub(crate) fn restart(mut self) -> Self {
+        assert!(self.stop().success());
+        self.again()
+    }
+
+    fn again(self) -> Self {
+        let Self { folder, plan, .. } = &self;
+        let plan = Plan {
+            listen: plan.listen.clone(),
+            source: plan.source.clone(),
+            rest: plan.rest.clone(),
+            environment: plan.environment.clone(),
+        };
+        let folder = Arc::clone(folder);
+        drop(self);
+        Self::run(plan, folder)
+    }
+
+    /// SIGTERM, and how the process ended. It has 20 s.
+    pub(crate) fn stop(&mut self) -> ExitStatus {
+        self.signal("TERM");
+        self.wait(Duration::from_secs(20))
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([format!("-{name}"), pid]).status().unwrap().success());
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn wait(&mut self, within: Duration) -> ExitStatus {
+        let until = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < until, "it does not end");
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Sends a body with a right signature.
+    pub(crate) fn send(&self, body: &str) -> Reply {
+        self.post(body, &[("x-freispace-signature", &sign(body.as_bytes()))])
+    }
+
+    /// Sends a body with these headers to the endpoint.
+    pub(crate) fn post(&self, body: &str, headers: &[(&str, &str)]) -> Reply {
+        let mut head = format!(
+            "POST /webhook HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+             content-length: {}\r\nconnection: close\r\n",
+            self.address,
+            body.len()
+        );
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        self.raw(format!("{head}\r\n{body}").as_bytes())
+    }
+
+    /// Sends these bytes and reads one answer.
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Reply {
+        let mut stream = self.connect();
+        // A server that has refused already may have closed its side.
+        let _ = stream.write_all(bytes);
+        Reply::read(&mut BufReader::new(stream)).unwrap()
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    /// Asks the admin listener.
+    pub(crate) fn get(&self, path: &str) -> Reply {
+        let mut stream = TcpStream::connect(self.admin).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let host = self.admin;
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        Reply::read(&mut BufReader::new(stream)).unwrap()
+    }
+
+    /// The value of a metric with these labels, as `/metrics` writes them; 0 where it is not there.
+    pub(crate) fn metric(&self, name_and_labels: &str) -> f64 {
+        let text = self.get("/metrics").body;
+        let line = text.lines().find(|line| line.starts_with(&format!("{name_and_labels} ")));
+        line.map_or(0.0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// All recorded events, oldest first, as `wilco events list --json` gives them.
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
+        let output = self.run_verb(&["events", "list", "--all", "--json"]);
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let mut events: Vec<_> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        events.reverse();
+        events
+    }
+
+    /// Runs another verb of wilco against this one.
+    pub(crate) fn run_verb(&self, arguments: &[&str]) -> Output {
+        // The configuration says port 0 for the admin listener; tell the verb which it became.
+        let path = self.folder.path().join("verb.toml");
+        let text = self.plan.config(self.folder.path(), self.address.port());
+        let at = format!("[admin]\naddress = \"{}\"", self.admin);
+        fs::write(&path, text.replace("[admin]\naddress = \"127.0.0.1:0\"", &at)).unwrap();
+        let mut command = wilco(self.folder.path());
+        command.envs(self.plan.environment.iter().cloned());
+        command.args(arguments).args(["--config", "verb.toml"]).output().unwrap()
+    }
+
+    /// Waits until this is so, for at most 20 s.
+    #[track_caller]
+    pub(crate) fn eventually(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let until = Instant::now() + Duration::from_secs(20);
+        while !is_so(self) {
+            assert!(Instant::now() < until, "{what} did not come; the log:\n{}", self.log.text());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The log so far.
+    pub(crate) fn log(&self) -> String {
+        self.log.text()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // It has ended already where the test ended it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Reply {
+    pub(crate) fn read(stream: &mut impl std::io::BufRead) -> std::io::Result<Self> {
+        let mut line = String::new();
+        stream.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| std::io::Error::other(format!("no answer: {line:?}")))?;
+        let mut headers = Vec::new();
+        loop {
+            let mut line = String::new();
+            stream.read_line(&mut line)?;
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        let length = headers.iter().find(|(name, _)| name == "content-length");
+        let length = length.map_or(0, |(_, value)| value.parse().unwrap());
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body)?;
+        Ok(Self { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
+    /// What the JSON body says.
+    pub(crate) fn message(&self) -> String {
+        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
+        body["message"].as_str().unwrap_or_default().into()
+    }
+}
+
+/// The log of a process, read as it is written.
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grown: Condvar,
+}
+
+impl Log {
+    fn follow(stderr: std::process::ChildStderr) -> Arc<Self> {
+        let log = Arc::new(Self { lines: Mutex::default(), grown: Condvar::new() });
+        let writer = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                writer.lines.lock().unwrap().push(line);
+                writer.grown.notify_all();
+            }
+            writer.lines.lock().unwrap().push("(the log ended)".into());
+            writer.grown.notify_all();
+        });
+        log
+    }
+
+    fn wait_for<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
+        let until = Instant::now() + Duration::from_secs(20);
+        let mut lines = self.lines.lock().unwrap();
+        loop {
+            if let Some(found) = lines.iter().find_map(|line| find(line)) {
+                return found;
+            }
+            let is_over = lines.last().is_some_and(|line| line == "(the log ended)");
+            assert!(!is_over && Instant::now() < until, "it did not start:\n{}", lines.join("\n"));
+            lines = self.grown.wait_timeout(lines, Duration::from_millis(100)).unwrap().0;
+        }
+    }
+
+    fn text(&self) -> String {
+        self.lines.lock().unwrap().join("\n")
+    }
+}
+
+/// The binary, in this folder and with a clean environment.
+pub(crate) fn wilco(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wilco"));
+    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command
+}
+
+/// The signature that freispace would send for this body.
+pub(crate) fn sign(body: &[u8]) -> String {
+    let secret = Secret::new("test", SECRET.into()).unwrap();
+    provider::find("freispace").unwrap().scheme.sign(&secret, body).1
+}
+
+/// A body about a booking.
+pub(crate) fn booking(id: &str, name: &str) -> String {
+    format!(
+        r#"{{"id":"{id}","type":"booking","event":"booking.updated","data":{{"name":"{name}"}}}}"#
+    )
+}
+
+fn url_of(line: &str, message: &str, path: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    if line["message"] != message {
+        return None;
+    }
+    line["url"].as_str()?.strip_prefix("http://")?.strip_suffix(path)?.parse().ok()
+}
