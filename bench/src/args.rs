@@ -1,0 +1,131 @@
+//! The command line.
+
+use std::{env, io, net::SocketAddr, path::PathBuf, thread, time::Duration};
+
+use clap::{Parser, Subcommand, value_parser};
+
+/// Measures wilco's durable endpoint against a bare HTTP server, in one run, on the same cores.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Args {
+    /// The binary to measure [default: `wilco` beside this program]
+    #[arg(long, value_name = "PATH")]
+    wilco: Option<PathBuf>,
+    /// How long one round measures
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..=600))]
+    seconds: u64,
+    /// How many keep-alive connections; several numbers are measured one after another
+    #[arg(long, default_value = "1,64,512", value_delimiter = ',', value_parser = connections)]
+    pub(crate) connections: Vec<usize>,
+    /// How many rounds each server gets, by turns
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: u32,
+    /// Spread the bodies over N bookings [default: each body is about a booking of its own]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    pub(crate) subjects: Option<u32>,
+    /// Where the store is written: a folder on a real disk [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Requests a second that bodies are made for [default: 60000 for each core, up to 8 cores]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Threads that make the load [default: half the cores]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// One JSON object a line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// What else this program can be.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// What this program starts itself as.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The server that wilco is held against
+    #[command(hide = true)]
+    Bare {
+        /// Where it listens
+        address: SocketAddr,
+    },
+}
+
+impl Args {
+    /// The binary to measure.
+    ///
+    /// # Errors
+    ///
+    /// There is no such file.
+    pub(crate) fn wilco(&self) -> io::Result<PathBuf> {
+        let path = match &self.wilco {
+            Some(path) => path.clone(),
+            None => env::current_exe()?.with_file_name("wilco"),
+        };
+        if path.is_file() {
+            return path.canonicalize();
+        }
+        Err(io::Error::other(format!(
+            "there is no {}; build it with `cargo build --release`, or name it with --wilco PATH",
+            path.display()
+        )))
+    }
+
+    /// The folder for the stores.
+    pub(crate) fn dir(&self) -> PathBuf {
+        self.dir.clone().unwrap_or_else(env::temp_dir)
+    }
+
+    /// How long one round measures, the warm-up left out.
+    pub(crate) fn measured(&self) -> Duration {
+        Duration::from_secs(self.seconds)
+    }
+
+    /// How many requests a second bodies are made for.
+    pub(crate) fn rate(&self) -> usize {
+        let rate = self.rate.map(|rate| usize::try_from(rate).unwrap_or(usize::MAX));
+        rate.unwrap_or_else(|| RATE_PER_CORE * cores().min(CORES_MAX))
+    }
+
+    /// How many threads make the load.
+    pub(crate) fn threads(&self) -> usize {
+        self.threads.map_or_else(|| (cores() / 2).clamp(1, CORES_MAX), usize::from)
+    }
+}
+
+/// How many cores this process may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn connections(text: &str) -> Result<usize, String> {
+    match text.trim().parse() {
+        Ok(number @ 1..=CONNECTIONS_MAX) => Ok(number),
+        _ => Err(format!("a number from 1 to {CONNECTIONS_MAX}")),
+    }
+}
+
+/// More than the bare server answers to one core: it shares the cores with the load.
+const RATE_PER_CORE: usize = 60_000;
+const CORES_MAX: usize = 8;
+/// Loopback has some 28,000 ports to connect from.
+const CONNECTIONS_MAX: usize = 20_000;
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn several_numbers_of_connections_are_taken_in_their_order() {
+        let args = Args::try_parse_from(["wilco-bench", "--connections", "8,1"]).unwrap();
+        assert_eq!(args.connections, [8, 1]);
+        assert!(Args::try_parse_from(["wilco-bench", "--connections", "0"]).is_err());
+    }
+}
