@@ -18,6 +18,7 @@ pub enum Duplicates {
 
 /// An event that may be the first copy: of the same delivery id where the provider gives one, else
 /// the latest about the same subject.
+#[derive(Clone)]
 pub(crate) struct Earlier {
     pub(crate) event_id: EventId,
     pub(crate) received_at: Timestamp,

@@ -74,7 +74,7 @@ pub trait Store: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read.
-    async fn unrouted(&self, limit: usize) -> Result<Vec<Event>, StoreError>;
+    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError>;
 
     /// Marks these events, which are the oldest that [`unrouted`](Store::unrouted) gave, as routed,
     /// and makes a waiting delivery for each of their destinations: all of it or nothing. One that was

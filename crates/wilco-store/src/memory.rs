@@ -128,7 +128,7 @@ impl Store for MemoryStore {
         }
     }
 
-    async fn unrouted(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
+    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         self.read(|record| record.unrouted(limit))
     }
 
@@ -396,7 +396,7 @@ impl Record {
         behind_last.map_or(from_clock, |behind_last| from_clock.max(behind_last))
     }
 
-    fn unrouted(&self, limit: usize) -> Vec<Event> {
+    fn unrouted(&self, limit: usize) -> Vec<Arc<Event>> {
         let mut bytes = 0;
         let mut events = Vec::new();
         let waiting = self.events.iter().filter(|kept| !self.is_routed(kept.event.id));
@@ -405,7 +405,7 @@ impl Record {
             if bytes > ROUTING_BYTES_MAX && !events.is_empty() {
                 break;
             }
-            events.push(Event::clone(event));
+            events.push(Arc::clone(event));
         }
         events
     }

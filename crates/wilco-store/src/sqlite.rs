@@ -1,7 +1,9 @@
 //! The store that users run: SQLite with one writing thread and group commit.
 
+mod known;
 mod open;
 mod reads;
+mod window;
 mod writer;
 mod writes;
 
@@ -27,6 +29,7 @@ use crate::{
     Attempt, Bells, Claim, CommitObserver, Duplicates, EventQuery, Listed, OpenError, Outcome,
     Receipt, Rejection, Routed, Shown, State, Store, StoreError,
 };
+use known::Known;
 use writer::Writer;
 
 /// A store in one SQLite file.
@@ -67,14 +70,20 @@ impl SqliteStore {
         let opened = open::open(&path)?;
         let at =
             |error: rusqlite::Error| OpenError::Io { path: path.clone(), cause: error.to_string() };
-        let last_seq = opened
+        let (last_seq, routed_through) = opened
             .writing
-            .query_row("SELECT coalesce(max(seq), 0) FROM event", [], |row| row.get(0))
+            .query_row(
+                "SELECT (SELECT coalesce(max(seq), 0) FROM event), routed_through FROM progress",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
             .map_err(at)?;
         let ledger = Ledger {
+            known: Known::load(&opened.writing).map_err(at)?,
             connection: opened.writing,
             last_seq,
-            recorded: 0,
+            routed_through,
+            recorded: Vec::new(),
             unsynced_bytes: 0,
             awaited: BTreeSet::new(),
             rejected_bytes: None,
@@ -133,23 +142,17 @@ impl SqliteStore {
         taken: Vec<writes::Taken>,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
-        let all = taken.iter().map(|taken| taken.delivery).collect();
-        let read = self
-            .read(move |connection| {
-                let intact = |taken: writes::Taken| {
-                    let event = reads::intact(connection, taken.event_seq);
-                    (taken, event)
-                };
-                Ok(taken.into_iter().map(intact).collect::<Vec<_>>())
-            })
-            .await;
-        let read = match read {
-            Ok(read) => read,
-            Err(error) => {
-                self.release(all, now).await?;
-                return Err(error);
+        let mut read = Vec::with_capacity(taken.len());
+        let mut unread = Vec::new();
+        for taken in taken {
+            match self.writer.shared().window.get(taken.event_seq) {
+                Some(event) => read.push((taken, Ok(Some(event)))),
+                None => unread.push(taken),
             }
-        };
+        }
+        if !unread.is_empty() {
+            read.extend(self.read_events(unread, now).await?);
+        }
         let mut claims = Vec::with_capacity(read.len());
         for (taken, event) in read {
             match event {
@@ -158,7 +161,7 @@ impl SqliteStore {
                     destination: destination.clone(),
                     attempt: taken.attempt,
                     created_at: taken.created_at,
-                    event: Arc::new(event),
+                    event,
                 }),
                 Ok(None) => self.give_up(&taken, "the event is not there any more", now).await?,
                 Err(error @ StoreError::Damaged(_)) => {
@@ -171,6 +174,30 @@ impl SqliteStore {
             }
         }
         Ok(claims)
+    }
+
+    /// Reads the events of what was claimed from the file. If that cannot be done now, the
+    /// deliveries are given back.
+    async fn read_events(
+        &self,
+        taken: Vec<writes::Taken>,
+        now: Timestamp,
+    ) -> Result<Vec<(writes::Taken, Result<Option<Arc<Event>>, StoreError>)>, StoreError> {
+        let all = taken.iter().map(|taken| taken.delivery).collect();
+        let read = self.read(move |connection| {
+            let intact = |taken: writes::Taken| {
+                let event = reads::intact(connection, taken.event_seq);
+                (taken, event.map(|event| event.map(Arc::new)))
+            };
+            Ok(taken.into_iter().map(intact).collect())
+        });
+        match read.await {
+            Ok(read) => Ok(read),
+            Err(error) => {
+                self.release(all, now).await?;
+                Err(error)
+            }
+        }
     }
 
     /// Makes deliveries due again, a moment from now.
@@ -211,7 +238,11 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn unrouted(&self, limit: usize) -> Result<Vec<Event>, StoreError> {
+    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
+        self.writer.demand_open()?;
+        if let Some(events) = self.writer.shared().window.unrouted(limit) {
+            return Ok(events);
+        }
         self.read(move |connection| reads::unrouted(connection, limit)).await
     }
 
@@ -288,8 +319,12 @@ struct Ledger {
     connection: Connection,
     /// The place of the newest event.
     last_seq: i64,
-    /// Events recorded since the start.
-    recorded: usize,
+    /// Every event up to this place is routed.
+    routed_through: i64,
+    /// Events that this batch records.
+    recorded: Vec<Arc<Event>>,
+    /// What copies are told by.
+    known: Known,
     /// About how much was written since the WAL was carried over.
     unsynced_bytes: usize,
     /// Destinations for which this batch made something due.
@@ -482,7 +517,7 @@ mod tests {
             let side = self.0.as_ref().unwrap().past_the_store();
             for (name, when) in [
                 ("broken_record", "AFTER INSERT ON event"),
-                ("broken_fan_out", "AFTER UPDATE ON routing"),
+                ("broken_fan_out", "AFTER UPDATE OF routed_through ON progress"),
                 ("broken_claim", "AFTER UPDATE ON delivery WHEN new.state = 'running'"),
                 ("broken_settle", "AFTER INSERT ON attempt"),
             ] {
@@ -563,7 +598,7 @@ mod tests {
     #[tokio::test]
     async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
         let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
+        let mut store = disk.open(Options::default(), NOW);
         let side = disk.past_the_store();
         for change in [
             "body = x'00'",
@@ -587,9 +622,13 @@ mod tests {
             let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
             assert_eq!(side.execute(&sql, [seq_of(damaged)]).unwrap(), 1);
 
+            // What is in memory is not damaged: the next process has only the file.
+            store.close().await.unwrap();
+            store = disk.open(Options::default(), NOW);
             let claims = store.claim("crm", 10, NOW).await.unwrap();
             let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
             assert_eq!(claimed, [whole], "{change}");
+            store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered).await.unwrap();
             assert!(store.event(damaged).await.is_err(), "{change}");
             let (state, error, result): (String, String, String) = side
                 .query_row(
@@ -611,7 +650,9 @@ mod tests {
         let store = disk.open(Options::default(), NOW);
         let id = record(&store, SENT).await.unwrap();
         fan_out(&store, id).await;
+        store.close().await.unwrap();
         disk.past_the_store().execute("DELETE FROM event", []).unwrap();
+        let store = disk.open(Options::default(), NOW);
         assert!(store.claim("crm", 10, NOW).await.unwrap().is_empty());
         assert_eq!(store.unfinished().await.unwrap(), [("crm".into(), State::Dead, 1)]);
     }

@@ -61,7 +61,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
         let shown = bench.store.event(expected.id).await.unwrap().unwrap();
         assert!(shown.event == expected, "shown: {:?}", envelope_of(&shown.event));
         let unrouted = bench.store.unrouted(1).await.unwrap().remove(0);
-        assert!(unrouted == expected, "unrouted: {:?}", envelope_of(&unrouted));
+        assert!(*unrouted == expected, "unrouted: {:?}", envelope_of(&unrouted));
         bench.crash(NOW);
         bench.fan_out(&[expected.id], &["crm"], NOW).await;
         let claim = bench.claim_one(NOW).await;

@@ -1,5 +1,7 @@
 //! What is read, on connections that cannot write.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 use wilco::{Event, Headers, SourceName};
@@ -9,9 +11,12 @@ use crate::{
     Attempt, Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Shown, State, StoreError, checksum,
 };
 
-pub(super) fn unrouted(connection: &Connection, limit: usize) -> Result<Vec<Event>, StoreError> {
+pub(super) fn unrouted(
+    connection: &Connection,
+    limit: usize,
+) -> Result<Vec<Arc<Event>>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {EVENT} FROM event WHERE seq > (SELECT routed_through FROM routing) \
+        "SELECT {EVENT} FROM event WHERE seq > (SELECT routed_through FROM progress) \
          ORDER BY seq"
     ))?;
     let mut rows = statement.query([])?;
@@ -32,7 +37,7 @@ pub(super) fn unrouted(connection: &Connection, limit: usize) -> Result<Vec<Even
         if bytes > ROUTING_BYTES_MAX && !events.is_empty() {
             break;
         }
-        events.push(event);
+        events.push(Arc::new(event));
     }
     Ok(events)
 }
@@ -73,7 +78,7 @@ pub(super) fn events(
 ) -> Result<Vec<Listed>, StoreError> {
     let order = if query.after.is_some() { "ASC" } else { "DESC" };
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM routing) AS is_routed FROM event \
+        "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM progress) AS is_routed FROM event \
          WHERE (?1 IS NULL OR source = ?1) AND (?2 IS NULL OR name = ?2 OR (?2 LIKE '%*' \
          AND substr(name, 1, length(?2) - 1) = substr(?2, 1, length(?2) - 1))) \
          AND (?3 IS NULL OR received_at_ms >= ?3) AND (?4 IS NULL OR received_at_ms < ?4) \
@@ -107,7 +112,7 @@ pub(super) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, S
         delivery.history = attempts(connection, delivery.id)?;
     }
     let is_routed = connection
-        .prepare_cached("SELECT routed_through >= ?1 FROM routing")?
+        .prepare_cached("SELECT routed_through >= ?1 FROM progress")?
         .query_row([seq], |row| row.get(0))?;
     Ok(Some(Shown { event, is_routed, deliveries }))
 }

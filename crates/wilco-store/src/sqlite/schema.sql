@@ -18,13 +18,19 @@ CREATE TABLE event (
   body           BLOB    NOT NULL   -- byte for byte as it was signed
 ) STRICT;
 
--- The latest event about a subject: what a copy without a delivery id is told by.
-CREATE INDEX event_by_subject ON event (source, subject, seq) WHERE delivery_id IS NULL;
-CREATE INDEX event_by_delivery_id ON event (source, delivery_id, seq) WHERE delivery_id IS NOT NULL;
+-- What a copy is told by: the latest event about a subject, or with a delivery id. `key` is a hash.
+CREATE TABLE known (
+  key   INTEGER PRIMARY KEY,
+  event INTEGER NOT NULL
+) STRICT;
 
--- One row: every event up to this `seq` has been held against the routes.
-CREATE TABLE routing (routed_through INTEGER NOT NULL) STRICT;
-INSERT INTO routing VALUES (0);
+-- One row. Every event up to `routed_through` has been held against the routes, and every event up
+-- to `known_through` is in `known`; the newer ones are held in memory.
+CREATE TABLE progress (
+  routed_through INTEGER NOT NULL,
+  known_through  INTEGER NOT NULL
+) STRICT;
+INSERT INTO progress VALUES (0, 0);
 
 -- One event on its way to one destination.
 CREATE TABLE delivery (

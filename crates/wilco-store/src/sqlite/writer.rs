@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Ledger, Space};
+use super::{Ledger, Space, window::Window};
 use crate::{Bells, CommitObserver, QUEUE_MAX, StoreError};
 
 /// The way to the writing thread.
@@ -27,6 +27,7 @@ pub(super) struct Writer {
 pub(super) struct Shared {
     pub(super) bells: Bells,
     pub(super) space: Space,
+    pub(super) window: Window,
     latched: OnceLock<String>,
 }
 
@@ -37,7 +38,12 @@ impl Writer {
         space: Space,
         observer: CommitObserver,
     ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let shared = Arc::new(Shared { bells: Bells::default(), space, latched: OnceLock::new() });
+        let shared = Arc::new(Shared {
+            bells: Bells::default(),
+            space,
+            window: Window::new(ledger.last_seq, ledger.routed_through),
+            latched: OnceLock::new(),
+        });
         let (inbox, waiting) = mpsc::channel(QUEUE_MAX);
         let mut thread = Thread { ledger, shared: Arc::clone(&shared), observer };
         let handle = std::thread::Builder::new().name("wilco-store".into()).spawn(move || {
@@ -81,10 +87,12 @@ impl Writer {
         if let Some(cause) = self.shared.latched.get() {
             return Err(StoreError::Latched(cause.clone()));
         }
-        if self.inbox.is_closed() {
-            return Err(StoreError::Closed);
-        }
+        self.demand_open()?;
         self.shared.space.demand()
+    }
+
+    pub(super) fn demand_open(&self) -> Result<(), StoreError> {
+        if self.inbox.is_closed() { Err(StoreError::Closed) } else { Ok(()) }
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -193,18 +201,24 @@ impl Thread {
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
         self.latched()?;
         let began = Instant::now();
-        let recorded_before = self.ledger.recorded;
+        let routed_before = self.ledger.routed_through;
         let committed = self.transact(jobs).map_err(|error| self.judge(&error));
         if committed.is_ok() {
-            (self.observer)(self.ledger.recorded - recorded_before, began.elapsed());
-            if self.ledger.recorded > recorded_before {
+            let recorded = std::mem::take(&mut self.ledger.recorded);
+            (self.observer)(recorded.len(), began.elapsed());
+            self.ledger.known.committed();
+            self.shared.window.routed(self.ledger.routed_through);
+            if !recorded.is_empty() {
+                self.shared.window.extend(recorded);
                 self.shared.bells.recorded.notify_one();
             }
             for destination in std::mem::take(&mut self.ledger.awaited) {
                 self.shared.bells.due(&destination).notify_one();
             }
         } else {
-            self.ledger.recorded = recorded_before;
+            self.ledger.recorded.clear();
+            self.ledger.known.rolled_back();
+            self.ledger.routed_through = routed_before;
             self.ledger.awaited.clear();
             self.ledger.rejected_bytes = None;
         }
@@ -220,8 +234,10 @@ impl Thread {
                 return Err(error);
             }
         }
-        self.ledger.connection.execute_batch("COMMIT").inspect_err(|_| {
-            let _ = self.ledger.connection.execute_batch("ROLLBACK");
+        let Ledger { connection, known, recorded, .. } = &mut self.ledger;
+        let carried = known.carry(connection, recorded.len());
+        carried.and_then(|()| connection.execute_batch("COMMIT")).inspect_err(|_| {
+            let _ = connection.execute_batch("ROLLBACK");
         })
     }
 

@@ -1,10 +1,12 @@
 //! What is written, statement by statement. Each runs inside the transaction of a batch.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 use wilco::{Envelope, Event, EventId, Verified};
 
-use super::{Ledger, TAIL_BITS, digest_of, moment};
+use super::{Ledger, TAIL_BITS, known::Keys, moment};
 use crate::{
     Attempt, Claim, Duplicates, Outcome, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection,
     Routed, State, checksum,
@@ -26,7 +28,10 @@ impl Ledger {
         envelope: &Envelope,
         duplicates: Duplicates,
     ) -> rusqlite::Result<Receipt> {
-        let earlier = self.earlier(verified, envelope)?;
+        let source = verified.source().as_str();
+        let (subject, delivery_id) = (envelope.subject.as_deref(), envelope.delivery_id.as_deref());
+        let keys = Keys::of(source, subject, delivery_id, verified.digest());
+        let earlier = self.known.find(&self.connection, keys)?;
         let arrival = verified.arrival();
         let has_id = envelope.delivery_id.is_some();
         let verdict =
@@ -48,32 +53,12 @@ impl Ledger {
             headers: arrival.headers.clone(),
             body: arrival.body.clone(),
         };
-        self.insert(seq, &event, envelope.delivery_id.as_deref())?;
-        self.recorded += 1;
+        self.insert(seq, &event, delivery_id)?;
+        let Event { id: event_id, received_at, digest, .. } = event;
+        self.known.insert(keys, Earlier { event_id, received_at, digest });
         self.unsynced_bytes += event.body.len() + event.headers.as_bytes().len() + ROW_BYTES;
-        Ok(Receipt { event_id: event.id, is_first: true })
-    }
-
-    fn earlier(
-        &self,
-        verified: &Verified,
-        envelope: &Envelope,
-    ) -> rusqlite::Result<Option<Earlier>> {
-        let source = verified.source().as_str();
-        let (sql, key) = match &envelope.delivery_id {
-            Some(id) => (SAME_DELIVERY_ID, Some(id)),
-            None => (LATEST_OF_SUBJECT, envelope.subject.as_ref()),
-        };
-        self.connection
-            .prepare_cached(sql)?
-            .query_row(params![source, key, &verified.digest().0[..]], |row| {
-                Ok(Earlier {
-                    event_id: super::id_of(&row.get::<_, String>(0)?)?,
-                    received_at: moment(row.get(1)?)?,
-                    digest: digest_of(row, 2)?,
-                })
-            })
-            .optional()
+        self.recorded.push(Arc::new(event));
+        Ok(Receipt { event_id, is_first: true })
     }
 
     /// Ids never go back, even if the clock does.
@@ -117,7 +102,7 @@ impl Ledger {
         )?;
         let before: i64 = self
             .connection
-            .prepare_cached("SELECT routed_through FROM routing")?
+            .prepare_cached("SELECT routed_through FROM progress")?
             .query_row([], |row| row.get(0))?;
         for Routed { event_id, destinations } in routed {
             let seq = super::seq_of(*event_id);
@@ -129,8 +114,9 @@ impl Ledger {
         }
         let through = routed.iter().map(|routed| super::seq_of(routed.event_id)).max();
         self.connection
-            .prepare_cached("UPDATE routing SET routed_through = max(routed_through, ?1)")?
+            .prepare_cached("UPDATE progress SET routed_through = max(routed_through, ?1)")?
             .execute([through.unwrap_or(0)])?;
+        self.routed_through = through.unwrap_or(0);
         Ok(())
     }
 
@@ -303,11 +289,6 @@ fn event_id(seq: i64, verified: &Verified) -> EventId {
     EventId::from_bits((u128::from(seq.unsigned_abs()) << TAIL_BITS) | tail)
 }
 
-const LATEST_OF_SUBJECT: &str = "SELECT id, received_at_ms, digest FROM event \
-    WHERE source = ?1 AND subject IS ?2 AND delivery_id IS NULL AND ?3 IS NOT NULL ORDER BY seq DESC LIMIT 1";
-// Of one delivery id, a body that came before is a copy, whatever came in between.
-const SAME_DELIVERY_ID: &str = "SELECT id, received_at_ms, digest FROM event \
-    WHERE source = ?1 AND delivery_id = ?2 ORDER BY digest = ?3 DESC, seq DESC LIMIT 1";
 /// Events a millisecond that keep their place in it; past that they borrow from the next.
 const SEQ_BITS_PER_MS: u32 = 15;
 const MILLIS_MAX: i64 = (1 << 48) - 1;

@@ -1,0 +1,197 @@
+//! What a copy is told by: the latest event under each key.
+//!
+//! An index over subjects would do, but for its price. Its keys are random, so that every event
+//! dirties a page of its own, which is written to the log, checksummed, synced, and written again at
+//! the checkpoint: more than all the rest of recording it. So the newest keys are held in memory, and
+//! carried over into the table in the table's own order, a few with each batch; then many of them
+//! share a page. What was not carried over yet is read again from the events at the next start.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use sha2::{Digest as _, Sha256};
+use wilco::Digest;
+
+use super::{digest_of, id_of, moment, seq_of};
+use crate::duplicates::Earlier;
+
+/// The latest events by key, the newest in memory and the others in the table `known`.
+#[derive(Default)]
+pub(super) struct Known {
+    recent: HashMap<i64, Earlier>,
+    /// What the batch under way put into `recent`, and what was there before.
+    undo: Vec<(i64, Option<Earlier>)>,
+    /// Keys on their way into the table, in its order.
+    carrying: Vec<(i64, Earlier)>,
+    carried: usize,
+    carried_in_batch: usize,
+}
+
+impl Known {
+    /// Reads what the last process had in memory only.
+    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
+        let mut known = Self::default();
+        let mut statement = connection.prepare(
+            "SELECT id, received_at_ms, digest, source, subject, delivery_id FROM event \
+             WHERE seq > (SELECT known_through FROM progress) ORDER BY seq",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            // A row that is damaged is not what a copy could be told by.
+            let Ok(earlier) = earlier(row) else { continue };
+            let source: String = row.get(3)?;
+            let subject: Option<String> = row.get(4)?;
+            let delivery_id: Option<String> = row.get(5)?;
+            let keys =
+                Keys::of(&source, subject.as_deref(), delivery_id.as_deref(), earlier.digest);
+            known.insert(keys, earlier);
+        }
+        known.committed();
+        Ok(known)
+    }
+
+    /// The event that a request with these keys could be a copy of.
+    pub(super) fn find(
+        &self,
+        connection: &Connection,
+        keys: Keys,
+    ) -> rusqlite::Result<Option<Earlier>> {
+        match keys {
+            Keys::Subject(key) => self.latest(connection, key),
+            // Of one delivery id, a body that came before is a copy, whatever came in between.
+            Keys::DeliveryId { id, id_and_body } => match self.latest(connection, id_and_body)? {
+                Some(copy) => Ok(Some(copy)),
+                None => self.latest(connection, id),
+            },
+        }
+    }
+
+    /// From now on this is the latest event under these keys.
+    pub(super) fn insert(&mut self, keys: Keys, event: Earlier) {
+        match keys {
+            Keys::Subject(key) => self.set(key, event),
+            Keys::DeliveryId { id, id_and_body } => {
+                self.set(id, event.clone());
+                self.set(id_and_body, event);
+            }
+        }
+    }
+
+    /// Carries some keys over, inside the transaction of a batch that recorded so many events: twice
+    /// as many, so that a generation has gone before the next one is full.
+    pub(super) fn carry(
+        &mut self,
+        connection: &Connection,
+        recorded: usize,
+    ) -> rusqlite::Result<()> {
+        let left = &self.carrying[self.carried..];
+        let part = &left[..left.len().min(recorded * KEYS_MAX * 2)];
+        let mut upsert = connection
+            .prepare_cached("INSERT OR REPLACE INTO known (key, event) VALUES (?1, ?2)")?;
+        for (key, earlier) in part {
+            upsert.execute(params![key, seq_of(earlier.event_id)])?;
+        }
+        self.carried_in_batch = part.len();
+        if !part.is_empty() && part.len() == left.len() {
+            let through = self.carrying.iter().map(|(_, earlier)| seq_of(earlier.event_id)).max();
+            connection.execute("UPDATE progress SET known_through = ?1", [through])?;
+        }
+        Ok(())
+    }
+
+    /// The batch is durable.
+    pub(super) fn committed(&mut self) {
+        self.undo.clear();
+        self.carried += self.carried_in_batch;
+        self.carried_in_batch = 0;
+        if self.carried == self.carrying.len() && self.recent.len() >= GENERATION {
+            self.carrying = self.recent.drain().collect();
+            self.carrying.sort_unstable_by_key(|(key, _)| *key);
+            self.carried = 0;
+        }
+    }
+
+    /// The batch left no trace.
+    pub(super) fn rolled_back(&mut self) {
+        while let Some((key, before)) = self.undo.pop() {
+            match before {
+                Some(before) => self.recent.insert(key, before),
+                None => self.recent.remove(&key),
+            };
+        }
+        self.carried_in_batch = 0;
+    }
+
+    fn set(&mut self, key: i64, event: Earlier) {
+        let before = self.recent.insert(key, event);
+        self.undo.push((key, before));
+    }
+
+    fn latest(&self, connection: &Connection, key: i64) -> rusqlite::Result<Option<Earlier>> {
+        if let Some(recent) = self.recent.get(&key) {
+            return Ok(Some(recent.clone()));
+        }
+        if let Ok(place) = self.carrying.binary_search_by_key(&key, |(key, _)| *key) {
+            return Ok(Some(self.carrying[place].1.clone()));
+        }
+        connection
+            .prepare_cached(
+                "SELECT id, received_at_ms, digest FROM known JOIN event ON seq = known.event \
+                 WHERE key = ?1",
+            )?
+            .query_row([key], earlier)
+            .optional()
+    }
+}
+
+/// The keys of a request: 63 bits of SHA-256 each. Should two ever meet, a copy is recorded once
+/// more; a change is never taken for a copy, for that takes the same body.
+#[derive(Clone, Copy)]
+pub(super) enum Keys {
+    Subject(i64),
+    DeliveryId { id: i64, id_and_body: i64 },
+}
+
+impl Keys {
+    pub(super) fn of(
+        source: &str,
+        subject: Option<&str>,
+        delivery_id: Option<&str>,
+        digest: Digest,
+    ) -> Self {
+        match delivery_id {
+            Some(id) => Self::DeliveryId {
+                id: key(&[b"id", source.as_bytes(), id.as_bytes()]),
+                id_and_body: key(&[b"body", source.as_bytes(), id.as_bytes(), &digest.0]),
+            },
+            None => Self::Subject(match subject {
+                Some(subject) => key(&[b"subject", source.as_bytes(), subject.as_bytes()]),
+                None => key(&[b"none", source.as_bytes()]),
+            }),
+        }
+    }
+}
+
+fn key(parts: &[&[u8]]) -> i64 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part.len().to_be_bytes());
+        hash.update(part);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    digest.iter().take(8).fold(0, |bits: i64, &byte| (bits << 8) | i64::from(byte)) & i64::MAX
+}
+
+fn earlier(row: &rusqlite::Row<'_>) -> rusqlite::Result<Earlier> {
+    Ok(Earlier {
+        event_id: id_of(&row.get::<_, String>(0)?)?,
+        received_at: moment(row.get(1)?)?,
+        digest: digest_of(row, 2)?,
+    })
+}
+
+/// Keys of one event at most.
+const KEYS_MAX: usize = 2;
+/// Keys that are gathered in memory before they are carried over. Twice as many are held, about
+/// 6 MB, and as many events are read at a start.
+const GENERATION: usize = if cfg!(test) { 64 } else { 32_768 };

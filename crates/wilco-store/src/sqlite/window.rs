@@ -1,0 +1,71 @@
+//! The newest events, kept in memory, so that what was just written is not read back.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use wilco::Event;
+
+use super::seq_of;
+use crate::ROUTING_BYTES_MAX;
+
+/// The end of the table of events: every event behind a certain place, or none.
+pub(super) struct Window(Mutex<Inner>);
+
+struct Inner {
+    events: VecDeque<Arc<Event>>,
+    bytes: usize,
+    /// The place behind which every event is in the window.
+    behind: i64,
+    routed_through: i64,
+}
+
+impl Window {
+    pub(super) fn new(last_seq: i64, routed_through: i64) -> Self {
+        let events = VecDeque::new();
+        Self(Mutex::new(Inner { events, bytes: 0, behind: last_seq, routed_through }))
+    }
+
+    /// These events were committed, in this order.
+    pub(super) fn extend(&self, events: Vec<Arc<Event>>) {
+        let mut inner = self.lock();
+        for event in events {
+            inner.bytes += event.body.len();
+            inner.events.push_back(event);
+        }
+        while inner.events.len() > EVENTS_MAX || inner.bytes > ROUTING_BYTES_MAX {
+            let Some(event) = inner.events.pop_front() else { break };
+            inner.bytes -= event.body.len();
+            inner.behind = seq_of(event.id);
+        }
+    }
+
+    pub(super) fn routed(&self, through: i64) {
+        let mut inner = self.lock();
+        inner.routed_through = inner.routed_through.max(through);
+    }
+
+    /// The oldest unrouted events; `None` where some of them are not in the window any more.
+    pub(super) fn unrouted(&self, limit: usize) -> Option<Vec<Arc<Event>>> {
+        let inner = self.lock();
+        if inner.routed_through < inner.behind {
+            return None;
+        }
+        let start = inner.events.partition_point(|event| seq_of(event.id) <= inner.routed_through);
+        Some(inner.events.iter().skip(start).take(limit).cloned().collect())
+    }
+
+    /// The event in this place, if it is one of the newest.
+    pub(super) fn get(&self, seq: i64) -> Option<Arc<Event>> {
+        let inner = self.lock();
+        let place = inner.events.binary_search_by_key(&seq, |event| seq_of(event.id)).ok()?;
+        inner.events.get(place).cloned()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+const EVENTS_MAX: usize = 4_096;
