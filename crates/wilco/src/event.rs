@@ -184,11 +184,17 @@ impl Headers {
     ) -> Self {
         let mut block = Vec::with_capacity(512);
         for (name, value) in pairs {
-            block.extend(name.as_ref().bytes().map(|b| b.to_ascii_lowercase()));
+            let start = block.len();
+            block.extend_from_slice(name.as_ref().as_bytes());
+            block[start..].make_ascii_lowercase();
             block.extend_from_slice(b": ");
-            block.extend(
-                value.as_ref().iter().map(|&b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }),
-            );
+            let start = block.len();
+            block.extend_from_slice(value.as_ref());
+            for byte in &mut block[start..] {
+                if matches!(byte, b'\r' | b'\n') {
+                    *byte = b' ';
+                }
+            }
             block.extend_from_slice(b"\r\n");
         }
         Self(block.into())

@@ -9,7 +9,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{MapAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{error::Category, value::RawValue};
 
 use crate::{Scheme, Verified};
 
@@ -76,9 +76,8 @@ impl Provider {
         let text =
             std::str::from_utf8(&verified.arrival().body).map_err(|_| EnvelopeError::NotUtf8)?;
         let mut reader = serde_json::Deserializer::from_str(text);
-        let members =
-            reader.deserialize_map(Members(&self.envelope)).map_err(EnvelopeError::NotAnObject)?;
-        reader.end().map_err(EnvelopeError::NotAnObject)?;
+        let members = reader.deserialize_map(Members(&self.envelope)).map_err(EnvelopeError::of)?;
+        reader.end().map_err(EnvelopeError::of)?;
 
         let name = members.name.filter(|name| !name.is_empty()).unwrap_or(Cow::Borrowed(UNKNOWN));
         let subject =
@@ -117,8 +116,27 @@ pub enum EnvelopeError {
     #[error("body is not UTF-8")]
     NotUtf8,
     /// Not JSON, or an array, a number or a text.
-    #[error("body is not a JSON object: {0}")]
-    NotAnObject(serde_json::Error),
+    #[error("body is not a JSON object: {what} at line {line}, column {column}")]
+    NotAnObject {
+        /// What the reader met, without a word of the body: it ends up in logs.
+        what: &'static str,
+        /// Counted from 1.
+        line: usize,
+        /// In bytes, counted from 1.
+        column: usize,
+    },
+}
+
+impl EnvelopeError {
+    #[expect(clippy::needless_pass_by_value, reason = "it is the end of the error")]
+    fn of(error: serde_json::Error) -> Self {
+        let what = match error.classify() {
+            Category::Data => "another kind of value",
+            Category::Eof => "an early end",
+            Category::Syntax | Category::Io => "a fault in the syntax",
+        };
+        Self::NotAnObject { what, line: error.line(), column: error.column() }
+    }
 }
 
 /// Where the parts of the envelope stand: members of the body's object.
@@ -246,8 +264,10 @@ mod tests {
 
     #[test]
     fn what_is_not_a_json_object_in_utf_8_is_refused() {
-        let rows: [&[u8]; 13] = [
+        let rows: [&[u8]; 15] = [
             b"",
+            b"\"canary\"",
+            b"{\"canary\"}",
             b"null",
             b"[]",
             b"[{}]",
@@ -262,7 +282,9 @@ mod tests {
             b"\xef\xbb\xbf{}",
         ];
         for row in rows {
-            assert!(check(row).is_err(), "{row:?}");
+            let error = check(row).unwrap_err().to_string();
+            assert!(error.starts_with("body is not"), "{error}");
+            assert!(!error.contains("canary"), "{error}");
         }
     }
 
