@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     fs::{self, File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -25,6 +26,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     let was_unclean = fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0);
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
 
+    make(path)?;
     let mut writing = Connection::open(path).map_err(at)?;
     recognise(&writing, path)?;
     prepare(&writing).map_err(at)?;
@@ -78,6 +80,13 @@ fn lock(path: &Path) -> Result<File, OpenError> {
     file.set_len(0).and_then(|()| file.rewind()).map_err(at)?;
     writeln!(file, "{}", std::process::id()).map_err(at)?;
     Ok(file)
+}
+
+/// Makes the file where there is none, for the user of the process only: what customers plan is in
+/// it. SQLite gives the files beside it the same permissions.
+fn make(path: &Path) -> Result<(), OpenError> {
+    let at = |cause: std::io::Error| OpenError::Io { path: path.into(), cause: cause.to_string() };
+    File::options().create(true).append(true).mode(0o600).open(path).map(drop).map_err(at)
 }
 
 /// Refuses another program's database before anything in it is touched.
@@ -187,6 +196,17 @@ mod tests {
         assert!(refusal(&path).contains(&format!("in use by process {}", std::process::id())));
         drop(first);
         assert!(open(&path).is_ok());
+    }
+
+    #[test]
+    fn nobody_else_may_read_a_store() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let _opened = open(&folder.path().join("wilco.db")).unwrap();
+        for name in ["wilco.db", "wilco.db-wal", "wilco.db-shm"] {
+            let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Ledger, Space, window::Window};
+use super::{Ledger, Space, Window};
 use crate::{Bells, CommitObserver, QUEUE_MAX, StoreError};
 
 /// The way to the writing thread.
@@ -88,6 +88,8 @@ impl Writer {
             return Err(StoreError::Latched(cause.clone()));
         }
         self.demand_open()?;
+        // Nobody may have written since the disk filled up.
+        self.shared.space.measure();
         self.shared.space.demand()
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 use wilco::{Envelope, Event, EventId, Verified};
 
-use super::{Ledger, TAIL_BITS, known::Keys, moment};
+use super::{Keys, Ledger, TAIL_BITS, moment};
 use crate::{
     Attempt, Claim, Duplicates, Outcome, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection,
     Routed, State, checksum,
