@@ -17,10 +17,14 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use http::{Method, Request, header};
+use http_body_util::Full;
 use tracing_subscriber::EnvFilter;
+use wilco::Secret;
 
 use crate::{
-    client::{Client, ClientError, Trust},
+    admin::Problem,
+    client::{Answer, Client, ClientError, Trust},
     config::{self, Config, Faults},
     service::StartError,
 };
@@ -32,10 +36,10 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return tell(&Failure::failed(format!("no runtime: {error}"))),
     };
-    match runtime.block_on(cli.run()) {
-        Ok(code) => code,
-        Err(failure) => tell(&failure),
-    }
+    let done = runtime.block_on(cli.run());
+    // A write to a pipe that nobody reads would be waited for without an end.
+    runtime.shutdown_background();
+    done.unwrap_or_else(|failure| tell(&failure))
 }
 
 /// Receives signed webhooks: verifies them, records them durably, acknowledges them at once, and then
@@ -161,6 +165,65 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// The admin listener of a running wilco.
+struct Server {
+    address: std::net::SocketAddr,
+    token: Option<Secret>,
+    client: Client,
+}
+
+impl Server {
+    /// Where the configuration says that it is.
+    fn find(file: &File) -> Result<Self, Failure> {
+        let (address, token) = match file.find() {
+            Some(path) => {
+                let (admin, _) = config::places(&path)?;
+                (admin.address, admin.token)
+            }
+            None => (config::ADMIN_ADDRESS, None),
+        };
+        let client = client_for(&http::Uri::from_static("http://localhost/"))?;
+        Ok(Self { address, token, client })
+    }
+
+    async fn is_there(&self) -> Result<bool, Failure> {
+        match self.exchange(Method::GET, "/livez").await {
+            Ok(answer) => Ok(answer.status.is_success()),
+            Err(ClientError::Failed(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Answer, Failure> {
+        self.exchange(method, path).await.map_err(|error| {
+            let address = self.address;
+            Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
+        })
+    }
+
+    async fn exchange(&self, method: Method, path: &str) -> Result<Answer, ClientError> {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+        }
+        let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+        if let Some(token) = &self.token {
+            let value = [b"Bearer ", token.expose()].concat();
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let request = request
+            .body(Full::default())
+            .map_err(|error| ClientError::Failed(error.to_string()))?;
+        self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await
+    }
+}
+
+/// What the server said went wrong.
+fn detail(answer: &Answer) -> String {
+    let problem = serde_json::from_slice::<Problem>(&answer.body).map(|problem| problem.detail);
+    problem.unwrap_or_else(|_| format!("wilco answered {}", answer.status))
+}
+
 fn tell(failure: &Failure) -> ExitCode {
     let mut stderr = io::stderr().lock();
     // There is nowhere left to say that stderr is closed.
@@ -215,6 +278,9 @@ fn readable(time: Duration) -> String {
 fn table(header: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(header);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table
 }
 
@@ -223,3 +289,7 @@ fn print(text: &str) -> Result<(), Failure> {
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What is read of an answer: an event's body in JSON, at its largest.
+const ANSWER_BYTES_MAX: usize = 256 << 20;

@@ -116,8 +116,9 @@ impl Client {
     }
 }
 
-/// An error and all that caused it, for the outermost alone says no more than that it failed.
+/// All that caused an error; the outermost says no more than that it failed.
 fn chain(error: &dyn std::error::Error) -> String {
+    let error = error.source().unwrap_or(error);
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -236,7 +236,7 @@ impl Builder {
                 addresses,
                 tls: config::Tls::Off,
                 trusted_proxies: Vec::new(),
-                max_body: usize::try_from(config::MAX_BODY_BYTES).unwrap_or(usize::MAX),
+                max_body: config::MAX_BODY_BYTES,
             },
             store: config::Store { url: self.store, reserve: config::RESERVE_BYTES },
             admin: None,

@@ -27,7 +27,8 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Arc<Self> {
+    /// All of them; without TLS there is none about a certificate, for it would read as expired.
+    pub(crate) fn new(is_tls: bool) -> Arc<Self> {
         let mut metrics = Self {
             registry: Registry::with_prefix("wilco"),
             requests: Family::default(),
@@ -44,11 +45,11 @@ impl Metrics {
             store_free: Gauge::default(),
             deliveries: Family::default(),
         };
-        metrics.register();
+        metrics.register(is_tls);
         Arc::new(metrics)
     }
 
-    fn register(&mut self) {
+    fn register(&mut self, is_tls: bool) {
         let r = &mut self.registry;
         r.register("requests", "Requests by outcome", self.requests.clone());
         r.register_with_unit(
@@ -74,11 +75,13 @@ impl Metrics {
             "Connections closed at once, for there were too many",
             self.connections_refused.clone(),
         );
-        r.register(
-            "tls_expiry_timestamp_seconds",
-            "When the certificate ends, in Unix time",
-            self.tls_expiry.clone(),
-        );
+        if is_tls {
+            r.register(
+                "tls_expiry_timestamp_seconds",
+                "When the certificate ends, in Unix time",
+                self.tls_expiry.clone(),
+            );
+        }
         r.register_with_unit(
             "store_free",
             "Free space of the file system of the store",

@@ -10,14 +10,15 @@ mod lane;
 mod retry;
 mod route;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use tokio::{
     sync::{Mutex, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
-use wilco_store::Store;
+use wilco_store::{Claim, Store};
 
 use crate::{config, metrics::Metrics};
 use lane::Lane;
@@ -97,4 +98,45 @@ struct Open {
     config: config::Destination,
     stop: CancellationToken,
     turn: Arc<Mutex<()>>,
+}
+
+/// A place that events are delivered to.
+#[async_trait]
+trait Destination: Send + Sync {
+    /// Tries once, within its time. What happened is in the reply; there is no other error.
+    async fn deliver(&self, claim: &Claim) -> Reply;
+}
+
+/// How an attempt went.
+#[derive(Debug)]
+struct Reply {
+    verdict: Verdict,
+    /// In a few words, for people: `exit 1`, `503 Service Unavailable`.
+    result: String,
+    /// The last of what it said, bounded.
+    output: Vec<u8>,
+}
+
+/// What a destination's answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It has the event.
+    Delivered,
+    /// Not now; perhaps it said how long to wait.
+    Failed {
+        /// It asked not to be tried before so much time has passed.
+        not_before: Option<Duration>,
+    },
+    /// Not ever: it said that trying again is of no use.
+    Refused,
+}
+
+impl Reply {
+    fn delivered() -> Self {
+        Self { verdict: Verdict::Delivered, result: "delivered".into(), output: Vec::new() }
+    }
+
+    fn failed(result: String) -> Self {
+        Self { verdict: Verdict::Failed { not_before: None }, result, output: Vec::new() }
+    }
 }

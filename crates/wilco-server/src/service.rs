@@ -19,7 +19,7 @@ use wilco_store::{OpenError, Options, SqliteStore, Store, StoreError};
 use crate::{
     admin::{Admin, Reload},
     clock,
-    config::{Address, Config},
+    config::{Address, Config, Tls},
     inbound::{Bound, Certificate, Door, Inbound, TlsError, bind},
     metrics::Metrics,
     outbound::{Function, Outbound, Plan, Routes},
@@ -55,9 +55,9 @@ pub(crate) enum StartError {
 /// Why a new configuration was not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReloadError {
-    #[error("[{0}] changed, which takes a restart; nothing was changed")]
+    #[error("{0} changed, which takes a restart")]
     NeedsRestart(&'static str),
-    #[error("{0}; nothing was changed")]
+    #[error("{0}")]
     Tls(#[from] TlsError),
 }
 
@@ -69,7 +69,7 @@ impl Service {
         functions: Vec<Function>,
         reload: Reload,
     ) -> Result<Arc<Self>, StartError> {
-        let metrics = Metrics::new();
+        let metrics = Metrics::new(config.listen.tls != Tls::Off);
         let certificate = Certificate::load(&config.listen.tls)?;
         let store = open_store(&config, &metrics)?;
         let bound = bind_all(&config).await;
@@ -137,17 +137,24 @@ impl Service {
     pub(crate) fn reload(&self, config: Config) -> Result<(), ReloadError> {
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         if config.listen.addresses != current.listen.addresses {
-            return Err(ReloadError::NeedsRestart("listen] address"));
+            return Err(ReloadError::NeedsRestart("[listen] address"));
         }
         if config.listen.tls != current.listen.tls {
-            return Err(ReloadError::NeedsRestart("listen] tls"));
+            return Err(ReloadError::NeedsRestart("[listen] tls"));
         }
         if config.store != current.store {
-            return Err(ReloadError::NeedsRestart("store"));
+            return Err(ReloadError::NeedsRestart("[store]"));
         }
         let address = |config: &Config| config.admin.as_ref().map(|admin| admin.address);
         if address(&config) != address(&current) {
-            return Err(ReloadError::NeedsRestart("admin] address"));
+            return Err(ReloadError::NeedsRestart("[admin] address"));
+        }
+        let token = |config: &Config| {
+            let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
+            token.map(|token| token.expose().to_vec())
+        };
+        if token(&config) != token(&current) {
+            return Err(ReloadError::NeedsRestart("[admin] token"));
         }
         if let Some(certificate) = &self.certificate {
             certificate.refresh()?;

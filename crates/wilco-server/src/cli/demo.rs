@@ -279,7 +279,11 @@ fn about(body: &[u8]) -> String {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let data = &body["data"];
     let names = [&data["name"], &data["subject"], &data["storage"]["name"]];
-    names.iter().find_map(|name| name.as_str()).unwrap_or("-").chars().take(32).collect()
+    let name = names.iter().find_map(|name| name.as_str()).unwrap_or("-");
+    match name.char_indices().nth(ABOUT_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &name[..end]),
+        None => name.into(),
+    }
 }
 
 fn draw(scenes: &[Scene]) -> String {
@@ -342,7 +346,7 @@ fn config(folder: &Path, secret: Secret) -> Result<Config, Failure> {
             addresses: vec![loopback],
             tls: config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] },
             trusted_proxies: Vec::new(),
-            max_body: usize::try_from(config::MAX_BODY_BYTES).unwrap_or(usize::MAX),
+            max_body: config::MAX_BODY_BYTES,
         },
         store: config::Store {
             url: format!("sqlite:{}", folder.join("wilco.db").display()),
@@ -368,6 +372,7 @@ fn made_up_secret() -> Result<String, Failure> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+const ABOUT_CHARS_MAX: usize = 32;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 4 << 10;
 /// How long the demo waits for its handlers.

@@ -4,16 +4,15 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http::{Method, Request, StatusCode, header};
-use http_body_util::Full;
+use http::{Method, StatusCode};
 use jiff::Timestamp;
-use wilco::{EventId, Secret};
+use wilco::EventId;
 use wilco_store::{EventQuery, OpenError, Options, SqliteStore, Store};
 
-use super::{Failure, File, client_for, print, readable, table};
+use super::{Failure, File, Server, detail, print, readable, table};
 use crate::{
-    admin::{EventRow, Problem, ShownRow},
-    client::{Answer, Client, ClientError},
+    admin::{EventRow, ShownRow},
+    client::Answer,
     clock, config,
 };
 
@@ -212,7 +211,7 @@ impl Record {
         }
         let configured = || -> Result<String, Failure> {
             match place.file.find() {
-                Some(path) => Ok(config::load(&path)?.store.url),
+                Some(path) => Ok(config::places(&path)?.1.url),
                 None => Ok("sqlite:wilco.db".into()),
             }
         };
@@ -284,64 +283,6 @@ impl Record {
             let _ = store.close().await;
         }
     }
-}
-
-/// The admin listener of a running wilco.
-pub(super) struct Server {
-    address: std::net::SocketAddr,
-    token: Option<Secret>,
-    client: Client,
-}
-
-impl Server {
-    /// Where the configuration says that it is.
-    pub(super) fn find(file: &File) -> Result<Self, Failure> {
-        let admin = match file.find() {
-            Some(path) => config::load(&path)?.admin,
-            None => None,
-        };
-        let (address, token) =
-            admin.map_or((config::ADMIN_ADDRESS, None), |admin| (admin.address, admin.token));
-        let client = client_for(&http::Uri::from_static("http://localhost/"))?;
-        Ok(Self { address, token, client })
-    }
-
-    async fn is_there(&self) -> Result<bool, Failure> {
-        match self.exchange(Method::GET, "/livez").await {
-            Ok(answer) => Ok(answer.status.is_success()),
-            Err(ClientError::Failed(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    pub(super) async fn ask(&self, method: Method, path: &str) -> Result<Answer, Failure> {
-        self.exchange(method, path).await.map_err(|error| {
-            let address = self.address;
-            Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
-        })
-    }
-
-    async fn exchange(&self, method: Method, path: &str) -> Result<Answer, ClientError> {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
-        if let Some(token) = &self.token {
-            let value = [b"Bearer ", token.expose()].concat();
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        let request = request
-            .body(Full::default())
-            .map_err(|error| ClientError::Failed(error.to_string()))?;
-        self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await
-    }
-}
-
-/// What the server said went wrong.
-pub(super) fn detail(answer: &Answer) -> String {
-    let problem = serde_json::from_slice::<Problem>(&answer.body).map(|problem| problem.detail);
-    problem.unwrap_or_else(|_| format!("wilco answered {}", answer.status))
 }
 
 fn server_rows<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
@@ -509,6 +450,3 @@ impl From<OpenError> for Failure {
 
 const PAGE: usize = 500;
 const TAIL_PAUSE: Duration = Duration::from_millis(300);
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read of an answer: an event's body in JSON, at its largest.
-const ANSWER_BYTES_MAX: usize = 256 << 20;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use http::{Method, StatusCode};
 
-use super::{Failure, File, events::Server, print};
+use super::{Failure, File, Server, detail, print};
 
 /// Has the running wilco read its configuration again
 ///
@@ -22,7 +22,11 @@ impl Reload {
         let server = Server::find(&self.file)?;
         let answer = server.ask(Method::POST, "/api/v1/reload").await?;
         if answer.status != StatusCode::NO_CONTENT {
-            return Err(Failure::configuration(super::events::detail(&answer)));
+            let why = detail(&answer);
+            return Err(Failure::configuration(match why.ends_with('\n') {
+                true => format!("{why}wilco: the old configuration stays\n"),
+                false => format!("{why}; the old configuration stays"),
+            }));
         }
         print("reloaded\n")?;
         Ok(ExitCode::SUCCESS)

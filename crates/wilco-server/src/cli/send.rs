@@ -252,7 +252,9 @@ impl Bodies {
         fs::read(what).map(Self::Fixed).map_err(|error| {
             let names: Vec<_> = freispace::SAMPLES.iter().map(|(name, _)| *name).collect();
             let names = names.join(", ");
-            Failure::usage(format!("{what} is no file ({error}) and no sample; there is: {names}"))
+            Failure::usage(format!(
+                "{what} is no sample and no file: {error}; samples are: {names}"
+            ))
         })
     }
 

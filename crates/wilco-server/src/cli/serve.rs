@@ -10,7 +10,7 @@ use std::{
 use clap::Args;
 use futures_util::future::BoxFuture;
 use globset::{Glob, GlobSet};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::{Secret, SourceName, provider};
 use wilco_store::Duplicates;
 
@@ -82,11 +82,13 @@ impl Serve {
         };
         let sources = config.sources.clone();
         let is_tls = config.listen.tls != config::Tls::Off;
+        // Before anything else: a signal that nobody hears yet ends the process at once.
+        let signals = Signals::listen()?;
         let service = Service::start(config, Vec::new(), Arc::new(reload)).await?;
         // It was empty: this is the only place that fills it.
         let _ = slot.set(Arc::downgrade(&service));
         announce(&service, &sources, is_tls, path.as_ref());
-        run_until_stopped(&service, path, self.drain).await
+        run_until_stopped(&service, path, self.drain, signals).await
     }
 }
 
@@ -135,7 +137,7 @@ impl WithoutFile {
                     },
                 },
                 trusted_proxies: Vec::new(),
-                max_body: usize::try_from(config::MAX_BODY_BYTES).unwrap_or(usize::MAX),
+                max_body: config::MAX_BODY_BYTES,
             },
             store: config::Store {
                 url: self.store.clone().unwrap_or_else(|| "sqlite:wilco.db".into()),
@@ -181,16 +183,32 @@ fn announce(service: &Service, sources: &[config::Source], is_tls: bool, path: O
     }
 }
 
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+    /// People who come from adnanh/webhook send this one.
+    usr1: Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+            usr1: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
 async fn run_until_stopped(
     service: &Arc<Service>,
     path: Option<PathBuf>,
     drain: Duration,
+    signals: Signals,
 ) -> Result<ExitCode, Failure> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    // People who come from adnanh/webhook send this one.
-    let mut usr1 = signal(SignalKind::user_defined1())?;
+    let Signals { mut terminate, mut interrupt, mut hangup, mut usr1 } = signals;
     let has_failed = loop {
         tokio::select! {
             _ = terminate.recv() => break false,
@@ -199,10 +217,8 @@ async fn run_until_stopped(
             _ = hangup.recv() => {}
             _ = usr1.recv() => {}
         }
-        match reload(Some(Arc::clone(service)), path.clone()).await {
-            Ok(()) => {}
-            Err(why) => tracing::error!("the old configuration stays: {why}"),
-        }
+        // It is logged; a signal has nobody to answer to.
+        let _ = reload(Some(Arc::clone(service)), path.clone()).await;
     };
     tracing::info!(within = ?drain, "stopping");
     let closed = tokio::select! {
@@ -219,6 +235,14 @@ async fn run_until_stopped(
 }
 
 async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
+    let reloaded = try_reload(service, path);
+    if let Err(why) = &reloaded {
+        tracing::error!("the old configuration stays: {why}");
+    }
+    reloaded
+}
+
+fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
     let service = service.ok_or("wilco is just starting; try again")?;
     let path = path.ok_or("wilco was started without a configuration file")?;
     let config = config::load(&path).map_err(|faults| faults.draw(false))?;

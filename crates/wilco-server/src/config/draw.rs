@@ -9,7 +9,7 @@ use super::Faults;
 impl Faults {
     /// All faults, one picture each, ready for a terminal.
     pub(crate) fn draw(&self, is_coloured: bool) -> String {
-        let mut drawn = String::new();
+        let (text, mut drawn) = (self.without_secrets(), String::new());
         for fault in &self.faults {
             if self.text.is_empty() {
                 let _ = writeln!(drawn, "Error: {}", fault.what);
@@ -30,11 +30,23 @@ impl Faults {
                 report = report.with_config(config.with_compact(false));
             }
             let mut bytes = Vec::new();
-            let source = (name.as_str(), Source::from(self.text.as_str()));
+            let source = (name.as_str(), Source::from(text.as_str()));
             // Writing into memory does not fail.
             let _ = report.finish().write(source, &mut bytes);
             drawn.push_str(&String::from_utf8_lossy(&bytes));
         }
         drawn
+    }
+
+    /// The text, with every secret that stands in it blotted out: what is drawn ends up in logs.
+    fn without_secrets(&self) -> String {
+        let mut bytes = self.text.clone().into_bytes();
+        for hidden in self.faults.iter().filter_map(|fault| fault.hidden.clone()) {
+            let place = bytes.get_mut(hidden).unwrap_or_default();
+            for byte in place.iter_mut().filter(|byte| !b"\"' \r\n".contains(byte)) {
+                *byte = b'*';
+            }
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }

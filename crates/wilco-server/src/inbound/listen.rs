@@ -3,8 +3,10 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    fs::Permissions,
     io,
     net::{IpAddr, SocketAddr},
+    os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -52,7 +54,10 @@ pub(crate) async fn bind(address: &Address) -> io::Result<Bound> {
             if path.exists() && std::os::unix::net::UnixStream::connect(path).is_err() {
                 std::fs::remove_file(path)?;
             }
-            Ok(Bound::Unix(UnixListener::bind(path)?, path.clone()))
+            let listener = UnixListener::bind(path)?;
+            // The proxy is another user; who sends is told by the signature.
+            std::fs::set_permissions(path, Permissions::from_mode(0o666))?;
+            Ok(Bound::Unix(listener, path.clone()))
         }
     }
 }

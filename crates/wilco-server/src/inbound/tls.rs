@@ -31,8 +31,11 @@ pub(crate) struct Certificate {
 struct Current {
     key: Arc<CertifiedKey>,
     ends: i64,
-    changed: Option<SystemTime>,
+    changed: Changed,
 }
+
+/// When the certificate and its key were written.
+type Changed = [Option<SystemTime>; 2];
 
 /// Why there is no certificate to show.
 #[derive(Debug, thiserror::Error)]
@@ -127,13 +130,13 @@ fn make(domains: &[String]) -> Result<Current, TlsError> {
         rcgen::generate_simple_self_signed(domains).map_err(|error| bad(error.to_string()))?;
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
         .map_err(|error| bad(error.to_owned()))?;
-    certified(vec![made.cert.der().clone()], key, None).map_err(|error| bad(error.to_string()))
+    certified(vec![made.cert.der().clone()], key, [None; 2]).map_err(|error| bad(error.to_string()))
 }
 
 fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    changed: Option<SystemTime>,
+    changed: Changed,
 ) -> Result<Current, rustls::Error> {
     let ends = chain.first().map_or(0, ends);
     let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
@@ -146,8 +149,7 @@ fn ends(certificate: &CertificateDer<'_>) -> i64 {
     ends.map_or(0, |ends| i64::try_from(ends.as_secs()).unwrap_or(i64::MAX))
 }
 
-/// The later of the two times at which the files were written.
-fn changed(certificate: &Path, key: &Path) -> Option<SystemTime> {
-    let at = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    at(certificate).max(at(key))
+/// Each time by itself, and any change of it: what is moved into place may be older than what was.
+fn changed(certificate: &Path, key: &Path) -> Changed {
+    [certificate, key].map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
 }

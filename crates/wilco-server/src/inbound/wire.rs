@@ -355,12 +355,15 @@ fn framing(request: &httparse::Request<'_, '_>) -> Option<Framing> {
     for field in request.headers.iter() {
         if field.name.eq_ignore_ascii_case("host") {
             hosts += 1;
+            if !field.value.iter().all(|&byte| is_of_a_host(byte)) {
+                return None;
+            }
         } else if field.name.eq_ignore_ascii_case("content-length") {
             let digits = std::str::from_utf8(field.value).ok()?;
             if length.is_some() || !digits.bytes().all(|b| b.is_ascii_digit()) {
                 return None;
             }
-            length = Some(digits.parse::<u64>().ok()?);
+            length = Some(digits.parse().ok().filter(|&bytes| bytes <= LENGTH_MAX)?);
         } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
             if chunked || !is_1_1 || !field.value.eq_ignore_ascii_case(b"chunked") {
                 return None;
@@ -378,8 +381,16 @@ fn framing(request: &httparse::Request<'_, '_>) -> Option<Framing> {
     }
 }
 
+/// Whether a host and port may hold this byte (RFC 3986, section 3.2.2).
+fn is_of_a_host(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
 /// What hyper reads in place of a head that was refused.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: wilco\r\nconnection: close\r\n\r\n";
+/// The largest length that is understood. hyper keeps the last few numbers for itself and answers
+/// them in its own way.
+const LENGTH_MAX: u64 = u64::MAX >> 1;
 /// The largest head, in bytes.
 pub(super) const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The most header fields of a request.
@@ -420,12 +431,16 @@ mod tests {
         for fields in [
             "",
             "Host: a\r\nHost: a\r\n",
+            "Host: a b\r\n",
+            "Host: a@b\r\n",
+            "Host: a/b\r\n",
             "Host: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n",
             "Host: a\r\nContent-Length: 3, 3\r\n",
             "Host: a\r\nContent-Length: +3\r\n",
             "Host: a\r\nContent-Length: -1\r\n",
             "Host: a\r\nContent-Length: 0x3\r\n",
             "Host: a\r\nContent-Length: 99999999999999999999\r\n",
+            "Host: a\r\nContent-Length: 18446744073709551615\r\n",
             "Host: a\r\nContent-Length:\r\n",
             "Host: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n",
             "Host: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n",

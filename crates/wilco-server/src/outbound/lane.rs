@@ -7,10 +7,7 @@ use tokio::{task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wilco_store::{Attempt, Claim, Outcome, Store, StoreError};
 
-use super::{
-    destination::{Destination, Reply},
-    retry::judge,
-};
+use super::{Destination, Reply};
 use crate::{clock, config, metrics::Metrics};
 
 pub(super) struct Lane {
@@ -74,8 +71,7 @@ impl Lane {
         let began = Instant::now();
         let delivered = AssertUnwindSafe(self.destination.deliver(&claim)).catch_unwind();
         let reply = delivered.await.unwrap_or_else(|_| Reply::failed("it panicked".into()));
-        let outcome = judge(
-            reply.verdict,
+        let outcome = reply.verdict.outcome(
             claim.attempt(),
             claim.created_at(),
             clock::now(),

@@ -5,29 +5,31 @@ use std::time::Duration;
 use jiff::Timestamp;
 use wilco_store::Outcome;
 
-use super::destination::Verdict;
+use super::Verdict;
 use crate::config::Retry;
 
-/// What follows from what a destination answered. A delivery that fails to the end has its last
-/// attempt at its deadline, not at the last step of the backoff before it.
-pub(super) fn judge(
-    verdict: Verdict,
-    attempt: u32,
-    created_at: Timestamp,
-    now: Timestamp,
-    retry: &Retry,
-) -> Outcome {
-    let not_before = match verdict {
-        Verdict::Delivered => return Outcome::Delivered,
-        Verdict::Refused => return Outcome::Dead,
-        Verdict::Failed { not_before } => not_before.unwrap_or_default(),
-    };
-    let deadline = later(created_at, retry.give_up_after);
-    if now >= deadline {
-        return Outcome::Dead;
+impl Verdict {
+    /// What follows from what a destination answered. A delivery that fails to the end has its last
+    /// attempt at its deadline, not at the last step of the backoff before it.
+    pub(super) fn outcome(
+        self,
+        attempt: u32,
+        created_at: Timestamp,
+        now: Timestamp,
+        retry: &Retry,
+    ) -> Outcome {
+        let not_before = match self {
+            Self::Delivered => return Outcome::Delivered,
+            Self::Refused => return Outcome::Dead,
+            Self::Failed { not_before } => not_before.unwrap_or_default(),
+        };
+        let deadline = later(created_at, retry.give_up_after);
+        if now >= deadline {
+            return Outcome::Dead;
+        }
+        let wait = backoff(attempt, retry).max(not_before.min(retry.max));
+        Outcome::Retry(later(now, wait).min(deadline))
     }
-    let wait = backoff(attempt, retry).max(not_before.min(retry.max));
-    Outcome::Retry(later(now, wait).min(deadline))
 }
 
 fn backoff(attempt: u32, retry: &Retry) -> Duration {
@@ -56,7 +58,7 @@ mod tests {
     }
 
     fn check(verdict: Verdict, attempt: u32, now: i64, expected: &Outcome) {
-        let outcome = judge(verdict, attempt, at(0), at(now), &RETRY);
+        let outcome = verdict.outcome(attempt, at(0), at(now), &RETRY);
         assert_eq!(outcome, *expected, "{verdict:?}, attempt {attempt}, at {now}");
     }
 

@@ -5,19 +5,20 @@ use std::{
     ffi::OsString,
     io,
     os::unix::{ffi::OsStringExt as _, process::ExitStatusExt as _},
+    pin::pin,
     process::{ExitStatus, Stdio},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use futures_util::{FutureExt as _, future::FusedFuture as _};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _},
     process::{Child, ChildStderr, ChildStdin, ChildStdout},
-    time::{sleep, timeout},
+    time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 use wilco_store::Claim;
 
 use super::{Destination, OUTPUT_BYTES_MAX, Reply, Verdict};
@@ -52,7 +53,7 @@ impl Command {
             .args(&self.arguments)
             .env_clear()
             .env("PATH", path)
-            .env("WILCO_EVENT", without_nul(&event.name))
+            .env("WILCO_EVENT", variable(&event.name))
             .env("WILCO_EVENT_ID", event.id.to_string())
             .env("WILCO_SOURCE", event.source.as_str())
             .env("WILCO_DELIVERY_ID", format!("dlv_{}", claim.delivery()))
@@ -79,30 +80,31 @@ impl Destination for Command {
         let mut group = Group::of(&child);
         let said = Said::default();
         let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let exited = CancellationToken::new();
-        let wait = async {
-            let status = child.wait().await;
-            exited.cancel();
-            status
-        };
-        // What the program left behind may hold its pipes open: its own end is what counts.
-        let talk = async {
-            tokio::select! {
-                ((), (), ()) = talk(pipes, &claim.event().body, &said) => {}
-                () = async { exited.cancelled().await; sleep(PIPES_GRACE).await } => {}
+        let mut talk = pin!(talk(pipes, &claim.event().body, &said).fuse());
+        let end = async {
+            loop {
+                tokio::select! {
+                    ended = child.wait() => return ended,
+                    ((), (), ()) = &mut talk, if !talk.is_terminated() => {}
+                }
             }
         };
-        let ended = timeout(self.timeout, async { tokio::join!(wait, talk) }).await;
+        let ended = timeout(self.timeout, end).await;
         let (verdict, result) = match ended {
-            Ok((Ok(status), ())) => judge(status),
-            Ok((Err(error), ())) => (FAILED, format!("lost sight of it: {error}")),
+            Ok(ended) => {
+                // What the program left behind may hold its pipes open: its own end is what counts.
+                if !talk.is_terminated() {
+                    let _ = timeout(PIPES_GRACE, talk).await;
+                }
+                ended.map_or_else(|error| (FAILED, format!("lost sight of it: {error}")), judge)
+            }
             Err(_) => {
                 group.terminate(&mut child).await;
                 (FAILED, format!("killed after {} s", self.timeout.as_secs_f32()))
             }
         };
         group.is_over = true;
-        Reply { verdict, result, output: said.into_bytes() }
+        Reply { verdict, result, output: said.take() }
     }
 }
 
@@ -184,18 +186,20 @@ impl Said {
         }
     }
 
-    fn into_bytes(self) -> Vec<u8> {
-        self.0.into_inner().unwrap_or_else(PoisonError::into_inner).into()
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into()
     }
 }
 
-/// An event's name comes from a body, and a variable cannot hold a NUL.
-fn without_nul(name: &str) -> String {
-    name.replace('\0', "")
+/// An event's name comes from a body. A variable cannot hold a NUL, and a program with one that is
+/// too long (`MAX_ARG_STRLEN`, execve(2)) cannot be started at all.
+fn variable(name: &str) -> String {
+    name.chars().filter(|c| *c != '\0').take(NAME_CHARS_MAX).collect()
 }
 
 const FAILED: Verdict = Verdict::Failed { not_before: None };
 const EX_DATAERR: i32 = 65;
+const NAME_CHARS_MAX: usize = 4_096;
 /// From SIGTERM to SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(5);
 const PIPES_GRACE: Duration = Duration::from_millis(500);

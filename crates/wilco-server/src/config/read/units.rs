@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
 
 use ipnet::IpNet;
 
-use super::Address;
+use crate::config::Address;
 
 /// `1 MiB`, `64KiB`, `500 kB`, `1024`.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
@@ -28,7 +28,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// `500 ms`, `30 s`, `2 min`, `24 h`, `30 days`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let millis = match unit {
         "ms" => 1,
@@ -48,7 +48,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `0.0.0.0:443`, `[::]:443`, `unix:/run/wilco/wilco.sock`.
-pub(super) fn address(text: &str) -> Result<Address, String> {
+pub(crate) fn address(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Ok(Address::Unix(path.into()));
     }
@@ -80,7 +80,7 @@ pub(super) fn url_path(text: &str) -> Result<String, String> {
 }
 
 /// An absolute `http` or `https` URL.
-pub(super) fn url(text: &str) -> Result<http::Uri, String> {
+pub(crate) fn url(text: &str) -> Result<http::Uri, String> {
     let wrong = || format!("{text:?} is no URL; write it like \"https://erp.example.com/hooks\"");
     let url: http::Uri = text.parse().map_err(|_| wrong())?;
     match (url.scheme_str(), url.authority()) {
@@ -90,6 +90,14 @@ pub(super) fn url(text: &str) -> Result<http::Uri, String> {
         }
         _ => Err(wrong()),
     }
+}
+
+/// Reads a command as a shell would split it, and sees that its program can be run.
+pub(crate) fn command_line(line: &str) -> Result<Vec<String>, String> {
+    let words = shlex::split(line).filter(|words| !words.is_empty());
+    let words = words.ok_or_else(|| format!("{line:?} is no command; is a quote left open?"))?;
+    executable(&words[0])?;
+    Ok(words)
 }
 
 /// A program that is there and may be executed.

@@ -8,7 +8,7 @@ use toml::{
 };
 use wilco::Secret;
 
-use super::{Complaints, Fault, Setting};
+use crate::config::{Complaints, Fault, Setting};
 
 /// A table whose keys are asked for one by one. Those that nobody asked for are unknown.
 pub(super) struct Keys<'a> {
@@ -191,7 +191,14 @@ impl<'a> Keys<'a> {
         let bytes = self.text_or_reference(value)?;
         let text = String::from_utf8(bytes.0).ok();
         match text {
-            Some(text) => read(&text).map_err(|what| self.note(&value.span(), what, None)).ok(),
+            Some(text) => {
+                let read = read(&text).map_err(|what| match value.get_ref().is_str() {
+                    true => what,
+                    // What a reference leads to may be a secret.
+                    false => what.replace(&format!("{text:?}"), &format!("the {key} it leads to")),
+                });
+                read.map_err(|what| self.note(&value.span(), what, None)).ok()
+            }
             None => {
                 self.note(&value.span(), format!("{key} is not UTF-8"), None);
                 None
@@ -243,7 +250,7 @@ impl<'a> Keys<'a> {
 
     /// Every key that nobody asked for is a fault, with the nearest that somebody did.
     pub(super) fn finish(self) {
-        for key in self.table.keys() {
+        for (key, value) in self.table {
             let name = key.get_ref().as_ref();
             if !self.asked.contains(&name) {
                 let near = nearest(name, self.asked.iter().copied());
@@ -256,7 +263,12 @@ impl<'a> Keys<'a> {
                     || format!("known here: {}", self.asked.join(", ")),
                     |near| format!("did you mean {near}?"),
                 );
-                self.note(&key.span(), format!("unknown key {name}{place}"), Some(&way_out));
+                self.complaints.borrow_mut().push(Fault {
+                    place: key.span(),
+                    what: format!("unknown key {name}{place}"),
+                    way_out: Some(way_out),
+                    hidden: is_of_a_secret(name).then(|| value.span()),
+                });
             }
         }
     }
@@ -279,7 +291,7 @@ impl<'a> Keys<'a> {
     fn as_text(&self, key: &str, value: Value<'a>) -> Option<Text<'a>> {
         let text = value.get_ref().as_str();
         if text.is_none() {
-            let what = format!("{key} is a text, not a {}", value.get_ref().type_str());
+            let what = format!("{key} is a text, not {}", kind(value));
             self.note(&value.span(), what, Some("put it between quotes"));
         }
         text.map(|text| Text { text, place: value.span() })
@@ -288,7 +300,7 @@ impl<'a> Keys<'a> {
     fn as_table(&self, key: &str, value: Value<'a>) -> Option<&'a DeTable<'a>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
-            let what = format!("{key} is a table, not a {}", value.get_ref().type_str());
+            let what = format!("{key} is a table, not {}", kind(value));
             self.note(&value.span(), what, None);
         }
         table
@@ -307,8 +319,12 @@ impl<'a> Keys<'a> {
 
     fn refuse_literal(&self, value: Value<'a>) {
         let way_out = "{ env = \"NAME\" }, { file = \"/path\" } or { credential = \"name\" }";
-        let what = "a secret does not stand in the file itself".to_owned();
-        self.note(&value.span(), what, Some(way_out));
+        self.complaints.borrow_mut().push(Fault {
+            place: value.span(),
+            what: "a secret does not stand in the file itself".into(),
+            way_out: Some(way_out.into()),
+            hidden: Some(value.span()),
+        });
     }
 
     fn text_or_reference(&self, value: Value<'a>) -> Option<Setting> {
@@ -354,9 +370,15 @@ impl<'a> Keys<'a> {
     }
 
     fn note(&self, place: &Range<usize>, what: String, way_out: Option<&str>) {
-        let fault = Fault { place: place.clone(), what, way_out: way_out.map(Into::into) };
-        self.complaints.borrow_mut().push(fault);
+        let (place, way_out) = (place.clone(), way_out.map(Into::into));
+        self.complaints.borrow_mut().push(Fault { place, what, way_out, hidden: None });
     }
+}
+
+/// Whether a key of this name probably has a secret: it may be misspelt, or in the wrong table.
+pub(super) fn is_of_a_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["secret", "token", "password", "signing"].iter().any(|word| name.contains(word))
 }
 
 /// The word that was probably meant.
@@ -392,6 +414,13 @@ fn from_credential(name: &str) -> Result<Vec<u8>, NotFound> {
     }
     fs::read(Path::new(&folder).join(name))
         .map_err(|cause| (format!("cannot read credential {name}: {cause}"), way_out))
+}
+
+/// What a value is, with its article.
+fn kind(value: Value<'_>) -> String {
+    let kind = value.get_ref().type_str();
+    let article = if kind.starts_with(['a', 'i']) { "an" } else { "a" };
+    format!("{article} {kind}")
 }
 
 fn trim_line_break(bytes: &mut Vec<u8>) {
