@@ -9,7 +9,6 @@
     [[route]]
     from = "freispace"
     events = ["booking.*"]
-    debounce = { by = "id", quiet = "30 s" }     # a booking dragged about is one message
     to = ["booking-chat"]
 
 CHAT_URL takes a POST of {"text": "…"}, as Slack and Mattermost do; without it the text is printed.

@@ -6,7 +6,6 @@
 //   type = "command"
 //   command = ["/usr/bin/php", "/opt/wilco/handlers/provision_project.php"]
 //   environment = { PROJECTS_ROOT = "/srv/projects" }   # must exist: a missing mount is no new disk
-//   order_by = "id"                                     # one project's events one after another
 //
 //   [[route]]
 //   from = "freispace"

@@ -1,6 +1,13 @@
 //! What an endpoint answers: the table that senders can rely on.
 
-use crate::world::{World, booking};
+use std::{
+    io::{BufReader, Write as _},
+    net::TcpStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::world::{Reply, World, booking, sign};
 
 #[test]
 fn a_signed_event_is_acknowledged_recorded_and_named() {
@@ -12,3 +19,268 @@ fn a_signed_event_is_acknowledged_recorded_and_named() {
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["id"].as_str(), reply.header("x-wilco-event"));
 }
+
+#[test]
+fn every_other_request_gets_its_row_of_the_table_and_is_no_event() {
+    let world = World::plan().listen("max_body = \"1 kB\"").start();
+    let body = booking("b-1", "Grade");
+    let right = format!("x-freispace-signature: {}\r\n", sign(body.as_bytes()));
+    let wrong = format!("x-freispace-signature: {}\r\n", "0".repeat(64));
+    let (list, text, huge) = ("[1]", "\u{fffd}", format!("{{\"a\":\"{}\"}}", "x".repeat(1_000)));
+    let signed = |body: &str| format!("x-freispace-signature: {}\r\n", sign(body.as_bytes()));
+    let sig = "Missing signature";
+    for (request, status, message) in [
+        (post("/webhook", "", &body), 400, sig),
+        (post("/webhook", "x-freispace-signature:\r\n", &body), 400, sig),
+        (post("/webhook", "x-freispace-signature:  \r\n", &body), 400, sig),
+        (post("/webhook", &wrong, &body), 403, "Invalid signature"),
+        (post("/webhook", "x-freispace-signature: abc\r\n", &body), 403, "Invalid signature"),
+        (post("/webhook", &right.repeat(2), &body), 403, "Invalid signature"),
+        (post("/webhook", &right, &body.replace("Grade", "grade")), 403, "Invalid signature"),
+        (post("/webhook", &right.to_uppercase(), &body), 403, "Invalid signature"),
+        (post("/webhook", &signed(list), list), 400, "Invalid JSON payload"),
+        (post("/webhook", &signed(text), text), 400, "Invalid JSON payload"),
+        (post("/webhook", &signed(""), ""), 400, "Invalid JSON payload"),
+        (post("/webhook", &signed("{\"a\":1} x"), "{\"a\":1} x"), 400, "Invalid JSON payload"),
+        (post("/webhook", &signed(&huge), &huge), 413, "Request body too large"),
+        (post("/webhook/", &right, &body), 404, "Not found"),
+        (post("/Webhook", &right, &body), 404, "Not found"),
+        (post("//webhook", &right, &body), 404, "Not found"),
+        (post("/%77ebhook", &right, &body), 404, "Not found"),
+        (post("/", &right, &body), 404, "Not found"),
+        (post("/api/v1/events", &right, &body), 404, "Not found"),
+        (post("/metrics", &right, &body), 404, "Not found"),
+        (post("/webhook", "x: a\0b\r\n", &body), 400, "Malformed request"),
+        (post("/webhook", &"x: a\r\n".repeat(101), &body), 431, "Request head too large"),
+    ] {
+        let replies = world.exchange(request.as_bytes());
+        let [reply] = &replies[..] else { panic!("{request}\n{replies:?}") };
+        assert_eq!((reply.status, reply.message().as_str()), (status, message), "{request}");
+        check_form(reply);
+        assert_eq!((reply.header("allow"), reply.header("retry-after")), (None, None), "{request}");
+        assert_eq!(reply.header("x-wilco-event"), None, "{request}");
+    }
+    assert_eq!(world.recorded(), 0);
+    assert!(world.log().contains("which [listen] max_body allows"), "{}", world.log());
+}
+
+#[test]
+fn every_method_but_post_is_told_which_one_is_allowed() {
+    let world = World::plan().start();
+    for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "post", "WEBHOOK"] {
+        let request = post("/webhook", "", "{}").replacen("POST", method, 1);
+        let reply = world.raw(request.as_bytes());
+        let message = reply.message();
+        assert_eq!((reply.status, message.as_str()), (405, "Method not allowed"), "{method}");
+        assert_eq!(reply.header("allow"), Some("POST"), "{method}");
+        check_form(&reply);
+    }
+    // An answer to HEAD has no body, and says how long the one to GET would be.
+    let mut stream = world.connect();
+    stream.write_all(b"HEAD /webhook HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    let text = std::io::read_to_string(stream).unwrap();
+    assert!(text.starts_with("HTTP/1.1 405") && text.ends_with("\r\n\r\n"), "{text}");
+    assert_eq!(world.recorded(), 0);
+}
+
+#[test]
+fn a_body_over_the_limit_is_refused_before_the_rest_is_sent() {
+    let world = World::plan().listen("max_body = \"64 KiB\"").start();
+    let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+    for rest in [
+        "content-length: 65537\r\n\r\n".to_owned(),
+        "content-length: 9000000000\r\n\r\n{\"a\":".to_owned(),
+        "content-length: 9000000000\r\nexpect: 100-continue\r\n\r\n".to_owned(),
+        format!("transfer-encoding: chunked\r\n\r\n{chunk}1\r\nx\r\n"),
+        "transfer-encoding: chunked\r\n\r\nfffffffff\r\n".to_owned() + &"x".repeat(70_000),
+    ] {
+        let began = Instant::now();
+        let mut stream = world.connect();
+        write!(stream, "POST /webhook HTTP/1.1\r\nhost: a\r\n{rest}").unwrap();
+        let replies = Reply::read_all(stream);
+        let [reply] = &replies[..] else { panic!("{replies:?}") };
+        let message = reply.message();
+        assert_eq!((reply.status, message.as_str()), (413, "Request body too large"), "{rest:.90}");
+        assert_eq!(reply.header("connection"), Some("close"), "{rest:.90}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{rest:.90}");
+    }
+    let body = format!("{{\"a\":\"{}\"}}", "x".repeat(65_536 - 8));
+    assert_eq!((body.len(), world.send(&body).status), (65_536, 200));
+    assert_eq!(world.recorded(), 1);
+}
+
+#[test]
+fn what_is_too_slow_is_told_so_and_closed_and_stands_in_nobodys_way() {
+    let world = World::plan().start();
+    let head = "POST /webhook HTTP/1.1\r\nhost: a\r\n";
+    let began_body = format!("{head}content-length: 90\r\n\r\n{{");
+    let began_chunk = format!("{head}transfer-encoding: chunked\r\n\r\n5a\r\n{{");
+    thread::scope(|scope| {
+        for (begin, drip, status, seconds) in [
+            ("P", "", 408, 10),
+            (head, "", 408, 10),
+            ("POST /webhook HTTP/1.1\r\nx: ", "y", 408, 10),
+            (&began_body, "", 408, 20),
+            (&began_body, "x", 408, 20),
+            (&began_chunk, "x", 408, 20),
+            ("", "", 0, 10),
+        ] {
+            let stream = world.connect();
+            scope.spawn(move || {
+                let (replies, took) = drip_into(stream, begin, drip);
+                let expected = Duration::from_secs(seconds);
+                let is_right = expected - SLACK / 4 < took && took < expected + SLACK;
+                assert!(is_right, "{begin:?} {drip:?} {took:?} {replies:?}");
+                let Some(reply) = replies.first().filter(|_| replies.len() == 1) else {
+                    return assert_eq!((replies.len(), status), (0, 0), "{begin:?} {drip:?}");
+                };
+                assert_eq!((reply.status, reply.header("connection")), (status, Some("close")));
+                assert_eq!(reply.message(), "Request took too long");
+                check_form(reply);
+            });
+        }
+        for number in 0..40 {
+            let began = Instant::now();
+            assert_eq!(world.send(&booking(&format!("b-{number}"), "Grade")).status, 200);
+            assert!(began.elapsed() < Duration::from_secs(2));
+        }
+    });
+    assert_eq!(world.recorded(), 40);
+}
+
+#[test]
+fn only_addresses_that_are_allowed_may_send_and_a_proxy_is_believed_only_if_trusted() {
+    for (allow_from, trusted, forwarded, status) in [
+        ("127.0.0.0/8", "", "", 200),
+        ("203.0.113.0/24", "", "", 403),
+        ("203.0.113.0/24", "", "203.0.113.9", 403),
+        ("203.0.113.0/24", "127.0.0.1", "203.0.113.9", 200),
+        ("203.0.113.0/24", "127.0.0.1", "203.0.113.9, 198.51.100.1", 403),
+        ("203.0.113.0/24", "127.0.0.1", "198.51.100.1, 203.0.113.9", 200),
+        ("203.0.113.0/24", "127.0.0.1", "203.0.113.9, nonsense", 403),
+        ("127.0.0.1", "127.0.0.1", "203.0.113.9", 403),
+    ] {
+        let trusted = match trusted {
+            "" => String::new(),
+            proxy => format!("trusted_proxies = [\"{proxy}\"]"),
+        };
+        let plan = World::plan().listen(&trusted);
+        let world = plan.source(&format!("allow_from = [\"{allow_from}\"]")).start();
+        let body = booking("b-1", "Grade");
+        let signature = sign(body.as_bytes());
+        let headers = [("x-forwarded-for", forwarded), ("x-freispace-signature", &signature)];
+        let reply = world.post(&body, &headers[usize::from(forwarded.is_empty())..]);
+        let row = format!("{allow_from} {trusted} {forwarded}");
+        assert_eq!(reply.status, status, "{row}");
+        assert_eq!(world.recorded(), i64::from(status == 200), "{row}");
+        if status == 403 {
+            assert_eq!(reply.message(), "Address not allowed", "{row}");
+            check_form(&reply);
+        }
+    }
+}
+
+#[test]
+fn with_less_free_space_than_the_reserve_it_answers_503_and_says_when_to_come_again() {
+    let store = "[store]\nurl = \"sqlite:FOLDER/wilco.db\"\nreserve = \"900 TiB\"\n";
+    let world = World::plan().and(store).start();
+    let reply = world.send(&booking("b-1", "Grade"));
+    let message = reply.message();
+    assert_eq!((reply.status, message.as_str()), (503, "Not recorded, try again later"));
+    assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+    check_form(&reply);
+    assert_eq!(world.get("/readyz").status, 503);
+    assert_eq!(world.get("/healthz").status, 200);
+    assert_eq!(world.recorded(), 0);
+    assert_eq!(world.post("{}", &[]).status, 400, "an unsigned one is told so all the same");
+    assert!(world.log().contains("which [store] reserve keeps; free some space"));
+}
+
+#[test]
+fn too_many_bodies_under_way_make_the_next_one_wait_outside() {
+    let world = World::plan().listen("max_body = \"32 MiB\"").start();
+    let head = "POST /webhook HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    let body = booking("b-1", "Grade");
+    let mut under_way = Vec::new();
+    let reply = loop {
+        let reply = world.send(&body);
+        if reply.status == 503 {
+            break reply;
+        }
+        assert!(under_way.len() < 16, "four bodies of 32 MiB fill 128 MiB");
+        let mut stream = world.connect();
+        stream.write_all(head.as_bytes()).unwrap();
+        under_way.push(stream);
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(reply.message(), "Busy, try again later");
+    assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+    check_form(&reply);
+    drop(under_way);
+    world.eventually("200", |world| world.send(&body).status == 200);
+    assert_eq!(world.recorded(), 1);
+}
+
+#[test]
+fn a_refused_request_is_kept_for_a_person_to_look_into_with_no_credential_in_it() {
+    let world = World::plan().start();
+    let body = booking("b-1", "Grade");
+    let credentials = "authorization: Bearer canary-1\r\ncookie: id=canary-2\r\n\
+                       x-gitlab-token: canary-3\r\nproxy-authorization: Basic canary-4\r\n";
+    let wrong = format!("{credentials}x-freispace-signature: {}\r\n", "0".repeat(64));
+    world.exchange(post("/webhook", &wrong, &body).as_bytes());
+    world.exchange(post("/webhook", credentials, &body).as_bytes());
+    world.send("[1]");
+    world.eventually("three rejections", |w| w.count("SELECT count(*) FROM rejection") == 3);
+    for (what, expected) in [
+        ("reason LIKE '%no secret of this source%'", 1),
+        ("reason LIKE '%missing or empty%'", 1),
+        ("reason LIKE '%the signature is right, but the body is not a JSON object%'", 1),
+        ("source = 'freispace' AND remote = '127.0.0.1'", 3),
+        ("CAST(body AS TEXT) LIKE '%Grade%'", 2),
+        ("CAST(headers AS TEXT) LIKE '%canary%'", 0),
+        ("CAST(headers AS TEXT) LIKE '%authorization: (blanked)%cookie: (blanked)%'", 2),
+        ("CAST(headers AS TEXT) LIKE '%x-freispace-signature: 0000%'", 1),
+    ] {
+        let found = world.count(&format!("SELECT count(*) FROM rejection WHERE {what}"));
+        assert_eq!(found, expected, "{what}");
+    }
+    assert_eq!(world.recorded(), 0);
+    assert!(!world.log().contains("canary"));
+}
+
+fn post(path: &str, headers: &str, body: &str) -> String {
+    format!(
+        "POST {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+/// Every answer is JSON and says one thing.
+#[track_caller]
+fn check_form(reply: &Reply) {
+    assert_eq!(reply.header("content-type"), Some("application/json"), "{reply:?}");
+    let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert!(body.as_object().unwrap().keys().eq(["message"]), "{reply:?}");
+}
+
+/// Writes a beginning and then a bit every half second, until the other side has closed.
+fn drip_into(mut stream: TcpStream, begin: &str, drip: &str) -> (Vec<Reply>, Duration) {
+    let began = Instant::now();
+    stream.write_all(begin.as_bytes()).unwrap();
+    let reader = BufReader::new(stream.try_clone().unwrap());
+    let replies = thread::spawn(move || {
+        let replies = Reply::read_all(reader.into_inner());
+        (replies, began.elapsed())
+    });
+    while !replies.is_finished() {
+        // It may be closed by now.
+        let _ = stream.write_all(drip.as_bytes());
+        thread::sleep(Duration::from_millis(500));
+    }
+    replies.join().unwrap()
+}
+
+/// How much later than its time something may come on a busy machine.
+const SLACK: Duration = Duration::from_secs(4);

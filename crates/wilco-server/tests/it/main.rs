@@ -1,6 +1,17 @@
 //! wilco from outside: the real binary, real sockets, real files. One binary, so one link.
 
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(clippy::disallowed_methods, reason = "the real binary runs by the real clock")]
 
 mod answers;
+mod catcher;
+mod commands;
+mod configuration;
+mod deliveries;
+mod duplicates;
+mod endpoint;
+mod handlers;
+mod layering;
+mod survival;
+mod wire;
 mod world;

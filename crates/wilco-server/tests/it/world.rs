@@ -1,6 +1,8 @@
 //! A world for a test: the real binary with a configuration and a store of its own, seen from
 //! outside.
 
+mod reply;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
@@ -15,12 +17,17 @@ use std::{
 use tempfile::TempDir;
 use wilco::{Secret, provider};
 
+pub(crate) use reply::Reply;
+
 /// The secret that every world has.
 pub(crate) const SECRET: &str = "a-made-up-secret";
 
 /// What a world will be.
+#[derive(Clone)]
 pub(crate) struct Plan {
+    tls: String,
     listen: String,
+    admin: String,
     source: String,
     rest: String,
     environment: Vec<(String, String)>,
@@ -36,18 +43,22 @@ pub(crate) struct World {
     pub(crate) admin: SocketAddr,
 }
 
-/// An answer as it came over the wire.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(String, String)>,
-    pub(crate) body: String,
-}
-
 impl Plan {
     /// Lines for `[listen]`, besides address and tls.
     pub(crate) fn listen(mut self, lines: &str) -> Self {
         self.listen = lines.into();
+        self
+    }
+
+    /// Lines in place of `tls = "off"`. The word FOLDER stands for the world's folder.
+    pub(crate) fn tls(mut self, lines: &str) -> Self {
+        self.tls = lines.into();
+        self
+    }
+
+    /// Lines for `[admin]`, besides address.
+    pub(crate) fn admin(mut self, lines: &str) -> Self {
+        self.admin = lines.into();
         self
     }
 
@@ -69,8 +80,12 @@ impl Plan {
     }
 
     pub(crate) fn start(self) -> World {
-        let folder = Arc::new(tempfile::tempdir().unwrap());
-        World::start_in(self, folder)
+        self.start_in(tempfile::tempdir().unwrap())
+    }
+
+    /// As [`Plan::start`], in a folder in which the test has put something.
+    pub(crate) fn start_in(self, folder: TempDir) -> World {
+        World::start_in(self, Arc::new(folder))
     }
 
     fn config(&self, folder: &Path, port: u16) -> String {
@@ -82,11 +97,13 @@ impl Plan {
             ),
         };
         format!(
-            "[listen]\naddress = \"127.0.0.1:{port}\"\ntls = \"off\"\n{}\n{store}\
-             [admin]\naddress = \"127.0.0.1:0\"\n\
+            "[listen]\naddress = \"127.0.0.1:{port}\"\n{}\n{}\n{store}\
+             [admin]\naddress = \"127.0.0.1:0\"\n{}\n\
              [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
              secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n{}\n{}\n",
+            self.tls.replace("FOLDER", &folder.display().to_string()),
             self.listen,
+            self.admin,
             self.source,
             self.rest.replace("FOLDER", &folder.display().to_string()),
         )
@@ -98,7 +115,9 @@ impl World {
     /// word FOLDER stands for the world's folder.
     pub(crate) fn plan() -> Plan {
         Plan {
+            tls: "tls = \"off\"".into(),
             listen: String::new(),
+            admin: String::new(),
             source: String::new(),
             rest: String::new(),
             environment: vec![("FREISPACE_SECRET".into(), SECRET.into())],
@@ -141,14 +160,7 @@ impl World {
     }
 
     fn again(self) -> Self {
-        let Self { folder, plan, .. } = &self;
-        let plan = Plan {
-            listen: plan.listen.clone(),
-            source: plan.source.clone(),
-            rest: plan.rest.clone(),
-            environment: plan.environment.clone(),
-        };
-        let folder = Arc::clone(folder);
+        let (plan, folder) = (self.plan.clone(), Arc::clone(&self.folder));
         drop(self);
         Self::run(plan, folder)
     }
@@ -206,6 +218,14 @@ impl World {
         Reply::read(&mut BufReader::new(stream)).unwrap()
     }
 
+    /// Sends these bytes and reads every answer until the other side closes.
+    pub(crate) fn exchange(&self, bytes: &[u8]) -> Vec<Reply> {
+        let mut stream = self.connect();
+        // A server that has refused already may have closed its side.
+        let _ = stream.write_all(bytes);
+        Reply::read_all(stream)
+    }
+
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -239,8 +259,31 @@ impl World {
         events
     }
 
+    /// The number that a query on the store's file gives.
+    pub(crate) fn count(&self, query: &str) -> i64 {
+        let store = rusqlite::Connection::open(self.path("wilco.db")).unwrap();
+        store.query_row(query, [], |row| row.get(0)).unwrap()
+    }
+
+    /// How many events are recorded.
+    pub(crate) fn recorded(&self) -> i64 {
+        self.count("SELECT count(*) FROM event")
+    }
+
+    /// Writes the configuration anew, for a reload.
+    pub(crate) fn reconfigure(&self, change: impl FnOnce(String) -> String) {
+        let path = self.path("wilco.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, change(text)).unwrap();
+    }
+
     /// Runs another verb of wilco against this one.
     pub(crate) fn run_verb(&self, arguments: &[&str]) -> Output {
+        self.verb(arguments).output().unwrap()
+    }
+
+    /// Another verb of wilco against this one, to be run.
+    pub(crate) fn verb(&self, arguments: &[&str]) -> Command {
         // The configuration says port 0 for the admin listener; tell the verb which it became.
         let path = self.folder.path().join("verb.toml");
         let text = self.plan.config(self.folder.path(), self.address.port());
@@ -248,7 +291,8 @@ impl World {
         fs::write(&path, text.replace("[admin]\naddress = \"127.0.0.1:0\"", &at)).unwrap();
         let mut command = wilco(self.folder.path());
         command.envs(self.plan.environment.iter().cloned());
-        command.args(arguments).args(["--config", "verb.toml"]).output().unwrap()
+        command.args(arguments).args(["--config", "verb.toml"]);
+        command
     }
 
     /// Waits until this is so, for at most 20 s.
@@ -276,37 +320,6 @@ impl Drop for World {
         // It has ended already where the test ended it.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-impl Reply {
-    pub(crate) fn read(stream: &mut impl std::io::BufRead) -> std::io::Result<Self> {
-        let mut line = String::new();
-        stream.read_line(&mut line)?;
-        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.ok_or_else(|| std::io::Error::other(format!("no answer: {line:?}")))?;
-        let mut headers = Vec::new();
-        loop {
-            let mut line = String::new();
-            stream.read_line(&mut line)?;
-            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
-            headers.push((name.to_ascii_lowercase(), value.to_owned()));
-        }
-        let length = headers.iter().find(|(name, _)| name == "content-length");
-        let length = length.map_or(0, |(_, value)| value.parse().unwrap());
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body)?;
-        Ok(Self { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
-    }
-
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
-    }
-
-    /// What the JSON body says.
-    pub(crate) fn message(&self) -> String {
-        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
-        body["message"].as_str().unwrap_or_default().into()
     }
 }
 
@@ -374,5 +387,11 @@ fn url_of(line: &str, message: &str, path: &str) -> Option<SocketAddr> {
     if line["message"] != message {
         return None;
     }
-    line["url"].as_str()?.strip_prefix("http://")?.strip_suffix(path)?.parse().ok()
+    let url = line["url"].as_str()?;
+    url.strip_prefix("http")?
+        .trim_start_matches('s')
+        .strip_prefix("://")?
+        .strip_suffix(path)?
+        .parse()
+        .ok()
 }

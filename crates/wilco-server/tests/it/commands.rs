@@ -1,0 +1,285 @@
+//! The command line: what each verb prints, exits with, and leaves behind.
+
+mod events;
+
+use std::{
+    fs,
+    io::Write as _,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use crate::world::{SECRET, World, booking, sign, wilco};
+
+#[test]
+fn the_demo_handles_every_sample_and_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = wilco(folder.path()).args(["demo", "--once"]).output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{said}");
+    let samples = ::wilco::freispace::SAMPLES.iter().map(|(name, _)| *name);
+    let rows = said.lines().filter(|line| line.contains('✓'));
+    for (name, row) in samples.chain(["… the same again", "… a forgery"]).zip(rows) {
+        assert!(row.trim_start().starts_with(name), "{name}\n{said}");
+    }
+    assert_eq!((said.matches('✓').count(), said.matches('✗').count()), (17, 0), "{said}");
+    for expected in ["200 in", "403 in", "recognised, nothing to do", "crew-note, folders"] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    assert!(said.ends_with("verified, recorded, acknowledged, and then handled.\n"), "{said}");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn send_sends_a_sample_a_file_and_what_comes_on_stdin() {
+    let world = World::plan().start();
+    fs::write(world.path("body.json"), booking("b-1", "Größe")).unwrap();
+    for (what, stdin, subject) in [
+        ("project.created", "", "project/"),
+        ("body.json", "", "booking/b-1"),
+        ("-", r#"{"type":"offer","id":"o-1"}"#, "offer/o-1"),
+    ] {
+        let mut command = send(&world, &[what]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        let said = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        let event = world.events().pop().unwrap();
+        assert!(event["subject"].as_str().unwrap().starts_with(subject), "{event}");
+        assert!(said.starts_with("200 OK in ") && said.lines().count() == 1, "{said}");
+        let id = event["id"].as_str().unwrap();
+        assert!(said.ends_with(&format!("s  {id}  Webhook processed successfully\n")), "{said}");
+    }
+}
+
+#[test]
+fn send_does_what_its_options_say() {
+    let world = World::plan().start();
+    let all = |count| format!("{count:>8}  200 OK  Webhook processed successfully\n");
+    for (arguments, code, said, recorded) in [
+        (&["booking.created"][..], 0, "200 OK in ".to_owned(), 1),
+        (&["booking.created", "--again"], 0, "200 OK in ".into(), 0),
+        (&["booking.created", "--tamper"], 0, "403 Forbidden in ".into(), 0),
+        (&["booking.updated", "--count", "40", "--concurrency", "8"], 0, all(40), 40),
+        (&["offer.finalized", "--count", "2", "--again"], 0, all(4), 2),
+        (
+            &["booking.created", "--tamper", "--count", "5"],
+            0,
+            "       5  403 Forbidden  I".into(),
+            0,
+        ),
+        (&["booking.created", "--secret-env", "OTHER"], 1, "Invalid signature\n".into(), 0),
+        (&["wilco.toml"], 1, "400 Bad Request in ".into(), 0),
+    ] {
+        let before = world.recorded();
+        let output = send(&world, arguments).env("OTHER", "another-secret").output().unwrap();
+        let printed = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {output:?}");
+        assert!(printed.contains(&said), "{arguments:?} {said:?} {printed}");
+        assert_eq!(world.recorded() - before, recorded, "{arguments:?}");
+        assert_eq!(text(&output.stderr), "", "{arguments:?}");
+        if printed.lines().count() > 2 {
+            assert!(printed.contains("; p50 ") && printed.contains(", slowest "), "{printed}");
+        }
+    }
+    let output = send(&world, &["project.updated", "--again"]).output().unwrap();
+    let ids: Vec<_> =
+        text(&output.stdout).lines().map(|l| l.split("  ").nth(1).unwrap().to_owned()).collect();
+    assert!(ids.len() == 2 && ids[0] == ids[1] && ids[0].starts_with("evt_"), "{ids:?}");
+    let began = Instant::now();
+    send(&world, &["booking.created", "--count", "6", "--rate", "20/s"]).output().unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(250), "{:?}", began.elapsed());
+}
+
+#[test]
+fn send_says_what_is_wrong_and_the_way_out() {
+    let world = World::plan().start();
+    let nobody = ["booking.created", "--to", "http://127.0.0.1:1/webhook"].as_slice();
+    for (arguments, code, said) in [
+        (&["booking"][..], 2, "booking is no sample and no file: No such file"),
+        (&["booking"], 2, "samples are: project.created, offer.finalized"),
+        (&["booking.created", "--secret-env", "NONE"], 78, "NONE is not set; put the provider's"),
+        (&["booking.created", "--secret-env", "SHORT"], 78, "has 5 bytes and needs 8; is it cut"),
+        (&["booking.created", "--rate", "fast"], 2, "\"fast\" is no rate; write it like 10/s"),
+        (nobody, 1, "(os error 111); is wilco running there?"),
+    ] {
+        let mut command = send(&world, arguments);
+        if arguments.contains(&"--to") {
+            command = wilco(world.folder.path());
+            command.env("FREISPACE_SECRET", SECRET).arg("send").args(arguments);
+        }
+        let output = command.env("SHORT", "short").output().unwrap();
+        let printed = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?} {printed}");
+        assert!(printed.contains(said), "{arguments:?} {printed}");
+        assert!(!printed.contains("panicked") && !printed.contains("client error"), "{printed}");
+    }
+    assert_eq!(world.recorded(), 0);
+}
+
+#[test]
+fn completions_and_manual_know_every_verb() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = |arguments: &[&str]| wilco(folder.path()).args(arguments).output().unwrap();
+    let help = text(&here(&["--help"]).stdout);
+    let verbs: Vec<_> = help
+        .lines()
+        .skip_while(|line| *line != "Commands:")
+        .skip(1)
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|verb| !verb.is_empty())
+        .collect();
+    assert!(verbs.len() >= 9 && verbs.contains(&"serve"), "{verbs:?}");
+    for arguments in
+        [&["completions", "bash"][..], &["completions", "zsh"], &["completions", "fish"], &["man"]]
+    {
+        let output = here(arguments);
+        let printed = text(&output.stdout);
+        assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?}");
+        for verb in &verbs {
+            assert!(printed.contains(verb), "{arguments:?} does not know {verb}");
+        }
+    }
+    fs::create_dir(folder.path().join("man")).unwrap();
+    assert!(here(&["man", "--dir", "man"]).status.success());
+    for verb in verbs.iter().filter(|verb| **verb != "help") {
+        let page = folder.path().join(format!("man/wilco-{verb}.1"));
+        assert!(page.exists(), "{verb}");
+        let output = here(&[verb, "--help"]);
+        assert!(output.status.success() && !output.stdout.is_empty(), "{verb}");
+    }
+}
+
+#[test]
+fn init_writes_a_file_that_check_finds_fine() {
+    for (options, code) in [
+        (&[][..], 0),
+        (&["--tls", "off", "--listen", "127.0.0.1:0"], 0),
+        (&["--tls", "self-signed", "--listen", "unix:/tmp/x.sock"], 0),
+        (&["--exec", "cat -n 'a \"b\" \\c'"], 0),
+        (&["--forward", "https://erp.example.com/hooks?a=b"], 0),
+        (&["--exec", "true", "--forward", "http://127.0.0.1:1/", "--tls", "off"], 0),
+        (&["--output", "wilco.toml", "--secret-env", "FREISPACE_SECRET"], 0),
+        (&["--tls", "files"], 78), // until there is a certificate
+        (&["--secret-env", "NOT_SET"], 78),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let here = |arguments: &[&str]| {
+            let mut command = wilco(folder.path());
+            command.env("FREISPACE_SECRET", SECRET).stdin(Stdio::null());
+            command.args(arguments).output().unwrap()
+        };
+        let output = here(&[&["init"], options].concat());
+        assert!(output.status.success(), "{options:?} {output:?}");
+        let said = text(&output.stdout);
+        assert!(said.starts_with("wrote wilco.toml\n") && said.contains("wilco check"), "{said}");
+        let checked = here(&["check"]);
+        assert_eq!(checked.status.code(), Some(code), "{options:?} {}", text(&checked.stderr));
+        let written = fs::read(folder.path().join("wilco.toml")).unwrap();
+        let again = here(&["init", "--tls", "off"]);
+        let refusal = "wilco: wilco.toml is there already; --force writes over it, --output FILE \
+                       names another\n";
+        assert_eq!((again.status.code(), text(&again.stderr).as_str()), (Some(1), refusal));
+        assert_eq!(fs::read(folder.path().join("wilco.toml")).unwrap(), written);
+        assert!(here(&["init", "--force", "--tls", "off"]).status.success());
+        assert_ne!(fs::read(folder.path().join("wilco.toml")).unwrap(), written);
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_how_it_is_done() {
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        (&[][..], "Usage: wilco"),
+        (&["serv"], "'serve'"),
+        (&["serve", "--listn", "x"], "'--listen'"),
+        (&["serve", "--listen", "x"], "is no address; write IP:PORT"),
+        (&["serve", "--drain", "soon"], "is no time; write it like \"30 s\""),
+        (&["serve", "--config", "a", "--no-tls"], "cannot be used with"),
+        (&["serve", "--exec", "'open"], "is a quote left open?"),
+        (&["serve", "--exec", "no-such-program"], "no program \"no-such-program\" in PATH"),
+        (&["serve", "--forward", "erp.example.com"], "is no URL; write it like"),
+        (&["send"], "<EVENT|FILE>"),
+        (&["send", "booking.created"], "--to <URL>"),
+        (&["send", "booking.created", "--to", "ftp://x"], "is no URL"),
+        (&["events"], "Usage: wilco events"),
+        (&["events", "list", "--limit", "x"], "'--limit <N>'"),
+        (&["events", "list", "--all", "--limit", "2"], "cannot be used with"),
+        (&["events", "list", "--since", "yesterday"], "or 2h for two hours ago"),
+        (&["completions", "basic"], "[possible values: bash"),
+        (&["init", "--tls", "on"], "no such tls: on; files, self-signed or off"),
+        (&["init", "--listen", "x"], "is no address; write IP:PORT"),
+        (&["--log-format", "xml", "check"], "[possible values: text, json]"),
+    ] {
+        let mut command = wilco(folder.path());
+        command.env("FREISPACE_SECRET", SECRET).stdin(Stdio::null());
+        let output = command.args(arguments).output().unwrap();
+        let printed = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?} {printed}");
+        assert!(printed.contains(said), "{arguments:?} {printed}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn no_secret_and_no_escape_code_is_in_anything_that_is_printed() {
+    let print = "[destination.print]\ntype = \"print\"\n[[route]]\nto = [\"print\"]\n";
+    let world = World::plan().and(print).env("RUST_LOG", "trace").start();
+    let body = booking("b-1", "Grade");
+    let id = world.send(&body).header("x-wilco-event").unwrap().to_owned();
+    let forged = body.replace("Grade", "Forged");
+    for signature in ["", "x", &sign(b"other"), SECRET, &format!("sha256={}", sign(b"x"))] {
+        world.post(&forged, &[("x-freispace-signature", signature)]);
+    }
+    world.exchange(b"POST /webhook HTTP/1.1\r\nhost: a\nx\n\n");
+    let mut said = world.get("/metrics").body + &world.get("/api/v1/events").body;
+    for arguments in [
+        &["check"][..],
+        &["events", "list"],
+        &["events", "list", "--json"],
+        &["events", "show", &id],
+        &["events", "show", &id, "--json"],
+        &["events", "show", "evt_00000000000000000000000000"],
+        &["reload"],
+        &["serve"], // the store is taken
+    ] {
+        let output = world.verb(arguments).env("RUST_LOG", "trace").output().unwrap();
+        said += &(text(&output.stdout) + &text(&output.stderr));
+    }
+    for arguments in [&["offer.finalized"][..], &["offer.finalized", "--tamper"]] {
+        let output = send(&world, arguments).env("RUST_LOG", "trace").output().unwrap();
+        said += &(text(&output.stdout) + &text(&output.stderr));
+    }
+    for line in ["secret = KEY", "x = 1\nsecrets_ = [KEY]", "[admin]\ntoken = KEY", "token = [KEY"]
+    {
+        let file = format!("[source.freispace]\n{}\n", line.replace("KEY", &format!("{SECRET:?}")));
+        fs::write(world.path("wilco.toml"), file).unwrap();
+        let output = world.run_verb(&["reload"]);
+        assert_eq!(output.status.code(), Some(78), "{line}");
+        said += &text(&output.stderr);
+    }
+    assert!(said.contains("did you mean secrets?"), "{said}");
+    world.eventually("a line", |w| fs::metadata(w.path("stdout")).unwrap().len() > 0);
+    said += &(world.log() + &fs::read_to_string(world.path("stdout")).unwrap());
+    // A forger who reads along must not learn what he should have sent.
+    let wanted = sign(forged.as_bytes());
+    for word in [&wanted, "\u{1b}["] {
+        assert!(!said.contains(word), "{word:?}");
+    }
+    let lines = said.lines().filter(|line| line.contains(SECRET)).collect::<Vec<_>>();
+    assert!(lines.is_empty(), "{lines:#?}");
+}
+
+/// `wilco send` to this world.
+fn send(world: &World, arguments: &[&str]) -> Command {
+    let to = format!("http://{}/webhook", world.address);
+    let mut command = wilco(world.folder.path());
+    command.env("FREISPACE_SECRET", SECRET).arg("send").args(arguments).args(["--to", &to]);
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}

@@ -1,0 +1,232 @@
+//! `wilco events`: list, show and tail.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{send, text};
+use crate::world::{World, booking, sign};
+
+#[test]
+fn a_listed_event_has_the_fields_that_scripts_lean_on() {
+    let http = "[destination.erp]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n\
+                [[route]]\nevents = [\"booking.*\"]\nto = [\"erp\"]\n";
+    let world = World::plan().and(http).start();
+    let body = booking("b-1", "Grade");
+    let id = world.send(&body).header("x-wilco-event").unwrap().to_owned();
+    let state = |world: &World| world.events()[0]["deliveries"][0]["state"].clone();
+    world.eventually("an attempt", |world| state(world) == "retrying");
+    let event = world.events().remove(0);
+    for (field, expected) in [
+        ("id", Value::from(id.as_str())),
+        ("source", "freispace".into()),
+        ("event", "booking.updated".into()),
+        ("subject", "booking/b-1".into()),
+        ("bytes", body.len().into()),
+        ("sha256", sha256(body.as_bytes()).into()),
+        ("secret", "env:FREISPACE_SECRET".into()),
+    ] {
+        assert_eq!(event[field], expected, "{field} {event}");
+    }
+    let at: jiff::Timestamp = event["received_at"].as_str().unwrap().parse().unwrap();
+    assert!(event["received_at"].as_str().unwrap().ends_with('Z'), "{at}");
+    let delivery = &event["deliveries"][0];
+    assert_eq!((&delivery["destination"], &delivery["attempts"]), (&"erp".into(), &1.into()));
+    let other = world.send(r#"{"event":"project.created"}"#);
+    assert_eq!(other.status, 200);
+    world.eventually("the other is routed", |world| world.events()[1]["routed"] == true);
+    assert_eq!(world.events()[1]["deliveries"], Value::Array(Vec::new()));
+    assert_eq!(world.events()[1]["subject"], Value::Null);
+    let table = list(&world, &[]);
+    let rows: Vec<_> = table.lines().collect();
+    assert!(rows[0].starts_with("received ") && rows[0].ends_with("deliveries"), "{table}");
+    assert!(rows[1].contains("project.created") && rows[1].ends_with("skipped"), "{table}");
+    assert!(rows[2].contains("booking/b-1") && rows[2].ends_with("erp retrying"), "{table}");
+    assert_eq!(rows.len(), 3, "{table}");
+}
+
+#[test]
+fn a_listing_takes_filters_and_ends_where_it_is_told() {
+    let world = World::plan().start();
+    assert_eq!(list(&world, &[]), "no events\n");
+    assert_eq!(list(&world, &["--json"]), "");
+    let sent = send(&world, &["booking.created", "--count", "60", "--concurrency", "8"]).output();
+    assert!(sent.unwrap().status.success());
+    thread::sleep(Duration::from_millis(20));
+    let between = jiff::Timestamp::from_millisecond(now_ms()).unwrap().to_string();
+    thread::sleep(Duration::from_millis(20));
+    for name in ["project.created", "project.updated"] {
+        assert!(send(&world, &[name]).output().unwrap().status.success());
+    }
+    for (arguments, lines) in [
+        (&[][..], 50),
+        (&["--all"], 62),
+        (&["--limit", "7"], 7),
+        (&["--limit", "1000"], 62),
+        (&["--limit", "0"], 0),
+        (&["--all", "--source", "freispace"], 62),
+        (&["--source", "other"], 0),
+        (&["--event", "project.created"], 1),
+        (&["--event", "project.*"], 2),
+        (&["--event", "proj"], 0),
+        (&["--all", "--event", "booking.*"], 60),
+        (&["--all", "--event", "*"], 62),
+        (&["--all", "--since", &between], 2),
+        (&["--all", "--until", &between], 60),
+        (&["--all", "--since", "1h"], 62),
+        (&["--all", "--until", "1 h"], 0),
+        (&["--event", "project.*", "--limit", "1", "--since", "1h"], 1),
+    ] {
+        let running = list(&world, &[&["--json"], arguments].concat());
+        assert_eq!(running.lines().count(), lines, "{arguments:?}");
+    }
+    let newest: Value =
+        serde_json::from_str(list(&world, &["--json"]).lines().next().unwrap()).unwrap();
+    assert_eq!(newest["event"], "project.updated");
+}
+
+#[test]
+fn the_store_is_looked_into_under_its_lock_where_no_server_answers() {
+    let mut world = World::plan().start();
+    let body = booking("b-1", "Größe");
+    let id = world.send(&body).header("x-wilco-event").unwrap().to_owned();
+    let ways = |world: &World| {
+        let show = |more| text(&run(world, &["events", "show", &id, more]).stdout);
+        [list(world, &["--json"]), show("--json"), show("--raw"), show("--log-format=json")]
+    };
+    world.eventually("it is routed", |world| world.events()[0]["routed"] == true);
+    let from_the_server = ways(&world);
+    assert_eq!(from_the_server[2], body);
+    assert!(world.stop().success());
+    assert_eq!(ways(&world), from_the_server);
+    let output = run(&world, &["events", "tail"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said.starts_with("wilco: no wilco is running here, so nothing comes in"), "{said}");
+    // Another wilco has the store, and its admin listener is elsewhere.
+    let other = world.kill_and_restart();
+    let url = format!("sqlite:{}", other.path("wilco.db").display());
+    let output = run(&other, &["events", "list", "--store", &url]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("is in use by process {}", other.pid())), "{said}");
+}
+
+#[test]
+fn an_event_is_shown_whole_and_its_body_to_the_byte() {
+    let world = World::plan().start();
+    let long = format!("{{\"a\":\"{}\"}}\r\n\r\n", "Größe \u{1f3ac} ".repeat(9_000));
+    assert!(long.len() > 100_000);
+    let odd =
+        "{\"type\":\"booking\",\"id\":\"b\u{202e}-2\",\"n\":1.10,\"n\":2,  \"e\":\"\\u001b[31m\"}";
+    for body in [booking("b-1", "Größe").as_str(), &long, odd, "{}", "\t{ }\n"] {
+        let id = world.send(body).header("x-wilco-event").unwrap().to_owned();
+        let raw = run(&world, &["events", "show", &id, "--raw"]);
+        assert!(raw.status.success() && raw.stdout == body.as_bytes(), "{body:.90}");
+        let json = text(&run(&world, &["events", "show", &id, "--json"]).stdout);
+        let shown: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((json.lines().count(), shown["body"].as_str()), (1, Some(body)));
+        let headers = shown["headers"].as_array().unwrap();
+        let signature = serde_json::json!(["x-freispace-signature", sign(body.as_bytes())]);
+        assert!(headers.contains(&signature), "{json}");
+        let picture = text(&run(&world, &["events", "show", &id]).stdout);
+        for part in [&id, "signed by  env:FREISPACE_SECRET", "headers\n", "deliveries\n", "body\n"]
+        {
+            assert!(picture.contains(part), "{part} {picture}");
+        }
+    }
+    for (id, code, said) in [
+        ("evt_00000000000000000000000000", 1, "wilco: there is no event evt_0000"),
+        ("evt_", 2, "one looks like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF"),
+        ("../../etc/passwd", 2, "is no event id"),
+    ] {
+        let output = run(&world, &["events", "show", id]);
+        assert_eq!(output.status.code(), Some(code), "{id}");
+        assert!(text(&output.stderr).contains(said), "{id} {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn nothing_that_a_sender_wrote_reaches_the_terminal_as_a_command() {
+    let world = World::plan().start();
+    let body =
+        "{\"type\":\"a\\u001b[2J\\u0007\",\"id\":\"b\",\"event\":\"x\\u001b]0;t\\u0007y\\u009bz\"}";
+    let signature = sign(body.as_bytes());
+    let headers = [("x-evil", "a\u{9b}31m\u{e9}"), ("x-freispace-signature", &signature)];
+    let id = world.post(body, &headers).header("x-wilco-event").unwrap().to_owned();
+    world.post(body, &[("x-freispace-signature", "\u{9b}31m")]);
+    for arguments in [&["events", "list"][..], &["events", "show", &id]] {
+        let said = text(&run(&world, arguments).stdout);
+        let commands = said.chars().filter(|c| c.is_control() && !"\n\t".contains(*c));
+        assert_eq!(commands.collect::<String>(), "", "{said:?}");
+        assert!(said.contains('\u{fffd}'), "{said:?}");
+    }
+    let in_log = |c: char| c.is_control() && c != '\n';
+    assert!(!world.log().contains(in_log), "{:?}", world.log());
+}
+
+#[test]
+fn tail_follows_what_comes_in() {
+    let world = World::plan().start();
+    for id in ["b-1", "b-2", "b-3"] {
+        world.send(&booking(id, "A"));
+    }
+    let mut command = world.verb(&["events", "tail", "--json", "-n", "2"]);
+    let mut tail = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = || -> String {
+        let line: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        line["subject"].as_str().unwrap().to_owned()
+    };
+    assert_eq!([next(), next()], ["booking/b-2", "booking/b-3"]);
+    for id in ["b-4", "b-5"] {
+        world.send(&booking(id, "A"));
+        assert_eq!(next(), format!("booking/{id}"));
+    }
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let world = World::plan().start();
+    let many = ["booking.created", "--count", "1200", "--concurrency", "32"];
+    assert!(send(&world, &many).output().unwrap().status.success());
+    for arguments in [&["events", "list", "--all", "--json"][..], &["events", "list", "--all"]] {
+        let mut command = world.verb(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut first = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert!(!first.is_empty());
+        assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""));
+    }
+}
+
+fn run(world: &World, arguments: &[&str]) -> Output {
+    world.run_verb(arguments)
+}
+
+/// What `wilco events list` prints.
+#[track_caller]
+fn list(world: &World, arguments: &[&str]) -> String {
+    let output = run(world, &[&["events", "list"], arguments].concat());
+    assert!(output.status.success() && output.stderr.is_empty(), "{arguments:?} {output:?}");
+    text(&output.stdout)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    sha2::Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn now_ms() -> i64 {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap();
+    i64::try_from(now.as_millis()).unwrap()
+}

@@ -1,0 +1,118 @@
+//! TLS: certificates from files, exchanged while it runs, or made at the start.
+
+use std::{fs, path::Path, sync::Arc, time::Duration};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::aws_lc_rs};
+
+use super::{GOOD, check_manners, text};
+use crate::world::{SECRET, World, wilco};
+
+#[test]
+fn a_certificate_from_files_is_shown_and_taken_anew_when_it_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = [(); 2].map(|()| Pem::make());
+    first.write(folder.path());
+    date(&folder.path().join("key.pem"));
+    let world = World::plan().tls(FILES).start_in(folder);
+    assert!(first.is_shown_by(&world) && !second.is_shown_by(&world));
+    assert!(world.metric("wilco_tls_expiry_timestamp_seconds") > 1e9);
+    // A certificate whose key is not there yet is not taken.
+    fs::write(world.path("cert.pem"), &second.certificate).unwrap();
+    world.signal("HUP");
+    let refused = "does not belong to the certificate";
+    world.eventually("the mismatch in the log", |world| world.log().contains(refused));
+    assert!(first.is_shown_by(&world));
+    second.write(world.folder.path());
+    date(&world.path("key.pem"));
+    world.eventually("the new certificate", |world| second.is_shown_by(world));
+    assert!(!first.is_shown_by(&world));
+}
+
+#[test]
+fn a_certificate_that_is_of_no_use_is_refused_at_the_start() {
+    let [first, second] = [(); 2].map(|()| Pem::make());
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    for (certificate, key, expected) in [
+        (first.certificate.as_str(), second.key.as_str(), "does not belong to the certificate"),
+        ("", &first.key, "cert.pem holds no certificate in PEM form"),
+        (&first.certificate, "", "key.pem holds no private key in PEM form"),
+        (&first.key, &first.certificate, "cert.pem holds no certificate in PEM form"),
+        (broken, &first.key, "cert.pem"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        Pem { certificate: certificate.into(), key: key.into(), der: Vec::new() }
+            .write(folder.path());
+        let files = FILES.replace("FOLDER", &folder.path().display().to_string());
+        let file = GOOD.replace("tls = \"off\"", &files);
+        fs::write(folder.path().join("wilco.toml"), file).unwrap();
+        for (verb, code) in [("check", 78), ("serve", 1)] {
+            let output = wilco(folder.path()).env("S", SECRET).arg(verb).output().unwrap();
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{verb} {said}");
+            assert!(said.contains(expected), "{verb} {said}");
+            check_manners(&output);
+        }
+    }
+}
+
+#[test]
+fn without_a_certificate_of_ones_own_one_is_made_at_the_start() {
+    let world = World::plan().tls("tls = \"self-signed\"\ndomains = [\"localhost\"]").start();
+    let to = format!("https://{}/webhook", world.address);
+    let mut command = wilco(world.folder.path());
+    command.env("FREISPACE_SECRET", SECRET).args(["send", "booking.created", "--to", &to]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(world.recorded(), 1);
+    assert!(!Pem::make().is_shown_by(&world));
+}
+
+/// Dates a file ahead, as a copy that keeps times does: a date that is no later is a change too.
+fn date(path: &Path) {
+    let file = fs::File::options().append(true).open(path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000)).unwrap();
+}
+
+/// A certificate for localhost, and its key.
+struct Pem {
+    certificate: String,
+    key: String,
+    der: Vec<u8>,
+}
+
+impl Pem {
+    fn make() -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let pem = |label: &str, der: &[u8]| {
+            let base64 = BASE64_STANDARD.encode(der);
+            format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
+        };
+        Self {
+            certificate: pem("CERTIFICATE", made.cert.der()),
+            key: pem("PRIVATE KEY", &made.signing_key.serialize_der()),
+            der: made.cert.der().to_vec(),
+        }
+    }
+
+    fn write(&self, folder: &Path) {
+        fs::write(folder.join("cert.pem"), &self.certificate).unwrap();
+        fs::write(folder.join("key.pem"), &self.key).unwrap();
+    }
+
+    /// Whether the handshake of one who trusts nobody else succeeds.
+    fn is_shown_by(&self, world: &World) -> bool {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone().into()).unwrap();
+        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = "localhost".try_into().unwrap();
+        let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
+        session.complete_io(&mut world.connect()).is_ok()
+    }
+}
+
+const FILES: &str = "tls = \"files\"\ncertificate = \"FOLDER/cert.pem\"\nkey = \"FOLDER/key.pem\"";

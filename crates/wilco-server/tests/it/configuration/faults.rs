@@ -1,0 +1,129 @@
+//! One file with a fault in every line, and how each is drawn.
+
+use std::fs;
+
+use super::{check_manners, text};
+use crate::world::wilco;
+
+#[test]
+fn every_fault_is_drawn_at_once_with_its_place_and_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("wilco.toml"), FULL_OF_FAULTS).unwrap();
+    for verb in ["check", "serve"] {
+        let output = wilco(folder.path()).env("SHORT", "cana").arg(verb).output().unwrap();
+        let drawn = text(&output.stderr);
+        assert_eq!(
+            (output.status.code(), text(&output.stdout).as_str()),
+            (Some(78), ""),
+            "{drawn}"
+        );
+        let mut rest = drawn.as_str();
+        for (place, what, way_out) in FAULTS {
+            let at = rest.find(&format!("Error: {what}\n"));
+            rest = &rest[at.unwrap_or_else(|| panic!("no {what:?} in\n{drawn}"))..];
+            let end = rest[1..].find("Error: ").map_or(rest.len(), |end| end + 1);
+            let picture = &rest[..end];
+            assert!(picture.contains(&format!("[ wilco.toml:{place} ]")), "{place}\n{picture}");
+            assert!(picture.contains(way_out), "{way_out}\n{picture}");
+            rest = &rest[end..];
+        }
+        assert_eq!(drawn.matches("Error: ").count(), FAULTS.len(), "{drawn}");
+        check_manners(&output);
+        assert!(!drawn.contains("canary"), "a secret is not drawn\n{drawn}");
+    }
+}
+
+const FULL_OF_FAULTS: &str = r#"[listen]
+addres = "0.0.0.0:443"
+address = "0.0.0.0"
+tls = "maybe"
+max_body = "1 mib"
+trusted_proxies = ["10.0.0.0/8", "nowhere"]
+
+[store]
+url = "mysql://x"
+reserve = 5
+
+[admin]
+address = "0.0.0.0:9440"
+
+[source.freispace]
+provider = "freispase"
+path = "webhook"
+secrets = [{ env = "NO_SUCH" }, "canary-in-the-file", { env = "SHORT" }, { vault = "x" }]
+allow_from = ["x"]
+duplicates = "maybe"
+duplicate_window = "1 fortnight"
+
+[destination.x]
+type = "commandd"
+
+[destination.y]
+type = "command"
+command = ["/no/such/program"]
+timeout = "0 s"
+concurrency = 0
+retry = { first = "x", factor = 0.5, mx = "1 h" }
+
+[destination.z]
+type = "http"
+url = "ftp://x"
+secret = "canary-in-the-file"
+
+[destination."bad name"]
+type = "print"
+
+[[route]]
+from = "freispac"
+events = ["[a"]
+to = ["x", "nobody"]
+
+[rout]
+"#;
+
+/// The faults of that file: place, what, way out.
+const FAULTS: [(&str, &str, &str); 31] = [
+    ("2:1", "unknown key addres in [listen]", "did you mean address?"),
+    (
+        "3:11",
+        "\"0.0.0.0\" is no address; write IP:PORT, such as \"0.0.0.0:443\", or \"unix:PATH\"",
+        "",
+    ),
+    ("4:7", "no such tls: \"maybe\"", "\"files\", \"self-signed\" or \"off\""),
+    ("5:12", "\"1 mib\" is no size; write it like \"1 MiB\" or \"500 kB\"", ""),
+    ("6:34", "\"nowhere\" is no network; write it like \"203.0.113.0/24\"", ""),
+    (
+        "9:7",
+        "store url \"mysql://x\" is not understood; write sqlite:PATH, such as sqlite:wilco.db",
+        "",
+    ),
+    ("10:11", "reserve is a text, not an integer", "put it between quotes"),
+    ("13:11", "[admin] needs a token, for 0.0.0.0:9440 is not loopback", "WILCO_ADMIN_TOKEN"),
+    ("16:12", "provider \"freispase\" is not known; there is: freispace", ""),
+    ("17:8", "\"webhook\" is no path; it begins with / and has no ? or space", ""),
+    ("18:20", "the environment has no NO_SUCH", "set it: export NO_SUCH=…"),
+    ("18:33", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
+    ("18:55", "secret env:SHORT has 4 bytes and needs 8; is it cut off?", ""),
+    ("18:76", "unknown kind of reference: vault", "env, file or credential"),
+    ("19:15", "\"x\" is no network; write it like \"203.0.113.0/24\"", ""),
+    ("20:14", "\"maybe\" is neither \"suppress\" nor \"keep\"", ""),
+    ("21:20", "\"1 fortnight\" is no time; write it like \"30 s\", \"2 min\" or \"24 h\"", ""),
+    ("24:8", "no such type of destination: \"commandd\"", "\"command\", \"http\" or \"print\""),
+    (
+        "28:11",
+        "cannot find /no/such/program: No such file or directory (os error 2)",
+        "name the program by its full path, and see that it may be executed",
+    ),
+    ("29:11", "\"0 s\" is no time; write it like \"30 s\", \"2 min\" or \"24 h\"", ""),
+    ("30:15", "concurrency is a whole number from 1 to 1024", ""),
+    ("31:19", "\"x\" is no time; write it like \"30 s\", \"2 min\" or \"24 h\"", ""),
+    ("31:33", "factor is a number from 1 to 100", ""),
+    ("31:38", "unknown key mx in [destination.y.retry]", "did you mean max?"),
+    ("35:7", "\"ftp://x\" is no URL; write it like \"https://erp.example.com/hooks\"", ""),
+    ("36:10", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
+    ("38:14", "\"bad name\" is no name; take 1 to 64 letters, digits, `-` and `_`", ""),
+    ("42:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
+    ("43:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
+    ("44:12", "there is no [destination.nobody]", ""),
+    ("46:2", "unknown key rout", "did you mean route?"),
+];

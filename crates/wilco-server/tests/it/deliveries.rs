@@ -1,0 +1,294 @@
+//! What destinations get, and what becomes of a delivery. What is the same for every kind is here.
+
+mod command;
+mod http;
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use crate::{
+    catcher::{Act, Catcher},
+    world::{Reply, World, booking, sign},
+};
+
+/// Soon tried again, and long enough for every test.
+pub(crate) const RETRY: &str =
+    "retry = { first = \"100 ms\", factor = 1.0, give_up_after = \"1 min\" }";
+/// Soon tried again, and soon given up.
+const BRIEF: &str = "retry = { first = \"100 ms\", factor = 1.0, give_up_after = \"450 ms\" }";
+
+/// A destination `it` of a kind, with these lines, and a route of all events to it.
+fn it(lines: &str) -> String {
+    format!("[destination.it]\n{lines}\n[[route]]\nto = [\"it\"]\n")
+}
+
+/// An event's whole record, by the answer that acknowledged it.
+pub(crate) fn shown(world: &World, reply: &Reply) -> Value {
+    let id = reply.header("x-wilco-event").unwrap();
+    let answer = world.get(&format!("/api/v1/events/{id}"));
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+/// Waits until the only delivery of an event has come to this state, and gives it.
+#[track_caller]
+fn delivery(world: &World, reply: &Reply, state: &str) -> Value {
+    let look = || shown(world, reply)["deliveries"][0].clone();
+    world.eventually(&format!("{state}, but {}", look()), |_| look()["state"] == state);
+    look()
+}
+
+/// What the attempts of a delivery came to.
+fn results(delivery: &Value) -> Vec<&str> {
+    let history = delivery["history"].as_array().map(Vec::as_slice).unwrap_or_default();
+    history.iter().map(|attempt| attempt["result"].as_str().unwrap()).collect()
+}
+
+fn named(event: &str, id: &str) -> String {
+    format!(r#"{{"id":"{id}","type":"t","event":"{event}","data":{{}}}}"#)
+}
+
+#[test]
+fn print_gives_each_event_a_line_with_its_body_as_it_was_sent() {
+    let world = World::plan().and(&it("type = \"print\"")).start();
+    let body = "{\n  \"id\": \"b-1\", \"type\": \"booking\",\r\n\t\"event\": \"booking.updated\",\n  \
+                \"data\": {\"n\": 12345678901234567890123, \"n\": 1.50e+2, \"x\": -0.0,\n  \
+                \"s\": \"Fa\u{308}rberhof \\u00e4 \\\" \\\\\", \"e\": [ ], \"o\": { }, \"\": null}}\n";
+    let minified = "{\"id\":\"b-1\",\"type\":\"booking\",\"event\":\"booking.updated\",\
+                    \"data\":{\"n\":12345678901234567890123,\"n\":1.50e+2,\"x\":-0.0,\
+                    \"s\":\"Fa\u{308}rberhof \\u00e4 \\\" \\\\\",\"e\":[],\"o\":{},\"\":null}}";
+    let reply = world.send(body);
+    world.send(&named("unknown.kind", "2"));
+    let lines = || fs::read_to_string(world.path("stdout")).unwrap();
+    world.eventually("two lines", |_| lines().lines().count() == 2);
+    let text = lines();
+    let first = text.lines().next().unwrap();
+    assert!(first.ends_with(&format!("\"body\":{minified}}}")), "{first}");
+    let line: Value = serde_json::from_str(first).unwrap();
+    assert_eq!(line["id"].as_str(), reply.header("x-wilco-event"));
+    assert_eq!((&line["source"], &line["event"]), (&"freispace".into(), &"booking.updated".into()));
+    assert_eq!(line["subject"], "booking/b-1");
+    assert_eq!(line["received_at"], shown(&world, &reply)["received_at"]);
+}
+
+#[test]
+fn an_event_goes_once_to_each_destination_that_its_routes_name() {
+    let places = ["bookings", "offers", "others"].map(|name| (name, Catcher::new()));
+    let mut tables = "[source.other]\nprovider = \"freispace\"\npath = \"/other\"\n\
+                      secrets = [{ env = \"FREISPACE_SECRET\" }]\n"
+        .to_owned();
+    for (name, catcher) in &places {
+        let url = catcher.url();
+        tables.push_str(&format!("[destination.{name}]\ntype = \"http\"\nurl = \"{url}\"\n"));
+    }
+    tables.push_str(
+        "[[route]]\nevents = [\"booking.*\"]\nto = [\"bookings\"]\n\
+         [[route]]\nfrom = \"freispace\"\nevents = [\"booking.{created,updated}\", \"offer.finalized\"]\n\
+         to = [\"bookings\", \"offers\"]\n[[route]]\nfrom = \"other\"\nto = [\"others\"]\n",
+    );
+    let world = World::plan().and(&tables).start();
+    let to_other = |body: &str| {
+        let signature = sign(body.as_bytes());
+        let head = format!(
+            "POST /other HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\nconnection: close\r\n\
+             x-freispace-signature: {signature}\r\n\r\n{body}",
+            body.len()
+        );
+        world.raw(head.as_bytes())
+    };
+    for (number, (event, source, expected)) in [
+        ("booking.updated", "freispace", "bookings offers"),
+        ("booking.deleted", "freispace", "bookings"),
+        ("booking.deleted", "other", "bookings others"),
+        ("offer.finalized", "freispace", "bookings offers"),
+        ("quote.finalized", "freispace", "bookings offers"),
+        ("offer.status_updated", "freispace", ""),
+        ("bookings.updated", "freispace", ""),
+        ("project.created", "other", "others"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = named(event, &number.to_string());
+        let reply = if source == "other" { to_other(&body) } else { world.send(&body) };
+        world.eventually("routed", |_| shown(&world, &reply)["routed"] == true);
+        let deliveries = shown(&world, &reply)["deliveries"].as_array().unwrap().clone();
+        let mut names: Vec<_> =
+            deliveries.iter().map(|one| one["destination"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        assert_eq!(names.join(" "), expected, "{event} to {source}");
+    }
+    for ((name, catcher), count) in places.iter().zip([5, 3, 2]) {
+        assert_eq!(catcher.wait_for(count).len(), count, "{name}");
+    }
+    let list = String::from_utf8(world.run_verb(&["events", "list"]).stdout).unwrap();
+    assert_eq!(list.matches("skipped").count(), 2, "{list}");
+}
+
+#[test]
+fn offer_and_quote_are_one_name_for_a_route() {
+    let catcher = Catcher::new();
+    let url = catcher.url();
+    let world = World::plan()
+        .and(&format!(
+            "[destination.it]\ntype = \"http\"\nurl = \"{url}\"\n\
+             [[route]]\nevents = [\"quote.finalized\"]\nto = [\"it\"]\n"
+        ))
+        .start();
+    for (id, event) in ["offer.finalized", "quote.finalized"].into_iter().enumerate() {
+        world.send(&named(event, &id.to_string()));
+    }
+    let mut names: Vec<_> =
+        catcher.wait_for(2).iter().map(|c| c.header("x-wilco-event-name").to_owned()).collect();
+    names.sort();
+    assert_eq!(names, ["offer.finalized", "quote.finalized"], "as they were sent");
+}
+
+#[test]
+fn a_destination_that_hangs_holds_up_no_other_and_no_acknowledgement() {
+    let (bad, good) = (Catcher::of(&[Act::Hang]), Catcher::new());
+    let world = World::plan()
+        .and(&format!(
+            "[destination.bad]\ntype = \"http\"\nurl = \"{}\"\nconcurrency = 2\n\
+             [destination.stuck]\ntype = \"command\"\ncommand = [\"sleep\", \"60\"]\n\
+             [destination.good]\ntype = \"http\"\nurl = \"{}\"\n\
+             [[route]]\nto = [\"bad\", \"stuck\", \"good\"]\n",
+            bad.url(),
+            good.url()
+        ))
+        .start();
+    let began = Instant::now();
+    for number in 0..30 {
+        assert_eq!(world.send(&named("e", &number.to_string())).status, 200);
+    }
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(good.wait_for(30).len(), 30);
+    assert_eq!(bad.caught().len(), 2, "no more than its concurrency");
+}
+
+#[test]
+fn an_attempt_that_runs_at_sigterm_ends_and_counts() {
+    let script = "touch FOLDER/began; sleep 1; touch FOLDER/ended";
+    let mut world = World::plan().and(&it(&shell(script))).start();
+    let reply = world.send(&booking("b-1", "Grade"));
+    world.eventually("the command", |world| world.path("began").exists());
+    assert!(world.stop().success());
+    assert!(world.path("ended").exists());
+    let world = world.kill_and_restart();
+    let delivery = delivery(&world, &reply, "delivered");
+    assert_eq!(results(&delivery), ["exit 0"]);
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once_and_what_was_cut_off_is_done_again() {
+    let script = "echo $WILCO_ATTEMPT $$ >> FOLDER/began; test $WILCO_ATTEMPT != 1 || sleep 60";
+    let mut world = World::plan().and(&it(&shell(script))).start();
+    let reply = world.send(&booking("b-1", "Grade"));
+    let began = || fs::read_to_string(world.path("began")).unwrap_or_default();
+    world.eventually("the command", |_| began().lines().count() == 1);
+    let pid = began().trim().rsplit(' ').next().unwrap().to_owned();
+    world.signal("TERM");
+    world.eventually("stopping", |world| world.log().contains("\"stopping\""));
+    world.signal("TERM");
+    let asked = Instant::now();
+    assert!(!world.wait(Duration::from_secs(5)).success());
+    assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
+    assert!(!is_running(&pid), "the command outlives wilco");
+    let world = world.kill_and_restart();
+    delivery(&world, &reply, "delivered");
+    let began = fs::read_to_string(world.path("began")).unwrap();
+    let attempts: Vec<_> = began.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(attempts, ["1", "2"]);
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once_though_nobody_reads_stdout() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("stdout");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let held = std::thread::spawn(move || fs::File::open(pipe).unwrap());
+    let mut world = World::plan().and(&it("type = \"print\"")).start_in(folder);
+    let _held = held.join().unwrap();
+    for number in 0..4 {
+        let name = "x".repeat(60_000);
+        assert_eq!(world.send(&booking(&number.to_string(), &name)).status, 200);
+    }
+    world.eventually("a first line", |world| {
+        world.events().iter().any(|event| event["deliveries"][0]["state"] == "running")
+    });
+    world.signal("TERM");
+    world.eventually("stopping", |world| world.log().contains("\"stopping\""));
+    world.signal("TERM");
+    world.wait(Duration::from_secs(5));
+}
+
+#[test]
+fn what_waits_or_runs_at_a_crash_goes_on_after_it() {
+    let catcher = Catcher::start(|_, caught| {
+        let attempt = caught.header("x-wilco-attempt");
+        match (caught.header("x-wilco-event-name"), attempt) {
+            ("hangs", "1") => Act::Hang,
+            ("fails", "1" | "2") => Act::Answer(500),
+            _ => Act::Answer(200),
+        }
+    });
+    let retry = "retry = { first = \"1 s\", factor = 1.0 }";
+    let tables = it(&format!("type = \"http\"\nurl = \"{}\"\n{retry}", catcher.url()));
+    let world = World::plan().and(&tables).start();
+    let [hangs, fails] = ["hangs", "fails"].map(|name| world.send(&named(name, name)));
+    catcher.wait_for(2);
+    delivery(&world, &fails, "retrying");
+    delivery(&world, &hangs, "running");
+    let world = world.kill_and_restart();
+    for (reply, expected) in [(&hangs, 2), (&fails, 3)] {
+        assert_eq!(delivery(&world, reply, "delivered")["attempts"], expected);
+    }
+    let ids: Vec<_> = catcher.caught().iter().map(|c| c.header("webhook-id").to_owned()).collect();
+    for reply in [&hangs, &fails] {
+        let id = reply.header("x-wilco-event").unwrap();
+        assert!(ids.iter().filter(|caught| *caught == id).count() > 1, "one id over all attempts");
+    }
+}
+
+#[test]
+fn a_destination_that_left_the_file_keeps_what_waits_for_it() {
+    let catcher = Catcher::of(&[Act::Answer(500), Act::Answer(200)]);
+    let tables = it(&format!("type = \"http\"\nurl = \"{}\"\n{RETRY}", catcher.url()))
+        .replace("100 ms", "2 s");
+    let world = World::plan().and(&tables).start();
+    let reply = world.send(&booking("b-1", "Grade"));
+    delivery(&world, &reply, "retrying");
+    world.reconfigure(|text| {
+        assert!(text.contains(&tables));
+        text.replace(&tables, "")
+    });
+    let world = world.restart();
+    std::thread::sleep(Duration::from_millis(2_500));
+    assert_eq!(delivery(&world, &reply, "retrying")["destination"], "it");
+    assert_eq!(catcher.caught().len(), 1);
+    world.reconfigure(|text| format!("{text}\n{tables}"));
+    let world = world.restart();
+    assert_eq!(delivery(&world, &reply, "delivered")["attempts"], 2);
+}
+
+/// Lines of a destination that has a shell run this; FOLDER stands for the world's folder.
+pub(crate) fn shell(script: &str) -> String {
+    format!("type = \"command\"\ncommand = [\"/bin/sh\", \"-c\", {}]", quoted(script))
+}
+
+/// A text as TOML has it, and JSON too.
+pub(crate) fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+/// Whether a process is there and has not ended.
+fn is_running(pid: &str) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit(") ").next().unwrap_or_default().chars().next();
+    !matches!(state, None | Some('Z' | 'X'))
+}

@@ -1,0 +1,189 @@
+//! An HTTP service as a destination: what it is sent, and what its answers mean.
+
+use std::time::{Duration, SystemTime};
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+use super::{BRIEF, RETRY, delivery, it, named, results};
+use crate::{
+    catcher::{Act, Catcher, Caught},
+    world::{World, booking},
+};
+
+/// `webhook-signature` as the specification of Standard Webhooks says.
+fn signature(key: &[u8], caught: &Caught) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    let (id, timestamp) = (caught.header("webhook-id"), caught.header("webhook-timestamp"));
+    mac.update(format!("{id}.{timestamp}.").as_bytes());
+    mac.update(&caught.body);
+    format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
+}
+
+#[test]
+fn a_post_carries_the_body_to_the_byte_and_is_signed() {
+    let key = b"twenty-four bytes of key";
+    let encoded = format!("whsec_{}", BASE64_STANDARD.encode(key));
+    let rows = [
+        ("encoded", "secret = { env = \"ENCODED\" }", Some(&key[..])),
+        ("raw", "secret = { env = \"RAW\" }", Some(b"no base64, just bytes")),
+        ("unsigned", "", None),
+    ]
+    .map(|row| (row, Catcher::new()));
+    let mut tables = String::new();
+    for ((name, secret, _), catcher) in &rows {
+        let url = catcher.url();
+        tables.push_str(&format!(
+            "[destination.{name}]\ntype = \"http\"\nurl = \"{url}\"\n{secret}\n\
+             [[route]]\nto = [\"{name}\"]\n"
+        ));
+    }
+    let plan = World::plan().and(&tables);
+    let world = plan.env("ENCODED", &encoded).env("RAW", "no base64, just bytes").start();
+    let long = booking("b-1", &"Färberhof 😀".repeat(50_000));
+    for body in [long.as_str(), "{ \"n\":12345678901234567890123,\r\n\"n\":1.0 }\n\n"] {
+        let reply = world.send(body);
+        for ((name, _, key), catcher) in &rows {
+            let number = if body.len() > 100 { 1 } else { 2 };
+            let caught = catcher.wait_for(number).swap_remove(number - 1);
+            assert!(caught.body == body.as_bytes(), "{name}: {} bytes", caught.body.len());
+            assert_eq!((caught.method.as_str(), caught.path.as_str()), ("POST", "/hook?a=1"));
+            assert_eq!(caught.header("host"), catcher.address.to_string());
+            assert_eq!(caught.header("content-type"), "application/json");
+            assert_eq!(caught.header("webhook-id"), reply.header("x-wilco-event").unwrap());
+            let event = if number == 1 { "booking.updated" } else { "unknown" };
+            assert_eq!(caught.header("x-wilco-event-name"), event);
+            assert_eq!(caught.header("x-wilco-attempt"), "1");
+            assert!(
+                !caught.has("x-freispace-signature"),
+                "a signature over nothing it could check"
+            );
+            let at: u64 = caught.header("webhook-timestamp").parse().unwrap();
+            assert!(unix_now().abs_diff(at) < 10, "{at}");
+            match key {
+                Some(key) => {
+                    assert_eq!(
+                        caught.header("webhook-signature"),
+                        signature(key, &caught),
+                        "{name}"
+                    );
+                }
+                None => assert!(!caught.has("webhook-signature")),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_name_that_no_header_can_hold_loses_what_it_cannot() {
+    let catcher = Catcher::new();
+    let world =
+        World::plan().and(&it(&format!("type = \"http\"\nurl = \"{}\"", catcher.url()))).start();
+    world.send(&named("böse\\r\\nx-injected: 1\\u0000", "1"));
+    let caught = catcher.wait_for(1).swap_remove(0);
+    assert_eq!(caught.header("x-wilco-event-name"), "bsex-injected: 1");
+    assert!(!caught.has("x-injected"));
+}
+
+#[test]
+fn an_answer_decides_over_the_delivery() {
+    let elsewhere = Catcher::new();
+    let location: &'static str = format!("location: {}\r\n", elsewhere.url()).leak();
+    let catcher = Catcher::start(move |_, caught| match caught.header("x-wilco-event-name") {
+        "moved" => Act::With(301, location),
+        "see-other" => Act::With(307, location),
+        "reset" => Act::Reset,
+        "break" => Act::Break,
+        "hang" => Act::Hang,
+        "drip" => Act::Drip,
+        "flood" => Act::Flood,
+        status => Act::Answer(status.parse().unwrap()),
+    });
+    let lines = format!(
+        "type = \"http\"\nurl = \"{}\"\ntimeout = \"500 ms\"\nconcurrency = 32\n{BRIEF}",
+        catcher.url()
+    );
+    let world = World::plan().and(&it(&lines)).start();
+    let rows = [
+        ("200", "delivered", "200 OK", 1..=1),
+        ("201", "delivered", "201 Created", 1..=1),
+        ("204", "delivered", "204 No Content", 1..=1),
+        ("299", "delivered", "299", 1..=1),
+        ("flood", "delivered", "200 OK", 1..=1),
+        ("410", "dead", "410 Gone", 1..=1),
+        ("moved", "dead", "301 Moved Permanently", 2..=7),
+        ("see-other", "dead", "307 Temporary Redirect", 2..=7),
+        ("400", "dead", "400 Bad Request", 2..=7),
+        ("404", "dead", "404 Not Found", 2..=7),
+        ("500", "dead", "500 Internal Server Error", 2..=7),
+        ("reset", "dead", "", 2..=7),
+        ("break", "dead", "", 2..=7),
+        ("hang", "dead", "no answer within 0.5 s", 1..=2),
+        ("drip", "dead", "no answer within 0.5 s", 1..=2),
+    ];
+    let sent = rows.map(|row| (world.send(&named(row.0, row.0)), row));
+    for (reply, (event, state, result, attempts)) in sent {
+        let delivery = delivery(&world, &reply, state);
+        let results = results(&delivery);
+        assert!(attempts.contains(&results.len()), "{event}: {results:?}");
+        assert!(results.iter().all(|one| one.starts_with(result)), "{event}: {results:?}");
+        let caught = catcher.caught();
+        let caught = caught.iter().filter(|c| c.header("x-wilco-event-name") == event).count();
+        assert_eq!(caught, results.len(), "{event}");
+        if event == "flood" {
+            assert_eq!(delivery["history"][0]["output"], "x".repeat(64 << 10));
+        }
+    }
+    assert!(elsewhere.caught().is_empty(), "a redirect was followed");
+}
+
+#[test]
+fn it_is_tried_until_it_works() {
+    let catcher = Catcher::of(&[Act::Answer(500), Act::Reset, Act::Hang, Act::Answer(200)]);
+    let lines = format!(
+        "type = \"http\"\nurl = \"{}\"\ntimeout = \"500 ms\"\nsecret = {{ env = \"RAW\" }}\n{RETRY}",
+        catcher.url()
+    );
+    let world = World::plan().and(&it(&lines)).env("RAW", "some raw secret").start();
+    let reply = world.send(&booking("b-1", "Grade"));
+    let delivery = delivery(&world, &reply, "delivered");
+    assert_eq!(results(&delivery).len(), 4);
+    assert!(delivery.get("last_error").is_none(), "{delivery}");
+    for (number, caught) in catcher.caught().iter().enumerate() {
+        assert_eq!(caught.header("x-wilco-attempt"), (number + 1).to_string());
+        assert_eq!(caught.header("webhook-id"), reply.header("x-wilco-event").unwrap());
+        assert_eq!(caught.header("webhook-signature"), signature(b"some raw secret", caught));
+    }
+}
+
+#[test]
+fn retry_after_is_waited_for_with_429_and_503() {
+    let catcher = Catcher::start(|_, caught| {
+        let fields = "retry-after: 2\r\n";
+        match caught.header("x-wilco-attempt") {
+            "1" => Act::With(caught.header("x-wilco-event-name").parse().unwrap(), fields),
+            _ => Act::Answer(200),
+        }
+    });
+    let lines = format!("type = \"http\"\nurl = \"{}\"\n{RETRY}", catcher.url());
+    let world = World::plan().and(&it(&lines)).start();
+    let sent = ["429", "503", "500"].map(|name| (name, world.send(&named(name, name))));
+    for (name, reply) in sent {
+        delivery(&world, &reply, "delivered");
+        let caught = catcher.caught();
+        let at: Vec<_> = caught
+            .iter()
+            .filter(|c| c.header("x-wilco-event-name") == name)
+            .map(|c| c.at)
+            .collect();
+        let waited = at[1] - at[0];
+        let asked = Duration::from_secs(2);
+        assert_eq!(waited >= asked, name != "500", "{name}: {waited:?}");
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "what the test holds the timestamp against")]
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
+}

@@ -1,0 +1,246 @@
+//! Who may import whom. The sources are read as text: an import that points the wrong way is told
+//! with its place, before anybody has to draw the graph.
+//!
+//! 1. `wilco-server → wilco-store → wilco`, never back; and `wilco` has no I/O and no clock.
+//! 2. In the server, a module imports from the layers below its own ([`LAYERS`]) and from no other.
+//! 3. In a folder, a child never names its sibling. What the file of the folder's name hands out with
+//!    `pub use` is that file's own.
+//!
+//! Modules named `tests` may look anywhere.
+
+mod sources;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use sources::{Crate, path_of};
+
+/// The modules of the server, lowest first.
+const LAYERS: &[&[&str]] = &[
+    &["client", "clock", "config", "metrics"],
+    &["inbound", "outbound", "admin"],
+    &["service"],
+    &["cli", "endpoint"],
+    &["main"],
+];
+
+/// Children that name a sibling for the time being. One that does so no more must go from here.
+const NOT_YET: &[(&str, &str)] = &[
+    ("inbound::listen", "inbound::wire"),
+    ("sqlite::writer", "sqlite::window"),
+    ("sqlite::writes", "sqlite::known"),
+];
+
+/// What `wilco` must do without, each an item of another crate or of std.
+const FOREIGN_TO_THE_LIBRARY: &[&str] =
+    &["tokio", "hyper", "axum", "rusqlite", "std::net", "std::thread", "std::process", "std::fs"];
+
+#[test]
+fn crates_depend_downwards() {
+    for (name, below) in [
+        ("wilco", &[][..]),
+        ("wilco-store", &["wilco"]),
+        ("wilco-server", &["wilco", "wilco-store"]),
+    ] {
+        let manifest = fs::read_to_string(folder(name).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        let depends = manifest["dependencies"].as_table().unwrap().keys();
+        let ours: Vec<_> = depends.filter(|other| other.starts_with("wilco")).collect();
+        assert_eq!(ours, below, "{name}: wilco-server → wilco-store → wilco, and never back");
+    }
+}
+
+#[test]
+fn the_library_has_no_io_and_no_clock() {
+    for source in Crate::read(&folder("wilco").join("src")).sources() {
+        for (line, text) in source.code.lines().enumerate() {
+            let found = FOREIGN_TO_THE_LIBRARY.iter().find(|word| names(text, word));
+            let found = found.or_else(|| text.contains("::now(").then_some(&"a clock"));
+            let place = format!("{}:{}", source.file, line + 1);
+            assert_eq!(found, None, "{place}: wilco has no I/O, no runtime and no clock");
+        }
+    }
+}
+
+#[test]
+fn a_module_of_the_server_imports_from_the_layers_below_it() {
+    check_none(&upward(&server(), LAYERS));
+}
+
+#[test]
+fn no_child_of_a_folder_names_its_sibling() {
+    let mut met = BTreeSet::new();
+    let mut complaints = Vec::new();
+    for name in ["wilco", "wilco-store", "wilco-server"] {
+        for (from, to, complaint) in between_siblings(&Crate::read(&folder(name).join("src"))) {
+            match NOT_YET.iter().find(|pair| **pair == (from.as_str(), to.as_str())) {
+                Some(known) => _ = met.insert(*known),
+                None => complaints.push(complaint),
+            }
+        }
+    }
+    check_none(&complaints);
+    let gone: Vec<_> = NOT_YET.iter().filter(|known| !met.contains(*known)).collect();
+    assert!(gone.is_empty(), "NOT_YET lists what is in order by now: {gone:?}");
+}
+
+#[test]
+fn modules_form_no_circle() {
+    for name in ["wilco", "wilco-store", "wilco-server"] {
+        check_none(&circles(&Crate::read(&folder(name).join("src"))));
+    }
+}
+
+#[test]
+fn what_points_the_wrong_way_is_found() {
+    let planted = Crate::of(&[
+        ("lib.rs", "mod a;\nmod b;\nmod c;\nmod d;\npub use b::Thing;"),
+        ("a.rs", "mod one;\nmod two;\nuse crate::{\n    clock,\n    Thing,\n};\nuse two::Two;"),
+        ("a/one.rs", "// use super::two::No;\nconst S: &str = \"super::two::No\";\nuse super::A;"),
+        ("a/two.rs", "fn f() {}\nmod inner {\n    use super::f;\n    use super::super::one::O;\n}"),
+        ("b.rs", "mod x;\nfn f(_: crate::c::C) {}"),
+        ("b/x.rs", "use super::{B, y::{self, Y}};"),
+        ("b/y.rs", "use crate::b::x;"),
+        ("c.rs", "use crate::{d::{Deep, deeper::{Er, Est}}};"),
+        ("d.rs", "use crate::c::C;"),
+    ]);
+    let layers: &[&[&str]] = &[&["b", "c"], &["a"], &["d"]];
+    assert_eq!(
+        upward(&planted, layers),
+        [
+            "b.rs:2: b imports c; a module imports from the layers below its own",
+            "c.rs:1: c imports d; a module imports from the layers below its own",
+        ]
+    );
+    let pairs: Vec<_> = between_siblings(&planted)
+        .into_iter()
+        .map(|(from, to, complaint)| (from, to, complaint.split(": ").next().unwrap().to_owned()))
+        .collect();
+    let pairs: Vec<_> =
+        pairs.iter().map(|(a, b, c)| (a.as_str(), b.as_str(), c.as_str())).collect();
+    assert_eq!(
+        pairs,
+        [
+            ("a::two", "a::one", "a/two.rs:4"),
+            ("b::x", "b::y", "b/x.rs:1"),
+            ("b::y", "b::x", "b/y.rs:1"),
+        ]
+    );
+    assert_eq!(circles(&planted), ["a circle of modules: c → d → c"]);
+}
+
+#[test]
+fn a_module_without_a_layer_is_told() {
+    let planted = Crate::of(&[("lib.rs", "mod a;\nmod util;"), ("a.rs", ""), ("util.rs", "")]);
+    assert_eq!(upward(&planted, &[&["a"]]), ["util.rs: util has no layer; give it one in LAYERS"]);
+}
+
+#[test]
+fn what_a_parent_hands_out_is_the_parents_own_and_what_it_imports_is_not() {
+    for (parent, expected) in [("pub(crate) use two::Two;", 0), ("use two::Two;", 1)] {
+        let planted = Crate::of(&[
+            ("lib.rs", "mod a;"),
+            ("a.rs", &format!("mod one;\nmod two;\n{parent}")),
+            ("a/one.rs", "use super::Two;"),
+            ("a/two.rs", ""),
+        ]);
+        assert_eq!(between_siblings(&planted).len(), expected, "{parent}");
+    }
+}
+
+/// Imports that do not go to a lower layer.
+fn upward(tree: &Crate, layers: &[&[&str]]) -> Vec<String> {
+    let layer = |name: &str| layers.iter().position(|layer| layer.contains(&name));
+    let mut complaints = Vec::new();
+    for source in tree.sources() {
+        let [name] = source.module.as_slice() else { continue };
+        if layer(name).is_none() {
+            let file = &source.file;
+            complaints.push(format!("{file}: {name} has no layer; give it one in LAYERS"));
+        }
+    }
+    for (import, target) in tree.imports_resolved(|_| true) {
+        let (Some(from), Some(to)) = (import.from.first(), target.first()) else { continue };
+        if from != to && layer(from) <= layer(to) {
+            let place = &import.place;
+            complaints.push(format!(
+                "{place}: {from} imports {to}; a module imports from the layers below its own"
+            ));
+        }
+    }
+    complaints.dedup();
+    complaints
+}
+
+/// Imports from one child of a folder to another: whose, what, and the complaint.
+fn between_siblings(tree: &Crate) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    for (import, target) in tree.imports_resolved(|is_public| !is_public) {
+        let shared = import.from.iter().zip(&target).take_while(|(a, b)| a == b).count();
+        if shared > 0 && shared < import.from.len() && shared < target.len() {
+            let (from, to) = (path_of(&import.from), path_of(&target));
+            let parent = path_of(&target[..shared]);
+            let complaint = format!(
+                "{}: {from} names its sibling {to}; what both need belongs to {parent}",
+                import.place
+            );
+            found.push((from, to, complaint));
+        }
+    }
+    found.dedup();
+    found
+}
+
+/// Circles among the modules right under the root.
+fn circles(tree: &Crate) -> Vec<String> {
+    let mut edges = BTreeSet::new();
+    for (import, target) in tree.imports_resolved(|_| true) {
+        if let (Some(from), Some(to)) = (import.from.first(), target.first())
+            && from != to
+        {
+            edges.insert((from.clone(), to.clone()));
+        }
+    }
+    // What nothing imports, or imports nothing, is in no circle; take such away until none is left.
+    loop {
+        let before = edges.len();
+        let sources: BTreeSet<_> = edges.iter().map(|(from, _)| from.clone()).collect();
+        let targets: BTreeSet<_> = edges.iter().map(|(_, to)| to.clone()).collect();
+        edges.retain(|(from, to)| targets.contains(from) && sources.contains(to));
+        if edges.len() == before {
+            break;
+        }
+    }
+    let Some((first, _)) = edges.first() else { return Vec::new() };
+    let mut way = vec![first];
+    while let Some((_, next)) = edges.iter().find(|(from, _)| Some(&from) == way.last()) {
+        if let Some(again) = way.iter().position(|name| *name == next) {
+            way.drain(..again);
+            way.push(next);
+            break;
+        }
+        way.push(next);
+    }
+    let way: Vec<_> = way.into_iter().map(String::as_str).collect();
+    vec![format!("a circle of modules: {}", way.join(" → "))]
+}
+
+fn server() -> Crate {
+    Crate::read(&folder("wilco-server").join("src"))
+}
+
+fn folder(name: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(name)
+}
+
+/// Whether this line of code has the path, and not a longer word.
+fn names(line: &str, path: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    line.match_indices(path).any(|(at, _)| {
+        !line[..at].ends_with(is_word) && !line[at + path.len()..].starts_with(is_word)
+    })
+}
+
+#[track_caller]
+fn check_none(complaints: &[String]) {
+    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+}

@@ -1,0 +1,204 @@
+//! What was acknowledged is kept and delivered, whatever happens to the process or to its disk.
+
+mod faults;
+
+use std::{
+    collections::{HashMap, HashSet},
+    env, fs,
+    io::{BufReader, Write as _},
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use wilco::Digest;
+
+use crate::{
+    catcher::Catcher,
+    deliveries::RETRY,
+    world::{Reply, World, sign},
+};
+
+/// Events that were sent, and the ids that those had which were acknowledged.
+#[derive(Default)]
+struct Sent {
+    address: Mutex<Option<SocketAddr>>,
+    is_over: AtomicBool,
+    count: AtomicU64,
+    acknowledged: Mutex<Vec<(String, Digest)>>,
+    odd: Mutex<Vec<Reply>>,
+}
+
+impl Sent {
+    /// Sends events, no two alike, until it is over. One that was not acknowledged is sent again, as
+    /// providers do, so that in the end every one of them is.
+    fn send(&self, sender: usize) {
+        let mut chance = Chance::new(sender as u64);
+        let mut connection = None;
+        while !self.is_over.load(Ordering::Relaxed) {
+            let number = self.count.fetch_add(1, Ordering::Relaxed);
+            let body = format!(
+                r#"{{"id":"{sender}-{number}","type":"booking","event":"booking.updated","x":"{}"}}"#,
+                "y".repeat(chance.below(3_000))
+            );
+            let reply = loop {
+                let address = *self.address.lock().unwrap();
+                match address.and_then(|address| exchange(address, &body, &mut connection)) {
+                    Some(reply) if reply.status == 200 => break reply,
+                    Some(reply) if reply.status != 503 => {
+                        self.odd.lock().unwrap().push(reply);
+                        return;
+                    }
+                    _ => thread::sleep(Duration::from_millis(2)),
+                }
+            };
+            let id = reply.header("x-wilco-event").unwrap().to_owned();
+            self.acknowledged.lock().unwrap().push((id, Digest::of(body.as_bytes())));
+            if chance.below(4) == 0 {
+                connection = None;
+            }
+            thread::sleep(Duration::from_millis(chance.below(6) as u64));
+        }
+    }
+}
+
+/// One request, on the connection that is there or on a new one. `None` where it broke.
+fn exchange(
+    address: SocketAddr,
+    body: &str,
+    connection: &mut Option<BufReader<TcpStream>>,
+) -> Option<Reply> {
+    let mut stream = match connection.take() {
+        Some(stream) if stream.get_ref().peer_addr().is_ok_and(|peer| peer == address) => stream,
+        _ => {
+            let stream = TcpStream::connect(address).ok()?;
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            BufReader::new(stream)
+        }
+    };
+    let request = format!(
+        "POST /webhook HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\
+         x-freispace-signature: {}\r\n\r\n{body}",
+        body.len(),
+        sign(body.as_bytes())
+    );
+    stream.get_mut().write_all(request.as_bytes()).ok()?;
+    let reply = Reply::read(&mut stream).ok()?;
+    *connection = Some(stream);
+    Some(reply)
+}
+
+/// Deliveries that are not done.
+fn unfinished(world: &World) -> f64 {
+    let text = world.get("/metrics").body;
+    let lines = text.lines().filter(|line| line.starts_with("wilco_deliveries{"));
+    lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+}
+
+#[test]
+fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
+    let kills = number("WILCO_KILLS").unwrap_or(20);
+    let seed = number("WILCO_SEED").unwrap_or(0x0077_696c_636f);
+    let catcher = Catcher::new();
+    let tables = format!(
+        "[destination.http]\ntype = \"http\"\nurl = \"{}\"\n{RETRY}\n\
+         [destination.print]\ntype = \"print\"\nconcurrency = 8\n[[route]]\nto = [\"http\", \"print\"]\n",
+        catcher.url()
+    );
+    let mut world = World::plan().and(&tables).start();
+    let sent = Arc::new(Sent::default());
+    *sent.address.lock().unwrap() = Some(world.address);
+    let senders: Vec<_> = (0..4)
+        .map(|sender| {
+            let sent = Arc::clone(&sent);
+            thread::spawn(move || sent.send(sender))
+        })
+        .collect();
+    let mut chance = Chance::new(seed);
+    for _ in 0..kills {
+        thread::sleep(Duration::from_millis(20 + chance.below(280) as u64));
+        world = world.kill_and_restart();
+        *sent.address.lock().unwrap() = Some(world.address);
+    }
+    thread::sleep(Duration::from_millis(100));
+    sent.is_over.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.join().unwrap();
+    }
+    let odd = sent.odd.lock().unwrap();
+    assert!(odd.is_empty(), "seed {seed}: {odd:?}");
+
+    let acknowledged = sent.acknowledged.lock().unwrap();
+    let recorded = recorded_once(&world);
+    let lost =
+        acknowledged.iter().filter(|(id, digest)| recorded.get(id) != Some(&digest.to_string()));
+    let lost: Vec<_> = lost.collect();
+    assert!(lost.is_empty(), "seed {seed}: lost {lost:?} of {}", acknowledged.len());
+    // Each was sent until it was acknowledged, so there is nothing else in the record.
+    assert_eq!(recorded.len(), acknowledged.len(), "seed {seed}");
+    assert!(acknowledged.len() as u64 > 10 * kills, "{} is no load", acknowledged.len());
+
+    world.eventually("every delivery", |world| unfinished(world) == 0.0);
+    let by_http: HashMap<String, String> = catcher
+        .caught()
+        .iter()
+        .map(|c| (c.header("webhook-id").to_owned(), Digest::of(&c.body).to_string()))
+        .collect();
+    assert_eq!(by_http, recorded, "seed {seed}: delivered by http");
+    let printed = fs::read_to_string(world.path("stdout")).unwrap();
+    let printed: HashSet<&str> = printed.lines().filter_map(|line| line.get(7..37)).collect();
+    let not_printed: Vec<_> = recorded.keys().filter(|id| !printed.contains(id.as_str())).collect();
+    assert!(not_printed.is_empty(), "seed {seed}: not printed: {not_printed:?}");
+    assert!(world.stop().success());
+    assert_eq!(integrity(&world), "ok", "seed {seed}");
+    let again = catcher.caught().len() - recorded.len();
+    tell(&format!("{} events, {kills} kills, {again} delivered once more", recorded.len()));
+}
+
+/// The events that are recorded, with their digests; each is there once, and each digest.
+fn recorded_once(world: &World) -> HashMap<String, String> {
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let events = world.events();
+    let by_id: HashMap<_, _> =
+        events.iter().map(|event| (text(&event["id"]), text(&event["sha256"]))).collect();
+    let digests: HashSet<_> = by_id.values().collect();
+    assert_eq!((by_id.len(), digests.len()), (events.len(), events.len()), "recorded twice");
+    by_id
+}
+
+fn integrity(world: &World) -> String {
+    let store = rusqlite::Connection::open(world.path("wilco.db")).unwrap();
+    store.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
+}
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|text| text.parse().unwrap())
+}
+
+/// Numbers that look random and are the same for the same seed (splitmix64).
+struct Chance(u64);
+
+impl Chance {
+    fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn below(&mut self, bound: u64) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % bound).unwrap()
+    }
+}
+
+/// Says something though the test is well: what was left out, or how much was done.
+pub(crate) fn tell(what: &str) {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    // The macros that print are caught with a test's output, and this is to be seen.
+    let _ = writeln!(std::io::stderr(), "{name}: {what}");
+}

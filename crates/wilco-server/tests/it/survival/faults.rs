@@ -1,0 +1,225 @@
+//! A disk that fails, a disk that is full, and a function that panics.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{exchange, integrity, number, recorded_once, tell};
+use crate::world::{World, booking};
+
+/// `strace` on a process that runs, as far as it can be had here.
+struct Strace(Child);
+
+impl Strace {
+    /// Has calls of the process end as `fault` says, counted for each thread from now on.
+    fn inject(pid: u32, calls: &str, fault: &str) -> Result<Self, String> {
+        let mut child = Command::new("strace")
+            .args(["-f", "-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{fault}")])
+            .args(["-p", &pid.to_string()])
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .stdin(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("strace: {error}"))?;
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        let mut line = String::new();
+        said.read_line(&mut line).unwrap();
+        if line.contains("attached") {
+            // It must not block on what it says.
+            std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
+            return Ok(Self(child));
+        }
+        // It is at its end already.
+        let _ = child.wait();
+        Err(line.trim().to_owned())
+    }
+}
+
+impl Drop for Strace {
+    fn drop(&mut self) {
+        // It has ended already where the process that it watched has.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+const SYNCS: &str = "fsync,fdatasync";
+
+#[test]
+fn what_was_acknowledged_survives_a_kill_at_any_write_or_sync() {
+    let points = number("WILCO_POINTS").unwrap_or(12);
+    for point in 1..=points {
+        let world = World::plan().start();
+        let fault = format!("signal=KILL:when={point}");
+        let calls = format!("{SYNCS},pwrite64,ftruncate");
+        let strace = match Strace::inject(world.pid(), &calls, &fault) {
+            Ok(strace) => strace,
+            Err(why) => return tell(&format!("left out, for there is no strace: {why}")),
+        };
+        let bodies: Vec<_> = (0..points).map(|n| booking(&n.to_string(), "Grade")).collect();
+        let answers = bodies.iter().map(|body| try_send(&world, body));
+        let acknowledged = answers.take_while(Option::is_some).count();
+        assert!(acknowledged < bodies.len(), "point {point}: it was not killed");
+        drop(strace);
+        let world = world.kill_and_restart();
+        let recorded = recorded_once(&world).len();
+        let expected = acknowledged..=acknowledged + 1;
+        assert!(expected.contains(&recorded), "point {point}: {recorded} of {acknowledged}");
+        for body in &bodies {
+            assert_eq!(world.send(body).status, 200, "point {point}");
+        }
+        assert_eq!(recorded_once(&world).len(), bodies.len(), "point {point}");
+    }
+}
+
+#[test]
+fn after_a_sync_that_failed_nothing_is_acknowledged_and_all_that_was_is_there() {
+    for when in ["1", "2", "3", "4+", "7", "12+"] {
+        let mut world = World::plan().start();
+        world.send(&booking("before", "Grade"));
+        let strace = match Strace::inject(world.pid(), SYNCS, &format!("error=EIO:when={when}")) {
+            Ok(strace) => strace,
+            Err(why) => return tell(&format!("left out, for there is no strace: {why}")),
+        };
+        let mut acknowledged = 1;
+        let mut refused = 0;
+        for number in 0..40 {
+            let body = booking(&number.to_string(), "Grade");
+            match try_send(&world, &body) {
+                Some(200) => {
+                    assert_eq!(refused, 0, "when={when}: acknowledged after a failure");
+                    acknowledged += 1;
+                }
+                Some(503) | None => refused += 1,
+                Some(status) => panic!("when={when}: {status}"),
+            }
+        }
+        assert!(refused > 0, "when={when}: nothing failed");
+        assert_eq!(world.wait(Duration::from_secs(10)).code(), Some(1), "when={when}");
+        drop(strace);
+        assert!(world.log().contains("the store stops"), "{}", world.log());
+
+        let mut world = world.kill_and_restart();
+        let recorded = recorded_once(&world).len();
+        // The one whose sync failed may be there or not; its sender was told to send it again.
+        let expected = acknowledged..=acknowledged + 1;
+        assert!(expected.contains(&recorded), "when={when}: {recorded} of {acknowledged}");
+        for number in 0..40 {
+            assert_eq!(world.send(&booking(&number.to_string(), "Grade")).status, 200);
+        }
+        assert_eq!(recorded_once(&world).len(), 41, "when={when}");
+        assert!(world.stop().success());
+        assert_eq!(integrity(&world), "ok");
+    }
+}
+
+/// The status of the answer; `None` where the process had ended.
+fn try_send(world: &World, body: &str) -> Option<u16> {
+    exchange(world.address, body, &mut None).map(|reply| reply.status)
+}
+
+/// A small file system in memory that is gone after the test.
+struct Small(PathBuf);
+
+impl Small {
+    fn mount(at: &Path) -> Result<Self, String> {
+        fs::create_dir(at).unwrap();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+            .arg(at)
+            .output()
+            .map_err(|error| format!("mount: {error}"))?;
+        if mount.status.success() {
+            Ok(Self(at.into()))
+        } else {
+            Err(String::from_utf8_lossy(&mount.stderr).trim().to_owned())
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        // Lazy: it goes when the process that has it open has ended.
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_honest_503_and_heals() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = match Small::mount(&folder.path().join("small")) {
+        Ok(small) => small,
+        Err(why) => return tell(&format!("left out, for nothing can be mounted: {why}")),
+    };
+    for reserve in ["1 B", "2 MiB"] {
+        full_and_free(&small, reserve);
+    }
+}
+
+fn full_and_free(small: &Small, reserve: &str) {
+    let url = small.0.join(format!("{}.db", reserve.len()));
+    let store = format!("[store]\nurl = \"sqlite:{}\"\nreserve = \"{reserve}\"\n", url.display());
+    let world = World::plan()
+        .and(&format!("{store}[destination.it]\ntype = \"print\"\n[[route]]\nto = [\"it\"]\n"))
+        .start();
+    let mut acknowledged = 0;
+    let body = |number: i32| booking(&number.to_string(), &"x".repeat(1_000));
+    for _ in 0..5 {
+        assert_eq!(world.send(&body(acknowledged)).status, 200);
+        acknowledged += 1;
+    }
+    let ballast = small.0.join("ballast");
+    fill(&ballast);
+    let refused = loop {
+        let reply = world.send(&body(acknowledged));
+        match reply.status {
+            200 => acknowledged += 1,
+            _ => break reply,
+        }
+        assert!(acknowledged < 10_000, "{reserve}: the disk is never full");
+    };
+    assert_eq!(refused.status, 503, "{reserve}: {}", refused.body);
+    let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3_600).contains(&seconds), "{seconds}");
+    if reserve != "1 B" {
+        // Between the reserve and nothing at all lies what one event takes.
+        assert_eq!(world.get("/readyz").status, 503, "{reserve}");
+    }
+    fs::remove_file(&ballast).unwrap();
+    let freed = Instant::now();
+    while world.send(&body(acknowledged)).status != 200 {
+        assert!(freed.elapsed() < Duration::from_secs(1), "{reserve}: it does not heal");
+    }
+    acknowledged += 1;
+    assert_eq!(world.get("/readyz").status, 200, "{reserve}");
+    let mut world = world.kill_and_restart();
+    assert_eq!(i32::try_from(recorded_once(&world).len()), Ok(acknowledged), "{reserve}");
+    world.eventually("every delivery", |world| {
+        let events = world.events();
+        events.iter().all(|event| event["deliveries"][0]["state"] == "delivered")
+    });
+    assert!(world.stop().success());
+}
+
+/// Takes all space that there is.
+fn fill(path: &Path) {
+    use std::io::Write as _;
+    let mut file = fs::File::create(path).unwrap();
+    let part = [0; 4_096];
+    while file.write_all(&part).is_ok() {}
+}
+
+#[test]
+fn below_the_reserve_nothing_is_recorded_and_the_sender_is_told_to_wait() {
+    let store = "[store]\nurl = \"sqlite:FOLDER/wilco.db\"\nreserve = \"10000 TiB\"\n";
+    let world = World::plan().and(store).start();
+    let reply = world.send(&booking("b-1", "Grade"));
+    assert_eq!(reply.status, 503, "{}", reply.body);
+    assert!(reply.header("retry-after").is_some());
+    assert_eq!(world.get("/readyz").status, 503);
+    assert!(world.events().is_empty());
+}
