@@ -4,7 +4,6 @@ mod acknowledge;
 mod gate;
 mod listen;
 mod tls;
-mod wire;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -168,7 +167,7 @@ impl Inbound {
     }
 
     /// The answer to a head that was not let through.
-    fn refuse_head(&self, fault: wire::HeadFault) -> Answer {
+    fn refuse_head(&self, fault: listen::HeadFault) -> Answer {
         self.refuse(None, Refusal::Head(fault))
     }
 }
@@ -190,7 +189,7 @@ enum Refusal {
     #[error("{0} is not in allow_from")]
     Address(Peer),
     #[error("the head was {0:?}")]
-    Head(wire::HeadFault),
+    Head(listen::HeadFault),
     #[error("the body has more than {limit} bytes, which [listen] max_body allows")]
     TooLarge { limit: usize },
     #[error("the body did not come within {} s", BODY_TIMEOUT.as_secs())]
@@ -210,7 +209,7 @@ enum Refusal {
 impl Refusal {
     /// The status, the label of the metric, and what the sender is told. The log knows the rest.
     fn answer(&self) -> (StatusCode, &'static str, &'static str) {
-        use wire::HeadFault;
+        use listen::HeadFault;
         match self {
             Self::UnknownPath => (StatusCode::NOT_FOUND, "unknown_path", "Not found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),

@@ -2,8 +2,8 @@
 //! at least once.
 //!
 //! There is one loop that routes, and one lane for each destination, with attempts of its own: a
-//! destination that hangs holds up nobody else. A loop knows nothing between its rounds; all that it
-//! knows is in the store.
+//! destination that hangs holds up nobody else. A loop knows nothing between its rounds; all that
+//! it knows is in the store.
 
 mod destination;
 mod lane;
@@ -67,8 +67,8 @@ impl Outbound {
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Opens a lane. If the destination had one before, it begins when that one has come to its end,
-    /// so that attempts never exceed the concurrency that either was given.
+    /// Opens a lane. If the destination had one before, it begins when that one has come to its
+    /// end, so that attempts never exceed the concurrency that either was given.
     fn open(
         &self,
         config: &config::Destination,

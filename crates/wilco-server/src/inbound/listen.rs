@@ -1,5 +1,7 @@
 //! The door: sockets, connections, and requests read off them within their bounds.
 
+mod wire;
+
 use std::{
     collections::HashMap,
     convert::Infallible,
@@ -12,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderValue, Request, header};
 use http_body::Body;
 use http_body_util::BodyExt as _;
@@ -27,11 +29,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wilco::{Arrival, Headers};
 
-use super::{
-    BODY_TIMEOUT, Inbound, Peer, Refusal,
-    wire::{Verdict, Wire},
-};
+use super::{BODY_TIMEOUT, Inbound, Peer, Refusal};
 use crate::{clock, config::Address};
+use wire::{HEADERS_MAX, Verdict, Wire};
+
+pub(super) use wire::HeadFault;
 
 /// A socket that listens.
 pub(crate) enum Bound {
@@ -173,7 +175,7 @@ impl Connection {
         });
         let mut connection = http1::Builder::new()
             .half_close(true)
-            .max_headers(super::wire::HEADERS_MAX)
+            .max_headers(HEADERS_MAX)
             .max_buf_size(BUFFER_BYTES)
             .serve_connection(wire, service);
         let ended = tokio::select! {
@@ -276,27 +278,18 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error,
 {
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
+    // A frame is a piece of hyper's buffer and would keep all of that in memory with the event.
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    let mut whole = Vec::with_capacity(expected.min(limit));
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| Refusal::Broken(error.to_string()))?;
         let Ok(data) = frame.into_data() else { continue }; // trailers say nothing that is signed
-        if first.len() + rest.len() + data.len() > limit {
+        if whole.len() + data.len() > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        if first.is_empty() {
-            first = data;
-        } else {
-            rest.extend_from_slice(&data);
-        }
+        whole.extend_from_slice(&data);
     }
-    if rest.is_empty() {
-        return Ok(first); // one frame, not copied
-    }
-    let mut whole = BytesMut::with_capacity(first.len() + rest.len());
-    whole.extend_from_slice(&first);
-    whole.extend_from_slice(&rest);
-    Ok(whole.freeze())
+    Ok(whole.into())
 }
 
 /// Open connections in all; one more is closed at once.

@@ -69,14 +69,20 @@ async fn route_some(store: &dyn Store, routes: &Routes) -> Result<usize, StoreEr
             Routed { event_id: event.id, destinations }
         })
         .collect();
-    if !routed.is_empty() {
-        store.fan_out(routed, clock::now()).await?;
+    if routed.is_empty() {
+        return Ok(0);
     }
+    if routed.iter().all(|routed| routed.destinations.is_empty()) {
+        // Nobody waits for it, so others may join: each fan-out is a commit.
+        tokio::time::sleep(UNHURRIED).await;
+    }
+    store.fan_out(routed, clock::now()).await?;
     Ok(events.len())
 }
 
 /// Events that are routed in one transaction.
-const BATCH: usize = 256;
+const BATCH: usize = 1_024;
+const UNHURRIED: Duration = Duration::from_millis(10);
 /// Nothing is missed while the bell works; this is for the day when it does not.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);

@@ -57,7 +57,7 @@ pub(super) struct Verdict {
 
 /// Why a head was not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum HeadFault {
+pub(in crate::inbound) enum HeadFault {
     /// Not HTTP/1, or to be read in more than one way.
     Malformed = 1,
     /// Larger than [`HEAD_BYTES_MAX`], or more than [`HEADERS_MAX`] fields.
@@ -191,15 +191,15 @@ impl<S: AsyncRead + Unpin> Wire<S> {
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => {}
         }
-        if had == 0 {
-            self.unread = BytesMut::new(); // an idle connection holds no buffer
-        }
         if had > 0 && self.alarm.deadline() > self.due {
             let due = self.due;
             self.alarm.as_mut().reset(due);
         }
         loop {
             ready!(self.alarm.as_mut().poll(cx));
+            if had == 0 {
+                self.unread = BytesMut::new(); // who idles for long holds no buffer
+            }
             // While a connection idles the alarm is set anew when it rings, not at every request.
             if self.alarm.deadline() < self.due {
                 let due = self.due;
