@@ -29,8 +29,8 @@ use crate::{
     Attempt, Bells, Claim, CommitObserver, Duplicates, EventQuery, Listed, OpenError, Outcome,
     Receipt, Rejection, Routed, Shown, State, Store, StoreError,
 };
-use known::{Keys, Known};
-use window::Window;
+pub(super) use known::{Keys, Known};
+pub(super) use window::Window;
 use writer::Writer;
 
 /// A store in one SQLite file.

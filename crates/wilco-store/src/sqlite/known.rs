@@ -17,7 +17,7 @@ use crate::duplicates::Earlier;
 
 /// The latest events by key, the newest in memory and the others in the table `known`.
 #[derive(Default)]
-pub(super) struct Known {
+pub(crate) struct Known {
     recent: HashMap<i64, Earlier>,
     /// What the batch under way put into `recent`, and what was there before.
     undo: Vec<(i64, Option<Earlier>)>,
@@ -147,7 +147,7 @@ impl Known {
 /// The keys of a request: 63 bits of SHA-256 each. Should two ever meet, a copy is recorded once
 /// more; a change is never taken for a copy, for that takes the same body.
 #[derive(Clone, Copy)]
-pub(super) enum Keys {
+pub(crate) enum Keys {
     Subject(i64),
     DeliveryId { id: i64, id_and_body: i64 },
 }

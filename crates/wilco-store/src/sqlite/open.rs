@@ -106,6 +106,8 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 
 fn prepare(writing: &Connection) -> rusqlite::Result<()> {
     writing.pragma_update(None, "application_id", APPLICATION_ID)?;
+    // A commit writes whole pages, one call each: of 4 to 32 KiB this took the least CPU an event.
+    writing.pragma_update(None, "page_size", PAGE_BYTES)?;
     writing.pragma_update(None, "journal_mode", "WAL")?;
     // NORMAL would leave the sync to the next checkpoint: a power cut then takes acknowledged events.
     writing.pragma_update(None, "synchronous", "FULL")?;
@@ -177,6 +179,7 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 #[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 const CACHE_KIB: i64 = 2 << 10;
+const PAGE_BYTES: i64 = 8 << 10;
 /// Connections for looking: one for the router, one for claims, two for people.
 const READERS: usize = 4;
 

@@ -11,7 +11,7 @@ use super::seq_of;
 use crate::ROUTING_BYTES_MAX;
 
 /// The end of the table of events: every event behind a certain place, or none.
-pub(super) struct Window(Mutex<Inner>);
+pub(crate) struct Window(Mutex<Inner>);
 
 struct Inner {
     events: VecDeque<Arc<Event>>,
