@@ -56,9 +56,10 @@ fn named(event: &str, id: &str) -> String {
 #[test]
 fn print_gives_each_event_a_line_with_its_body_as_it_was_sent() {
     let world = World::plan().and(&it("type = \"print\"")).start();
-    let body = "{\n  \"id\": \"b-1\", \"type\": \"booking\",\r\n\t\"event\": \"booking.updated\",\n  \
+    let body = "{\n  \"id\": \"b-1\", \"type\": \"booking\",\r\n\t\"event\": \"booking.updated\",\n\
                 \"data\": {\"n\": 12345678901234567890123, \"n\": 1.50e+2, \"x\": -0.0,\n  \
-                \"s\": \"Fa\u{308}rberhof \\u00e4 \\\" \\\\\", \"e\": [ ], \"o\": { }, \"\": null}}\n";
+                \"s\": \"Fa\u{308}rberhof \\u00e4 \\\" \\\\\",\n \"e\": [ ], \"o\": { }, \
+                \"\": null}}\n";
     let minified = "{\"id\":\"b-1\",\"type\":\"booking\",\"event\":\"booking.updated\",\
                     \"data\":{\"n\":12345678901234567890123,\"n\":1.50e+2,\"x\":-0.0,\
                     \"s\":\"Fa\u{308}rberhof \\u00e4 \\\" \\\\\",\"e\":[],\"o\":{},\"\":null}}";
@@ -88,7 +89,8 @@ fn an_event_goes_once_to_each_destination_that_its_routes_name() {
     }
     tables.push_str(
         "[[route]]\nevents = [\"booking.*\"]\nto = [\"bookings\"]\n\
-         [[route]]\nfrom = \"freispace\"\nevents = [\"booking.{created,updated}\", \"offer.finalized\"]\n\
+         [[route]]\nfrom = \"freispace\"\n\
+         events = [\"booking.{created,updated}\", \"offer.finalized\"]\n\
          to = [\"bookings\", \"offers\"]\n[[route]]\nfrom = \"other\"\nto = [\"others\"]\n",
     );
     let world = World::plan().and(&tables).start();

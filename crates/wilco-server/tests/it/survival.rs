@@ -34,15 +34,15 @@ struct Sent {
 }
 
 impl Sent {
-    /// Sends events, no two alike, until it is over. One that was not acknowledged is sent again, as
-    /// providers do, so that in the end every one of them is.
+    /// Sends events, no two alike, until it is over. One that was not acknowledged is sent again,
+    /// as providers do, so that in the end every one of them is.
     fn send(&self, sender: usize) {
         let mut chance = Chance::new(sender as u64);
         let mut connection = None;
         while !self.is_over.load(Ordering::Relaxed) {
             let number = self.count.fetch_add(1, Ordering::Relaxed);
             let body = format!(
-                r#"{{"id":"{sender}-{number}","type":"booking","event":"booking.updated","x":"{}"}}"#,
+                r#"{{"id":"{sender}-{number}","type":"booking","event":"e","x":"{}"}}"#,
                 "y".repeat(chance.below(3_000))
             );
             let reply = loop {
@@ -106,7 +106,8 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
     let catcher = Catcher::new();
     let tables = format!(
         "[destination.http]\ntype = \"http\"\nurl = \"{}\"\n{RETRY}\n\
-         [destination.print]\ntype = \"print\"\nconcurrency = 8\n[[route]]\nto = [\"http\", \"print\"]\n",
+         [destination.print]\ntype = \"print\"\nconcurrency = 8\n\
+         [[route]]\nto = [\"http\", \"print\"]\n",
         catcher.url()
     );
     let mut world = World::plan().and(&tables).start();

@@ -142,7 +142,8 @@ fn an_answer_decides_over_the_delivery() {
 fn it_is_tried_until_it_works() {
     let catcher = Catcher::of(&[Act::Answer(500), Act::Reset, Act::Hang, Act::Answer(200)]);
     let lines = format!(
-        "type = \"http\"\nurl = \"{}\"\ntimeout = \"500 ms\"\nsecret = {{ env = \"RAW\" }}\n{RETRY}",
+        "type = \"http\"\nurl = \"{}\"\ntimeout = \"500 ms\"\n\
+         secret = {{ env = \"RAW\" }}\n{RETRY}",
         catcher.url()
     );
     let world = World::plan().and(&it(&lines)).env("RAW", "some raw secret").start();
