@@ -37,8 +37,9 @@ pub fn main() -> ExitCode {
         Err(error) => return tell(&Failure::failed(format!("no runtime: {error}"))),
     };
     let done = runtime.block_on(cli.run());
-    // A write to a pipe that nobody reads would be waited for without an end.
-    runtime.shutdown_background();
+    // Attempts that were cut off are dropped here, and with them the programs they started. A write
+    // to a pipe that nobody reads would be waited for without an end.
+    runtime.shutdown_timeout(LAST_MOMENT);
     done.unwrap_or_else(|failure| tell(&failure))
 }
 
@@ -290,6 +291,8 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
+/// From the end of a verb to the end of the process.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read of an answer: an event's body in JSON, at its largest.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

@@ -200,7 +200,11 @@ fn a_second_sigterm_ends_at_once_and_what_was_cut_off_is_done_again() {
     let asked = Instant::now();
     assert!(!world.wait(Duration::from_secs(5)).success());
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    assert!(!is_running(&pid), "the command outlives wilco");
+    // The kernel ends a killed program when it next has a moment.
+    while is_running(&pid) {
+        assert!(asked.elapsed() < Duration::from_secs(4), "the command outlives wilco");
+        std::thread::sleep(Duration::from_millis(10));
+    }
     let world = world.kill_and_restart();
     delivery(&world, &reply, "delivered");
     let began = fs::read_to_string(world.path("began")).unwrap();
