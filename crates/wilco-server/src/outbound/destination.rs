@@ -22,10 +22,9 @@ pub(super) fn open(config: &config::Destination, functions: &[Function]) -> Arc<
         Kind::Http { url, secret } => {
             Arc::new(http::Http::new(url, secret.as_ref(), config.timeout))
         }
-        Kind::Function(index) => match functions.get(*index) {
-            Some(function) => Arc::new(function::Call::new(function, config.timeout)),
-            None => Arc::new(print::Print),
-        },
+        Kind::Function(index) => {
+            Arc::new(function::Call::new(functions.get(*index), config.timeout))
+        }
     }
 }
 

@@ -37,20 +37,23 @@ impl fmt::Debug for Function {
 
 /// A function and the time that it has.
 pub(super) struct Call {
-    function: Function,
+    function: Option<Function>,
     timeout: Duration,
 }
 
 impl Call {
-    pub(super) fn new(function: &Function, timeout: Duration) -> Self {
-        Self { function: function.clone(), timeout }
+    pub(super) fn new(function: Option<&Function>, timeout: Duration) -> Self {
+        Self { function: function.cloned(), timeout }
     }
 }
 
 #[async_trait]
 impl Destination for Call {
     async fn deliver(&self, claim: &Claim) -> Reply {
-        let called = (self.function.0)(Event::clone(claim.event()));
+        let Some(Function(function)) = &self.function else {
+            return Reply::failed("there is no such function any more".into());
+        };
+        let called = function(Event::clone(claim.event()));
         match tokio::time::timeout(self.timeout, called).await {
             Ok(Ok(())) => Reply::delivered(),
             Ok(Err(error)) => Reply::failed(error.to_string()),
