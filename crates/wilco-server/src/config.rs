@@ -17,6 +17,8 @@ use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName};
 use wilco_store::Duplicates;
 
+use crate::rules::{Rule, Text};
+
 pub(crate) use read::{address, command_line, duration, url};
 
 /// All that a running wilco was told.
@@ -34,6 +36,28 @@ pub(crate) struct Config {
     pub(crate) destinations: Vec<Destination>,
     /// Which of them go where.
     pub(crate) routes: Vec<Route>,
+    /// Where wilco tells of what went wrong; `None` for nowhere.
+    pub(crate) alerts: Option<Alerts>,
+}
+
+impl Config {
+    /// One endpoint without TLS, and nothing else said.
+    pub(crate) fn of(source: Source, addresses: Vec<Address>) -> Self {
+        Self {
+            listen: Listen {
+                addresses,
+                tls: Tls::Off,
+                trusted_proxies: Vec::new(),
+                max_body: MAX_BODY_BYTES,
+            },
+            store: Store { url: STORE_URL.into(), reserve: RESERVE_BYTES },
+            admin: None,
+            sources: vec![source],
+            destinations: Vec::new(),
+            routes: Vec::new(),
+            alerts: None,
+        }
+    }
 }
 
 /// The public listener.
@@ -119,6 +143,23 @@ pub(crate) struct Source {
     pub(crate) allow_from: Vec<IpNet>,
     /// What is done about copies.
     pub(crate) duplicates: Duplicates,
+    /// When no event comes for so long, something is wrong.
+    pub(crate) expect_every: Option<Duration>,
+}
+
+impl Source {
+    /// The endpoint of a provider, named after it; `None` where there is no such provider.
+    pub(crate) fn new(provider: &str, path: &str, secrets: Vec<Secret>) -> Option<Self> {
+        Some(Self {
+            name: SourceName::new(provider).ok()?,
+            provider: wilco::provider::find(provider)?,
+            path: path.into(),
+            secrets,
+            allow_from: Vec::new(),
+            duplicates: Duplicates::Suppress { window: DUPLICATE_WINDOW },
+            expect_every: None,
+        })
+    }
 }
 
 /// A place where events go.
@@ -132,8 +173,76 @@ pub(crate) struct Destination {
     pub(crate) timeout: Duration,
     /// How many attempts may be under way.
     pub(crate) concurrency: usize,
+    /// How many attempts may begin in a while; `None` for as many as there are.
+    pub(crate) rate: Option<Rate>,
     /// When a failed one is tried again.
     pub(crate) retry: Retry,
+    /// When it is left alone for a while.
+    pub(crate) breaker: Breaker,
+    /// Events for which this gives the same go one after another.
+    pub(crate) order_by: Option<Rule>,
+    /// What a dead delivery does to those behind it.
+    pub(crate) on_dead: OnDead,
+    /// No wait is longer: of a retry, or of a debounce that leads here.
+    pub(crate) longest_wait: Duration,
+}
+
+impl Destination {
+    /// A destination with nothing said about it but what it is.
+    pub(crate) fn new(name: &str, kind: Kind) -> Self {
+        let retry = Retry::default();
+        Self {
+            name: name.into(),
+            kind,
+            timeout: ATTEMPT_TIMEOUT,
+            concurrency: 1,
+            rate: None,
+            retry,
+            breaker: Breaker::default(),
+            order_by: None,
+            on_dead: OnDead::Skip,
+            longest_wait: retry.max,
+        }
+    }
+}
+
+/// Attempts in a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    /// How many.
+    pub(crate) count: u32,
+    /// In which while.
+    pub(crate) per: Duration,
+}
+
+/// When a destination that fails is left alone for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Breaker {
+    /// After so many failures in a row.
+    pub(crate) failures: u32,
+    /// How long before it is tried once.
+    pub(crate) probe_after: Duration,
+    /// With each probe that fails it is twice as long, up to this.
+    pub(crate) probe_max: Duration,
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures: 10,
+            probe_after: Duration::from_secs(30),
+            probe_max: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What a dead delivery does to those behind it with the same order key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnDead {
+    /// They go on without it.
+    Skip,
+    /// They wait until it is replayed or cancelled.
+    Block,
 }
 
 /// What a destination is.
@@ -154,6 +263,10 @@ pub(crate) enum Kind {
         url: http::Uri,
         /// Signs what is forwarded.
         secret: Option<Setting>,
+        /// In place of the event's own body.
+        body: Option<Text>,
+        /// Headers besides wilco's own.
+        headers: Vec<(http::HeaderName, Text)>,
     },
     /// A Rust function, by its place in the endpoint that it was given to.
     Function(usize),
@@ -200,8 +313,42 @@ pub(crate) struct Route {
     pub(crate) from: Option<SourceName>,
     /// Which names of events.
     pub(crate) events: GlobSet,
+    /// The same, as they stand in the file.
+    pub(crate) globs: Vec<String>,
+    /// Which of them, by what is in them.
+    pub(crate) when: Option<Rule>,
+    /// Of a burst only the last.
+    pub(crate) debounce: Option<Debounce>,
     /// The names of the destinations.
     pub(crate) to: Vec<String>,
+}
+
+impl Route {
+    /// Every event whose name this glob matches.
+    pub(crate) fn new(glob: &str, to: Vec<String>) -> Result<Self, globset::Error> {
+        let events = GlobSet::new([globset::Glob::new(glob)?])?;
+        Ok(Self { from: None, events, globs: vec![glob.into()], when: None, debounce: None, to })
+    }
+}
+
+/// Of a burst only the last is delivered.
+#[derive(Clone, Debug)]
+pub(crate) struct Debounce {
+    /// Events for which this gives the same are one burst.
+    pub(crate) by: Rule,
+    /// How long nothing may follow.
+    pub(crate) quiet: Duration,
+    /// How long after the first it is over at the latest.
+    pub(crate) at_most: Duration,
+}
+
+/// Where wilco tells of what went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Alerts {
+    /// The name of the destination.
+    pub(crate) to: String,
+    /// About one destination or source once in so long.
+    pub(crate) every: Duration,
 }
 
 /// Reads, checks and resolves the file.
@@ -292,6 +439,8 @@ fn conclude<T>(
 /// The admin listener where the file has none: this machine only.
 pub(crate) const ADMIN_ADDRESS: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9440);
+/// Where events are recorded, unless `url` says otherwise.
+pub(crate) const STORE_URL: &str = "sqlite:wilco.db";
 /// The largest body that is read, in bytes, unless `max_body` says otherwise.
 pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
 /// What `max_body` may be at most, in bytes: a body is held in memory until it is recorded.
@@ -300,6 +449,10 @@ pub(crate) const MAX_BODY_BYTES_MAX: usize = 32 << 20;
 pub(crate) const RESERVE_BYTES: u64 = 256 << 20;
 /// How long a copy of an event is recognised, unless `duplicate_window` says otherwise.
 pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(24 * 3_600);
+/// After an alert, how long no other about the same is sent, unless `every` says otherwise.
+pub(crate) const ALERT_EVERY: Duration = Duration::from_secs(900);
+/// How many times its `quiet` a burst lasts at the most, unless `at_most` says otherwise.
+pub(crate) const BURST_QUIETS: u32 = 10;
 /// How long an attempt may take, unless `timeout` says otherwise.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 const PLACES: [&str; 2] = ["wilco.toml", "/etc/wilco/wilco.toml"];

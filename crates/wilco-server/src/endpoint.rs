@@ -11,14 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use globset::{Glob, GlobSet};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_service::Service as TowerService;
-use wilco::{Event, Secret, SourceName, provider};
-use wilco_store::{Duplicates, StoreError};
+use wilco::{Event, Secret};
+use wilco_store::StoreError;
 
 use crate::{
     config::{self, Config},
@@ -197,9 +196,6 @@ impl Builder {
     }
 
     fn into_config(self, addresses: Vec<config::Address>) -> Result<(Config, Vec<Function>)> {
-        let provider =
-            provider::find(&self.provider).ok_or(Error::Provider(self.provider.clone()))?;
-        let name = SourceName::new(&self.provider).map_err(|_| Error::Provider(self.provider))?;
         if !self.path.starts_with('/') {
             return Err(Error::Path(self.path));
         }
@@ -212,38 +208,20 @@ impl Builder {
                 0 => format!("on {glob}"),
                 before => format!("on {glob} ({})", before + 1),
             };
-            let glob = Glob::new(glob).map_err(|_| Error::Glob(glob.clone()))?;
-            let events = GlobSet::new([glob.clone()]).map_err(|_| Error::Glob(glob.to_string()))?;
+            let route = config::Route::new(glob, vec![to.clone()]);
+            routes.push(route.map_err(|_| Error::Glob(glob.clone()))?);
             destinations.push(config::Destination {
-                name: to.clone(),
-                kind: config::Kind::Function(index),
                 timeout: self.timeout,
                 concurrency: FUNCTION_CONCURRENCY,
-                retry: config::Retry::default(),
+                ..config::Destination::new(&to, config::Kind::Function(index))
             });
-            routes.push(config::Route { from: None, events, to: vec![to] });
         }
-        let source = config::Source {
-            name,
-            provider,
-            path: self.path,
-            secrets: self.secrets,
-            allow_from: Vec::new(),
-            duplicates: Duplicates::Suppress { window: config::DUPLICATE_WINDOW },
-        };
-        let config = Config {
-            listen: config::Listen {
-                addresses,
-                tls: config::Tls::Off,
-                trusted_proxies: Vec::new(),
-                max_body: config::MAX_BODY_BYTES,
-            },
-            store: config::Store { url: self.store, reserve: config::RESERVE_BYTES },
-            admin: None,
-            sources: vec![source],
-            destinations,
-            routes,
-        };
+        let source = config::Source::new(&self.provider, &self.path, self.secrets);
+        let source = source.ok_or(Error::Provider(self.provider))?;
+        let mut config = Config::of(source, addresses);
+        config.store.url = self.store;
+        config.destinations = destinations;
+        config.routes = routes;
         Ok((config, self.functions))
     }
 }

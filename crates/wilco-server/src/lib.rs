@@ -26,6 +26,7 @@ mod endpoint;
 mod inbound;
 mod metrics;
 mod outbound;
+mod rules;
 mod service;
 
 pub use endpoint::{Builder, Endpoint, Error, Result};

@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     tls_expiry: Gauge,
     store_free: Gauge<u64, AtomicU64>,
     deliveries: Family<InState, Gauge>,
+    breakers: Family<ByDestination, Gauge>,
 }
 
 impl Metrics {
@@ -44,6 +45,7 @@ impl Metrics {
             tls_expiry: Gauge::default(),
             store_free: Gauge::default(),
             deliveries: Family::default(),
+            breakers: Family::default(),
         };
         metrics.register(is_tls);
         Arc::new(metrics)
@@ -65,6 +67,7 @@ impl Metrics {
             self.secret_matches.clone(),
         );
         r.register_with_unit("commit", "Commits of the store", Unit::Seconds, self.commit.clone());
+        r.register("breaker_open", "1 while a destination is left alone", self.breakers.clone());
         r.register("commit_events", "Events recorded by one commit", self.commit_events.clone());
         r.register("attempts", "Attempts to deliver, by outcome", self.attempts.clone());
         r.register_with_unit("attempt", "Attempts to deliver", Unit::Seconds, self.attempt.clone());
@@ -126,6 +129,12 @@ impl Metrics {
         self.attempts.get_or_create(&labels).inc();
         let labels = ByDestination { destination: destination.into() };
         self.attempt.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// A destination is left alone, or taken up again.
+    pub(crate) fn breaker(&self, destination: &str, is_open: bool) {
+        let labels = ByDestination { destination: destination.into() };
+        self.breakers.get_or_create(&labels).set(i64::from(is_open));
     }
 
     /// A connection was opened; it is closed when the guard goes.

@@ -5,10 +5,14 @@
 //! destination that hangs holds up nobody else. A loop knows nothing between its rounds; all that
 //! it knows is in the store.
 
+mod alert;
+mod breaker;
 mod destination;
 mod lane;
+mod pace;
 mod retry;
 mod route;
+mod silence;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -18,18 +22,42 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use wilco::SourceName;
 use wilco_store::{Claim, Store};
 
-use crate::{config, metrics::Metrics};
+use crate::{
+    config::{self, Config},
+    metrics::Metrics,
+};
 use lane::Lane;
 
+pub(crate) use alert::Alerts;
 pub(crate) use destination::Function;
-pub(crate) use route::Routes;
+pub(crate) use pace::Pace;
+pub(crate) use retry::Tried;
+pub(crate) use route::{Clause, Routes};
 
 /// What a reload replaces: the routes, and the destinations that they lead to.
 pub(crate) struct Plan {
     pub(crate) routes: Routes,
-    pub(crate) destinations: Vec<config::Destination>,
+    destinations: Vec<config::Destination>,
+    alerts: Option<config::Alerts>,
+    /// The sources that should not be silent for so long.
+    expected: Vec<(SourceName, Duration)>,
+}
+
+impl Plan {
+    pub(crate) fn new(config: &Config) -> Self {
+        let expected = config.sources.iter();
+        let expected =
+            expected.filter_map(|source| Some((source.name.clone(), source.expect_every?)));
+        Self {
+            routes: Routes::new(&config.routes, &config.destinations),
+            destinations: config.destinations.clone(),
+            alerts: config.alerts.clone(),
+            expected: expected.collect(),
+        }
+    }
 }
 
 /// The second half, ready to run.
@@ -45,6 +73,7 @@ impl Outbound {
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let mut tasks = JoinSet::new();
         tasks.spawn(route::run(Arc::clone(&self.store), self.plan.clone(), stop.clone()));
+        tasks.spawn(silence::run(Arc::clone(&self.store), self.plan.clone(), stop.clone()));
         let mut lanes: HashMap<String, Open> = HashMap::new();
         loop {
             let plan = Arc::clone(&self.plan.borrow_and_update());
@@ -78,12 +107,13 @@ impl Outbound {
     ) -> Open {
         let turn = before.map(|open| open.turn).unwrap_or_default();
         let open = Open { config: config.clone(), stop: stop.child_token(), turn };
-        let lane = Lane {
-            store: Arc::clone(&self.store),
-            metrics: Arc::clone(&self.metrics),
-            destination: destination::open(config, &self.functions),
-            config: config.clone(),
-        };
+        let lane = Lane::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.metrics),
+            destination::open(config, &self.functions),
+            config.clone(),
+            self.plan.clone(),
+        );
         let (turn, stop) = (Arc::clone(&open.turn), open.stop.clone());
         tasks.spawn(async move {
             let _turn = turn.lock().await;

@@ -22,7 +22,7 @@ use crate::{
     config::{Address, Config, Tls},
     inbound::{Bound, Certificate, Door, Inbound, TlsError, bind},
     metrics::Metrics,
-    outbound::{Function, Outbound, Plan, Routes},
+    outbound::{Function, Outbound, Plan},
 };
 
 /// A wilco that runs.
@@ -84,7 +84,7 @@ impl Service {
 
         let door = Door::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(door, Arc::clone(&store), Arc::clone(&metrics)));
-        let (plan, planned) = watch::channel(Arc::new(plan(&config)));
+        let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
         let stop = CancellationToken::new();
         let outbound = Outbound {
             store: Arc::clone(&store),
@@ -161,7 +161,7 @@ impl Service {
             self.metrics.certificate_ends(certificate.ends());
         }
         self.inbound.replace(Door::new(&config.listen, &config.sources));
-        self.plan.send_replace(Arc::new(plan(&config)));
+        self.plan.send_replace(Arc::new(Plan::new(&config)));
         *current = config;
         Ok(())
     }
@@ -208,10 +208,6 @@ impl Service {
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
     }
-}
-
-fn plan(config: &Config) -> Plan {
-    Plan { routes: Routes::new(config.routes.clone()), destinations: config.destinations.clone() }
 }
 
 fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>, StartError> {

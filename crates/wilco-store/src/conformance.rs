@@ -2,13 +2,18 @@
 //!
 //! Each promise is a function named as a sentence; it gets a store of its own and hands time in.
 
+mod alerting;
+mod bursts;
 mod claiming;
 mod duplicates;
 mod ending;
 mod looking;
+mod ordering;
 mod recording;
+mod replaying;
 mod routing;
 mod settling;
+mod standing;
 
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
@@ -17,8 +22,8 @@ use tokio::sync::Notify;
 use wilco::{Arrival, Envelope, EventId, Headers, Secret, SourceName, Verified, provider, verify};
 
 use crate::{
-    Attempt, Claim, Delivery, Duplicates, EventQuery, Listed, Outcome, Receipt, Rejection, Routed,
-    Store, StoreError,
+    Attempt, Claim, Delivery, Duplicates, EventQuery, Leg, Listed, Outcome, Receipt, Rejection,
+    Routed, Store, StoreError,
 };
 
 /// What the suite needs of a backend besides [`Store`].
@@ -45,6 +50,11 @@ pub(crate) async fn run(backend: &(dyn Fn() -> Box<dyn Backend> + Sync)) {
     routing::run(&fresh).await;
     claiming::run(&fresh).await;
     settling::run(&fresh).await;
+    ordering::run(&fresh).await;
+    bursts::run(&fresh).await;
+    replaying::run(&fresh).await;
+    standing::run(&fresh).await;
+    alerting::run(&fresh).await;
     looking::run(&fresh).await;
     ending::run(&fresh).await;
 }
@@ -110,6 +120,11 @@ pub(crate) fn attempt(result: &str) -> Attempt {
     Attempt { started_at: NOW, took, result: result.into(), output: b"said \xff so\n".into() }
 }
 
+/// Another try at this time.
+pub(crate) fn retry(at: Timestamp) -> Outcome {
+    Outcome::Retry { at, waited: Duration::from_secs(1) }
+}
+
 /// A time, in seconds from the beginning of each test.
 pub(crate) fn after(secs: i64) -> Timestamp {
     NOW + SignedDuration::from_secs(secs)
@@ -164,6 +179,24 @@ impl Bench {
         self.store.fan_out(routed(ids, destinations), now).await.unwrap();
     }
 
+    /// Records events, one leg to `crm` for each, as `leg` says.
+    async fn legs(&self, count: usize, leg: impl Fn(usize) -> Leg, now: Timestamp) -> Vec<EventId> {
+        let mut ids = Vec::with_capacity(count);
+        for number in 0..count {
+            let (verified, envelope) = event(Sent { at: now, ..SENT });
+            let receipt = self.store.record(verified, envelope, Duplicates::Keep).await.unwrap();
+            let event_id = receipt.event_id();
+            let routed = vec![Routed { event_id, legs: vec![leg(number)] }];
+            self.store.fan_out(routed, now).await.unwrap();
+            ids.push(event_id);
+        }
+        ids
+    }
+
+    async fn state(&self, id: EventId) -> crate::State {
+        self.delivery(id).await.state
+    }
+
     /// Records one event with one delivery, to `crm`.
     async fn one_delivery(&self) -> EventId {
         let ids = self.record_many(1).await;
@@ -172,7 +205,7 @@ impl Bench {
     }
 
     async fn claim(&self, destination: &str, limit: usize, now: Timestamp) -> Vec<Claim> {
-        self.store.claim(destination, limit, now).await.unwrap()
+        self.store.claim(destination, limit, now, LONGEST).await.unwrap()
     }
 
     async fn claim_one(&self, now: Timestamp) -> Claim {
@@ -212,13 +245,17 @@ impl Bench {
 }
 
 fn routed(ids: &[EventId], destinations: &[&str]) -> Vec<Routed> {
-    let destinations: Vec<_> = destinations.iter().map(|&name| name.into()).collect();
-    ids.iter().map(|&event_id| Routed { event_id, destinations: destinations.clone() }).collect()
+    let legs: Vec<_> = destinations.iter().map(|&name| Leg::to(name)).collect();
+    ids.iter().map(|&event_id| Routed { event_id, legs: legs.clone() }).collect()
 }
 
 type Fresh<'a> = &'a (dyn Fn() -> Bench + Sync);
 
 /// When each test begins: 2026-03-01 12:00 UTC.
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_772_366_400, 0);
+/// What no wait of a test is longer than.
+pub(crate) const LONGEST: Duration = Duration::from_secs(1_000_000);
+/// The usual end of what is given up.
+pub(crate) const DEAD: Outcome = Outcome::Dead { holds_key: false };
 /// An hour, within which a copy is recognised.
 pub(crate) const SUPPRESS: Duplicates = Duplicates::Suppress { window: Duration::from_secs(3_600) };

@@ -10,8 +10,70 @@ use wilco::{Event, EventId};
 pub struct Routed {
     /// The event.
     pub event_id: EventId,
-    /// The names of its destinations; none is an answer too.
-    pub destinations: Vec<String>,
+    /// Its ways, at most one to each destination; none is an answer too.
+    pub legs: Vec<Leg>,
+}
+
+/// One way of an event: to which destination, and by which rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// The name of the destination.
+    pub destination: String,
+    /// Deliveries of one destination with one key go one after another, in the order in which they
+    /// were made; `None` for those that wait for nobody.
+    pub order_key: Option<String>,
+    /// Only the last of a burst is delivered.
+    pub burst: Option<Burst>,
+    /// A rule of the route failed, so that whether and how it goes is asked anew with each attempt.
+    pub is_doubtful: bool,
+}
+
+impl Leg {
+    /// A way with no rules.
+    pub fn to(destination: impl Into<String>) -> Self {
+        let destination = destination.into();
+        Self { destination, order_key: None, burst: None, is_doubtful: false }
+    }
+}
+
+/// What a delivery has to wait for when more about the same thing may follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Burst {
+    /// Deliveries of one destination with one key are one burst while none of them was tried.
+    pub key: String,
+    /// How long nothing may follow before the last is delivered.
+    pub quiet: Duration,
+    /// How long after its first a burst is over at the latest.
+    pub at_most: Duration,
+}
+
+/// An event that is to be delivered again.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    /// The event.
+    pub event_id: EventId,
+    /// Where it goes this time.
+    pub legs: Vec<Leg>,
+    /// Why, in words: each delivery that is made for it names it.
+    pub reason: String,
+}
+
+/// How a destination stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// A person has stopped it: nothing is claimed until it is resumed.
+    pub is_paused: bool,
+    /// Its breaker.
+    pub breaker: Breaker,
+}
+
+/// A breaker as it stands: closed while `open_until` is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Attempts that failed one after another.
+    pub failures: u32,
+    /// No attempt is made before this time, and then one.
+    pub open_until: Option<Timestamp>,
 }
 
 /// The right to try a delivery once. Only a [`Store`](crate::Store) makes one.
@@ -20,7 +82,8 @@ pub struct Claim {
     pub(crate) delivery: i64,
     pub(crate) destination: String,
     pub(crate) attempt: u32,
-    pub(crate) created_at: Timestamp,
+    pub(crate) waited: Duration,
+    pub(crate) is_doubtful: bool,
     pub(crate) event: Arc<Event>,
 }
 
@@ -40,9 +103,15 @@ impl Claim {
         self.attempt
     }
 
-    /// When the delivery was made: what its deadline is counted from.
-    pub fn created_at(&self) -> Timestamp {
-        self.created_at
+    /// How long it has waited between attempts so far. A stopped process and a clock that was set
+    /// do not count.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
+    /// Whether its route has to be asked before it is tried.
+    pub fn is_doubtful(&self) -> bool {
+        self.is_doubtful
     }
 
     /// What to deliver.
@@ -69,10 +138,20 @@ pub struct Attempt {
 pub enum Outcome {
     /// It arrived.
     Delivered,
-    /// It is tried again, not before this time.
-    Retry(Timestamp),
+    /// It is tried again.
+    Retry {
+        /// Not before this time.
+        at: Timestamp,
+        /// How long it has waited then, all waits together.
+        waited: Duration,
+    },
     /// It is not tried again.
-    Dead,
+    Dead {
+        /// Those behind it with the same order key wait until it is replayed.
+        holds_key: bool,
+    },
+    /// It turned out that no route takes it there.
+    Skipped,
 }
 
 /// Where a delivery stands.
@@ -88,9 +167,26 @@ pub enum State {
     Retrying,
     /// Given up.
     Dead,
+    /// No route takes it there.
+    Skipped,
+    /// A person stopped it.
+    Cancelled,
+    /// A later one of the same burst went in its place.
+    Superseded,
 }
 
 impl State {
+    const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Running,
+        Self::Delivered,
+        Self::Retrying,
+        Self::Dead,
+        Self::Skipped,
+        Self::Cancelled,
+        Self::Superseded,
+    ];
+
     /// The word that users see and that the store holds.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -99,14 +195,15 @@ impl State {
             Self::Delivered => "delivered",
             Self::Retrying => "retrying",
             Self::Dead => "dead",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
         }
     }
 
     /// The state that goes by this word.
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Waiting, Self::Running, Self::Delivered, Self::Retrying, Self::Dead]
-            .into_iter()
-            .find(|state| state.as_str() == word)
+        Self::ALL.into_iter().find(|state| state.as_str() == word)
     }
 }
 
@@ -121,8 +218,15 @@ pub struct Delivery {
     pub state: State,
     /// How many attempts were begun.
     pub attempts: u32,
-    /// When it is tried next, while it waits.
+    /// When it is tried next, while it waits for a time and not for another delivery.
     pub due_at: Option<Timestamp>,
+    /// What it is ordered by, where it is.
+    pub order_key: Option<String>,
+    /// Why it was made, where it was not by a route: a replay's reason.
+    pub reason: Option<String>,
+    /// The event that went in its place: of a superseded one the last of its burst, of a dead one
+    /// itself, once it was replayed.
+    pub replaced_by: Option<EventId>,
     /// How the last attempt ended, where it failed.
     pub last_error: Option<String>,
     /// The attempts that ended, oldest first; empty in a listing.

@@ -5,7 +5,7 @@
 //! yet and what is due, and writes what became of it. The halves share nothing else.
 //!
 //! ```text
-//!             record ──▶ Receipt                unrouted ──▶ fan_out
+//!             record ──▶ Receipt                unrouted ──▶ fan_out        replay
 //!   inbound ───────────────────────▶ Store ◀──────────────────────── outbound
 //!                                               claim ──▶ Claim ──▶ settle
 //! ```
@@ -39,7 +39,9 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use wilco::{Envelope, Event, EventId, Headers, SourceName, Verified};
 
-pub use delivery::{Attempt, Claim, Delivery, Outcome, Routed, State};
+pub use delivery::{
+    Attempt, Breaker, Burst, Claim, Delivery, Leg, Outcome, Replay, Routed, Standing, State,
+};
 pub use duplicates::Duplicates;
 pub use memory::MemoryStore;
 pub use query::{EventQuery, Listed, Shown};
@@ -77,17 +79,25 @@ pub trait Store: Send + Sync {
     async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError>;
 
     /// Marks these events, which are the oldest that [`unrouted`](Store::unrouted) gave, as routed,
-    /// and makes a waiting delivery for each of their destinations: all of it or nothing. One that was
+    /// and makes a waiting delivery for each of their legs: all of it or nothing. One that was
     /// routed before is passed over.
+    ///
+    /// A leg with an order key is not due while an earlier one of its destination and key is not at
+    /// its end. A leg with a burst supersedes the last of its destination and burst key that was not
+    /// tried yet.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: the events are still unrouted.
     async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError>;
 
-    /// Takes the right to try up to `limit` deliveries that are due, the longest due first. They are
-    /// running until they are settled, or until the store is opened again: run the call to its end,
-    /// for what one that was dropped had claimed is not due again before that.
+    /// Takes the right to try up to `limit` deliveries that are due, the longest due first, and none
+    /// of a destination that is paused. They are running until they are settled, or until the store
+    /// is opened again: run the call to its end, for what one that was dropped had claimed is not
+    /// due again before that.
+    ///
+    /// No wait is longer than `longest_wait`: what is due later than that from `now` was written by
+    /// a clock that has been set back since, and is made due then.
     ///
     /// # Errors
     ///
@@ -97,9 +107,11 @@ pub trait Store: Send + Sync {
         destination: &str,
         limit: usize,
         now: Timestamp,
+        longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError>;
 
-    /// Writes down how an attempt ended and what follows from it.
+    /// Writes down how an attempt ended and what follows from it. At the end of a delivery with an
+    /// order key the next one of that key falls due.
     ///
     /// # Errors
     ///
@@ -111,12 +123,82 @@ pub trait Store: Send + Sync {
         outcome: &Outcome,
     ) -> Result<(), StoreError>;
 
-    /// When the next delivery of a destination falls due. `None` while none is waiting.
+    /// When the next delivery of a destination falls due. `None` while none is waiting, or it is
+    /// paused.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read.
     async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Makes new deliveries for events that were routed before: all of it or nothing. A dead delivery
+    /// of the same event and destination is marked as replaced; where it held its key, the new one
+    /// takes its place. An event that is not there is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing was made.
+    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Ends what waits of an event, or only its way to `destination`, without another attempt. An
+    /// attempt that is under way goes on. Answers how many deliveries it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing was ended.
+    async fn cancel(
+        &self,
+        event_id: EventId,
+        destination: Option<String>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError>;
+
+    /// Lets go of the keys that dead deliveries of a destination hold.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: they are still held.
+    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Stops a destination, or lets it go on. It stays so over restarts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it is as it was.
+    async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError>;
+
+    /// Writes down how a destination's breaker stands.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the last one that was written counts.
+    async fn set_breaker(&self, destination: &str, breaker: Breaker) -> Result<(), StoreError>;
+
+    /// How a destination stands; one that was never heard of is not paused, and its breaker closed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn standing(&self, destination: &str) -> Result<Standing, StoreError>;
+
+    /// Records an alert as an event of the source [`ALERTS`], with a delivery to `alert.to`, unless
+    /// one of the same key was recorded within `alert.every`. Answers whether it did.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it was not recorded.
+    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// When the last event of a source came; `None` where none came at `since` or later.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn last_received(
+        &self,
+        source: &str,
+        since: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
 
     /// Recorded events with the state of their deliveries, newest first unless the query follows on.
     ///
@@ -132,7 +214,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] where the store cannot be read, or the record is damaged.
     async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError>;
 
-    /// How many deliveries there are by destination and state, without those delivered.
+    /// How many deliveries there are by destination and state: those that wait or run, and the dead
+    /// that were not replayed.
     ///
     /// # Errors
     ///
@@ -193,6 +276,21 @@ pub struct Rejection {
     /// Its headers; credentials among them are blanked by the caller.
     pub headers: Headers,
     /// Its body.
+    pub body: bytes::Bytes,
+}
+
+/// What wilco itself has to tell, for a destination to pass on.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    /// What it is about: one key is heard of once in `every`.
+    pub key: String,
+    /// How long after an alert no other of its key is recorded.
+    pub every: Duration,
+    /// The name of its event, such as `alert.dead`.
+    pub name: String,
+    /// The destination that it goes to.
+    pub to: String,
+    /// The body of its event, JSON.
     pub body: bytes::Bytes,
 }
 
@@ -339,6 +437,9 @@ impl fmt::Display for State {
         f.write_str(self.as_str())
     }
 }
+
+/// The source of wilco's own events. No endpoint has it.
+pub const ALERTS: &str = "wilco";
 
 /// Requests that may wait for the writing thread; past it [`StoreError::Busy`].
 pub const QUEUE_MAX: usize = 8_192;

@@ -1,5 +1,8 @@
 //! The model that [`SqliteStore`](crate::SqliteStore) is held against: a store as plain as can be.
 
+mod pending;
+mod record;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,9 +14,8 @@ use jiff::Timestamp;
 use wilco::{Envelope, Event, EventId, Verified};
 
 use crate::{
-    Attempt, Bells, Claim, Delivery, Duplicates, EventQuery, Listed, Outcome, REJECTIONS_MAX,
-    ROUTING_BYTES_MAX, Receipt, Rejection, Routed, Shown, State, Store, StoreError,
-    duplicates::{Earlier, Verdict},
+    Alert, Attempt, Bells, Breaker, Claim, Delivery, Duplicates, EventQuery, Listed, Outcome,
+    REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Shown, Standing, State, Store, StoreError,
 };
 
 /// A store in memory, for tests.
@@ -141,8 +143,9 @@ impl Store for MemoryStore {
         destination: &str,
         limit: usize,
         now: Timestamp,
+        longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        self.commit(|pending| pending.claim(destination, limit, in_millis(now)))
+        self.commit(|pending| pending.claim(destination, limit, in_millis(now), longest_wait))
     }
 
     async fn settle(
@@ -159,8 +162,61 @@ impl Store for MemoryStore {
             let deliveries = record.ways.iter().map(|way| &way.delivery);
             deliveries
                 .filter(|delivery| delivery.destination == destination)
+                .filter(|_| !record.standing(destination).is_paused)
                 .filter_map(|delivery| delivery.due_at)
                 .min()
+        })
+    }
+
+    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
+        self.commit(|pending| pending.replay(&replays, in_millis(now)))
+    }
+
+    async fn cancel(
+        &self,
+        event_id: EventId,
+        destination: Option<String>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let destination = destination.as_deref();
+        self.commit(|pending| pending.cancel(event_id, destination, in_millis(now)))
+    }
+
+    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
+        self.commit(|pending| pending.release_keys(destination, in_millis(now)))
+    }
+
+    async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
+        self.commit(|pending| {
+            pending.record.standings.entry(destination.into()).or_default().is_paused = is_paused;
+            pending.awaited.insert(destination.into());
+        })
+    }
+
+    async fn set_breaker(&self, destination: &str, breaker: Breaker) -> Result<(), StoreError> {
+        let breaker = Breaker { open_until: breaker.open_until.map(in_millis), ..breaker };
+        self.commit(|pending| {
+            pending.record.standings.entry(destination.into()).or_default().breaker = breaker;
+        })
+    }
+
+    async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
+        self.read(|record| record.standing(destination))
+    }
+
+    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
+        self.commit(|pending| pending.announce(alert, in_millis(now)))
+    }
+
+    async fn last_received(
+        &self,
+        source: &str,
+        since: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|record| {
+            let events = record.events.iter().rev().map(|kept| &kept.event);
+            let mut of_source = events.filter(|event| event.source.as_str() == source);
+            of_source.next().map(|event| event.received_at).filter(|at| *at >= since)
         })
     }
 
@@ -184,7 +240,7 @@ impl Store for MemoryStore {
         self.read(|record| {
             let mut counts = BTreeMap::new();
             for Way { delivery, .. } in &record.ways {
-                if delivery.state != State::Delivered {
+                if delivery.is_unfinished() {
                     *counts.entry((delivery.destination.clone(), delivery.state)).or_default() += 1;
                 }
             }
@@ -233,6 +289,9 @@ struct Record {
     routed_through: Option<EventId>,
     /// In the order in which they were made.
     ways: Vec<Way>,
+    standings: BTreeMap<String, Standing>,
+    /// When an alert of each key was last recorded.
+    alerts: BTreeMap<String, Timestamp>,
 }
 
 #[derive(Clone)]
@@ -245,8 +304,31 @@ struct Kept {
 #[derive(Clone)]
 struct Way {
     event: Arc<Event>,
-    created_at: Timestamp,
     delivery: Delivery,
+    waited: Duration,
+    is_doubtful: bool,
+    burst: Option<InBurst>,
+    /// It is dead, and those behind it with its key wait.
+    holds_key: bool,
+}
+
+/// The burst that a delivery is the last of.
+#[derive(Clone)]
+struct InBurst {
+    key: String,
+    began: Timestamp,
+    over_at: Timestamp,
+}
+
+impl Delivery {
+    /// What is counted: it waits or runs, or is dead and was not replayed.
+    fn is_unfinished(&self) -> bool {
+        match self.state {
+            State::Waiting | State::Running | State::Retrying => true,
+            State::Dead => self.replaced_by.is_none(),
+            State::Delivered | State::Skipped | State::Cancelled | State::Superseded => false,
+        }
+    }
 }
 
 /// A changed copy of the record, and what is rung for when it has become durable.
@@ -255,208 +337,6 @@ struct Pending {
     record: Record,
     has_recorded: bool,
     awaited: BTreeSet<String>,
-}
-
-impl Pending {
-    fn record(
-        &mut self,
-        verified: &Verified,
-        envelope: Envelope,
-        duplicates: Duplicates,
-    ) -> Receipt {
-        let arrival = verified.arrival();
-        let digest = verified.digest();
-        let earlier = self.record.earlier(verified, &envelope);
-        let has_id = envelope.delivery_id.is_some();
-        let verdict = duplicates.judge(has_id, digest, arrival.received_at, earlier.as_ref());
-        if let Verdict::DuplicateOf(event_id) = verdict {
-            return Receipt { event_id, is_first: false };
-        }
-        let event = Event {
-            id: self.record.next_id(arrival.received_at),
-            source: verified.source().clone(),
-            name: envelope.name,
-            subject: envelope.subject,
-            received_at: in_millis(arrival.received_at),
-            secret: verified.secret().into(),
-            digest,
-            conflict: verdict == Verdict::Conflict,
-            headers: arrival.headers.clone(),
-            body: arrival.body.clone(),
-        };
-        let receipt = Receipt { event_id: event.id, is_first: true };
-        let kept = Kept { event: Arc::new(event), delivery_id: envelope.delivery_id };
-        self.record.events.push(kept);
-        self.has_recorded = true;
-        receipt
-    }
-
-    fn fan_out(&mut self, routed: &[Routed], now: Timestamp) {
-        let record = &mut self.record;
-        let before = record.routed_through;
-        for Routed { event_id, destinations } in routed {
-            if Some(*event_id) <= before {
-                continue;
-            }
-            let Some(kept) = record.events.iter().find(|kept| kept.event.id == *event_id) else {
-                continue;
-            };
-            for destination in destinations {
-                let delivery = Delivery {
-                    id: record.ways.last().map_or(1, |way| way.delivery.id + 1),
-                    destination: destination.clone(),
-                    state: State::Waiting,
-                    attempts: 0,
-                    due_at: Some(now),
-                    last_error: None,
-                    history: Vec::new(),
-                };
-                let event = Arc::clone(&kept.event);
-                record.ways.push(Way { event, created_at: now, delivery });
-                self.awaited.insert(destination.clone());
-            }
-        }
-        let through = routed.iter().map(|routed| routed.event_id).max();
-        record.routed_through = record.routed_through.max(through);
-    }
-
-    fn claim(&mut self, destination: &str, limit: usize, now: Timestamp) -> Vec<Claim> {
-        let mut due: Vec<_> = self
-            .record
-            .ways
-            .iter_mut()
-            .filter(|way| way.delivery.destination == destination)
-            .filter(|way| way.delivery.due_at.is_some_and(|due_at| due_at <= now))
-            .collect();
-        due.sort_by_key(|way| (way.delivery.due_at, way.delivery.id));
-        due.truncate(limit);
-        due.into_iter()
-            .map(|Way { event, created_at, delivery }| {
-                delivery.state = State::Running;
-                delivery.due_at = None;
-                delivery.attempts += 1;
-                Claim {
-                    delivery: delivery.id,
-                    destination: destination.into(),
-                    attempt: delivery.attempts,
-                    created_at: *created_at,
-                    event: Arc::clone(event),
-                }
-            })
-            .collect()
-    }
-
-    fn settle(&mut self, claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
-        let mut deliveries = self.record.ways.iter_mut().map(|way| &mut way.delivery);
-        let Some(delivery) = deliveries.find(|delivery| {
-            delivery.id == claim.delivery
-                && delivery.state == State::Running
-                && delivery.attempts == claim.attempt
-        }) else {
-            return;
-        };
-        let error = Some(attempt.result.clone());
-        (delivery.state, delivery.due_at, delivery.last_error) = match outcome {
-            Outcome::Delivered => (State::Delivered, None, None),
-            Outcome::Retry(at) => (State::Retrying, Some(in_millis(*at)), error),
-            Outcome::Dead => (State::Dead, None, error),
-        };
-        delivery.history.push(Attempt {
-            started_at: in_millis(attempt.started_at),
-            took: in_micros(attempt.took),
-            ..attempt.clone()
-        });
-        if delivery.due_at.is_some() {
-            self.awaited.insert(delivery.destination.clone());
-        }
-    }
-}
-
-impl Record {
-    /// The latest event that a request could be a copy of.
-    fn earlier(&self, verified: &Verified, envelope: &Envelope) -> Option<Earlier> {
-        let could_be = |kept: &&Kept| {
-            kept.event.source == *verified.source()
-                && kept.delivery_id == envelope.delivery_id
-                && (envelope.delivery_id.is_some() || kept.event.subject == envelope.subject)
-        };
-        let is_copy = |kept: &&Kept| kept.event.digest == verified.digest();
-        let latest = || self.events.iter().rev().filter(could_be);
-        let copy = latest().find(is_copy).filter(|_| envelope.delivery_id.is_some());
-        let Kept { event, .. } = copy.or_else(|| latest().next())?;
-        Some(Earlier { event_id: event.id, received_at: event.received_at, digest: event.digest })
-    }
-
-    /// From the clock, and always behind the last.
-    fn next_id(&self, received_at: Timestamp) -> EventId {
-        let millis = u128::try_from(received_at.as_millisecond()).unwrap_or(0);
-        let from_clock = EventId::from_bits(millis << CHOICE_BITS);
-        let behind_last =
-            self.events.last().map(|kept| EventId::from_bits(kept.event.id.to_bits() + 1));
-        behind_last.map_or(from_clock, |behind_last| from_clock.max(behind_last))
-    }
-
-    fn unrouted(&self, limit: usize) -> Vec<Arc<Event>> {
-        let mut bytes = 0;
-        let mut events = Vec::new();
-        let waiting = self.events.iter().filter(|kept| !self.is_routed(kept.event.id));
-        for Kept { event, .. } in waiting.take(limit) {
-            bytes += event.body.len();
-            if bytes > ROUTING_BYTES_MAX && !events.is_empty() {
-                break;
-            }
-            events.push(Arc::clone(event));
-        }
-        events
-    }
-
-    fn is_routed(&self, id: EventId) -> bool {
-        Some(id) <= self.routed_through
-    }
-
-    fn deliveries(&self, id: EventId) -> impl Iterator<Item = &Delivery> {
-        self.ways.iter().filter(move |way| way.event.id == id).map(|way| &way.delivery)
-    }
-
-    fn list(&self, query: &EventQuery) -> Vec<Listed> {
-        let events = self.events.iter().map(|kept| &*kept.event);
-        let mut found: Vec<_> = events.filter(|event| is_asked_for(event, query)).collect();
-        if query.after.is_none() {
-            found.reverse();
-        }
-        found.truncate(query.limit);
-        found.into_iter().map(|event| self.listed(event)).collect()
-    }
-
-    fn listed(&self, event: &Event) -> Listed {
-        let without_history =
-            |delivery: &Delivery| Delivery { history: Vec::new(), ..delivery.clone() };
-        Listed {
-            id: event.id,
-            source: event.source.clone(),
-            name: event.name.clone(),
-            subject: event.subject.clone(),
-            received_at: event.received_at,
-            bytes: event.body.len() as u64,
-            digest: event.digest,
-            secret: event.secret.clone(),
-            is_routed: self.is_routed(event.id),
-            deliveries: self.deliveries(event.id).map(without_history).collect(),
-        }
-    }
-}
-
-fn is_asked_for(event: &Event, query: &EventQuery) -> bool {
-    let EventQuery { source, name, since, until, after, before, limit: _ } = query;
-    source.as_ref().is_none_or(|source| event.source.as_str() == source)
-        && name.as_ref().is_none_or(|name| match name.strip_suffix('*') {
-            Some(front) => event.name.starts_with(front),
-            None => event.name == *name,
-        })
-        && since.is_none_or(|since| event.received_at >= in_millis(since))
-        && until.is_none_or(|until| event.received_at < in_millis(until))
-        && after.is_none_or(|after| event.id > after)
-        && before.is_none_or(|before| event.id < before)
 }
 
 /// Times are kept to the millisecond.
@@ -468,9 +348,6 @@ fn in_millis(time: Timestamp) -> Timestamp {
 fn in_micros(took: Duration) -> Duration {
     Duration::from_micros(u64::try_from(took.as_micros()).unwrap_or(u64::MAX))
 }
-
-/// Bits of an id behind its time.
-const CHOICE_BITS: u32 = 80;
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,10 @@ pub struct EventQuery {
     pub since: Option<Timestamp>,
     /// Only received before this time.
     pub until: Option<Timestamp>,
+    /// Only with a delivery to this destination.
+    pub destination: Option<String>,
+    /// Only with a delivery that is dead and was not replayed; with a destination, that one's.
+    pub is_dead: bool,
     /// Only recorded after this event, and then oldest first: for following along.
     pub after: Option<EventId>,
     /// Only recorded before this event: for the next page.

@@ -1,5 +1,6 @@
 //! The store that users run: SQLite with one writing thread and group commit.
 
+mod deliveries;
 mod known;
 mod open;
 mod reads;
@@ -26,9 +27,11 @@ use tokio::sync::Semaphore;
 use wilco::{Digest, Envelope, Event, EventId, Verified};
 
 use crate::{
-    Attempt, Bells, Claim, CommitObserver, Duplicates, EventQuery, Listed, OpenError, Outcome,
-    Receipt, Rejection, Routed, Shown, State, Store, StoreError,
+    Alert, Attempt, Bells, Breaker, Claim, CommitObserver, Duplicates, EventQuery, Listed,
+    OpenError, Outcome, Receipt, Rejection, Replay, Routed, Shown, Standing, State, Store,
+    StoreError,
 };
+use deliveries::Taken;
 pub(super) use known::{Keys, Known};
 pub(super) use window::Window;
 use writer::Writer;
@@ -140,7 +143,7 @@ impl SqliteStore {
     async fn complete(
         &self,
         destination: String,
-        taken: Vec<writes::Taken>,
+        taken: Vec<Taken>,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
         let mut read = Vec::with_capacity(taken.len());
@@ -161,7 +164,8 @@ impl SqliteStore {
                     delivery: taken.delivery,
                     destination: destination.clone(),
                     attempt: taken.attempt,
-                    created_at: taken.created_at,
+                    waited: taken.waited,
+                    is_doubtful: taken.is_doubtful,
                     event,
                 }),
                 Ok(None) => self.give_up(&taken, "the event is not there any more", now).await?,
@@ -181,12 +185,12 @@ impl SqliteStore {
     /// deliveries are given back.
     async fn read_events(
         &self,
-        taken: Vec<writes::Taken>,
+        taken: Vec<Taken>,
         now: Timestamp,
-    ) -> Result<Vec<(writes::Taken, Result<Option<Arc<Event>>, StoreError>)>, StoreError> {
+    ) -> Result<Vec<(Taken, Result<Option<Arc<Event>>, StoreError>)>, StoreError> {
         let all = taken.iter().map(|taken| taken.delivery).collect();
         let read = self.read(move |connection| {
-            let intact = |taken: writes::Taken| {
+            let intact = |taken: Taken| {
                 let event = reads::intact(connection, taken.event_seq);
                 (taken, event.map(|event| event.map(Arc::new)))
             };
@@ -207,12 +211,7 @@ impl SqliteStore {
         self.writer.write(move |ledger| ledger.release(&taken, due_at)).await
     }
 
-    async fn give_up(
-        &self,
-        taken: &writes::Taken,
-        why: &str,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
+    async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) -> Result<(), StoreError> {
         tracing::error!(delivery = taken.delivery, why, "gave up");
         let (delivery, number, why) = (taken.delivery, taken.attempt, why.to_owned());
         self.writer.write(move |ledger| ledger.bury(delivery, number, &why, now)).await
@@ -256,9 +255,11 @@ impl Store for SqliteStore {
         destination: &str,
         limit: usize,
         now: Timestamp,
+        longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
         let name = destination.to_owned();
-        let taken = self.writer.write(move |ledger| ledger.claim(&name, limit, now)).await?;
+        let take = move |ledger: &mut Ledger| ledger.claim(&name, limit, now, longest_wait);
+        let taken = self.writer.write(take).await?;
         if taken.is_empty() {
             return Ok(Vec::new());
         }
@@ -278,6 +279,54 @@ impl Store for SqliteStore {
     async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
         let destination = destination.to_owned();
         self.read(move |connection| reads::next_due(connection, &destination)).await
+    }
+
+    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
+        self.writer.write(move |ledger| ledger.replay(&replays, now)).await
+    }
+
+    async fn cancel(
+        &self,
+        event_id: EventId,
+        destination: Option<String>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let cancel =
+            move |ledger: &mut Ledger| ledger.cancel(event_id, destination.as_deref(), now);
+        self.writer.write(cancel).await
+    }
+
+    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
+        let name = destination.to_owned();
+        self.writer.write(move |ledger| ledger.release_keys(&name, now)).await
+    }
+
+    async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
+        let name = destination.to_owned();
+        self.writer.write(move |ledger| ledger.pause(&name, is_paused)).await
+    }
+
+    async fn set_breaker(&self, destination: &str, breaker: Breaker) -> Result<(), StoreError> {
+        let name = destination.to_owned();
+        self.writer.write(move |ledger| ledger.set_breaker(&name, breaker)).await
+    }
+
+    async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
+        let name = destination.to_owned();
+        self.read(move |connection| reads::standing(connection, &name)).await
+    }
+
+    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(move |ledger| ledger.announce(&alert, now)).await
+    }
+
+    async fn last_received(
+        &self,
+        source: &str,
+        since: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let source = source.to_owned();
+        self.read(move |connection| reads::last_received(connection, &source, since)).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
@@ -429,6 +478,11 @@ fn seq_of(id: EventId) -> i64 {
     i64::try_from(id.to_bits() >> TAIL_BITS).unwrap_or(i64::MAX)
 }
 
+/// The first place that an event of this time can have.
+fn seq_at(time: Timestamp) -> i64 {
+    time.as_millisecond().clamp(0, MILLIS_MAX) << SEQ_BITS_PER_MS
+}
+
 fn id_of(text: &str) -> rusqlite::Result<EventId> {
     text.parse().map_err(odd)
 }
@@ -453,6 +507,11 @@ fn row_limit(limit: usize) -> i64 {
 
 /// Until what could not be read is tried again.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
+/// About what a row weighs besides its body.
+const ROW_BYTES: usize = 512;
+/// Events a millisecond that keep their place in it; past that they borrow from the next.
+const SEQ_BITS_PER_MS: u32 = 15;
+const MILLIS_MAX: i64 = (1 << 48) - 1;
 /// Bits of an id behind its place.
 const TAIL_BITS: u32 = 65;
 
@@ -465,8 +524,9 @@ mod tests {
     use tokio::task::JoinSet;
 
     use super::*;
+    use crate::Leg;
     use crate::conformance::{
-        self, Backend, NOW, SENT, SUPPRESS, Sent, after, attempt, event, rejection,
+        self, Backend, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, rejection,
     };
 
     /// A store file in a folder of its own, seen from the side.
@@ -565,8 +625,8 @@ mod tests {
     }
 
     async fn fan_out(store: &SqliteStore, event_id: EventId) {
-        let destinations = vec!["crm".into()];
-        store.fan_out(vec![Routed { event_id, destinations }], NOW).await.unwrap();
+        let legs = vec![Leg::to("crm")];
+        store.fan_out(vec![Routed { event_id, legs }], NOW).await.unwrap();
     }
 
     #[tokio::test]
@@ -626,7 +686,7 @@ mod tests {
             // What is in memory is not damaged: the next process has only the file.
             store.close().await.unwrap();
             store = disk.open(Options::default(), NOW);
-            let claims = store.claim("crm", 10, NOW).await.unwrap();
+            let claims = store.claim("crm", 10, NOW, LONGEST).await.unwrap();
             let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
             assert_eq!(claimed, [whole], "{change}");
             store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered).await.unwrap();
@@ -640,7 +700,7 @@ mod tests {
                 )
                 .unwrap();
             assert_eq!((state.as_str(), &error), ("dead", &result), "{change}");
-            assert!(store.claim("crm", 10, after(1_000_000)).await.unwrap().is_empty());
+            assert!(store.claim("crm", 10, after(1_000_000), LONGEST).await.unwrap().is_empty());
             side.execute("DELETE FROM event WHERE seq = ?1", [seq_of(damaged)]).unwrap();
         }
     }
@@ -654,7 +714,7 @@ mod tests {
         store.close().await.unwrap();
         disk.past_the_store().execute("DELETE FROM event", []).unwrap();
         let store = disk.open(Options::default(), NOW);
-        assert!(store.claim("crm", 10, NOW).await.unwrap().is_empty());
+        assert!(store.claim("crm", 10, NOW, LONGEST).await.unwrap().is_empty());
         assert_eq!(store.unfinished().await.unwrap(), [("crm".into(), State::Dead, 1)]);
     }
 
@@ -675,7 +735,7 @@ mod tests {
         assert!(full(&record(&store, Sent { body: b"7", ..SENT }).await.map(drop)));
         store.reject(rejection(0));
         fan_out(&store, unrouted).await;
-        for claim in store.claim("crm", 10, NOW).await.unwrap() {
+        for claim in store.claim("crm", 10, NOW, LONGEST).await.unwrap() {
             store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered).await.unwrap();
         }
         assert_eq!(store.unfinished().await.unwrap(), []);

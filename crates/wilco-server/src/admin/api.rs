@@ -39,6 +39,14 @@ pub(crate) struct DeliveryRow {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) due_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) order_key: Option<String>,
+    /// Why it was made, where no route did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// The event that went in its place.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replaced_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_error: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) history: Vec<AttemptRow>,
@@ -76,6 +84,9 @@ pub(super) struct Filter {
     event: Option<String>,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
+    destination: Option<String>,
+    #[serde(default)]
+    dead: bool,
     after: Option<String>,
     before: Option<String>,
     limit: Option<usize>,
@@ -93,6 +104,8 @@ pub(super) async fn events(
         name: filter.event,
         since: filter.since,
         until: filter.until,
+        destination: filter.destination,
+        is_dead: filter.dead,
         after: id(filter.after)?,
         before: id(filter.before)?,
         limit: filter.limit.unwrap_or(50).min(PAGE_MAX),
@@ -158,6 +171,9 @@ impl From<Delivery> for DeliveryRow {
             state: delivery.state.to_string(),
             attempts: delivery.attempts,
             due_at: delivery.due_at,
+            order_key: delivery.order_key,
+            reason: delivery.reason,
+            replaced_by: delivery.replaced_by.map(|id| id.to_string()),
             last_error: delivery.last_error.filter(|_| !is_done),
             history: history.collect(),
         }

@@ -4,12 +4,11 @@ use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
-use globset::{Glob, GlobSet};
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
 use tokio::{signal::ctrl_c, time::Instant};
-use wilco::{Event, EventId, Secret, SourceName, freispace, freispace::Change, provider};
-use wilco_store::{Duplicates, Shown, State};
+use wilco::{Event, EventId, Secret, freispace, freispace::Change, provider};
+use wilco_store::{Shown, State};
 
 use super::{Failure, is_coloured, print, readable, table};
 use crate::{
@@ -327,43 +326,25 @@ fn provision(event: &Event, projects: &Path) -> Result<(), std::io::Error> {
 }
 
 fn config(folder: &Path, secret: Secret) -> Result<Config, Failure> {
-    let built = |what: &str| Failure::failed(format!("this wilco was built without {what}"));
-    let glob = |glob: &str| -> Result<GlobSet, Failure> {
-        let glob = Glob::new(glob).and_then(|glob| GlobSet::new([glob]));
-        glob.map_err(|error| Failure::failed(error.to_string()))
-    };
     let destination = |name: &str, function| config::Destination {
-        name: name.into(),
-        kind: Kind::Function(function),
-        timeout: config::ATTEMPT_TIMEOUT,
         concurrency: 8,
-        retry: config::Retry::default(),
+        ..config::Destination::new(name, Kind::Function(function))
     };
-    let route = |events, to: &str| config::Route { from: None, events, to: vec![to.into()] };
+    let route = |glob: &str, to: &str| {
+        let route = config::Route::new(glob, vec![to.into()]);
+        route.map_err(|error| Failure::failed(error.to_string()))
+    };
+    let source = config::Source::new("freispace", "/webhook", vec![secret]);
+    let source =
+        source.ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
     let loopback = config::address("127.0.0.1:0").map_err(Failure::failed)?;
-    Ok(Config {
-        listen: config::Listen {
-            addresses: vec![loopback],
-            tls: config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] },
-            trusted_proxies: Vec::new(),
-            max_body: config::MAX_BODY_BYTES,
-        },
-        store: config::Store {
-            url: format!("sqlite:{}", folder.join("wilco.db").display()),
-            reserve: 0,
-        },
-        admin: None,
-        sources: vec![config::Source {
-            name: SourceName::new("freispace").map_err(|_| built("freispace"))?,
-            provider: provider::find("freispace").ok_or_else(|| built("freispace"))?,
-            path: "/webhook".into(),
-            secrets: vec![secret],
-            allow_from: Vec::new(),
-            duplicates: Duplicates::Suppress { window: config::DUPLICATE_WINDOW },
-        }],
-        destinations: vec![destination("crew-note", 0), destination("folders", 1)],
-        routes: vec![route(glob("*")?, "crew-note"), route(glob("project.created")?, "folders")],
-    })
+    let mut config = Config::of(source, vec![loopback]);
+    config.listen.tls = config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] };
+    config.store.url = format!("sqlite:{}", folder.join("wilco.db").display());
+    config.store.reserve = 0;
+    config.destinations = vec![destination("crew-note", 0), destination("folders", 1)];
+    config.routes = vec![route("*", "crew-note")?, route("project.created", "folders")?];
+    Ok(config)
 }
 
 fn made_up_secret() -> Result<String, Failure> {

@@ -102,6 +102,12 @@ struct Filter {
     /// Only before this time
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<Timestamp>,
+    /// Only with a delivery to this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    /// Only with a delivery that is dead and was not replayed
+    #[arg(long)]
+    dead: bool,
 }
 
 impl Events {
@@ -238,6 +244,8 @@ impl Record {
                     name: filter.event.clone(),
                     since: filter.since,
                     until: filter.until,
+                    destination: filter.destination.clone(),
+                    is_dead: filter.dead,
                     after: id(&page.after),
                     before: id(&page.before),
                     limit: page.limit,
@@ -301,6 +309,8 @@ fn uri(filter: &Filter, page: &Page) -> String {
         ("event", &filter.event),
         ("since", &since),
         ("until", &until),
+        ("destination", &filter.destination),
+        ("dead", &filter.dead.then(|| "true".into())),
         ("after", &page.after),
         ("before", &page.before),
         ("limit", &Some(limit)),

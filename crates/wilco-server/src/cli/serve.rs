@@ -9,10 +9,8 @@ use std::{
 
 use clap::Args;
 use futures_util::future::BoxFuture;
-use globset::{Glob, GlobSet};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use wilco::{Secret, SourceName, provider};
-use wilco_store::Duplicates;
+use wilco::Secret;
 
 use super::{Failure, File};
 use crate::{
@@ -101,60 +99,34 @@ impl WithoutFile {
     fn config(&self) -> Result<Config, Failure> {
         let secret = Secret::from_env("FREISPACE_SECRET")
             .map_err(|error| Failure::configuration(error.to_string()))?;
-        let freispace = provider::find("freispace").ok_or_else(|| unlikely("preset"))?;
         let mut kinds = vec![("print", Kind::Print)];
         if let Some(line) = &self.exec {
             let command = config::command_line(line).map_err(Failure::usage)?;
             kinds.push(("exec", Kind::Command { command, environment: Vec::new() }));
         }
-        if let Some(url) = &self.forward {
-            kinds.push(("forward", Kind::Http { url: url.clone(), secret: None }));
+        if let Some(url) = self.forward.clone() {
+            let kind = Kind::Http { url, secret: None, body: None, headers: Vec::new() };
+            kinds.push(("forward", kind));
         }
-        let destinations: Vec<_> = kinds
-            .into_iter()
-            .map(|(name, kind)| config::Destination {
-                name: name.into(),
-                kind,
-                timeout: config::ATTEMPT_TIMEOUT,
-                concurrency: 1,
-                retry: config::Retry::default(),
-            })
-            .collect();
-        let all = Glob::new("*").and_then(|all| GlobSet::new([all]));
-        let route = config::Route {
-            from: None,
-            events: all.map_err(|_| unlikely("glob"))?,
-            to: destinations.iter().map(|destination| destination.name.clone()).collect(),
-        };
-        let address = || config::address("127.0.0.1:8443").map_err(Failure::usage);
-        Ok(Config {
-            listen: config::Listen {
-                addresses: vec![self.listen.clone().map_or_else(address, Ok)?],
-                tls: match self.no_tls {
-                    true => config::Tls::Off,
-                    false => config::Tls::SelfSigned {
-                        domains: vec!["localhost".into(), "127.0.0.1".into()],
-                    },
-                },
-                trusted_proxies: Vec::new(),
-                max_body: config::MAX_BODY_BYTES,
-            },
-            store: config::Store {
-                url: self.store.clone().unwrap_or_else(|| "sqlite:wilco.db".into()),
-                reserve: config::RESERVE_BYTES,
-            },
-            admin: Some(config::Admin { address: config::ADMIN_ADDRESS, token: None }),
-            sources: vec![config::Source {
-                name: SourceName::new("freispace").map_err(|_| unlikely("name"))?,
-                provider: freispace,
-                path: "/webhook".into(),
-                secrets: vec![secret],
-                allow_from: Vec::new(),
-                duplicates: Duplicates::Suppress { window: config::DUPLICATE_WINDOW },
-            }],
-            destinations,
-            routes: vec![route],
-        })
+        let destinations: Vec<_> =
+            kinds.into_iter().map(|(name, kind)| config::Destination::new(name, kind)).collect();
+        let to = destinations.iter().map(|destination| destination.name.clone()).collect();
+        let route = config::Route::new("*", to).map_err(|_| unlikely("glob"))?;
+        let usual = || config::address("127.0.0.1:8443").map_err(Failure::usage);
+        let address = self.listen.clone().map_or_else(usual, Ok)?;
+        let source = config::Source::new("freispace", "/webhook", vec![secret]);
+        let mut config = Config::of(source.ok_or_else(|| unlikely("preset"))?, vec![address]);
+        if !self.no_tls {
+            let domains = vec!["localhost".into(), "127.0.0.1".into()];
+            config.listen.tls = config::Tls::SelfSigned { domains };
+        }
+        if let Some(url) = &self.store {
+            config.store.url = url.clone();
+        }
+        config.admin = Some(config::Admin { address: config::ADMIN_ADDRESS, token: None });
+        config.destinations = destinations;
+        config.routes = vec![route];
+        Ok(config)
     }
 }
 

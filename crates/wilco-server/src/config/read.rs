@@ -1,23 +1,25 @@
 //! The tables of the file, one function each. All of them are read, whatever is wrong with one.
 
+mod destination;
 mod keys;
+mod kinds;
+mod route;
 mod units;
 
 use std::{collections::HashSet, net::SocketAddr, ops::Range};
 
-use globset::{GlobBuilder, GlobSetBuilder};
 use toml::{Spanned, de::DeTable};
 use wilco::{SourceName, provider};
-use wilco_store::{Duplicates, SqliteStore};
+use wilco_store::{ALERTS, Duplicates, SqliteStore};
 
 use super::{
-    ADMIN_ADDRESS, ATTEMPT_TIMEOUT, Admin, Complaints, Config, DUPLICATE_WINDOW, Destination,
-    Fault, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, RESERVE_BYTES, Retry, Route, Source,
-    Store, Tls,
+    ADMIN_ADDRESS, ALERT_EVERY, Admin, Alerts, Complaints, Config, DUPLICATE_WINDOW, Destination,
+    Fault, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, RESERVE_BYTES, Route, STORE_URL,
+    Source, Store, Tls,
 };
-use keys::{Keys, Text};
 
-pub(crate) use units::{address, command_line, duration, url};
+pub(crate) use keys::{Keys, Quoted};
+pub(crate) use units::{address, command_line, duration, executable, rate, url};
 
 /// The whole file.
 pub(super) fn whole(text: &str, complaints: &Complaints) -> Option<Config> {
@@ -31,7 +33,8 @@ pub(super) fn whole(text: &str, complaints: &Complaints) -> Option<Config> {
         file.tables_by_name("destination").into_iter().map(destination).collect();
     let names = Names { sources: file.names("source"), destinations: file.names("destination") };
     let routes: Vec<_> =
-        file.list_of_tables("route").into_iter().map(|k| route(k, &names)).collect();
+        file.list_of_tables("route").into_iter().map(|k| route::read(k, &names)).collect();
+    let alerts = file.table("alerts").map(|keys| alerts(keys, &names));
     if !root.get_ref().contains_key("listen") {
         file.complain("no [listen]: nothing could come in", Some(LISTEN_EXAMPLE));
     }
@@ -41,13 +44,22 @@ pub(super) fn whole(text: &str, complaints: &Complaints) -> Option<Config> {
     file.finish();
     let sources = sources.into_iter().collect::<Option<Vec<_>>>()?;
     paths_differ(&sources, &mut Keys::of_root(&root, complaints));
+    let routes: Vec<Route> = routes.into_iter().collect::<Option<_>>()?;
+    let mut destinations: Vec<Destination> = destinations.into_iter().collect::<Option<_>>()?;
+    for destination in &mut destinations {
+        let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
+        let bursts = bursts.filter_map(|route| route.debounce.as_ref());
+        let longest = bursts.map(|debounce| debounce.at_most.max(debounce.quiet)).max();
+        destination.longest_wait = destination.longest_wait.max(longest.unwrap_or_default());
+    }
     Some(Config {
         listen: listen?,
         store: store?,
         admin: Some(admin?),
         sources,
-        destinations: destinations.into_iter().collect::<Option<_>>()?,
-        routes: routes.into_iter().collect::<Option<_>>()?,
+        destinations,
+        routes,
+        alerts: alerts.map_or(Some(None), |alerts| alerts.map(Some))?,
     })
 }
 
@@ -76,7 +88,7 @@ fn syntax<'t>(text: &'t str, complaints: &Complaints) -> Option<Spanned<DeTable<
 fn store_of(file: &mut Keys<'_>) -> Option<Store> {
     match file.table("store") {
         Some(keys) => store(keys),
-        None => Some(Store { url: "sqlite:wilco.db".into(), reserve: RESERVE_BYTES }),
+        None => Some(Store { url: STORE_URL.into(), reserve: RESERVE_BYTES }),
     }
 }
 
@@ -115,11 +127,11 @@ fn listen(mut keys: Keys<'_>) -> Option<Listen> {
             keys.demand("tls", "tls = \"files\", \"self-signed\" or \"off\"");
             None
         }
-        Some(Text { text: "off", .. }) => Some(Tls::Off),
-        Some(Text { text: "self-signed", .. }) => Some(Tls::SelfSigned {
+        Some(Quoted { text: "off", .. }) => Some(Tls::Off),
+        Some(Quoted { text: "self-signed", .. }) => Some(Tls::SelfSigned {
             domains: domains.unwrap_or_else(|| vec!["localhost".into(), "127.0.0.1".into()]),
         }),
-        Some(Text { text: "files", .. }) => {
+        Some(Quoted { text: "files", .. }) => {
             if certificate.is_none() {
                 keys.demand("certificate", "certificate = \"/etc/wilco/cert.pem\"");
             }
@@ -155,7 +167,7 @@ fn store(mut keys: Keys<'_>) -> Option<Store> {
     });
     let reserve = keys.one("reserve", units::bytes).unwrap_or(RESERVE_BYTES);
     keys.finish();
-    Some(Store { url: url.unwrap_or_else(|| "sqlite:wilco.db".into()), reserve })
+    Some(Store { url: url.unwrap_or_else(|| STORE_URL.into()), reserve })
 }
 
 fn admin(mut keys: Keys<'_>) -> Option<Admin> {
@@ -177,6 +189,9 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
     let name = SourceName::new(keys.name());
     if let Err(error) = &name {
         keys.complain(&error.to_string(), None);
+    }
+    if keys.name() == ALERTS {
+        keys.complain("the source wilco is wilco's own", Some("give this one another name"));
     }
     let known: Vec<_> = provider::all().iter().map(|provider| provider.name.as_str()).collect();
     let provider = keys.one("provider", |text| {
@@ -202,6 +217,7 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
         "keep" => Ok(Duplicates::Keep),
         _ => Err(format!("{text:?} is neither \"suppress\" nor \"keep\"")),
     });
+    let expect_every = keys.one("expect_every", units::duration);
     keys.finish();
     Some(Source {
         name: name.ok()?,
@@ -210,6 +226,7 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
         secrets: secrets?,
         allow_from,
         duplicates: duplicates.unwrap_or(Duplicates::Suppress { window }),
+        expect_every,
     })
 }
 
@@ -222,92 +239,31 @@ fn paths_differ(sources: &[Source], file: &mut Keys<'_>) {
 }
 
 fn destination(mut keys: Keys<'_>) -> Option<Destination> {
-    let name = keys.name().to_owned();
-    if let Err(error) = SourceName::new(&name) {
-        keys.complain(&error.to_string(), None);
-    }
     let kind = match keys.text("type") {
         None => {
-            keys.demand("type", "type = \"command\", \"http\" or \"print\"");
+            keys.demand("type", &format!("type = {KINDS}"));
             None
         }
-        Some(Text { text: "print", .. }) => Some(Kind::Print),
-        Some(Text { text: "command", .. }) => command(&mut keys),
-        Some(Text { text: "http", .. }) => http(&mut keys),
+        Some(Quoted { text: "print", .. }) => Some(Kind::Print),
+        Some(Quoted { text: "command", .. }) => kinds::command(&mut keys),
+        Some(Quoted { text: "http", .. }) => kinds::http(&mut keys),
         Some(other) => {
             let what = format!("no such type of destination: {:?}", other.text);
-            keys.complain_at(&other, what, Some("\"command\", \"http\" or \"print\""));
+            keys.complain_at(&other, what, Some(KINDS));
             None
         }
     };
-    let concurrency = keys.integer("concurrency", 1..=CONCURRENCY_MAX);
-    let timeout = keys.one("timeout", units::duration).unwrap_or(ATTEMPT_TIMEOUT);
-    let retry = keys.table("retry").map_or_else(|| Some(Retry::default()), retry);
-    keys.finish();
-    let kind = kind?;
-    let concurrency = concurrency.unwrap_or(match kind {
-        Kind::Http { .. } => HTTP_CONCURRENCY,
-        _ => 1,
-    });
-    Some(Destination { name, kind, timeout, concurrency, retry: retry? })
+    destination::read(keys, kind)
 }
 
-fn command(keys: &mut Keys<'_>) -> Option<Kind> {
-    let command = keys.each("command", |text| Ok(text.to_owned()));
-    let environment = keys.settings("environment");
-    let Some(command) = command.filter(|words| !words.is_empty()) else {
-        keys.demand("command", "command = [\"/usr/local/bin/my-handler\", \"--verbose\"]");
-        return None;
-    };
-    if let Err(why) = units::executable(&command[0]) {
-        let way_out = "name the program by its full path, and see that it may be executed";
-        keys.complain_about("command", why, Some(way_out));
-        return None;
-    }
-    Some(Kind::Command { command, environment })
-}
-
-fn http(keys: &mut Keys<'_>) -> Option<Kind> {
-    let url = keys.one_setting("url", units::url);
-    let secret = keys.setting("secret");
-    if url.is_none() {
-        keys.demand("url", "url = \"https://erp.example.com/hooks\"");
-    }
-    Some(Kind::Http { url: url?, secret })
-}
-
-fn retry(mut keys: Keys<'_>) -> Option<Retry> {
-    let default = Retry::default();
-    let retry = Retry {
-        first: keys.one("first", units::duration).unwrap_or(default.first),
-        factor: keys.number("factor", 1.0..=100.0).unwrap_or(default.factor),
-        max: keys.one("max", units::duration).unwrap_or(default.max),
-        give_up_after: keys.one("give_up_after", units::duration).unwrap_or(default.give_up_after),
-    };
-    keys.finish();
-    Some(retry)
-}
-
-fn route(mut keys: Keys<'_>, names: &Names) -> Option<Route> {
-    let from = keys.one("from", |text| known(text, "source", &names.sources));
-    let to = keys.each("to", |text| known(text, "destination", &names.destinations));
+fn alerts(mut keys: Keys<'_>, names: &Names) -> Option<Alerts> {
+    let to = keys.one("to", |text| known(text, "destination", &names.destinations));
     if to.is_none() {
-        keys.demand("to", "to = [\"name-of-a-destination\"]");
+        keys.demand("to", "to = \"name-of-a-destination\"");
     }
-    let globs = keys.each("events", |text| {
-        let glob = GlobBuilder::new(text).build();
-        glob.map_err(|error| format!("{text:?} is no glob: {}", error.kind()))
-    });
-    let mut events = GlobSetBuilder::new();
-    for glob in globs.unwrap_or_else(|| GlobBuilder::new("*").build().into_iter().collect()) {
-        events.add(glob);
-    }
+    let every = keys.one("every", units::duration).unwrap_or(ALERT_EVERY);
     keys.finish();
-    Some(Route {
-        from: from.map(|name| SourceName::new(&name)).transpose().ok()?,
-        events: events.build().ok()?,
-        to: to?,
-    })
+    Some(Alerts { to: to?, every })
 }
 
 fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
@@ -319,7 +275,6 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
     Err(format!("there is no [{what}.{name}]{near}"))
 }
 
-const HTTP_CONCURRENCY: usize = 8;
-const CONCURRENCY_MAX: usize = 1_024;
+const KINDS: &str = "\"command\", \"http\" or \"print\"";
 const LISTEN_EXAMPLE: &str = "[listen], with address and tls";
 const SOURCE_EXAMPLE: &str = "[source.freispace], with provider, path and secrets";

@@ -19,8 +19,9 @@ pub(super) fn open(config: &config::Destination, functions: &[Function]) -> Arc<
         Kind::Command { command, environment } => {
             Arc::new(command::Command::new(command, environment, config.timeout))
         }
-        Kind::Http { url, secret } => {
-            Arc::new(http::Http::new(url, secret.as_ref(), config.timeout))
+        Kind::Http { url, secret, body, headers } => {
+            let form = http::Form { body: body.clone(), headers: headers.clone() };
+            Arc::new(http::Http::new(url, secret.as_ref(), form, config.timeout))
         }
         Kind::Function(index) => {
             Arc::new(function::Call::new(functions.get(*index), config.timeout))

@@ -1,90 +1,225 @@
 //! One destination's lane: it claims what is due, tries it, and writes down what became of it.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use futures_util::FutureExt as _;
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use wilco_store::{Attempt, Claim, Outcome, Store, StoreError};
+use wilco_store::{Attempt, Breaker, Claim, Outcome, Store, StoreError};
 
-use super::{Destination, Reply};
-use crate::{clock, config, metrics::Metrics};
+use super::{Alerts, Destination, Pace, Plan, Reply, Tried, Verdict};
+use crate::{
+    clock,
+    config::{self, OnDead},
+    metrics::Metrics,
+};
 
 pub(super) struct Lane {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) destination: Arc<dyn Destination>,
-    pub(super) config: config::Destination,
+    store: Arc<dyn Store>,
+    metrics: Arc<Metrics>,
+    destination: Arc<dyn Destination>,
+    config: config::Destination,
+    plan: watch::Receiver<Arc<Plan>>,
+    opened: Instant,
+    pace: Mutex<Option<Pace>>,
+    /// As it stands in the store; kept here so that it is not read for each attempt.
+    breaker: Mutex<Breaker>,
 }
 
 impl Lane {
+    pub(super) fn new(
+        store: Arc<dyn Store>,
+        metrics: Arc<Metrics>,
+        destination: Arc<dyn Destination>,
+        config: config::Destination,
+        plan: watch::Receiver<Arc<Plan>>,
+    ) -> Self {
+        let pace = Mutex::new(config.rate.map(Pace::new));
+        let (opened, breaker) = (Instant::now(), Mutex::default());
+        Self { store, metrics, destination, config, plan, opened, pace, breaker }
+    }
+
     /// Delivers until `stop`, then lets the attempts that are under way end.
     pub(super) async fn run(self, stop: CancellationToken) {
         let lane = Arc::new(self);
         let bell = lane.store.bells().due(&lane.config.name);
         let mut running = JoinSet::new();
+        let mut opened = lane.open().await;
         while !stop.is_cancelled() {
-            let free = lane.config.concurrency - running.len();
-            let claims = match lane.claim(free).await {
-                Ok(claims) => claims,
-                Err(StoreError::Closed | StoreError::Latched(_)) => return,
+            let room = lane.room(running.len());
+            let claimed = match opened {
+                Ok(()) => lane.claim(room).await,
+                Err(error) => Err(error),
+            };
+            opened = match claimed {
+                Ok(claims) => {
+                    let is_drained = claims.len() < room;
+                    for claim in claims {
+                        let lane = Arc::clone(&lane);
+                        running.spawn(async move { lane.attempt(claim).await });
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        Some(_) = running.join_next() => while running.try_join_next().is_some() {},
+                        () = bell.notified(), if is_drained => {}
+                        () = lane.turn(is_drained) => {}
+                    }
+                    Ok(())
+                }
+                Err(StoreError::Closed | StoreError::Latched(_)) => break,
                 Err(error) => {
                     tracing::warn!(destination = lane.config.name, %error, "deliveries wait");
                     tokio::time::sleep(PAUSE).await;
-                    continue;
+                    lane.open().await
                 }
             };
-            let is_drained = claims.len() < free;
-            for claim in claims {
-                let lane = Arc::clone(&lane);
-                running.spawn(async move { lane.attempt(claim).await });
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                Some(_) = running.join_next() => {}
-                () = bell.notified(), if is_drained => {}
-                () = lane.next_due(), if is_drained => {}
-            }
         }
         while running.join_next().await.is_some() {}
     }
 
-    async fn claim(&self, free: usize) -> Result<Vec<Claim>, StoreError> {
-        if free == 0 {
-            return Ok(Vec::new());
+    /// Takes up how the destination stands.
+    async fn open(&self) -> Result<(), StoreError> {
+        if self.config.on_dead == OnDead::Skip {
+            self.store.release_keys(&self.config.name, clock::now()).await?;
         }
-        self.store.claim(&self.config.name, free, clock::now()).await
+        let standing = self.store.standing(&self.config.name).await?;
+        *self.breaker() = self.config.breaker.seen(standing.breaker, clock::now());
+        self.metrics.breaker(&self.config.name, standing.breaker.open_until.is_some());
+        Ok(())
     }
 
-    /// Sleeps until a delivery falls due, and not for ever: the clock may be set.
-    async fn next_due(&self) {
-        let wait = match self.store.next_due(&self.config.name).await {
-            Ok(Some(due)) => due.duration_since(clock::now()).try_into().unwrap_or_default(),
-            Ok(None) => LOOK_AGAIN,
-            Err(_) => PAUSE,
+    /// How many attempts may begin now.
+    fn room(&self, running: usize) -> usize {
+        let free = self.config.concurrency - running;
+        let room = config::Breaker::room(*self.breaker(), running, free, clock::now());
+        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.as_ref().map_or(room, |pace| pace.room(room, self.opened.elapsed()))
+    }
+
+    async fn claim(&self, room: usize) -> Result<Vec<Claim>, StoreError> {
+        if room == 0 {
+            return Ok(Vec::new());
+        }
+        let (name, longest) = (&self.config.name, self.config.longest_wait);
+        let claims = self.store.claim(name, room, clock::now(), longest).await?;
+        if let Some(pace) = &mut *self.pace.lock().unwrap_or_else(PoisonError::into_inner) {
+            pace.began(claims.len(), self.opened.elapsed());
+        }
+        Ok(claims)
+    }
+
+    /// Sleeps until there may be something to do: a delivery falls due, or the breaker or the rate
+    /// lets one begin. Not for ever, for the clock may be set.
+    async fn turn(&self, is_drained: bool) {
+        let wait = match is_drained {
+            false => self.hold_up(),
+            true => match self.store.next_due(&self.config.name).await {
+                Ok(Some(due)) => due.duration_since(clock::now()).try_into().unwrap_or_default(),
+                Ok(None) => LOOK_AGAIN,
+                Err(_) => PAUSE,
+            },
         };
         tokio::time::sleep(wait.min(LOOK_AGAIN)).await;
+    }
+
+    /// How long the breaker or the rate lets nothing begin; where neither does, all places are taken,
+    /// and an attempt that ends wakes the lane.
+    fn hold_up(&self) -> Duration {
+        let until_probe = self.breaker().open_until.map(|until| until.duration_since(clock::now()));
+        let until_probe = until_probe.and_then(|wait| wait.try_into().ok());
+        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let until_pace = pace.as_ref().map(|pace| pace.wait(self.opened.elapsed()));
+        let waits = [until_probe, until_pace].into_iter().flatten();
+        waits.filter(|wait| !wait.is_zero()).max().unwrap_or(LOOK_AGAIN)
     }
 
     async fn attempt(&self, claim: Claim) {
         let started_at = clock::now();
         let began = Instant::now();
-        let delivered = AssertUnwindSafe(self.destination.deliver(&claim)).catch_unwind();
-        let reply = delivered.await.unwrap_or_else(|_| Reply::failed("it panicked".into()));
-        let outcome = reply.verdict.outcome(
-            claim.attempt(),
-            claim.created_at(),
-            clock::now(),
-            &self.config.retry,
-        );
-        let attempt = Attempt {
-            started_at,
-            took: began.elapsed(),
-            result: reply.result,
-            output: reply.output,
+        let (reply, outcome) = match self.is_taken(&claim) {
+            Ok(true) => {
+                let delivered = AssertUnwindSafe(self.destination.deliver(&claim)).catch_unwind();
+                let reply = delivered.await.unwrap_or_else(|_| Reply::failed("it panicked".into()));
+                self.note(reply.verdict).await;
+                let outcome = self.outcome(&claim, reply.verdict);
+                (reply, outcome)
+            }
+            Ok(false) => (Reply::failed("no route takes it".into()), Outcome::Skipped),
+            Err(reply) => {
+                let outcome = self.outcome(&claim, reply.verdict);
+                (reply, outcome)
+            }
         };
+        let Reply { result, output, .. } = reply;
+        let attempt = Attempt { started_at, took: began.elapsed(), result, output };
         self.tell(&claim, &attempt, &outcome);
         self.settle(&claim, &attempt, &outcome).await;
+        if matches!(outcome, Outcome::Dead { .. })
+            && let Some(alerts) = self.alerts()
+        {
+            alerts.dead(&claim, &attempt).await;
+        }
+    }
+
+    /// Asks the routes of now, where those of then could not say.
+    fn is_taken(&self, claim: &Claim) -> Result<bool, Reply> {
+        if !claim.is_doubtful() {
+            return Ok(true);
+        }
+        let plan = Arc::clone(&self.plan.borrow());
+        plan.routes
+            .takes(claim.event(), &self.config.name)
+            .map_err(|error| Reply::failed(format!("a rule of its route failed: {error}")))
+    }
+
+    fn outcome(&self, claim: &Claim, verdict: Verdict) -> Outcome {
+        // Without randomness all waits are the longest, which is right, if less polite.
+        let chance = getrandom::u32().map_or(1.0, |bits| f64::from(bits) / f64::from(u32::MAX));
+        let (attempt, waited, now) = (claim.attempt(), claim.waited(), clock::now());
+        let tried = Tried { attempt, waited, now, chance };
+        verdict.outcome(&tried, &self.config.retry, self.config.on_dead)
+    }
+
+    /// Tells the breaker how an attempt went.
+    async fn note(&self, verdict: Verdict) {
+        let (before, after) = {
+            let mut breaker = self.breaker();
+            let before = *breaker;
+            *breaker = self.config.breaker.after(before, verdict, clock::now());
+            (before, *breaker)
+        };
+        if before == after {
+            return;
+        }
+        let destination = &self.config.name;
+        match (before.open_until, after.open_until) {
+            (None, Some(until)) => {
+                let failures = after.failures;
+                tracing::warn!(destination, failures, %until, "left alone");
+                self.metrics.breaker(destination, true);
+                if let Some(alerts) = self.alerts() {
+                    alerts.open(destination, after).await;
+                }
+            }
+            (Some(_), None) => {
+                tracing::info!(destination, "taken up again");
+                self.metrics.breaker(destination, false);
+            }
+            (None, None) | (Some(_), Some(_)) => {}
+        }
+        if let Err(error) = self.store.set_breaker(destination, after).await {
+            // The next attempt writes it again.
+            tracing::warn!(destination, %error, "its breaker could not be written down");
+        }
+    }
+
+    fn alerts(&self) -> Option<Alerts> {
+        let plan = Arc::clone(&self.plan.borrow());
+        plan.alerts.clone().map(|config| Alerts::new(Arc::clone(&self.store), config))
     }
 
     fn tell(&self, claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
@@ -95,13 +230,17 @@ impl Lane {
                 tracing::info!(%event, destination, attempt = number, "delivered");
                 "delivered"
             }
-            Outcome::Retry(at) => {
+            Outcome::Retry { at, .. } => {
                 tracing::warn!(%event, destination, attempt = number, result, again_at = %at, "failed");
                 "failed"
             }
-            Outcome::Dead => {
+            Outcome::Dead { .. } => {
                 tracing::error!(%event, destination, attempt = number, result, "gave up");
                 "dead"
+            }
+            Outcome::Skipped => {
+                tracing::info!(%event, destination, "skipped");
+                "skipped"
             }
         };
         self.metrics.attempted(destination, word, attempt.took);
@@ -120,6 +259,10 @@ impl Lane {
                 }
             }
         }
+    }
+
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

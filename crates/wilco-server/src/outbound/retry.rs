@@ -6,29 +6,42 @@ use jiff::Timestamp;
 use wilco_store::Outcome;
 
 use super::Verdict;
-use crate::config::Retry;
+use crate::config::{OnDead, Retry};
+
+/// The try that a verdict is about.
+pub(crate) struct Tried {
+    /// Its number, from 1.
+    pub(super) attempt: u32,
+    /// How long the delivery has waited between attempts so far.
+    pub(super) waited: Duration,
+    /// When it ended.
+    pub(super) now: Timestamp,
+    /// A number from 0 to 1, taken at random.
+    pub(super) chance: f64,
+}
 
 impl Verdict {
-    /// What follows from what a destination answered. A delivery that fails to the end has its last
-    /// attempt at its deadline, not at the last step of the backoff before it.
-    pub(super) fn outcome(
-        self,
-        attempt: u32,
-        created_at: Timestamp,
-        now: Timestamp,
-        retry: &Retry,
-    ) -> Outcome {
+    /// What follows from what a destination answered.
+    ///
+    /// A wait is anything up to the backoff, at random: those that failed together do not come back
+    /// together (full jitter). Age is the sum of the waits, so that neither a clock that is set nor a
+    /// stop of wilco lets a delivery die; one that fails to the end has its last attempt when that
+    /// sum is reached, not at the last step of the backoff before it.
+    pub(super) fn outcome(self, tried: &Tried, retry: &Retry, on_dead: OnDead) -> Outcome {
+        let dead = Outcome::Dead { holds_key: on_dead == OnDead::Block };
         let not_before = match self {
             Self::Delivered => return Outcome::Delivered,
-            Self::Refused => return Outcome::Dead,
+            Self::Refused => return dead,
             Self::Failed { not_before } => not_before.unwrap_or_default(),
         };
-        let deadline = later(created_at, retry.give_up_after);
-        if now >= deadline {
-            return Outcome::Dead;
+        let left = retry.give_up_after.saturating_sub(tried.waited);
+        if left.is_zero() {
+            return dead;
         }
-        let wait = backoff(attempt, retry).max(not_before.min(retry.max));
-        Outcome::Retry(later(now, wait).min(deadline))
+        let jittered = backoff(tried.attempt, retry).mul_f64(tried.chance.clamp(0.0, 1.0));
+        let wait = jittered.max(not_before.min(retry.max)).max(WAIT_MIN).min(left);
+        let at = tried.now.checked_add(wait).unwrap_or(Timestamp::MAX);
+        Outcome::Retry { at, waited: tried.waited + wait }
     }
 }
 
@@ -38,9 +51,8 @@ fn backoff(attempt: u32, retry: &Retry) -> Duration {
     Duration::try_from_secs_f64(secs).unwrap_or(retry.max).min(retry.max)
 }
 
-fn later(from: Timestamp, by: Duration) -> Timestamp {
-    from.checked_add(by).unwrap_or(Timestamp::MAX)
-}
+/// Chance may give no wait at all, and then a delivery would not grow older.
+const WAIT_MIN: Duration = Duration::from_millis(10);
 
 #[cfg(test)]
 mod tests {
@@ -52,43 +64,68 @@ mod tests {
         max: Duration::from_secs(60),
         give_up_after: Duration::from_secs(600),
     };
+    const FAILED: Verdict = Verdict::Failed { not_before: None };
+    const DEAD: Outcome = Outcome::Dead { holds_key: false };
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_second(second).unwrap()
+    fn after(wait_ms: u64, waited_secs: u64) -> Outcome {
+        let wait = Duration::from_millis(wait_ms);
+        let at = Timestamp::from_second(100).unwrap().checked_add(wait).unwrap();
+        Outcome::Retry { at, waited: Duration::from_secs(waited_secs) + wait }
     }
 
-    fn check(verdict: Verdict, attempt: u32, now: i64, expected: &Outcome) {
-        let outcome = verdict.outcome(attempt, at(0), at(now), &RETRY);
-        assert_eq!(outcome, *expected, "{verdict:?}, attempt {attempt}, at {now}");
+    fn check(verdict: Verdict, attempt: u32, waited: u64, chance: f64, expected: &Outcome) {
+        let now = Timestamp::from_second(100).unwrap();
+        let tried = Tried { attempt, waited: Duration::from_secs(waited), now, chance };
+        let outcome = verdict.outcome(&tried, &RETRY, OnDead::Skip);
+        assert_eq!(outcome, *expected, "{verdict:?}, attempt {attempt}, waited {waited}, {chance}");
     }
 
     #[test]
-    fn waits_double_up_to_the_longest() {
-        let failed = Verdict::Failed { not_before: None };
-        for (attempt, wait) in [(1, 5), (2, 10), (3, 20), (4, 40), (5, 60), (6, 60), (u32::MAX, 60)]
-        {
-            check(failed, attempt, 100, &Outcome::Retry(at(100 + wait)));
+    fn waits_double_up_to_the_longest_and_are_a_part_of_that() {
+        for (attempt, chance, wait_ms) in [
+            (1, 1.0, 5_000),
+            (2, 1.0, 10_000),
+            (3, 0.5, 10_000),
+            (4, 0.25, 10_000),
+            (5, 1.0, 60_000),
+            (u32::MAX, 1.0, 60_000),
+            (9, 0.0, 10),
+        ] {
+            check(FAILED, attempt, 0, chance, &after(wait_ms, 0));
         }
     }
 
     #[test]
-    fn the_last_attempt_is_at_the_deadline() {
-        let failed = Verdict::Failed { not_before: None };
-        check(failed, 9, 599, &Outcome::Retry(at(600)));
-        check(failed, 9, 600, &Outcome::Dead);
+    fn the_last_attempt_is_when_all_waits_are_used_up() {
+        check(FAILED, 9, 590, 1.0, &after(10_000, 590));
+        check(FAILED, 9, 600, 1.0, &DEAD);
+        check(FAILED, 9, 9_000, 0.0, &DEAD);
     }
 
     #[test]
     fn a_destination_may_ask_for_more_time_but_not_for_ever() {
-        for (asked, wait) in [(1, 5), (30, 30), (86_400, 60)] {
+        for (asked, wait_ms) in [(1, 5_000), (30, 30_000), (86_400, 60_000)] {
             let failed = Verdict::Failed { not_before: Some(Duration::from_secs(asked)) };
-            check(failed, 1, 100, &Outcome::Retry(at(100 + wait)));
+            check(failed, 1, 0, 1.0, &after(wait_ms, 0));
         }
+        let failed = Verdict::Failed { not_before: Some(Duration::from_secs(30)) };
+        check(failed, 1, 0, 0.0, &after(30_000, 0));
+        check(failed, 1, 590, 0.0, &after(10_000, 590));
     }
 
     #[test]
     fn what_arrived_or_was_refused_is_not_tried_again() {
-        check(Verdict::Delivered, 1, 700, &Outcome::Delivered);
-        check(Verdict::Refused, 1, 1, &Outcome::Dead);
+        check(Verdict::Delivered, 1, 700, 1.0, &Outcome::Delivered);
+        check(Verdict::Refused, 1, 0, 1.0, &DEAD);
+    }
+
+    #[test]
+    fn what_dies_holds_its_key_where_the_file_says_so() {
+        let now = Timestamp::UNIX_EPOCH;
+        let tried = Tried { attempt: 1, waited: RETRY.give_up_after, now, chance: 0.5 };
+        for verdict in [Verdict::Refused, FAILED] {
+            let outcome = verdict.outcome(&tried, &RETRY, OnDead::Block);
+            assert_eq!(outcome, Outcome::Dead { holds_key: true });
+        }
     }
 }

@@ -1,36 +1,161 @@
 //! Which event goes where.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::OnceCell, collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wilco::{Event, provider};
-use wilco_store::{Routed, Store, StoreError};
+use wilco_store::{ALERTS, Burst, Leg, Routed, Store, StoreError};
 
 use super::Plan;
-use crate::{clock, config};
+use crate::{
+    clock, config,
+    rules::{Rule, RuleError, View},
+};
 
 /// The routes of a configuration.
-pub(crate) struct Routes(Vec<config::Route>);
+pub(crate) struct Routes {
+    routes: Vec<config::Route>,
+    /// What the deliveries of a destination are ordered by.
+    order_by: HashMap<String, Rule>,
+}
+
+/// What a route says of an event, and which clause said it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Clause {
+    /// It takes the event.
+    Takes,
+    /// The event is of another source.
+    From,
+    /// The event has another name.
+    Events,
+    /// The condition does not hold.
+    When,
+    /// The condition failed to run, for this reason: each delivery asks again.
+    Fails(String),
+}
+
+/// An event, looked into when the first rule asks for it.
+struct Looked<'e> {
+    event: &'e Event,
+    view: OnceCell<View>,
+}
 
 impl Routes {
-    pub(crate) fn new(routes: Vec<config::Route>) -> Self {
-        Self(routes)
+    pub(crate) fn new(routes: &[config::Route], destinations: &[config::Destination]) -> Self {
+        let ordered = destinations.iter().filter_map(|destination| {
+            Some((destination.name.clone(), destination.order_by.clone()?))
+        });
+        Self { routes: routes.to_vec(), order_by: ordered.collect() }
     }
 
-    /// The destinations of an event, each once, in the order of the routes that name them.
-    pub(crate) fn route(&self, event: &Event) -> Vec<String> {
-        let names = provider::synonyms(&event.name);
-        let mut destinations: Vec<String> = Vec::new();
-        for route in &self.0 {
-            let is_from = route.from.as_ref().is_none_or(|from| *from == event.source);
-            if is_from && names.iter().any(|name| route.events.is_match(name)) {
-                destinations.extend(route.to.iter().cloned());
+    /// The ways of an event, one to each destination, in the order of the routes that name them.
+    pub(crate) fn route(&self, event: &Event) -> Vec<Leg> {
+        let looked = Looked::at(event);
+        let mut legs: Vec<Leg> = Vec::new();
+        for route in &self.routes {
+            let is_sure = match judge(route, &looked) {
+                Ok(true) => true,
+                Ok(false) => continue,
+                Err(_) => false,
+            };
+            for destination in &route.to {
+                let leg = match self.leg(route, destination, &looked) {
+                    Ok(leg) if is_sure => leg,
+                    _ => Leg { is_doubtful: true, ..Leg::to(destination.as_str()) },
+                };
+                match legs.iter_mut().find(|before| before.destination == *destination) {
+                    None => legs.push(leg),
+                    // One route that is sure is enough.
+                    Some(before) if before.is_doubtful && !leg.is_doubtful => *before = leg,
+                    Some(_) => {}
+                }
             }
         }
-        let mut seen = std::collections::HashSet::new();
-        destinations.retain(|name| seen.insert(name.clone()));
-        destinations
+        legs
+    }
+
+    /// Asks again whether an event goes to a destination.
+    pub(super) fn takes(&self, event: &Event, destination: &str) -> Result<bool, RuleError> {
+        let looked = Looked::at(event);
+        let mut failure = None;
+        for route in self.routes.iter().filter(|route| route.to.iter().any(|to| to == destination))
+        {
+            let judged = judge(route, &looked).and_then(|takes| {
+                if takes { self.leg(route, destination, &looked).map(|_| true) } else { Ok(false) }
+            });
+            match judged {
+                Ok(true) => return Ok(true),
+                Ok(false) => {}
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(false), Err)
+    }
+
+    /// What each route says of an event, in the order of the file.
+    pub(crate) fn why(&self, event: &Event) -> Vec<(&config::Route, Clause)> {
+        let looked = Looked::at(event);
+        self.routes.iter().map(|route| (route, clause(route, &looked))).collect()
+    }
+
+    fn leg(
+        &self,
+        route: &config::Route,
+        destination: &str,
+        looked: &Looked<'_>,
+    ) -> Result<Leg, RuleError> {
+        // Two sources may number what they send alike.
+        let of_source = |key: String| format!("{}:{key}", looked.event.source);
+        let order_by = self.order_by.get(destination);
+        let order_key = order_by.map(|rule| rule.key(looked.view())).transpose()?.flatten();
+        let burst_key =
+            route.debounce.as_ref().map(|d| d.by.key(looked.view())).transpose()?.flatten();
+        let burst = burst_key.zip(route.debounce.as_ref()).map(|(key, debounce)| Burst {
+            key: of_source(key),
+            quiet: debounce.quiet,
+            at_most: debounce.at_most,
+        });
+        let order_key = order_key.map(of_source);
+        Ok(Leg { order_key, burst, ..Leg::to(destination) })
+    }
+}
+
+impl<'e> Looked<'e> {
+    fn at(event: &'e Event) -> Self {
+        Self { event, view: OnceCell::new() }
+    }
+
+    fn view(&self) -> &View {
+        self.view.get_or_init(|| View::of(self.event))
+    }
+}
+
+fn judge(route: &config::Route, looked: &Looked<'_>) -> Result<bool, RuleError> {
+    match clause_or_error(route, looked)? {
+        Clause::Takes => Ok(true),
+        Clause::From | Clause::Events | Clause::When | Clause::Fails(_) => Ok(false),
+    }
+}
+
+fn clause(route: &config::Route, looked: &Looked<'_>) -> Clause {
+    clause_or_error(route, looked).unwrap_or_else(|error| Clause::Fails(error.what))
+}
+
+fn clause_or_error(route: &config::Route, looked: &Looked<'_>) -> Result<Clause, RuleError> {
+    let event = looked.event;
+    // What wilco itself has to say has its destination already.
+    let is_alert = event.source.as_str() == ALERTS;
+    if is_alert || route.from.as_ref().is_some_and(|from| *from != event.source) {
+        return Ok(Clause::From);
+    }
+    let is_named = |name: &String| route.events.is_match(name);
+    if !provider::synonyms(&event.name).iter().any(|name| is_named(&name.to_string())) {
+        return Ok(Clause::Events);
+    }
+    match &route.when {
+        Some(when) if !when.holds(looked.view())? => Ok(Clause::When),
+        _ => Ok(Clause::Takes),
     }
 }
 
@@ -64,15 +189,15 @@ async fn route_some(store: &dyn Store, routes: &Routes) -> Result<usize, StoreEr
     let routed: Vec<_> = events
         .iter()
         .map(|event| {
-            let destinations = routes.route(event);
-            tracing::debug!(event = %event.id, name = event.name, ?destinations, "routed");
-            Routed { event_id: event.id, destinations }
+            let legs = routes.route(event);
+            tracing::debug!(event = %event.id, name = event.name, ?legs, "routed");
+            Routed { event_id: event.id, legs }
         })
         .collect();
     if routed.is_empty() {
         return Ok(0);
     }
-    if routed.iter().all(|routed| routed.destinations.is_empty()) {
+    if routed.iter().all(|routed| routed.legs.is_empty()) {
         // Nobody waits for it, so others may join: each fan-out is a commit.
         tokio::time::sleep(UNHURRIED).await;
     }
@@ -93,6 +218,7 @@ mod tests {
     use wilco::{Digest, EventId, Headers, SourceName};
 
     use super::*;
+    use crate::config::{Debounce, Destination, Kind};
 
     fn globs(globs: &[&str]) -> GlobSet {
         GlobSet::new(globs.iter().map(|glob| Glob::new(glob).unwrap())).unwrap()
@@ -102,18 +228,46 @@ mod tests {
         config::Route {
             from: from.map(|name| SourceName::new(name).unwrap()),
             events: globs(events),
+            globs: events.iter().map(ToString::to_string).collect(),
+            when: None,
+            debounce: None,
             to: to.iter().map(ToString::to_string).collect(),
         }
     }
 
+    fn when(rule: &str, to: &[&str]) -> config::Route {
+        config::Route { when: Some(Rule::new(rule).unwrap()), ..route(None, &["*"], to) }
+    }
+
+    fn event(source: &str, name: &str) -> Event {
+        let body = br#"{"id":"7f","data":{"status":"Confirmed"}}"#;
+        Event {
+            id: EventId::from_bits(1),
+            source: SourceName::new(source).unwrap(),
+            name: name.into(),
+            subject: None,
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+            secret: String::new(),
+            digest: Digest::of(body),
+            conflict: false,
+            headers: Headers::default(),
+            body: body[..].into(),
+        }
+    }
+
+    fn names(legs: &[Leg]) -> Vec<&str> {
+        legs.iter().map(|leg| leg.destination.as_str()).collect()
+    }
+
     #[test]
     fn an_event_goes_once_to_each_destination_that_its_routes_name() {
-        let routes = Routes::new(vec![
+        let routes = [
             route(Some("freispace"), &["booking.*"], &["chat", "erp"]),
             route(None, &["*.created"], &["erp", "log"]),
             route(Some("freispace"), &["offer.*"], &["offers"]),
             route(Some("freispace"), &["quote.finalized"], &["quotes"]),
-        ]);
+        ];
+        let routes = Routes::new(&routes, &[]);
         for (source, name, expected) in [
             ("freispace", "booking.updated", &["chat", "erp"][..]),
             ("freispace", "booking.created", &["chat", "erp", "log"]),
@@ -123,20 +277,77 @@ mod tests {
             ("freispace", "quote.finalized", &["offers", "quotes"]),
             ("freispace", "quote.status_updated", &["offers"]),
             ("freispace", "bookings.created", &["erp", "log"]),
+            ("wilco", "booking.created", &[]),
         ] {
-            let event = Event {
-                id: EventId::from_bits(1),
-                source: SourceName::new(source).unwrap(),
-                name: name.into(),
-                subject: None,
-                received_at: jiff::Timestamp::UNIX_EPOCH,
-                secret: String::new(),
-                digest: Digest::of(b""),
-                conflict: false,
-                headers: Headers::default(),
-                body: bytes::Bytes::new(),
-            };
-            assert_eq!(routes.route(&event), expected, "{source} {name}");
+            let legs = routes.route(&event(source, name));
+            assert_eq!(names(&legs), expected, "{source} {name}");
+            assert!(legs.iter().all(|leg| *leg == Leg::to(leg.destination.as_str())));
         }
+    }
+
+    #[test]
+    fn a_condition_decides_and_one_that_fails_leaves_it_open() {
+        let routes = [
+            when("data.status == 'Confirmed'", &["sure"]),
+            when("data.status == 'Draft'", &["never"]),
+            when("data.status + 1", &["open", "both"]),
+            when("id == '7f'", &["both"]),
+        ];
+        let legs = Routes::new(&routes, &[]).route(&event("freispace", "booking.updated"));
+        let seen: Vec<_> =
+            legs.iter().map(|leg| (leg.destination.as_str(), leg.is_doubtful)).collect();
+        assert_eq!(seen, [("sure", false), ("open", true), ("both", false)]);
+    }
+
+    #[test]
+    fn what_was_left_open_is_asked_again() {
+        let asked = event("freispace", "booking.updated");
+        for (rule, expected) in [("id == '7f'", Ok(true)), ("id == '8'", Ok(false))] {
+            let routes = Routes::new(&[when(rule, &["chat"])], &[]);
+            assert_eq!(routes.takes(&asked, "chat"), expected, "{rule}");
+            assert_eq!(routes.takes(&asked, "erp"), Ok(false), "{rule}");
+        }
+        let routes = Routes::new(&[when("data.status + 1", &["chat"])], &[]);
+        assert!(routes.takes(&asked, "chat").is_err());
+    }
+
+    #[test]
+    fn keys_are_taken_from_the_event_and_are_its_sources_own() {
+        let mut destination = Destination::new("chat", Kind::Print);
+        destination.order_by = Some(Rule::new("id").unwrap());
+        let secs = Duration::from_secs;
+        let by =
+            |rule| Debounce { by: Rule::new(rule).unwrap(), quiet: secs(30), at_most: secs(300) };
+        let burst = Burst { key: "freispace:7f".into(), quiet: secs(30), at_most: secs(300) };
+        for (rule, expected) in [("id", Some(burst)), ("data.absent", None)] {
+            let debounced = Some(by(rule));
+            let route = config::Route { debounce: debounced, ..route(None, &["*"], &["chat"]) };
+            let routes = Routes::new(&[route], std::slice::from_ref(&destination));
+            let leg = routes.route(&event("freispace", "booking.updated")).remove(0);
+            assert_eq!(leg.order_key.as_deref(), Some("freispace:7f"));
+            assert_eq!(leg.burst, expected, "{rule}");
+        }
+        let failing =
+            config::Route { debounce: Some(by("id + 1")), ..route(None, &["*"], &["chat"]) };
+        let routes = Routes::new(&[failing], &[destination]);
+        let leg = routes.route(&event("freispace", "booking.updated")).remove(0);
+        assert_eq!(leg, Leg { is_doubtful: true, ..Leg::to("chat") });
+    }
+
+    #[test]
+    fn why_names_the_clause_that_decided() {
+        let routes = [
+            route(Some("github"), &["*"], &["a"]),
+            route(None, &["offer.*"], &["b"]),
+            when("data.status == 'Draft'", &["c"]),
+            when("data.status + 1", &["d"]),
+            route(None, &["*"], &["e"]),
+        ];
+        let routes = Routes::new(&routes, &[]);
+        let asked = event("freispace", "booking.updated");
+        let clauses: Vec<_> = routes.why(&asked).into_iter().map(|(_, clause)| clause).collect();
+        assert_eq!(clauses[..3], [Clause::From, Clause::Events, Clause::When]);
+        assert!(matches!(&clauses[3], Clause::Fails(why) if why.contains("unsupported types")));
+        assert_eq!(clauses[4], Clause::Takes);
     }
 }

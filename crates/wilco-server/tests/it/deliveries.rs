@@ -20,7 +20,8 @@ use crate::{
 pub(crate) const RETRY: &str =
     "retry = { first = \"100 ms\", factor = 1.0, give_up_after = \"1 min\" }";
 /// Soon tried again, and soon given up.
-const BRIEF: &str = "retry = { first = \"100 ms\", factor = 1.0, give_up_after = \"450 ms\" }";
+const BRIEF: &str = "retry = { first = \"100 ms\", factor = 1.0, give_up_after = \"450 ms\" }
+    breaker = { failures = 1000 }";
 
 /// A destination `it` of a kind, with these lines, and a route of all events to it.
 fn it(lines: &str) -> String {

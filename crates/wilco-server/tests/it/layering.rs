@@ -16,6 +16,7 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
+    &["rules"],
     &["client", "clock", "config", "metrics"],
     &["inbound", "outbound", "admin"],
     &["service"],

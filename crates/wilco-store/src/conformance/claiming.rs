@@ -1,9 +1,11 @@
 //! A claim is the right to try a delivery that is due, and only one has it.
 
+use std::time::Duration;
+
 use tokio::task::JoinSet;
 use wilco::EventId;
 
-use super::{Bench, Fresh, NOW, after};
+use super::{Bench, DEAD, Fresh, LONGEST, NOW, after, retry};
 use crate::{Claim, Outcome, State, StoreError};
 
 pub(super) async fn run(fresh: Fresh<'_>) {
@@ -15,6 +17,18 @@ pub(super) async fn run(fresh: Fresh<'_>) {
     a_claim_that_fails_takes_nothing(fresh()).await;
     what_a_crash_cut_short_is_due_again_and_counts(fresh()).await;
     next_due_is_the_earliest_that_waits(fresh()).await;
+    no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back(fresh()).await;
+}
+
+async fn no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back(bench: Bench) {
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids, &["crm"], after(1_000_000_000)).await;
+    let longest = Duration::from_secs(60);
+    let claim = async |now| bench.store.claim("crm", 10, now, longest).await.unwrap();
+    assert!(claim(NOW).await.is_empty());
+    assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(after(60)));
+    assert!(claim(after(59)).await.is_empty());
+    assert_eq!(claim(after(60)).await.len(), 2);
 }
 
 async fn only_what_is_due_is_claimed(bench: Bench) {
@@ -25,7 +39,7 @@ async fn only_what_is_due_is_claimed(bench: Bench) {
     assert!(bench.claim("crm", 0, after(99)).await.is_empty());
     let claim = bench.claim_one(after(10)).await;
     assert!(bench.claim("crm", 10, after(99)).await.is_empty(), "it is running");
-    bench.settle(&claim, "exit 1", Outcome::Retry(after(60))).await;
+    bench.settle(&claim, "exit 1", retry(after(60))).await;
     assert!(bench.claim("crm", 10, after(59)).await.is_empty());
     assert_eq!(bench.claim_one(after(60)).await.delivery(), claim.delivery());
     assert_eq!(bench.claim("mail", 10, after(10)).await.len(), 1);
@@ -36,7 +50,7 @@ async fn the_longest_due_is_claimed_first(bench: Bench) {
     bench.fan_out(&ids, &["crm"], NOW).await;
     let first = bench.claim("crm", 10, NOW).await;
     for (claim, secs) in first.iter().zip([30, 10, 40, 20]) {
-        bench.settle(claim, "exit 1", Outcome::Retry(after(secs))).await;
+        bench.settle(claim, "exit 1", retry(after(secs))).await;
     }
     let earliest = bench.claim("crm", 3, after(60)).await;
     assert_eq!(events(&earliest), [ids[1], ids[3], ids[0]]);
@@ -58,12 +72,13 @@ async fn a_claim_says_what_where_and_which_attempt(bench: Bench) {
     for attempt in 1..=3 {
         let claim = bench.claim_one(after(100)).await;
         assert_eq!((claim.event().id, claim.destination()), (id, "crm"));
-        assert_eq!((claim.attempt(), claim.created_at()), (attempt, after(5)));
+        let waited = Duration::from_secs(u64::from(attempt > 1));
+        assert_eq!((claim.attempt(), claim.waited()), (attempt, waited));
         assert_eq!(*number.get_or_insert(claim.delivery()), claim.delivery());
         let delivery = bench.delivery(id).await;
         assert_eq!((delivery.id, delivery.attempts), (claim.delivery(), attempt));
         assert_eq!((delivery.state, delivery.due_at), (State::Running, None));
-        bench.settle(&claim, "exit 1", Outcome::Retry(after(50))).await;
+        bench.settle(&claim, "exit 1", retry(after(50))).await;
     }
 }
 
@@ -76,7 +91,7 @@ async fn a_claim_is_exclusive_however_many_ask(bench: Bench) {
         tasks.spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let claims = store.claim("crm", 7, NOW).await.unwrap();
+                let claims = store.claim("crm", 7, NOW, LONGEST).await.unwrap();
                 if claims.is_empty() {
                     return mine;
                 }
@@ -94,7 +109,7 @@ async fn a_claim_is_exclusive_however_many_ask(bench: Bench) {
 async fn a_claim_that_fails_takes_nothing(bench: Bench) {
     let id = bench.one_delivery().await;
     bench.backend.break_next_write();
-    let failed = bench.store.claim("crm", 10, NOW).await;
+    let failed = bench.store.claim("crm", 10, NOW, LONGEST).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     bench.backend.mend();
     let delivery = bench.delivery(id).await;
@@ -127,11 +142,11 @@ async fn next_due_is_the_earliest_that_waits(bench: Bench) {
     assert_eq!((due("crm").await, due("mail").await), (Some(after(5)), Some(after(9))));
     let first = bench.claim_one(after(5)).await;
     assert_eq!(due("crm").await, Some(after(9)), "what runs does not wait");
-    bench.settle(&first, "exit 1", Outcome::Retry(after(7))).await;
+    bench.settle(&first, "exit 1", retry(after(7))).await;
     assert_eq!(due("crm").await, Some(after(7)));
     for claim in bench.claim("crm", 2, after(9)).await {
         assert_eq!(due("crm").await, None);
-        let outcome = if claim.attempt() == 1 { Outcome::Delivered } else { Outcome::Dead };
+        let outcome = if claim.attempt() == 1 { Outcome::Delivered } else { DEAD };
         bench.settle(&claim, "exit 0", outcome).await;
     }
     assert_eq!((due("crm").await, due("mail").await), (None, Some(after(9))));

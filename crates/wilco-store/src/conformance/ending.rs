@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Bench, Fresh, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, routed};
+use super::{
+    Bench, Fresh, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, routed,
+};
 use crate::{EventQuery, Outcome, State, StoreError};
 
 pub(super) async fn run(fresh: Fresh<'_>) {
@@ -27,7 +29,7 @@ async fn after_close_every_call_says_closed(bench: Bench) {
         ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),
         ("unrouted", store.unrouted(1).await.err()),
         ("fan_out", store.fan_out(routed(&[id], &["crm"]), NOW).await.err()),
-        ("claim", store.claim("crm", 1, NOW).await.err()),
+        ("claim", store.claim("crm", 1, NOW, LONGEST).await.err()),
         ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered).await.err()),
         ("next_due", store.next_due("crm").await.err()),
         ("events", store.events(EventQuery::default()).await.err()),

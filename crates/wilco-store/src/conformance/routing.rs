@@ -55,6 +55,9 @@ async fn fan_out_makes_a_waiting_delivery_for_each_destination(mut bench: Bench)
                 state: State::Waiting,
                 attempts: 0,
                 due_at: Some(after(5)),
+                order_key: None,
+                reason: None,
+                replaced_by: None,
                 last_error: None,
                 history: Vec::new(),
             };

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Bench, Fresh, NOW, after, attempt, has_rung};
+use super::{Bench, DEAD, Fresh, NOW, after, attempt, has_rung, retry};
 use crate::{Attempt, Outcome, State, StoreError};
 
 pub(super) async fn run(fresh: Fresh<'_>) {
@@ -22,8 +22,8 @@ async fn each_outcome_leads_to_its_state(fresh: Fresh<'_>) {
     let error = Some("exit 1");
     for (outcome, state, due_at, last_error) in [
         (Outcome::Delivered, State::Delivered, None, None),
-        (Outcome::Retry(after(60)), State::Retrying, Some(after(60)), error),
-        (Outcome::Dead, State::Dead, None, error),
+        (retry(after(60)), State::Retrying, Some(after(60)), error),
+        (DEAD, State::Dead, None, error),
     ] {
         let mut bench = fresh();
         let id = bench.one_delivery().await;
@@ -42,7 +42,7 @@ async fn each_outcome_leads_to_its_state(fresh: Fresh<'_>) {
 }
 
 async fn a_settled_delivery_is_never_claimed_again(fresh: Fresh<'_>) {
-    for outcome in [Outcome::Delivered, Outcome::Dead] {
+    for outcome in [Outcome::Delivered, DEAD] {
         let mut bench = fresh();
         bench.one_delivery().await;
         let claim = bench.claim_one(NOW).await;
@@ -65,11 +65,11 @@ async fn a_stale_claim_changes_nothing(mut bench: Bench) {
     let newer = bench.claim_one(after(5)).await;
     let before = bench.delivery(id).await;
     bench.settle(&stale, "exit 0", Outcome::Delivered).await;
-    bench.settle(&stale, "exit 1", Outcome::Retry(after(6))).await;
+    bench.settle(&stale, "exit 1", retry(after(6))).await;
     assert_eq!(bench.delivery(id).await, before, "while the newer one runs");
     assert!(!has_rung(&bench.store.bells().due("crm")).await);
 
-    bench.settle(&newer, "exit 1", Outcome::Retry(after(60))).await;
+    bench.settle(&newer, "exit 1", retry(after(60))).await;
     let after_it = bench.delivery(id).await;
     assert_eq!((after_it.state, after_it.attempts), (State::Retrying, 2));
     assert_eq!(after_it.history.len(), 1);
@@ -81,8 +81,8 @@ async fn a_delivery_is_settled_once(bench: Bench) {
     bench.settle(&claim, "exit 0", Outcome::Delivered).await;
     let settled = bench.delivery(id).await;
     bench.settle(&claim, "exit 0", Outcome::Delivered).await;
-    bench.settle(&claim, "exit 1", Outcome::Retry(after(5))).await;
-    bench.settle(&claim, "exit 2", Outcome::Dead).await;
+    bench.settle(&claim, "exit 1", retry(after(5))).await;
+    bench.settle(&claim, "exit 2", DEAD).await;
     assert_eq!(bench.delivery(id).await, settled);
 }
 
@@ -106,7 +106,7 @@ async fn the_history_holds_every_attempt_that_ended(mut bench: Bench) {
     for (result, output) in [("exit 1", &b""[..]), ("timed out", b"\0\xffa\n"), ("500", &long)] {
         let claim = bench.claim_one(after(9)).await;
         let ended = Attempt { result: result.into(), output: output.into(), ..attempt("") };
-        bench.store.settle(&claim, &ended, &Outcome::Retry(NOW)).await.unwrap();
+        bench.store.settle(&claim, &ended, &retry(NOW)).await.unwrap();
     }
     bench.claim_one(after(9)).await;
     bench.crash(after(9)); // an attempt that did not end
@@ -140,9 +140,9 @@ async fn a_retry_rings_and_an_end_does_not(bench: Bench) {
     let bell = bench.store.bells().due("crm");
     assert!(has_rung(&bell).await);
     let claims = bench.claim("crm", 3, NOW).await;
-    let outcomes = [Outcome::Delivered, Outcome::Dead, Outcome::Retry(after(60))];
+    let outcomes = [Outcome::Delivered, DEAD, retry(after(60))];
     for (claim, outcome) in claims.iter().zip(outcomes) {
-        let rings = matches!(outcome, Outcome::Retry(_));
+        let rings = matches!(outcome, Outcome::Retry { .. });
         bench.settle(claim, "over", outcome).await;
         assert_eq!(has_rung(&bell).await, rings);
     }
@@ -153,8 +153,8 @@ async fn unfinished_counts_all_but_the_delivered(mut bench: Bench) {
     bench.fan_out(&ids[..2], &["crm", "mail"], NOW).await;
     bench.fan_out(&ids[2..], &["crm"], NOW).await;
     let claims = bench.claim("crm", 8, NOW).await;
-    let retry = Outcome::Retry(after(60));
-    let outcomes = [&Outcome::Delivered, &Outcome::Dead, &Outcome::Dead, &retry, &retry];
+    let retry = retry(after(60));
+    let outcomes = [&Outcome::Delivered, &DEAD, &DEAD, &retry, &retry];
     for (claim, outcome) in claims.iter().zip(outcomes) {
         bench.settle(claim, "over", outcome.clone()).await;
     }

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use wilco::{Event, Headers, SourceName};
 
 use super::{digest_of, id_of, moment, seq_of};
 use crate::{
-    Attempt, Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Shown, State, StoreError, checksum,
+    Attempt, Breaker, Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Shown, Standing, State,
+    StoreError, checksum,
 };
 
 pub(super) fn unrouted(
@@ -66,7 +67,8 @@ pub(super) fn next_due(
 ) -> Result<Option<Timestamp>, StoreError> {
     let due: Option<i64> = connection
         .prepare_cached(
-            "SELECT min(due_at_ms) FROM delivery WHERE destination = ?1 AND due_at_ms IS NOT NULL",
+            "SELECT min(due_at_ms) FROM delivery WHERE destination = ?1 AND due_at_ms IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM destination WHERE name = ?1 AND paused = 1)",
         )?
         .query_row([destination], |row| row.get(0))?;
     Ok(due.map(moment).transpose()?)
@@ -82,7 +84,9 @@ pub(super) fn events(
          WHERE (?1 IS NULL OR source = ?1) AND (?2 IS NULL OR name = ?2 OR (?2 LIKE '%*' \
          AND substr(name, 1, length(?2) - 1) = substr(?2, 1, length(?2) - 1))) \
          AND (?3 IS NULL OR received_at_ms >= ?3) AND (?4 IS NULL OR received_at_ms < ?4) \
-         AND seq > ?5 AND seq < ?6 ORDER BY seq {order} LIMIT ?7"
+         AND seq > ?5 AND seq < ?6 AND ((?8 IS NULL AND NOT ?9) OR EXISTS (SELECT 1 FROM delivery \
+         WHERE event = seq AND (?8 IS NULL OR destination = ?8) \
+         AND (NOT ?9 OR (state = 'dead' AND replaced_by IS NULL)))) ORDER BY seq {order} LIMIT ?7"
     ))?;
     let rows = statement.query_map(
         params![
@@ -93,6 +97,8 @@ pub(super) fn events(
             query.after.map_or(0, seq_of),
             query.before.map_or(i64::MAX, seq_of),
             super::row_limit(query.limit),
+            query.destination,
+            query.is_dead,
         ],
         |row| Ok((row.get::<_, i64>(0)?, listed(row)?)),
     )?;
@@ -118,21 +124,53 @@ pub(super) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, S
 }
 
 pub(super) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, u64)>, StoreError> {
-    // Each branch is answered from an index that covers it; the finished ones are in neither.
+    // Each branch is answered from an index that covers it; the finished ones are in none of them.
     let mut statement = connection.prepare_cached(
-        "SELECT destination, state, count(*) FROM delivery \
-         WHERE state IN ('running', 'dead') GROUP BY 1, 2 \
+        "SELECT destination, state, sum(number) FROM (\
+         SELECT destination, state, count(*) AS number FROM delivery \
+         WHERE state IN ('running', 'dead') AND replaced_by IS NULL GROUP BY 1, 2 \
          UNION ALL SELECT destination, state, count(*) FROM delivery \
-         WHERE due_at_ms IS NOT NULL GROUP BY 1, 2",
+         WHERE due_at_ms IS NOT NULL GROUP BY 1, 2 \
+         UNION ALL SELECT destination, 'waiting', count(*) FROM delivery \
+         WHERE key_role = 'held' GROUP BY 1) GROUP BY 1, 2",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, state_of(row, 1)?, row.get(2)?)))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
+pub(super) fn standing(connection: &Connection, name: &str) -> Result<Standing, StoreError> {
+    let standing = connection
+        .prepare_cached("SELECT paused, failures, open_until_ms FROM destination WHERE name = ?1")?
+        .query_row([name], |row| {
+            let open_until = row.get::<_, Option<i64>>(2)?.map(moment).transpose()?;
+            let breaker = Breaker { failures: row.get(1)?, open_until };
+            Ok(Standing { is_paused: row.get(0)?, breaker })
+        })
+        .optional()?;
+    Ok(standing.unwrap_or_default())
+}
+
+/// Looks from the newest event backwards: the one that is looked for is mostly near.
+pub(super) fn last_received(
+    connection: &Connection,
+    source: &str,
+    since: Timestamp,
+) -> Result<Option<Timestamp>, StoreError> {
+    let received_at_ms = connection
+        .prepare_cached(
+            "SELECT received_at_ms FROM event WHERE source = ?1 AND seq >= ?2 \
+             ORDER BY seq DESC LIMIT 1",
+        )?
+        .query_row(params![source, super::seq_at(since)], |row| row.get(0))
+        .optional()?;
+    Ok(received_at_ms.map(moment).transpose()?)
+}
+
 fn deliveries(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Delivery>> {
     connection
         .prepare_cached(
-            "SELECT id, destination, state, attempts, due_at_ms, last_error FROM delivery \
+            "SELECT id, destination, state, attempts, due_at_ms, last_error, order_key, reason, \
+             (SELECT id FROM event WHERE seq = replaced_by) FROM delivery \
              WHERE event = ?1 ORDER BY id",
         )?
         .query_map([seq], |row| {
@@ -143,6 +181,12 @@ fn deliveries(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Deliver
                 attempts: row.get(3)?,
                 due_at: row.get::<_, Option<i64>>(4)?.map(moment).transpose()?,
                 last_error: row.get(5)?,
+                order_key: row.get(6)?,
+                reason: row.get(7)?,
+                replaced_by: row
+                    .get::<_, Option<String>>(8)?
+                    .map(|text| id_of(&text))
+                    .transpose()?,
                 history: Vec::new(),
             })
         })?

@@ -34,19 +34,32 @@ INSERT INTO progress VALUES (0, 0);
 
 -- One event on its way to one destination.
 CREATE TABLE delivery (
-  id            INTEGER PRIMARY KEY,
-  event         INTEGER NOT NULL REFERENCES event (seq),
-  destination   TEXT    NOT NULL,
-  state         TEXT    NOT NULL,   -- waiting, running, delivered, retrying, dead
-  created_at_ms INTEGER NOT NULL,
-  due_at_ms     INTEGER,            -- NULL unless waiting or retrying
-  attempts      INTEGER NOT NULL,   -- begun, so that a crash in the middle of one counts
-  last_error    TEXT
+  id             INTEGER PRIMARY KEY,
+  event          INTEGER NOT NULL REFERENCES event (seq),
+  destination    TEXT    NOT NULL,
+  state          TEXT    NOT NULL,  -- waiting, running, delivered, retrying, dead, skipped, cancelled, superseded
+  due_at_ms      INTEGER,           -- NULL unless waiting or retrying, and while held
+  attempts       INTEGER NOT NULL,  -- begun, so that a crash in the middle of one counts
+  waited_ms      INTEGER NOT NULL,  -- between attempts, all together
+  doubtful       INTEGER NOT NULL,  -- 1: a rule of its route failed, and is asked again
+  order_key      TEXT,              -- one after another with those of this key
+  key_role       TEXT,              -- head: the others of its key wait for it; held: it waits for the head
+  burst_key      TEXT,              -- one burst with those of this key, until one of them is tried
+  burst_began_ms INTEGER,
+  not_before_ms  INTEGER,           -- of a burst: when it is over
+  reason         TEXT,              -- why it was made, where no route did: a replay's reason
+  replaced_by    INTEGER,           -- the event that went in its place
+  last_error     TEXT
 ) STRICT;
 
 CREATE INDEX delivery_by_event ON delivery (event);
-CREATE INDEX delivery_due ON delivery (destination, due_at_ms, id) WHERE due_at_ms IS NOT NULL;
-CREATE INDEX delivery_unfinished ON delivery (destination, state) WHERE state IN ('running', 'dead');
+CREATE INDEX delivery_due ON delivery (destination, due_at_ms, id, state) WHERE due_at_ms IS NOT NULL;
+CREATE INDEX delivery_unfinished ON delivery (destination, state)
+  WHERE state IN ('running', 'dead') AND replaced_by IS NULL;
+CREATE UNIQUE INDEX delivery_head ON delivery (destination, order_key) WHERE key_role = 'head';
+CREATE INDEX delivery_held ON delivery (destination, order_key, id) WHERE key_role = 'held';
+CREATE UNIQUE INDEX delivery_burst ON delivery (destination, burst_key)
+  WHERE burst_key IS NOT NULL AND state = 'waiting' AND attempts = 0;
 
 -- One try of a delivery that came to an end.
 CREATE TABLE attempt (
@@ -69,3 +82,17 @@ CREATE TABLE rejection (
   headers BLOB    NOT NULL,
   body    BLOB    NOT NULL
 ) STRICT;
+
+-- How a destination stands, once there is something to say about it.
+CREATE TABLE destination (
+  name          TEXT    PRIMARY KEY,
+  paused        INTEGER NOT NULL,
+  failures      INTEGER NOT NULL,   -- attempts that failed one after another
+  open_until_ms INTEGER             -- its breaker is open: no attempt before this time
+) STRICT, WITHOUT ROWID;
+
+-- When an alert was last recorded.
+CREATE TABLE alert (
+  key   TEXT    PRIMARY KEY,
+  at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

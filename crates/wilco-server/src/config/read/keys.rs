@@ -8,10 +8,13 @@ use toml::{
 };
 use wilco::Secret;
 
-use crate::config::{Complaints, Fault, Setting};
+use crate::{
+    config::{Complaints, Fault, Setting},
+    rules::RuleError,
+};
 
 /// A table whose keys are asked for one by one. Those that nobody asked for are unknown.
-pub(super) struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     table: &'a DeTable<'a>,
     place: Range<usize>,
     name: String,
@@ -21,7 +24,7 @@ pub(super) struct Keys<'a> {
 
 /// A text and where it stands.
 #[derive(Clone)]
-pub(super) struct Text<'a> {
+pub(crate) struct Quoted<'a> {
     pub(super) text: &'a str,
     pub(super) place: Range<usize>,
 }
@@ -39,7 +42,7 @@ impl<'a> Keys<'a> {
         self.name.rsplit('.').next().unwrap_or_default()
     }
 
-    pub(super) fn text(&mut self, key: &'static str) -> Option<Text<'a>> {
+    pub(super) fn text(&mut self, key: &'static str) -> Option<Quoted<'a>> {
         let value = self.value(key)?;
         self.as_text(key, value)
     }
@@ -51,6 +54,37 @@ impl<'a> Keys<'a> {
     ) -> Option<T> {
         let text = self.text(key)?;
         read(text.text).map_err(|what| self.complain_at(&text, what, None)).ok()
+    }
+
+    /// A rule or a text in the language of `rules`. What is wrong with it is shown at its place in
+    /// it.
+    pub(super) fn rule<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&str) -> Result<T, RuleError>,
+    ) -> Option<T> {
+        let text = self.text(key)?;
+        read(text.text).map_err(|error| self.complain_in(&text, key, &error)).ok()
+    }
+
+    /// Names, each with a text in the language of `rules`.
+    pub(super) fn rules<T>(
+        &mut self,
+        key: &'static str,
+        read: impl Fn(&str, &str) -> Result<T, RuleError>,
+    ) -> Vec<T> {
+        let Some(value) = self.value(key) else { return Vec::new() };
+        let Some(table) = self.as_table(key, value) else { return Vec::new() };
+        let mut found = Vec::new();
+        for (name, value) in table {
+            let name = name.get_ref().as_ref();
+            let Some(text) = self.as_text(name, value) else { continue };
+            match read(name, text.text) {
+                Ok(read) => found.push(read),
+                Err(error) => self.complain_in(&text, name, &error),
+            }
+        }
+        found
     }
 
     /// A text, or a list of texts.
@@ -239,8 +273,23 @@ impl<'a> Keys<'a> {
         self.note(&self.place.clone(), what.into(), way_out);
     }
 
-    pub(super) fn complain_at(&self, text: &Text<'_>, what: String, way_out: Option<&str>) {
+    pub(super) fn complain_at(&self, text: &Quoted<'_>, what: String, way_out: Option<&str>) {
         self.note(&text.place, what, way_out);
+    }
+
+    fn complain_in(&self, text: &Quoted<'_>, key: &str, error: &RuleError) {
+        // Behind the quote that it begins with; where escapes or three quotes shift it, the whole.
+        let length = text.place.len();
+        let inner = text.place.start + 1..text.place.end.saturating_sub(1);
+        let place = match &error.place {
+            Some(place) if text.text.len() + 2 == length => {
+                let start = (inner.start + place.start).min(inner.end.saturating_sub(1));
+                let end = (inner.start + place.end).clamp(start + 1, inner.end.max(start + 1));
+                start..end
+            }
+            _ => text.place.clone(),
+        };
+        self.note(&place, format!("{key} cannot be read: {}", error.what), Some(RULES_HINT));
     }
 
     pub(super) fn complain_about(&self, key: &str, what: String, way_out: Option<&str>) {
@@ -288,13 +337,13 @@ impl<'a> Keys<'a> {
         self.table.get(key)
     }
 
-    fn as_text(&self, key: &str, value: Value<'a>) -> Option<Text<'a>> {
+    fn as_text(&self, key: &str, value: Value<'a>) -> Option<Quoted<'a>> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             let what = format!("{key} is a text, not {}", kind(value));
             self.note(&value.span(), what, Some("put it between quotes"));
         }
-        text.map(|text| Text { text, place: value.span() })
+        text.map(|text| Quoted { text, place: value.span() })
     }
 
     fn as_table(&self, key: &str, value: Value<'a>) -> Option<&'a DeTable<'a>> {
@@ -435,3 +484,5 @@ fn trim_line_break(bytes: &mut Vec<u8>) {
 fn secrets_example(key: &str) -> String {
     format!("{key} = [{{ env = \"FREISPACE_SECRET\" }}]")
 }
+
+const RULES_HINT: &str = "here; it is Jinja, as in Ansible";

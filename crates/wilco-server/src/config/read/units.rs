@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
 
 use ipnet::IpNet;
 
-use crate::config::Address;
+use crate::config::{Address, Rate};
 
 /// `1 MiB`, `64KiB`, `500 kB`, `1024`.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
@@ -45,6 +45,21 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         Some(total) if total > DURATION_MS_MAX => Err(format!("{text:?} is more than ten years")),
         Some(total) => Ok(Duration::from_millis(total)),
     }
+}
+
+/// `10/s`, `100/min`, `1000/h`.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+    let wrong =
+        || format!("{text:?} is no rate; write it like \"10/s\", \"100/min\" or \"1000/h\"");
+    let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
+    let count = count.trim().parse().ok().filter(|count| (1..=RATE_MAX).contains(count));
+    let secs = match unit.trim() {
+        "s" => 1,
+        "min" => 60,
+        "h" => 3_600,
+        _ => return Err(wrong()),
+    };
+    Ok(Rate { count: count.ok_or_else(wrong)?, per: Duration::from_secs(secs) })
 }
 
 /// `0.0.0.0:443`, `[::]:443`, `unix:/run/wilco/wilco.sock`.
@@ -101,7 +116,7 @@ pub(crate) fn command_line(line: &str) -> Result<Vec<String>, String> {
 }
 
 /// A program that is there and may be executed.
-pub(super) fn executable(program: &str) -> Result<(), String> {
+pub(crate) fn executable(program: &str) -> Result<(), String> {
     if !program.contains('/') {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = std::env::split_paths(&path).any(|folder| may_run(&folder.join(program)));
@@ -123,6 +138,8 @@ fn split(text: &str) -> (&str, &str) {
     (&text[..end], text[end..].trim())
 }
 
+/// Attempts that may begin in a second, a minute or an hour, at the most.
+const RATE_MAX: u32 = 1_000_000;
 const DURATION_MS_MAX: u64 = 10 * 366 * 86_400_000;
 
 #[cfg(test)]
@@ -150,6 +167,16 @@ mod tests {
         }
         for text in ["", "30", "0 s", "1 month", "-5 s", "9999999 days"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_in_a_while() {
+        for (text, count, secs) in [("10/s", 10, 1), ("100 / min", 100, 60), ("7/h", 7, 3_600)] {
+            assert_eq!(rate(text), Ok(Rate { count, per: Duration::from_secs(secs) }), "{text}");
+        }
+        for text in ["", "10", "0/s", "-1/s", "10/day", "/s", "99999999/s", "1.5/s"] {
+            assert!(rate(text).is_err(), "{text}");
         }
     }
 

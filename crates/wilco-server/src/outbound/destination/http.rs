@@ -1,15 +1,15 @@
 //! An HTTP service: the raw body by POST, named and signed as Standard Webhooks says.
 
-use std::time::Duration;
+use std::{cell::LazyCell, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderMap, Request, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::Full;
 use jiff::Timestamp;
 use sha2::Sha256;
-use wilco::Event;
 use wilco_store::Claim;
 
 use super::{Destination, OUTPUT_BYTES_MAX, Reply, Verdict};
@@ -17,20 +17,29 @@ use crate::{
     client::{Client, Trust},
     clock,
     config::Setting,
+    rules::{RuleError, Text, View},
 };
 
 pub(super) struct Http {
     url: Uri,
     key: Option<Vec<u8>>,
+    form: Form,
     timeout: Duration,
     client: Result<Client, String>,
 }
 
+/// What is sent in place of the event's own body, and beside it.
+pub(super) struct Form {
+    pub(super) body: Option<Text>,
+    pub(super) headers: Vec<(HeaderName, Text)>,
+}
+
 impl Http {
-    pub(super) fn new(url: &Uri, secret: Option<&Setting>, timeout: Duration) -> Self {
+    pub(super) fn new(url: &Uri, secret: Option<&Setting>, form: Form, timeout: Duration) -> Self {
         Self {
             url: url.clone(),
             key: secret.map(key),
+            form,
             timeout,
             client: Client::new(Trust::System).map_err(|error| error.to_string()),
         }
@@ -40,7 +49,7 @@ impl Http {
         &self,
         claim: &Claim,
         unix_seconds: i64,
-    ) -> http::Result<Request<Full<bytes::Bytes>>> {
+    ) -> Result<Request<Full<Bytes>>, Box<dyn std::error::Error>> {
         let event = claim.event();
         let id = event.id.to_string();
         let mut request = Request::post(&self.url)
@@ -49,14 +58,25 @@ impl Http {
             .header("webhook-timestamp", unix_seconds)
             .header("x-wilco-event-name", header_text(&event.name))
             .header("x-wilco-attempt", claim.attempt());
-        if let Some(kind) = event.headers.all("content-type").next() {
+        let view = LazyCell::new(|| View::of(event));
+        let own: Result<Vec<_>, RuleError> =
+            self.form.headers.iter().map(|(name, text)| Ok((name, text.render(&view)?))).collect();
+        let own = own?;
+        let says_kind = own.iter().any(|(name, _)| **name == header::CONTENT_TYPE);
+        for (name, value) in own {
+            request = request.header(name, HeaderValue::try_from(value)?);
+        }
+        if let Some(kind) = event.headers.all("content-type").next().filter(|_| !says_kind) {
             request = request.header(header::CONTENT_TYPE, kind);
         }
+        let body = match &self.form.body {
+            None => event.body.clone(),
+            Some(text) => text.render(&view)?.into(),
+        };
         if let Some(key) = &self.key {
-            let signature = sign(key, &id, unix_seconds, event);
-            request = request.header("webhook-signature", signature);
+            request = request.header("webhook-signature", sign(key, &id, unix_seconds, &body));
         }
-        request.body(Full::new(event.body.clone()))
+        Ok(request.body(Full::new(body))?)
     }
 }
 
@@ -105,11 +125,11 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
 
 /// The signed text is `id.timestamp.body`, the key what follows `whsec_` in Base64, or else the
 /// secret's own bytes (<https://github.com/standard-webhooks/standard-webhooks>, spec).
-fn sign(key: &[u8], id: &str, unix_seconds: i64, event: &Event) -> String {
+fn sign(key: &[u8], id: &str, unix_seconds: i64, body: &[u8]) -> String {
     #[expect(clippy::expect_used, reason = "HMAC takes a key of any length (RFC 2104, section 2)")]
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("any length");
     mac.update(format!("{id}.{unix_seconds}.").as_bytes());
-    mac.update(&event.body);
+    mac.update(body);
     format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()))
 }
 

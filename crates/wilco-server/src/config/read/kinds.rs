@@ -1,0 +1,50 @@
+//! The keys of each type of destination.
+
+use super::{Keys, executable, url};
+use crate::{
+    config::Kind,
+    rules::{RuleError, Text},
+};
+
+pub(super) fn command(keys: &mut Keys<'_>) -> Option<Kind> {
+    let command = keys.each("command", |text| Ok(text.to_owned()));
+    let environment = keys.settings("environment");
+    let Some(command) = command.filter(|words| !words.is_empty()) else {
+        keys.demand("command", "command = [\"/usr/local/bin/my-handler\", \"--verbose\"]");
+        return None;
+    };
+    if let Err(why) = executable(&command[0]) {
+        let way_out = "name the program by its full path, and see that it may be executed";
+        keys.complain_about("command", why, Some(way_out));
+        return None;
+    }
+    Some(Kind::Command { command, environment })
+}
+
+pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
+    let url = keys.one_setting("url", url);
+    let secret = keys.setting("secret");
+    let body = keys.rule("body", Text::new);
+    let headers = keys.rules("headers", header);
+    if url.is_none() {
+        keys.demand("url", "url = \"https://erp.example.com/hooks\"");
+    }
+    Some(Kind::Http { url: url?, secret, body, headers })
+}
+
+fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError> {
+    let fault = |what| RuleError { what, place: None, is_hopeless: true };
+    let parsed = http::HeaderName::try_from(name);
+    let parsed = parsed.map_err(|_| fault(format!("{name:?} is no name of a header")))?;
+    let name = parsed.as_str();
+    if name.starts_with("webhook-") || name.starts_with("x-wilco-") || RESERVED.contains(&name) {
+        return Err(fault(format!("wilco writes {name} itself")));
+    }
+    if text.contains(['\r', '\n']) {
+        return Err(fault("a header has no line break".into()));
+    }
+    Ok((parsed, Text::new(text)?))
+}
+
+/// Headers that say how the request itself is to be read.
+const RESERVED: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];

@@ -1,0 +1,105 @@
+//! What wilco has to tell a person: something died, a destination is left alone, a source is silent.
+//!
+//! An alert is an event like any other, of a source of its own: recorded, delivered with retries, and
+//! seen by `wilco events list`.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde_json::json;
+use wilco_store::{ALERTS, Alert, Attempt, Breaker, Claim, Store};
+
+use crate::{clock, config};
+
+/// Tells, if the file says whom.
+pub(crate) struct Alerts {
+    store: Arc<dyn Store>,
+    config: config::Alerts,
+}
+
+impl Alerts {
+    pub(super) fn new(store: Arc<dyn Store>, config: config::Alerts) -> Self {
+        Self { store, config }
+    }
+
+    /// A delivery was given up.
+    pub(super) async fn dead(&self, claim: &Claim, attempt: &Attempt) {
+        let event = claim.event();
+        if event.source.as_str() == ALERTS {
+            return; // an alert about an alert that did not arrive would not arrive either
+        }
+        let destination = claim.destination();
+        let text = format!(
+            "{} for {destination} is dead after {}: {}. See `wilco events show {}`.",
+            event.name,
+            attempts(claim.attempt()),
+            attempt.result,
+            event.id,
+        );
+        let data = json!({
+            "destination": destination,
+            "event_id": event.id.to_string(),
+            "event": event.name,
+            "attempts": claim.attempt(),
+            "result": attempt.result,
+        });
+        self.tell(format!("dead:{destination}"), "alert.dead", &text, &data).await;
+    }
+
+    /// A destination only fails, and is left alone for a while.
+    pub(super) async fn open(&self, destination: &str, breaker: Breaker) {
+        if destination == self.config.to {
+            return;
+        }
+        let failures = breaker.failures;
+        let text = format!(
+            "{destination} failed {failures} times in a row and is left alone for a while; what is \
+             for it waits."
+        );
+        let data = json!({ "destination": destination, "failures": failures });
+        self.tell(format!("open:{destination}"), "alert.open", &text, &data).await;
+    }
+
+    /// Nothing came from a source for longer than the file expects.
+    pub(super) async fn silent(&self, source: &str, last: Option<Timestamp>, expected: Duration) {
+        let since = last.map_or_else(|| "wilco started".into(), |last| last.to_string());
+        let text = format!(
+            "nothing has come from {source} since {since}; something is expected every {}.",
+            words(expected)
+        );
+        let data = json!({
+            "source": source,
+            "last_received": last.map(|last| last.to_string()),
+            "expect_every_s": expected.as_secs(),
+        });
+        self.tell(format!("silent:{source}"), "alert.silent", &text, &data).await;
+    }
+
+    async fn tell(&self, key: String, name: &str, text: &str, data: &serde_json::Value) {
+        let body = json!({ "type": "alert", "event": name, "text": text, "data": data });
+        let alert = Alert {
+            every: self.config.every,
+            name: name.into(),
+            to: self.config.to.clone(),
+            body: body.to_string().into(),
+            key,
+        };
+        match self.store.announce(alert, clock::now()).await {
+            Ok(true) => tracing::warn!(to = self.config.to, "alert: {text}"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "an alert was not recorded: {text}"),
+        }
+    }
+}
+
+fn attempts(number: u32) -> String {
+    if number == 1 { "1 attempt".into() } else { format!("{number} attempts") }
+}
+
+fn words(time: Duration) -> String {
+    match time.as_secs() {
+        secs if secs >= 3_600 && secs.is_multiple_of(3_600) => format!("{} h", secs / 3_600),
+        secs if secs >= 60 && secs.is_multiple_of(60) => format!("{} min", secs / 60),
+        _ => format!("{} s", time.as_secs_f32()),
+    }
+}

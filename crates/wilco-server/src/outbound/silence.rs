@@ -1,0 +1,90 @@
+//! A source that has been silent for longer than it should.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wilco_store::{Store, StoreError};
+
+use super::{Alerts, Plan};
+use crate::clock;
+
+/// Listens for silence until `stop`.
+pub(super) async fn run(
+    store: Arc<dyn Store>,
+    mut plan: watch::Receiver<Arc<Plan>>,
+    stop: CancellationToken,
+) {
+    let started = clock::now();
+    // When each source has to be looked at next: one that was heard of is left alone until its time
+    // has gone by again.
+    let mut looks: HashMap<String, Timestamp> = HashMap::new();
+    while !stop.is_cancelled() {
+        let current = Arc::clone(&plan.borrow_and_update());
+        let mut wait = LOOK_AGAIN;
+        if let Some(config) = &current.alerts {
+            let alerts = Alerts::new(Arc::clone(&store), config.clone());
+            for (source, every) in &current.expected {
+                let now = clock::now();
+                let look = looks.entry(source.to_string()).or_insert(now);
+                // Not in the far future either: the clock may be set back.
+                if *look > now && until(*look, now) <= *every {
+                    wait = wait.min(until(*look, now));
+                    continue;
+                }
+                match look_at(store.as_ref(), source.as_str(), *every, started, now).await {
+                    Ok(Heard::Since(last)) => *look = later(last, *every),
+                    Ok(Heard::Nothing(last)) => {
+                        alerts.silent(source.as_str(), last, *every).await;
+                        *look = later(now, SILENT_PAUSE);
+                    }
+                    Err(error) => tracing::warn!(%source, %error, "cannot tell when it was heard"),
+                }
+                wait = wait.min(until(*look, now)).max(WAIT_MIN);
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => {}
+            changed = plan.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+enum Heard {
+    /// An event came then, or wilco itself has not run for long enough.
+    Since(Timestamp),
+    Nothing(Option<Timestamp>),
+}
+
+async fn look_at(
+    store: &dyn Store,
+    source: &str,
+    every: Duration,
+    started: Timestamp,
+    now: Timestamp,
+) -> Result<Heard, StoreError> {
+    let since = now.checked_sub(every).unwrap_or(Timestamp::MIN);
+    if let Some(last) = store.last_received(source, since).await? {
+        return Ok(Heard::Since(last));
+    }
+    // While wilco did not run nothing could come.
+    if started > since && started <= now {
+        return Ok(Heard::Since(started));
+    }
+    Ok(Heard::Nothing(store.last_received(source, Timestamp::UNIX_EPOCH).await?))
+}
+
+fn later(from: Timestamp, by: Duration) -> Timestamp {
+    from.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn until(look: Timestamp, now: Timestamp) -> Duration {
+    look.duration_since(now).try_into().unwrap_or_default()
+}
+
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const WAIT_MIN: Duration = Duration::from_millis(100);
+/// How often a source that is silent is looked at; how often it is told of is another matter.
+const SILENT_PAUSE: Duration = Duration::from_secs(10);

@@ -1,0 +1,66 @@
+//! What wilco has to tell is an event of its own, and not told again and again.
+
+use std::time::Duration;
+
+use super::{Bench, Fresh, NOW, SENT, Sent, after};
+use crate::{ALERTS, Alert, State};
+
+pub(super) async fn run(fresh: Fresh<'_>) {
+    an_alert_is_an_event_with_one_delivery(fresh()).await;
+    one_key_is_heard_of_once_in_a_while(fresh()).await;
+    the_last_event_of_a_source_is_found(fresh()).await;
+}
+
+fn alert(key: &str) -> Alert {
+    Alert {
+        key: key.into(),
+        every: Duration::from_secs(900),
+        name: "alert.dead".into(),
+        to: "chat".into(),
+        body: br#"{"event":"alert.dead"}"#[..].into(),
+    }
+}
+
+async fn an_alert_is_an_event_with_one_delivery(mut bench: Bench) {
+    let before = bench.record(SENT).await.event_id();
+    assert!(bench.store.announce(alert("dead:crm"), after(1)).await.unwrap());
+    bench.crash(after(2));
+    let claim = bench.claim("chat", 9, after(2)).await.remove(0);
+    let event = claim.event();
+    assert_eq!((event.source.as_str(), event.name.as_str()), (ALERTS, "alert.dead"));
+    assert_eq!(event.body, alert("").body);
+    assert!(event.id > before);
+    let ids = bench.unrouted(9).await;
+    assert_eq!(ids, [before, event.id]);
+    bench.fan_out(&ids, &[], after(3)).await;
+    assert_eq!(bench.state(ids[1]).await, State::Running);
+}
+
+async fn one_key_is_heard_of_once_in_a_while(mut bench: Bench) {
+    for (key, secs, expected) in [
+        ("dead:crm", 0, true),
+        ("dead:crm", 899, false),
+        ("dead:erp", 899, true),
+        ("dead:crm", 900, true),
+        ("dead:crm", 901, false),
+        ("dead:crm", -9_000, true), // the clock was set back
+    ] {
+        let told = bench.store.announce(alert(key), after(secs)).await.unwrap();
+        assert_eq!(told, expected, "{key} at {secs}");
+        bench.crash(NOW);
+    }
+}
+
+async fn the_last_event_of_a_source_is_found(bench: Bench) {
+    for secs in [10, 20] {
+        let subject = format!("booking/{secs}");
+        let sent = Sent { subject: Some(&subject), ..SENT };
+        bench.record(Sent { at: after(secs), ..sent }).await;
+        bench.record(Sent { at: after(secs + 1), source: "archive", ..sent }).await;
+    }
+    let last = async |source, since| bench.store.last_received(source, after(since)).await.unwrap();
+    assert_eq!(last("office", 0).await, Some(after(20)));
+    assert_eq!(last("office", 20).await, Some(after(20)));
+    assert_eq!(last("office", 21).await, None);
+    assert_eq!(last("nowhere", 0).await, None);
+}

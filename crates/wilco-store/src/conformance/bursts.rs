@@ -1,0 +1,97 @@
+//! Of a burst only the last is delivered: a quiet while after it, and at the latest so long after the
+//! first.
+
+use std::time::Duration;
+
+use super::{Bench, Fresh, NOW, after, retry};
+use crate::{Burst, Leg, Outcome, State};
+
+pub(super) async fn run(fresh: Fresh<'_>) {
+    only_the_last_of_a_burst_is_delivered(fresh()).await;
+    a_burst_without_an_end_is_cut_at_its_longest(fresh()).await;
+    bursts_of_other_keys_and_destinations_are_apart(fresh()).await;
+    what_was_tried_is_superseded_by_nothing(fresh()).await;
+    a_burst_goes_on_after_a_crash(fresh()).await;
+    a_burst_with_an_order_key_keeps_the_order(fresh()).await;
+}
+
+fn burst(key: &str) -> Leg {
+    let burst = Burst {
+        key: key.into(),
+        quiet: Duration::from_secs(30),
+        at_most: Duration::from_secs(100),
+    };
+    Leg { burst: Some(burst), ..Leg::to("crm") }
+}
+
+async fn only_the_last_of_a_burst_is_delivered(bench: Bench) {
+    let mut ids = Vec::new();
+    for secs in [0, 10, 39] {
+        ids.extend(bench.legs(1, |_| burst("a"), after(secs)).await);
+    }
+    assert!(bench.claim("crm", 10, after(68)).await.is_empty());
+    let claim = bench.claim_one(after(69)).await;
+    assert_eq!(claim.event().id, ids[2]);
+    bench.settle(&claim, "exit 0", Outcome::Delivered).await;
+    for (id, by) in [(ids[0], ids[1]), (ids[1], ids[2])] {
+        let superseded = bench.delivery(id).await;
+        assert_eq!((superseded.state, superseded.due_at), (State::Superseded, None));
+        assert_eq!((superseded.replaced_by, superseded.attempts), (Some(by), 0));
+    }
+    assert_eq!(bench.store.unfinished().await.unwrap(), []);
+}
+
+async fn a_burst_without_an_end_is_cut_at_its_longest(bench: Bench) {
+    for secs in (0..=90).step_by(10) {
+        bench.legs(1, |_| burst("a"), after(secs)).await;
+    }
+    assert!(bench.claim("crm", 10, after(99)).await.is_empty());
+    let last = bench.claim("crm", 10, after(100)).await;
+    assert_eq!(last.len(), 1);
+    let next = bench.legs(1, |_| burst("a"), after(100)).await[0];
+    assert_eq!(bench.delivery(next).await.due_at, Some(after(130)), "another burst began");
+}
+
+async fn bursts_of_other_keys_and_destinations_are_apart(bench: Bench) {
+    let a = bench.legs(1, |_| burst("a"), NOW).await[0];
+    let b = bench.legs(1, |_| burst("b"), NOW).await[0];
+    let elsewhere = Leg { destination: "mail".into(), ..burst("a") };
+    let mail = bench.legs(1, |_| elsewhere.clone(), NOW).await[0];
+    for id in [a, b, mail] {
+        assert_eq!(bench.state(id).await, State::Waiting);
+    }
+}
+
+async fn what_was_tried_is_superseded_by_nothing(bench: Bench) {
+    let first = bench.legs(1, |_| burst("a"), NOW).await[0];
+    let claim = bench.claim_one(after(30)).await;
+    let second = bench.legs(1, |_| burst("a"), after(31)).await[0];
+    bench.settle(&claim, "exit 1", retry(after(40))).await;
+    bench.legs(1, |_| burst("a"), after(35)).await;
+    assert_eq!(bench.state(first).await, State::Retrying);
+    assert_eq!(bench.state(second).await, State::Superseded);
+}
+
+async fn a_burst_goes_on_after_a_crash(mut bench: Bench) {
+    let first = bench.legs(1, |_| burst("a"), NOW).await[0];
+    bench.crash(after(20));
+    let second = bench.legs(1, |_| burst("a"), after(90)).await[0];
+    assert_eq!(bench.state(first).await, State::Superseded);
+    assert_eq!(bench.delivery(second).await.due_at, Some(after(100)), "it began before the crash");
+}
+
+async fn a_burst_with_an_order_key_keeps_the_order(bench: Bench) {
+    let keyed = |burst_key: Option<&str>| {
+        let leg = burst_key.map_or(Leg::to("crm"), burst);
+        Leg { order_key: Some("k".into()), ..leg }
+    };
+    let first = bench.legs(1, |_| keyed(Some("a")), NOW).await[0];
+    let second = bench.legs(1, |_| keyed(None), after(1)).await[0];
+    let third = bench.legs(1, |_| keyed(Some("a")), after(2)).await[0];
+    assert_eq!(bench.state(first).await, State::Superseded);
+    let claim = bench.claim_one(after(2)).await;
+    assert_eq!(claim.event().id, second, "the head went, so the next one begins");
+    bench.settle(&claim, "exit 0", Outcome::Delivered).await;
+    assert!(bench.claim("crm", 10, after(31)).await.is_empty(), "its burst is not over");
+    assert_eq!(bench.claim_one(after(32)).await.event().id, third);
+}

@@ -1,0 +1,127 @@
+//! Deliveries of one key go one after another, in the order in which they were made.
+
+use super::{Bench, DEAD, Fresh, NOW, after, has_rung, retry};
+use crate::{Claim, Leg, Outcome, State};
+
+pub(super) async fn run(fresh: Fresh<'_>) {
+    one_of_a_key_waits_for_the_one_before_and_other_keys_do_not(fresh()).await;
+    a_retry_keeps_its_place_also_over_a_crash(fresh()).await;
+    every_end_lets_the_next_begin(fresh).await;
+    a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(fresh()).await;
+    a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(fresh()).await;
+    one_that_was_cancelled_while_held_changes_nothing_for_the_others(fresh()).await;
+    what_is_held_is_counted_as_waiting_and_has_no_time(fresh()).await;
+    the_next_of_a_key_rings(fresh()).await;
+}
+
+fn keyed(key: &str) -> Leg {
+    Leg { order_key: Some(key.into()), ..Leg::to("crm") }
+}
+
+async fn one_of_a_key_waits_for_the_one_before_and_other_keys_do_not(bench: Bench) {
+    let ids = bench.legs(6, |number| keyed(["a", "b"][number % 2]), NOW).await;
+    let unordered = bench.legs(1, |_| Leg::to("crm"), NOW).await;
+    let mut claims = bench.claim("crm", 10, after(1)).await;
+    assert_eq!(events(&claims), [ids[0], ids[1], unordered[0]]);
+    assert!(bench.claim("crm", 10, after(2)).await.is_empty());
+    for expected in [ids[3], ids[5]] {
+        bench.settle(&claims[1], "exit 0", Outcome::Delivered).await;
+        claims[1] = bench.claim_one(after(3)).await;
+        assert_eq!(claims[1].event().id, expected);
+    }
+    bench.settle(&claims[0], "exit 0", Outcome::Delivered).await;
+    assert_eq!(bench.claim_one(after(4)).await.event().id, ids[2]);
+}
+
+async fn a_retry_keeps_its_place_also_over_a_crash(mut bench: Bench) {
+    let ids = bench.legs(3, |_| keyed("a"), NOW).await;
+    let first = bench.claim_one(NOW).await;
+    bench.settle(&first, "exit 1", retry(after(60))).await;
+    assert!(bench.claim("crm", 10, after(59)).await.is_empty());
+    assert_eq!(bench.claim_one(after(60)).await.event().id, ids[0]);
+    bench.crash(after(61));
+    let again = bench.claim("crm", 10, after(61)).await;
+    assert_eq!(events(&again), [ids[0]], "what was under way is first again, and alone");
+    bench.settle(&again[0], "exit 0", Outcome::Delivered).await;
+    bench.crash(after(62));
+    assert_eq!(bench.claim_one(after(62)).await.event().id, ids[1]);
+}
+
+async fn every_end_lets_the_next_begin(fresh: Fresh<'_>) {
+    for outcome in [Outcome::Delivered, DEAD, Outcome::Skipped] {
+        let bench = fresh();
+        let ids = bench.legs(2, |_| keyed("a"), NOW).await;
+        let first = bench.claim_one(NOW).await;
+        bench.settle(&first, "over", outcome).await;
+        assert_eq!(bench.claim_one(after(1)).await.event().id, ids[1]);
+    }
+    let bench = fresh();
+    let ids = bench.legs(2, |_| keyed("a"), NOW).await;
+    assert_eq!(bench.store.cancel(ids[0], None, after(1)).await.unwrap(), 1);
+    assert_eq!(bench.claim_one(after(1)).await.event().id, ids[1]);
+}
+
+async fn a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(mut bench: Bench) {
+    let ids = bench.legs(3, |number| keyed(["a", "a", "b"][number]), NOW).await;
+    for claim in bench.claim("crm", 10, NOW).await {
+        bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
+    }
+    let later = bench.legs(1, |_| keyed("a"), NOW).await[0];
+    bench.crash(after(5));
+    assert!(bench.claim("crm", 10, after(9)).await.is_empty());
+    bench.store.release_keys("mail", after(9)).await.unwrap();
+    assert!(bench.claim("crm", 10, after(9)).await.is_empty());
+    bench.store.release_keys("crm", after(9)).await.unwrap();
+    let next = bench.claim_one(after(9)).await;
+    assert_eq!(next.event().id, ids[1]);
+    bench.settle(&next, "exit 0", Outcome::Delivered).await;
+    assert_eq!(bench.claim_one(after(9)).await.event().id, later);
+}
+
+async fn a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(bench: Bench) {
+    let ids = bench.legs(2, |_| keyed("a"), NOW).await;
+    let dead = bench.claim_one(NOW).await;
+    bench.settle(&dead, "exit 65", Outcome::Dead { holds_key: true }).await;
+    bench.replay(ids[0], vec![keyed("a")], after(5)).await;
+    let claim = bench.claim_one(after(5)).await;
+    assert_eq!(claim.event().id, ids[0], "the replay is first");
+    bench.settle(&claim, "exit 0", Outcome::Delivered).await;
+    assert_eq!(bench.claim_one(after(6)).await.event().id, ids[1]);
+}
+
+async fn one_that_was_cancelled_while_held_changes_nothing_for_the_others(bench: Bench) {
+    let ids = bench.legs(3, |_| keyed("a"), NOW).await;
+    assert_eq!(bench.store.cancel(ids[1], Some("crm".into()), NOW).await.unwrap(), 1);
+    assert_eq!(bench.state(ids[1]).await, State::Cancelled);
+    let first = bench.claim("crm", 10, after(1)).await;
+    assert_eq!(events(&first), [ids[0]]);
+    bench.settle(&first[0], "exit 0", Outcome::Delivered).await;
+    assert_eq!(bench.claim_one(after(1)).await.event().id, ids[2]);
+}
+
+async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
+    let ids = bench.legs(3, |_| keyed("a"), NOW).await;
+    let counts = bench.store.unfinished().await.unwrap();
+    assert_eq!(counts, [("crm".into(), State::Waiting, 3)]);
+    let held = bench.delivery(ids[1]).await;
+    assert_eq!((held.state, held.due_at), (State::Waiting, None));
+    assert_eq!(held.order_key.as_deref(), Some("a"));
+    assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(NOW));
+    let first = bench.claim_one(NOW).await;
+    assert_eq!(bench.store.next_due("crm").await.unwrap(), None);
+    bench.settle(&first, "exit 1", retry(after(9))).await;
+    assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(after(9)));
+}
+
+async fn the_next_of_a_key_rings(bench: Bench) {
+    bench.legs(2, |_| keyed("a"), NOW).await;
+    let bell = bench.store.bells().due("crm");
+    assert!(has_rung(&bell).await);
+    let first = bench.claim_one(NOW).await;
+    bench.settle(&first, "exit 0", Outcome::Delivered).await;
+    assert!(has_rung(&bell).await);
+}
+
+fn events(claims: &[Claim]) -> Vec<wilco::EventId> {
+    claims.iter().map(|claim| claim.event().id).collect()
+}

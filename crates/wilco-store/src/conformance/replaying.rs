@@ -1,0 +1,103 @@
+//! A replay is a new delivery that names its reason.
+
+use super::{Bench, DEAD, Fresh, NOW, after};
+use crate::{EventQuery, Leg, Outcome, Replay, State};
+
+pub(super) async fn run(fresh: Fresh<'_>) {
+    a_replay_is_a_new_delivery_with_a_reason(fresh()).await;
+    a_dead_delivery_is_replaced_once(fresh()).await;
+    what_is_not_there_is_passed_over(fresh()).await;
+    dead_letters_can_be_asked_for(fresh()).await;
+    a_cancelled_delivery_is_over_and_one_under_way_goes_on(fresh()).await;
+}
+
+impl Bench {
+    pub(super) async fn replay(&self, id: wilco::EventId, legs: Vec<Leg>, now: jiff::Timestamp) {
+        let replay = Replay { event_id: id, legs, reason: "replay: by hand".into() };
+        self.store.replay(vec![replay], now).await.unwrap();
+    }
+
+    async fn dead(&self, destination: Option<&str>) -> Vec<wilco::EventId> {
+        let destination = destination.map(Into::into);
+        let query = EventQuery { destination, is_dead: true, limit: 9, ..EventQuery::default() };
+        let events = self.store.events(query).await.unwrap();
+        events.into_iter().map(|event| event.id).collect()
+    }
+}
+
+async fn a_replay_is_a_new_delivery_with_a_reason(mut bench: Bench) {
+    let id = bench.one_delivery().await;
+    let claim = bench.claim_one(NOW).await;
+    bench.settle(&claim, "exit 0", Outcome::Delivered).await;
+    bench.replay(id, vec![Leg::to("crm"), Leg::to("mail")], after(5)).await;
+    bench.crash(after(6));
+    let deliveries = bench.deliveries(id).await;
+    let seen: Vec<_> = deliveries
+        .iter()
+        .map(|delivery| (delivery.destination.as_str(), delivery.state, delivery.reason.as_deref()))
+        .collect();
+    let why = Some("replay: by hand");
+    let expected = [
+        ("crm", State::Delivered, None),
+        ("crm", State::Waiting, why),
+        ("mail", State::Waiting, why),
+    ];
+    assert_eq!(seen, expected);
+    let again = bench.claim_one(after(6)).await;
+    assert_eq!((again.event().id, again.attempt()), (id, 1));
+    assert_ne!(again.delivery(), claim.delivery());
+}
+
+async fn a_dead_delivery_is_replaced_once(bench: Bench) {
+    let id = bench.one_delivery().await;
+    let claim = bench.claim_one(NOW).await;
+    bench.settle(&claim, "exit 65", DEAD).await;
+    bench.replay(id, vec![Leg::to("mail")], after(1)).await;
+    assert_eq!(bench.deliveries(id).await[0].replaced_by, None, "another destination's");
+    bench.replay(id, vec![Leg::to("crm")], after(2)).await;
+    let dead = bench.deliveries(id).await.remove(0);
+    assert_eq!((dead.state, dead.replaced_by), (State::Dead, Some(id)));
+    let counts = bench.store.unfinished().await.unwrap();
+    assert!(counts.iter().all(|(_, state, _)| *state != State::Dead), "{counts:?}");
+}
+
+async fn what_is_not_there_is_passed_over(bench: Bench) {
+    let id = bench.one_delivery().await;
+    let unknown = wilco::EventId::from_bits(id.to_bits() ^ 1);
+    bench.replay(unknown, vec![Leg::to("crm")], NOW).await;
+    assert_eq!(bench.deliveries(id).await.len(), 1);
+    assert_eq!(bench.store.cancel(unknown, Some("mail".into()), NOW).await.unwrap(), 0);
+}
+
+async fn dead_letters_can_be_asked_for(bench: Bench) {
+    let ids = bench.record_many(3).await;
+    bench.fan_out(&ids, &["crm", "mail"], NOW).await;
+    let claims = bench.claim("crm", 2, NOW).await;
+    bench.settle(&claims[0], "exit 65", DEAD).await;
+    bench.settle(&claims[1], "exit 0", Outcome::Delivered).await;
+    for claim in bench.claim("mail", 2, NOW).await {
+        bench.settle(&claim, "exit 65", DEAD).await;
+    }
+    assert_eq!(bench.dead(None).await, [ids[1], ids[0]]);
+    assert_eq!(bench.dead(Some("crm")).await, [ids[0]]);
+    bench.replay(ids[0], vec![Leg::to("crm")], after(1)).await;
+    assert_eq!(bench.dead(Some("crm")).await, []);
+    let query = EventQuery { destination: Some("crm".into()), limit: 9, ..EventQuery::default() };
+    assert_eq!(bench.store.events(query).await.unwrap().len(), 3);
+}
+
+async fn a_cancelled_delivery_is_over_and_one_under_way_goes_on(mut bench: Bench) {
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids, &["crm", "mail"], NOW).await;
+    let running = bench.claim("crm", 1, NOW).await.remove(0);
+    assert_eq!(bench.store.cancel(ids[0], None, NOW).await.unwrap(), 1);
+    assert_eq!(bench.store.cancel(ids[1], Some("crm".into()), NOW).await.unwrap(), 1);
+    bench.settle(&running, "exit 0", Outcome::Delivered).await;
+    bench.crash(after(1));
+    let states = async |id| {
+        bench.deliveries(id).await.into_iter().map(|delivery| delivery.state).collect::<Vec<_>>()
+    };
+    assert_eq!(states(ids[0]).await, [State::Delivered, State::Cancelled]);
+    assert_eq!(states(ids[1]).await, [State::Cancelled, State::Waiting]);
+    assert!(bench.claim("crm", 9, after(9)).await.is_empty());
+}

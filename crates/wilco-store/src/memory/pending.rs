@@ -1,0 +1,324 @@
+//! What a write changes, before it is durable.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
+
+use super::{InBurst, Kept, Pending, Way, in_micros, in_millis};
+use crate::{
+    ALERTS, Alert, Attempt, Burst, Claim, Delivery, Duplicates, Leg, Outcome, Receipt, Replay,
+    Routed, State, duplicates::Verdict,
+};
+
+impl Pending {
+    pub(super) fn record(
+        &mut self,
+        verified: &Verified,
+        envelope: Envelope,
+        duplicates: Duplicates,
+    ) -> Receipt {
+        let arrival = verified.arrival();
+        let digest = verified.digest();
+        let earlier = self.record.earlier(verified, &envelope);
+        let has_id = envelope.delivery_id.is_some();
+        let verdict = duplicates.judge(has_id, digest, arrival.received_at, earlier.as_ref());
+        if let Verdict::DuplicateOf(event_id) = verdict {
+            return Receipt { event_id, is_first: false };
+        }
+        let event = Event {
+            id: self.record.next_id(arrival.received_at),
+            source: verified.source().clone(),
+            name: envelope.name,
+            subject: envelope.subject,
+            received_at: in_millis(arrival.received_at),
+            secret: verified.secret().into(),
+            digest,
+            conflict: verdict == Verdict::Conflict,
+            headers: arrival.headers.clone(),
+            body: arrival.body.clone(),
+        };
+        let receipt = Receipt { event_id: event.id, is_first: true };
+        let kept = Kept { event: Arc::new(event), delivery_id: envelope.delivery_id };
+        self.record.events.push(kept);
+        self.has_recorded = true;
+        receipt
+    }
+
+    pub(super) fn fan_out(&mut self, routed: &[Routed], now: Timestamp) {
+        let before = self.record.routed_through;
+        for Routed { event_id, legs } in routed {
+            let event = self.find(*event_id).filter(|_| Some(*event_id) > before);
+            for leg in legs.iter().filter(|_| event.is_some()) {
+                self.deliver(*event_id, leg, None, now);
+            }
+        }
+        let through = routed.iter().map(|routed| routed.event_id).max();
+        self.record.routed_through = self.record.routed_through.max(through);
+    }
+
+    pub(super) fn replay(&mut self, replays: &[Replay], now: Timestamp) {
+        for Replay { event_id, legs, reason } in replays {
+            if self.find(*event_id).is_none() {
+                continue;
+            }
+            for leg in legs {
+                self.replace_dead(*event_id, leg, now);
+                let leg = Leg { burst: None, ..leg.clone() };
+                self.deliver(*event_id, &leg, Some(reason.clone()), now);
+            }
+        }
+    }
+
+    fn replace_dead(&mut self, event_id: EventId, leg: &Leg, now: Timestamp) {
+        for place in 0..self.record.ways.len() {
+            let way = &mut self.record.ways[place];
+            let delivery = &mut way.delivery;
+            if way.event.id == event_id
+                && delivery.destination == leg.destination
+                && delivery.state == State::Dead
+                && delivery.replaced_by.is_none()
+            {
+                delivery.replaced_by = Some(event_id);
+                let held = std::mem::take(&mut way.holds_key);
+                if held && way.delivery.order_key != leg.order_key {
+                    self.promote(place, now);
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self, event_id: EventId, leg: &Leg, reason: Option<String>, now: Timestamp) {
+        let Some(event) = self.find(event_id) else { return };
+        let burst = leg.burst.as_ref().map(|burst| {
+            let began = self.supersede(event_id, leg, burst, now).unwrap_or(now).min(now);
+            let over_at = later(now, burst.quiet).min(later(began, burst.at_most));
+            InBurst { key: burst.key.clone(), began, over_at }
+        });
+        let is_held = self.record.ways.iter().any(|way| way.is_before(leg));
+        let due_at = burst.as_ref().map_or(now, |burst| burst.over_at.max(now));
+        let delivery = Delivery {
+            id: self.record.ways.last().map_or(1, |way| way.delivery.id + 1),
+            destination: leg.destination.clone(),
+            state: State::Waiting,
+            attempts: 0,
+            due_at: (!is_held).then_some(due_at),
+            order_key: leg.order_key.clone(),
+            reason,
+            replaced_by: None,
+            last_error: None,
+            history: Vec::new(),
+        };
+        self.record.ways.push(Way {
+            event,
+            delivery,
+            waited: Duration::ZERO,
+            is_doubtful: leg.is_doubtful,
+            burst,
+            holds_key: false,
+        });
+        self.awaited.insert(leg.destination.clone());
+    }
+
+    /// Ends the last of a burst in favour of another event, and says when the burst began.
+    fn supersede(
+        &mut self,
+        event_id: EventId,
+        leg: &Leg,
+        burst: &Burst,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let place = self.record.ways.iter().position(|way| {
+            way.delivery.destination == leg.destination
+                && way.delivery.state == State::Waiting
+                && way.burst.as_ref().is_some_and(|before| before.key == burst.key)
+        })?;
+        let way = &mut self.record.ways[place];
+        let began = way.burst.as_ref().map(|burst| burst.began);
+        way.delivery.replaced_by = Some(event_id);
+        self.end(place, State::Superseded, now);
+        began
+    }
+
+    /// Ends a delivery that waits.
+    fn end(&mut self, place: usize, state: State, now: Timestamp) {
+        let way = &mut self.record.ways[place];
+        let was_held = way.delivery.state == State::Waiting && way.delivery.due_at.is_none();
+        way.delivery.state = state;
+        way.delivery.due_at = None;
+        way.holds_key = false;
+        if !was_held {
+            self.promote(place, now);
+        }
+    }
+
+    /// Has the first that is held behind an ended delivery fall due.
+    fn promote(&mut self, ended: usize, now: Timestamp) {
+        let ended = self.record.ways[ended].delivery.clone();
+        let next = self.record.ways.iter_mut().find(|way| {
+            way.delivery.destination == ended.destination
+                && way.delivery.order_key == ended.order_key
+                && way.delivery.order_key.is_some()
+                && way.delivery.state == State::Waiting
+                && way.delivery.due_at.is_none()
+        });
+        if let Some(next) = next {
+            let over_at = next.burst.as_ref().map_or(now, |burst| burst.over_at);
+            next.delivery.due_at = Some(over_at.max(now));
+            self.awaited.insert(ended.destination);
+        }
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        event_id: EventId,
+        destination: Option<&str>,
+        now: Timestamp,
+    ) -> usize {
+        let mut ended = 0;
+        for place in 0..self.record.ways.len() {
+            let way = &self.record.ways[place];
+            let waits = matches!(way.delivery.state, State::Waiting | State::Retrying);
+            if way.event.id == event_id
+                && destination.is_none_or(|name| way.delivery.destination == name)
+                && (waits || way.holds_key)
+            {
+                self.end(place, State::Cancelled, now);
+                ended += 1;
+            }
+        }
+        ended
+    }
+
+    pub(super) fn release_keys(&mut self, destination: &str, now: Timestamp) {
+        for place in 0..self.record.ways.len() {
+            let way = &mut self.record.ways[place];
+            if way.delivery.destination == destination && std::mem::take(&mut way.holds_key) {
+                self.promote(place, now);
+            }
+        }
+    }
+
+    pub(super) fn announce(&mut self, alert: Alert, now: Timestamp) -> bool {
+        let last = self.record.alerts.get(&alert.key);
+        if last.is_some_and(|last| *last <= now && now < later(*last, alert.every)) {
+            return false;
+        }
+        self.record.alerts.insert(alert.key, now);
+        let Ok(source) = SourceName::new(ALERTS) else { return false };
+        let event = Event {
+            id: self.record.next_id(now),
+            source,
+            name: alert.name,
+            subject: None,
+            received_at: now,
+            secret: String::new(),
+            digest: Digest::of(&alert.body),
+            conflict: false,
+            headers: Headers::from_pairs([("content-type", "application/json")]),
+            body: alert.body,
+        };
+        let event_id = event.id;
+        self.record.events.push(Kept { event: Arc::new(event), delivery_id: None });
+        self.has_recorded = true;
+        self.deliver(event_id, &Leg::to(alert.to), None, now);
+        true
+    }
+
+    fn find(&self, id: EventId) -> Option<Arc<Event>> {
+        let events = self.record.events.iter().map(|kept| &kept.event);
+        events.into_iter().find(|event| event.id == id).cloned()
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        destination: &str,
+        limit: usize,
+        now: Timestamp,
+        longest_wait: Duration,
+    ) -> Vec<Claim> {
+        if self.record.standing(destination).is_paused {
+            return Vec::new();
+        }
+        let latest = in_millis(later(now, longest_wait));
+        let mut due = Vec::new();
+        for way in &mut self.record.ways {
+            let is_here = way.delivery.destination == destination;
+            let Some(due_at) = way.delivery.due_at.as_mut().filter(|_| is_here) else { continue };
+            *due_at = latest.min(*due_at);
+            if *due_at <= now {
+                due.push(way);
+            }
+        }
+        due.sort_by_key(|way| (way.delivery.due_at, way.delivery.id));
+        due.truncate(limit);
+        due.into_iter()
+            .map(|Way { event, delivery, waited, is_doubtful, .. }| {
+                delivery.state = State::Running;
+                delivery.due_at = None;
+                delivery.attempts += 1;
+                Claim {
+                    delivery: delivery.id,
+                    destination: destination.into(),
+                    attempt: delivery.attempts,
+                    waited: *waited,
+                    is_doubtful: *is_doubtful,
+                    event: Arc::clone(event),
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn settle(&mut self, claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
+        let Some(place) = self.record.ways.iter().position(|way| {
+            way.delivery.id == claim.delivery
+                && way.delivery.state == State::Running
+                && way.delivery.attempts == claim.attempt
+        }) else {
+            return;
+        };
+        let way = &mut self.record.ways[place];
+        let delivery = &mut way.delivery;
+        let error = Some(attempt.result.clone());
+        (delivery.state, delivery.due_at, delivery.last_error) = match outcome {
+            Outcome::Delivered => (State::Delivered, None, None),
+            Outcome::Retry { at, .. } => (State::Retrying, Some(in_millis(*at)), error),
+            Outcome::Dead { .. } => (State::Dead, None, error),
+            Outcome::Skipped => (State::Skipped, None, None),
+        };
+        match outcome {
+            Outcome::Retry { waited, .. } => way.waited = *waited,
+            Outcome::Dead { holds_key } => way.holds_key = *holds_key,
+            Outcome::Delivered | Outcome::Skipped => {}
+        }
+        delivery.history.push(Attempt {
+            started_at: in_millis(attempt.started_at),
+            took: in_micros(attempt.took),
+            ..attempt.clone()
+        });
+        if delivery.due_at.is_some() {
+            self.awaited.insert(delivery.destination.clone());
+        } else if !way.holds_key {
+            self.promote(place, in_millis(attempt.started_at));
+        }
+    }
+}
+
+impl Way {
+    /// Whether what is made for this leg has to wait for it.
+    fn is_before(&self, leg: &Leg) -> bool {
+        let is_head = match self.delivery.state {
+            State::Waiting => self.delivery.due_at.is_some(),
+            State::Running | State::Retrying => true,
+            State::Dead => self.holds_key,
+            State::Delivered | State::Skipped | State::Cancelled | State::Superseded => false,
+        };
+        let is_same = self.delivery.destination == leg.destination
+            && self.delivery.order_key == leg.order_key;
+        is_head && is_same && leg.order_key.is_some()
+    }
+}
+
+fn later(from: Timestamp, by: Duration) -> Timestamp {
+    from.checked_add(by).unwrap_or(Timestamp::MAX)
+}

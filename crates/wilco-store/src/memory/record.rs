@@ -1,0 +1,116 @@
+//! What is durable, and how it is looked at.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use wilco::{Envelope, Event, EventId, Verified};
+
+use super::{Kept, Record, in_millis};
+use crate::{
+    Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Standing, State, duplicates::Earlier,
+};
+
+impl Record {
+    /// The latest event that a request could be a copy of.
+    pub(super) fn earlier(&self, verified: &Verified, envelope: &Envelope) -> Option<Earlier> {
+        let could_be = |kept: &&Kept| {
+            kept.event.source == *verified.source()
+                && kept.delivery_id == envelope.delivery_id
+                && (envelope.delivery_id.is_some() || kept.event.subject == envelope.subject)
+        };
+        let is_copy = |kept: &&Kept| kept.event.digest == verified.digest();
+        let latest = || self.events.iter().rev().filter(could_be);
+        let copy = latest().find(is_copy).filter(|_| envelope.delivery_id.is_some());
+        let Kept { event, .. } = copy.or_else(|| latest().next())?;
+        Some(Earlier { event_id: event.id, received_at: event.received_at, digest: event.digest })
+    }
+
+    /// From the clock, and always behind the last.
+    pub(super) fn next_id(&self, received_at: Timestamp) -> EventId {
+        let millis = u128::try_from(received_at.as_millisecond()).unwrap_or(0);
+        let from_clock = EventId::from_bits(millis << CHOICE_BITS);
+        let behind_last =
+            self.events.last().map(|kept| EventId::from_bits(kept.event.id.to_bits() + 1));
+        behind_last.map_or(from_clock, |behind_last| from_clock.max(behind_last))
+    }
+
+    pub(super) fn unrouted(&self, limit: usize) -> Vec<Arc<Event>> {
+        let mut bytes = 0;
+        let mut events = Vec::new();
+        let waiting = self.events.iter().filter(|kept| !self.is_routed(kept.event.id));
+        for Kept { event, .. } in waiting.take(limit) {
+            bytes += event.body.len();
+            if bytes > ROUTING_BYTES_MAX && !events.is_empty() {
+                break;
+            }
+            events.push(Arc::clone(event));
+        }
+        events
+    }
+
+    pub(super) fn is_routed(&self, id: EventId) -> bool {
+        Some(id) <= self.routed_through
+    }
+
+    pub(super) fn deliveries(&self, id: EventId) -> impl Iterator<Item = &Delivery> {
+        self.ways.iter().filter(move |way| way.event.id == id).map(|way| &way.delivery)
+    }
+
+    pub(super) fn list(&self, query: &EventQuery) -> Vec<Listed> {
+        let events = self.events.iter().map(|kept| &*kept.event);
+        let mut found: Vec<_> = events.filter(|event| self.is_asked_for(event, query)).collect();
+        if query.after.is_none() {
+            found.reverse();
+        }
+        found.truncate(query.limit);
+        found.into_iter().map(|event| self.listed(event)).collect()
+    }
+
+    pub(super) fn standing(&self, destination: &str) -> Standing {
+        self.standings.get(destination).cloned().unwrap_or_default()
+    }
+
+    fn is_asked_for(&self, event: &Event, query: &EventQuery) -> bool {
+        let is_meant = |delivery: &Delivery| {
+            query.destination.as_ref().is_none_or(|name| delivery.destination == *name)
+                && (!query.is_dead
+                    || (delivery.state == State::Dead && delivery.replaced_by.is_none()))
+        };
+        is_of_this_kind(event, query)
+            && ((query.destination.is_none() && !query.is_dead)
+                || self.deliveries(event.id).any(is_meant))
+    }
+
+    fn listed(&self, event: &Event) -> Listed {
+        let without_history =
+            |delivery: &Delivery| Delivery { history: Vec::new(), ..delivery.clone() };
+        Listed {
+            id: event.id,
+            source: event.source.clone(),
+            name: event.name.clone(),
+            subject: event.subject.clone(),
+            received_at: event.received_at,
+            bytes: event.body.len() as u64,
+            digest: event.digest,
+            secret: event.secret.clone(),
+            is_routed: self.is_routed(event.id),
+            deliveries: self.deliveries(event.id).map(without_history).collect(),
+        }
+    }
+}
+
+fn is_of_this_kind(event: &Event, query: &EventQuery) -> bool {
+    let EventQuery { source, name, since, until, after, before, .. } = query;
+    source.as_ref().is_none_or(|source| event.source.as_str() == source)
+        && name.as_ref().is_none_or(|name| match name.strip_suffix('*') {
+            Some(front) => event.name.starts_with(front),
+            None => event.name == *name,
+        })
+        && since.is_none_or(|since| event.received_at >= in_millis(since))
+        && until.is_none_or(|until| event.received_at < in_millis(until))
+        && after.is_none_or(|after| event.id > after)
+        && before.is_none_or(|before| event.id < before)
+}
+
+/// Bits of an id behind its time.
+const CHOICE_BITS: u32 = 80;

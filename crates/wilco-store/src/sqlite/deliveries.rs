@@ -1,0 +1,441 @@
+//! What becomes of deliveries, statement by statement. Each runs inside the transaction of a batch.
+//!
+//! Of those with one order key only the head can be due; the others are held, without a time, and the
+//! first of them becomes the head when the head has come to its end. So a key that waits costs a claim
+//! nothing.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, Row, params};
+use wilco::EventId;
+
+use super::{Ledger, ROW_BYTES, seq_of};
+use crate::{Attempt, Breaker, Burst, Claim, Leg, Outcome, Replay, Routed, State};
+
+/// A delivery that was taken; its event is read by a reader.
+pub(super) struct Taken {
+    pub(super) delivery: i64,
+    pub(super) event_seq: i64,
+    pub(super) attempt: u32,
+    pub(super) waited: Duration,
+    pub(super) is_doubtful: bool,
+}
+
+/// A delivery that has come to its end, and the key that it was the head of.
+struct Ended {
+    destination: String,
+    head_of: Option<String>,
+}
+
+impl Ledger {
+    pub(super) fn fan_out(&mut self, routed: &[Routed], now: Timestamp) -> rusqlite::Result<()> {
+        let before: i64 = self
+            .connection
+            .prepare_cached("SELECT routed_through FROM progress")?
+            .query_row([], |row| row.get(0))?;
+        for Routed { event_id, legs } in routed {
+            let seq = seq_of(*event_id);
+            for leg in legs.iter().filter(|_| seq > before) {
+                self.deliver(seq, leg, None, now)?;
+            }
+        }
+        let through = routed.iter().map(|routed| seq_of(routed.event_id)).max().unwrap_or(0);
+        self.connection
+            .prepare_cached("UPDATE progress SET routed_through = max(routed_through, ?1)")?
+            .execute([through])?;
+        self.routed_through = self.routed_through.max(through);
+        Ok(())
+    }
+
+    pub(super) fn replay(&mut self, replays: &[Replay], now: Timestamp) -> rusqlite::Result<()> {
+        for Replay { event_id, legs, reason } in replays {
+            let seq = seq_of(*event_id);
+            let is_there = self
+                .connection
+                .prepare_cached("SELECT 1 FROM event WHERE seq = ?1 AND id = ?2")?
+                .exists(params![seq, event_id.to_string()])?;
+            for leg in legs.iter().filter(|_| is_there) {
+                let leg = Leg { burst: None, ..leg.clone() };
+                self.replace_dead(seq, &leg, now)?;
+                self.deliver(seq, &leg, Some(reason), now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Marks the dead deliveries that a new one follows. Where one of them held the key of the new
+    /// one, that takes its place, for nobody else of the key is due.
+    fn replace_dead(&mut self, seq: i64, leg: &Leg, now: Timestamp) -> rusqlite::Result<()> {
+        let dead = self
+            .connection
+            .prepare_cached(
+                "SELECT id, destination, iif(key_role = 'head', order_key, NULL) FROM delivery \
+                 WHERE event = ?1 AND destination = ?2 AND state = 'dead' AND replaced_by IS NULL",
+            )?
+            .query_map(params![seq, leg.destination], |row| {
+                Ok((row.get(0)?, Ended { destination: row.get(1)?, head_of: row.get(2)? }))
+            })?
+            .collect::<rusqlite::Result<Vec<(i64, Ended)>>>()?;
+        for (id, mut ended) in dead {
+            self.connection
+                .prepare_cached("UPDATE delivery SET replaced_by = event WHERE id = ?1")?
+                .execute([id])?;
+            ended.head_of = ended.head_of.filter(|key| Some(key) != leg.order_key.as_ref());
+            self.leave_key(id, ended, now)?;
+        }
+        Ok(())
+    }
+
+    /// Makes a delivery.
+    pub(super) fn deliver(
+        &mut self,
+        seq: i64,
+        leg: &Leg,
+        reason: Option<&str>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let now_ms = now.as_millisecond();
+        let began_ms = match &leg.burst {
+            None => now_ms,
+            Some(burst) => self.supersede(seq, leg, burst, now)?.unwrap_or(now_ms),
+        };
+        let not_before = leg.burst.as_ref().map(|burst| over_at(burst, began_ms, now_ms));
+        let role = match &leg.order_key {
+            None => None,
+            Some(key) if self.has_head(&leg.destination, key)? => Some("held"),
+            Some(_) => Some("head"),
+        };
+        let due_at = (role != Some("held")).then_some(not_before.unwrap_or(now_ms).max(now_ms));
+        self.connection
+            .prepare_cached(
+                "INSERT INTO delivery (event, destination, state, due_at_ms, attempts, waited_ms, \
+                 doubtful, order_key, key_role, burst_key, burst_began_ms, not_before_ms, reason) \
+                 VALUES (?1, ?2, 'waiting', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            )?
+            .execute(params![
+                seq,
+                leg.destination,
+                due_at,
+                leg.is_doubtful,
+                leg.order_key,
+                role,
+                leg.burst.as_ref().map(|burst| &burst.key),
+                leg.burst.as_ref().map(|_| began_ms),
+                not_before,
+                reason,
+            ])?;
+        if !self.awaited.contains(&leg.destination) {
+            self.awaited.insert(leg.destination.clone());
+        }
+        self.unsynced_bytes += ROW_BYTES;
+        Ok(())
+    }
+
+    /// Ends the last of a burst in favour of the event at `seq`, and says when the burst began.
+    fn supersede(
+        &mut self,
+        seq: i64,
+        leg: &Leg,
+        burst: &Burst,
+        now: Timestamp,
+    ) -> rusqlite::Result<Option<i64>> {
+        let last = self
+            .connection
+            .prepare_cached(
+                "SELECT id, burst_began_ms FROM delivery WHERE destination = ?1 AND burst_key = ?2 \
+                 AND state = 'waiting' AND attempts = 0",
+            )?
+            .query_row(params![leg.destination, burst.key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((id, began_ms)) = last else { return Ok(None) };
+        self.end(id, State::Superseded, Some(seq), now)?;
+        Ok(Some(began_ms))
+    }
+
+    fn has_head(&self, destination: &str, key: &str) -> rusqlite::Result<bool> {
+        self.connection
+            .prepare_cached(
+                "SELECT 1 FROM delivery WHERE destination = ?1 AND order_key = ?2 \
+                 AND key_role = 'head'",
+            )?
+            .exists([destination, key])
+    }
+
+    /// Ends a delivery without an attempt.
+    fn end(
+        &mut self,
+        id: i64,
+        state: State,
+        replaced_by: Option<i64>,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let ended = self
+            .connection
+            .prepare_cached(
+                "UPDATE delivery SET state = ?2, due_at_ms = NULL, replaced_by = ?3 WHERE id = ?1 \
+                 RETURNING destination, iif(key_role = 'head', order_key, NULL)",
+            )?
+            .query_row(params![id, state.as_str(), replaced_by], ended)?;
+        self.leave_key(id, ended, now)
+    }
+
+    /// Takes a delivery that has come to its end out of its key, and has the next one begin.
+    fn leave_key(&mut self, id: i64, ended: Ended, now: Timestamp) -> rusqlite::Result<()> {
+        let Ended { destination, head_of } = ended;
+        self.connection
+            .prepare_cached(
+                "UPDATE delivery SET key_role = NULL WHERE id = ?1 AND key_role IS NOT NULL",
+            )?
+            .execute([id])?;
+        let Some(key) = head_of else { return Ok(()) };
+        let promoted = self
+            .connection
+            .prepare_cached(
+                "UPDATE delivery SET key_role = 'head', \
+                 due_at_ms = max(?3, coalesce(not_before_ms, 0)) WHERE id = (SELECT min(id) \
+                 FROM delivery WHERE destination = ?1 AND order_key = ?2 AND key_role = 'held')",
+            )?
+            .execute(params![destination, key, now.as_millisecond()])?;
+        if promoted > 0 {
+            self.awaited.insert(destination);
+        }
+        Ok(())
+    }
+
+    pub(super) fn claim(
+        &mut self,
+        destination: &str,
+        limit: usize,
+        now: Timestamp,
+        longest_wait: Duration,
+    ) -> rusqlite::Result<Vec<Taken>> {
+        let is_paused = self
+            .connection
+            .prepare_cached("SELECT 1 FROM destination WHERE name = ?1 AND paused = 1")?
+            .exists([destination])?;
+        if is_paused {
+            return Ok(Vec::new());
+        }
+        let latest = now.checked_add(longest_wait).unwrap_or(Timestamp::MAX);
+        self.connection
+            .prepare_cached(
+                "UPDATE delivery SET due_at_ms = ?2 WHERE destination = ?1 AND due_at_ms > ?2",
+            )?
+            .execute(params![destination, latest.as_millisecond()])?;
+        // RETURNING gives rows in no order of its own, so the order is taken from the SELECT.
+        let due = self
+            .connection
+            .prepare_cached(
+                "SELECT id FROM delivery WHERE destination = ?1 AND due_at_ms <= ?2 \
+                 ORDER BY due_at_ms, id LIMIT ?3",
+            )?
+            .query_map(
+                params![destination, now.as_millisecond(), super::row_limit(limit)],
+                |row| row.get(0),
+            )?
+            .collect::<rusqlite::Result<Vec<i64>>>()?;
+        let mut take = self.connection.prepare_cached(
+            "UPDATE delivery SET state = 'running', due_at_ms = NULL, attempts = attempts + 1 \
+             WHERE id = ?1 RETURNING id, event, attempts, waited_ms, doubtful",
+        )?;
+        let mut taken = |id: i64| {
+            take.query_row([id], |row| {
+                Ok(Taken {
+                    delivery: row.get(0)?,
+                    event_seq: row.get(1)?,
+                    attempt: row.get(2)?,
+                    waited: Duration::from_millis(row.get(3)?),
+                    is_doubtful: row.get(4)?,
+                })
+            })
+        };
+        due.into_iter().map(&mut taken).collect()
+    }
+
+    /// Gives back what was claimed and could not be read just now.
+    pub(super) fn release(&mut self, taken: &[i64], due_at: Timestamp) -> rusqlite::Result<()> {
+        let mut release = self.connection.prepare_cached(
+            "UPDATE delivery SET state = 'retrying', due_at_ms = ?2 \
+             WHERE id = ?1 AND state = 'running'",
+        )?;
+        for id in taken {
+            release.execute(params![id, due_at.as_millisecond()])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        claim: &Claim,
+        attempt: &Attempt,
+        outcome: &Outcome,
+    ) -> rusqlite::Result<()> {
+        let (state, due_at, waited) = match outcome {
+            Outcome::Delivered => (State::Delivered, None, claim.waited),
+            Outcome::Retry { at, waited } => (State::Retrying, Some(at.as_millisecond()), *waited),
+            Outcome::Dead { .. } => (State::Dead, None, claim.waited),
+            Outcome::Skipped => (State::Skipped, None, claim.waited),
+        };
+        let error = matches!(state, State::Retrying | State::Dead).then_some(&attempt.result);
+        let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+        let settled = self
+            .connection
+            .prepare_cached(
+                "UPDATE delivery SET state = ?2, due_at_ms = ?3, last_error = ?4, waited_ms = ?6 \
+                 WHERE id = ?1 AND state = 'running' AND attempts = ?5 \
+                 RETURNING destination, iif(key_role = 'head', order_key, NULL)",
+            )?
+            .query_row(
+                params![claim.delivery, state.as_str(), due_at, error, claim.attempt, waited_ms],
+                ended,
+            )
+            .optional()?;
+        // It was settled before, or the store was opened since: the claim is an old one.
+        let Some(settled) = settled else { return Ok(()) };
+        self.write_attempt(claim.delivery, claim.attempt, attempt)?;
+        if due_at.is_some() {
+            self.awaited.insert(claim.destination.clone());
+        } else if settled.head_of.is_some() && *outcome != (Outcome::Dead { holds_key: true }) {
+            self.leave_key(claim.delivery, settled, attempt.started_at)?;
+        }
+        Ok(())
+    }
+
+    fn write_attempt(
+        &mut self,
+        delivery: i64,
+        number: u32,
+        attempt: &Attempt,
+    ) -> rusqlite::Result<()> {
+        let took_us = i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX);
+        self.connection
+            .prepare_cached(
+                "INSERT OR REPLACE INTO attempt (delivery, number, started_at_ms, took_us, result, \
+                 output) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                delivery,
+                number,
+                attempt.started_at.as_millisecond(),
+                took_us,
+                attempt.result,
+                attempt.output,
+            ])?;
+        self.unsynced_bytes += ROW_BYTES + attempt.output.len();
+        Ok(())
+    }
+
+    /// Settles a delivery whose event cannot be read.
+    pub(super) fn bury(
+        &mut self,
+        delivery: i64,
+        number: u32,
+        why: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.connection
+            .execute("UPDATE delivery SET last_error = ?2 WHERE id = ?1", params![delivery, why])?;
+        self.end(delivery, State::Dead, None, now)?;
+        let attempt = Attempt {
+            started_at: now,
+            took: Duration::ZERO,
+            result: why.to_owned(),
+            output: Vec::new(),
+        };
+        self.write_attempt(delivery, number, &attempt)
+    }
+
+    pub(super) fn cancel(
+        &mut self,
+        event_id: EventId,
+        destination: Option<&str>,
+        now: Timestamp,
+    ) -> rusqlite::Result<usize> {
+        let waiting = self
+            .connection
+            .prepare_cached(
+                "SELECT id FROM delivery WHERE event = ?1 AND (?2 IS NULL OR destination = ?2) \
+                 AND (state IN ('waiting', 'retrying') OR (state = 'dead' AND key_role = 'head')) \
+                 ORDER BY id",
+            )?
+            .query_map(params![seq_of(event_id), destination], |row| row.get(0))?
+            .collect::<rusqlite::Result<Vec<i64>>>()?;
+        for &id in &waiting {
+            self.end(id, State::Cancelled, None, now)?;
+        }
+        Ok(waiting.len())
+    }
+
+    pub(super) fn release_keys(
+        &mut self,
+        destination: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let holding = self
+            .connection
+            .prepare_cached(
+                "SELECT id, order_key FROM delivery INDEXED BY delivery_unfinished \
+                 WHERE destination = ?1 AND state = 'dead' AND state IN ('running', 'dead') \
+                 AND replaced_by IS NULL AND key_role = 'head' ORDER BY id",
+            )?
+            .query_map([destination], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<rusqlite::Result<Vec<(i64, Option<String>)>>>()?;
+        for (id, head_of) in holding {
+            self.leave_key(id, Ended { destination: destination.to_owned(), head_of }, now)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn pause(&mut self, destination: &str, is_paused: bool) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO destination (name, paused, failures) VALUES (?1, ?2, 0) \
+                 ON CONFLICT (name) DO UPDATE SET paused = ?2",
+            )?
+            .execute(params![destination, is_paused])?;
+        self.awaited.insert(destination.to_owned());
+        Ok(())
+    }
+
+    pub(super) fn set_breaker(
+        &mut self,
+        destination: &str,
+        breaker: Breaker,
+    ) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO destination (name, paused, failures, open_until_ms) \
+                 VALUES (?1, 0, ?2, ?3) \
+                 ON CONFLICT (name) DO UPDATE SET failures = ?2, open_until_ms = ?3",
+            )?
+            .execute(params![
+                destination,
+                breaker.failures,
+                breaker.open_until.map(Timestamp::as_millisecond),
+            ])?;
+        Ok(())
+    }
+
+    /// What was running when the last process ended is tried again: at least once, not at most.
+    pub(super) fn recover(&self, now: Timestamp) -> rusqlite::Result<usize> {
+        self.connection.execute(
+            "UPDATE delivery SET state = 'retrying', due_at_ms = ?1, \
+             last_error = 'wilco stopped during the attempt' WHERE state = 'running'",
+            [now.as_millisecond()],
+        )
+    }
+}
+
+/// When a burst is over, as far as is known: after a quiet while, and at the latest so long after its
+/// beginning.
+fn over_at(burst: &Burst, began_ms: i64, now_ms: i64) -> i64 {
+    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let quiet = now_ms.saturating_add(millis(burst.quiet));
+    // A beginning that lies ahead was written by a clock that has been set back.
+    quiet.min(began_ms.min(now_ms).saturating_add(millis(burst.at_most)))
+}
+
+fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
+    Ok(Ended { destination: row.get(0)?, head_of: row.get(1)? })
+}
