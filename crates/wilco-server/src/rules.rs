@@ -298,7 +298,7 @@ mod tests {
                 text.to_owned()
             }),
             ("{{ event.id }}", "evt_00000000000000000000000007"),
-            ("{% for item in data.list %}<{{ item }}>{% endfor %}", "<1><{\"x\": \"y\"}>"),
+            ("{% for item in data.list %}<{{ item }}>{% endfor %}", "<1><{'x': 'y'}>"),
         ] {
             assert_eq!(Text::new(text).unwrap().render(&view(BODY)).unwrap(), expected, "{text}");
         }
