@@ -272,6 +272,18 @@ pub(crate) enum Kind {
     Function(usize),
 }
 
+impl Kind {
+    /// The word that stands for it in the file.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Print => "print",
+            Self::Command { .. } => "command",
+            Self::Http { .. } => "http",
+            Self::Function(_) => "function",
+        }
+    }
+}
+
 /// A value that may be a secret: it is not shown.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Setting(pub Vec<u8>);

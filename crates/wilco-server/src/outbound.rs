@@ -40,7 +40,7 @@ pub(crate) use route::{Clause, Routes};
 /// What a reload replaces: the routes, and the destinations that they lead to.
 pub(crate) struct Plan {
     pub(crate) routes: Routes,
-    destinations: Vec<config::Destination>,
+    pub(crate) destinations: Vec<config::Destination>,
     alerts: Option<config::Alerts>,
     /// The sources that should not be silent for so long.
     expected: Vec<(SourceName, Duration)>,

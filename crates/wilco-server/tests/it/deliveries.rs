@@ -2,6 +2,8 @@
 
 mod command;
 mod http;
+mod rules;
+mod standing;
 
 use std::{
     fs,

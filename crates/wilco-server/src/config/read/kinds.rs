@@ -35,10 +35,10 @@ pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
 fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError> {
     let fault = |what| RuleError { what, place: None, is_hopeless: true };
     let parsed = http::HeaderName::try_from(name);
-    let parsed = parsed.map_err(|_| fault(format!("{name:?} is no name of a header")))?;
+    let parsed = parsed.map_err(|_| fault("it is no name of a header".into()))?;
     let name = parsed.as_str();
     if name.starts_with("webhook-") || name.starts_with("x-wilco-") || RESERVED.contains(&name) {
-        return Err(fault(format!("wilco writes {name} itself")));
+        return Err(fault("wilco writes this header itself".into()));
     }
     if text.contains(['\r', '\n']) {
         return Err(fault("a header has no line break".into()));

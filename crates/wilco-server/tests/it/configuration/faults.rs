@@ -73,16 +73,39 @@ secret = "canary-in-the-file"
 [destination."bad name"]
 type = "print"
 
+[destination.ordered]
+type = "print"
+order_by = "id |"
+on_dead = "blok"
+rate = "5 per s"
+breaker = { failures = 0, probe_after = "2 s", probe_max = "1 s" }
+
+[destination.unordered]
+type = "print"
+on_dead = "block"
+
+[destination.formed]
+type = "http"
+url = "http://127.0.0.1:1/"
+body = "{{ id"
+headers = { webhook-id = "x", x-own = "{{ id | nofilter }}" }
+
 [[route]]
 from = "freispac"
 events = ["[a"]
+when = "data.status.name | nofilter"
+debounce = { by = "id +", at_most = "1 s" }
 to = ["x", "nobody"]
+
+[alerts]
+to = "nobody"
+evry = "1 h"
 
 [rout]
 "#;
 
 /// The faults of that file: place, what, way out.
-const FAULTS: [(&str, &str, &str); 31] = [
+const FAULTS: &[(&str, &str, &str)] = &[
     ("2:1", "unknown key addres in [listen]", "did you mean address?"),
     (
         "3:11",
@@ -122,8 +145,30 @@ const FAULTS: [(&str, &str, &str); 31] = [
     ("35:7", "\"ftp://x\" is no URL; write it like \"https://erp.example.com/hooks\"", ""),
     ("36:10", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
     ("38:14", "\"bad name\" is no name; take 1 to 64 letters, digits, `-` and `_`", ""),
-    ("42:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
-    ("43:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
-    ("44:12", "there is no [destination.nobody]", ""),
-    ("46:2", "unknown key rout", "did you mean route?"),
+    (
+        "43:16",
+        "order_by cannot be read: unexpected end of input, expected identifier",
+        "it is Jinja",
+    ),
+    ("44:11", "\"blok\" is neither \"skip\" nor \"block\"", "here"),
+    ("45:8", "\"5 per s\" is no rate; write it like \"10/s\", \"100/min\" or \"1000/h\"", "here"),
+    ("46:24", "failures is a whole number from 1 to 1000000", "here"),
+    ("46:60", "probe_max is shorter than probe_after", "make it longer, or leave it out"),
+    ("50:11", "on_dead is about those behind in an order", "add order_by"),
+    (
+        "55:12",
+        "body cannot be read: unexpected end of input, expected end of variable block",
+        "here",
+    ),
+    ("56:26", "webhook-id: wilco writes this header itself", "here"),
+    ("56:48", "x-own cannot be read: filter nofilter is unknown", "it is Jinja"),
+    ("59:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
+    ("60:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
+    ("61:28", "when cannot be read: filter nofilter is unknown", "it is Jinja"),
+    ("62:12", "[route.debounce] needs quiet", "such as quiet"),
+    ("62:23", "by cannot be read: unexpected end of input, expected expression", "it is Jinja"),
+    ("63:12", "there is no [destination.nobody]", ""),
+    ("66:6", "there is no [destination.nobody]", ""),
+    ("67:1", "unknown key evry in [alerts]", "did you mean every?"),
+    ("69:2", "unknown key rout", "did you mean route?"),
 ];
