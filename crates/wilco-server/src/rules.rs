@@ -2,7 +2,9 @@
 //!
 //! The members of the body are the names; beside them stand `event` (id, name, source,
 //! received_at), `headers` by their names in lower case, and `body`, the whole. What is absent is
-//! undefined, also inside of what is absent: it is false, equals nothing, and prints nothing.
+//! undefined, also inside of what is absent: it is false, equals nothing, and prints nothing. Jinja
+//! has it come before every number and differ from everything; a condition that would hold for no
+//! better reason does not hold here.
 //!
 //! A rule is compiled when the file is read and runs with a limit of [`FUEL`] instructions. Numbers
 //! come through as they stand in the body, whole ones to 128 bits.
@@ -24,6 +26,8 @@ use wilco::{Digest, Event, EventId, Headers, SourceName, freispace};
 pub(crate) struct Rule {
     source: Arc<str>,
     expression: Arc<Expression<'static, 'static>>,
+    /// The same, where comparing what is absent is an error; only where it makes a difference.
+    strict: Option<Arc<Expression<'static, 'static>>>,
 }
 
 /// A text with places that are filled from an event.
@@ -51,14 +55,23 @@ pub(crate) struct View(Value);
 impl Rule {
     pub(crate) fn new(source: &str) -> Result<Self, RuleError> {
         let expression = LANGUAGE.compile_expression_owned(source.to_owned())?;
-        let rule = Self { source: source.into(), expression: Arc::new(expression) };
+        let compares = source.contains(['<', '>', '!']);
+        let strict = compares.then(|| STRICT.compile_expression_owned(source.to_owned()));
+        let strict = strict.transpose()?.map(Arc::new);
+        let rule = Self { source: source.into(), expression: Arc::new(expression), strict };
         try_out(|view| rule.expression.eval(&view.0).map(drop))?;
         Ok(rule)
     }
 
     /// Whether the expression holds for an event.
     pub(crate) fn holds(&self, view: &View) -> Result<bool, RuleError> {
-        Ok(self.expression.eval(&view.0)?.is_true())
+        if !self.expression.eval(&view.0)?.is_true() {
+            return Ok(false);
+        }
+        match self.strict.as_ref().map(|strict| strict.eval(&view.0)) {
+            Some(Err(error)) if error.kind() == ErrorKind::UndefinedError => Ok(false),
+            None | Some(_) => Ok(true),
+        }
     }
 
     /// What the expression gives for an event, as a key; `None` where it gives nothing.
@@ -233,6 +246,12 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     language
 });
 
+static STRICT: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut strict = LANGUAGE.clone();
+    strict.set_undefined_behavior(UndefinedBehavior::SemiStrict);
+    strict
+});
+
 static SAMPLES: LazyLock<Vec<View>> = LazyLock::new(|| {
     let sample = |(name, body): &(&str, &str)| {
         Some(View::of(&Event {
@@ -292,6 +311,17 @@ mod tests {
             ("data.absent", false),
             ("data.absent.deeper.still == 'x'", false),
             ("absent > 5", false),
+            ("absent < 5", false),
+            ("5 >= data.absent", false),
+            ("data.absent != 'x'", false),
+            ("data.absent.deeper < 5", false),
+            ("not data.absent", true),
+            ("data.absent is defined and data.absent < 5", false),
+            ("data.absent is undefined or data.absent < 5", true),
+            ("data.size > 5 and not data.absent", true),
+            ("data.absent | default(3) < 5", true),
+            ("data.absent == 'x' or id == '7f'", true),
+            ("id != '8'", true),
             ("'x' in data.absent", false),
             ("data.null", false),
             ("data.size == 9007199254740993", true),
