@@ -135,6 +135,9 @@ struct Open {
 trait Destination: Send + Sync {
     /// Tries once, within its time. What happened is in the reply; there is no other error.
     async fn deliver(&self, claim: &Claim) -> Reply;
+
+    /// Lets go of what it keeps between attempts; none will follow.
+    async fn close(&self) {}
 }
 
 /// How an attempt went.

@@ -1,25 +1,10 @@
 //! The keys of each type of destination.
 
-use super::{Keys, executable, url};
+use super::{Keys, url};
 use crate::{
     config::Kind,
     rules::{RuleError, Text},
 };
-
-pub(super) fn command(keys: &mut Keys<'_>) -> Option<Kind> {
-    let command = keys.each("command", |text| Ok(text.to_owned()));
-    let environment = keys.settings("environment");
-    let Some(command) = command.filter(|words| !words.is_empty()) else {
-        keys.demand("command", "command = [\"/usr/local/bin/my-handler\", \"--verbose\"]");
-        return None;
-    };
-    if let Err(why) = executable(&command[0]) {
-        let way_out = "name the program by its full path, and see that it may be executed";
-        keys.complain_about("command", why, Some(way_out));
-        return None;
-    }
-    Some(Kind::Command { command, environment })
-}
 
 pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
     let url = keys.one_setting("url", url);

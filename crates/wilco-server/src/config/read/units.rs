@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use crate::config::{Address, Rate};
 
 /// `1 MiB`, `64KiB`, `500 kB`, `1024`.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text);
     let factor = match unit {
         "" | "B" => 1,
