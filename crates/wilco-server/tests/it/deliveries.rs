@@ -1,7 +1,9 @@
 //! What destinations get, and what becomes of a delivery. What is the same for every kind is here.
 
 mod command;
+mod guests;
 mod http;
+mod lines;
 mod rules;
 mod standing;
 

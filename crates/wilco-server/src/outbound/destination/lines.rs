@@ -21,6 +21,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use wilco::Event;
 use wilco_store::Claim;
 
 use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside};
@@ -79,8 +80,9 @@ impl Destination for Lines {
             Err(why) => return Reply::failed(why),
         };
         let asked = async {
+            let line = line(claim.event(), claim.attempt(), &id);
             // Where it cannot be written, the worker's end is the answer.
-            let _ = worker.lines.send(line(claim, &id)).await;
+            let _ = worker.lines.send(line).await;
             answer.await
         };
         match timeout(self.timeout, asked).await {
@@ -224,14 +226,13 @@ struct Line<'a> {
     body_base64: Option<String>,
 }
 
-fn line(claim: &Claim, id: &str) -> Vec<u8> {
-    let event = claim.event();
+fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
     let body = std::str::from_utf8(&event.body);
     let line = Line {
         id,
         event: &event.name,
         source: event.source.as_str(),
-        attempt: claim.attempt(),
+        attempt,
         received_at: event.received_at.to_string(),
         body: body.ok(),
         body_base64: body.is_err().then(|| BASE64_STANDARD.encode(&event.body)),
@@ -334,6 +335,10 @@ const LEGIBLE_CHARS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+    use wilco::{Digest, EventId, Headers, SourceName};
+
     use super::*;
 
     #[test]
@@ -372,6 +377,31 @@ mod tests {
         flight.end("over");
         assert_eq!(answer.try_recv().unwrap().result, "over");
         assert!(flight.is_over() && flight.enter("g").is_err());
+    }
+
+    #[test]
+    fn a_body_that_is_no_text_goes_as_base64() {
+        let rest = r#""source":"s","attempt":2,"received_at":"1970-01-01T00:00:00Z""#;
+        for (body, expected) in [
+            (&b"{\"\xc3\xa4\":\n\"\\\\\"}"[..], r#""body":"{\"ä\":\n\"\\\\\"}""#),
+            (b"\xff\n", r#""body_base64":"/wo=""#),
+            (b"", r#""body":"""#),
+        ] {
+            let event = Event {
+                id: EventId::from_bits(1),
+                source: SourceName::new("s").unwrap(),
+                name: "a\nb".into(),
+                subject: None,
+                received_at: Timestamp::UNIX_EPOCH,
+                secret: String::new(),
+                digest: Digest([0; 32]),
+                conflict: false,
+                headers: Headers::default(),
+                body: Bytes::from_static(body),
+            };
+            let expected = format!("{{\"id\":\"e\",\"event\":\"a\\nb\",{rest},{expected}}}\n");
+            assert_eq!(String::from_utf8(line(&event, 2, "e")).unwrap(), expected);
+        }
     }
 
     #[test]

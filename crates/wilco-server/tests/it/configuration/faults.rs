@@ -102,6 +102,14 @@ to = "nobody"
 evry = "1 h"
 
 [rout]
+
+[destination.w]
+type = "command"
+command = ["/bin/true"]
+folder = "/no/such/folder"
+run_as = "no-such-user"
+limits = { memory = "1 kB", cpu = "1500 ms", files = 1, output = "1 MiB", stack = "1 MiB" }
+protocol = "line"
 "#;
 
 /// The faults of that file: place, what, way out.
@@ -171,4 +179,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("66:6", "there is no [destination.nobody]", ""),
     ("67:1", "unknown key evry in [alerts]", "did you mean every?"),
     ("69:2", "unknown key rout", "did you mean route?"),
+    (
+        "74:10",
+        "cannot find the folder /no/such/folder: No such file or directory (os error 2); \
+         try mkdir /no/such/folder",
+        "",
+    ),
+    ("75:10", "there is no user \"no-such-user\" in /etc/passwd; is it misspelt?", ""),
+    ("76:21", "memory is at least 1 MiB; no program starts in less", ""),
+    ("76:35", "\"1500 ms\" is not in whole seconds; write cpu like \"60 s\"", ""),
+    ("76:54", "files is a whole number from 8 to 1048576", ""),
+    ("76:66", "output is from 1 B to 64 KiB", ""),
+    (
+        "76:75",
+        "unknown key stack in [destination.w.limits]",
+        "known here: memory, cpu, files, output",
+    ),
+    ("77:12", "\"line\" is neither \"once\" nor \"lines\"", ""),
 ];
