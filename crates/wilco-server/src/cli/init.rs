@@ -134,6 +134,7 @@ impl Answers {
                  [destination.command]\ntype = \"command\"\ncommand = [{}]\ntimeout = \"2 min\"\n\
                  # environment = {{ PROJECTS_ROOT = \"/srv/projects\" }}\n\
                  # concurrency = 1\n\
+                 # order_by = \"id\"                       # about one thing one after another\n\
                  # retry = {{ first = \"5 s\", factor = 2.0, max = \"1 h\", give_up_after = \"24 h\" }}\n",
                 words.join(", ")
             ));
@@ -154,7 +155,10 @@ impl Answers {
         let names: Vec<_> = names.iter().map(|name| quote(name)).collect();
         text.push_str(&format!(
             "\n[[route]]\nfrom = \"freispace\"\n# events = [\"booking.*\", \"project.created\"]   # left \
-             out: all\nto = [{}]\n",
+             out: all\n# when = 'data.status.name == \"Confirmed\"'    # by what is in them\n\
+             # debounce = {{ by = \"id\", quiet = \"30 s\" }}  # of a burst only the last\nto = [{}]\n\
+             \n# What dies, or goes silent, is told to a destination.\n# [alerts]\n# to = \
+             \"name-of-a-destination\"\n",
             names.join(", ")
         ));
         text
