@@ -268,6 +268,15 @@ pub(crate) enum Kind {
         /// Headers besides wilco's own.
         headers: Vec<(http::HeaderName, Text)>,
     },
+    /// A text to the incoming webhook of a chat.
+    Chat {
+        /// Whose.
+        service: Service,
+        /// Where it is; who knows it can write there.
+        url: HiddenUrl,
+        /// What is said about an event.
+        text: Text,
+    },
     /// A Rust function, by its place in the endpoint that it was given to.
     Function(usize),
 }
@@ -279,6 +288,27 @@ pub(crate) struct Setting(pub Vec<u8>);
 impl std::fmt::Debug for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Setting(…)")
+    }
+}
+
+/// A chat that has incoming webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Slack.
+    Slack,
+    /// Microsoft Teams.
+    Teams,
+    /// Discord.
+    Discord,
+}
+
+/// A URL that is a secret itself: it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct HiddenUrl(pub http::Uri);
+
+impl std::fmt::Debug for HiddenUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HiddenUrl(…)")
     }
 }
 

@@ -15,7 +15,7 @@ use wilco_store::{ALERTS, Duplicates, SqliteStore};
 use super::{
     ADMIN_ADDRESS, ALERT_EVERY, Admin, Alerts, Complaints, Config, DUPLICATE_WINDOW, Destination,
     Fault, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, RESERVE_BYTES, Route, STORE_URL,
-    Source, Store, Tls,
+    Service, Source, Store, Tls,
 };
 
 pub(crate) use keys::{Keys, Quoted};
@@ -247,6 +247,9 @@ fn destination(mut keys: Keys<'_>) -> Option<Destination> {
         Some(Quoted { text: "print", .. }) => Some(Kind::Print),
         Some(Quoted { text: "command", .. }) => kinds::command(&mut keys),
         Some(Quoted { text: "http", .. }) => kinds::http(&mut keys),
+        Some(Quoted { text: "slack", .. }) => kinds::chat(&mut keys, Service::Slack),
+        Some(Quoted { text: "teams", .. }) => kinds::chat(&mut keys, Service::Teams),
+        Some(Quoted { text: "discord", .. }) => kinds::chat(&mut keys, Service::Discord),
         Some(other) => {
             let what = format!("no such type of destination: {:?}", other.text);
             keys.complain_at(&other, what, Some(KINDS));
@@ -275,6 +278,6 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
     Err(format!("there is no [{what}.{name}]{near}"))
 }
 
-const KINDS: &str = "\"command\", \"http\" or \"print\"";
+const KINDS: &str = "\"command\", \"http\", \"slack\", \"teams\", \"discord\" or \"print\"";
 const LISTEN_EXAMPLE: &str = "[listen], with address and tls";
 const SOURCE_EXAMPLE: &str = "[source.freispace], with provider, path and secrets";

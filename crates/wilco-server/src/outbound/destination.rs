@@ -1,5 +1,6 @@
 //! Where events go. Each kind is a file; what they have in common is here.
 
+mod chat;
 mod command;
 mod function;
 mod http;
@@ -33,6 +34,9 @@ pub(super) fn open(config: &config::Destination, functions: &[Function]) -> Arc<
         Kind::Http { url, secret, body, headers } => {
             let form = http::Form { body: body.clone(), headers: headers.clone() };
             Arc::new(http::Http::new(url, secret.as_ref(), form, config.timeout))
+        }
+        Kind::Chat { service, url, text } => {
+            Arc::new(chat::Chat::new(*service, url, text, config.timeout))
         }
         Kind::Function(index) => {
             Arc::new(function::Call::new(functions.get(*index), config.timeout))

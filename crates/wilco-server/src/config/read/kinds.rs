@@ -2,7 +2,7 @@
 
 use super::{Keys, executable, url};
 use crate::{
-    config::Kind,
+    config::{HiddenUrl, Kind, Service},
     rules::{RuleError, Text},
 };
 
@@ -30,6 +30,27 @@ pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
         keys.demand("url", "url = \"https://erp.example.com/hooks\"");
     }
     Some(Kind::Http { url: url?, secret, body, headers })
+}
+
+/// The URL of an incoming webhook is all that somebody needs to write there, so it is a secret.
+pub(super) fn chat(keys: &mut Keys<'_>, service: Service) -> Option<Kind> {
+    let (variable, begins) = match service {
+        Service::Slack => ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/"),
+        Service::Teams => ("TEAMS_WEBHOOK_URL", "https://"),
+        Service::Discord => ("DISCORD_WEBHOOK_URL", "https://discord.com/api/webhooks/"),
+    };
+    let found = keys.setting("url");
+    let text = keys.rule("text", Text::new);
+    keys.demand("url", &format!("url = {{ env = \"{variable}\" }}"));
+    keys.demand("text", "text = \"{{ data.name }} is now {{ data.status.name }}\"");
+    let found = found?;
+    let url = std::str::from_utf8(&found.0).ok().and_then(|text| url(text).ok());
+    if url.is_none() {
+        let what = "the url that it leads to is no URL of a webhook".into();
+        let way_out = format!("it begins with {begins}; copy it whole, and nothing else");
+        keys.complain_about("url", what, Some(&way_out));
+    }
+    Some(Kind::Chat { service, url: HiddenUrl(url?), text: text? })
 }
 
 fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError> {

@@ -73,6 +73,11 @@ secret = "canary-in-the-file"
 [destination."bad name"]
 type = "print"
 
+[destination.chat]
+type = "slack"
+url = "https://hooks.slack.com/services/canary-in-the-file"
+text = "{{ data.name"
+
 [[route]]
 from = "freispac"
 events = ["[a"]
@@ -82,7 +87,7 @@ to = ["x", "nobody"]
 "#;
 
 /// The faults of that file: place, what, way out.
-const FAULTS: [(&str, &str, &str); 31] = [
+const FAULTS: [(&str, &str, &str); 33] = [
     ("2:1", "unknown key addres in [listen]", "did you mean address?"),
     (
         "3:11",
@@ -108,7 +113,7 @@ const FAULTS: [(&str, &str, &str); 31] = [
     ("19:15", "\"x\" is no network; write it like \"203.0.113.0/24\"", ""),
     ("20:14", "\"maybe\" is neither \"suppress\" nor \"keep\"", ""),
     ("21:20", "\"1 fortnight\" is no time; write it like \"30 s\", \"2 min\" or \"24 h\"", ""),
-    ("24:8", "no such type of destination: \"commandd\"", "\"command\", \"http\" or \"print\""),
+    ("24:8", "no such type of destination: \"commandd\"", "\"command\", \"http\", \"slack\""),
     (
         "28:11",
         "cannot find /no/such/program: No such file or directory (os error 2)",
@@ -122,8 +127,14 @@ const FAULTS: [(&str, &str, &str); 31] = [
     ("35:7", "\"ftp://x\" is no URL; write it like \"https://erp.example.com/hooks\"", ""),
     ("36:10", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
     ("38:14", "\"bad name\" is no name; take 1 to 64 letters, digits, `-` and `_`", ""),
-    ("42:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
-    ("43:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
-    ("44:12", "there is no [destination.nobody]", ""),
-    ("46:2", "unknown key rout", "did you mean route?"),
+    ("43:7", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
+    (
+        "44:17",
+        "text cannot be read: unexpected end of input, expected end of variable block",
+        "Jinja",
+    ),
+    ("47:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
+    ("48:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
+    ("49:12", "there is no [destination.nobody]", ""),
+    ("51:2", "unknown key rout", "did you mean route?"),
 ];
