@@ -277,6 +277,15 @@ pub(crate) enum Kind {
         /// What is said about an event.
         text: Text,
     },
+    /// A file that grows by a line of JSON for each event.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// When the next line would make it larger, in bytes, a new one is begun.
+        max_size: u64,
+        /// How many full ones are kept.
+        keep: usize,
+    },
     /// A Rust function, by its place in the endpoint that it was given to.
     Function(usize),
 }
@@ -414,6 +423,14 @@ pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
+/// The folder that a file is in, though its path may be no more than a name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// What is wrong with a file, all of it.
 #[derive(Debug)]
 pub(crate) struct Faults {
@@ -485,4 +502,8 @@ pub(crate) const ALERT_EVERY: Duration = Duration::from_secs(900);
 pub(crate) const BURST_QUIETS: u32 = 10;
 /// How long an attempt may take, unless `timeout` says otherwise.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The size of a destination's file, in bytes, unless `max_size` says otherwise.
+pub(crate) const FILE_BYTES: u64 = 100 << 20;
+/// How many full files of a destination are kept, unless `keep` says otherwise.
+pub(crate) const FILES_KEPT: usize = 10;
 const PLACES: [&str; 2] = ["wilco.toml", "/etc/wilco/wilco.toml"];

@@ -2,6 +2,7 @@
 
 mod chat;
 mod command;
+mod file;
 mod function;
 mod http;
 mod line;
@@ -38,6 +39,7 @@ pub(super) fn open(config: &config::Destination, functions: &[Function]) -> Arc<
         Kind::Chat { service, url, text } => {
             Arc::new(chat::Chat::new(*service, url, text, config.timeout))
         }
+        Kind::File { path, max_size, keep } => Arc::new(file::File::new(path, *max_size, *keep)),
         Kind::Function(index) => {
             Arc::new(function::Call::new(functions.get(*index), config.timeout))
         }

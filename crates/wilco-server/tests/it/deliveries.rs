@@ -2,6 +2,7 @@
 
 mod chat;
 mod command;
+mod file;
 mod http;
 
 use std::{

@@ -1,8 +1,8 @@
 //! The keys of each type of destination.
 
-use super::{Keys, executable, url};
+use super::{Keys, bytes, executable, growing, url};
 use crate::{
-    config::{HiddenUrl, Kind, Service},
+    config::{FILE_BYTES, FILES_KEPT, HiddenUrl, Kind, Service},
     rules::{RuleError, Text},
 };
 
@@ -53,6 +53,21 @@ pub(super) fn chat(keys: &mut Keys<'_>, service: Service) -> Option<Kind> {
     Some(Kind::Chat { service, url: HiddenUrl(url?), text: text? })
 }
 
+pub(super) fn file(keys: &mut Keys<'_>) -> Option<Kind> {
+    let path = keys.text("path");
+    let max_size = keys.one("max_size", |text| match bytes(text)? {
+        0 => Err("a file of no size holds no line".into()),
+        size => Ok(size),
+    });
+    let keep = keys.integer("keep", 1..=FILES_KEPT_MAX).unwrap_or(FILES_KEPT);
+    keys.demand("path", "path = \"/var/log/wilco/events.jsonl\"");
+    let path = path?;
+    let found = growing(path.text);
+    let way_out = "make the folder, and let the user that runs wilco write there";
+    let path = found.map_err(|what| keys.complain_at(&path, what, Some(way_out))).ok()?;
+    Some(Kind::File { path, max_size: max_size.unwrap_or(FILE_BYTES), keep })
+}
+
 fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError> {
     let fault = |what| RuleError { what, place: None, is_hopeless: true };
     let parsed = http::HeaderName::try_from(name);
@@ -69,3 +84,5 @@ fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError>
 
 /// Headers that say how the request itself is to be read.
 const RESERVED: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
+/// How many full files may be kept: each is looked for when the next is full.
+const FILES_KEPT_MAX: usize = 1_000;

@@ -78,6 +78,12 @@ type = "slack"
 url = "https://hooks.slack.com/services/canary-in-the-file"
 text = "{{ data.name"
 
+[destination.log]
+type = "file"
+path = "no/such/folder/events.jsonl"
+max_size = "0 B"
+keep = 0
+
 [[route]]
 from = "freispac"
 events = ["[a"]
@@ -87,7 +93,7 @@ to = ["x", "nobody"]
 "#;
 
 /// The faults of that file: place, what, way out.
-const FAULTS: [(&str, &str, &str); 33] = [
+const FAULTS: [(&str, &str, &str); 36] = [
     ("2:1", "unknown key addres in [listen]", "did you mean address?"),
     (
         "3:11",
@@ -133,8 +139,15 @@ const FAULTS: [(&str, &str, &str); 33] = [
         "text cannot be read: unexpected end of input, expected end of variable block",
         "Jinja",
     ),
-    ("47:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
-    ("48:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
-    ("49:12", "there is no [destination.nobody]", ""),
-    ("51:2", "unknown key rout", "did you mean route?"),
+    (
+        "48:8",
+        "cannot find the folder no/such/folder: No such file or directory (os error 2)",
+        "make the folder, and let the user that runs wilco write there",
+    ),
+    ("49:12", "a file of no size holds no line", ""),
+    ("50:8", "keep is a whole number from 1 to 1000", ""),
+    ("53:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
+    ("54:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
+    ("55:12", "there is no [destination.nobody]", ""),
+    ("57:2", "unknown key rout", "did you mean route?"),
 ];
