@@ -1,6 +1,7 @@
 //! Where people and their tools look: health, metrics, and what is recorded. It reads the store and
 //! knows nothing of either half.
 
+mod actions;
 mod api;
 
 use std::{net::IpAddr, sync::Arc};
@@ -22,7 +23,11 @@ use wilco_store::Store;
 
 use crate::metrics::Metrics;
 
-pub(crate) use api::{DeliveryRow, EventRow, Problem, ShownRow};
+pub(crate) use actions::{
+    CancelRow, DestinationRow, REPLAYS_MAX, ReplayAsk, ReplayRow, Routing, WhyRow, destinations,
+    is_known, replay,
+};
+pub(crate) use api::{DeliveryRow, EventRow, Problem, ShownRow, find};
 
 /// Reads the configuration again; an error is what was wrong with it.
 pub(crate) type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
@@ -34,6 +39,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) token: Option<Secret>,
     pub(crate) reload: Reload,
+    pub(crate) routing: Arc<dyn Routing>,
 }
 
 impl Admin {
@@ -44,6 +50,12 @@ impl Admin {
             .route("/api/v1/events", get(api::events))
             .route("/api/v1/events/{id}", get(api::event))
             .route("/api/v1/events/{id}/body", get(api::body))
+            .route("/api/v1/events/{id}/why", get(actions::get_why))
+            .route("/api/v1/events/{id}/cancel", post(actions::post_cancel))
+            .route("/api/v1/replay", post(actions::post_replay))
+            .route("/api/v1/destinations", get(actions::get_destinations))
+            .route("/api/v1/destinations/{name}/pause", post(actions::post_pause))
+            .route("/api/v1/destinations/{name}/resume", post(actions::post_resume))
             .route("/api/v1/reload", post(reload))
             .layer(middleware::from_fn_with_state(self.clone(), guard));
         let router = Router::new()

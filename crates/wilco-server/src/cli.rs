@@ -2,8 +2,10 @@
 
 mod check;
 mod demo;
+mod destinations;
 mod events;
 mod init;
+mod record;
 mod reload;
 mod send;
 mod serve;
@@ -16,9 +18,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{Method, Request, header};
 use http_body_util::Full;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use wilco::Secret;
 
@@ -26,11 +30,19 @@ use crate::{
     admin::Problem,
     client::{Answer, Client, ClientError, Trust},
     config::{self, Config, Faults},
+    guest,
     service::StartError,
 };
 
+pub(crate) use record::{Filter, PAGE, Page, Place, Record};
+
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    // A warden is started for every attempt: it does without what the verbs need.
+    if arguments.next().is_some_and(|verb| verb == guest::VERB) {
+        return guest::main(arguments);
+    }
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -70,6 +82,7 @@ enum Verb {
     Check(check::Check),
     Send(send::Send),
     Events(events::Events),
+    Destinations(destinations::Destinations),
     Reload(reload::Reload),
     Completions(shell::Completions),
     Man(shell::Man),
@@ -86,6 +99,7 @@ impl Cli {
             Verb::Check(check) => check.run(),
             Verb::Send(send) => send.run().await,
             Verb::Events(events) => events.run().await,
+            Verb::Destinations(destinations) => destinations.run().await,
             Verb::Reload(reload) => reload.run().await,
             Verb::Completions(completions) => completions.run(),
             Verb::Man(man) => man.run(),
@@ -95,7 +109,7 @@ impl Cli {
 
 /// Where the configuration is.
 #[derive(Args, Clone)]
-struct File {
+pub(crate) struct File {
     /// The configuration; `wilco.toml` here or in /etc/wilco unless it is said
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -117,7 +131,7 @@ impl File {
 }
 
 /// Why a verb did not do what it was asked, and what the process exits with.
-struct Failure {
+pub(crate) struct Failure {
     code: u8,
     text: String,
 }
@@ -167,7 +181,7 @@ impl From<io::Error> for Failure {
 }
 
 /// The admin listener of a running wilco.
-struct Server {
+pub(crate) struct Server {
     address: std::net::SocketAddr,
     token: Option<Secret>,
     client: Client,
@@ -188,21 +202,26 @@ impl Server {
     }
 
     async fn is_there(&self) -> Result<bool, Failure> {
-        match self.exchange(Method::GET, "/livez").await {
+        match self.exchange(Method::GET, "/livez", Bytes::new()).await {
             Ok(answer) => Ok(answer.status.is_success()),
             Err(ClientError::Failed(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }
 
-    async fn ask(&self, method: Method, path: &str) -> Result<Answer, Failure> {
-        self.exchange(method, path).await.map_err(|error| {
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
+        self.exchange(method, path, body).await.map_err(|error| {
             let address = self.address;
             Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
         })
     }
 
-    async fn exchange(&self, method: Method, path: &str) -> Result<Answer, ClientError> {
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, ClientError> {
         let mut address = self.address;
         if address.ip().is_unspecified() {
             address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
@@ -212,8 +231,11 @@ impl Server {
             let value = [b"Bearer ", token.expose()].concat();
             request = request.header(header::AUTHORIZATION, value);
         }
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
         let request = request
-            .body(Full::default())
+            .body(Full::new(body))
             .map_err(|error| ClientError::Failed(error.to_string()))?;
         self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await
     }
@@ -285,12 +307,37 @@ fn table(header: &[&str]) -> comfy_table::Table {
     table
 }
 
+/// `10/s`, or the number alone.
+fn rate(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix("/s").unwrap_or(text).trim().parse();
+    let wrong = || format!("{text:?} is no rate; write it like 10/s");
+    number.ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or_else(wrong)
+}
+
+fn progress(total: u64) -> ProgressBar {
+    let bar = ProgressBar::new(total);
+    if total < PROGRESS_FROM || !io::stderr().is_terminal() {
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+    }
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len}  {per_sec}  {eta} left") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Failure> {
+    let line = serde_json::to_string(row).map_err(|error| Failure::failed(error.to_string()))?;
+    Ok(format!("{line}\n"))
+}
+
 fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
 }
 
+/// A bar for fewer would be gone before it is seen.
+const PROGRESS_FROM: u64 = 20;
 /// From the end of a verb to the end of the process.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(30);

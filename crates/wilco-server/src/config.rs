@@ -250,13 +250,8 @@ pub(crate) enum OnDead {
 pub(crate) enum Kind {
     /// A line of JSON on stdout.
     Print,
-    /// A program that is started for each event.
-    Command {
-        /// The program and its arguments; no shell reads them.
-        command: Vec<String>,
-        /// Variables that it gets besides those of wilco.
-        environment: Vec<(String, Setting)>,
-    },
+    /// A program of somebody else.
+    Command(Command),
     /// An HTTP service.
     Http {
         /// Where it is.
@@ -288,6 +283,90 @@ pub(crate) enum Kind {
     },
     /// A Rust function, by its place in the endpoint that it was given to.
     Function(usize),
+}
+
+impl Kind {
+    /// The word that stands for it in the file.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Print => "print",
+            Self::Command(_) => "command",
+            Self::Http { .. } => "http",
+            Self::Chat { service: Service::Slack, .. } => "slack",
+            Self::Chat { service: Service::Teams, .. } => "teams",
+            Self::Chat { service: Service::Discord, .. } => "discord",
+            Self::File { .. } => "file",
+            Self::Function(_) => "function",
+        }
+    }
+}
+
+/// A program of somebody else, and what it may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Command {
+    /// The program and its arguments; no shell reads them.
+    pub(crate) words: Vec<String>,
+    /// Variables that it gets besides those of wilco.
+    pub(crate) environment: Vec<(String, Setting)>,
+    /// Where it works; `None` for where wilco does.
+    pub(crate) folder: Option<PathBuf>,
+    /// Who it runs as; `None` for the user that wilco runs as.
+    pub(crate) run_as: Option<RunAs>,
+    /// What it may take.
+    pub(crate) limits: Limits,
+    /// How it is told of events.
+    pub(crate) protocol: Protocol,
+}
+
+impl Command {
+    /// A program that was told nothing else.
+    pub(crate) fn new(words: Vec<String>) -> Self {
+        Self {
+            words,
+            environment: Vec::new(),
+            folder: None,
+            run_as: None,
+            limits: Limits::default(),
+            protocol: Protocol::Once,
+        }
+    }
+}
+
+/// A user and a group of this system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RunAs {
+    /// The number of the user.
+    pub(crate) user: u32,
+    /// The number of the group; there are no further ones.
+    pub(crate) group: u32,
+}
+
+/// What a program may take; `None` for what wilco itself may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Address space of each of its processes, in bytes.
+    pub(crate) memory: Option<u64>,
+    /// Processor time of each of its processes, in seconds.
+    pub(crate) cpu: Option<u64>,
+    /// Open files of each of its processes.
+    pub(crate) files: Option<u64>,
+    /// The last of what it says that is kept, in bytes.
+    pub(crate) output: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory: None, cpu: None, files: None, output: OUTPUT_BYTES_MAX }
+    }
+}
+
+/// How a program is told of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// It is started for each, with the body on its stdin.
+    Once,
+    /// It is kept, and gets a line for each.
+    Lines,
 }
 
 /// A value that may be a secret: it is not shown.
@@ -506,4 +585,6 @@ pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) const FILE_BYTES: u64 = 100 << 20;
 /// How many full files of a destination are kept, unless `keep` says otherwise.
 pub(crate) const FILES_KEPT: usize = 10;
+/// What is kept of what a destination said, in bytes.
+pub(crate) const OUTPUT_BYTES_MAX: usize = 64 << 10;
 const PLACES: [&str; 2] = ["wilco.toml", "/etc/wilco/wilco.toml"];

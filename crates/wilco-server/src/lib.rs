@@ -23,6 +23,7 @@ mod client;
 mod clock;
 mod config;
 mod endpoint;
+mod guest;
 mod inbound;
 mod metrics;
 mod outbound;

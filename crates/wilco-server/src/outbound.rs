@@ -40,7 +40,7 @@ pub(crate) use route::{Clause, Routes};
 /// What a reload replaces: the routes, and the destinations that they lead to.
 pub(crate) struct Plan {
     pub(crate) routes: Routes,
-    destinations: Vec<config::Destination>,
+    pub(crate) destinations: Vec<config::Destination>,
     alerts: Option<config::Alerts>,
     /// The sources that should not be silent for so long.
     expected: Vec<(SourceName, Duration)>,
@@ -135,6 +135,9 @@ struct Open {
 trait Destination: Send + Sync {
     /// Tries once, within its time. What happened is in the reply; there is no other error.
     async fn deliver(&self, claim: &Claim) -> Reply;
+
+    /// Lets go of what it keeps between attempts; none will follow.
+    async fn close(&self) {}
 }
 
 /// How an attempt went.

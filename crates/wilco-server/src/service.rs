@@ -14,15 +14,16 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wilco_store::{OpenError, Options, SqliteStore, Store, StoreError};
+use wilco::Event;
+use wilco_store::{Leg, OpenError, Options, SqliteStore, Store, StoreError};
 
 use crate::{
-    admin::{Admin, Reload},
+    admin::{Admin, Reload, Routing, WhyRow},
     clock,
     config::{Address, Config, Tls},
     inbound::{Bound, Certificate, Door, Inbound, TlsError, bind},
     metrics::Metrics,
-    outbound::{Function, Outbound, Plan},
+    outbound::{Clause, Function, Outbound, Plan},
 };
 
 /// A wilco that runs.
@@ -85,6 +86,7 @@ impl Service {
         let door = Door::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(door, Arc::clone(&store), Arc::clone(&metrics)));
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
+        let routing = Arc::new(Current(planned.clone()));
         let stop = CancellationToken::new();
         let outbound = Outbound {
             store: Arc::clone(&store),
@@ -109,6 +111,7 @@ impl Service {
                 metrics: Arc::clone(&metrics),
                 token: settings.token.clone(),
                 reload,
+                routing,
             };
             tasks.spawn(admin.serve(listener, stop.clone()));
         }
@@ -207,6 +210,53 @@ impl Service {
 
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+}
+
+/// The plan of the moment.
+struct Current(watch::Receiver<Arc<Plan>>);
+
+impl Current {
+    fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.0.borrow())
+    }
+}
+
+impl Routing for Current {
+    fn legs(&self, event: &Event) -> Vec<Leg> {
+        self.plan().legs(event)
+    }
+
+    fn why(&self, event: &Event) -> Vec<WhyRow> {
+        self.plan().why(event)
+    }
+
+    fn destinations(&self) -> Vec<(String, &'static str)> {
+        Routing::destinations(&*self.plan())
+    }
+}
+
+impl Routing for Plan {
+    fn legs(&self, event: &Event) -> Vec<Leg> {
+        self.routes.route(event)
+    }
+
+    fn why(&self, event: &Event) -> Vec<WhyRow> {
+        let clauses = self.routes.why(event).into_iter().zip(1..);
+        clauses
+            .map(|((route, clause), number)| WhyRow {
+                route: number,
+                to: route.to.clone(),
+                takes: clause == Clause::Takes,
+                clause: clause.word().into(),
+                why: clause.explain(route, event),
+            })
+            .collect()
+    }
+
+    fn destinations(&self) -> Vec<(String, &'static str)> {
+        let destinations = self.destinations.iter();
+        destinations.map(|to| (to.name.clone(), to.kind.as_str())).collect()
     }
 }
 

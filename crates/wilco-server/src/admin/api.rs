@@ -134,7 +134,7 @@ pub(super) async fn body(
     Ok((kind, shown.event.body).into_response())
 }
 
-async fn find(admin: &Admin, id: &str) -> Result<Shown, Problem> {
+pub(crate) async fn find(admin: &Admin, id: &str) -> Result<Shown, Problem> {
     let id: EventId = id.parse()?;
     let shown = admin.store.event(id).await?;
     shown.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no event {id}")))

@@ -1,20 +1,14 @@
 //! `wilco events`: what was recorded, and what became of it.
 
+mod replay;
+
 use std::{io::Write as _, process::ExitCode, time::Duration};
 
-use bytes::Bytes;
 use clap::{Args, Subcommand};
-use http::{Method, StatusCode};
-use jiff::Timestamp;
 use wilco::EventId;
-use wilco_store::{EventQuery, OpenError, Options, SqliteStore, Store};
 
-use super::{Failure, File, Server, detail, print, readable, table};
-use crate::{
-    admin::{EventRow, ShownRow},
-    client::Answer,
-    clock, config,
-};
+use super::{Failure, Filter, PAGE, Page, Place, Record, json_line, print, readable, table};
+use crate::admin::{EventRow, ShownRow, WhyRow};
 
 /// Looks at recorded events
 #[derive(Args)]
@@ -28,6 +22,9 @@ enum What {
     List(List),
     Show(Show),
     Tail(Tail),
+    Why(Why),
+    Replay(Box<replay::ReplayArgs>),
+    Cancel(Cancel),
 }
 
 /// Lists events, newest first, with the state of their deliveries
@@ -79,35 +76,34 @@ struct Tail {
     lines: usize,
 }
 
+/// Says for each route whether it takes an event, and which clause decides
+///
+/// The routes are those of the file as it is now; with a server that runs, those that it has loaded.
 #[derive(Args)]
-struct Place {
+struct Why {
     #[command(flatten)]
-    file: File,
-    /// The store to open where no server answers; the configuration's unless it is said
-    #[arg(long, value_name = "URL")]
-    store: Option<String>,
+    place: Place,
+    /// The event's id: evt_…
+    #[arg(value_name = "ID")]
+    id: EventId,
+    /// One JSON object a line, for each route
+    #[arg(long)]
+    json: bool,
 }
 
-#[derive(Args, Clone, Default)]
-struct Filter {
-    /// Only of this source
-    #[arg(long, value_name = "NAME")]
-    source: Option<String>,
-    /// Only of this name; booking.* stands for all of bookings
-    #[arg(long, value_name = "GLOB")]
-    event: Option<String>,
-    /// Only from this time on: 2026-11-24T08:00:00Z, or 2h for two hours ago
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    since: Option<Timestamp>,
-    /// Only before this time
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    until: Option<Timestamp>,
-    /// Only with a delivery to this destination
+/// Ends what waits of an event without another attempt
+///
+/// An attempt that is under way goes on, and what was delivered stays delivered.
+#[derive(Args)]
+struct Cancel {
+    #[command(flatten)]
+    place: Place,
+    /// The event's id: evt_…
+    #[arg(value_name = "ID")]
+    id: EventId,
+    /// Only its way to this destination
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
-    /// Only with a delivery that is dead and was not replayed
-    #[arg(long)]
-    dead: bool,
 }
 
 impl Events {
@@ -116,6 +112,9 @@ impl Events {
             What::List(list) => list.run().await,
             What::Show(show) => show.run().await,
             What::Tail(tail) => tail.run().await,
+            What::Why(why) => why.run().await,
+            What::Replay(replay) => replay.run().await,
+            What::Cancel(cancel) => cancel.run().await,
         }
     }
 }
@@ -127,11 +126,11 @@ impl List {
         let mut before = None;
         let mut is_first = true;
         while left > 0 {
-            let page = Page { before: before.take(), after: None, limit: left.min(PAGE) };
+            let page = Page { before, limit: left.min(PAGE), ..Page::default() };
             let rows = record.events(&self.filter, &page).await?;
             let Some(last) = rows.last() else { break };
             left = left.saturating_sub(rows.len());
-            before = Some(last.id.clone());
+            before = id_of(last);
             let is_last = rows.len() < page.limit;
             show_rows(&rows, self.json, is_first)?;
             is_first = false;
@@ -142,7 +141,7 @@ impl List {
         if is_first && !self.json {
             print("no events\n")?;
         }
-        record.close().await;
+        record.close().await?;
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -150,14 +149,14 @@ impl List {
 impl Tail {
     async fn run(self) -> Result<ExitCode, Failure> {
         let record = Record::open(&self.place).await?;
-        if matches!(record, Record::Store(_)) {
-            record.close().await;
+        if matches!(record, Record::Store(..)) {
+            record.close().await?;
             let text = "no wilco is running here, so nothing comes in; see `wilco events list`";
             return Err(Failure::failed(text.into()));
         }
-        let latest = Page { before: None, after: None, limit: self.lines.clamp(1, PAGE) };
+        let latest = Page { limit: self.lines.clamp(1, PAGE), ..Page::default() };
         let mut rows = record.events(&self.filter, &latest).await?;
-        let mut after = rows.first().map(|row| row.id.clone());
+        let mut after = rows.first().and_then(id_of).unwrap_or(EventId::from_bits(0));
         rows.reverse();
         if self.lines == 0 {
             rows.clear();
@@ -165,15 +164,10 @@ impl Tail {
         show_rows(&rows, self.json, true)?;
         loop {
             tokio::time::sleep(TAIL_PAUSE).await;
-            let start = || EventId::from_bits(0).to_string();
-            let page = Page {
-                after: Some(after.clone().unwrap_or_else(start)),
-                before: None,
-                limit: PAGE,
-            };
+            let page = Page { after: Some(after), limit: PAGE, ..Page::default() };
             let rows = record.events(&self.filter, &page).await?;
             if let Some(last) = rows.last() {
-                after = Some(last.id.clone());
+                after = id_of(last).unwrap_or(after);
                 show_rows(&rows, self.json, false)?;
             }
         }
@@ -192,141 +186,61 @@ impl Show {
             let shown = record.event(self.id).await?;
             print(&if self.json { json_line(&shown)? } else { picture(&shown) })?;
         }
-        record.close().await;
+        record.close().await?;
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// The record, as it can be had: from the running server, or from the store itself.
-enum Record {
-    Server(Server),
-    Store(SqliteStore),
-}
-
-struct Page {
-    after: Option<String>,
-    before: Option<String>,
-    limit: usize,
-}
-
-impl Record {
-    async fn open(place: &Place) -> Result<Self, Failure> {
-        let server = Server::find(&place.file)?;
-        if place.store.is_none() && server.is_there().await? {
-            return Ok(Self::Server(server));
+impl Why {
+    async fn run(self) -> Result<ExitCode, Failure> {
+        let record = Record::open(&self.place).await?;
+        let (why, shown) = (record.why(self.id).await, record.event(self.id).await);
+        record.close().await?;
+        let (why, shown) = (why?, shown?);
+        if self.json {
+            print(&why.iter().map(json_line).collect::<Result<String, _>>()?)?;
+            return Ok(ExitCode::SUCCESS);
         }
-        let configured = || -> Result<String, Failure> {
-            match place.file.find() {
-                Some(path) => Ok(config::places(&path)?.1.url),
-                None => Ok("sqlite:wilco.db".into()),
-            }
+        print(&format!("{} {}\n\n", self.id, visible(&shown.event.event)))?;
+        if why.is_empty() {
+            print("there are no routes\n")?;
+        } else {
+            print(&why_table(&why))?;
+        }
+        print(&format!("\nwhat became of it: {}\n", deliveries(&shown.event)))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl Cancel {
+    async fn run(self) -> Result<ExitCode, Failure> {
+        let record = Record::open(&self.place).await?;
+        let cancelled = record.cancel(self.id, self.destination).await;
+        record.close().await?;
+        print(&match cancelled? {
+            0 => "nothing of it was waiting\n".into(),
+            1 => "1 delivery cancelled\n".into(),
+            many => format!("{many} deliveries cancelled\n"),
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn why_table(why: &[WhyRow]) -> String {
+    let mut table = table(&["route", "to", "takes it", "because"]);
+    for row in why {
+        let takes = match (row.takes, row.clause.as_str()) {
+            (true, _) => "yes",
+            (false, "when") if row.why.starts_with("could not") => "open",
+            (false, _) => "no",
         };
-        let url = place.store.clone().map_or_else(configured, Ok)?;
-        let path = SqliteStore::path(&url).map_err(|error| failed(&error))?;
-        if !path.exists() {
-            let text = format!("no wilco answers, and there is no store {}", path.display());
-            return Err(Failure::failed(text));
-        }
-        let opened = SqliteStore::open(&url, Options::default(), clock::now());
-        opened.map(Self::Store).map_err(|error| failed(&error))
+        table.add_row([&row.route.to_string(), &row.to.join(", "), takes, &visible(&row.why)]);
     }
-
-    async fn events(&self, filter: &Filter, page: &Page) -> Result<Vec<EventRow>, Failure> {
-        match self {
-            Self::Server(server) => {
-                let answer = server.ask(Method::GET, &uri(filter, page)).await?;
-                server_rows(&answer)
-            }
-            Self::Store(store) => {
-                let id = |id: &Option<String>| id.as_ref().and_then(|id| id.parse().ok());
-                let query = EventQuery {
-                    source: filter.source.clone(),
-                    name: filter.event.clone(),
-                    since: filter.since,
-                    until: filter.until,
-                    destination: filter.destination.clone(),
-                    is_dead: filter.dead,
-                    after: id(&page.after),
-                    before: id(&page.before),
-                    limit: page.limit,
-                };
-                let listed = store.events(query).await.map_err(|error| failed(&error))?;
-                Ok(listed.into_iter().map(EventRow::from).collect())
-            }
-        }
-    }
-
-    async fn event(&self, id: EventId) -> Result<ShownRow, Failure> {
-        match self {
-            Self::Server(server) => {
-                let path = format!("/api/v1/events/{id}");
-                server_rows(&server.ask(Method::GET, &path).await?)
-            }
-            Self::Store(store) => {
-                let shown = store.event(id).await.map_err(|error| failed(&error))?;
-                shown.map(ShownRow::from).ok_or_else(|| no_such(id))
-            }
-        }
-    }
-
-    async fn body(&self, id: EventId) -> Result<Bytes, Failure> {
-        match self {
-            Self::Server(server) => {
-                let answer = server.ask(Method::GET, &format!("/api/v1/events/{id}/body")).await?;
-                match answer.status {
-                    StatusCode::OK => Ok(answer.body.into()),
-                    _ => Err(Failure::failed(detail(&answer))),
-                }
-            }
-            Self::Store(store) => {
-                let shown = store.event(id).await.map_err(|error| failed(&error))?;
-                shown.map(|shown| shown.event.body).ok_or_else(|| no_such(id))
-            }
-        }
-    }
-
-    async fn close(self) {
-        if let Self::Store(store) = self {
-            // It was only read; there is nothing to lose.
-            let _ = store.close().await;
-        }
-    }
+    format!("{}\n", table.trim_fmt())
 }
 
-fn server_rows<T: serde::de::DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
-    if answer.status != StatusCode::OK {
-        return Err(Failure::failed(detail(answer)));
-    }
-    serde_json::from_slice(&answer.body)
-        .map_err(|error| Failure::failed(format!("wilco answered something else: {error}")))
-}
-
-fn uri(filter: &Filter, page: &Page) -> String {
-    let limit = page.limit.to_string();
-    let [since, until] = [filter.since, filter.until].map(|at| at.map(|at| at.to_string()));
-    let query: Vec<_> = [
-        ("source", &filter.source),
-        ("event", &filter.event),
-        ("since", &since),
-        ("until", &until),
-        ("destination", &filter.destination),
-        ("dead", &filter.dead.then(|| "true".into())),
-        ("after", &page.after),
-        ("before", &page.before),
-        ("limit", &Some(limit)),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some(format!("{name}={}", encode(value.as_ref()?))))
-    .collect();
-    format!("/api/v1/events?{}", query.join("&"))
-}
-
-/// Percent-encodes all but what RFC 3986, section 2.3, calls unreserved.
-fn encode(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes()
-        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect()
+fn id_of(row: &EventRow) -> Option<EventId> {
+    row.id.parse().ok()
 }
 
 fn show_rows(rows: &[EventRow], json: bool, with_header: bool) -> Result<(), Failure> {
@@ -402,6 +316,22 @@ fn picture(shown: &ShownRow) -> String {
         text.push_str(&format!("  {}: {}", delivery.destination, delivery.state));
         if let Some(due) = delivery.due_at {
             text.push_str(&format!(", due {due}"));
+        } else if delivery.state == "waiting" {
+            text.push_str(", behind another with its key");
+        }
+        if delivery.replaced_by.as_ref() == Some(&event.id) {
+            text.push_str(", replayed since");
+        }
+        for (what, value) in [
+            ("superseded by", delivery.replaced_by.as_ref().filter(|id| **id != event.id)),
+            ("key", delivery.order_key.as_ref()),
+        ] {
+            if let Some(value) = value {
+                text.push_str(&format!(", {what} {}", visible(value)));
+            }
+        }
+        if let Some(reason) = &delivery.reason {
+            text.push_str(&format!(" ({})", visible(reason)));
         }
         text.push('\n');
         for (number, attempt) in (1..).zip(&delivery.history) {
@@ -430,33 +360,4 @@ fn visible(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }
 
-fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Failure> {
-    let line = serde_json::to_string(row).map_err(|error| failed(&error))?;
-    Ok(format!("{line}\n"))
-}
-
-/// A time, or how long ago it was.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = config::duration(text) {
-        return clock::now().checked_sub(ago).map_err(|error| error.to_string());
-    }
-    let wrong = "write it like 2026-11-24T08:00:00Z, or 2h for two hours ago";
-    text.parse().map_err(|_| format!("{text:?} is no time; {wrong}"))
-}
-
-fn failed(error: &dyn std::error::Error) -> Failure {
-    Failure::failed(error.to_string())
-}
-
-fn no_such(id: EventId) -> Failure {
-    Failure::failed(format!("there is no event {id}"))
-}
-
-impl From<OpenError> for Failure {
-    fn from(error: OpenError) -> Self {
-        failed(&error)
-    }
-}
-
-const PAGE: usize = 500;
 const TAIL_PAUSE: Duration = Duration::from_millis(300);

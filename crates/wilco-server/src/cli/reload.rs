@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use bytes::Bytes;
 use clap::Args;
 use http::{Method, StatusCode};
 
@@ -20,7 +21,7 @@ pub(super) struct Reload {
 impl Reload {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
         let server = Server::find(&self.file)?;
-        let answer = server.ask(Method::POST, "/api/v1/reload").await?;
+        let answer = server.ask(Method::POST, "/api/v1/reload", Bytes::new()).await?;
         if answer.status != StatusCode::NO_CONTENT {
             let why = detail(&answer);
             return Err(Failure::configuration(match why.ends_with('\n') {

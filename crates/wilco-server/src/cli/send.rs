@@ -1,22 +1,15 @@
 //! `wilco send`: signs and sends as the provider does.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{IsTerminal as _, Read as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fs, io::Read as _, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::{task::JoinSet, time::Instant};
 use wilco::{Secret, freispace, provider};
 
-use super::{Failure, client_for, print, readable};
+use super::{Failure, client_for, print, progress, rate, readable};
 use crate::{
     client::{Answer, Client, ClientError},
     config,
@@ -286,27 +279,8 @@ fn uuid() -> Result<String, Failure> {
     Ok(parts.join("-"))
 }
 
-/// `10/s`, or the number alone.
-fn rate(text: &str) -> Result<f64, String> {
-    let number = text.strip_suffix("/s").unwrap_or(text).trim().parse();
-    let wrong = || format!("{text:?} is no rate; write it like 10/s");
-    number.ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or_else(wrong)
-}
-
-fn progress(total: u64) -> ProgressBar {
-    let bar = ProgressBar::new(total);
-    if total < PROGRESS_FROM || !std::io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::hidden());
-    }
-    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len}  {per_sec}  {eta} left") {
-        bar.set_style(style);
-    }
-    bar
-}
-
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
-const PROGRESS_FROM: u64 = 20;
 
 #[cfg(test)]
 mod tests {

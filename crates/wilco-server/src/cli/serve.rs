@@ -101,8 +101,8 @@ impl WithoutFile {
             .map_err(|error| Failure::configuration(error.to_string()))?;
         let mut kinds = vec![("print", Kind::Print)];
         if let Some(line) = &self.exec {
-            let command = config::command_line(line).map_err(Failure::usage)?;
-            kinds.push(("exec", Kind::Command { command, environment: Vec::new() }));
+            let words = config::command_line(line).map_err(Failure::usage)?;
+            kinds.push(("exec", Kind::Command(config::Command::new(words))));
         }
         if let Some(url) = self.forward.clone() {
             let kind = Kind::Http { url, secret: None, body: None, headers: Vec::new() };

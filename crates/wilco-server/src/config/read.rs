@@ -1,5 +1,6 @@
 //! The tables of the file, one function each. All of them are read, whatever is wrong with one.
 
+mod command;
 mod destination;
 mod keys;
 mod kinds;
@@ -154,9 +155,9 @@ fn listen(mut keys: Keys<'_>) -> Option<Listen> {
 }
 
 fn body_limit(text: &str) -> Result<usize, String> {
-    let bytes = usize::try_from(units::bytes(text)?).unwrap_or(usize::MAX);
-    match bytes {
-        1..=MAX_BODY_BYTES_MAX => Ok(bytes),
+    let limit = usize::try_from(bytes(text)?).unwrap_or(usize::MAX);
+    match limit {
+        1..=MAX_BODY_BYTES_MAX => Ok(limit),
         _ => Err(format!("max_body is from 1 B to {} MiB", MAX_BODY_BYTES_MAX >> 20)),
     }
 }
@@ -166,7 +167,7 @@ fn store(mut keys: Keys<'_>) -> Option<Store> {
         SqliteStore::path(text).map_err(|error| error.to_string())?;
         Ok(text.to_owned())
     });
-    let reserve = keys.one("reserve", units::bytes).unwrap_or(RESERVE_BYTES);
+    let reserve = keys.one("reserve", bytes).unwrap_or(RESERVE_BYTES);
     keys.finish();
     Some(Store { url: url.unwrap_or_else(|| STORE_URL.into()), reserve })
 }
@@ -212,7 +213,7 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
         keys.demand("secrets", "secrets = [{ env = \"FREISPACE_SECRET\" }]");
     }
     let allow_from = keys.each("allow_from", units::network).unwrap_or_default();
-    let window = keys.one("duplicate_window", units::duration).unwrap_or(DUPLICATE_WINDOW);
+    let window = keys.one("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
     let duplicates = keys.one("duplicates", |text| match text {
         "suppress" => Ok(Duplicates::Suppress { window }),
         "keep" => Ok(Duplicates::Keep),
@@ -258,7 +259,7 @@ fn destination(mut keys: Keys<'_>) -> Option<Destination> {
             None
         }
         Some(Quoted { text: "print", .. }) => Some(Kind::Print),
-        Some(Quoted { text: "command", .. }) => kinds::command(&mut keys),
+        Some(Quoted { text: "command", .. }) => command::read(&mut keys).map(Kind::Command),
         Some(Quoted { text: "http", .. }) => kinds::http(&mut keys),
         Some(Quoted { text: "slack", .. }) => kinds::chat(&mut keys, Service::Slack),
         Some(Quoted { text: "teams", .. }) => kinds::chat(&mut keys, Service::Teams),

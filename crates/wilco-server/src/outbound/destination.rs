@@ -6,12 +6,18 @@ mod file;
 mod function;
 mod http;
 mod line;
+mod lines;
 mod print;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use ::http::{HeaderMap, Request, StatusCode, header};
 use bytes::Bytes;
+use futures_util::future::FusedFuture;
 use http_body_util::Full;
 use jiff::Timestamp;
 
@@ -19,7 +25,7 @@ use super::{Destination, Reply, Verdict};
 use crate::{
     client::Client,
     clock,
-    config::{self, Kind},
+    config::{self, Kind, OUTPUT_BYTES_MAX, Protocol},
 };
 
 pub(crate) use function::Function;
@@ -29,9 +35,12 @@ pub(crate) use line::json_line;
 pub(super) fn open(config: &config::Destination, functions: &[Function]) -> Arc<dyn Destination> {
     match &config.kind {
         Kind::Print => Arc::new(print::Print),
-        Kind::Command { command, environment } => {
-            Arc::new(command::Command::new(command, environment, config.timeout))
-        }
+        Kind::Command(command) => match command.protocol {
+            Protocol::Once => Arc::new(command::Command::new(command.clone(), config.timeout)),
+            Protocol::Lines => {
+                Arc::new(lines::Lines::new(config.name.clone(), command.clone(), config.timeout))
+            }
+        },
         Kind::Http { url, secret, body, headers } => {
             let form = http::Form { body: body.clone(), headers: headers.clone() };
             Arc::new(http::Http::new(url, secret.as_ref(), form, config.timeout))
@@ -87,8 +96,23 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     date.duration_since(now).try_into().ok()
 }
 
-/// What is kept of what a destination said, in bytes.
-const OUTPUT_BYTES_MAX: usize = 64 << 10;
+/// Does the work, and talks meanwhile, so that no full pipe holds it up.
+async fn beside<T>(
+    work: impl Future<Output = T>,
+    mut talk: Pin<&mut (impl FusedFuture + Send)>,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            _ = &mut talk, if !talk.is_terminated() => {}
+        }
+    }
+}
+
+const FAILED: Verdict = Verdict::Failed { not_before: None };
+/// How long the pipes of a program may still be read when it has ended.
+const PIPES_GRACE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
 mod tests {

@@ -43,7 +43,7 @@ impl Lane {
         Self { store, metrics, destination, config, plan, opened, pace, breaker }
     }
 
-    /// Delivers until `stop`, then lets the attempts that are under way end.
+    /// Delivers until `stop`, then lets the attempts that are under way end, and the destination.
     pub(super) async fn run(self, stop: CancellationToken) {
         let lane = Arc::new(self);
         let bell = lane.store.bells().due(&lane.config.name);
@@ -79,6 +79,7 @@ impl Lane {
             };
         }
         while running.join_next().await.is_some() {}
+        lane.destination.close().await;
     }
 
     /// Takes up how the destination stands.

@@ -40,6 +40,8 @@ impl Verdict {
         }
         let jittered = backoff(tried.attempt, retry).mul_f64(tried.chance.clamp(0.0, 1.0));
         let wait = jittered.max(not_before.min(retry.max)).max(WAIT_MIN).min(left);
+        // The store keeps milliseconds.
+        let wait = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         let at = tried.now.checked_add(wait).unwrap_or(Timestamp::MAX);
         Outcome::Retry { at, waited: tried.waited + wait }
     }

@@ -35,6 +35,41 @@ pub(crate) enum Clause {
     Fails(String),
 }
 
+impl Clause {
+    /// The clause by its key in the file.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Takes => "takes",
+            Self::From => "from",
+            Self::Events => "events",
+            Self::When | Self::Fails(_) => "when",
+        }
+    }
+
+    /// In words, for whoever wonders.
+    pub(crate) fn explain(&self, route: &config::Route, event: &Event) -> String {
+        let when = route.when.as_ref().map_or("", Rule::source);
+        match self {
+            Self::Takes if when.is_empty() => "takes it".into(),
+            Self::Takes => format!("takes it: {when}"),
+            Self::From if event.source.as_str() == ALERTS => {
+                "an alert goes where [alerts] says, by no route".into()
+            }
+            Self::From => {
+                let from = route.from.as_ref().map_or("", |from| from.as_str());
+                format!("it is from {from}, the event from {}", event.source)
+            }
+            Self::Events => {
+                format!("it is for {}, the event is {}", route.globs.join(", "), event.name)
+            }
+            Self::When => format!("does not hold: {when}"),
+            Self::Fails(why) => {
+                format!("could not run, so each attempt asks again: {when}: {why}")
+            }
+        }
+    }
+}
+
 /// An event, looked into when the first rule asks for it.
 struct Looked<'e> {
     event: &'e Event,

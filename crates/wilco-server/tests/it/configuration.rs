@@ -6,6 +6,10 @@ mod faults;
 
 use std::{
     fs,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
     path::Path,
     process::{Output, Stdio},
 };
@@ -13,6 +17,34 @@ use std::{
 use wilco::{Secret, provider};
 
 use crate::world::{SECRET, World, booking, wilco};
+
+#[test]
+fn only_a_wilco_of_root_can_run_programs_as_somebody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
+    for (run_as, is_taken) in [("root", is_root), ("nobody:0", is_root)] {
+        let tables = format!(
+            "{GOOD}[destination.x]\ntype = \"command\"\ncommand = \"/bin/true\"\n\
+             run_as = {run_as:?}\n"
+        );
+        fs::write(folder.path().join("wilco.toml"), &tables).unwrap();
+        let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();
+        assert_eq!(output.status.success(), is_taken, "{}", text(&output.stderr));
+    }
+    if is_root {
+        // Root can be anybody, so what is refused to others is seen by becoming one of them.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        for (run_as, code) in [("nobody", Some(0)), ("root", Some(78)), ("nobody:0", Some(78))] {
+            let file = fs::read_to_string(folder.path().join("wilco.toml")).unwrap();
+            let file = file.replace("\"nobody:0\"", &format!("{run_as:?}"));
+            fs::write(folder.path().join("other.toml"), file).unwrap();
+            let mut command = wilco(folder.path());
+            command.env("S", SECRET).args(["check", "--config", "other.toml"]);
+            let output = command.uid(65_534).gid(65_534).output().unwrap();
+            assert_eq!(output.status.code(), code, "{run_as}: {}", text(&output.stderr));
+        }
+    }
+}
 
 #[test]
 fn a_file_that_cannot_be_understood_is_refused_with_the_reason() {

@@ -3,7 +3,11 @@
 mod chat;
 mod command;
 mod file;
+mod guests;
 mod http;
+mod lines;
+mod rules;
+mod standing;
 
 use std::{
     fs,

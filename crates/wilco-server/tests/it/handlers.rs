@@ -135,6 +135,34 @@ fn booking_message_tells_the_chat_of_a_booking_once() {
 }
 
 #[test]
+fn copy_to_suite_brings_a_projects_files_to_the_suite_that_is_booked_once() {
+    let environment = "PROJECTS_ROOT = \"FOLDER/place\", SUITES_ROOT = \"FOLDER/place/suites\", \
+                       PARTS = \"footage, audio\"";
+    let Some(handled) = Handled::start("python3", "copy_to_suite.py", environment) else { return };
+    let project = handled.place().join("P318_Salt-Roads");
+    let suite = handled.place().join("suites/Theatre");
+    for folder in [project.join("footage/day-1"), project.join("edit"), suite.clone()] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let marker = r#"{"id":"3f0c8a52-6d1e-4b7a-9c45-81e2d7f6a013"}"#;
+    fs::write(project.join(".freispace.json"), marker).unwrap();
+    fs::write(project.join("footage/day-1/A001.mov"), "frames").unwrap();
+    fs::write(project.join("edit/cut.prproj"), "not copied").unwrap();
+    let (_, said) = handled.send(sample("booking.updated"), "delivered");
+    let line = |count| format!("P318_Salt-Roads: {count} files to Theatre\n");
+    assert_eq!(said, [line(1), line(0)]);
+    let copy = suite.join("P318_Salt-Roads");
+    assert_eq!(fs::read_to_string(copy.join("footage/day-1/A001.mov")).unwrap(), "frames");
+    assert!(!copy.join("edit").exists());
+    let outside = sample("booking.updated").replace("\"Theatre\"", "\"../../etc\"");
+    let reply = handled.0.send(&outside);
+    handled.0.eventually("it is refused", |world| {
+        shown(world, &reply)["deliveries"][0]["state"] == "retrying"
+    });
+    handled.send(r#"{"id":"x","type":"booking","event":"booking.created","data":{}}"#, "dead");
+}
+
+#[test]
 fn offers_csv_adds_a_row_for_each_event_once() {
     let environment = "OFFERS_CSV = \"FOLDER/place/offers.csv\"";
     let Some(handled) = Handled::start("ruby", "offers_csv.rb", environment) else { return };

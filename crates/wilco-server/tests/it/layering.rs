@@ -18,6 +18,7 @@ use sources::{Crate, path_of};
 const LAYERS: &[&[&str]] = &[
     &["rules"],
     &["client", "clock", "config", "metrics"],
+    &["guest"],
     &["inbound", "outbound", "admin"],
     &["service"],
     &["cli", "endpoint"],

@@ -159,6 +159,11 @@ impl World {
         self.again()
     }
 
+    /// Starts it again on the same store, after it was stopped.
+    pub(crate) fn restart_stopped(self) -> Self {
+        self.again()
+    }
+
     fn again(self) -> Self {
         let (plan, folder) = (self.plan.clone(), Arc::clone(&self.folder));
         drop(self);

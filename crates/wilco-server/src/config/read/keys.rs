@@ -289,7 +289,17 @@ impl<'a> Keys<'a> {
             }
             _ => text.place.clone(),
         };
-        self.note(&place, format!("{key} cannot be read: {}", error.what), Some(RULES_HINT));
+        let at = error.place.as_ref().and_then(|place| text.text.get(place.start..));
+        let way_out = match at {
+            Some(rest) if rest.starts_with('=') && !rest.starts_with("==") => "write == to compare",
+            _ => RULES_HINT,
+        };
+        match error.place {
+            Some(_) => {
+                self.note(&place, format!("{key} cannot be read: {}", error.what), Some(way_out));
+            }
+            None => self.note(&place, format!("{key}: {}", error.what), None),
+        }
     }
 
     pub(super) fn complain_about(&self, key: &str, what: String, way_out: Option<&str>) {

@@ -1,25 +1,10 @@
 //! The keys of each type of destination.
 
-use super::{Keys, bytes, executable, growing, url};
+use super::{Keys, bytes, growing, url};
 use crate::{
     config::{FILE_BYTES, FILES_KEPT, HiddenUrl, Kind, Service},
     rules::{RuleError, Text},
 };
-
-pub(super) fn command(keys: &mut Keys<'_>) -> Option<Kind> {
-    let command = keys.each("command", |text| Ok(text.to_owned()));
-    let environment = keys.settings("environment");
-    let Some(command) = command.filter(|words| !words.is_empty()) else {
-        keys.demand("command", "command = [\"/usr/local/bin/my-handler\", \"--verbose\"]");
-        return None;
-    };
-    if let Err(why) = executable(&command[0]) {
-        let way_out = "name the program by its full path, and see that it may be executed";
-        keys.complain_about("command", why, Some(way_out));
-        return None;
-    }
-    Some(Kind::Command { command, environment })
-}
 
 pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
     let url = keys.one_setting("url", url);
@@ -71,10 +56,10 @@ pub(super) fn file(keys: &mut Keys<'_>) -> Option<Kind> {
 fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError> {
     let fault = |what| RuleError { what, place: None, is_hopeless: true };
     let parsed = http::HeaderName::try_from(name);
-    let parsed = parsed.map_err(|_| fault(format!("{name:?} is no name of a header")))?;
+    let parsed = parsed.map_err(|_| fault("it is no name of a header".into()))?;
     let name = parsed.as_str();
     if name.starts_with("webhook-") || name.starts_with("x-wilco-") || RESERVED.contains(&name) {
-        return Err(fault(format!("wilco writes {name} itself")));
+        return Err(fault("wilco writes this header itself".into()));
     }
     if text.contains(['\r', '\n']) {
         return Err(fault("a header has no line break".into()));

@@ -73,6 +73,44 @@ secret = "canary-in-the-file"
 [destination."bad name"]
 type = "print"
 
+[destination.ordered]
+type = "print"
+order_by = "id |"
+on_dead = "blok"
+rate = "5 per s"
+breaker = { failures = 0, probe_after = "2 s", probe_max = "1 s" }
+
+[destination.unordered]
+type = "print"
+on_dead = "block"
+
+[destination.formed]
+type = "http"
+url = "http://127.0.0.1:1/"
+body = "{{ id"
+headers = { webhook-id = "x", x-own = "{{ id | nofilter }}" }
+
+[[route]]
+from = "freispac"
+events = ["[a"]
+when = "data.status.name | nofilter"
+debounce = { by = "id +", at_most = "1 s" }
+to = ["x", "nobody"]
+
+[alerts]
+to = "nobody"
+evry = "1 h"
+
+[rout]
+
+[destination.w]
+type = "command"
+command = ["/bin/true"]
+folder = "/no/such/folder"
+run_as = "no-such-user"
+limits = { memory = "1 kB", cpu = "1500 ms", files = 1, output = "1 MiB", stack = "1 MiB" }
+protocol = "line"
+
 [destination.chat]
 type = "slack"
 url = "https://hooks.slack.com/services/canary-in-the-file"
@@ -83,17 +121,10 @@ type = "file"
 path = "no/such/folder/events.jsonl"
 max_size = "0 B"
 keep = 0
-
-[[route]]
-from = "freispac"
-events = ["[a"]
-to = ["x", "nobody"]
-
-[rout]
 "#;
 
 /// The faults of that file: place, what, way out.
-const FAULTS: [(&str, &str, &str); 36] = [
+const FAULTS: &[(&str, &str, &str)] = &[
     ("2:1", "unknown key addres in [listen]", "did you mean address?"),
     (
         "3:11",
@@ -133,21 +164,60 @@ const FAULTS: [(&str, &str, &str); 36] = [
     ("35:7", "\"ftp://x\" is no URL; write it like \"https://erp.example.com/hooks\"", ""),
     ("36:10", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
     ("38:14", "\"bad name\" is no name; take 1 to 64 letters, digits, `-` and `_`", ""),
-    ("43:7", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
     (
-        "44:17",
+        "43:16",
+        "order_by cannot be read: unexpected end of input, expected identifier",
+        "it is Jinja",
+    ),
+    ("44:11", "\"blok\" is neither \"skip\" nor \"block\"", "here"),
+    ("45:8", "\"5 per s\" is no rate; write it like \"10/s\", \"100/min\" or \"1000/h\"", "here"),
+    ("46:24", "failures is a whole number from 1 to 1000000", "here"),
+    ("46:60", "probe_max is shorter than probe_after", "make it longer, or leave it out"),
+    ("50:11", "on_dead is about those behind in an order", "add order_by"),
+    (
+        "55:12",
+        "body cannot be read: unexpected end of input, expected end of variable block",
+        "here",
+    ),
+    ("56:26", "webhook-id: wilco writes this header itself", "here"),
+    ("56:48", "x-own cannot be read: filter nofilter is unknown", "it is Jinja"),
+    ("59:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
+    ("60:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
+    ("61:28", "when cannot be read: filter nofilter is unknown", "it is Jinja"),
+    ("62:12", "[route.debounce] needs quiet", "such as quiet"),
+    ("62:23", "by cannot be read: unexpected end of input, expected expression", "it is Jinja"),
+    ("63:12", "there is no [destination.nobody]", ""),
+    ("66:6", "there is no [destination.nobody]", ""),
+    ("67:1", "unknown key evry in [alerts]", "did you mean every?"),
+    ("69:2", "unknown key rout", "did you mean route?"),
+    (
+        "74:10",
+        "cannot find the folder /no/such/folder: No such file or directory (os error 2); \
+         try mkdir /no/such/folder",
+        "",
+    ),
+    ("75:10", "there is no user \"no-such-user\" in /etc/passwd; is it misspelt?", ""),
+    ("76:21", "memory is at least 1 MiB; no program starts in less", ""),
+    ("76:35", "\"1500 ms\" is not in whole seconds; write cpu like \"60 s\"", ""),
+    ("76:54", "files is a whole number from 8 to 1048576", ""),
+    ("76:66", "output is from 1 B to 64 KiB", ""),
+    (
+        "76:75",
+        "unknown key stack in [destination.w.limits]",
+        "known here: memory, cpu, files, output",
+    ),
+    ("77:12", "\"line\" is neither \"once\" nor \"lines\"", ""),
+    ("81:7", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
+    (
+        "82:17",
         "text cannot be read: unexpected end of input, expected end of variable block",
-        "Jinja",
+        "it is Jinja",
     ),
     (
-        "48:8",
+        "86:8",
         "cannot find the folder no/such/folder: No such file or directory (os error 2)",
         "make the folder, and let the user that runs wilco write there",
     ),
-    ("49:12", "a file of no size holds no line", ""),
-    ("50:8", "keep is a whole number from 1 to 1000", ""),
-    ("53:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
-    ("54:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
-    ("55:12", "there is no [destination.nobody]", ""),
-    ("57:2", "unknown key rout", "did you mean route?"),
+    ("87:12", "a file of no size holds no line", ""),
+    ("88:8", "keep is a whole number from 1 to 1000", ""),
 ];

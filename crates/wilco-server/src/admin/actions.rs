@@ -1,0 +1,247 @@
+//! What a person asks about deliveries, and does about them. The command line does the same with the
+//! store itself where no server answers.
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use wilco::{Event, EventId};
+use wilco_store::{Leg, Replay, Shown, State as DeliveryState, Store, StoreError};
+
+use super::{Admin, Problem};
+use crate::clock;
+
+/// What the routes and destinations of the file say, as it is now.
+pub(crate) trait Routing: Send + Sync {
+    /// The ways of an event.
+    fn legs(&self, event: &Event) -> Vec<Leg>;
+    /// What each route says of an event.
+    fn why(&self, event: &Event) -> Vec<WhyRow>;
+    /// The destinations, each with its type.
+    fn destinations(&self) -> Vec<(String, &'static str)>;
+}
+
+/// What one route says of an event.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct WhyRow {
+    /// The route's place in the file, from 1.
+    pub(crate) route: usize,
+    pub(crate) to: Vec<String>,
+    pub(crate) takes: bool,
+    /// The clause that decided: from, events, when, or takes.
+    pub(crate) clause: String,
+    /// In words.
+    pub(crate) why: String,
+}
+
+/// Which events are delivered again, and where to.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReplayAsk {
+    pub(crate) ids: Vec<String>,
+    /// Only to this destination.
+    #[serde(default)]
+    pub(crate) destination: Option<String>,
+    /// Only where the last delivery is dead.
+    #[serde(default)]
+    pub(crate) dead: bool,
+    /// Nothing is done but what is answered.
+    #[serde(default)]
+    pub(crate) dry_run: bool,
+    /// Why, in words.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
+}
+
+/// An event that is delivered again.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ReplayRow {
+    pub(crate) id: String,
+    pub(crate) event: String,
+    /// Where to; none where no route takes it there any more.
+    pub(crate) destinations: Vec<String>,
+}
+
+/// How a destination stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DestinationRow {
+    pub(crate) destination: String,
+    /// Its type; none where the file does not name it any more.
+    #[serde(rename = "type")]
+    pub(crate) kind: Option<String>,
+    pub(crate) paused: bool,
+    /// Until when it is left alone, because it only failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) open_until: Option<Timestamp>,
+    /// Attempts that failed one after another.
+    pub(crate) failures: u32,
+    pub(crate) waiting: u64,
+    pub(crate) running: u64,
+    pub(crate) retrying: u64,
+    pub(crate) dead: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CancelAsk {
+    #[serde(default)]
+    destination: Option<String>,
+}
+
+/// How many deliveries were ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CancelRow {
+    pub(crate) cancelled: usize,
+}
+
+/// Delivers events again, as the routes are now, and says where to.
+pub(crate) async fn replay(
+    store: &dyn Store,
+    routing: &dyn Routing,
+    ids: &[EventId],
+    ask: &ReplayAsk,
+) -> Result<Vec<ReplayRow>, StoreError> {
+    let reason = ask.reason.as_deref().unwrap_or("by hand");
+    let (mut replays, mut rows) = (Vec::new(), Vec::new());
+    for id in ids {
+        let Some(shown) = store.event(*id).await? else { continue };
+        let mut legs = routing.legs(&shown.event);
+        legs.retain(|leg| {
+            ask.destination.as_ref().is_none_or(|name| leg.destination == *name)
+                && (!ask.dead || is_dead(&shown, &leg.destination))
+        });
+        rows.push(ReplayRow {
+            id: id.to_string(),
+            event: shown.event.name,
+            destinations: legs.iter().map(|leg| leg.destination.clone()).collect(),
+        });
+        if !legs.is_empty() {
+            let reason = format!("replay: {reason}");
+            replays.push(Replay { event_id: *id, legs, reason });
+        }
+    }
+    if !ask.dry_run && !replays.is_empty() {
+        store.replay(replays, clock::now()).await?;
+    }
+    Ok(rows)
+}
+
+fn is_dead(shown: &Shown, destination: &str) -> bool {
+    shown.deliveries.iter().any(|delivery| {
+        delivery.destination == destination
+            && delivery.state == DeliveryState::Dead
+            && delivery.replaced_by.is_none()
+    })
+}
+
+/// How the destinations stand: those of the file, and others that something is left for.
+pub(crate) async fn destinations(
+    store: &dyn Store,
+    routing: &dyn Routing,
+) -> Result<Vec<DestinationRow>, StoreError> {
+    let counts = store.unfinished().await?;
+    let configured = routing.destinations();
+    let mut names: Vec<_> =
+        configured.iter().map(|(name, kind)| (name.clone(), Some((*kind).to_owned()))).collect();
+    for (name, ..) in &counts {
+        if !names.iter().any(|(known, _)| known == name) {
+            names.push((name.clone(), None));
+        }
+    }
+    let mut rows = Vec::with_capacity(names.len());
+    for (name, kind) in names {
+        let standing = store.standing(&name).await?;
+        let count = |state| {
+            let of_it = counts.iter().filter(|(to, is, _)| *to == name && *is == state);
+            of_it.map(|(_, _, count)| count).sum()
+        };
+        rows.push(DestinationRow {
+            kind,
+            paused: standing.is_paused,
+            open_until: standing.breaker.open_until,
+            failures: standing.breaker.failures,
+            waiting: count(DeliveryState::Waiting),
+            running: count(DeliveryState::Running),
+            retrying: count(DeliveryState::Retrying),
+            dead: count(DeliveryState::Dead),
+            destination: name,
+        });
+    }
+    Ok(rows)
+}
+
+pub(super) async fn post_replay(
+    State(admin): State<Admin>,
+    Json(ask): Json<ReplayAsk>,
+) -> Result<Json<Vec<ReplayRow>>, Problem> {
+    if ask.ids.len() > REPLAYS_MAX {
+        let what = format!("{} ids; {REPLAYS_MAX} are the most at once", ask.ids.len());
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, what));
+    }
+    let ids = ask.ids.iter().map(|id| id.parse()).collect::<Result<Vec<EventId>, _>>()?;
+    Ok(Json(replay(admin.store.as_ref(), admin.routing.as_ref(), &ids, &ask).await?))
+}
+
+pub(super) async fn get_why(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<WhyRow>>, Problem> {
+    let shown = super::find(&admin, &id).await?;
+    Ok(Json(admin.routing.why(&shown.event)))
+}
+
+pub(super) async fn post_cancel(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    Json(ask): Json<CancelAsk>,
+) -> Result<Json<CancelRow>, Problem> {
+    let event_id = super::find(&admin, &id).await?.event.id;
+    let cancelled = admin.store.cancel(event_id, ask.destination, clock::now()).await?;
+    Ok(Json(CancelRow { cancelled }))
+}
+
+pub(super) async fn get_destinations(
+    State(admin): State<Admin>,
+) -> Result<Json<Vec<DestinationRow>>, Problem> {
+    Ok(Json(destinations(admin.store.as_ref(), admin.routing.as_ref()).await?))
+}
+
+pub(super) async fn post_pause(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    pause(&admin, &name, true).await
+}
+
+pub(super) async fn post_resume(
+    State(admin): State<Admin>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    pause(&admin, &name, false).await
+}
+
+async fn pause(admin: &Admin, name: &str, is_paused: bool) -> Result<StatusCode, Problem> {
+    if !is_known(admin.store.as_ref(), admin.routing.as_ref(), name).await? {
+        let what = format!("there is no destination {name}");
+        return Err(Problem::new(StatusCode::NOT_FOUND, what));
+    }
+    admin.store.pause(name, is_paused).await?;
+    tracing::info!(destination = name, "{}", if is_paused { "paused" } else { "resumed" });
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether the file names a destination, or something is left for it.
+pub(crate) async fn is_known(
+    store: &dyn Store,
+    routing: &dyn Routing,
+    name: &str,
+) -> Result<bool, StoreError> {
+    let is_configured = routing.destinations().iter().any(|(known, _)| known == name);
+    Ok(is_configured || store.unfinished().await?.iter().any(|(known, ..)| known == name))
+}
+
+/// Events in one request for a replay, at the most.
+pub(crate) const REPLAYS_MAX: usize = 500;

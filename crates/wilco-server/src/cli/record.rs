@@ -1,0 +1,291 @@
+//! The record, as it can be had: from the running server, or from the store itself under its lock.
+
+use bytes::Bytes;
+use clap::Args;
+use http::{Method, StatusCode};
+use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+use wilco::EventId;
+use wilco_store::{EventQuery, OpenError, Options, SqliteStore, Store, StoreError};
+
+use super::{Failure, File, Server, detail};
+use crate::{
+    admin::{
+        self, CancelRow, DestinationRow, EventRow, ReplayAsk, ReplayRow, Routing as _, ShownRow,
+        WhyRow,
+    },
+    client::Answer,
+    clock, config,
+    outbound::Plan,
+};
+
+/// Where the record is.
+#[derive(Args)]
+pub(crate) struct Place {
+    #[command(flatten)]
+    file: File,
+    /// The store to open where no server answers; the configuration's unless it is said
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+}
+
+/// Which events.
+#[derive(Args, Clone, Default)]
+pub(crate) struct Filter {
+    /// Only of this source
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+    /// Only of this name; booking.* stands for all of bookings
+    #[arg(long, value_name = "GLOB")]
+    pub(super) event: Option<String>,
+    /// Only from this time on: 2026-11-24T08:00:00Z, or 2h for two hours ago
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) since: Option<Timestamp>,
+    /// Only before this time
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) until: Option<Timestamp>,
+    /// Only with a delivery to this destination
+    #[arg(long, value_name = "NAME")]
+    pub(super) destination: Option<String>,
+    /// Only with a delivery that is dead and was not replayed
+    #[arg(long)]
+    pub(super) dead: bool,
+}
+
+/// A part of a listing: newest first, or oldest first from `after` on.
+#[derive(Default)]
+pub(crate) struct Page {
+    pub(super) after: Option<EventId>,
+    pub(super) before: Option<EventId>,
+    pub(super) limit: usize,
+}
+
+/// The record.
+pub(crate) enum Record {
+    Server(Server),
+    Store(SqliteStore, File),
+}
+
+impl Record {
+    pub(super) async fn open(place: &Place) -> Result<Self, Failure> {
+        let server = Server::find(&place.file)?;
+        if place.store.is_none() && server.is_there().await? {
+            return Ok(Self::Server(server));
+        }
+        let configured = || -> Result<String, Failure> {
+            match place.file.find() {
+                Some(path) => Ok(config::places(&path)?.1.url),
+                None => Ok(config::STORE_URL.into()),
+            }
+        };
+        let url = place.store.clone().map_or_else(configured, Ok)?;
+        let path = SqliteStore::path(&url)?;
+        if !path.exists() {
+            let text = format!("no wilco answers, and there is no store {}", path.display());
+            return Err(Failure::failed(text));
+        }
+        let store = SqliteStore::open(&url, Options::default(), clock::now())?;
+        Ok(Self::Store(store, place.file.clone()))
+    }
+
+    pub(super) async fn events(
+        &self,
+        filter: &Filter,
+        page: &Page,
+    ) -> Result<Vec<EventRow>, Failure> {
+        match self {
+            Self::Server(server) => rows(&server.get(&uri(filter, page)).await?),
+            Self::Store(store, _) => {
+                let query = EventQuery {
+                    source: filter.source.clone(),
+                    name: filter.event.clone(),
+                    since: filter.since,
+                    until: filter.until,
+                    destination: filter.destination.clone(),
+                    is_dead: filter.dead,
+                    after: page.after,
+                    before: page.before,
+                    limit: page.limit,
+                };
+                Ok(store.events(query).await?.into_iter().map(EventRow::from).collect())
+            }
+        }
+    }
+
+    pub(super) async fn event(&self, id: EventId) -> Result<ShownRow, Failure> {
+        match self {
+            Self::Server(server) => rows(&server.get(&format!("/api/v1/events/{id}")).await?),
+            Self::Store(store, _) => {
+                store.event(id).await?.map(ShownRow::from).ok_or_else(|| no_such(id))
+            }
+        }
+    }
+
+    pub(super) async fn body(&self, id: EventId) -> Result<Bytes, Failure> {
+        match self {
+            Self::Server(server) => {
+                let answer = server.get(&format!("/api/v1/events/{id}/body")).await?;
+                match answer.status {
+                    StatusCode::OK => Ok(answer.body.into()),
+                    _ => Err(Failure::failed(detail(&answer))),
+                }
+            }
+            Self::Store(store, _) => {
+                let shown = store.event(id).await?;
+                shown.map(|shown| shown.event.body).ok_or_else(|| no_such(id))
+            }
+        }
+    }
+
+    pub(super) async fn why(&self, id: EventId) -> Result<Vec<WhyRow>, Failure> {
+        match self {
+            Self::Server(server) => rows(&server.get(&format!("/api/v1/events/{id}/why")).await?),
+            Self::Store(store, file) => {
+                let shown = store.event(id).await?.ok_or_else(|| no_such(id))?;
+                Ok(Plan::new(&file.load()?).why(&shown.event))
+            }
+        }
+    }
+
+    pub(super) async fn replay(&self, ask: &ReplayAsk) -> Result<Vec<ReplayRow>, Failure> {
+        match self {
+            Self::Server(server) => rows(&server.post("/api/v1/replay", ask).await?),
+            Self::Store(store, file) => {
+                let ids = ask.ids.iter().map(|id| id.parse()).collect::<Result<Vec<EventId>, _>>();
+                let ids = ids.map_err(|error| Failure::usage(error.to_string()))?;
+                let plan = Plan::new(&file.load()?);
+                Ok(admin::replay(store, &plan, &ids, ask).await?)
+            }
+        }
+    }
+
+    pub(super) async fn cancel(
+        &self,
+        id: EventId,
+        destination: Option<String>,
+    ) -> Result<usize, Failure> {
+        match self {
+            Self::Server(server) => {
+                let ask = json!({ "destination": destination });
+                let answer = server.post(&format!("/api/v1/events/{id}/cancel"), &ask).await?;
+                Ok(rows::<CancelRow>(&answer)?.cancelled)
+            }
+            Self::Store(store, _) => {
+                store.event(id).await?.ok_or_else(|| no_such(id))?;
+                Ok(store.cancel(id, destination, clock::now()).await?)
+            }
+        }
+    }
+
+    pub(super) async fn destinations(&self) -> Result<Vec<DestinationRow>, Failure> {
+        match self {
+            Self::Server(server) => rows(&server.get("/api/v1/destinations").await?),
+            Self::Store(store, file) => {
+                Ok(admin::destinations(store, &Plan::new(&file.load()?)).await?)
+            }
+        }
+    }
+
+    pub(super) async fn pause(&self, name: &str, is_paused: bool) -> Result<(), Failure> {
+        match self {
+            Self::Server(server) => {
+                let verb = if is_paused { "pause" } else { "resume" };
+                let path = format!("/api/v1/destinations/{}/{verb}", encode(name));
+                let answer = server.post(&path, &json!({})).await?;
+                match answer.status.is_success() {
+                    true => Ok(()),
+                    false => Err(Failure::failed(detail(&answer))),
+                }
+            }
+            Self::Store(store, file) => {
+                if !admin::is_known(store, &Plan::new(&file.load()?), name).await? {
+                    return Err(Failure::failed(format!("there is no destination {name}")));
+                }
+                Ok(store.pause(name, is_paused).await?)
+            }
+        }
+    }
+
+    pub(super) async fn close(self) -> Result<(), Failure> {
+        match self {
+            Self::Store(store, _) => Ok(store.close().await?),
+            Self::Server(_) => Ok(()),
+        }
+    }
+}
+
+impl Server {
+    async fn get(&self, path: &str) -> Result<Answer, Failure> {
+        self.ask(Method::GET, path, Bytes::new()).await
+    }
+
+    async fn post(&self, path: &str, ask: &(impl Serialize + Sync)) -> Result<Answer, Failure> {
+        let body = serde_json::to_vec(ask).map_err(|error| Failure::failed(error.to_string()))?;
+        self.ask(Method::POST, path, body.into()).await
+    }
+}
+
+fn rows<T: DeserializeOwned>(answer: &Answer) -> Result<T, Failure> {
+    if answer.status != StatusCode::OK {
+        return Err(Failure::failed(detail(answer)));
+    }
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| Failure::failed(format!("wilco answered something else: {error}")))
+}
+
+fn uri(filter: &Filter, page: &Page) -> String {
+    let [since, until] = [filter.since, filter.until].map(|at| at.map(|at| at.to_string()));
+    let [after, before] = [page.after, page.before].map(|id| id.map(|id| id.to_string()));
+    let query: Vec<_> = [
+        ("source", &filter.source),
+        ("event", &filter.event),
+        ("since", &since),
+        ("until", &until),
+        ("destination", &filter.destination),
+        ("dead", &filter.dead.then(|| "true".into())),
+        ("after", &after),
+        ("before", &before),
+        ("limit", &Some(page.limit.to_string())),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some(format!("{name}={}", encode(value.as_ref()?))))
+    .collect();
+    format!("/api/v1/events?{}", query.join("&"))
+}
+
+/// Percent-encodes all but what RFC 3986, section 2.3, calls unreserved.
+fn encode(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+    text.bytes()
+        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
+        .collect()
+}
+
+/// A time, or how long ago it was.
+fn moment(text: &str) -> Result<Timestamp, String> {
+    if let Ok(ago) = config::duration(text) {
+        return clock::now().checked_sub(ago).map_err(|error| error.to_string());
+    }
+    let wrong = "write it like 2026-11-24T08:00:00Z, or 2h for two hours ago";
+    text.parse().map_err(|_| format!("{text:?} is no time; {wrong}"))
+}
+
+fn no_such(id: EventId) -> Failure {
+    Failure::failed(format!("there is no event {id}"))
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+/// Events in one part of a listing.
+pub(crate) const PAGE: usize = 500;

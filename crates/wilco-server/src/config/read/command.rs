@@ -1,0 +1,190 @@
+//! The keys of a destination that is a program.
+
+use std::{fs, path::PathBuf, time::Duration};
+
+use rustix::process::{getegid, geteuid};
+
+use super::{Keys, Quoted, bytes, duration, executable};
+use crate::config::{Command, Limits, OUTPUT_BYTES_MAX, Protocol, RunAs};
+
+pub(super) fn read(keys: &mut Keys<'_>) -> Option<Command> {
+    let words = keys.each("command", |text| Ok(text.to_owned()));
+    let environment = keys.settings("environment");
+    let folder = keys.one("folder", folder);
+    let run_as = keys.text("run_as").and_then(|text| run_as(keys, &text));
+    let limits = keys.table("limits").map(limits).unwrap_or_default();
+    let protocol = keys.one("protocol", protocol).unwrap_or(Protocol::Once);
+    let Some(mut words) = words.filter(|words| !words.is_empty()) else {
+        keys.demand("command", "command = [\"/usr/local/bin/my-handler\", \"--verbose\"]");
+        return None;
+    };
+    if let Err(why) = executable(&words[0]) {
+        let way_out = "name the program by its full path, and see that it may be executed";
+        keys.complain_about("command", why, Some(way_out));
+        return None;
+    }
+    if folder.is_some() {
+        words[0] = from_here(&words[0]);
+    }
+    Some(Command { words, environment, folder, run_as, limits, protocol })
+}
+
+/// The path of a program as it is seen from every folder.
+fn from_here(program: &str) -> String {
+    let absolute = program.contains('/').then(|| std::path::absolute(program).ok()).flatten();
+    let absolute = absolute.and_then(|path| path.into_os_string().into_string().ok());
+    absolute.unwrap_or_else(|| program.into())
+}
+
+fn folder(text: &str) -> Result<PathBuf, String> {
+    match fs::metadata(text) {
+        Ok(meta) if meta.is_dir() => Ok(text.into()),
+        Ok(_) => Err(format!("{text} is not a folder; name the one to work in")),
+        Err(cause) => Err(format!("cannot find the folder {text}: {cause}; try mkdir {text}")),
+    }
+}
+
+fn protocol(text: &str) -> Result<Protocol, String> {
+    match text {
+        "once" => Ok(Protocol::Once),
+        "lines" => Ok(Protocol::Lines),
+        _ => Err(format!("{text:?} is neither \"once\" nor \"lines\"")),
+    }
+}
+
+fn limits(mut keys: Keys<'_>) -> Limits {
+    let limits = Limits {
+        memory: keys.one("memory", memory),
+        cpu: keys.one("cpu", cpu),
+        files: keys.integer("files", FILES_MIN..=FILES_MAX).map(|files| files as u64),
+        output: keys.one("output", output).unwrap_or(OUTPUT_BYTES_MAX),
+    };
+    keys.finish();
+    limits
+}
+
+fn memory(text: &str) -> Result<u64, String> {
+    match bytes(text)? {
+        enough @ MEMORY_BYTES_MIN.. => Ok(enough),
+        _ => Err(format!(
+            "memory is at least {} MiB; no program starts in less",
+            MEMORY_BYTES_MIN >> 20
+        )),
+    }
+}
+
+fn cpu(text: &str) -> Result<u64, String> {
+    let time = duration(text)?;
+    match time == Duration::from_secs(time.as_secs()) {
+        true => Ok(time.as_secs()),
+        false => Err(format!("{text:?} is not in whole seconds; write cpu like \"60 s\"")),
+    }
+}
+
+fn output(text: &str) -> Result<usize, String> {
+    let kept = usize::try_from(bytes(text)?).unwrap_or(usize::MAX);
+    match kept {
+        1..=OUTPUT_BYTES_MAX => Ok(kept),
+        _ => Err(format!("output is from 1 B to {} KiB", OUTPUT_BYTES_MAX >> 10)),
+    }
+}
+
+/// Only root can become somebody else, so it is told now and not at the first event.
+fn run_as(keys: &Keys<'_>, text: &Quoted<'_>) -> Option<RunAs> {
+    let accounts = |path| fs::read_to_string(path).unwrap_or_default();
+    let found = find(text.text, &accounts(USERS), &accounts(GROUPS));
+    let found = found.map_err(|what| keys.complain_at(text, what, None)).ok()?;
+    let own = RunAs { user: geteuid().as_raw(), group: getegid().as_raw() };
+    if own.user != 0 && found != own {
+        let what = format!("wilco is not root, so it cannot run a program as {:?}", text.text);
+        let way_out = "start wilco as root, or leave run_as out";
+        keys.complain_at(text, what, Some(way_out));
+        return None;
+    }
+    Some(found)
+}
+
+/// `user` or `user:group`, by name or number.
+fn find(text: &str, users: &str, groups: &str) -> Result<RunAs, String> {
+    let (user, group) = text.split_once(':').map_or((text, None), |(u, g)| (u, Some(g)));
+    let line = line_of(users, user);
+    let listed = line.as_ref().and_then(|line| number(line.get(2)?));
+    let user_number = listed
+        .or_else(|| number(user))
+        .ok_or_else(|| format!("there is no user {user:?} in {USERS}; is it misspelt?"))?;
+    let group_number = match group {
+        Some(group) => {
+            let line = line_of(groups, group);
+            let listed = line.and_then(|line| number(line.get(2)?));
+            listed.or_else(|| number(group)).ok_or_else(|| {
+                format!("there is no group {group:?} in {GROUPS}; is it misspelt?")
+            })?
+        }
+        None => line.and_then(|line| number(line.get(3)?)).ok_or_else(|| {
+            format!("user {user} has no group in {USERS}; write run_as = \"{user}:GROUP\"")
+        })?,
+    };
+    Ok(RunAs { user: user_number, group: group_number })
+}
+
+/// To setuid(2) and its kin the greatest number means that nothing is to change.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|number| *number != u32::MAX)
+}
+
+/// The fields of the line of a name or number (passwd(5), group(5)).
+fn line_of<'a>(accounts: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
+    let lines = || accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let by_name = lines().find(|line| line.first() == Some(&wanted));
+    by_name.or_else(|| lines().find(|line| line.get(2) == Some(&wanted)))
+}
+
+/// The memory that a program gets at least, in bytes.
+const MEMORY_BYTES_MIN: u64 = 1 << 20;
+const FILES_MIN: usize = 8;
+const FILES_MAX: usize = 1 << 20;
+const USERS: &str = "/etc/passwd";
+const GROUPS: &str = "/etc/group";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOME_USERS: &str = "root:x:0:0:root:/root:/bin/sh\n\n# x\nerp:x:1001:2001::/srv:/bin/sh\n\
+                              7:x:1007:2007::/:/bin/sh\nbroken:x:y\n";
+    const SOME_GROUPS: &str = "root:x:0:\nerp:x:2001:\nmail:x:8:erp\n";
+
+    #[test]
+    fn a_user_is_found_by_name_or_number_and_brings_its_group() {
+        for (text, expected) in [
+            ("erp", Ok((1001, 2001))),
+            ("1001", Ok((1001, 2001))),
+            ("erp:mail", Ok((1001, 8))),
+            ("erp:12", Ok((1001, 12))),
+            ("55:66", Ok((55, 66))),
+            ("7", Ok((1007, 2007))),
+            ("55", Err("user 55 has no group in /etc/passwd; write run_as = \"55:GROUP\"")),
+            ("epr", Err("there is no user \"epr\" in /etc/passwd; is it misspelt?")),
+            ("broken", Err("there is no user \"broken\" in /etc/passwd; is it misspelt?")),
+            ("", Err("there is no user \"\" in /etc/passwd; is it misspelt?")),
+            (
+                "4294967295:1",
+                Err("there is no user \"4294967295\" in /etc/passwd; is it misspelt?"),
+            ),
+            ("-1:0", Err("there is no user \"-1\" in /etc/passwd; is it misspelt?")),
+            ("erp:male", Err("there is no group \"male\" in /etc/group; is it misspelt?")),
+            ("erp:", Err("there is no group \"\" in /etc/group; is it misspelt?")),
+        ] {
+            let expected =
+                expected.map(|(user, group)| RunAs { user, group }).map_err(String::from);
+            assert_eq!(find(text, SOME_USERS, SOME_GROUPS), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn processor_time_is_in_whole_seconds() {
+        for (text, expected) in [("1 s", Some(1)), ("2 min", Some(120)), ("1500 ms", None)] {
+            assert_eq!(cpu(text).ok(), expected, "{text}");
+        }
+    }
+}

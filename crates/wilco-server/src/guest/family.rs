@@ -1,0 +1,90 @@
+//! Who started whom, as `/proc` tells it (proc(5)).
+
+use std::{collections::HashMap, fs, path::Path};
+
+use rustix::process::Pid;
+
+/// Every process that `of` started, and what those started, nearest first.
+pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
+    // The lists of children are an option of the kernel.
+    let look: Box<dyn Fn(Pid) -> Vec<Pid>> = match Path::new("/proc/thread-self/children").exists()
+    {
+        true => Box::new(children),
+        false => {
+            let all = everybody();
+            Box::new(move |parent| all.get(&parent).cloned().unwrap_or_default())
+        }
+    };
+    let mut found = look(of);
+    let mut next = 0;
+    while let Some(parent) = found.get(next) {
+        let new: Vec<_> = look(*parent).into_iter().filter(|pid| !found.contains(pid)).collect();
+        found.extend(new);
+        next += 1;
+    }
+    found
+}
+
+/// The parent of a process that is there.
+fn parent(of: Pid) -> Option<Pid> {
+    // The name before it, in brackets, may hold anything.
+    let stat = fs::read(format!("/proc/{of}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    let (_, fields) = stat.rsplit_once(") ")?;
+    fields.split(' ').nth(1).and_then(pid)
+}
+
+fn children(of: Pid) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{of}/task")).into_iter().flatten().flatten();
+    let lists =
+        threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    lists.flat_map(|list| list.split_whitespace().filter_map(pid).collect::<Vec<_>>()).collect()
+}
+
+/// All processes, by their parents.
+fn everybody() -> HashMap<Pid, Vec<Pid>> {
+    let mut all: HashMap<Pid, Vec<Pid>> = HashMap::new();
+    for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let found = entry.file_name().to_str().and_then(pid);
+        if let Some((found, parent)) = found.and_then(|found| Some((found, parent(found)?))) {
+            all.entry(parent).or_default().push(found);
+        }
+    }
+    all
+}
+
+fn pid(text: &str) -> Option<Pid> {
+    text.parse().ok().and_then(Pid::from_raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn children_and_their_children_are_found_both_ways() {
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", "sleep 60 & sh -c 'sleep 61 & echo up; wait'; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = shell.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        let of = Pid::from_child(&shell);
+        let found = descendants(of);
+        assert!(found.len() >= 3, "{found:?}");
+        let all = everybody();
+        for child in &found {
+            let parent = parent(*child).unwrap();
+            assert!(parent == of || found.contains(&parent), "{found:?}");
+            assert!(all[&parent].contains(child), "{found:?}");
+        }
+        for pid in found.into_iter().chain([of]) {
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        shell.wait().unwrap();
+    }
+}

@@ -1,0 +1,412 @@
+//! A program that is kept: a line in for each event, a line out for each answer.
+
+use std::{
+    collections::HashMap,
+    io,
+    pin::pin,
+    process::ExitStatus,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures_util::{FutureExt as _, future::FusedFuture as _};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
+    process::{ChildStdin, ChildStdout},
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use wilco::Event;
+use wilco_store::Claim;
+
+use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside};
+use crate::{
+    config,
+    guest::{Guest, Pipes, Said},
+};
+
+pub(super) struct Lines {
+    name: String,
+    command: config::Command,
+    timeout: Duration,
+    place: Mutex<Place>,
+}
+
+/// Where the one worker is. A new one begins when the tasks of the one before have ended.
+#[derive(Default)]
+struct Place {
+    worker: Option<Arc<Worker>>,
+    tasks: JoinSet<()>,
+}
+
+impl Lines {
+    pub(super) fn new(name: String, command: config::Command, timeout: Duration) -> Self {
+        Self { name, command, timeout, place: Mutex::default() }
+    }
+
+    /// The worker that there is, or a new one.
+    async fn worker(&self) -> Result<Arc<Worker>, String> {
+        let mut place = self.place.lock().await;
+        if let Some(worker) = place.worker.as_ref().filter(|worker| !worker.flight.is_over()) {
+            return Ok(Arc::clone(worker));
+        }
+        while place.tasks.join_next().await.is_some() {}
+        let (guest, pipes) = Guest::start(&self.command, &[])?;
+        let (lines, to_write) = mpsc::channel(1);
+        let flight = Arc::new(Flight::new(self.name.clone(), self.command.limits.output));
+        let worker = Arc::new(Worker { lines, flight, end: CancellationToken::new() });
+        let (flight, end) = (Arc::clone(&worker.flight), worker.end.clone());
+        place.tasks.spawn(attend(guest, pipes, to_write, flight, end));
+        place.worker = Some(Arc::clone(&worker));
+        Ok(worker)
+    }
+}
+
+#[async_trait]
+impl Destination for Lines {
+    async fn deliver(&self, claim: &Claim) -> Reply {
+        let worker = match self.worker().await {
+            Ok(worker) => worker,
+            Err(why) => return Reply::failed(why),
+        };
+        let id = claim.event().id.to_string();
+        let answer = match worker.flight.enter(&id) {
+            Ok(answer) => answer,
+            Err(why) => return Reply::failed(why),
+        };
+        let asked = async {
+            let line = line(claim.event(), claim.attempt(), &id);
+            // Where it cannot be written, the worker's end is the answer.
+            let _ = worker.lines.send(line).await;
+            answer.await
+        };
+        match timeout(self.timeout, asked).await {
+            Ok(Ok(reply)) => reply,
+            Ok(Err(_)) => Reply::failed("the worker was dropped".into()),
+            Err(_) => {
+                worker.flight.leave(&id);
+                worker.flight.end("the worker was killed: another event had no answer in time");
+                worker.end.cancel();
+                let result =
+                    format!("killed after {} s without an answer", self.timeout.as_secs_f32());
+                Reply { output: worker.flight.said.so_far(), ..Reply::failed(result) }
+            }
+        }
+    }
+
+    async fn close(&self) {
+        let mut place = self.place.lock().await;
+        // With the worker goes the sender of its lines, which closes its stdin.
+        let end = place.worker.take().map(|worker| worker.end.clone());
+        if timeout(CLOSE_GRACE, place.tasks.join_next()).await.is_err() {
+            end.iter().for_each(CancellationToken::cancel);
+        }
+        while place.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// A process that runs, as deliveries see it.
+struct Worker {
+    lines: mpsc::Sender<Vec<u8>>,
+    flight: Arc<Flight>,
+    end: CancellationToken,
+}
+
+/// The deliveries that wait for an answer of one worker, and what it said beside.
+struct Flight {
+    name: String,
+    said: Said,
+    /// `None` when the worker takes no more.
+    waiting: std::sync::Mutex<Option<Waiting>>,
+}
+
+type Waiting = HashMap<String, oneshot::Sender<Reply>>;
+
+impl Flight {
+    fn new(name: String, output: usize) -> Self {
+        let waiting = std::sync::Mutex::new(Some(HashMap::new()));
+        Self { name, said: Said::new(output), waiting }
+    }
+
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_over(&self) -> bool {
+        self.waiting().is_none()
+    }
+
+    fn enter(&self, id: &str) -> Result<oneshot::Receiver<Reply>, String> {
+        let mut waiting = self.waiting();
+        let Some(waiting) = waiting.as_mut() else {
+            return Err("the worker has just ended".into());
+        };
+        if waiting.get(id).is_some_and(|sender| !sender.is_closed()) {
+            return Err("the worker has this event already".into());
+        }
+        let (sender, answer) = oneshot::channel();
+        waiting.insert(id.into(), sender);
+        Ok(answer)
+    }
+
+    fn leave(&self, id: &str) -> Option<oneshot::Sender<Reply>> {
+        self.waiting().as_mut()?.remove(id)
+    }
+
+    /// Whoever still waits is told this, and nobody can enter any more.
+    fn end(&self, why: &str) {
+        for (_, sender) in self.waiting().take().into_iter().flatten() {
+            let _ = sender.send(Reply { output: self.said.so_far(), ..Reply::failed(why.into()) });
+        }
+    }
+
+    fn answered(&self, line: &[u8]) {
+        let answer: Option<Answer> = serde_json::from_slice(line).ok();
+        let verdict = answer.as_ref().and_then(Answer::verdict);
+        let waits = verdict.and(answer.as_ref()).and_then(|answer| self.leave(&answer.id));
+        let (Some(verdict), Some(answer), Some(sender)) = (verdict, answer, waits) else {
+            let (destination, line) = (&self.name, legible(&String::from_utf8_lossy(line)));
+            tracing::warn!(destination, line, "the worker said what answers nothing");
+            return;
+        };
+        let reply = match (verdict, answer.error) {
+            (Verdict::Delivered, _) => Reply::delivered(),
+            (_, error) => Reply {
+                verdict,
+                result: legible(&error.unwrap_or_default()),
+                output: self.said.so_far(),
+            },
+        };
+        let _ = sender.send(reply);
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    id: String,
+    #[serde(default)]
+    ok: bool,
+    error: Option<String>,
+    #[serde(default = "yes")]
+    retry: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Answer {
+    /// `None` where it says neither that it went well nor that it did not, or both.
+    fn verdict(&self) -> Option<Verdict> {
+        match (self.ok, &self.error) {
+            (true, None) => Some(Verdict::Delivered),
+            (false, Some(_)) if self.retry => Some(FAILED),
+            (false, Some(_)) => Some(Verdict::Refused),
+            (true, Some(_)) | (false, None) => None,
+        }
+    }
+}
+
+/// What an event is to a worker.
+#[derive(Serialize)]
+struct Line<'a> {
+    id: &'a str,
+    event: &'a str,
+    source: &'a str,
+    attempt: u32,
+    received_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
+    let body = std::str::from_utf8(&event.body);
+    let line = Line {
+        id,
+        event: &event.name,
+        source: event.source.as_str(),
+        attempt,
+        received_at: event.received_at.to_string(),
+        body: body.ok(),
+        body_base64: body.is_err().then(|| BASE64_STANDARD.encode(&event.body)),
+    };
+    // Texts and numbers can always be written.
+    let mut line = serde_json::to_vec(&line).unwrap_or_default();
+    line.push(b'\n');
+    line
+}
+
+/// Why no more is heard of a worker.
+enum Over {
+    /// It has probably ended.
+    Closed(&'static str),
+    /// It has to be ended.
+    Wrong(String),
+}
+
+/// Keeps one worker from its start to its end.
+async fn attend(
+    mut guest: Guest,
+    Pipes { stdin, stdout, stderr }: Pipes,
+    lines: mpsc::Receiver<Vec<u8>>,
+    flight: Arc<Flight>,
+    end: CancellationToken,
+) {
+    let mut hear = pin!(flight.said.hear(stderr).fuse());
+    let life = async {
+        let over = tokio::select! {
+            over = read(stdout, &flight) => over,
+            over = feed(stdin, lines) => over,
+            () = end.cancelled() => Over::Wrong("the worker was killed".into()),
+        };
+        match over {
+            Over::Wrong(why) => Err(why),
+            Over::Closed(what) => {
+                timeout(PIPES_GRACE, guest.ended()).await.map_err(|_| format!("the worker {what}"))
+            }
+        }
+    };
+    let life = beside(life, hear.as_mut()).await;
+    if life.is_ok() && !hear.is_terminated() {
+        let _ = timeout(PIPES_GRACE, hear.as_mut()).await;
+    }
+    flight.end(&life.map_or_else(|why| why, |ended| last_words(&guest, ended, &flight.said)));
+    beside(guest.terminate(), hear).await;
+}
+
+fn last_words(guest: &Guest, ended: io::Result<ExitStatus>, said: &Said) -> String {
+    match guest.how(ended, &said.so_far()).1 {
+        how if how.starts_with("cannot start ") => how,
+        how => format!("the worker ended: {how}"),
+    }
+}
+
+async fn read(stdout: Option<ChildStdout>, flight: &Flight) -> Over {
+    let closed = Over::Closed("closed its stdout");
+    let Some(stdout) = stdout else { return closed };
+    let mut stdout = BufReader::new(stdout);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let mut part = (&mut stdout).take(LINE_BYTES_MAX + 1);
+        match part.read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return closed,
+            Ok(_) if part.limit() == 0 && !line.ends_with(b"\n") => {
+                let kib = LINE_BYTES_MAX >> 10;
+                return Over::Wrong(format!(
+                    "the worker was killed: it wrote a line over {kib} KiB"
+                ));
+            }
+            Ok(_) => flight.answered(line.trim_ascii_end()),
+        }
+    }
+}
+
+/// Writes the lines. When there will be no more it closes the pipe, and waits to be dropped.
+async fn feed(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<Vec<u8>>) -> Over {
+    let Some(mut stdin) = stdin else { return Over::Closed("closed its stdin") };
+    while let Some(line) = lines.recv().await {
+        if stdin.write_all(&line).await.is_err() {
+            return Over::Closed("closed its stdin");
+        }
+    }
+    drop(stdin);
+    std::future::pending().await
+}
+
+/// What a program wrote, for a log or a listing.
+fn legible(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(LEGIBLE_CHARS_MAX).map(plain).collect()
+}
+
+/// From the end of its input to SIGTERM.
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// The longest line that a worker may write, in bytes.
+const LINE_BYTES_MAX: u64 = 64 << 10;
+const LEGIBLE_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use jiff::Timestamp;
+    use wilco::{Digest, EventId, Headers, SourceName};
+
+    use super::*;
+
+    #[test]
+    fn an_answer_says_one_thing() {
+        for (line, expected) in [
+            (r#"{"id":"e","ok":true}"#, Some(Verdict::Delivered)),
+            (r#"{"ok":true,"id":"e","x":[1]}"#, Some(Verdict::Delivered)),
+            (r#"{"id":"e","error":"no"}"#, Some(FAILED)),
+            (r#"{"id":"e","error":"no","retry":true}"#, Some(FAILED)),
+            (r#"{"id":"e","ok":false,"error":"no","retry":false}"#, Some(Verdict::Refused)),
+            (r#"{"id":"e","ok":true,"error":"no"}"#, None),
+            (r#"{"id":"e","ok":false}"#, None),
+            (r#"{"id":"e"}"#, None),
+            (r#"{"ok":true}"#, None),
+            (r#"{"id":1,"ok":true}"#, None),
+            (r#"{"id":"other","ok":true}"#, None),
+            ("[]", None),
+            ("\"e\"", None),
+            ("", None),
+        ] {
+            let flight = Flight::new("it".into(), 10);
+            let mut answer = flight.enter("e").unwrap();
+            flight.answered(line.as_bytes());
+            let verdict = answer.try_recv().ok().map(|reply: Reply| reply.verdict);
+            assert_eq!(verdict, expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_with_a_worker_once_and_with_an_ended_one_not_at_all() {
+        let flight = Flight::new("it".into(), 10);
+        let mut answer = flight.enter("e").unwrap();
+        assert!(flight.enter("e").is_err());
+        flight.enter("f").unwrap();
+        flight.enter("f").unwrap();
+        flight.end("over");
+        assert_eq!(answer.try_recv().unwrap().result, "over");
+        assert!(flight.is_over() && flight.enter("g").is_err());
+    }
+
+    #[test]
+    fn a_body_that_is_no_text_goes_as_base64() {
+        let rest = r#""source":"s","attempt":2,"received_at":"1970-01-01T00:00:00Z""#;
+        for (body, expected) in [
+            (&b"{\"\xc3\xa4\":\n\"\\\\\"}"[..], r#""body":"{\"ä\":\n\"\\\\\"}""#),
+            (b"\xff\n", r#""body_base64":"/wo=""#),
+            (b"", r#""body":"""#),
+        ] {
+            let event = Event {
+                id: EventId::from_bits(1),
+                source: SourceName::new("s").unwrap(),
+                name: "a\nb".into(),
+                subject: None,
+                received_at: Timestamp::UNIX_EPOCH,
+                secret: String::new(),
+                digest: Digest([0; 32]),
+                conflict: false,
+                headers: Headers::default(),
+                body: Bytes::from_static(body),
+            };
+            let expected = format!("{{\"id\":\"e\",\"event\":\"a\\nb\",{rest},{expected}}}\n");
+            assert_eq!(String::from_utf8(line(&event, 2, "e")).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_worker_wrote_is_cut_and_made_legible() {
+        assert_eq!(legible("a\u{1b}[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
+        assert_eq!(legible(&"ä".repeat(300)), "ä".repeat(200));
+    }
+}

@@ -1,0 +1,188 @@
+//! How a destination stands: left alone, slowed down, paused; and what is told of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{RETRY, delivery};
+use crate::{
+    catcher::{Act, Catcher},
+    world::{World, booking},
+};
+
+fn http(name: &str, catcher: &Catcher, lines: &str) -> String {
+    format!("[destination.{name}]\ntype = \"http\"\nurl = \"{}\"\n{lines}\n", catcher.url())
+}
+
+fn destination(world: &World, name: &str) -> Value {
+    let output = world.run_verb(&["destinations", "list", "--json"]);
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let mut rows = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    rows.find(|row| row["destination"] == name).unwrap()
+}
+
+#[test]
+fn a_destination_that_only_fails_is_left_alone_probed_and_taken_up_again() {
+    let catcher = Catcher::start(|number, _| Act::Answer(if number < 4 { 500 } else { 200 }));
+    let lines = format!(
+        "{RETRY}\nconcurrency = 1\nbreaker = {{ failures = 3, probe_after = \"700 ms\", probe_max = \"700 ms\" }}"
+    );
+    let tables = http("erp", &catcher, &lines) + "[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(&tables).start();
+    let sent = [1, 2, 3, 4, 5].map(|n| world.send(&booking(&format!("b-{n}"), "x")));
+    world.eventually("it is open", |world| destination(world, "erp")["open_until"].is_string());
+    assert_eq!(world.metric("wilco_breaker_open{destination=\"erp\"}"), 1.0);
+    for reply in &sent {
+        delivery(&world, reply, "delivered");
+    }
+    let caught = catcher.caught();
+    assert_eq!(caught.len(), 9, "three, a probe that failed, and five");
+    for (before, after) in [(2, 3), (3, 4)] {
+        let pause = caught[after].at - caught[before].at;
+        assert!(pause >= Duration::from_millis(650), "{pause:?} before probe {after}");
+    }
+    assert_eq!(destination(&world, "erp")["failures"], 0);
+    assert_eq!(world.metric("wilco_breaker_open{destination=\"erp\"}"), 0.0);
+}
+
+#[test]
+fn a_breaker_stays_open_over_a_restart() {
+    let catcher = Catcher::of(&[Act::Answer(500)]);
+    let lines = format!("{RETRY}\nbreaker = {{ failures = 2, probe_after = \"1 h\" }}");
+    let tables = http("erp", &catcher, &lines) + "[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(&tables).start();
+    world.send(&booking("b-1", "x"));
+    world.eventually("it is open", |world| destination(world, "erp")["open_until"].is_string());
+    let before = catcher.caught().len();
+    let world = world.kill_and_restart();
+    world.send(&booking("b-2", "x"));
+    world.eventually("it waits", |world| destination(world, "erp")["waiting"] == 1);
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(catcher.caught().len(), before);
+}
+
+#[test]
+fn a_rate_is_kept() {
+    let catcher = Catcher::new();
+    let tables = http("erp", &catcher, "rate = \"20/s\"") + "[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(&tables).start();
+    let began = Instant::now();
+    for number in 0..21 {
+        world.send(&booking(&format!("b-{number}"), "x"));
+    }
+    catcher.wait_for(21);
+    let took = began.elapsed();
+    assert!((Duration::from_millis(800)..Duration::from_secs(3)).contains(&took), "{took:?}");
+}
+
+#[test]
+fn a_paused_destination_waits_also_over_a_restart_and_goes_on() {
+    let catcher = Catcher::new();
+    let other = Catcher::new();
+    let tables = http("erp", &catcher, "")
+        + &http("log", &other, "")
+        + "[[route]]\nto = [\"erp\", \"log\"]\n";
+    let mut world = World::plan().and(&tables).start();
+    let output = world.run_verb(&["destinations", "pause", "nothing"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no destination nothing"));
+    assert!(world.run_verb(&["destinations", "pause", "erp"]).status.success());
+    world.send(&booking("b-1", "x"));
+    other.wait_for(1);
+    world = world.restart();
+    world.send(&booking("b-2", "x"));
+    other.wait_for(2);
+    let row = destination(&world, "erp");
+    assert_eq!((&row["paused"], &row["waiting"]), (&true.into(), &2.into()));
+    assert_eq!(catcher.caught().len(), 0);
+    assert!(world.run_verb(&["destinations", "resume", "erp"]).status.success());
+    catcher.wait_for(2);
+    let table = world.run_verb(&["destinations", "list"]);
+    let table = String::from_utf8(table.stdout).unwrap();
+    assert!(table.starts_with("destination  type  stands  waiting"), "{table}");
+    // Without a server the store itself is asked.
+    assert!(world.stop().success());
+    assert!(world.run_verb(&["destinations", "pause", "log"]).status.success());
+    assert_eq!(destination(&world, "log")["paused"], true);
+}
+
+#[test]
+fn what_dies_is_told_once_in_a_while_and_an_open_breaker_and_a_silent_source_too() {
+    let chat = Catcher::new();
+    let catcher = Catcher::of(&[Act::Answer(410), Act::Answer(410), Act::Answer(500)]);
+    let tables = http("erp", &catcher, "breaker = { failures = 2, probe_after = \"1 h\" }")
+        + &http("chat", &chat, "")
+        + "[[route]]\nto = [\"erp\"]\n[alerts]\nto = \"chat\"\n";
+    let world = World::plan().source("expect_every = \"2 s\"").and(&tables).start();
+    let dead = world.send(&booking("b-1", "x"));
+    delivery(&world, &dead, "dead");
+    for number in 2..=5 {
+        world.send(&booking(&format!("b-{number}"), "x"));
+    }
+    let caught = chat.wait_for(3);
+    let mut names = Vec::new();
+    for alert in &caught {
+        let body: Value = serde_json::from_slice(&alert.body).unwrap();
+        assert!(body["text"].as_str().is_some_and(|text| !text.is_empty()), "{body}");
+        names.push(body["event"].as_str().unwrap().to_owned());
+        if names.last().unwrap() == "alert.dead" {
+            assert_eq!(body["data"]["event_id"].as_str(), dead.header("x-wilco-event"));
+        }
+    }
+    assert_eq!(names, ["alert.dead", "alert.open", "alert.silent"]);
+    assert_eq!(world.events().iter().filter(|event| event["source"] == "wilco").count(), 3);
+}
+
+#[test]
+fn one_bad_destination_changes_neither_the_answers_nor_the_others() {
+    let good = Catcher::new();
+    let bad = [Act::Hang, Act::Reset, Act::Drip, Act::Flood].map(|act| Catcher::of(&[act]));
+    let mut tables = http("good", &good, "");
+    for (number, catcher) in bad.iter().enumerate() {
+        tables += &http(&format!("bad-{number}"), catcher, RETRY);
+    }
+    tables += "[[route]]\nto = [\"bad-0\", \"bad-1\", \"bad-2\", \"bad-3\", \"good\"]\n";
+    let world = World::plan().and(&tables).start();
+    let mut slowest = Duration::ZERO;
+    let began = Instant::now();
+    for number in 0..100 {
+        let sent = Instant::now();
+        assert_eq!(world.send(&booking(&format!("b-{number}"), "x")).status, 200);
+        slowest = slowest.max(sent.elapsed());
+    }
+    good.wait_for(100);
+    assert!(slowest < Duration::from_secs(1), "{slowest:?} to an answer");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let last = &world.events()[99];
+    let id = last["id"].as_str().unwrap();
+    assert!(world.get(&format!("/api/v1/events/{id}")).body.contains("\"good\""));
+}
+
+#[test]
+fn a_kill_in_the_middle_repeats_at_most_what_was_under_way() {
+    let catcher = Catcher::start(|_, _| {
+        std::thread::sleep(Duration::from_millis(15));
+        Act::Answer(200)
+    });
+    let lines = format!("{RETRY}\nconcurrency = 4");
+    let tables = http("erp", &catcher, &lines) + "[[route]]\nto = [\"erp\"]\n";
+    let mut world = World::plan().and(&tables).start();
+    for number in 0..200 {
+        world.send(&booking(&format!("b-{number}"), "x"));
+    }
+    for round in 1..=4 {
+        catcher.wait_for(round * 30);
+        world = world.kill_and_restart();
+    }
+    world.eventually("all of it", |world| {
+        world.count("SELECT count(*) FROM delivery WHERE state = 'delivered'") == 200
+    });
+    let mut ids: Vec<_> =
+        catcher.caught().iter().map(|c| c.header("webhook-id").to_owned()).collect();
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), 200);
+    assert!(all - 200 <= 4 * 4, "{} came again after 4 kills with 4 under way", all - 200);
+}
