@@ -263,6 +263,24 @@ pub(crate) enum Kind {
         /// Headers besides wilco's own.
         headers: Vec<(http::HeaderName, Text)>,
     },
+    /// A text to the incoming webhook of a chat.
+    Chat {
+        /// Whose.
+        service: Service,
+        /// Where it is; who knows it can write there.
+        url: HiddenUrl,
+        /// What is said about an event.
+        text: Text,
+    },
+    /// A file that grows by a line of JSON for each event.
+    File {
+        /// Where it is.
+        path: PathBuf,
+        /// When the next line would make it larger, in bytes, a new one is begun.
+        max_size: u64,
+        /// How many full ones are kept.
+        keep: usize,
+    },
     /// A Rust function, by its place in the endpoint that it was given to.
     Function(usize),
 }
@@ -274,6 +292,10 @@ impl Kind {
             Self::Print => "print",
             Self::Command(_) => "command",
             Self::Http { .. } => "http",
+            Self::Chat { service: Service::Slack, .. } => "slack",
+            Self::Chat { service: Service::Teams, .. } => "teams",
+            Self::Chat { service: Service::Discord, .. } => "discord",
+            Self::File { .. } => "file",
             Self::Function(_) => "function",
         }
     }
@@ -354,6 +376,27 @@ pub(crate) struct Setting(pub Vec<u8>);
 impl std::fmt::Debug for Setting {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Setting(…)")
+    }
+}
+
+/// A chat that has incoming webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Slack.
+    Slack,
+    /// Microsoft Teams.
+    Teams,
+    /// Discord.
+    Discord,
+}
+
+/// A URL that is a secret itself: it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct HiddenUrl(pub http::Uri);
+
+impl std::fmt::Debug for HiddenUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HiddenUrl(…)")
     }
 }
 
@@ -459,6 +502,14 @@ pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
+/// The folder that a file is in, though its path may be no more than a name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    }
+}
+
 /// What is wrong with a file, all of it.
 #[derive(Debug)]
 pub(crate) struct Faults {
@@ -530,6 +581,10 @@ pub(crate) const ALERT_EVERY: Duration = Duration::from_secs(900);
 pub(crate) const BURST_QUIETS: u32 = 10;
 /// How long an attempt may take, unless `timeout` says otherwise.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// The size of a destination's file, in bytes, unless `max_size` says otherwise.
+pub(crate) const FILE_BYTES: u64 = 100 << 20;
+/// How many full files of a destination are kept, unless `keep` says otherwise.
+pub(crate) const FILES_KEPT: usize = 10;
 /// What is kept of what a destination said, in bytes.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 64 << 10;
 const PLACES: [&str; 2] = ["wilco.toml", "/etc/wilco/wilco.toml"];

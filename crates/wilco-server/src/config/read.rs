@@ -16,11 +16,11 @@ use wilco_store::{ALERTS, Duplicates, SqliteStore};
 use super::{
     ADMIN_ADDRESS, ALERT_EVERY, Admin, Alerts, Complaints, Config, DUPLICATE_WINDOW, Destination,
     Fault, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, RESERVE_BYTES, Route, STORE_URL,
-    Source, Store, Tls,
+    Service, Source, Store, Tls,
 };
 
 pub(crate) use keys::{Keys, Quoted};
-pub(crate) use units::{address, bytes, command_line, duration, executable, rate, url};
+pub(crate) use units::{address, bytes, command_line, duration, executable, growing, rate, url};
 
 /// The whole file.
 pub(super) fn whole(text: &str, complaints: &Complaints) -> Option<Config> {
@@ -47,6 +47,7 @@ pub(super) fn whole(text: &str, complaints: &Complaints) -> Option<Config> {
     paths_differ(&sources, &mut Keys::of_root(&root, complaints));
     let routes: Vec<Route> = routes.into_iter().collect::<Option<_>>()?;
     let mut destinations: Vec<Destination> = destinations.into_iter().collect::<Option<_>>()?;
+    files_differ(&destinations, &mut Keys::of_root(&root, complaints));
     for destination in &mut destinations {
         let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
         let bursts = bursts.filter_map(|route| route.debounce.as_ref());
@@ -239,6 +240,18 @@ fn paths_differ(sources: &[Source], file: &mut Keys<'_>) {
     }
 }
 
+fn files_differ(destinations: &[Destination], file: &mut Keys<'_>) {
+    let mut seen = HashSet::new();
+    for destination in destinations {
+        if let Kind::File { path, .. } = &destination.kind
+            && !seen.insert(path)
+        {
+            let what = format!("two destinations write to {}", path.display());
+            file.complain(&what, Some("give each a file of its own, or one route to one of them"));
+        }
+    }
+}
+
 fn destination(mut keys: Keys<'_>) -> Option<Destination> {
     let kind = match keys.text("type") {
         None => {
@@ -248,6 +261,10 @@ fn destination(mut keys: Keys<'_>) -> Option<Destination> {
         Some(Quoted { text: "print", .. }) => Some(Kind::Print),
         Some(Quoted { text: "command", .. }) => command::read(&mut keys).map(Kind::Command),
         Some(Quoted { text: "http", .. }) => kinds::http(&mut keys),
+        Some(Quoted { text: "slack", .. }) => kinds::chat(&mut keys, Service::Slack),
+        Some(Quoted { text: "teams", .. }) => kinds::chat(&mut keys, Service::Teams),
+        Some(Quoted { text: "discord", .. }) => kinds::chat(&mut keys, Service::Discord),
+        Some(Quoted { text: "file", .. }) => kinds::file(&mut keys),
         Some(other) => {
             let what = format!("no such type of destination: {:?}", other.text);
             keys.complain_at(&other, what, Some(KINDS));
@@ -276,6 +293,7 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
     Err(format!("there is no [{what}.{name}]{near}"))
 }
 
-const KINDS: &str = "\"command\", \"http\" or \"print\"";
+const KINDS: &str =
+    "\"command\", \"http\", \"slack\", \"teams\", \"discord\", \"file\" or \"print\"";
 const LISTEN_EXAMPLE: &str = "[listen], with address and tls";
 const SOURCE_EXAMPLE: &str = "[source.freispace], with provider, path and secrets";

@@ -1,6 +1,8 @@
 //! What destinations get, and what becomes of a delivery. What is the same for every kind is here.
 
+mod chat;
 mod command;
+mod file;
 mod guests;
 mod http;
 mod lines;

@@ -107,7 +107,9 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
     let tables = format!(
         "[destination.http]\ntype = \"http\"\nurl = \"{}\"\n{RETRY}\n\
          [destination.print]\ntype = \"print\"\nconcurrency = 8\n\
-         [[route]]\nto = [\"http\", \"print\"]\n",
+         [destination.file]\ntype = \"file\"\npath = \"FOLDER/events.jsonl\"\n\
+         max_size = \"100 kB\"\nkeep = 1000\nconcurrency = 8\n\
+         [[route]]\nto = [\"http\", \"print\", \"file\"]\n",
         catcher.url()
     );
     let mut world = World::plan().and(&tables).start();
@@ -154,10 +156,27 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
     let printed: HashSet<&str> = printed.lines().filter_map(|line| line.get(7..37)).collect();
     let not_printed: Vec<_> = recorded.keys().filter(|id| !printed.contains(id.as_str())).collect();
     assert!(not_printed.is_empty(), "seed {seed}: not printed: {not_printed:?}");
+    let in_files = in_files(&world);
+    let not_in_files: Vec<_> = recorded.keys().filter(|id| !in_files.contains(*id)).collect();
+    assert!(not_in_files.is_empty(), "seed {seed}: not in a file: {not_in_files:?}");
     assert!(world.stop().success());
     assert_eq!(integrity(&world), "ok", "seed {seed}");
     let again = catcher.caught().len() - recorded.len();
     tell(&format!("{} events, {kills} kills, {again} delivered once more", recorded.len()));
+}
+
+/// The ids of the whole lines in the file of events, and in those that were full.
+fn in_files(world: &World) -> HashSet<String> {
+    let entries = fs::read_dir(world.folder.path()).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<_> = entries.filter(|path| path.to_string_lossy().contains(".jsonl")).collect();
+    assert!(files.len() > 1, "no file was full: {files:?}");
+    let texts = files.iter().map(|path| fs::read_to_string(path).unwrap());
+    let lines: Vec<serde_json::Value> = texts
+        .flat_map(|text| {
+            text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect::<Vec<_>>()
+        })
+        .collect();
+    lines.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The events that are recorded, with their digests; each is there once, and each digest.

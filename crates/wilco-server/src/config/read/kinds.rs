@@ -1,8 +1,8 @@
 //! The keys of each type of destination.
 
-use super::{Keys, url};
+use super::{Keys, bytes, growing, url};
 use crate::{
-    config::Kind,
+    config::{FILE_BYTES, FILES_KEPT, HiddenUrl, Kind, Service},
     rules::{RuleError, Text},
 };
 
@@ -15,6 +15,42 @@ pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
         keys.demand("url", "url = \"https://erp.example.com/hooks\"");
     }
     Some(Kind::Http { url: url?, secret, body, headers })
+}
+
+/// The URL of an incoming webhook is all that somebody needs to write there, so it is a secret.
+pub(super) fn chat(keys: &mut Keys<'_>, service: Service) -> Option<Kind> {
+    let (variable, begins) = match service {
+        Service::Slack => ("SLACK_WEBHOOK_URL", "https://hooks.slack.com/services/"),
+        Service::Teams => ("TEAMS_WEBHOOK_URL", "https://"),
+        Service::Discord => ("DISCORD_WEBHOOK_URL", "https://discord.com/api/webhooks/"),
+    };
+    let found = keys.setting("url");
+    let text = keys.rule("text", Text::new);
+    keys.demand("url", &format!("url = {{ env = \"{variable}\" }}"));
+    keys.demand("text", "text = \"{{ data.name }} is now {{ data.status.name }}\"");
+    let found = found?;
+    let url = std::str::from_utf8(&found.0).ok().and_then(|text| url(text).ok());
+    if url.is_none() {
+        let what = "the url that it leads to is no URL of a webhook".into();
+        let way_out = format!("it begins with {begins}; copy it whole, and nothing else");
+        keys.complain_about("url", what, Some(&way_out));
+    }
+    Some(Kind::Chat { service, url: HiddenUrl(url?), text: text? })
+}
+
+pub(super) fn file(keys: &mut Keys<'_>) -> Option<Kind> {
+    let path = keys.text("path");
+    let max_size = keys.one("max_size", |text| match bytes(text)? {
+        0 => Err("a file of no size holds no line".into()),
+        size => Ok(size),
+    });
+    let keep = keys.integer("keep", 1..=FILES_KEPT_MAX).unwrap_or(FILES_KEPT);
+    keys.demand("path", "path = \"/var/log/wilco/events.jsonl\"");
+    let path = path?;
+    let found = growing(path.text);
+    let way_out = "make the folder, and let the user that runs wilco write there";
+    let path = found.map_err(|what| keys.complain_at(&path, what, Some(way_out))).ok()?;
+    Some(Kind::File { path, max_size: max_size.unwrap_or(FILE_BYTES), keep })
 }
 
 fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError> {
@@ -33,3 +69,5 @@ fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError>
 
 /// Headers that say how the request itself is to be read.
 const RESERVED: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
+/// How many full files may be kept: each is looked for when the next is full.
+const FILES_KEPT_MAX: usize = 1_000;

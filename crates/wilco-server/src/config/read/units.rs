@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
 
 use ipnet::IpNet;
 
-use crate::config::{Address, Rate};
+use crate::config::{Address, Rate, folder_of};
 
 /// `1 MiB`, `64KiB`, `500 kB`, `1024`.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
@@ -83,6 +83,22 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     fs::File::open(text).map_err(|cause| format!("cannot read {text}: {cause}"))?;
     Ok(text.into())
+}
+
+/// A file that may not be there yet, in a folder that is.
+pub(crate) fn growing(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let folder = folder_of(&path);
+    match fs::metadata(folder) {
+        Err(cause) => return Err(format!("cannot find the folder {}: {cause}", folder.display())),
+        Ok(found) if !found.is_dir() => return Err(format!("{} is no folder", folder.display())),
+        Ok(_) => {}
+    }
+    match fs::metadata(&path) {
+        Ok(found) if !found.is_file() => Err(format!("{text} is no regular file")),
+        _ if path.file_name().is_none() => Err(format!("{text:?} names no file")),
+        _ => Ok(path),
+    }
 }
 
 /// A path of an endpoint, as it stands in a request.

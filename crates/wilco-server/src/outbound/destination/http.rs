@@ -6,13 +6,12 @@ use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
-use jiff::Timestamp;
 use sha2::Sha256;
 use wilco_store::Claim;
 
-use super::{Destination, OUTPUT_BYTES_MAX, Reply, Verdict};
+use super::{Destination, Reply, post};
 use crate::{
     client::{Client, Trust},
     clock,
@@ -83,44 +82,12 @@ impl Http {
 #[async_trait]
 impl Destination for Http {
     async fn deliver(&self, claim: &Claim) -> Reply {
-        let client = match &self.client {
-            Ok(client) => client,
-            Err(error) => return Reply::failed(error.clone()),
-        };
         let request = match self.request(claim, clock::now().as_second()) {
             Ok(request) => request,
             Err(error) => return Reply::failed(format!("no request could be made: {error}")),
         };
-        match client.send(request, self.timeout, OUTPUT_BYTES_MAX).await {
-            Ok(answer) => Reply {
-                verdict: verdict(answer.status, &answer.headers, clock::now()),
-                result: answer.status.to_string(),
-                output: answer.body,
-            },
-            Err(error) => Reply::failed(error.to_string()),
-        }
+        post(&self.client, request, self.timeout).await
     }
-}
-
-fn verdict(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Verdict {
-    match status {
-        status if status.is_success() => Verdict::Delivered,
-        StatusCode::GONE => Verdict::Refused,
-        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
-            Verdict::Failed { not_before: retry_after(headers, now) }
-        }
-        _ => Verdict::Failed { not_before: None },
-    }
-}
-
-/// RFC 9110, section 10.2.3: seconds, or a date, which is counted from now.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    date.duration_since(now).try_into().ok()
 }
 
 /// The signed text is `id.timestamp.body`, the key what follows `whsec_` in Base64, or else the
@@ -141,45 +108,4 @@ fn key(secret: &Setting) -> Vec<u8> {
 /// An event's name comes from a body: what a header cannot hold is left out.
 fn header_text(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(256).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    #[test]
-    fn a_status_means_what_the_contract_says() {
-        let failed = Verdict::Failed { not_before: None };
-        for (status, expected) in [
-            (200, Verdict::Delivered),
-            (204, Verdict::Delivered),
-            (301, failed),
-            (400, failed),
-            (410, Verdict::Refused),
-            (429, failed),
-            (500, failed),
-        ] {
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(verdict(status, &HeaderMap::new(), NOW), expected, "{status}");
-        }
-    }
-
-    #[test]
-    fn retry_after_is_heard_with_429_and_503_only() {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::RETRY_AFTER, "17".parse().unwrap());
-        for (status, expected) in [(429, Some(17)), (503, Some(17)), (500, None)] {
-            let not_before = expected.map(Duration::from_secs);
-            let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(verdict(status, &headers, NOW), Verdict::Failed { not_before }, "{status}");
-        }
-        headers.insert(header::RETRY_AFTER, "Thu, 01 Jan 1970 00:01:40 GMT".parse().unwrap());
-        assert_eq!(retry_after(&headers, NOW), Some(Duration::from_secs(100)));
-        for odd in ["soon", "-5", "Wed, 31 Dec 1969 23:59:59 GMT"] {
-            headers.insert(header::RETRY_AFTER, odd.parse().unwrap());
-            assert_eq!(retry_after(&headers, NOW), None, "{odd}");
-        }
-    }
 }

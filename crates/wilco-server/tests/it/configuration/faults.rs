@@ -110,6 +110,17 @@ folder = "/no/such/folder"
 run_as = "no-such-user"
 limits = { memory = "1 kB", cpu = "1500 ms", files = 1, output = "1 MiB", stack = "1 MiB" }
 protocol = "line"
+
+[destination.chat]
+type = "slack"
+url = "https://hooks.slack.com/services/canary-in-the-file"
+text = "{{ data.name"
+
+[destination.log]
+type = "file"
+path = "no/such/folder/events.jsonl"
+max_size = "0 B"
+keep = 0
 "#;
 
 /// The faults of that file: place, what, way out.
@@ -139,7 +150,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("19:15", "\"x\" is no network; write it like \"203.0.113.0/24\"", ""),
     ("20:14", "\"maybe\" is neither \"suppress\" nor \"keep\"", ""),
     ("21:20", "\"1 fortnight\" is no time; write it like \"30 s\", \"2 min\" or \"24 h\"", ""),
-    ("24:8", "no such type of destination: \"commandd\"", "\"command\", \"http\" or \"print\""),
+    ("24:8", "no such type of destination: \"commandd\"", "\"command\", \"http\", \"slack\""),
     (
         "28:11",
         "cannot find /no/such/program: No such file or directory (os error 2)",
@@ -196,4 +207,17 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "known here: memory, cpu, files, output",
     ),
     ("77:12", "\"line\" is neither \"once\" nor \"lines\"", ""),
+    ("81:7", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
+    (
+        "82:17",
+        "text cannot be read: unexpected end of input, expected end of variable block",
+        "it is Jinja",
+    ),
+    (
+        "86:8",
+        "cannot find the folder no/such/folder: No such file or directory (os error 2)",
+        "make the folder, and let the user that runs wilco write there",
+    ),
+    ("87:12", "a file of no size holds no line", ""),
+    ("88:8", "keep is a whole number from 1 to 1000", ""),
 ];

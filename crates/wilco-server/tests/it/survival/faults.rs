@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{exchange, integrity, number, recorded_once, tell};
-use crate::world::{World, booking};
+use crate::{
+    deliveries::RETRY,
+    world::{World, booking},
+};
 
 /// `strace` on a process that runs, as far as it can be had here.
 struct Strace(Child);
@@ -17,9 +20,15 @@ struct Strace(Child);
 impl Strace {
     /// Has calls of the process end as `fault` says, counted for each thread from now on.
     fn inject(pid: u32, calls: &str, fault: &str) -> Result<Self, String> {
+        Self::inject_at(&[], pid, calls, fault)
+    }
+
+    /// The same, where there are paths for calls on these only.
+    fn inject_at(paths: &[&Path], pid: u32, calls: &str, fault: &str) -> Result<Self, String> {
         let mut child = Command::new("strace")
             .args(["-f", "-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{fault}")])
             .args(["-p", &pid.to_string()])
+            .args(paths.iter().flat_map(|path| [Path::new("-P"), path]))
             .stderr(Stdio::piped())
             .stdout(Stdio::null())
             .stdin(Stdio::null())
@@ -101,7 +110,8 @@ fn after_a_sync_that_failed_nothing_is_acknowledged_and_all_that_was_is_there() 
         assert!(refused > 0, "when={when}: nothing failed");
         assert_eq!(world.wait(Duration::from_secs(10)).code(), Some(1), "when={when}");
         drop(strace);
-        assert!(world.log().contains("the store stops"), "{}", world.log());
+        // The log is read beside the test, and may come a moment after the end.
+        world.eventually("the reason", |world| world.log().contains("the store stops"));
 
         let mut world = world.kill_and_restart();
         let recorded = recorded_once(&world).len();
@@ -211,6 +221,67 @@ fn fill(path: &Path) {
     let mut file = fs::File::create(path).unwrap();
     let part = [0; 4_096];
     while file.write_all(&part).is_ok() {}
+}
+
+#[test]
+fn a_line_for_a_file_on_a_full_disk_waits_for_room_and_no_half_of_it_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = match Small::mount(&folder.path().join("small")) {
+        Ok(small) => small,
+        Err(why) => return tell(&format!("left out, for nothing can be mounted: {why}")),
+    };
+    let path = small.0.join("events.jsonl");
+    let tables = format!(
+        "[destination.it]\ntype = \"file\"\npath = \"{}\"\n{RETRY}\n[[route]]\nto = [\"it\"]\n",
+        path.display()
+    );
+    let world = World::plan().and(&tables).start();
+    let state = |number: usize| world.events()[number]["deliveries"][0]["state"].clone();
+    assert_eq!(world.send(&booking("1", "Grade")).status, 200);
+    world.eventually("a line", |_| state(0) == "delivered");
+    let before = fs::read(&path).unwrap();
+    let ballast = small.0.join("ballast");
+    fill(&ballast);
+    // It has more than a page, so that the first part of it has room and the rest has none.
+    assert_eq!(world.send(&booking("2", &"x".repeat(100_000))).status, 200);
+    world.eventually("a failure", |_| state(1) == "retrying");
+    assert_eq!(fs::read(&path).unwrap(), before, "half a line stays");
+    let log = world.log();
+    let result = format!("cannot write to {}: No space left on device", path.display());
+    assert!(log.contains(&result), "{log}");
+    fs::remove_file(&ballast).unwrap();
+    world.eventually("the line", |_| state(1) == "delivered");
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!((text.lines().count(), text.ends_with('\n')), (2, true));
+}
+
+#[test]
+fn a_line_for_a_file_counts_when_it_and_the_name_of_the_file_are_synced() {
+    let tables = format!(
+        "[destination.it]\ntype = \"file\"\npath = \"FOLDER/log/events.jsonl\"\n{RETRY}\n\
+         [[route]]\nto = [\"it\"]\n"
+    );
+    for (synced, what) in
+        [("log/events.jsonl", "cannot write to"), ("log", "cannot sync the folder of")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("log")).unwrap();
+        let world = World::plan().and(&tables).start_in(folder);
+        let (path, at) = (world.path("log/events.jsonl"), world.path(synced));
+        let strace = match Strace::inject_at(&[&at], world.pid(), SYNCS, "error=EIO") {
+            Ok(strace) => strace,
+            Err(why) => return tell(&format!("left out, for there is no strace: {why}")),
+        };
+        assert_eq!(world.send(&booking("1", "Grade")).status, 200);
+        let result = format!("{what} {}: Input/output error", path.display());
+        world.eventually("a failure", |world| world.log().contains(&result));
+        assert_eq!(fs::read_to_string(&path).unwrap(), "", "{synced}");
+        drop(strace);
+        world.eventually("a line", |_| fs::read_to_string(&path).unwrap().lines().count() == 1);
+        world.eventually("the delivery", |world| {
+            world.events()[0]["deliveries"][0]["state"] == "delivered"
+        });
+    }
 }
 
 #[test]

@@ -1,0 +1,235 @@
+//! A chat: a text to the incoming webhook of Slack, Microsoft Teams or Discord.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Request, Uri, header};
+use http_body_util::Full;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use wilco::Event;
+use wilco_store::{ALERTS, Claim};
+
+use super::{Destination, Reply, Verdict, post};
+use crate::{
+    client::{Client, Trust},
+    config::{HiddenUrl, Service},
+    rules::{Text, View},
+};
+
+pub(super) struct Chat {
+    service: Service,
+    url: Uri,
+    text: Text,
+    timeout: Duration,
+    client: Result<Client, String>,
+}
+
+impl Chat {
+    pub(super) fn new(service: Service, url: &HiddenUrl, text: &Text, timeout: Duration) -> Self {
+        Self {
+            service,
+            url: url.0.clone(),
+            text: text.clone(),
+            timeout,
+            client: Client::new(Trust::System).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// What is said about an event. An alert has its text already; a template is about the events
+    /// of a provider, and would make nothing of it.
+    fn text(&self, event: &Event) -> Result<String, String> {
+        if event.source.as_str() == ALERTS {
+            let alert: Result<Alert, _> = serde_json::from_slice(&event.body);
+            return alert.map(|alert| alert.text).map_err(|_| "the alert has no text".into());
+        }
+        self.text.render(&View::of(event)).map_err(|error| format!("its text failed: {error}"))
+    }
+
+    fn request(&self, text: &str) -> Result<Request<Full<Bytes>>, http::Error> {
+        Request::post(&self.url)
+            .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
+            .header(header::CONTENT_TYPE, "application/json")
+            .body(Full::new(message(self.service, text).to_string().into()))
+    }
+
+    /// Takes the secret parts of the URL out of what is kept of an answer: a page that says "not
+    /// found" likes to name what was not.
+    fn hide_url(&self, said: &[u8]) -> Vec<u8> {
+        let parts = [Some(self.url.path()), self.url.query()].into_iter().flatten();
+        let mut text = String::from_utf8_lossy(said).into_owned();
+        for part in parts.filter(|part| part.len() >= SECRET_CHARS_MIN) {
+            text = text.replace(part, "(the secret URL)");
+        }
+        text.into_bytes()
+    }
+}
+
+#[async_trait]
+impl Destination for Chat {
+    async fn deliver(&self, claim: &Claim) -> Reply {
+        let text = match self.text(claim.event()) {
+            Ok(text) => text,
+            Err(why) => return Reply::failed(why),
+        };
+        if text.trim().is_empty() {
+            // No service takes it, and it will be as empty the next time.
+            let result = "the text is empty: there is nothing to send".into();
+            return Reply { verdict: Verdict::Refused, result, output: Vec::new() };
+        }
+        match self.request(&text) {
+            Ok(request) => {
+                let reply = post(&self.client, request, self.timeout).await;
+                Reply { output: self.hide_url(&reply.output), ..reply }
+            }
+            Err(error) => Reply::failed(format!("no request could be made: {error}")),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Alert {
+    text: String,
+}
+
+/// The text in the form of a service, cut off where it would be too long for it. What an event says
+/// cannot call people together, nor show a link under words that are not its own.
+fn message(service: Service, text: &str) -> Value {
+    match service {
+        Service::Slack => json!({ "text": slack(text) }),
+        Service::Teams => teams(text),
+        Service::Discord => json!({
+            "content": cut(&unlinked(text), DISCORD_CHARS_MAX, char::len_utf16),
+            // No @everyone, no role, no user: the text is not all the administrator's
+            // (<https://docs.discord.com/developers/resources/message#allowed-mentions-object>).
+            "allowed_mentions": { "parse": [] },
+        }),
+    }
+}
+
+/// `&`, `<` and `>` are what mentions and links are made of
+/// (<https://api.slack.com/reference/surfaces/formatting#escaping>).
+fn slack(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '&' => "&amp;".len(),
+        '<' | '>' => "&lt;".len(),
+        c => c.len_utf16(),
+    };
+    // Cut before it is escaped, so that no `&amp;` is cut in two.
+    let text = cut(text, SLACK_CHARS_MAX, escaped);
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// An Adaptive Card, the one form that a Workflows webhook takes
+/// (<https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using>).
+fn teams(text: &str) -> Value {
+    let in_json = |c: char| match c {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2 * "\\n".len(),
+        c if c.is_ascii_control() => 2 * "\\u0000".len(),
+        c => c.len_utf8().max(2 * c.len_utf16()),
+    };
+    let text = cut(&unlinked(text), TEAMS_BYTES_MAX, in_json);
+    json!({
+        "type": "message",
+        "attachments": [{
+            "contentType": "application/vnd.microsoft.card.adaptive",
+            "contentUrl": null,
+            "content": {
+                "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
+                "type": "AdaptiveCard",
+                "version": "1.4",
+                "body": [{ "type": "TextBlock", "text": text, "wrap": true }],
+            },
+        }],
+    })
+}
+
+/// In Markdown `[words](address)` shows a link under any words; with a space of no width in between
+/// it is shown as it stands.
+fn unlinked(text: &str) -> String {
+    text.replace("](", "]\u{200b}(")
+}
+
+/// As much of a text as `max` has room for, in whole characters, and an ellipsis where it ends
+/// early.
+fn cut(text: &str, max: usize, size: impl Fn(char) -> usize) -> String {
+    let (mut total, mut end) = (0, 0);
+    for (at, c) in text.char_indices() {
+        if total + size(ELLIPSIS) <= max {
+            end = at;
+        }
+        total += size(c);
+        if total > max {
+            return format!("{}{ELLIPSIS}", &text[..end]);
+        }
+    }
+    text.to_owned()
+}
+
+const ELLIPSIS: char = '…';
+/// Characters of a Discord message, counted in UTF-16 code units, of which there are never fewer
+/// (<https://docs.discord.com/developers/resources/webhook#execute-webhook>).
+const DISCORD_CHARS_MAX: usize = 2_000;
+/// Characters of a Slack message, escaped, in UTF-16 code units; Slack itself cuts longer ones off
+/// (<https://api.slack.com/changelog/2018-04-truncating-really-long-messages>).
+const SLACK_CHARS_MAX: usize = 40_000;
+/// Bytes of a text for Teams as it stands in JSON, in UTF-8 or UTF-16, whichever has more: about
+/// 28 KB may be in a message, which is not said in what, and the card takes some of it
+/// (<https://learn.microsoft.com/microsoftteams/limits-specifications-teams>).
+const TEAMS_BYTES_MAX: usize = 26_000;
+/// A shorter part of a URL, such as `/hook`, is no secret.
+const SECRET_CHARS_MIN: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_in_whole_characters_and_never_longer_than_it_may_be() {
+        for (text, max, expected) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab…"),
+            ("ab😀", 4, "ab😀"),
+            ("ab😀c", 4, "ab…"),
+            ("a😀😀", 4, "a😀…"),
+            ("😀😀😀", 4, "😀…"),
+            ("", 4, ""),
+        ] {
+            assert_eq!(cut(text, max, char::len_utf16), expected, "{text} in {max}");
+        }
+    }
+
+    #[test]
+    fn a_service_gets_no_more_than_it_takes() {
+        for unit in ["a", "&", "<", "\"", "\n", "\u{1}", "é", "😀", "](", "\\"] {
+            let long = unit.repeat(100_000);
+            let slack = message(Service::Slack, &long)["text"].as_str().unwrap().to_owned();
+            assert!((39_990..=40_000).contains(&slack.encode_utf16().count()), "{unit:?}");
+            assert!(!slack[slack.len() - 7..].contains("&a…"), "{slack}");
+            let discord = message(Service::Discord, &long)["content"].as_str().unwrap().to_owned();
+            assert!((1_990..=2_000).contains(&discord.encode_utf16().count()), "{unit:?}");
+            let teams = message(Service::Teams, &long).to_string();
+            let bytes = teams.len().max(2 * teams.encode_utf16().count());
+            assert!((22_000..28_000).contains(&bytes), "{unit:?}: {bytes}");
+            for text in [slack, discord] {
+                assert!(text.ends_with('…'), "{unit:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_can_call_nobody_and_forge_no_link() {
+        for (text, in_slack, elsewhere) in [
+            ("<!channel> & <https://a|b>", "&lt;!channel&gt; &amp; &lt;https://a|b&gt;", ""),
+            ("[bank](https://a)", "[bank](https://a)", "[bank]\u{200b}(https://a)"),
+            ("*bold* [x] (y)", "*bold* [x] (y)", "*bold* [x] (y)"),
+        ] {
+            let elsewhere = if elsewhere.is_empty() { text } else { elsewhere };
+            assert_eq!(message(Service::Slack, text)["text"], in_slack);
+            assert_eq!(message(Service::Discord, text)["content"], elsewhere);
+            let card = message(Service::Teams, text);
+            assert_eq!(card["attachments"][0]["content"]["body"][0]["text"], elsewhere);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A file that grows by a line of JSON for each event, and gives way to a new one when it is full.
+//!
+//! An event is delivered when its line is on the disk. The file is opened anew for each, so that
+//! one that was renamed or removed meanwhile is noticed.
+
+use std::{
+    fmt, fs,
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use wilco_store::Claim;
+
+use super::{Destination, Reply, json_line};
+use crate::config;
+
+pub(super) struct File(Arc<Lines>);
+
+struct Lines {
+    path: PathBuf,
+    max_size: u64,
+    keep: usize,
+    /// Held by the one that writes.
+    turn: Mutex<()>,
+}
+
+impl File {
+    pub(super) fn new(path: &Path, max_size: u64, keep: usize) -> Self {
+        let turn = Mutex::default();
+        Self(Arc::new(Lines { path: path.into(), max_size, keep, turn }))
+    }
+}
+
+#[async_trait]
+impl Destination for File {
+    async fn deliver(&self, claim: &Claim) -> Reply {
+        let (lines, line) = (Arc::clone(&self.0), json_line(claim.event()));
+        // There is no time limit: whether a disk that hangs takes the line is not known before it
+        // has answered, and another try would hang behind it.
+        match tokio::task::spawn_blocking(move || lines.append(line.as_bytes())).await {
+            Ok(Ok(())) => Reply::delivered(),
+            Ok(Err(error)) => Reply::failed(error.to_string()),
+            Err(error) => Reply::failed(error.to_string()),
+        }
+    }
+}
+
+impl Lines {
+    /// Puts a line at the end of the file, and returns when it is on the disk.
+    fn append(&self, line: &[u8]) -> Result<(), FileError> {
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut file, mut found) = self.open()?;
+        // A line that alone is too long has a file of its own, rather than none.
+        if found.len() > 0 && found.len().saturating_add(line.len() as u64) > self.max_size {
+            self.rotate()?;
+            drop(file); // and its lock with it
+            (file, found) = self.open()?;
+        }
+        let before = found.len();
+        if before == 0 {
+            // Without its name the lines in it may be gone after a power cut. As nothing is written
+            // before this, the name of a file with lines in it is on the disk.
+            let folder = fs::File::open(config::folder_of(&self.path));
+            let synced = folder.and_then(|folder| folder.sync_all());
+            synced.map_err(self.cannot("sync the folder of"))?;
+        }
+        let is_torn = self.is_torn(&mut file, before).map_err(self.cannot("read"))?;
+        let whole = if is_torn { [b"\n", line].concat() } else { line.to_vec() };
+        if let Err(cause) = file.write_all(&whole).and_then(|()| file.sync_data()) {
+            // No half line stays behind; if even this fails, the next one begins with a line break.
+            let _ = file.set_len(before);
+            return Err(self.cannot("write to")(cause));
+        }
+        Ok(())
+    }
+
+    /// Opens what stands under the name now, and keeps everybody else who asks out of it: a lane
+    /// that a reload put another in place of, or another wilco.
+    fn open(&self) -> Result<(fs::File, fs::Metadata), FileError> {
+        for _ in 0..OPENED_MAX {
+            let mut options = fs::OpenOptions::new();
+            let options = options.read(true).append(true).create(true).mode(MODE);
+            let file = options.open(&self.path).map_err(self.cannot("open"))?;
+            if !file.metadata().map_err(self.cannot("look at"))?.is_file() {
+                return Err(self.cannot("write to")(io::Error::other("it is no regular file")));
+            }
+            // Some network file systems have no locks; there the one in memory has to do.
+            let _ = file.lock();
+            let found = file.metadata().map_err(self.cannot("look at"))?;
+            let is_there = fs::metadata(&self.path)
+                .is_ok_and(|there| (there.dev(), there.ino()) == (found.dev(), found.ino()));
+            if is_there {
+                return Ok((file, found));
+            }
+        }
+        Err(self.cannot("open")(io::Error::other("it is renamed all the time")))
+    }
+
+    /// Whether the last line has no end: a crash cut it off.
+    fn is_torn(&self, file: &mut fs::File, length: u64) -> io::Result<bool> {
+        let Some(last) = length.checked_sub(1) else { return Ok(false) };
+        let mut byte = [0];
+        file.seek(SeekFrom::Start(last))?;
+        file.read_exact(&mut byte)?;
+        Ok(byte != *b"\n")
+    }
+
+    /// Renames the file to `….1`, what was called so to `….2`, and so on; what is older than the
+    /// last that is kept goes. After a crash in the middle there is a gap, and only what is younger
+    /// moves.
+    fn rotate(&self) -> Result<(), FileError> {
+        let is_free = |age: &usize| fs::symlink_metadata(self.old(*age)).is_err();
+        let end = (1..self.keep).find(is_free).unwrap_or(self.keep);
+        for age in (1..end).rev() {
+            let cannot = self.cannot("rotate");
+            fs::rename(self.old(age), self.old(age + 1)).map_err(cannot)?;
+        }
+        fs::rename(&self.path, self.old(1)).map_err(self.cannot("rotate"))?;
+        // There are more where `keep` was greater before.
+        let mut age = self.keep + 1;
+        while fs::remove_file(self.old(age)).is_ok() {
+            age += 1;
+        }
+        Ok(())
+    }
+
+    fn old(&self, age: usize) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(format!(".{age}"));
+        name.into()
+    }
+
+    fn cannot(&self, what: &'static str) -> impl Fn(io::Error) -> FileError {
+        move |cause| FileError { what, path: self.path.clone(), cause }
+    }
+}
+
+/// Why a line is not in the file.
+#[derive(Debug)]
+struct FileError {
+    what: &'static str,
+    path: PathBuf,
+    cause: io::Error,
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}: {}", self.what, self.path.display(), self.cause)
+    }
+}
+
+/// Events may have personal data in them: they are for the user that runs wilco.
+const MODE: u32 = 0o600;
+/// How often a file that is renamed while it is opened is opened again.
+const OPENED_MAX: usize = 100;
