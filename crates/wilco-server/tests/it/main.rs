@@ -10,6 +10,7 @@ mod configuration;
 mod deliveries;
 mod duplicates;
 mod endpoint;
+mod examples;
 mod handlers;
 mod layering;
 mod survival;
