@@ -270,9 +270,8 @@ fn what_waits_or_runs_at_a_crash_goes_on_after_it() {
 
 #[test]
 fn a_destination_that_left_the_file_keeps_what_waits_for_it() {
-    let catcher = Catcher::of(&[Act::Answer(500), Act::Answer(200)]);
-    let tables = it(&format!("type = \"http\"\nurl = \"{}\"\n{RETRY}", catcher.url()))
-        .replace("100 ms", "2 s");
+    let catcher = Catcher::of(&[Act::With(503, "retry-after: 2\r\n"), Act::Answer(200)]);
+    let tables = it(&format!("type = \"http\"\nurl = \"{}\"\n{RETRY}", catcher.url()));
     let world = World::plan().and(&tables).start();
     let reply = world.send(&booking("b-1", "Grade"));
     delivery(&world, &reply, "retrying");
