@@ -8,6 +8,7 @@ pub(super) async fn run(fresh: Fresh<'_>) {
     a_retry_keeps_its_place_also_over_a_crash(fresh()).await;
     every_end_lets_the_next_begin(fresh).await;
     a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(fresh()).await;
+    a_dead_one_without_a_key_holds_nothing(fresh()).await;
     a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(fresh()).await;
     one_that_was_cancelled_while_held_changes_nothing_for_the_others(fresh()).await;
     what_is_held_is_counted_as_waiting_and_has_no_time(fresh()).await;
@@ -76,6 +77,15 @@ async fn a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(mut be
     assert_eq!(next.event().id, ids[1]);
     bench.settle(&next, "exit 0", Outcome::Delivered).await;
     assert_eq!(bench.claim_one(after(9)).await.event().id, later);
+}
+
+async fn a_dead_one_without_a_key_holds_nothing(bench: Bench) {
+    let ids = bench.legs(2, |_| Leg::to("crm"), NOW).await;
+    for claim in bench.claim("crm", 10, NOW).await {
+        bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
+    }
+    assert_eq!(bench.store.cancel(ids[0], None, after(1)).await.unwrap(), 0);
+    assert_eq!(bench.state(ids[0]).await, State::Dead);
 }
 
 async fn a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(bench: Bench) {

@@ -287,8 +287,13 @@ impl Pending {
             Outcome::Skipped => (State::Skipped, None, None),
         };
         match outcome {
-            Outcome::Retry { waited, .. } => way.waited = *waited,
-            Outcome::Dead { holds_key } => way.holds_key = *holds_key,
+            Outcome::Retry { waited, .. } => {
+                way.waited =
+                    Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
+            }
+            Outcome::Dead { holds_key } => {
+                way.holds_key = *holds_key && delivery.order_key.is_some();
+            }
             Outcome::Delivered | Outcome::Skipped => {}
         }
         delivery.history.push(Attempt {
