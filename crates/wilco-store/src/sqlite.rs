@@ -146,6 +146,7 @@ impl SqliteStore {
         taken: Vec<Taken>,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
+        let order: Vec<_> = taken.iter().map(|taken| taken.delivery).collect();
         let mut read = Vec::with_capacity(taken.len());
         let mut unread = Vec::new();
         for taken in taken {
@@ -156,6 +157,8 @@ impl SqliteStore {
         }
         if !unread.is_empty() {
             read.extend(self.read_events(unread, now).await?);
+            // Where an event was found says nothing about how long it has been due.
+            read.sort_by_key(|(taken, _)| order.iter().position(|id| *id == taken.delivery));
         }
         let mut claims = Vec::with_capacity(read.len());
         for (taken, event) in read {

@@ -12,6 +12,7 @@ pub(super) async fn run(fresh: Fresh<'_>) {
     bursts_of_other_keys_and_destinations_are_apart(fresh()).await;
     what_was_tried_is_superseded_by_nothing(fresh()).await;
     a_burst_goes_on_after_a_crash(fresh()).await;
+    a_burst_is_cut_also_where_the_clock_is_set_back(fresh()).await;
     a_burst_with_an_order_key_keeps_the_order(fresh()).await;
 }
 
@@ -78,6 +79,15 @@ async fn a_burst_goes_on_after_a_crash(mut bench: Bench) {
     let second = bench.legs(1, |_| burst("a"), after(90)).await[0];
     assert_eq!(bench.state(first).await, State::Superseded);
     assert_eq!(bench.delivery(second).await.due_at, Some(after(100)), "it began before the crash");
+}
+
+async fn a_burst_is_cut_also_where_the_clock_is_set_back(bench: Bench) {
+    bench.legs(1, |_| burst("a"), after(1_000_000)).await;
+    let mut last = Vec::new();
+    for secs in (0..=90).step_by(10) {
+        last = bench.legs(1, |_| burst("a"), after(secs)).await;
+    }
+    assert_eq!(bench.delivery(last[0]).await.due_at, Some(after(100)));
 }
 
 async fn a_burst_with_an_order_key_keeps_the_order(bench: Bench) {

@@ -6,13 +6,15 @@ use tokio::task::JoinSet;
 use wilco::EventId;
 
 use super::{Bench, DEAD, Fresh, LONGEST, NOW, after, retry};
-use crate::{Claim, Outcome, State, StoreError};
+use crate::{Claim, Leg, Outcome, State, StoreError};
 
 pub(super) async fn run(fresh: Fresh<'_>) {
     only_what_is_due_is_claimed(fresh()).await;
     the_longest_due_is_claimed_first(fresh()).await;
+    the_longest_due_is_claimed_first_also_where_it_is_older_than_the_process(fresh()).await;
     what_is_due_together_is_claimed_in_the_order_in_which_it_was_made(fresh()).await;
     a_claim_says_what_where_and_which_attempt(fresh()).await;
+    how_long_it_has_waited_is_kept_to_the_millisecond(fresh()).await;
     a_claim_is_exclusive_however_many_ask(fresh()).await;
     a_claim_that_fails_takes_nothing(fresh()).await;
     what_a_crash_cut_short_is_due_again_and_counts(fresh()).await;
@@ -57,6 +59,15 @@ async fn the_longest_due_is_claimed_first(bench: Bench) {
     assert_eq!(events(&bench.claim("crm", 3, after(60)).await), [ids[2]]);
 }
 
+async fn the_longest_due_is_claimed_first_also_where_it_is_older_than_the_process(
+    mut bench: Bench,
+) {
+    let old = bench.legs(2, |_| Leg::to("crm"), NOW).await;
+    bench.crash(NOW);
+    let new = bench.legs(2, |_| Leg::to("crm"), after(1)).await;
+    assert_eq!(events(&bench.claim("crm", 10, after(1)).await), [old, new].concat());
+}
+
 async fn what_is_due_together_is_claimed_in_the_order_in_which_it_was_made(bench: Bench) {
     let ids = bench.record_many(30).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
@@ -80,6 +91,14 @@ async fn a_claim_says_what_where_and_which_attempt(bench: Bench) {
         assert_eq!((delivery.state, delivery.due_at), (State::Running, None));
         bench.settle(&claim, "exit 1", retry(after(50))).await;
     }
+}
+
+async fn how_long_it_has_waited_is_kept_to_the_millisecond(bench: Bench) {
+    bench.one_delivery().await;
+    let waited = Duration::from_micros(1_500);
+    let claim = bench.claim_one(NOW).await;
+    bench.settle(&claim, "exit 1", Outcome::Retry { at: NOW, waited }).await;
+    assert_eq!(bench.claim_one(NOW).await.waited(), Duration::from_millis(1));
 }
 
 async fn a_claim_is_exclusive_however_many_ask(bench: Bench) {

@@ -98,7 +98,8 @@ impl Ledger {
         let now_ms = now.as_millisecond();
         let began_ms = match &leg.burst {
             None => now_ms,
-            Some(burst) => self.supersede(seq, leg, burst, now)?.unwrap_or(now_ms),
+            // A beginning that lies ahead was written by a clock that has been set back.
+            Some(burst) => self.supersede(seq, leg, burst, now)?.unwrap_or(now_ms).min(now_ms),
         };
         let not_before = leg.burst.as_ref().map(|burst| over_at(burst, began_ms, now_ms));
         let role = match &leg.order_key {
@@ -432,8 +433,7 @@ impl Ledger {
 fn over_at(burst: &Burst, began_ms: i64, now_ms: i64) -> i64 {
     let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let quiet = now_ms.saturating_add(millis(burst.quiet));
-    // A beginning that lies ahead was written by a clock that has been set back.
-    quiet.min(began_ms.min(now_ms).saturating_add(millis(burst.at_most)))
+    quiet.min(began_ms.saturating_add(millis(burst.at_most)))
 }
 
 fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {
