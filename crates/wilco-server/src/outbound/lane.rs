@@ -95,8 +95,14 @@ impl Lane {
 
     /// How many attempts may begin now.
     fn room(&self, running: usize) -> usize {
-        let free = self.config.concurrency - running;
-        let room = config::Breaker::room(*self.breaker(), running, free, clock::now());
+        let (free, now) = (self.config.concurrency - running, clock::now());
+        let breaker = {
+            let mut breaker = self.breaker();
+            // The clock may have been set back since it opened.
+            *breaker = self.config.breaker.seen(*breaker, now);
+            *breaker
+        };
+        let room = config::Breaker::room(breaker, running, free, now);
         let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.as_ref().map_or(room, |pace| pace.room(room, self.opened.elapsed()))
     }
