@@ -13,6 +13,8 @@ mod pace;
 mod retry;
 mod route;
 mod silence;
+#[cfg(test)]
+mod simulation;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 

@@ -1,0 +1,112 @@
+//! The decisions, driven through whatever may happen in months, by a clock that takes no time.
+//!
+//! A seed stands for a configuration and what befalls it: events, destinations that fail, kills,
+//! clocks that are set, people who pause, replay and cancel. The routes, retries, breakers, rates and
+//! the store are the real ones, and a lane is as `lane.rs` has it; a [`Model`] beside them keeps what
+//! is expected. A seed takes the same course each time:
+//!
+//! ```text
+//! WILCO_SEED=17 cargo test -p wilco-server --lib simulation
+//! WILCO_SEEDS=1000000 cargo test --release -p wilco-server --lib simulation -- --nocapture
+//! WILCO_DISK_SEEDS=1000 TMPDIR=/dev/shm cargo test -p wilco-server --lib simulation::the_store
+//! ```
+//!
+//! `WILCO_STEPS` is how many of the last steps are shown.
+
+mod acts;
+mod backend;
+mod dice;
+mod lane;
+mod model;
+mod scenario;
+mod world;
+
+use std::{
+    env,
+    sync::atomic::{AtomicU64, Ordering},
+    thread,
+};
+
+pub(crate) use backend::Backend;
+pub(crate) use dice::Dice;
+pub(crate) use lane::{Lane, Mood, Underway, at};
+pub(crate) use model::{Claimed, Fate, Held, Model, Now, hold, millis};
+pub(crate) use scenario::{Act, Scenario};
+pub(crate) use world::World;
+
+#[test]
+fn the_decisions_keep_every_promise_whatever_happens() {
+    let seeds = number("WILCO_SEEDS");
+    let (first, count) = match number("WILCO_SEED") {
+        Some(seed) => (seed, seeds.unwrap_or(1)),
+        None => (0, seeds.unwrap_or(SEEDS)),
+    };
+    let next = AtomicU64::new(0);
+    let work = || {
+        loop {
+            let done = next.fetch_add(1, Ordering::Relaxed);
+            if done >= count {
+                return Ok(());
+            }
+            if done > 0 && done.is_multiple_of(PROGRESS) {
+                println!("{done} of {count} seeds");
+            }
+            let seed = first + done;
+            let is_same = run(seed, false).and_then(|once| Ok(once == run(seed, false)?));
+            let held = is_same.and_then(|is_same| {
+                hold(is_same, || format!("seed {seed} takes another course the second time"))
+            });
+            if held.is_err() {
+                next.store(count, Ordering::Relaxed);
+                return held;
+            }
+        }
+    };
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        for thread in threads {
+            thread.join().unwrap().unwrap_or_else(|broken| panic!("{broken}"));
+        }
+    });
+}
+
+#[test]
+fn the_store_on_disk_takes_the_same_course_as_the_model_in_memory() {
+    let first = number("WILCO_SEED").unwrap_or(0);
+    for seed in first..first + number("WILCO_DISK_SEEDS").unwrap_or(DISK_SEEDS) {
+        let [memory, disk] = [false, true].map(|on_disk| {
+            run(seed, on_disk).unwrap_or_else(|broken| panic!("on disk: {on_disk}, {broken}"))
+        });
+        let same = memory.iter().zip(&disk).take_while(|(one, other)| one == other).count();
+        assert_eq!(memory.get(same), disk.get(same), "seed {seed} differs at step {same}");
+    }
+}
+
+/// Runs a seed and gives its trace.
+fn run(seed: u64, on_disk: bool) -> Result<Vec<String>, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut world = World::new(seed, on_disk);
+    let held = runtime.block_on(world.run());
+    let steps = usize::try_from(number("WILCO_STEPS").unwrap_or(STEPS_SHOWN)).unwrap();
+    let last = world.trace.len().saturating_sub(steps);
+    held.map_err(|broken| {
+        format!(
+            "seed {seed}: {broken}; the last steps were\n{}\n\nonce more: WILCO_SEED={seed} cargo \
+             test -p wilco-server --lib simulation",
+            world.trace[last..].join("\n")
+        )
+    })?;
+    Ok(world.trace)
+}
+
+fn number(variable: &str) -> Option<u64> {
+    env::var(variable).ok().map(|value| value.parse().unwrap())
+}
+
+/// Seeds of each commit.
+const SEEDS: u64 = 2_000;
+/// The same on disk, where each write waits for a sync.
+const DISK_SEEDS: u64 = 8;
+const PROGRESS: u64 = 10_000;
+const STEPS_SHOWN: u64 = 40;

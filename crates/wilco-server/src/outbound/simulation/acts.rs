@@ -1,0 +1,202 @@
+//! What happens to a run from outside, its end, and what is asked of it then.
+
+use std::time::Duration;
+
+use wilco_store::{Replay, State};
+
+use super::{Act, Fate, Held, Mood, World, at, hold, millis};
+use crate::config::OnDead;
+
+impl World {
+    pub(crate) async fn act(&mut self, act: Act) -> Held {
+        match act {
+            Act::Record => {
+                for _ in 0..self.dice.between(1, 4) {
+                    self.record().await;
+                }
+                Ok(())
+            }
+            Act::Wait(time) => {
+                self.say(&format!("{time:?} go by"));
+                self.wait(time).await
+            }
+            Act::SetClock(by) => {
+                self.say(&format!("the clock is set by {by} ms"));
+                self.now.wall += by;
+                self.now.jumps += 1;
+                self.model.clock_was_set(by);
+                Ok(())
+            }
+            Act::ChangeMood => {
+                let place = self.dice.index(self.lanes.len());
+                let mood = Mood::any(&mut self.dice);
+                self.say(&format!("d{place} is {mood:?} from now on"));
+                self.lanes[place].mood = mood;
+                Ok(())
+            }
+            Act::Pause(is_paused) => {
+                let place = self.dice.index(self.lanes.len());
+                self.pause(place, is_paused).await;
+                Ok(())
+            }
+            Act::Crash(down) => self.crash(down).await,
+            Act::Reload => self.reload().await,
+            Act::Replay => self.replay_some().await,
+            Act::Cancel => self.cancel_one().await,
+        }
+    }
+
+    async fn pause(&mut self, place: usize, is_paused: bool) {
+        self.say(&format!("d{place} is paused: {is_paused}"));
+        let name = &self.lanes[place].config.name;
+        self.backend.store().pause(name, is_paused).await.unwrap();
+        self.model.places[place].is_paused = is_paused;
+    }
+
+    async fn crash(&mut self, down: Duration) -> Held {
+        for place in 0..self.lanes.len() {
+            for underway in std::mem::take(&mut self.lanes[place].running) {
+                let number = underway.claim.delivery();
+                if self.dice.is_lucky(50) {
+                    self.note(place, &underway.claim).await?;
+                    self.say(&format!("the outcome of delivery {number} is lost"));
+                }
+            }
+        }
+        self.say(&format!("the process is killed, and started after {down:?}"));
+        self.pass(millis(down));
+        self.backend.reopen(at(self.now));
+        self.model.crashed(self.now);
+        self.open_lanes().await
+    }
+
+    /// What is under way ends by the old configuration, and a new lane takes up the work.
+    async fn reload(&mut self) -> Held {
+        let place = self.dice.index(self.lanes.len());
+        while let Some(last) = self.lanes[place].running.len().checked_sub(1) {
+            self.end_attempt(place, last).await?;
+        }
+        let config = &mut self.lanes[place].config;
+        config.on_dead = self.dice.pick(&[OnDead::Skip, OnDead::Block]);
+        config.concurrency = self.dice.index(4) + 1;
+        let (on_dead, concurrency) = (config.on_dead, config.concurrency);
+        self.say(&format!("d{place} is reloaded: {on_dead:?}, {concurrency} at a time"));
+        self.open_lane(place).await
+    }
+
+    async fn replay_some(&mut self) -> Held {
+        if self.model.ways.is_empty() {
+            return Ok(());
+        }
+        let mut chosen = self.model.dead(false);
+        chosen.dedup();
+        if chosen.is_empty() || self.dice.is_lucky(30) {
+            let any = self.dice.index(self.model.ways.len());
+            chosen = vec![self.model.way(any)];
+        }
+        chosen.truncate(self.dice.index(3) + 1);
+        self.replay(&chosen).await;
+        Ok(())
+    }
+
+    async fn replay(&mut self, chosen: &[(usize, usize)]) {
+        self.say(&format!("events are replayed, to: {chosen:?}"));
+        let mut replays = Vec::new();
+        for &(event, place) in chosen {
+            let event_id = self.events[event];
+            let shown = self.backend.store().event(event_id).await.unwrap().unwrap();
+            let mut legs = self.routes.route(&shown.event);
+            legs.retain(|leg| leg.destination == self.lanes[place].config.name);
+            for leg in &legs {
+                self.model.replayed(event, place, leg, self.now);
+            }
+            replays.push(Replay { event_id, legs, reason: "a person asked".into() });
+        }
+        self.backend.store().replay(replays, at(self.now)).await.unwrap();
+    }
+
+    async fn cancel_one(&mut self) -> Held {
+        if self.model.ways.is_empty() {
+            return Ok(());
+        }
+        let any = self.dice.index(self.model.ways.len());
+        let (event, place) = self.model.way(any);
+        self.cancel(event, place).await
+    }
+
+    async fn cancel(&mut self, event: usize, place: usize) -> Held {
+        self.say(&format!("event {event} is cancelled for d{place}"));
+        let name = Some(self.lanes[place].config.name.clone());
+        let cancelled = self.backend.store().cancel(self.events[event], name, at(self.now)).await;
+        let expected = self.model.cancelled(event, place, self.now);
+        hold(cancelled.as_ref().ok() == Some(&expected), || {
+            format!("cancelled {cancelled:?} deliveries of event {event}, and {expected} waited")
+        })
+    }
+
+    /// Faults stop, people look after what is left, and time goes by.
+    pub(crate) async fn drain(&mut self) -> Held {
+        self.say("from now on all is well");
+        self.is_rough = false;
+        for place in 0..self.lanes.len() {
+            self.lanes[place].mood = Mood::Well;
+            self.pause(place, false).await;
+        }
+        for _ in 0..ROUNDS_MAX {
+            self.route().await?;
+            self.wait(ROUND).await?;
+            if self.model.awaited() == 0 {
+                return Ok(());
+            }
+            for (event, place) in self.model.dead(true) {
+                match self.dice.is_lucky(70) {
+                    true => self.replay(&[(event, place)]).await,
+                    false => self.cancel(event, place).await?,
+                }
+            }
+        }
+        Err(format!("stuck: {} deliveries do not come to their end", self.model.awaited()))
+    }
+
+    /// What the store says of each delivery is what is expected of it, and there are no others.
+    pub(crate) async fn judge(&mut self) -> Held {
+        hold(self.routed == self.events.len(), || "an event was never routed".into())?;
+        let mut seen = 0;
+        for (event, event_id) in self.events.iter().enumerate() {
+            let shown = self.backend.store().event(*event_id).await.unwrap().unwrap();
+            for delivery in shown.deliveries {
+                let way = usize::try_from(delivery.id - 1).unwrap();
+                let way = self.model.ways.get(way);
+                let way = way.ok_or_else(|| format!("delivery {} is too many", delivery.id))?;
+                let replaced_by = match way.fate {
+                    Fate::Superseded { by } => Some(self.events[by]),
+                    Fate::Dead { is_replayed: true, .. } => Some(*event_id),
+                    _ => None,
+                };
+                let expected = (event, way.fate.state(), way.attempts, replaced_by);
+                let is = (way.event, delivery.state, delivery.attempts, delivery.replaced_by);
+                hold(is == expected, || {
+                    format!("delivery {} is {is:?}, and should be {expected:?}", delivery.id)
+                })?;
+                seen += 1;
+            }
+        }
+        let made = self.model.ways.len();
+        hold(seen == made, || format!("there are {seen} deliveries, and {made} were made"))
+    }
+}
+
+impl Fate {
+    fn state(self) -> State {
+        match self {
+            Self::Awaited => State::Waiting,
+            Self::Delivered => State::Delivered,
+            Self::Dead { .. } => State::Dead,
+            Self::Superseded { .. } => State::Superseded,
+            Self::Cancelled => State::Cancelled,
+        }
+    }
+}
+
+const ROUND: Duration = Duration::from_secs(1_800);
+const ROUNDS_MAX: u32 = 40;

@@ -1,0 +1,73 @@
+//! The stores that a run may stand on, and the events that it records.
+
+use std::fs;
+
+use jiff::Timestamp;
+use tempfile::TempDir;
+use wilco::{Arrival, Envelope, EventId, Headers, Secret, SourceName, provider, verify};
+use wilco_store::{Duplicates, MemoryStore, Options, SqliteStore, Store};
+
+pub(crate) enum Backend {
+    Memory(Box<MemoryStore>),
+    Sqlite(SqliteStore, TempDir),
+}
+
+impl Backend {
+    pub(crate) fn memory() -> Self {
+        Self::Memory(Box::default())
+    }
+
+    pub(crate) fn sqlite(now: Timestamp) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self::Sqlite(open(&folder, now), folder)
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        match self {
+            Self::Memory(store) => store.as_ref(),
+            Self::Sqlite(store, _) => store,
+        }
+    }
+
+    /// Kills the process and starts another.
+    pub(crate) fn reopen(&mut self, now: Timestamp) {
+        match self {
+            Self::Memory(store) => *store = Box::new(store.reopen(now)),
+            Self::Sqlite(store, folder) => {
+                // What a killed process leaves is what stands in its files at that moment.
+                let left = tempfile::tempdir().unwrap();
+                for file in ["wilco.db", "wilco.db-wal"] {
+                    fs::copy(folder.path().join(file), left.path().join(file)).unwrap();
+                }
+                *store = open(&left, now);
+                *folder = left;
+            }
+        }
+    }
+
+    /// Has the next write go wrong, where that can be had: before it is durable, or after.
+    pub(crate) fn break_next_write(&self, is_durable: bool) {
+        if let Self::Memory(store) = self {
+            if is_durable { store.lose_next_answer() } else { store.fail_next_commit() }
+        }
+    }
+
+    /// Records an event as a provider sends it.
+    pub(crate) async fn record(&self, name: &str, body: String, now: Timestamp) -> EventId {
+        let scheme = &provider::find("freispace").unwrap().scheme;
+        let secret = Secret::new("test:secret", b"a-made-up-secret".to_vec()).unwrap();
+        let (header, signature) = scheme.sign(&secret, body.as_bytes());
+        let headers = Headers::from_pairs([(header, signature.as_bytes())]);
+        let arrival = Arrival { received_at: now, headers, body: body.into_bytes().into() };
+        let source = SourceName::new("freispace").unwrap();
+        let verified = verify(scheme, &source, &[secret], arrival).unwrap();
+        let envelope = Envelope { name: name.into(), subject: None, delivery_id: None };
+        let receipt = self.store().record(verified, envelope, Duplicates::Keep).await.unwrap();
+        receipt.event_id()
+    }
+}
+
+fn open(folder: &TempDir, now: Timestamp) -> SqliteStore {
+    let url = format!("sqlite:{}", folder.path().join("wilco.db").display());
+    SqliteStore::open(&url, Options::default(), now).unwrap()
+}

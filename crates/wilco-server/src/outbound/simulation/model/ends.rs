@@ -1,0 +1,84 @@
+//! What may follow from an attempt.
+
+use wilco_store::{Breaker, Outcome};
+
+use super::{Fate, Held, Model, Now, Open, hold, millis};
+use crate::outbound::Verdict;
+
+impl Model {
+    /// A lane's breaker heard how an attempt went.
+    pub(crate) fn noted(
+        &mut self,
+        place: usize,
+        verdict: Verdict,
+        (before, after): (Breaker, Breaker),
+        now: Now,
+    ) -> Held {
+        let place = &mut self.places[place];
+        let (name, config) = (&place.config.name, place.config.breaker);
+        let Verdict::Failed { .. } = verdict else {
+            place.failures = 0;
+            place.open = None;
+            return hold(after == Breaker::default(), || {
+                format!("{name} answers, and is left alone")
+            });
+        };
+        place.failures += 1;
+        let is_open = after.open_until.is_some();
+        hold(is_open || place.failures < config.failures, || {
+            format!("{name} failed {} times and is not left alone", place.failures)
+        })?;
+        hold(!is_open || place.failures >= config.failures, || {
+            format!("{name} failed {} times and is left alone", place.failures)
+        })?;
+        let wait = after.open_until.map_or(0, |until| until.as_millisecond() - now.wall);
+        let (least, most) = (millis(config.probe_after), millis(config.probe_max));
+        if !is_open || after == before {
+            // What was under way when it opened changes nothing.
+            return hold(!is_open || wait > 0, || format!("{name} was probed and stays open"));
+        }
+        place.open = Some(Open::new(wait, now));
+        hold((least..=most).contains(&wait), || format!("{name} is left for {wait} ms"))
+    }
+
+    /// An attempt ended, and this follows from it.
+    pub(crate) fn settled(
+        &mut self,
+        number: i64,
+        verdict: Verdict,
+        outcome: &Outcome,
+        now: Now,
+    ) -> Held {
+        let index = usize::try_from(number - 1).unwrap();
+        let way = &mut self.ways[index];
+        let retry = &self.places[way.place].config.retry;
+        let (give_up, longest) = (millis(retry.give_up_after), millis(retry.max));
+        let what = format!("delivery {number} of event {}", way.event);
+        // Each wait may lose a part of a millisecond when it is written down.
+        let is_old = way.waited + i64::from(way.attempts) >= give_up;
+        let Some(running) = way.running.take() else {
+            return Err(format!("{what} ends without having begun"));
+        };
+        way.fate = match (outcome, verdict) {
+            (Outcome::Delivered, Verdict::Delivered) => Fate::Delivered,
+            (Outcome::Dead { holds_key }, Verdict::Failed { .. } | Verdict::Refused) => {
+                hold(verdict == Verdict::Refused || is_old, || {
+                    format!("{what} dies after {} of {give_up} ms", way.waited)
+                })?;
+                Fate::Dead { holds: *holds_key && way.key.is_some(), is_replayed: false }
+            }
+            (Outcome::Retry { at, .. }, Verdict::Failed { .. }) => {
+                let wait = at.as_millisecond() - now.wall;
+                hold((0..=longest).contains(&wait), || format!("{what} waits {wait} ms"))?;
+                way.waited += wait;
+                hold(way.waited <= give_up, || format!("{what} waits past its {give_up} ms"))?;
+                way.is_due_again(now, at.as_millisecond(), wait);
+                return Ok(());
+            }
+            _ => return Err(format!("{what}: {outcome:?} follows from {verdict:?}")),
+        };
+        let (place, key) = (way.place, way.key.clone());
+        self.open_key(place, key.as_deref(), now, running.began, running.is_stale);
+        Ok(())
+    }
+}

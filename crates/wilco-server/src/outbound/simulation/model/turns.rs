@@ -1,0 +1,153 @@
+//! Who may begin, who has to, and who must not.
+
+use std::time::Duration;
+
+use super::{Fate, Held, Model, Now, Place, Running, Way, hold, millis};
+
+/// A claim, as far as it is judged.
+pub(crate) struct Claimed {
+    /// The delivery's number.
+    pub(crate) number: i64,
+    pub(crate) event: usize,
+    pub(crate) attempt: u32,
+    pub(crate) waited: Duration,
+}
+
+impl Model {
+    /// A lane says how many attempts may begin. `free` are those that neither its concurrency nor its
+    /// rate forbid.
+    pub(crate) fn room(
+        &mut self,
+        place: usize,
+        running: usize,
+        free: usize,
+        room: usize,
+        now: Now,
+    ) -> Held {
+        let place = &mut self.places[place];
+        let name = &place.config.name;
+        let Some(open) = &mut place.open else {
+            return hold(room == free, || {
+                format!("{name} has room for {room}, and {free} could begin")
+            });
+        };
+        if std::mem::take(&mut open.is_stale) {
+            open.until = open.until.max(now.elapsed + millis(place.config.breaker.probe_max));
+        }
+        let is_early = now.jumps == open.jumps && now.elapsed < open.from;
+        hold(room == 0 || !is_early, || format!("{name} is left alone, and has room for {room}"))?;
+        hold(room == 0 || (running == 0 && room == 1), || {
+            format!("{name} is probed with {room} beside {running}")
+        })?;
+        let must = now.elapsed >= open.until && running == 0 && free > 0;
+        hold(room > 0 || !must, || format!("{name} should be probed by now, and is not"))
+    }
+
+    /// A lane claimed.
+    pub(crate) fn claimed(
+        &mut self,
+        place: usize,
+        room: usize,
+        claims: &[Claimed],
+        now: Now,
+    ) -> Held {
+        let name = self.places[place].config.name.clone();
+        if self.places[place].is_paused {
+            return hold(claims.is_empty(), || format!("{name} is paused, and something begins"));
+        }
+        self.look_at_the_clock(place, now);
+        let mut due: Vec<_> = self.ways.iter().enumerate().collect();
+        due.retain(|(_, way)| way.place == place && way.is_due(now));
+        due.sort_by_key(|(index, way)| (way.due, *index));
+        let due: Vec<_> = due.iter().map(|(index, _)| *index).take(room).collect();
+        let mut begun = Vec::new();
+        for claim in claims {
+            begun.push(self.begins(place, claim, now)?);
+        }
+        if claims.len() < room {
+            self.nobody_waits_too_long(place, now)?;
+        }
+        hold(begun == due, || {
+            let numbers = |of: &[usize]| of.iter().map(|index| index + 1).collect::<Vec<_>>();
+            format!("{name} begins {:?}, and due are {:?}", numbers(&begun), numbers(&due))
+        })
+    }
+
+    fn begins(&mut self, place: usize, claim: &Claimed, now: Now) -> Result<usize, String> {
+        let index = usize::try_from(claim.number - 1).unwrap();
+        let Some(way) = self.ways.get(index) else {
+            return Err(format!("there is no delivery {}", claim.number));
+        };
+        let what = format!("delivery {} of event {}", claim.number, claim.event);
+        hold(way.event == claim.event && way.place == place, || {
+            format!("{what} is event {} for another place", way.event)
+        })?;
+        hold(way.fate == Fate::Awaited, || format!("{what} begins though it is {:?}", way.fate))?;
+        hold(way.running.is_none(), || format!("{what} begins while it is under way"))?;
+        let ahead = way.key.as_deref().and_then(|key| self.front(place, key));
+        hold(ahead.is_none_or(|ahead| ahead == index), || {
+            format!("{what} begins before delivery {} of its key ended", ahead.unwrap_or(0) + 1)
+        })?;
+        let (earliest, jumps) = way.earliest;
+        hold(now.jumps != jumps || now.elapsed >= earliest, || {
+            format!("{what} begins {} ms too early", earliest - now.elapsed)
+        })?;
+        hold(way.attempts + 1 == claim.attempt, || format!("{what} counts its attempts wrongly"))?;
+        let off = millis(claim.waited) - way.waited;
+        hold(off.abs() <= i64::from(way.attempts), || {
+            format!("{what} says it waited {off} ms more than it did")
+        })?;
+        let way = &mut self.ways[index];
+        way.attempts += 1;
+        way.due = None;
+        way.running = Some(Running { began: now.wall, is_stale: false });
+        Ok(index)
+    }
+
+    /// A claim sees times that a clock wrote which has been set back since, and shortens them.
+    fn look_at_the_clock(&mut self, place: usize, now: Now) {
+        let longest = millis(self.places[place].config.longest_wait);
+        for way in self.ways.iter_mut().filter(|way| way.place == place) {
+            let Some(due) = &mut way.due else { continue };
+            *due = now.wall.saturating_add(longest).min(*due);
+            if std::mem::take(&mut way.is_stale) {
+                way.patience = way.patience.max(now.elapsed + longest);
+            }
+        }
+    }
+
+    fn nobody_waits_too_long(&self, place: usize, now: Now) -> Held {
+        let late = self.ways.iter().enumerate().find(|(_, way)| {
+            way.place == place && way.waits() && !way.is_stale && way.patience <= now.elapsed
+        });
+        match late {
+            None => Ok(()),
+            Some((index, way)) => Err(format!(
+                "delivery {} of event {} should have begun {} ms ago",
+                index + 1,
+                way.event,
+                now.elapsed - way.patience
+            )),
+        }
+    }
+
+    /// A lane sleeps. Nothing may lie there that it should have taken.
+    pub(crate) fn sleeps(&self, place: usize, free: usize, now: Now) -> Held {
+        let Place { is_paused, open, config, .. } = &self.places[place];
+        if *is_paused || open.is_some() || free == 0 {
+            return Ok(());
+        }
+        self.nobody_waits_too_long(place, now)
+            .map_err(|late| format!("the lane of {} sleeps, and {late}", config.name))
+    }
+}
+
+impl Way {
+    fn waits(&self) -> bool {
+        self.fate == Fate::Awaited && self.running.is_none() && self.due.is_some()
+    }
+
+    fn is_due(&self, now: Now) -> bool {
+        self.waits() && self.due.is_some_and(|due| due <= now.wall)
+    }
+}

@@ -1,0 +1,132 @@
+//! What a seed stands for: a configuration, and what happens to it.
+
+use std::time::Duration;
+
+use super::Dice;
+use crate::{
+    config::{Breaker, Debounce, Destination, Kind, OnDead, Rate, Retry, Route},
+    rules::Rule,
+};
+
+pub(crate) struct Scenario {
+    pub(crate) destinations: Vec<Destination>,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) acts: u32,
+}
+
+impl Scenario {
+    pub(crate) fn new(dice: &mut Dice) -> Self {
+        let count = dice.between(1, 3);
+        let mut destinations: Vec<_> =
+            (0..count).map(|number| destination(dice, &format!("d{number}"))).collect();
+        let routes: Vec<_> = (0..dice.between(1, 3)).map(|_| route(dice, &destinations)).collect();
+        for destination in &mut destinations {
+            let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
+            let longest = bursts.filter_map(|route| route.debounce.as_ref());
+            let longest = longest.map(|debounce| debounce.at_most.max(debounce.quiet)).max();
+            destination.longest_wait = destination.retry.max.max(longest.unwrap_or_default());
+        }
+        Self { destinations, routes, acts: dice.between(10, 45) }
+    }
+
+    /// Where an event of this name goes, by the file as a person reads it.
+    pub(crate) fn readers(&self, name: &str) -> Vec<&str> {
+        let takes = |route: &&Route| match route.globs[0].strip_suffix('*') {
+            Some(front) => name.starts_with(front),
+            None => name == route.globs[0],
+        };
+        let all = || self.routes.iter().filter(takes).flat_map(|route| &route.to);
+        let names = self.destinations.iter().map(|destination| &destination.name);
+        names.filter(|name| all().any(|to| to == *name)).map(String::as_str).collect()
+    }
+}
+
+/// What happens next.
+#[derive(Clone, Copy)]
+pub(crate) enum Act {
+    Record,
+    Wait(Duration),
+    /// The clock is set: forward, or back.
+    SetClock(i64),
+    ChangeMood,
+    Pause(bool),
+    /// The process is killed, and started after so long.
+    Crash(Duration),
+    Reload,
+    Replay,
+    Cancel,
+}
+
+impl Act {
+    pub(crate) fn any(dice: &mut Dice) -> Self {
+        match dice.between(0, 99) {
+            0..30 => Self::Record,
+            30..58 => Self::Wait(dice.millis(0, 60_000)),
+            58..62 => Self::Wait(dice.millis(60_000, 1_800_000)),
+            62..67 => Self::SetClock(jump(dice)),
+            67..76 => Self::ChangeMood,
+            76..81 => Self::Pause(dice.is_lucky(50)),
+            81..86 => Self::Crash(match dice.is_lucky(70) {
+                true => dice.millis(0, 20_000),
+                false => dice.millis(20_000, 7_200_000),
+            }),
+            86..90 => Self::Reload,
+            90..96 => Self::Replay,
+            _ => Self::Cancel,
+        }
+    }
+}
+
+fn jump(dice: &mut Dice) -> i64 {
+    let far = match dice.between(0, 3) {
+        0 => dice.between(1, 60_000),
+        1 => dice.between(60_000, 36_000_000),
+        2 => 86_400_000,
+        _ => return dice.pick(&[YEAR_MS, -YEAR_MS]),
+    };
+    dice.pick(&[1, -1]) * i64::from(far)
+}
+
+fn destination(dice: &mut Dice, name: &str) -> Destination {
+    let max = dice.millis(10_000, 300_000);
+    let probe_after = dice.millis(1_000, 30_000);
+    let order_by = dice.pick(&[None, Some("id"), Some("id"), Some("kind")]);
+    Destination {
+        concurrency: dice.index(4) + 1,
+        rate: dice
+            .is_lucky(20)
+            .then(|| Rate { count: dice.between(1, 5), per: dice.millis(1_000, 10_000) }),
+        retry: Retry {
+            first: dice.millis(500, 10_000),
+            factor: f64::from(dice.between(10, 30)) / 10.0,
+            max,
+            give_up_after: max * dice.between(0, 6),
+        },
+        breaker: Breaker {
+            failures: dice.between(2, 8),
+            probe_after,
+            probe_max: probe_after * dice.between(1, 8),
+        },
+        order_by: order_by.map(|rule| Rule::new(rule).unwrap()),
+        on_dead: dice.pick(&[OnDead::Skip, OnDead::Block]),
+        ..Destination::new(name, Kind::Print)
+    }
+}
+
+fn route(dice: &mut Dice, destinations: &[Destination]) -> Route {
+    let glob = dice.pick(&["*", "*", "booking.*", "invoice.updated"]);
+    let mut to: Vec<_> = destinations.iter().map(|to| to.name.clone()).collect();
+    to.retain(|_| dice.is_lucky(70));
+    if to.is_empty() {
+        to.push(destinations[0].name.clone());
+    }
+    let quiet = dice.millis(1_000, 40_000);
+    let debounce = dice.is_lucky(50).then(|| Debounce {
+        by: Rule::new(dice.pick(&["id", "id", "kind"])).unwrap(),
+        quiet,
+        at_most: quiet * dice.between(1, 6),
+    });
+    Route { debounce, ..Route::new(glob, to).unwrap() }
+}
+
+const YEAR_MS: i64 = 365 * 86_400_000;

@@ -1,0 +1,289 @@
+//! One run: what the seed says happens, and after each step the model is asked.
+
+use std::{collections::HashMap, time::Duration};
+
+use futures_util::FutureExt as _;
+use wilco::EventId;
+use wilco_store::{Attempt, Claim, Leg, Outcome, Routed};
+
+use super::{
+    Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Underway, at, hold, millis,
+};
+use crate::outbound::{Routes, Tried, Verdict};
+
+pub(crate) struct World {
+    pub(crate) trace: Vec<String>,
+    pub(crate) dice: Dice,
+    pub(crate) backend: Backend,
+    pub(crate) model: Model,
+    pub(crate) routes: Routes,
+    pub(crate) now: Now,
+    pub(crate) lanes: Vec<Lane>,
+    scenario: Scenario,
+    pub(crate) events: Vec<EventId>,
+    numbers: HashMap<EventId, usize>,
+    pub(crate) routed: usize,
+    /// Faults still happen.
+    pub(crate) is_rough: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, on_disk: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let scenario = Scenario::new(&mut dice);
+        let now = Now { elapsed: 0, wall: BEGINNING_MS, jumps: 0 };
+        let lanes = scenario.destinations.iter();
+        let lanes = lanes.map(|config| Lane::new(config.clone(), Mood::Changing, now)).collect();
+        Self {
+            trace: Vec::new(),
+            dice,
+            backend: if on_disk { Backend::sqlite(at(now)) } else { Backend::memory() },
+            model: Model::new(&scenario.destinations),
+            routes: Routes::new(&scenario.routes, &scenario.destinations),
+            now,
+            lanes,
+            scenario,
+            events: Vec::new(),
+            numbers: HashMap::new(),
+            routed: 0,
+            is_rough: true,
+        }
+    }
+
+    pub(crate) async fn run(&mut self) -> Held {
+        self.open_lanes().await?;
+        for _ in 0..self.scenario.acts {
+            let act = Act::any(&mut self.dice);
+            self.act(act).await?;
+            if self.dice.is_lucky(80) {
+                self.route().await?;
+            }
+            self.work().await?;
+        }
+        self.drain().await?;
+        self.judge().await
+    }
+
+    pub(crate) fn say(&mut self, what: &str) {
+        let Now { elapsed, wall, .. } = self.now;
+        self.trace.push(format!("{elapsed} ms, clock {wall}: {what}"));
+    }
+
+    pub(crate) async fn open_lanes(&mut self) -> Held {
+        for place in 0..self.lanes.len() {
+            self.open_lane(place).await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn open_lane(&mut self, place: usize) -> Held {
+        let (config, mood) = (self.lanes[place].config.clone(), self.lanes[place].mood);
+        self.model.opened(place, &config, self.now);
+        let mut lane = Lane::new(config, mood, self.now);
+        let is_paused = lane.open(&self.backend, self.now).await;
+        self.lanes[place] = lane;
+        hold(is_paused == self.model.places[place].is_paused, || {
+            format!("d{place} is paused: {is_paused}; it was told otherwise")
+        })
+    }
+
+    pub(crate) async fn record(&mut self) {
+        let event = self.events.len();
+        let name = self.dice.pick(&["booking.updated", "booking.moved", "invoice.updated"]);
+        let id = self.dice.pick(&["\"a\"", "\"a\"", "\"b\"", "\"c\"", "\"d\"", "null"]);
+        let kind = self.dice.pick(&["x", "y"]);
+        let body = format!(r#"{{"id":{id},"kind":"{kind}","number":{event}}}"#);
+        self.say(&format!("event {event} comes: {name} {body}"));
+        let event_id = self.backend.record(name, body, at(self.now)).await;
+        self.events.push(event_id);
+        self.numbers.insert(event_id, event);
+    }
+
+    /// Holds whatever was recorded against the routes.
+    pub(crate) async fn route(&mut self) -> Held {
+        let events = self.backend.store().unrouted(1_000).await.unwrap();
+        let found: Vec<_> = events.iter().map(|event| event.id).collect();
+        hold(found == self.events[self.routed..], || "other events are unrouted than came".into())?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let mut routed = Vec::new();
+        for event in &events {
+            let legs = self.routes.route(event);
+            let mut to: Vec<_> = legs.iter().map(|leg| leg.destination.as_str()).collect();
+            to.sort_unstable();
+            hold(to == self.scenario.readers(&event.name), || {
+                format!("event {} goes to {to:?}", self.routed)
+            })?;
+            for leg in &legs {
+                let place = self.place(&leg.destination);
+                self.model.made(self.routed, place, leg, self.now);
+                let number = self.model.ways.len();
+                let Leg { order_key, burst, .. } = leg;
+                self.say(&format!(
+                    "delivery {number} of event {} to d{place}, key {order_key:?}, {burst:?}",
+                    self.routed
+                ));
+            }
+            self.routed += 1;
+            routed.push(Routed { event_id: event.id, legs });
+        }
+        self.may_break();
+        while self.backend.store().fan_out(routed.clone(), at(self.now)).await.is_err() {}
+        Ok(())
+    }
+
+    pub(crate) fn place(&self, destination: &str) -> usize {
+        self.lanes.iter().position(|lane| lane.config.name == destination).unwrap()
+    }
+
+    fn may_break(&mut self) {
+        let (is_broken, is_durable) = (self.dice.is_lucky(5), self.dice.is_lucky(50));
+        if self.is_rough && is_broken {
+            self.backend.break_next_write(is_durable);
+        }
+    }
+
+    /// Has time go by, and all that happens meanwhile.
+    pub(crate) async fn wait(&mut self, time: Duration) -> Held {
+        let end = self.now.elapsed + millis(time);
+        loop {
+            self.work().await?;
+            let next = self.lanes.iter().filter_map(Lane::next_moment).min();
+            let next = next.unwrap_or(end).clamp(self.now.elapsed, end);
+            self.pass(next - self.now.elapsed);
+            self.end_attempts().await?;
+            if next == end {
+                return self.work().await;
+            }
+        }
+    }
+
+    pub(crate) fn pass(&mut self, millis: i64) {
+        self.now.elapsed += millis;
+        self.now.wall += millis;
+    }
+
+    /// Lets every lane that has reason to do what it can.
+    pub(crate) async fn work(&mut self) -> Held {
+        for place in 0..self.lanes.len() {
+            let bell = self.backend.store().bells().due(&self.lanes[place].config.name);
+            let has_rung = || bell.notified().now_or_never().is_some();
+            while self.lanes[place].is_awake(has_rung, self.now) {
+                self.round(place).await?;
+            }
+            let free = self.lanes[place].free(self.now);
+            self.model.sleeps(place, free, self.now)?;
+        }
+        Ok(())
+    }
+
+    async fn round(&mut self, place: usize) -> Held {
+        let lane = &mut self.lanes[place];
+        let (free, running) = (lane.free(self.now), lane.running.len());
+        let room = lane.room(self.now);
+        self.model.room(place, running, free, room, self.now)?;
+        let claims = match room {
+            0 => Vec::new(),
+            room => lane.claim(&self.backend, room, self.now).await,
+        };
+        let is_drained = claims.len() < room;
+        if room > 0 {
+            let claimed: Vec<_> = claims.iter().map(|claim| self.claimed(claim)).collect();
+            self.model.claimed(place, room, &claimed, self.now)?;
+        }
+        for claim in claims {
+            let event = self.numbers[&claim.event().id];
+            let takes = self.dice.between(0, 3) * self.dice.between(0, 4_000);
+            let (number, attempt) = (claim.delivery(), claim.attempt());
+            self.say(&format!("d{place} begins delivery {number}, event {event}, try {attempt}"));
+            let ends_at = self.now.elapsed + i64::from(takes);
+            self.lanes[place].running.push(Underway { claim, began: at(self.now), ends_at });
+        }
+        self.lanes[place].fall_asleep(&self.backend, is_drained, self.now).await;
+        Ok(())
+    }
+
+    fn claimed(&self, claim: &Claim) -> Claimed {
+        Claimed {
+            number: claim.delivery(),
+            event: self.numbers[&claim.event().id],
+            attempt: claim.attempt(),
+            waited: claim.waited(),
+        }
+    }
+
+    /// Ends the attempts whose time has come, in an order of chance.
+    async fn end_attempts(&mut self) -> Held {
+        for place in 0..self.lanes.len() {
+            loop {
+                let over = self.lanes[place].running.iter().enumerate();
+                let over = over.filter(|(_, underway)| underway.ends_at <= self.now.elapsed);
+                let over: Vec<_> = over.map(|(index, _)| index).collect();
+                if over.is_empty() {
+                    break;
+                }
+                let index = self.dice.pick(&over);
+                self.end_attempt(place, index).await?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn end_attempt(&mut self, place: usize, index: usize) -> Held {
+        let Underway { claim, began, .. } = self.lanes[place].running.remove(index);
+        let verdict = self.note(place, &claim).await?;
+        let lane = &mut self.lanes[place];
+        let tried = Tried {
+            attempt: claim.attempt(),
+            waited: claim.waited(),
+            now: at(self.now),
+            chance: self.dice.chance(),
+        };
+        let outcome = verdict.outcome(&tried, &lane.config.retry, lane.config.on_dead);
+        lane.wake(self.now);
+        let outcome = in_millis(outcome);
+        self.say(&format!("d{place} ends delivery {}: {outcome:?}", claim.delivery()));
+        self.model.settled(claim.delivery(), verdict, &outcome, self.now)?;
+        let attempt = Attempt {
+            started_at: began,
+            took: Duration::from_millis(1),
+            result: format!("{verdict:?}"),
+            output: Vec::new(),
+        };
+        self.may_break();
+        while self.backend.store().settle(&claim, &attempt, &outcome).await.is_err() {}
+        Ok(())
+    }
+
+    /// The destination answers, and the breaker hears of it.
+    pub(crate) async fn note(&mut self, place: usize, claim: &Claim) -> Result<Verdict, String> {
+        let lane = &mut self.lanes[place];
+        let verdict = lane.mood.verdict(lane.config.retry.max, &mut self.dice);
+        let before = lane.breaker;
+        lane.breaker = lane.config.breaker.after(before, verdict, at(self.now));
+        let after = lane.breaker;
+        self.say(&format!("d{place} answers for delivery {}: {verdict:?}", claim.delivery()));
+        self.model.noted(place, verdict, (before, after), self.now)?;
+        if before != after {
+            self.say(&format!("the breaker of d{place} stands at {after:?}"));
+            let name = &self.lanes[place].config.name;
+            self.backend.store().set_breaker(name, after).await.unwrap();
+        }
+        Ok(verdict)
+    }
+}
+
+/// What a clock of milliseconds makes of an outcome.
+fn in_millis(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Retry { at, waited } => Outcome::Retry {
+            at: jiff::Timestamp::from_millisecond(at.as_millisecond()).unwrap(),
+            waited,
+        },
+        other => other,
+    }
+}
+
+/// 2026-03-01 12:00 UTC.
+const BEGINNING_MS: i64 = 1_772_366_400_000;
