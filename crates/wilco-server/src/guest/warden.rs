@@ -224,7 +224,10 @@ fn cannot_start(terms: &Terms, error: &io::Error) -> ExitCode {
         _ => NOT_EXECUTABLE,
     };
     let program = terms.words.first().cloned().unwrap_or_default();
-    say(code, &format!("cannot start {}: {error}", program.display()))
+    // The error alone does not say which of the two is not there.
+    let folder = terms.folder.as_ref().filter(|folder| !folder.is_dir());
+    let place = folder.map_or_else(String::new, |folder| format!("in {}: ", folder.display()));
+    say(code, &format!("cannot start {}: {place}{error}", program.display()))
 }
 
 /// A line to whoever keeps the output, and the code to exit with.

@@ -104,8 +104,9 @@ async fn beside<T>(
     let mut work = pin!(work);
     loop {
         tokio::select! {
-            done = &mut work => return done,
+            biased;
             _ = &mut talk, if !talk.is_terminated() => {}
+            done = &mut work => return done,
         }
     }
 }

@@ -17,7 +17,7 @@ use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{ChildStdin, ChildStdout},
     sync::{Mutex, mpsc, oneshot},
-    task::JoinSet,
+    task::{JoinSet, yield_now},
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -304,7 +304,11 @@ async fn read(stdout: Option<ChildStdout>, flight: &Flight) -> Over {
                     "the worker was killed: it wrote a line over {kib} KiB"
                 ));
             }
-            Ok(_) => flight.answered(line.trim_ascii_end()),
+            Ok(_) => {
+                // What it said on stderr before it belongs to this answer: let that be heard first.
+                yield_now().await;
+                flight.answered(line.trim_ascii_end());
+            }
         }
     }
 }

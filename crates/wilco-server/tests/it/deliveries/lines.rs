@@ -150,13 +150,13 @@ fn a_worker_that_cannot_start_is_tried_again() {
 
 #[test]
 fn nothing_is_left_of_a_worker() {
-    let stubborn = "; trap '' TERM; while :; do sleep 1; done";
+    let kind = "sleep 0.3; touch FOLDER/farewell";
+    let stubborn = "trap '' TERM; while :; do sleep 1; done";
     for (way, rest) in
-        [("reload", ""), ("stop", ""), ("stop", stubborn), ("kill", ""), ("kill", stubborn)]
+        [("reload", kind), ("stop", kind), ("stop", stubborn), ("kill", kind), ("kill", stubborn)]
     {
         let nap = nap();
         let script = format!("setsid sleep {nap} & (setsid sleep {nap} &)\n{WORKER}{rest}");
-        let script = script.replace("done\n;", "done;");
         let mut world = world(&script, "");
         let reply = world.send(&named("good", "1"));
         delivery(&world, &reply, "delivered");
@@ -170,5 +170,7 @@ fn nothing_is_left_of_a_worker() {
             _ => world.signal("KILL"),
         }
         become_sleepers(&nap, 0, Duration::from_secs(8));
+        let is_asked = way != "kill" && rest == kind;
+        assert!(!is_asked || world.path("farewell").exists(), "{way}: it was given no time");
     }
 }
