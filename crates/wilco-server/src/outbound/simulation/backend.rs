@@ -32,7 +32,7 @@ impl Backend {
     /// Kills the process and starts another.
     pub(crate) fn reopen(&mut self, now: Timestamp) {
         match self {
-            Self::Memory(store) => *store = Box::new(store.reopen(now)),
+            Self::Memory(store) => **store = store.reopen(now),
             Self::Sqlite(store, folder) => {
                 // What a killed process leaves is what stands in its files at that moment.
                 let left = tempfile::tempdir().unwrap();
