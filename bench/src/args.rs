@@ -1,6 +1,12 @@
 //! The command line.
 
-use std::{env, io, net::SocketAddr, path::PathBuf, thread, time::Duration};
+use std::{
+    env, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
 
 use clap::{Parser, Subcommand, value_parser};
 
@@ -8,9 +14,8 @@ use clap::{Parser, Subcommand, value_parser};
 #[derive(Debug, Parser)]
 #[command(version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
-    /// The binary to measure [default: `wilco` beside this program]
-    #[arg(long, value_name = "PATH")]
-    wilco: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// How long one round measures
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u64).range(1..=600))]
     seconds: u64,
@@ -23,9 +28,6 @@ pub(crate) struct Args {
     /// Spread the bodies over N bookings [default: each body is about a booking of its own]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub(crate) subjects: Option<u32>,
-    /// Where the store is written: a folder on a real disk [default: the system's temporary folder]
-    #[arg(long, value_name = "DIR")]
-    dir: Option<PathBuf>,
     /// Requests a second that bodies are made for [default: 60000 for each core, up to 8 cores]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -40,9 +42,24 @@ pub(crate) struct Args {
     pub(crate) command: Option<Command>,
 }
 
-/// What this program starts itself as.
-#[derive(Clone, Copy, Debug, Subcommand)]
+/// What is measured, and where.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Place {
+    /// The binary to measure [default: `wilco` beside this program]
+    #[arg(long, value_name = "PATH")]
+    wilco: Option<PathBuf>,
+    /// Where the store is written: a folder on a real disk [default: the system's temporary folder]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What else is measured, and what this program starts itself as.
+#[derive(Clone, Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Measures the whole way: recorded, routed and delivered to an HTTP server that answers at once
+    Deliver(Deliver),
+    /// Measures what a backlog of waiting deliveries costs: the start, memory, recording
+    Backlog(Backlog),
     /// The server that wilco is held against
     #[command(hide = true)]
     Bare {
@@ -51,7 +68,60 @@ pub(crate) enum Command {
     },
 }
 
-impl Args {
+/// How `deliver` measures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Deliver {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// Another wilco, measured by turns with the first
+    #[arg(long, value_name = "PATH")]
+    pub(crate) against: Option<PathBuf>,
+    /// How long one round sends, after half a second of warm-up
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// How many rounds there are of each kind, by turns
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: u32,
+    /// How many keep-alive connections send
+    #[arg(long, default_value_t = 64, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// How many attempts the destination takes at once
+    #[arg(long, default_value_t = 64, value_parser = value_parser!(u16).range(1..=1_024))]
+    pub(crate) concurrency: u16,
+    /// How many events may be sent and not delivered yet; 0 for no limit
+    #[arg(long, value_name = "N", default_value_t = 4_096)]
+    pub(crate) window: usize,
+    /// Requests a second that bodies are made for
+    #[arg(long, value_name = "N", default_value_t = 30_000, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) rate: u32,
+    /// One JSON object a line instead of a table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How `backlog` measures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Backlog {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How many deliveries wait
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) deliveries: u32,
+    /// How many rounds of recording each store gets, by turns
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: u32,
+    /// How long one round records, after half a second of warm-up
+    #[arg(long, default_value_t = 4, value_parser = value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// Leave the stores where they are, and take them again if they are there
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// One JSON object a line instead of text
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl Place {
     /// The binary to measure.
     ///
     /// # Errors
@@ -62,20 +132,16 @@ impl Args {
             Some(path) => path.clone(),
             None => env::current_exe()?.with_file_name("wilco"),
         };
-        if path.is_file() {
-            return path.canonicalize();
-        }
-        Err(io::Error::other(format!(
-            "there is no {}; build it with `cargo build --release`, or name it with --wilco PATH",
-            path.display()
-        )))
+        binary(&path)
     }
 
     /// The folder for the stores.
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.clone().unwrap_or_else(env::temp_dir)
     }
+}
 
+impl Args {
     /// How long one round measures, the warm-up left out.
     pub(crate) fn measured(&self) -> Duration {
         Duration::from_secs(self.seconds)
@@ -89,8 +155,28 @@ impl Args {
 
     /// How many threads make the load.
     pub(crate) fn threads(&self) -> usize {
-        self.threads.map_or_else(|| (cores() / 2).clamp(1, CORES_MAX), usize::from)
+        self.threads.map_or_else(threads, usize::from)
     }
+}
+
+/// How many threads make the load if nothing else is said: half the cores.
+pub(crate) fn threads() -> usize {
+    (cores() / 2).clamp(1, CORES_MAX)
+}
+
+/// The whole path of a program.
+///
+/// # Errors
+///
+/// There is no such file.
+pub(crate) fn binary(path: &Path) -> io::Result<PathBuf> {
+    if path.is_file() {
+        return path.canonicalize();
+    }
+    Err(io::Error::other(format!(
+        "there is no {}; build it with `cargo build --release`, or name it with --wilco PATH",
+        path.display()
+    )))
 }
 
 /// How many cores this process may use.

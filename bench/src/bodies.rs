@@ -29,11 +29,19 @@ impl Requests {
     ///
     /// The library does not know freispace, or refuses the secret: a mistake in this program.
     pub(crate) fn signed(count: usize, subjects: Option<u32>) -> io::Result<Self> {
+        Self::signed_from(0, count, subjects)
+    }
+
+    /// The same with numbers from `first` on.
+    ///
+    /// # Errors
+    ///
+    /// Like [`signed`](Self::signed).
+    pub(crate) fn signed_from(first: u64, count: usize, subjects: Option<u32>) -> io::Result<Self> {
         let freispace = provider::find("freispace").ok_or_else(|| io::Error::other("no preset"))?;
         let secret = Secret::new("bench", SECRET.as_bytes().to_vec()).map_err(io::Error::other)?;
         let mut requests = Self { buffer: Vec::new(), length: 0 };
-        for number in 0..count {
-            let number = u64::try_from(number).map_err(io::Error::other)?;
+        for number in (first..).take(count) {
             let subject = subjects.map_or(number, |subjects| number % u64::from(subjects));
             let body = body(number, subject);
             let (header, signature) = freispace.scheme.sign(&secret, &body);
@@ -44,7 +52,7 @@ impl Requests {
                  content-length: {BODY_BYTES}\r\n\r\n"
             )?;
             requests.buffer.extend_from_slice(&body);
-            if number == 0 {
+            if number == first {
                 requests.length = requests.buffer.len();
                 requests.buffer.reserve_exact(requests.length * (count - 1));
             }
@@ -77,14 +85,21 @@ impl Queue {
     }
 }
 
+/// The number that a body was made with; `None` where it was not made here.
+pub(crate) fn number(body: &[u8]) -> Option<u64> {
+    let place = body.windows(NUMBER_MARK.len()).position(|part| part == NUMBER_MARK)?;
+    let digits = body.get(place + NUMBER_MARK.len()..)?.get(..NUMBER_DIGITS)?;
+    str::from_utf8(digits).ok()?.parse().ok()
+}
+
 /// A `booking.updated` as freispace sends it, padded to [`BODY_BYTES`] in its description.
-fn body(number: u64, subject: u64) -> Vec<u8> {
+pub(crate) fn body(number: u64, subject: u64) -> Vec<u8> {
     let id = uuid(subject);
     let before = format!(
         concat!(
             r#"{{"id":"{id}","type":"booking","event":"booking.updated","#,
             r#""url":"https://app.freispace.com/dashboard?booking={id}","#,
-            r#""data":{{"id":"{id}","name":"EP03 - Colour Grade {number:010}","#,
+            r#""data":{{"id":"{id}","name":"EP03 - Colour Grade {number:016}","#,
             r#""start":"2026-03-02T08:30:00","start_timezone":"Europe/Vienna","#,
             r#""end":"2026-03-02T17:00:00","end_timezone":"Europe/Vienna","#,
             r##""all_day":false,"byline":"with DP","color":"#1f6feb","optional":false,"##,
@@ -104,6 +119,10 @@ fn body(number: u64, subject: u64) -> Vec<u8> {
     body.extend_from_slice(after.as_bytes());
     body
 }
+
+/// What stands before the number of a body, and how long that is.
+const NUMBER_MARK: &[u8] = b"Colour Grade ";
+const NUMBER_DIGITS: usize = 16;
 
 /// A UUID that looks random and is the same in every run.
 fn uuid(number: u64) -> String {
@@ -149,6 +168,12 @@ mod tests {
     #[test]
     fn every_body_is_json_of_the_same_length_and_none_comes_twice() {
         assert_eq!(ids(None), (200, 200));
+    }
+
+    #[test]
+    fn a_body_is_known_by_its_number() {
+        assert_eq!(number(&body(4_711, 1)), Some(4_711));
+        assert_eq!(number(b"{}"), None);
     }
 
     #[test]

@@ -46,4 +46,4 @@ async fn text(mut body: Incoming) -> io::Result<String> {
     String::from_utf8(bytes).map_err(io::Error::other)
 }
 
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);

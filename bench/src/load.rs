@@ -8,7 +8,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
     runtime,
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::{JoinSet, LocalSet},
     time::{Instant, sleep_until, timeout, timeout_at},
 };
@@ -28,6 +28,21 @@ pub(crate) struct Load {
     pub(crate) threads: usize,
     /// How long the round measures, after [`WARM_UP`].
     pub(crate) measured: Duration,
+    /// A place for each request that may be under way; who sees what became of one gives its place
+    /// back. Without it, nothing but the answers is waited for.
+    pub(crate) window: Option<Arc<Semaphore>>,
+}
+
+/// What came back, and what was seen at both ends of the measured span.
+pub(crate) struct Watched<S> {
+    /// How often each connection got which answer, the warm-up included.
+    pub(crate) tally: Tally,
+    /// How long the measurement was: shorter than wanted where the requests ran out.
+    pub(crate) elapsed: Duration,
+    /// What was seen at its beginning.
+    pub(crate) before: S,
+    /// What was seen at its end.
+    pub(crate) after: S,
 }
 
 /// What came back.
@@ -65,6 +80,26 @@ impl Load {
     ///
     /// A connection is refused, or answers stay away long after the end.
     pub(crate) async fn run(&self, address: SocketAddr, server: u32) -> io::Result<Outcome> {
+        let look = || Ok((process::cpu_time(server)?, process::cpu_time(std::process::id())?));
+        let Watched { tally, elapsed, before, after } = self.watch(address, look).await?;
+        Ok(Outcome {
+            tally,
+            elapsed,
+            server_cpu: after.0.saturating_sub(before.0),
+            load_cpu: after.1.saturating_sub(before.1),
+        })
+    }
+
+    /// Sends to `address` for one round, and looks at the beginning and at the end of its span.
+    ///
+    /// # Errors
+    ///
+    /// Like [`run`](Self::run).
+    pub(crate) async fn watch<S>(
+        &self,
+        address: SocketAddr,
+        look: impl Fn() -> io::Result<S>,
+    ) -> io::Result<Watched<S>> {
         let threads = self.threads.clamp(1, self.connections);
         let (begin, window) = watch::channel(None);
         let (connected, mut ready) = mpsc::channel(threads);
@@ -74,7 +109,10 @@ impl Load {
             let connections = share(self.connections, threads, thread);
             let (queue, window, connected) =
                 (Arc::clone(&queue), window.clone(), connected.clone());
-            crew.spawn_blocking(move || drive(address, connections, queue, window, connected));
+            let room = self.window.clone();
+            crew.spawn_blocking(move || {
+                drive(address, connections, queue, room, window, connected)
+            });
         }
         drop(connected);
         for _ in 0..threads {
@@ -88,25 +126,25 @@ impl Load {
         begin.send_replace(Some(window));
         let mut tally = Tally::default();
         sleep_until(window.open).await;
-        let before = (process::cpu_time(server)?, process::cpu_time(std::process::id())?);
+        let before = look()?;
         let gathered = timeout_at(window.close, gather(&mut crew, &mut tally)).await;
-        let after = (process::cpu_time(server)?, process::cpu_time(std::process::id())?);
+        let after = look()?;
         match gathered {
             Ok(gathered) => gathered?,
             Err(_) => timeout(LAST_ANSWER_TIME_MAX, gather(&mut crew, &mut tally)).await??,
         }
         tally.latencies.sort_unstable();
         let end = if tally.ran_out { tally.last_answer.unwrap_or(open) } else { window.close };
-        Ok(Outcome {
-            tally,
-            elapsed: end.saturating_duration_since(open),
-            server_cpu: after.0.saturating_sub(before.0),
-            load_cpu: after.1.saturating_sub(before.1),
-        })
+        Ok(Watched { tally, elapsed: end.saturating_duration_since(open), before, after })
     }
 }
 
 impl Tally {
+    /// When the last answer of the measured span came.
+    pub(crate) fn last_answer(&self) -> Option<Instant> {
+        self.last_answer
+    }
+
     fn note(&mut self, status: u16, begun: Instant, answered: Instant, window: Window) {
         if status == 200 {
             self.acknowledged += 1;
@@ -157,6 +195,7 @@ fn drive(
     address: SocketAddr,
     connections: usize,
     queue: Arc<Queue>,
+    room: Option<Arc<Semaphore>>,
     mut window: watch::Receiver<Option<Window>>,
     connected: mpsc::Sender<()>,
 ) -> io::Result<Tally> {
@@ -178,8 +217,10 @@ fn drive(
         let queue = Rc::new(queue);
         let mut conversations = JoinSet::new();
         for stream in streams {
-            let queue = Rc::clone(&queue);
-            conversations.spawn_local(async move { converse(stream, &queue, window).await });
+            let (queue, room) = (Rc::clone(&queue), room.clone());
+            conversations.spawn_local(async move {
+                converse(stream, &queue, room.as_deref(), window).await
+            });
         }
         let mut tally = Tally::default();
         while let Some(joined) = conversations.join_next().await {
@@ -190,11 +231,23 @@ fn drive(
 }
 
 /// One connection: a request, its answer, the next request.
-async fn converse(mut stream: TcpStream, queue: &Queue, window: Window) -> Tally {
+async fn converse(
+    mut stream: TcpStream,
+    queue: &Queue,
+    room: Option<&Semaphore>,
+    window: Window,
+) -> Tally {
     let mut tally = Tally::default();
     let mut buffer = vec![0; ANSWER_BYTES_MAX];
     let mut begun = Instant::now();
     while begun < window.close {
+        if let Some(room) = room {
+            match timeout_at(window.close, room.acquire()).await {
+                Ok(Ok(place)) => place.forget(),
+                Ok(Err(_)) | Err(_) => break,
+            }
+            begun = Instant::now();
+        }
         let Some(request) = queue.take() else {
             tally.ran_out = true;
             break;

@@ -1,8 +1,12 @@
-//! How much does durability cost? `wilco` beside a bare HTTP server, in one run, on the same cores.
+//! How much does durability cost, how fast is the whole way, and what does a backlog cost? Each answer
+//! is a ratio, taken in one run, on the same cores.
 
 mod args;
+mod backlog;
 mod bare;
 mod bodies;
+mod clock;
+mod deliver;
 mod http;
 mod load;
 mod machine;
@@ -10,6 +14,10 @@ mod process;
 mod report;
 mod rounds;
 mod servers;
+mod sheet;
+mod sink;
+mod stock;
+mod ways;
 
 use std::{
     io::{self, Write},
@@ -18,7 +26,7 @@ use std::{
 
 use clap::Parser;
 use tokio::{
-    runtime,
+    runtime::{self, Runtime},
     signal::unix::{SignalKind, signal},
 };
 
@@ -26,9 +34,11 @@ use crate::args::{Args, Command};
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let outcome = match args.command {
-        Some(Command::Bare { address }) => bare::run(address).map(|()| true),
-        None => measure(&args),
+    let outcome = match &args.command {
+        Some(Command::Bare { address }) => bare::run(*address).map(|()| true),
+        Some(Command::Deliver(args)) => measure(one_thread(), deliver::run(args)),
+        Some(Command::Backlog(args)) => measure(all_threads(), backlog::run(args)),
+        None => measure(one_thread(), rounds::run(&args)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -41,15 +51,27 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs all rounds; a signal ends them early, and the servers with them.
-fn measure(args: &Args) -> io::Result<bool> {
-    // One thread: it only sleeps and reads `/proc` while the load runs on threads of its own.
-    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+/// One thread: it only sleeps and reads `/proc` while the load runs on threads of its own.
+fn one_thread() -> io::Result<Runtime> {
+    runtime::Builder::new_current_thread().enable_all().build()
+}
+
+/// As many threads as there are cores: a million events are signed and recorded.
+fn all_threads() -> io::Result<Runtime> {
+    runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+/// Runs to the end; a signal ends it early, and the servers with it.
+fn measure(
+    runtime: io::Result<Runtime>,
+    run: impl Future<Output = io::Result<bool>>,
+) -> io::Result<bool> {
+    let runtime = runtime?;
     let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         tokio::select! {
-            outcome = rounds::run(args) => outcome,
+            outcome = run => outcome,
             _ = terminate.recv() => Err(io::Error::other("stopped by SIGTERM")),
             _ = interrupt.recv() => Err(io::Error::other("stopped by SIGINT")),
         }

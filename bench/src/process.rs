@@ -8,9 +8,20 @@ use std::{fs, io, time::Duration};
 ///
 /// There is no such process.
 pub(crate) fn cpu_time(id: u32) -> io::Result<Duration> {
-    let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    let ticks =
-        ticks(&stat).ok_or_else(|| io::Error::other("/proc/PID/stat is not as expected"))?;
+    cpu(&fs::read_to_string(format!("/proc/{id}/stat"))?)
+}
+
+/// The CPU time of one thread of this process.
+///
+/// # Errors
+///
+/// There is no such thread.
+pub(crate) fn thread_cpu_time(thread: i32) -> io::Result<Duration> {
+    cpu(&fs::read_to_string(format!("/proc/self/task/{thread}/stat"))?)
+}
+
+fn cpu(stat: &str) -> io::Result<Duration> {
+    let ticks = ticks(stat).ok_or_else(|| io::Error::other("/proc/PID/stat is not as expected"))?;
     let per_second = rustix::param::clock_ticks_per_second();
     Ok(Duration::from_millis(ticks * 1_000 / per_second.max(1)))
 }
@@ -21,8 +32,21 @@ pub(crate) fn cpu_time(id: u32) -> io::Result<Duration> {
 ///
 /// There is no such process.
 pub(crate) fn peak_kib(id: u32) -> io::Result<u64> {
+    kib(id, "VmHWM:")
+}
+
+/// The memory that process `id` holds now, in KiB.
+///
+/// # Errors
+///
+/// There is no such process.
+pub(crate) fn held_kib(id: u32) -> io::Result<u64> {
+    kib(id, "VmRSS:")
+}
+
+fn kib(id: u32, name: &str) -> io::Result<u64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
-    high_water(&status).ok_or_else(|| io::Error::other("/proc/PID/status has no VmHWM"))
+    field(&status, name).ok_or_else(|| io::Error::other(format!("/proc/PID/status has no {name}")))
 }
 
 /// The sum of `utime` and `stime`. They are counted from the end of the program's name, which may
@@ -34,8 +58,8 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn high_water(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 

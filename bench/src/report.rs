@@ -160,7 +160,8 @@ fn medians(rounds: impl Iterator<Item = Figures>) -> Figures {
     std::array::from_fn(|column| median(rounds.iter().map(|figures| figures[column]).collect()))
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// The one in the middle.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let upper = values.get(values.len() / 2).copied().unwrap_or_default();
     let lower = values.get(values.len().saturating_sub(1) / 2).copied().unwrap_or_default();
@@ -184,11 +185,17 @@ fn labelled(
     line(&Value::Object(object))
 }
 
-fn line(value: &Value) -> io::Result<()> {
+/// One JSON value on a line of its own.
+///
+/// # Errors
+///
+/// Standard output is closed.
+pub(crate) fn line(value: &Value) -> io::Result<()> {
     writeln!(io::stdout(), "{value}")
 }
 
-fn rounded(value: f64, decimals: i32) -> f64 {
+/// So many decimals and no more.
+pub(crate) fn rounded(value: f64, decimals: i32) -> f64 {
     let factor = 10_f64.powi(decimals);
     (value * factor).round() / factor
 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::{
     args::Args,
     bodies::Requests,
-    load::{Load, Outcome, WARM_UP},
+    load::{Load, Outcome, Tally, WARM_UP},
     machine::Machine,
     process,
     report::{self, Figures, Pair, Plan, Report},
@@ -25,8 +25,8 @@ use crate::{
 ///
 /// Something is not there or cannot be started: nothing was measured from there on.
 pub(crate) async fn run(args: &Args) -> io::Result<bool> {
-    let wilco = args.wilco()?;
-    let folder = tempfile::Builder::new().prefix("wilco-bench-").tempdir_in(args.dir())?;
+    let wilco = args.place.wilco()?;
+    let folder = tempfile::Builder::new().prefix("wilco-bench-").tempdir_in(args.place.dir())?;
     let dir = folder.path().canonicalize()?;
     let machine = Machine::examine(&dir)?;
     let plan = Plan {
@@ -50,6 +50,7 @@ pub(crate) async fn run(args: &Args) -> io::Result<bool> {
             connections,
             threads: plan.threads,
             measured: plan.measured,
+            window: None,
         };
         let mut pairs = Vec::new();
         for round in 1..=plan.rounds {
@@ -101,15 +102,14 @@ async fn serve(
     let server = Server::start(kind, wilco, dir).await?;
     let outcome = load.run(server.address, server.id).await?;
     let peak_kib = process::peak_kib(server.id)?;
-    let mut faults = faults(&outcome);
+    let mut faults = faults(&outcome.tally);
     faults.extend(miscount(&server, outcome.tally.acknowledged).await?);
     server.stop().await?;
     Ok((outcome, peak_kib, faults))
 }
 
 /// Everything but a 200.
-fn faults(outcome: &Outcome) -> Vec<String> {
-    let tally = &outcome.tally;
+pub(crate) fn faults(tally: &Tally) -> Vec<String> {
     let refused = tally.refused.iter().map(|(status, times)| format!("{times} answers {status}"));
     let broken = tally.broken.iter().map(|(why, times)| format!("{times} connections: {why}"));
     let nothing = tally.latencies.is_empty().then(|| "nothing was answered".to_owned());
@@ -117,7 +117,7 @@ fn faults(outcome: &Outcome) -> Vec<String> {
 }
 
 /// What is acknowledged is recorded, and nothing else is.
-async fn miscount(server: &Server, acknowledged: u64) -> io::Result<Option<String>> {
+pub(crate) async fn miscount(server: &Server, acknowledged: u64) -> io::Result<Option<String>> {
     let mut recorded = server.recorded().await?;
     for _ in 0..COUNT_TRIES {
         if recorded.is_none_or(|recorded| recorded == acknowledged) {
@@ -132,7 +132,7 @@ async fn miscount(server: &Server, acknowledged: u64) -> io::Result<Option<Strin
 }
 
 /// Progress. It goes to stderr, and nowhere where that is closed.
-fn tell(what: &str) {
+pub(crate) fn tell(what: &str) {
     let _ = writeln!(io::stderr(), "{what}");
 }
 

@@ -47,6 +47,8 @@ pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     /// Its process.
     pub(crate) id: u32,
+    /// From its start until it was ready.
+    pub(crate) start: Duration,
 }
 
 impl Server {
@@ -57,12 +59,36 @@ impl Server {
     /// It cannot be started, ends, or is not ready in time; its log's end stands in the error.
     pub(crate) async fn start(kind: Kind, wilco: &Path, dir: &Path) -> io::Result<Self> {
         let [address, second] = free_addresses()?;
-        let (mut command, admin) = match kind {
-            Kind::Bare => (bare(address)?, address),
-            Kind::Wilco => (durable(wilco, dir, address, second)?, second),
-        };
+        match kind {
+            Kind::Bare => Self::spawn(kind, bare(address)?, dir, address, address).await,
+            Kind::Wilco => {
+                let command = durable(wilco, dir, "", address, second)?;
+                Self::spawn(kind, command, dir, address, second).await
+            }
+        }
+    }
+
+    /// Starts wilco on whatever store `dir` has, with `more` in its configuration.
+    ///
+    /// # Errors
+    ///
+    /// Like [`start`](Self::start).
+    pub(crate) async fn wilco(wilco: &Path, dir: &Path, more: &str) -> io::Result<Self> {
+        let [address, admin] = free_addresses()?;
+        let command = durable(wilco, dir, more, address, admin)?;
+        Self::spawn(Kind::Wilco, command, dir, address, admin).await
+    }
+
+    async fn spawn(
+        kind: Kind,
+        mut command: Command,
+        dir: &Path,
+        address: SocketAddr,
+        admin: SocketAddr,
+    ) -> io::Result<Self> {
         let log = dir.join("log");
         let output = File::create(&log)?;
+        let begun = Instant::now();
         let child = command
             .current_dir(dir)
             .stdin(Stdio::null())
@@ -71,8 +97,10 @@ impl Server {
             .kill_on_drop(true)
             .spawn()?;
         let id = child.id().ok_or_else(|| io::Error::other("the server has no process id"))?;
-        let mut server = Self { kind, child, log, admin, address, id };
+        let start = Duration::ZERO;
+        let mut server = Self { kind, child, log, admin, address, id, start };
         server.wait_until_ready().await?;
+        server.start = begun.elapsed();
         Ok(server)
     }
 
@@ -85,11 +113,40 @@ impl Server {
         if self.kind == Kind::Bare {
             return Ok(None);
         }
-        let (status, metrics) = http::get(self.admin, "/metrics").await?;
-        if status != 200 {
-            return Err(self.complaint(&format!("GET /metrics answered {status}")));
-        }
+        let (metrics, _) = self.page("/metrics").await?;
         Ok(Some(sum(&metrics, "wilco_events_total")))
+    }
+
+    /// How many deliveries are not at their end, by its metrics.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    pub(crate) async fn unfinished(&self) -> io::Result<u64> {
+        Ok(sum(&self.page("/metrics").await?.0, "wilco_deliveries"))
+    }
+
+    /// The body of a page of its admin listener, and how long it took.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read.
+    pub(crate) async fn page(&self, path: &str) -> io::Result<(String, Duration)> {
+        let begun = Instant::now();
+        let (status, body) = http::get(self.admin, path).await?;
+        if status != 200 {
+            return Err(self.complaint(&format!("GET {path} answered {status}")));
+        }
+        Ok((body, begun.elapsed()))
+    }
+
+    /// Ends it by SIGKILL.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for.
+    pub(crate) async fn kill(mut self) -> io::Result<()> {
+        self.child.kill().await
     }
 
     /// Ends it by SIGTERM.
@@ -122,7 +179,7 @@ impl Server {
             if let Ok((200, _)) = http::get(self.admin, "/readyz").await {
                 return Ok(());
             }
-            sleep(Duration::from_millis(20)).await;
+            sleep(READY_LOOK).await;
         }
         Err(self.complaint("it was not ready in time"))
     }
@@ -145,6 +202,7 @@ fn bare(address: SocketAddr) -> io::Result<Command> {
 fn durable(
     wilco: &Path,
     dir: &Path,
+    more: &str,
     address: SocketAddr,
     admin: SocketAddr,
 ) -> io::Result<Command> {
@@ -159,7 +217,7 @@ fn durable(
              [store]\nurl = {url:?}\n\n\
              [admin]\naddress = \"{admin}\"\n\n\
              [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
-             secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n"
+             secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n{more}"
         ),
     )?;
     let mut command = Command::new(wilco);
@@ -189,7 +247,9 @@ fn sum(metrics: &str, name: &str) -> u64 {
     values.sum()
 }
 
-const START_TIME_MAX: Duration = Duration::from_secs(20);
+/// A large store is checked after a kill.
+const START_TIME_MAX: Duration = Duration::from_secs(180);
+const READY_LOOK: Duration = Duration::from_millis(5);
 /// wilco lets running attempts end for 30 s, and has none here.
 const STOP_TIME_MAX: Duration = Duration::from_secs(40);
 const LOG_BYTES_SHOWN: usize = 2_000;

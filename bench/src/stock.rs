@@ -1,0 +1,182 @@
+//! Stores with a past: many events, recorded through the crate's own door, each with a delivery that
+//! waits or with none.
+
+use std::{
+    fs::{self, File},
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use rustix::fs::{Advice, fadvise};
+use tokio::{task::JoinSet, time::Instant};
+use wilco::{Arrival, Envelope, Headers, Provider, Secret, SourceName, Verified, provider, verify};
+use wilco_store::{Duplicates, Leg, Options, Routed, SqliteStore, Store};
+
+use crate::{bodies, clock, deliver::DESTINATION, rounds::tell};
+
+/// A folder with a store in it, which no process has open.
+pub(crate) struct Stock {
+    /// The folder.
+    pub(crate) dir: PathBuf,
+}
+
+impl Stock {
+    /// Records `count` events in a new store in `dir`, and gives each a delivery to a destination
+    /// that is paused, if they are to wait. A store that is there already is taken as it is.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be made or written.
+    pub(crate) async fn build(dir: PathBuf, count: u64, is_waiting: bool) -> io::Result<Self> {
+        let stock = Self { dir };
+        let what = if is_waiting { "events that wait" } else { "events that wait for nobody" };
+        if stock.mark().is_file() {
+            tell(&format!("{count} {what} are there already"));
+            return Ok(stock);
+        }
+        fs::create_dir_all(&stock.dir)?;
+        let begun = Instant::now();
+        let store = stock.open()?;
+        store.pause(DESTINATION, true).await.map_err(io::Error::other)?;
+        let signer = Arc::new(Signer::new()?);
+        let mut told = 0;
+        for first in (0..count).step_by(AT_ONCE) {
+            let end = count.min(first + AT_ONCE as u64);
+            record(&store, &signer, first..end).await?;
+            route(store.as_ref(), is_waiting).await?;
+            if end - told >= TELL_EVERY || end == count {
+                tell(&format!("{end} of {count} {what}, {:.0} s", begun.elapsed().as_secs_f64()));
+                told = end;
+            }
+        }
+        store.close().await.map_err(io::Error::other)?;
+        File::create(stock.mark())?;
+        Ok(stock)
+    }
+
+    /// Stops the destination, or lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub(crate) async fn pause(&self, is_paused: bool) -> io::Result<()> {
+        let store = self.open()?;
+        store.pause(DESTINATION, is_paused).await.map_err(io::Error::other)?;
+        store.close().await.map_err(io::Error::other)
+    }
+
+    /// Asks the kernel to forget what it has of the file, as after a reboot.
+    ///
+    /// # Errors
+    ///
+    /// It does not.
+    pub(crate) fn forget(&self) -> io::Result<()> {
+        for name in ["wilco.db", "wilco.db-wal"] {
+            // After a clean stop there is no log.
+            if let Ok(file) = File::open(self.dir.join(name)) {
+                // Only what is on the disk can be forgotten.
+                file.sync_all()?;
+                fadvise(&file, 0, None, Advice::DontNeed)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The size of the file, in bytes.
+    ///
+    /// # Errors
+    ///
+    /// It is not there.
+    pub(crate) fn bytes(&self) -> io::Result<u64> {
+        Ok(fs::metadata(self.dir.join("wilco.db"))?.len())
+    }
+
+    fn open(&self) -> io::Result<Arc<dyn Store>> {
+        let url = format!("sqlite:{}", self.dir.join("wilco.db").display());
+        let store = SqliteStore::open(&url, Options::default(), clock::now());
+        Ok(Arc::new(store.map_err(io::Error::other)?))
+    }
+
+    /// Made when all is recorded.
+    fn mark(&self) -> PathBuf {
+        self.dir.join("complete")
+    }
+}
+
+/// Makes what a server would have made of a request, by the library's own sign and verify.
+struct Signer {
+    provider: &'static Provider,
+    source: SourceName,
+    secrets: [Secret; 1],
+}
+
+impl Signer {
+    fn new() -> io::Result<Self> {
+        let provider = provider::find("freispace").ok_or_else(|| io::Error::other("no preset"))?;
+        let source = SourceName::new("freispace").map_err(io::Error::other)?;
+        let secret = Secret::new("bench", bodies::SECRET.as_bytes().to_vec());
+        Ok(Self { provider, source, secrets: [secret.map_err(io::Error::other)?] })
+    }
+
+    fn verified(&self, number: u64) -> io::Result<(Verified, Envelope)> {
+        let body = Bytes::from(bodies::body(number, number));
+        let (name, signature) = self.provider.scheme.sign(&self.secrets[0], &body);
+        let headers = [("content-type", "application/json"), ("user-agent", "wilco-bench")];
+        let signed = (name, signature.as_str());
+        let headers = Headers::from_pairs(headers.into_iter().chain([signed]));
+        let arrival = Arrival { received_at: clock::now(), headers, body };
+        let verified = verify(&self.provider.scheme, &self.source, &self.secrets, arrival);
+        let verified = verified.map_err(io::Error::other)?;
+        let envelope = self.provider.envelope(&verified).map_err(io::Error::other)?;
+        Ok((verified, envelope))
+    }
+}
+
+async fn record(
+    store: &Arc<dyn Store>,
+    signer: &Arc<Signer>,
+    numbers: Range<u64>,
+) -> io::Result<()> {
+    let mut recording = JoinSet::new();
+    for number in numbers {
+        let (store, signer) = (Arc::clone(store), Arc::clone(signer));
+        recording.spawn(async move {
+            let (verified, envelope) = signer.verified(number)?;
+            let duplicates = Duplicates::Suppress { window: COPY_WINDOW };
+            store.record(verified, envelope, duplicates).await.map_err(io::Error::other)
+        });
+    }
+    while let Some(recorded) = recording.join_next().await {
+        if !recorded??.is_first() {
+            return Err(io::Error::other("two bodies were taken for copies"));
+        }
+    }
+    Ok(())
+}
+
+async fn route(store: &dyn Store, is_waiting: bool) -> io::Result<()> {
+    loop {
+        let events = store.unrouted(AT_ONCE).await.map_err(io::Error::other)?;
+        if events.is_empty() {
+            return Ok(());
+        }
+        let legs = if is_waiting { vec![Leg::to(DESTINATION)] } else { Vec::new() };
+        let routed = events.iter().map(|event| Routed { event_id: event.id, legs: legs.clone() });
+        store.fan_out(routed.collect(), clock::now()).await.map_err(io::Error::other)?;
+    }
+}
+
+/// The folder of a stock below `dir`.
+pub(crate) fn folder(dir: &Path, count: u64, is_waiting: bool) -> PathBuf {
+    dir.join(format!("{count}-{}", if is_waiting { "waiting" } else { "skipped" }))
+}
+
+/// Events under way at once: half of what the store's queue takes.
+const AT_ONCE: usize = 4_096;
+const TELL_EVERY: u64 = 100_000;
+/// As `wilco serve` has it if nothing else is said.
+const COPY_WINDOW: Duration = Duration::from_hours(24);
