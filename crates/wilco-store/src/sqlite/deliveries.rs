@@ -420,9 +420,11 @@ impl Ledger {
 
     /// What was running when the last process ended is tried again: at least once, not at most.
     pub(super) fn recover(&self, now: Timestamp) -> rusqlite::Result<usize> {
+        // The condition repeats that of the index, which is then all that is read.
         self.connection.execute(
-            "UPDATE delivery SET state = 'retrying', due_at_ms = ?1, \
-             last_error = 'wilco stopped during the attempt' WHERE state = 'running'",
+            "UPDATE delivery INDEXED BY delivery_unfinished SET state = 'retrying', \
+             due_at_ms = ?1, last_error = 'wilco stopped during the attempt' \
+             WHERE state = 'running' AND state IN ('running', 'dead') AND replaced_by IS NULL",
             [now.as_millisecond()],
         )
     }
