@@ -19,6 +19,9 @@ use crate::duplicates::Earlier;
 #[derive(Default)]
 pub(crate) struct Known {
     recent: HashMap<i64, Earlier>,
+    /// How often a key came into `recent`: many events about few subjects are to be read at the next
+    /// start too.
+    came: usize,
     /// What the batch under way put into `recent`, and what was there before.
     undo: Vec<(i64, Option<Earlier>)>,
     /// Keys on their way into the table, in its order.
@@ -101,10 +104,12 @@ impl Known {
 
     /// The batch is durable.
     pub(super) fn committed(&mut self) {
+        self.came += self.undo.len();
         self.undo.clear();
         self.carried += self.carried_in_batch;
         self.carried_in_batch = 0;
-        if self.carried == self.carrying.len() && self.recent.len() >= GENERATION {
+        if self.carried == self.carrying.len() && self.came >= GENERATION {
+            self.came = 0;
             self.carrying = self.recent.drain().collect();
             self.carrying.sort_unstable_by_key(|(key, _)| *key);
             self.carried = 0;
