@@ -1,5 +1,6 @@
 //! The store that users run: SQLite with one writing thread and group commit.
 
+mod check;
 mod deliveries;
 mod known;
 mod open;
@@ -44,6 +45,7 @@ pub struct SqliteStore {
     writer: Writer,
     readers: Arc<Readers>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    check: Mutex<Option<check::Running>>,
 }
 
 /// How a store behaves.
@@ -62,9 +64,10 @@ impl Default for Options {
 
 impl SqliteStore {
     /// Opens the store at `url`, which is `sqlite:` and a path, and makes it where there is none.
-    /// Whatever the last process left half done is brought in order before this returns: the file is
-    /// checked after an unclean stop, the WAL carried over and emptied, and deliveries that were
-    /// running made due.
+    /// Whatever the last process left half done is brought in order before this returns: the WAL is
+    /// carried over and emptied, and deliveries that were running are made due. After an unclean stop
+    /// the file is checked: a small one before that, a large one while it is in use; if damage is
+    /// found then, the store latches.
     ///
     /// # Errors
     ///
@@ -100,7 +103,12 @@ impl SqliteStore {
         let space = Space::of(&path, options.reserve);
         let (writer, thread) = Writer::start(ledger, space, options.observer)
             .map_err(|cause| OpenError::Io { path: path.clone(), cause: cause.to_string() })?;
+        let check = opened.unchecked.map(|unchecked| {
+            check::Running::start(unchecked, Arc::clone(writer.shared()))
+                .map_err(|cause| OpenError::Io { path: path.clone(), cause: cause.to_string() })
+        });
         Ok(Self {
+            check: Mutex::new(check.transpose()?),
             writer,
             readers: Arc::new(Readers::new(opened.reading)),
             thread: Mutex::new(Some(thread)),
@@ -358,6 +366,8 @@ impl Store for SqliteStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        // While it reads, the WAL could not be emptied.
+        drop(self.check.lock().unwrap_or_else(PoisonError::into_inner).take());
         let stopped = self.writer.stop().await;
         self.readers.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -706,6 +716,75 @@ mod tests {
             assert!(store.claim("crm", 10, after(1_000_000), LONGEST).await.unwrap().is_empty());
             side.execute("DELETE FROM event WHERE seq = ?1", [seq_of(damaged)]).unwrap();
         }
+    }
+
+    /// A store too large to be checked first, closed, with a copy of what is in its file.
+    async fn large(disk: &OnDisk) -> Vec<u8> {
+        let store = disk.open(Options::default(), NOW);
+        for number in 0..1_024 {
+            let body = format!("{number:01000}");
+            record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
+        }
+        store.close().await.unwrap();
+        fs::read(disk.path()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_large_store_is_checked_while_it_is_in_use() {
+        let disk = OnDisk::new();
+        large(&disk).await;
+        let mark = disk.path().with_extension("db-check");
+        fs::write(&mark, "").unwrap();
+        let store = disk.open(Options::default(), NOW);
+        record(&store, SENT).await.unwrap();
+        while mark.exists() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(store.ready().is_ok());
+        store.close().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn damage_in_a_large_store_latches_it_and_the_next_start_is_refused() {
+        let disk = OnDisk::new();
+        let whole = large(&disk).await;
+        let mut damaged = whole.clone();
+        let page = damaged.len() / 3 / 8_192 * 8_192;
+        damaged[page..page + 64].fill(0xff);
+        fs::write(disk.path(), damaged).unwrap();
+        fs::write(disk.path().with_extension("db-check"), "").unwrap();
+
+        let store = disk.open(Options::default(), NOW);
+        store.bells().failed().notified().await;
+        let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it goes on") };
+        assert!(cause.contains("damage"), "{cause}");
+        assert!(store.close().await.is_err());
+
+        let url = format!("sqlite:{}", disk.path().display());
+        let again = SqliteStore::open(&url, Options::default(), NOW);
+        assert!(matches!(again, Err(OpenError::Damaged { .. })));
+        // A backup is taken, once it has been read to its end.
+        for beside in ["db-wal", "db-shm"] {
+            let _ = fs::remove_file(disk.path().with_extension(beside));
+        }
+        fs::write(disk.path(), whole).unwrap();
+        disk.open(Options::default(), NOW).close().await.unwrap();
+        assert!(!disk.path().with_extension("db-check").exists());
+    }
+
+    #[tokio::test]
+    async fn of_many_events_about_one_subject_few_are_read_at_a_start() {
+        let disk = OnDisk::new();
+        large(&disk).await;
+        let unread: i64 = disk
+            .past_the_store()
+            .query_row(
+                "SELECT count(*) FROM event WHERE seq > (SELECT known_through FROM progress)",
+                [],
+                |row| row.get(0),
+            )
+            .unwrap();
+        assert!(unread <= 128, "{unread}");
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, TryLockError},
+    fs::{File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -10,6 +10,7 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
+use super::check::{self, Due, Unchecked};
 use crate::OpenError;
 
 /// A store file that is locked, whole, of this version, and has no stale frame in its WAL.
@@ -17,21 +18,21 @@ pub(super) struct Opened {
     pub(super) writing: Connection,
     pub(super) reading: Vec<Connection>,
     pub(super) lock: File,
+    pub(super) unchecked: Option<Unchecked>,
 }
 
 pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     demand_version(rusqlite::version(), rusqlite::version_number())?;
     let lock = lock(path)?;
-    // A WAL that was left behind means that the last stop was not a clean one.
-    let was_unclean = fs::metadata(beside(path, "-wal")).is_ok_and(|wal| wal.len() > 0);
+    let check = Due::of(path);
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
 
     make(path)?;
     let mut writing = Connection::open(path).map_err(at)?;
     recognise(&writing, path)?;
     prepare(&writing).map_err(at)?;
-    if was_unclean {
-        demand_integrity(&writing, path)?;
+    if check == Due::First {
+        check::demand(&writing, path)?;
     }
     migrate(&mut writing, path)?;
     // A frame that was written but never synced may still be in the WAL, and the page cache shows it
@@ -43,7 +44,14 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
 
     let reading =
         (0..READERS).map(|_| reader(path)).collect::<Result<_, rusqlite::Error>>().map_err(at)?;
-    Ok(Opened { writing, reading, lock })
+    let unchecked = match check {
+        Due::Never | Due::First => None,
+        Due::Beside => Some(
+            Unchecked::new(reader(path).map_err(at)?, path)
+                .map_err(|cause| OpenError::Io { path: path.into(), cause: cause.to_string() })?,
+        ),
+    };
+    Ok(Opened { writing, reading, lock, unchecked })
 }
 
 /// SQLite before 3.51.3 can corrupt a WAL when two connections checkpoint at once
@@ -122,14 +130,6 @@ fn prepare(writing: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn demand_integrity(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    tracing::warn!(store = %path.display(), "the last stop was not a clean one: checking the store");
-    let what: String = connection
-        .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
-        .map_err(|error| from_sqlite(path, &error))?;
-    if what == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.into(), what }) }
-}
-
 /// Brings the schema forward, step by step, in one transaction.
 fn migrate(writing: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
@@ -156,7 +156,7 @@ fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
+pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode;
     let path = path.to_path_buf();
     match error.sqlite_error_code() {
@@ -167,7 +167,7 @@ fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
 }
 
 /// The path with `ending` put behind it: `wilco.db` and `.lock` give `wilco.db.lock`.
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     name.into()
@@ -185,6 +185,8 @@ const READERS: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn refusal(path: &Path) -> String {

@@ -31,6 +31,16 @@ pub(super) struct Shared {
     latched: OnceLock<String>,
 }
 
+impl Shared {
+    /// Stops the store for good: nothing is acknowledged any more.
+    pub(super) fn latch(&self, cause: &str) -> StoreError {
+        let cause = self.latched.get_or_init(|| cause.to_owned());
+        tracing::error!(%cause, "the store stops: nothing is acknowledged any more");
+        self.bells.failed.notify_one();
+        StoreError::Latched(cause.clone())
+    }
+}
+
 impl Writer {
     /// Starts the thread.
     pub(super) fn start(
@@ -97,7 +107,7 @@ impl Writer {
         if self.inbox.is_closed() { Err(StoreError::Closed) } else { Ok(()) }
     }
 
-    pub(super) fn shared(&self) -> &Shared {
+    pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
@@ -268,12 +278,7 @@ impl Thread {
                 | ErrorCode::NotADatabase
                 | ErrorCode::ReadOnly
                 | ErrorCode::CannotOpen,
-            ) => {
-                let cause = self.shared.latched.get_or_init(|| error.to_string());
-                tracing::error!(%cause, "the store stops: nothing is acknowledged any more");
-                self.shared.bells.failed.notify_one();
-                StoreError::Latched(cause.clone())
-            }
+            ) => self.shared.latch(&error.to_string()),
             _ => StoreError::Internal(error.to_string()),
         }
     }

@@ -1,0 +1,168 @@
+//! The check after a stop that was not a clean one. It reads every page of the file.
+//!
+//! A small store is checked before anything else. A large one would keep the endpoint away for many
+//! seconds, after a crash of all times; so it is checked beside all that goes on, on a connection of
+//! its own, and the store latches where something is found. What is likely to have suffered is read
+//! at the start all the same: the log, and the newest events.
+//!
+//! A file beside the store says that a check is due, until one has come to its end: neither a stop nor
+//! a further crash forgets it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, InterruptHandle};
+
+use super::{open::beside, writer::Shared};
+use crate::OpenError;
+
+/// When a store is to be checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// It was closed, whole.
+    Never,
+    /// Before anything else.
+    First,
+    /// While it is in use.
+    Beside,
+}
+
+impl Due {
+    /// Looks at what the last process left behind, before this one touches it.
+    pub(super) fn of(path: &Path) -> Self {
+        let bytes = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+        // A log that was left behind means that the last stop was not a clean one.
+        let log_bytes = bytes(&beside(path, "-wal"));
+        match fs::read(mark(path)) {
+            // Something was found: nobody writes to it again before it has been read to the end.
+            Ok(found) if !found.is_empty() => Self::First,
+            Err(_) if log_bytes == 0 => Self::Never,
+            Ok(_) | Err(_) if bytes(path) + log_bytes > FIRST_BYTES_MAX => Self::Beside,
+            Ok(_) | Err(_) => Self::First,
+        }
+    }
+}
+
+/// Checks the store before anything else.
+pub(super) fn demand(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    tracing::warn!(store = %path.display(), "the last stop was not a clean one: checking the store");
+    match look(connection) {
+        Ok(None) => {
+            unmark(path);
+            Ok(())
+        }
+        Ok(Some(what)) => Err(OpenError::Damaged { path: path.into(), what }),
+        Err(error) => Err(super::open::from_sqlite(path, &error)),
+    }
+}
+
+/// A store that is to be checked while it is in use.
+pub(super) struct Unchecked {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Unchecked {
+    /// Writes down that a check is due.
+    pub(super) fn new(connection: Connection, path: &Path) -> io::Result<Self> {
+        fs::write(mark(path), "")?;
+        Ok(Self { connection, path: path.into() })
+    }
+
+    fn check(self, shared: &Shared, is_stopped: &AtomicBool) {
+        let store = self.path.display().to_string();
+        tracing::warn!(store, "the last stop was not a clean one: checking the store meanwhile");
+        let what = match look(&self.connection) {
+            Ok(None) => {
+                unmark(&self.path);
+                tracing::info!(store, "the store is whole");
+                return;
+            }
+            Ok(Some(what)) => what,
+            Err(error) if is_damage(&error) => error.to_string(),
+            Err(error) => {
+                if !is_stopped.load(Ordering::Relaxed) {
+                    tracing::warn!(store, %error, "not checked to its end; the next start does it");
+                }
+                return;
+            }
+        };
+        if let Err(error) = fs::write(mark(&self.path), &what) {
+            tracing::error!(store, %error, "the next start is not told of the damage");
+        }
+        shared.latch(&format!("the check found damage: {what}"));
+    }
+}
+
+/// A check under way. It ends where it stands when this is dropped, and is due at the next start.
+pub(super) struct Running {
+    is_stopped: Arc<AtomicBool>,
+    interrupt: InterruptHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    pub(super) fn start(unchecked: Unchecked, shared: Arc<Shared>) -> io::Result<Self> {
+        let is_stopped = Arc::new(AtomicBool::new(false));
+        let interrupt = unchecked.connection.get_interrupt_handle();
+        let stopped = Arc::clone(&is_stopped);
+        let thread = thread::Builder::new().name("wilco-check".into()).spawn(move || {
+            if !stopped.load(Ordering::Relaxed) {
+                unchecked.check(&shared, &stopped);
+            }
+        })?;
+        Ok(Self { is_stopped, interrupt, thread: Some(thread) })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.is_stopped.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return };
+        while !thread.is_finished() {
+            // It is lost on a check that has not begun, so it is said again.
+            self.interrupt.interrupt();
+            thread::sleep(SAY_AGAIN);
+        }
+        // If it panicked, the check is due at the next start.
+        let _ = thread.join();
+    }
+}
+
+/// The first thing that is wrong, if anything is.
+fn look(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let what: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    Ok((what != "ok").then_some(what))
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::SystemIoFailure)
+    )
+}
+
+fn mark(path: &Path) -> PathBuf {
+    beside(path, "-check")
+}
+
+fn unmark(path: &Path) {
+    match fs::remove_file(mark(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(%error, "the next start checks the store once more");
+        }
+        Ok(()) | Err(_) => {}
+    }
+}
+
+/// A store up to this size is checked before anything else: that takes about half a second.
+const FIRST_BYTES_MAX: u64 = if cfg!(test) { 512 << 10 } else { 128 << 20 };
+const SAY_AGAIN: Duration = Duration::from_millis(1);
