@@ -6,7 +6,6 @@ use std::{
     convert::Infallible,
     io,
     net::{Ipv4Addr, SocketAddr},
-    rc::Rc,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -168,7 +167,7 @@ async fn serve(
     let Ok(address) = listener.local_addr() else { return };
     // Who started it has gone if nobody hears this.
     let _ = ready.send((address, rustix::thread::gettid().as_raw_nonzero().get()));
-    let tally = Rc::new(tally);
+
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -178,14 +177,14 @@ async fn serve(
                 let Ok((stream, _)) = accepted else { continue };
                 // Without it an answer is late, which the figures would show.
                 let _ = stream.set_nodelay(true);
-                connections.spawn_local(converse(stream, Rc::clone(&tally)));
+                connections.spawn_local(converse(stream, Arc::clone(&tally)));
             }
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn converse(stream: TcpStream, tally: Rc<Arc<Tally>>) {
+async fn converse(stream: TcpStream, tally: Arc<Tally>) {
     let service = service_fn(|request| answer(request, &tally));
     // That the other side breaks off is seen by what it did not deliver.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;

@@ -11,6 +11,7 @@ mod writes;
 
 use std::{
     collections::BTreeSet,
+    ffi::OsString,
     fs::File,
     path::{Path, PathBuf},
     sync::{
@@ -32,9 +33,11 @@ use crate::{
     OpenError, Outcome, Receipt, Rejection, Replay, Routed, Shown, Standing, State, Store,
     StoreError,
 };
+pub(super) use check::{Due, Unchecked, demand_whole};
 use deliveries::Taken;
 pub(super) use known::{Keys, Known};
 pub(super) use window::Window;
+pub(super) use writer::Shared;
 use writer::Writer;
 
 /// A store in one SQLite file.
@@ -477,6 +480,23 @@ impl Space {
         self.measure();
         self.free.load(Ordering::Relaxed)
     }
+}
+
+fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
+    use rusqlite::ErrorCode;
+    let path = path.to_path_buf();
+    match error.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, what: error.to_string() },
+        _ => OpenError::Io { path, cause: error.to_string() },
+    }
+}
+
+/// The path with `ending` put behind it: `wilco.db` and `.lock` give `wilco.db.lock`.
+fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(ending);
+    name.into()
 }
 
 impl From<rusqlite::Error> for StoreError {

@@ -21,12 +21,12 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
-use super::{open::beside, writer::Shared};
+use super::{Shared, beside, from_sqlite};
 use crate::OpenError;
 
 /// When a store is to be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// It was closed, whole.
     Never,
     /// Before anything else.
@@ -52,7 +52,7 @@ impl Due {
 }
 
 /// Checks the store before anything else.
-pub(super) fn demand(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(crate) fn demand_whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     tracing::warn!(store = %path.display(), "the last stop was not a clean one: checking the store");
     match look(connection) {
         Ok(None) => {
@@ -60,12 +60,12 @@ pub(super) fn demand(connection: &Connection, path: &Path) -> Result<(), OpenErr
             Ok(())
         }
         Ok(Some(what)) => Err(OpenError::Damaged { path: path.into(), what }),
-        Err(error) => Err(super::open::from_sqlite(path, &error)),
+        Err(error) => Err(from_sqlite(path, &error)),
     }
 }
 
 /// A store that is to be checked while it is in use.
-pub(super) struct Unchecked {
+pub(crate) struct Unchecked {
     connection: Connection,
     path: PathBuf,
 }

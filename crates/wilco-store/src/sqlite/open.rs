@@ -1,16 +1,15 @@
 //! Opening a store file: its lock, its version, and its recovery, the same path every time.
 
 use std::{
-    ffi::OsString,
     fs::{File, TryLockError},
     io::{Read as _, Seek as _, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::check::{self, Due, Unchecked};
+use super::{Due, Unchecked, beside, demand_whole, from_sqlite};
 use crate::OpenError;
 
 /// A store file that is locked, whole, of this version, and has no stale frame in its WAL.
@@ -32,7 +31,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
     recognise(&writing, path)?;
     prepare(&writing).map_err(at)?;
     if check == Due::First {
-        check::demand(&writing, path)?;
+        demand_whole(&writing, path)?;
     }
     migrate(&mut writing, path)?;
     // A frame that was written but never synced may still be in the WAL, and the page cache shows it
@@ -154,23 +153,6 @@ fn reader(path: &Path) -> rusqlite::Result<Connection> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
-}
-
-pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
-    use rusqlite::ErrorCode;
-    let path = path.to_path_buf();
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
-        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, what: error.to_string() },
-        _ => OpenError::Io { path, cause: error.to_string() },
-    }
-}
-
-/// The path with `ending` put behind it: `wilco.db` and `.lock` give `wilco.db.lock`.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(ending);
-    name.into()
 }
 
 /// `wilc` in ASCII: what the `file` command and other tools can tell a store by.

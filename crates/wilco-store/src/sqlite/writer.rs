@@ -24,7 +24,7 @@ pub(super) struct Writer {
 }
 
 /// What the writing thread and its callers both see.
-pub(super) struct Shared {
+pub(crate) struct Shared {
     pub(super) bells: Bells,
     pub(super) space: Space,
     pub(super) window: Window,
