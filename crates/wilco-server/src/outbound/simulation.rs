@@ -31,7 +31,7 @@ pub(crate) use backend::Backend;
 pub(crate) use dice::Dice;
 pub(crate) use lane::{Lane, Mood, Underway, at};
 pub(crate) use model::{Claimed, Fate, Held, Model, Now, hold, millis};
-pub(crate) use scenario::{Act, Scenario};
+pub(crate) use scenario::{Act, Scenario, Sent};
 pub(crate) use world::World;
 
 #[test]

@@ -29,15 +29,48 @@ impl Scenario {
         Self { destinations, routes, acts: dice.between(10, 45) }
     }
 
-    /// Where an event of this name goes, by the file as a person reads it.
-    pub(crate) fn readers(&self, name: &str) -> Vec<&str> {
+    /// Where an event goes, with its keys of order and of bursts, by the file as a person reads it.
+    pub(crate) fn legs(&self, sent: &Sent) -> Vec<(&str, Option<String>, Option<String>)> {
         let takes = |route: &&Route| match route.globs[0].strip_suffix('*') {
-            Some(front) => name.starts_with(front),
-            None => name == route.globs[0],
+            Some(front) => sent.name.starts_with(front),
+            None => sent.name == route.globs[0],
         };
-        let all = || self.routes.iter().filter(takes).flat_map(|route| &route.to);
-        let names = self.destinations.iter().map(|destination| &destination.name);
-        names.filter(|name| all().any(|to| to == *name)).map(String::as_str).collect()
+        let key = |rule: &Rule| {
+            let value = if rule.source() == "id" { sent.id } else { Some(sent.kind) };
+            value.map(|value| format!("freispace:{value}"))
+        };
+        let leg = |to: &'_ Destination| {
+            let mut routes = self.routes.iter().filter(takes);
+            let route = routes.find(|route| route.to.contains(&to.name))?;
+            let burst = route.debounce.as_ref().and_then(|debounce| key(&debounce.by));
+            Some((to.order_by.as_ref().and_then(key), burst))
+        };
+        let legs = self.destinations.iter().filter_map(|to| Some((to.name.as_str(), leg(to)?)));
+        legs.map(|(to, (order, burst))| (to, order, burst)).collect()
+    }
+}
+
+/// An event, as it was sent.
+#[derive(Clone, Copy)]
+pub(crate) struct Sent {
+    pub(crate) name: &'static str,
+    pub(crate) id: Option<&'static str>,
+    pub(crate) kind: &'static str,
+}
+
+impl Sent {
+    pub(crate) fn any(dice: &mut Dice) -> Self {
+        Self {
+            name: dice.pick(&["booking.updated", "booking.moved", "invoice.updated"]),
+            id: dice.pick(&[Some("a"), Some("a"), Some("b"), Some("c"), Some("d"), None]),
+            kind: dice.pick(&["x", "y"]),
+        }
+    }
+
+    pub(crate) fn body(&self, number: usize) -> String {
+        let Self { id, kind, .. } = self;
+        let id = id.map_or("null".into(), |id| format!("\"{id}\""));
+        format!(r#"{{"id":{id},"kind":"{kind}","number":{number}}}"#)
     }
 }
 

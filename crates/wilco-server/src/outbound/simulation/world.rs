@@ -7,7 +7,8 @@ use wilco::EventId;
 use wilco_store::{Attempt, Claim, Leg, Outcome, Routed};
 
 use super::{
-    Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Underway, at, hold, millis,
+    Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, Underway, at, hold,
+    millis,
 };
 use crate::outbound::{Routes, Tried, Verdict};
 
@@ -21,6 +22,7 @@ pub(crate) struct World {
     pub(crate) lanes: Vec<Lane>,
     scenario: Scenario,
     pub(crate) events: Vec<EventId>,
+    sent: Vec<Sent>,
     numbers: HashMap<EventId, usize>,
     pub(crate) routed: usize,
     /// Faults still happen.
@@ -44,6 +46,7 @@ impl World {
             lanes,
             scenario,
             events: Vec::new(),
+            sent: Vec::new(),
             numbers: HashMap::new(),
             routed: 0,
             is_rough: true,
@@ -89,13 +92,12 @@ impl World {
 
     pub(crate) async fn record(&mut self) {
         let event = self.events.len();
-        let name = self.dice.pick(&["booking.updated", "booking.moved", "invoice.updated"]);
-        let id = self.dice.pick(&["\"a\"", "\"a\"", "\"b\"", "\"c\"", "\"d\"", "null"]);
-        let kind = self.dice.pick(&["x", "y"]);
-        let body = format!(r#"{{"id":{id},"kind":"{kind}","number":{event}}}"#);
-        self.say(&format!("event {event} comes: {name} {body}"));
-        let event_id = self.backend.record(name, body, at(self.now)).await;
+        let sent = Sent::any(&mut self.dice);
+        let body = sent.body(event);
+        self.say(&format!("event {event} comes: {} {body}", sent.name));
+        let event_id = self.backend.record(sent.name, body, at(self.now)).await;
         self.events.push(event_id);
+        self.sent.push(sent);
         self.numbers.insert(event_id, event);
     }
 
@@ -110,9 +112,9 @@ impl World {
         let mut routed = Vec::new();
         for event in &events {
             let legs = self.routes.route(event);
-            let mut to: Vec<_> = legs.iter().map(|leg| leg.destination.as_str()).collect();
+            let mut to: Vec<_> = legs.iter().map(keys).collect();
             to.sort_unstable();
-            hold(to == self.scenario.readers(&event.name), || {
+            hold(to == self.scenario.legs(&self.sent[self.routed]), || {
                 format!("event {} goes to {to:?}", self.routed)
             })?;
             for leg in &legs {
@@ -272,6 +274,11 @@ impl World {
         }
         Ok(verdict)
     }
+}
+
+fn keys(leg: &Leg) -> (&str, Option<String>, Option<String>) {
+    let burst = leg.burst.as_ref().map(|burst| burst.key.clone());
+    (leg.destination.as_str(), leg.order_key.clone(), burst)
 }
 
 /// What a clock of milliseconds makes of an outcome.

@@ -3,7 +3,7 @@
 use wilco_store::{Breaker, Outcome};
 
 use super::{Fate, Held, Model, Now, Open, hold, millis};
-use crate::outbound::Verdict;
+use crate::{config::OnDead, outbound::Verdict};
 
 impl Model {
     /// A lane's breaker heard how an attempt went.
@@ -51,8 +51,8 @@ impl Model {
     ) -> Held {
         let index = usize::try_from(number - 1).unwrap();
         let way = &mut self.ways[index];
-        let retry = &self.places[way.place].config.retry;
-        let (give_up, longest) = (millis(retry.give_up_after), millis(retry.max));
+        let config = &self.places[way.place].config;
+        let (give_up, longest) = (millis(config.retry.give_up_after), millis(config.retry.max));
         let what = format!("delivery {number} of event {}", way.event);
         // Each wait may lose a part of a millisecond when it is written down.
         let is_old = way.waited + i64::from(way.attempts) >= give_up;
@@ -64,6 +64,9 @@ impl Model {
             (Outcome::Dead { holds_key }, Verdict::Failed { .. } | Verdict::Refused) => {
                 hold(verdict == Verdict::Refused || is_old, || {
                     format!("{what} dies after {} of {give_up} ms", way.waited)
+                })?;
+                hold(*holds_key == (config.on_dead == OnDead::Block), || {
+                    format!("{what} holds its key: {holds_key}")
                 })?;
                 Fate::Dead { holds: *holds_key && way.key.is_some(), is_replayed: false }
             }
