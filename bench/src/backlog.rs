@@ -3,6 +3,8 @@
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
+use tokio::time::{Instant, sleep};
+
 use crate::{
     args::{self, Backlog},
     bodies::Requests,
@@ -49,10 +51,11 @@ pub(crate) async fn run(args: &Backlog) -> io::Result<bool> {
     for _ in 0..args.rounds {
         bench.record(Duration::from_secs(args.seconds)).await?;
     }
+    bench.drain(Duration::from_secs(args.seconds)).await?;
+    // Last, for what follows a kill may be checked while it is in use.
     for _ in 0..STARTS {
         bench.kill().await?;
     }
-    bench.drain(Duration::from_secs(args.seconds)).await?;
     bench.sheet.print(args, &machine)?;
     Ok(bench.faults == 0)
 }
@@ -139,6 +142,11 @@ impl Bench {
                 }
                 let server = Server::wilco(&self.wilco, &stock.dir, &self.more).await?;
                 self.sheet.note(key, *side, millis(server.start));
+                let begun = Instant::now();
+                while stock.is_unchecked() && begun.elapsed() < CHECK_TIME_MAX {
+                    sleep(LOOK).await;
+                }
+                self.sheet.note("check", *side, millis(begun.elapsed()));
                 let peak_kib = process::peak_kib(server.id)?;
                 self.sheet.note("peak_killed", *side, mib(peak_kib));
                 server.stop().await?;
@@ -212,6 +220,9 @@ const KEPT: &str = "wilco-bench-backlog";
 const CONNECTIONS: usize = 64;
 const CONCURRENCY: u16 = 64;
 const STARTS: usize = 3;
+/// A store is checked at some 100 MB a second where the disk is slow.
+const CHECK_TIME_MAX: Duration = Duration::from_secs(180);
+const LOOK: Duration = Duration::from_millis(20);
 const KILL_AFTER: Duration = Duration::from_secs(1);
 /// Requests a second that bodies are made for: more than one core records beside the load.
 const RATE: usize = 40_000;

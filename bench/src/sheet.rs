@@ -125,7 +125,7 @@ impl Row {
     }
 }
 
-const ROWS: [Row; 15] = [
+const ROWS: [Row; 16] = [
     Row::new("size", "file, MiB", 0, Aim::None),
     Row::new("start", "start, ms", 0, Aim::Below(START_MS_MAX)),
     Row::new("start_cold", "start, file not in memory, ms", 0, Aim::Below(START_MS_MAX)),
@@ -136,6 +136,7 @@ const ROWS: [Row; 15] = [
         0,
         Aim::Below(START_MS_MAX),
     ),
+    Row::new("check", "checked meanwhile, ms", 0, Aim::None),
     Row::new("held", "memory after the start, MiB", 1, Aim::Below(MEMORY_MIB_MAX)),
     Row::new("peak", "memory, peak of recording, MiB", 1, Aim::Below(MEMORY_MIB_MAX)),
     Row::new("peak_killed", "memory, peak of start after kill, MiB", 1, Aim::Below(MEMORY_MIB_MAX)),

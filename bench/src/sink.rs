@@ -167,7 +167,6 @@ async fn serve(
     let Ok(address) = listener.local_addr() else { return };
     // Who started it has gone if nobody hears this.
     let _ = ready.send((address, rustix::thread::gettid().as_raw_nonzero().get()));
-
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {

@@ -95,6 +95,11 @@ impl Stock {
         Ok(fs::metadata(self.dir.join("wilco.db"))?.len())
     }
 
+    /// Whether the server that has it open has still to check it.
+    pub(crate) fn is_unchecked(&self) -> bool {
+        self.dir.join("wilco.db-check").exists()
+    }
+
     fn open(&self) -> io::Result<Arc<dyn Store>> {
         let url = format!("sqlite:{}", self.dir.join("wilco.db").display());
         let store = SqliteStore::open(&url, Options::default(), clock::now());
