@@ -5,6 +5,7 @@ mod deliveries;
 mod known;
 mod open;
 mod reads;
+mod space;
 mod window;
 mod writer;
 mod writes;
@@ -14,10 +15,7 @@ use std::{
     ffi::OsString,
     fs::File,
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
@@ -36,6 +34,7 @@ use crate::{
 pub(super) use check::{Due, Unchecked, demand_whole};
 use deliveries::Taken;
 pub(super) use known::{Keys, Known};
+use space::Space;
 pub(super) use window::Window;
 pub(super) use writer::Shared;
 use writer::Writer;
@@ -434,54 +433,6 @@ impl Readers {
     }
 }
 
-/// Free space of the file system and the reserve that is kept of it, in bytes.
-struct Space {
-    folder: PathBuf,
-    reserve: u64,
-    free: AtomicU64,
-    is_low: AtomicBool,
-}
-
-impl Space {
-    fn of(store: &Path, reserve: u64) -> Self {
-        let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let space = Self {
-            folder: folder.unwrap_or(Path::new(".")).into(),
-            reserve,
-            free: AtomicU64::new(u64::MAX),
-            is_low: AtomicBool::new(false),
-        };
-        space.measure();
-        space
-    }
-
-    /// Asks the file system. The writing thread does so after each batch.
-    fn measure(&self) {
-        if let Ok(stat) = rustix::fs::statvfs(&self.folder) {
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            self.free.store(free, Ordering::Relaxed);
-            self.is_low.store(free < self.reserve, Ordering::Relaxed);
-        }
-    }
-
-    /// Once it was low, every request asks again, so that the first one after space has returned
-    /// is taken.
-    fn demand(&self) -> Result<(), StoreError> {
-        if self.is_low.load(Ordering::Relaxed) {
-            self.measure();
-        }
-        if self.is_low.load(Ordering::Relaxed) {
-            return Err(StoreError::Full { reserve: Some(self.reserve) });
-        }
-        Ok(())
-    }
-
-    fn free(&self) -> u64 {
-        self.measure();
-        self.free.load(Ordering::Relaxed)
-    }
-}
-
 fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode;
     let path = path.to_path_buf();
@@ -550,7 +501,11 @@ const TAIL_BITS: u32 = 65;
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, sync::atomic::AtomicUsize, time::Duration};
+    use std::{
+        fs,
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use rusqlite::params;
     use tempfile::TempDir;
