@@ -34,7 +34,7 @@ use crate::{
 pub(super) use check::{Due, Unchecked, demand_whole};
 use deliveries::Taken;
 pub(super) use known::{Keys, Known};
-use space::Space;
+pub(super) use space::Space;
 pub(super) use window::Window;
 pub(super) use writer::Shared;
 use writer::Writer;

@@ -8,7 +8,7 @@ use std::{
 use crate::StoreError;
 
 /// Free space of the file system and the reserve that is kept of it, in bytes.
-pub(super) struct Space {
+pub(crate) struct Space {
     folder: PathBuf,
     reserve: u64,
     free: AtomicU64,
