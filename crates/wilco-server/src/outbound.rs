@@ -15,6 +15,7 @@ mod route;
 mod silence;
 #[cfg(test)]
 mod simulation;
+mod turns;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -38,6 +39,7 @@ pub(crate) use destination::Function;
 pub(crate) use pace::Pace;
 pub(crate) use retry::Tried;
 pub(crate) use route::{Clause, Routes};
+pub(crate) use turns::{Change, Moment, Turns, take_up};
 
 /// What a reload replaces: the routes, and the destinations that they lead to.
 pub(crate) struct Plan {

@@ -9,14 +9,10 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use wilco_store::{Attempt, Breaker, Claim, Outcome, Store, StoreError};
+use wilco_store::{Attempt, Claim, Outcome, Store, StoreError};
 
-use super::{Alerts, Destination, Pace, Plan, Reply, Tried, Verdict};
-use crate::{
-    clock,
-    config::{self, OnDead},
-    metrics::Metrics,
-};
+use super::{Alerts, Change, Destination, Moment, Plan, Reply, Turns, Verdict, take_up};
+use crate::{clock, config, metrics::Metrics};
 
 pub(super) struct Lane {
     store: Arc<dyn Store>,
@@ -25,9 +21,7 @@ pub(super) struct Lane {
     config: config::Destination,
     plan: watch::Receiver<Arc<Plan>>,
     opened: Instant,
-    pace: Mutex<Option<Pace>>,
-    /// As it stands in the store; kept here so that it is not read for each attempt.
-    breaker: Mutex<Breaker>,
+    turns: Mutex<Turns>,
 }
 
 impl Lane {
@@ -38,9 +32,8 @@ impl Lane {
         config: config::Destination,
         plan: watch::Receiver<Arc<Plan>>,
     ) -> Self {
-        let pace = Mutex::new(config.rate.map(Pace::new));
-        let (opened, breaker) = (Instant::now(), Mutex::default());
-        Self { store, metrics, destination, config, plan, opened, pace, breaker }
+        let (opened, turns) = (Instant::now(), Mutex::new(Turns::new(config.clone())));
+        Self { store, metrics, destination, config, plan, opened, turns }
     }
 
     /// Delivers until `stop`, then lets the attempts that are under way end, and the destination.
@@ -50,7 +43,7 @@ impl Lane {
         let mut running = JoinSet::new();
         let mut opened = lane.open().await;
         while !stop.is_cancelled() {
-            let room = lane.room(running.len());
+            let room = lane.turns().room(running.len(), lane.moment());
             let claimed = match opened {
                 Ok(()) => lane.claim(room).await,
                 Err(error) => Err(error),
@@ -82,29 +75,11 @@ impl Lane {
         lane.destination.close().await;
     }
 
-    /// Takes up how the destination stands.
     async fn open(&self) -> Result<(), StoreError> {
-        if self.config.on_dead == OnDead::Skip {
-            self.store.release_keys(&self.config.name, clock::now()).await?;
-        }
-        let standing = self.store.standing(&self.config.name).await?;
-        *self.breaker() = self.config.breaker.seen(standing.breaker, clock::now());
+        let standing = take_up(&self.config, self.store.as_ref(), clock::now()).await?;
         self.metrics.breaker(&self.config.name, standing.breaker.open_until.is_some());
+        self.turns().stand(&standing, clock::now());
         Ok(())
-    }
-
-    /// How many attempts may begin now.
-    fn room(&self, running: usize) -> usize {
-        let (free, now) = (self.config.concurrency - running, clock::now());
-        let breaker = {
-            let mut breaker = self.breaker();
-            // The clock may have been set back since it opened.
-            *breaker = self.config.breaker.seen(*breaker, now);
-            *breaker
-        };
-        let room = config::Breaker::room(breaker, running, free, now);
-        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.as_ref().map_or(room, |pace| pace.room(room, self.opened.elapsed()))
     }
 
     async fn claim(&self, room: usize) -> Result<Vec<Claim>, StoreError> {
@@ -113,35 +88,21 @@ impl Lane {
         }
         let (name, longest) = (&self.config.name, self.config.longest_wait);
         let claims = self.store.claim(name, room, clock::now(), longest).await?;
-        if let Some(pace) = &mut *self.pace.lock().unwrap_or_else(PoisonError::into_inner) {
-            pace.began(claims.len(), self.opened.elapsed());
-        }
+        self.turns().began(claims.len(), self.moment());
         Ok(claims)
     }
 
-    /// Sleeps until there may be something to do: a delivery falls due, or the breaker or the rate
-    /// lets one begin. Not for ever, for the clock may be set.
+    /// Sleeps until there may be something to do. Not for ever, for the clock may be set.
     async fn turn(&self, is_drained: bool) {
         let wait = match is_drained {
-            false => self.hold_up(),
+            false => self.turns().wait(None, self.moment()),
             true => match self.store.next_due(&self.config.name).await {
-                Ok(Some(due)) => due.duration_since(clock::now()).try_into().unwrap_or_default(),
-                Ok(None) => LOOK_AGAIN,
-                Err(_) => PAUSE,
+                Ok(None) => None,
+                Ok(due) => self.turns().wait(due, self.moment()),
+                Err(_) => Some(PAUSE),
             },
         };
-        tokio::time::sleep(wait.min(LOOK_AGAIN)).await;
-    }
-
-    /// How long the breaker or the rate lets nothing begin; where neither does, all places are taken,
-    /// and an attempt that ends wakes the lane.
-    fn hold_up(&self) -> Duration {
-        let until_probe = self.breaker().open_until.map(|until| until.duration_since(clock::now()));
-        let until_probe = until_probe.and_then(|wait| wait.try_into().ok());
-        let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        let until_pace = pace.as_ref().map(|pace| pace.wait(self.opened.elapsed()));
-        let waits = [until_probe, until_pace].into_iter().flatten();
-        waits.filter(|wait| !wait.is_zero()).max().unwrap_or(LOOK_AGAIN)
+        tokio::time::sleep(wait.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)).await;
     }
 
     async fn attempt(&self, claim: Claim) {
@@ -186,22 +147,13 @@ impl Lane {
     fn outcome(&self, claim: &Claim, verdict: Verdict) -> Outcome {
         // Without randomness all waits are the longest, which is right, if less polite.
         let chance = getrandom::u32().map_or(1.0, |bits| f64::from(bits) / f64::from(u32::MAX));
-        let (attempt, waited, now) = (claim.attempt(), claim.waited(), clock::now());
-        let tried = Tried { attempt, waited, now, chance };
-        verdict.outcome(&tried, &self.config.retry, self.config.on_dead)
+        self.turns().outcome(claim, verdict, clock::now(), chance)
     }
 
     /// Tells the breaker how an attempt went.
     async fn note(&self, verdict: Verdict) {
-        let (before, after) = {
-            let mut breaker = self.breaker();
-            let before = *breaker;
-            *breaker = self.config.breaker.after(before, verdict, clock::now());
-            (before, *breaker)
-        };
-        if before == after {
-            return;
-        }
+        let change = self.turns().answered(verdict, clock::now());
+        let Some(Change { before, after }) = change else { return };
         let destination = &self.config.name;
         match (before.open_until, after.open_until) {
             (None, Some(until)) => {
@@ -268,8 +220,12 @@ impl Lane {
         }
     }
 
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn moment(&self) -> Moment {
+        Moment { now: clock::now(), since_opened: self.opened.elapsed() }
+    }
+
+    fn turns(&self) -> MutexGuard<'_, Turns> {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

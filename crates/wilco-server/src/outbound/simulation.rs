@@ -1,9 +1,8 @@
 //! The decisions, driven through whatever may happen in months, by a clock that takes no time.
 //!
 //! A seed stands for a configuration and what befalls it: events, destinations that fail, kills,
-//! clocks that are set, people who pause, replay and cancel. The routes, retries, breakers, rates and
-//! the store are the real ones, and a lane is as `lane.rs` has it; a [`Model`] beside them keeps what
-//! is expected. A seed takes the same course each time:
+//! clocks that are set, people who pause, replay and cancel. The routes, the [`Turns`](super::Turns) of
+//! each lane and the store are the real ones; a [`Model`] beside them keeps what is expected. A seed takes the same course each time:
 //!
 //! ```text
 //! WILCO_SEED=17 cargo test -p wilco-server --lib simulation

@@ -4,20 +4,19 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wilco_store::{Breaker, Claim};
+use wilco_store::Claim;
 
 use super::{Backend, Dice, Now, millis};
 use crate::{
-    config::{self, OnDead},
-    outbound::{Pace, Verdict},
+    config,
+    outbound::{Moment, Turns, Verdict, take_up},
 };
 
 pub(crate) struct Lane {
     pub(crate) config: config::Destination,
-    pub(crate) breaker: Breaker,
+    pub(crate) turns: Turns,
     pub(crate) running: Vec<Underway>,
     pub(crate) mood: Mood,
-    pace: Option<Pace>,
     opened: i64,
     sleep: Sleep,
 }
@@ -48,9 +47,8 @@ impl Lane {
     /// A new lane, which knows nothing yet: [`open`](Self::open) comes next.
     pub(crate) fn new(config: config::Destination, mood: Mood, now: Now) -> Self {
         Self {
-            pace: config.rate.map(Pace::new),
+            turns: Turns::new(config.clone()),
             config,
-            breaker: Breaker::default(),
             running: Vec::new(),
             mood,
             opened: now.elapsed,
@@ -60,63 +58,43 @@ impl Lane {
 
     /// Takes up how the destination stands, and says whether it is paused.
     pub(crate) async fn open(&mut self, backend: &Backend, now: Now) -> bool {
-        if self.config.on_dead == OnDead::Skip {
-            backend.store().release_keys(&self.config.name, at(now)).await.unwrap();
-        }
-        let standing = backend.store().standing(&self.config.name).await.unwrap();
-        self.breaker = self.config.breaker.seen(standing.breaker, at(now));
+        let standing = take_up(&self.config, backend.store(), at(now)).await.unwrap();
+        self.turns.stand(&standing, at(now));
         standing.is_paused
     }
 
     /// How many attempts may begin by concurrency and rate.
     pub(crate) fn free(&self, now: Now) -> usize {
-        self.paced(self.config.concurrency - self.running.len(), now)
+        self.turns.places(self.running.len(), self.moment(now))
     }
 
     /// How many attempts may begin.
     pub(crate) fn room(&mut self, now: Now) -> usize {
-        let free = self.config.concurrency - self.running.len();
-        self.breaker = self.config.breaker.seen(self.breaker, at(now));
-        let room = config::Breaker::room(self.breaker, self.running.len(), free, at(now));
-        self.paced(room, now)
-    }
-
-    fn paced(&self, room: usize, now: Now) -> usize {
-        self.pace.as_ref().map_or(room, |pace| pace.room(room, self.since_opened(now)))
+        let moment = self.moment(now);
+        self.turns.room(self.running.len(), moment)
     }
 
     pub(crate) async fn claim(&mut self, backend: &Backend, room: usize, now: Now) -> Vec<Claim> {
         let (name, longest) = (&self.config.name, self.config.longest_wait);
         let claims = backend.store().claim(name, room, at(now), longest).await.unwrap();
-        let since_opened = self.since_opened(now);
-        if let Some(pace) = &mut self.pace {
-            pace.began(claims.len(), since_opened);
-        }
+        let moment = self.moment(now);
+        self.turns.began(claims.len(), moment);
         claims
     }
 
     pub(crate) async fn fall_asleep(&mut self, backend: &Backend, is_drained: bool, now: Now) {
-        let due = match is_drained {
-            true => backend.store().next_due(&self.config.name).await.unwrap(),
-            false => None,
+        let wait = match is_drained {
+            false => self.turns.wait(None, self.moment(now)),
+            true => match backend.store().next_due(&self.config.name).await.unwrap() {
+                None => None,
+                due => self.turns.wait(due, self.moment(now)),
+            },
         };
-        let wait = match due {
-            Some(due) => Some((due.as_millisecond() - now.wall).max(0)),
-            None if is_drained => None,
-            None => self.hold_up(now),
-        };
+        // A wait of a part of a millisecond is a whole one: the clock here knows no less.
+        let wait = wait.map(|wait| millis(wait + Duration::from_nanos(999_999)));
         let until = now.elapsed + wait.unwrap_or(LOOK_AGAIN_MS).min(LOOK_AGAIN_MS);
         let is_idle = wait.is_none_or(|wait| wait > LOOK_AGAIN_MS);
         self.sleep = Sleep { until, hears_bell: is_drained, is_idle };
-    }
-
-    fn hold_up(&self, now: Now) -> Option<i64> {
-        let until_probe = self.breaker.open_until.map(|until| until.as_millisecond() - now.wall);
-        // A wait of a part of a millisecond is a whole one: the clock here knows no less.
-        let until_pace = self.pace.as_ref().map(|pace| pace.wait(self.since_opened(now)));
-        let until_pace = until_pace.map(|wait| millis(wait + Duration::from_nanos(999_999)));
-        let waits = [until_probe, until_pace].into_iter().flatten();
-        waits.filter(|wait| *wait > 0).max()
     }
 
     /// Whether it has reason to look: its time is over, or the bell rang and it listens.
@@ -134,8 +112,9 @@ impl Lane {
         ends.chain((!self.sleep.is_idle).then_some(self.sleep.until)).min()
     }
 
-    fn since_opened(&self, now: Now) -> Duration {
-        Duration::from_millis(u64::try_from(now.elapsed - self.opened).unwrap())
+    fn moment(&self, now: Now) -> Moment {
+        let since_opened = u64::try_from(now.elapsed - self.opened).unwrap();
+        Moment { now: at(now), since_opened: Duration::from_millis(since_opened) }
     }
 }
 

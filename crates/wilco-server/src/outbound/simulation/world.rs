@@ -10,7 +10,7 @@ use super::{
     Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, Underway, at, hold,
     millis,
 };
-use crate::outbound::{Routes, Tried, Verdict};
+use crate::outbound::{Change, Routes, Verdict};
 
 pub(crate) struct World {
     pub(crate) trace: Vec<String>,
@@ -236,13 +236,7 @@ impl World {
         let Underway { claim, began, .. } = self.lanes[place].running.remove(index);
         let verdict = self.note(place, &claim).await?;
         let lane = &mut self.lanes[place];
-        let tried = Tried {
-            attempt: claim.attempt(),
-            waited: claim.waited(),
-            now: at(self.now),
-            chance: self.dice.chance(),
-        };
-        let outcome = verdict.outcome(&tried, &lane.config.retry, lane.config.on_dead);
+        let outcome = lane.turns.outcome(&claim, verdict, at(self.now), self.dice.chance());
         lane.wake(self.now);
         let outcome = in_millis(outcome);
         self.say(&format!("d{place} ends delivery {}: {outcome:?}", claim.delivery()));
@@ -262,12 +256,12 @@ impl World {
     pub(crate) async fn note(&mut self, place: usize, claim: &Claim) -> Result<Verdict, String> {
         let lane = &mut self.lanes[place];
         let verdict = lane.mood.verdict(lane.config.retry.max, &mut self.dice);
-        let before = lane.breaker;
-        lane.breaker = lane.config.breaker.after(before, verdict, at(self.now));
-        let after = lane.breaker;
+        let change = lane.turns.answered(verdict, at(self.now));
+        let stands = lane.turns.breaker();
         self.say(&format!("d{place} answers for delivery {}: {verdict:?}", claim.delivery()));
-        self.model.noted(place, verdict, (before, after), self.now)?;
-        if before != after {
+        let before = change.as_ref().map_or(stands, |change| change.before);
+        self.model.noted(place, verdict, (before, stands), self.now)?;
+        if let Some(Change { after, .. }) = change {
             self.say(&format!("the breaker of d{place} stands at {after:?}"));
             let name = &self.lanes[place].config.name;
             self.backend.store().set_breaker(name, after).await.unwrap();
