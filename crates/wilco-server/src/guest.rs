@@ -48,7 +48,7 @@ pub(crate) struct Pipes {
 
 impl Guest {
     /// Starts the program with these variables and those of its configuration, and no others. What
-    /// keeps the program itself from starting is told later, by [`how`].
+    /// keeps the program itself from starting is told later, by [`how`](Self::how).
     pub(crate) fn start(
         command: &config::Command,
         variables: &[(&str, String)],

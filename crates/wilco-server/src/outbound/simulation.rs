@@ -2,7 +2,8 @@
 //!
 //! A seed stands for a configuration and what befalls it: events, destinations that fail, kills,
 //! clocks that are set, people who pause, replay and cancel. The routes, the [`Turns`](super::Turns) of
-//! each lane and the store are the real ones; a [`Model`] beside them keeps what is expected. A seed takes the same course each time:
+//! each lane and the store are the real ones; a [`Model`] beside them keeps what is expected. A seed
+//! takes the same course each time:
 //!
 //! ```text
 //! WILCO_SEED=17 cargo test -p wilco-server --lib simulation
