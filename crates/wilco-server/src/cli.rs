@@ -115,6 +115,26 @@ pub(crate) struct File {
     config: Option<PathBuf>,
 }
 
+/// How a listing is written, and how long it is.
+#[derive(Args)]
+struct Listing {
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// All of them
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+}
+
+impl Listing {
+    fn most(&self) -> usize {
+        if self.all { usize::MAX } else { self.limit }
+    }
+}
+
 impl File {
     /// The file that counts, or none at all.
     fn find(&self) -> Option<PathBuf> {

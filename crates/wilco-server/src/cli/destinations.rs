@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Place, Record, json_line, print, table};
+use super::{Failure, Listing, Place, Record, json_line, print, table};
 use crate::admin::DestinationRow;
 
 /// Lists destinations, pauses one, lets it go on
@@ -26,15 +26,8 @@ enum What {
 struct List {
     #[command(flatten)]
     place: Place,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
-    /// All of them
-    #[arg(long, conflicts_with = "limit")]
-    all: bool,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 /// Stops deliveries to a destination, also over restarts; events for it wait
@@ -84,8 +77,8 @@ impl List {
         let rows = record.destinations().await;
         record.close().await?;
         let mut rows = rows?;
-        rows.truncate(if self.all { usize::MAX } else { self.limit });
-        if self.json {
+        rows.truncate(self.listing.most());
+        if self.listing.json {
             let lines = rows.iter().map(json_line).collect::<Result<String, _>>()?;
             return print(&lines);
         }

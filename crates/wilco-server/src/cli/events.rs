@@ -7,7 +7,9 @@ use std::{io::Write as _, process::ExitCode, time::Duration};
 use clap::{Args, Subcommand};
 use wilco::EventId;
 
-use super::{Failure, Filter, PAGE, Page, Place, Record, json_line, print, readable, table};
+use super::{
+    Failure, Filter, Listing, PAGE, Page, Place, Record, json_line, print, readable, table,
+};
 use crate::admin::{EventRow, ShownRow, WhyRow};
 
 /// Looks at recorded events
@@ -34,15 +36,8 @@ struct List {
     place: Place,
     #[command(flatten)]
     filter: Filter,
-    /// One JSON object a line
-    #[arg(long)]
-    json: bool,
-    /// At most so many
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
-    /// All of them
-    #[arg(long, conflicts_with = "limit")]
-    all: bool,
+    #[command(flatten)]
+    listing: Listing,
 }
 
 /// Shows one event: its headers, its body, and every attempt to deliver it
@@ -122,7 +117,7 @@ impl Events {
 impl List {
     async fn run(self) -> Result<ExitCode, Failure> {
         let record = Record::open(&self.place).await?;
-        let mut left = if self.all { usize::MAX } else { self.limit };
+        let mut left = self.listing.most();
         let mut before = None;
         let mut is_first = true;
         while left > 0 {
@@ -132,13 +127,13 @@ impl List {
             left = left.saturating_sub(rows.len());
             before = id_of(last);
             let is_last = rows.len() < page.limit;
-            show_rows(&rows, self.json, is_first)?;
+            show_rows(&rows, self.listing.json, is_first)?;
             is_first = false;
             if is_last {
                 break;
             }
         }
-        if is_first && !self.json {
+        if is_first && !self.listing.json {
             print("no events\n")?;
         }
         record.close().await?;
