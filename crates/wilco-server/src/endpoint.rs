@@ -143,7 +143,8 @@ impl Builder {
     /// Hands every event whose name matches `events` to `function`, at least once. `events` is a
     /// glob: `booking.*`, `*`.
     ///
-    /// An `Err` is tried again: after 5 s, then twice as long each time, up to an hour, for a day.
+    /// An `Err` is tried again: within 5 s, then within twice as long each time, up to an hour, for a
+    /// day of waits. After ten in a row the function is left alone for half a minute.
     /// A panic counts as an `Err`. An event goes to every function that matches.
     pub fn on<F, R, E>(mut self, events: &str, function: F) -> Self
     where

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Failure, File, print};
 use crate::inbound::Certificate;
 
-/// Checks the configuration, and all that it names: secrets, certificates, commands, globs
+/// Checks the configuration, and all that it names: secrets, certificates, commands, rules
 ///
 /// Exits with 0 where all is well and with 78 otherwise.
 #[derive(Args)]

@@ -4,6 +4,7 @@ mod command;
 mod destination;
 mod keys;
 mod kinds;
+mod reference;
 mod route;
 mod units;
 
@@ -20,6 +21,7 @@ use super::{
 };
 
 pub(crate) use keys::{Keys, Quoted};
+pub(crate) use reference::look_up;
 pub(crate) use units::{address, bytes, command_line, duration, executable, growing, rate, url};
 
 /// The whole file.

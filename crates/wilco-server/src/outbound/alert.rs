@@ -5,7 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use serde_json::json;
 use wilco_store::{ALERTS, Alert, Attempt, Breaker, Claim, Store};
 
@@ -61,17 +60,9 @@ impl Alerts {
     }
 
     /// Nothing came from a source for longer than the file expects.
-    pub(super) async fn silent(&self, source: &str, last: Option<Timestamp>, expected: Duration) {
-        let since = last.map_or_else(|| "wilco started".into(), |last| last.to_string());
-        let text = format!(
-            "nothing has come from {source} since {since}; something is expected every {}.",
-            words(expected)
-        );
-        let data = json!({
-            "source": source,
-            "last_received": last.map(|last| last.to_string()),
-            "expect_every_s": expected.as_secs(),
-        });
+    pub(super) async fn silent(&self, source: &str, expected: Duration) {
+        let text = format!("nothing has come from {source} for more than {}.", words(expected));
+        let data = json!({ "source": source, "expect_every_s": expected.as_secs() });
         self.tell(format!("silent:{source}"), "alert.silent", &text, &data).await;
     }
 

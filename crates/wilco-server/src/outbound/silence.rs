@@ -29,15 +29,17 @@ pub(super) async fn run(
                 let now = clock::now();
                 let look = looks.entry(source.to_string()).or_insert(now);
                 // Not in the far future either: the clock may be set back.
-                if *look > now && until(*look, now) <= *every {
+                let longest = (*every).max(config.every);
+                if *look > now && until(*look, now) <= longest {
                     wait = wait.min(until(*look, now));
                     continue;
                 }
-                match look_at(store.as_ref(), source.as_str(), *every, started, now).await {
-                    Ok(Heard::Since(last)) => *look = later(last, *every),
-                    Ok(Heard::Nothing(last)) => {
-                        alerts.silent(source.as_str(), last, *every).await;
-                        *look = later(now, SILENT_PAUSE);
+                match last_heard(store.as_ref(), source.as_str(), *every, started, now).await {
+                    Ok(Some(last)) => *look = later(last, *every),
+                    Ok(None) => {
+                        alerts.silent(source.as_str(), *every).await;
+                        // Sooner it would not be told again.
+                        *look = later(now, config.every);
                     }
                     Err(error) => tracing::warn!(%source, %error, "cannot tell when it was heard"),
                 }
@@ -52,28 +54,17 @@ pub(super) async fn run(
     }
 }
 
-enum Heard {
-    /// An event came then, or wilco itself has not run for long enough.
-    Since(Timestamp),
-    Nothing(Option<Timestamp>),
-}
-
-async fn look_at(
+/// When something came within the time that is expected. While wilco did not run nothing could.
+async fn last_heard(
     store: &dyn Store,
     source: &str,
     every: Duration,
     started: Timestamp,
     now: Timestamp,
-) -> Result<Heard, StoreError> {
+) -> Result<Option<Timestamp>, StoreError> {
     let since = now.checked_sub(every).unwrap_or(Timestamp::MIN);
-    if let Some(last) = store.last_received(source, since).await? {
-        return Ok(Heard::Since(last));
-    }
-    // While wilco did not run nothing could come.
-    if started > since && started <= now {
-        return Ok(Heard::Since(started));
-    }
-    Ok(Heard::Nothing(store.last_received(source, Timestamp::UNIX_EPOCH).await?))
+    let last = store.last_received(source, since).await?;
+    Ok(last.or_else(|| (started > since && started <= now).then_some(started)))
 }
 
 fn later(from: Timestamp, by: Duration) -> Timestamp {
@@ -86,5 +77,3 @@ fn until(look: Timestamp, now: Timestamp) -> Duration {
 
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const WAIT_MIN: Duration = Duration::from_millis(100);
-/// How often a source that is silent is looked at; how often it is told of is another matter.
-const SILENT_PAUSE: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! A table of the file, key by key. Whatever is wrong is noted with its place, and reading goes on.
 
-use std::{cell::RefCell, fs, ops::Range, ops::RangeInclusive, path::Path};
+use std::{cell::RefCell, ops::Range, ops::RangeInclusive};
 
 use toml::{
     Spanned,
@@ -8,6 +8,7 @@ use toml::{
 };
 use wilco::Secret;
 
+use super::look_up;
 use crate::{
     config::{Complaints, Fault, Setting},
     rules::RuleError,
@@ -409,15 +410,10 @@ impl<'a> Keys<'a> {
             return None;
         };
         let text = self.as_text(kind.get_ref(), target)?;
-        let found = match kind.get_ref().as_ref() {
-            "env" => from_env(text.text),
-            "file" => from_file(Path::new(text.text)),
-            "credential" => from_credential(text.text),
-            other => {
-                let what = format!("unknown kind of reference: {other}");
-                self.note(&kind.span(), what, Some("env, file or credential"));
-                return None;
-            }
+        let Some(found) = look_up(kind.get_ref(), text.text) else {
+            let what = format!("unknown kind of reference: {}", kind.get_ref());
+            self.note(&kind.span(), what, Some("env, file or credential"));
+            return None;
         };
         match found {
             Ok(bytes) => Some((format!("{}:{}", kind.get_ref(), text.text), bytes)),
@@ -445,34 +441,6 @@ pub(super) fn nearest<'n>(word: &str, known: impl Iterator<Item = &'n str>) -> O
     let distance = |name: &str| strsim::damerau_levenshtein(word, name);
     let near = known.min_by_key(|name| distance(name))?;
     (distance(near) <= word.len().max(near.len()) / 3 + 1).then_some(near)
-}
-
-type NotFound = (String, String);
-
-fn from_env(name: &str) -> Result<Vec<u8>, NotFound> {
-    std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes).ok_or_else(|| {
-        (format!("the environment has no {name}"), format!("set it: export {name}=…"))
-    })
-}
-
-fn from_file(path: &Path) -> Result<Vec<u8>, NotFound> {
-    fs::read(path).map_err(|cause| {
-        let way_out = "write the secret there, readable by the user that runs wilco";
-        (format!("cannot read {}: {cause}", path.display()), way_out.into())
-    })
-}
-
-/// What systemd's `LoadCredential=` passes (systemd.exec(5)).
-fn from_credential(name: &str) -> Result<Vec<u8>, NotFound> {
-    let way_out = format!("add LoadCredential={name}:/path to the unit, or use env or file");
-    let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
-        return Err(("systemd passed no credentials".into(), way_out));
-    };
-    if name.contains('/') || name.starts_with('.') {
-        return Err((format!("{name:?} is no name of a credential"), way_out));
-    }
-    fs::read(Path::new(&folder).join(name))
-        .map_err(|cause| (format!("cannot read credential {name}: {cause}"), way_out))
 }
 
 /// What a value is, with its article.
