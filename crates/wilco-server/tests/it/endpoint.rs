@@ -23,7 +23,7 @@ use wilco::{
 use wilco_server::{Builder, Endpoint};
 
 use crate::{
-    survival::tell,
+    survival::left_out,
     world::{Reply, SECRET, booking, sign},
 };
 
@@ -276,7 +276,7 @@ fn a_description_that_makes_no_sense_is_refused_in_words() {
 #[test]
 fn the_example_prints_what_was_booked_and_ends_at_sigterm() {
     let Some(program) = example() else {
-        return tell("left out, for the example is not built: cargo build --examples");
+        return left_out("the example is not built: cargo build --examples");
     };
     let folder = tempfile::tempdir().unwrap();
     let mut example = Running(
@@ -300,7 +300,7 @@ fn the_example_prints_what_was_booked_and_ends_at_sigterm() {
         let _ = example.0.kill();
         example.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
         assert!(error.contains("cannot listen"), "{first}{error}");
-        return tell("left out, for its port 8080 is taken");
+        return left_out("the port of the example, 8080, is taken");
     }
     let address = "127.0.0.1:8080".parse().unwrap();
     let (_, body) = SAMPLES.iter().find(|(event, _)| *event == "booking.created").unwrap();

@@ -7,7 +7,7 @@ use wilco::freispace::SAMPLES;
 
 use crate::{
     catcher::{Catcher, Caught},
-    survival::tell,
+    survival::left_out,
     world::{Plan, World, wilco},
 };
 
@@ -50,7 +50,7 @@ fn world(name: &str, services: &str) -> Plan {
 fn is_there(program: &str) -> bool {
     let there = Path::new(program).exists();
     if !there {
-        tell(&format!("left out an example, for there is no {program}"));
+        left_out(&format!("an example needs {program}"));
     }
     there
 }

@@ -13,7 +13,7 @@ use wilco::freispace::SAMPLES;
 use crate::{
     catcher::Catcher,
     deliveries::{RETRY, quoted, shown},
-    survival::tell,
+    survival::left_out,
     world::{Reply, World},
 };
 
@@ -25,7 +25,7 @@ impl Handled {
     /// `None`, and told, where the handler's language is not there.
     fn start(interpreter: &str, script: &str, environment: &str) -> Option<Self> {
         let Some(interpreter) = find(interpreter) else {
-            tell(&format!("left out {script}, for there is no {interpreter}"));
+            left_out(&format!("{script} needs {interpreter}"));
             return None;
         };
         let script = examples().join(script);

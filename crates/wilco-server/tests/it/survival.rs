@@ -222,3 +222,12 @@ pub(crate) fn tell(what: &str) {
     // The macros that print are caught with a test's output, and this is to be seen.
     let _ = writeln!(std::io::stderr(), "{name}: {what}");
 }
+
+/// Leaves a test out because something that it needs is not on this machine. CI sets
+/// `WILCO_NO_SKIPS`, so that a missing tool fails there instead of hiding what it would have found.
+#[track_caller]
+pub(crate) fn left_out(why: &str) {
+    let may_skip = std::env::var_os("WILCO_NO_SKIPS").is_none();
+    assert!(may_skip, "not run: {why}");
+    tell(&format!("left out: {why}"));
+}

@@ -9,7 +9,10 @@ use std::{
 };
 
 use super::{delivery, it, quoted, results, shell};
-use crate::world::{World, booking};
+use crate::{
+    survival::left_out,
+    world::{World, booking},
+};
 
 /// Tried once for as long as a test takes.
 const PATIENT: &str = "retry = { first = \"1 h\" }";
@@ -51,8 +54,7 @@ fn a_program_with_a_relative_path_is_found_from_its_folder_too() {
 #[test]
 fn a_program_runs_as_its_user_and_has_no_other_groups() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        println!("skipped: only root can become somebody else");
-        return;
+        return left_out("only root can run a program as another user");
     }
     for (run_as, limits, expected) in [
         ("nobody", "", "65534 65534 65534\n"),

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{exchange, integrity, number, recorded_once, tell};
+use super::{exchange, integrity, left_out, number, recorded_once};
 use crate::{
     deliveries::RETRY,
     world::{World, booking},
@@ -67,7 +67,7 @@ fn what_was_acknowledged_survives_a_kill_at_any_write_or_sync() {
         let calls = format!("{SYNCS},pwrite64,ftruncate");
         let strace = match Strace::inject(world.pid(), &calls, &fault) {
             Ok(strace) => strace,
-            Err(why) => return tell(&format!("left out, for there is no strace: {why}")),
+            Err(why) => return left_out(&format!("no strace: {why}")),
         };
         let bodies: Vec<_> = (0..points).map(|n| booking(&n.to_string(), "Grade")).collect();
         let answers = bodies.iter().map(|body| try_send(&world, body));
@@ -92,7 +92,7 @@ fn after_a_sync_that_failed_nothing_is_acknowledged_and_all_that_was_is_there() 
         world.send(&booking("before", "Grade"));
         let strace = match Strace::inject(world.pid(), SYNCS, &format!("error=EIO:when={when}")) {
             Ok(strace) => strace,
-            Err(why) => return tell(&format!("left out, for there is no strace: {why}")),
+            Err(why) => return left_out(&format!("no strace: {why}")),
         };
         let mut acknowledged = 1;
         let mut refused = 0;
@@ -163,7 +163,7 @@ fn a_full_disk_is_an_honest_503_and_heals() {
     let folder = tempfile::tempdir().unwrap();
     let small = match Small::mount(&folder.path().join("small")) {
         Ok(small) => small,
-        Err(why) => return tell(&format!("left out, for nothing can be mounted: {why}")),
+        Err(why) => return left_out(&format!("nothing can be mounted: {why}")),
     };
     for reserve in ["1 B", "2 MiB"] {
         full_and_free(&small, reserve);
@@ -228,7 +228,7 @@ fn a_line_for_a_file_on_a_full_disk_waits_for_room_and_no_half_of_it_stays() {
     let folder = tempfile::tempdir().unwrap();
     let small = match Small::mount(&folder.path().join("small")) {
         Ok(small) => small,
-        Err(why) => return tell(&format!("left out, for nothing can be mounted: {why}")),
+        Err(why) => return left_out(&format!("nothing can be mounted: {why}")),
     };
     let path = small.0.join("events.jsonl");
     let tables = format!(
@@ -270,7 +270,7 @@ fn a_line_for_a_file_counts_when_it_and_the_name_of_the_file_are_synced() {
         let (path, at) = (world.path("log/events.jsonl"), world.path(synced));
         let strace = match Strace::inject_at(&[&at], world.pid(), SYNCS, "error=EIO") {
             Ok(strace) => strace,
-            Err(why) => return tell(&format!("left out, for there is no strace: {why}")),
+            Err(why) => return left_out(&format!("no strace: {why}")),
         };
         assert_eq!(world.send(&booking("1", "Grade")).status, 200);
         let result = format!("{what} {}: Input/output error", path.display());
