@@ -8,12 +8,16 @@ use wilco_store::Receipt;
 /// What goes back over the wire.
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Tells the sender that its event is safe. Takes a receipt, so that nothing unrecorded is ever
-/// acknowledged; of a copy it is the first one's.
+/// Tells the sender that its event is durable. Takes a receipt, so that nothing unrecorded is ever
+/// acknowledged. A duplicate gets the id of the event that was recorded first, and a header that says
+/// so: `wilco send` and a person with curl can tell, and providers look at the status only.
 pub(super) fn acknowledge(receipt: &Receipt) -> Answer {
     let mut answer = answer(StatusCode::OK, "Webhook processed successfully");
     if let Ok(id) = HeaderValue::try_from(receipt.event_id().to_string()) {
         answer.headers_mut().insert("x-wilco-event", id);
+    }
+    if !receipt.is_first() {
+        answer.headers_mut().insert("x-wilco-duplicate", HeaderValue::from_static("true"));
     }
     answer
 }

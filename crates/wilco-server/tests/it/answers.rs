@@ -21,6 +21,18 @@ fn a_signed_event_is_acknowledged_recorded_and_named() {
 }
 
 #[test]
+fn a_duplicate_is_acknowledged_with_the_id_of_the_first_and_says_that_it_is_one() {
+    let world = World::plan().start();
+    let first = world.send(&booking("b-1", "Grade"));
+    let second = world.send(&booking("b-1", "Grade"));
+    assert_eq!((second.status, second.message()), (200, first.message()));
+    assert_eq!(second.header("x-wilco-event"), first.header("x-wilco-event"));
+    assert_eq!(first.header("x-wilco-duplicate"), None);
+    assert_eq!(second.header("x-wilco-duplicate"), Some("true"));
+    assert_eq!(world.recorded(), 1);
+}
+
+#[test]
 fn every_other_request_gets_its_row_of_the_table_and_is_no_event() {
     let world = World::plan().listen("max_body = \"1 kB\"").start();
     let body = booking("b-1", "Grade");
