@@ -215,7 +215,7 @@ impl Bench {
     }
 
     async fn settle(&self, claim: &Claim, result: &str, outcome: Outcome) {
-        self.store.settle(claim, &attempt(result), &outcome).await.unwrap();
+        self.store.settle(claim, &attempt(result), &outcome, None).await.unwrap();
     }
 
     /// The deliveries of an event, with their history.

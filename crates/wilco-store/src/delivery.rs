@@ -74,6 +74,9 @@ pub struct Breaker {
     pub failures: u32,
     /// No attempt is made before this time, and then one.
     pub open_until: Option<Timestamp>,
+    /// Counts the changes of this breaker. Of two states that are written at the same time the one
+    /// with the higher number stays.
+    pub revision: u64,
 }
 
 /// The right to try a delivery once. Only a [`Store`](crate::Store) makes one.

@@ -110,8 +110,12 @@ pub trait Store: Send + Sync {
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError>;
 
-    /// Writes down how an attempt ended and what follows from it. At the end of a delivery with an
-    /// order key the next one of that key falls due.
+    /// Writes down how an attempt ended and what follows from it, for the delivery and, where
+    /// `breaker` is given, for the circuit breaker of its destination: all of it or nothing. At the
+    /// end of a delivery with an order key the next one of that key falls due.
+    ///
+    /// A breaker with a lower [`revision`](Breaker::revision) than the stored one is not written,
+    /// and nothing is where the claim is stale: settled before, or made before the store was opened.
     ///
     /// # Errors
     ///
@@ -121,6 +125,7 @@ pub trait Store: Send + Sync {
         claim: &Claim,
         attempt: &Attempt,
         outcome: &Outcome,
+        breaker: Option<Breaker>,
     ) -> Result<(), StoreError>;
 
     /// When the next delivery of a destination falls due. `None` while none is waiting, or it is
@@ -166,13 +171,6 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`]: it is as it was.
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError>;
-
-    /// Writes down how a destination's breaker stands.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`]: the last one that was written counts.
-    async fn set_breaker(&self, destination: &str, breaker: Breaker) -> Result<(), StoreError>;
 
     /// How a destination stands; one that was never heard of is not paused, and its breaker closed.
     ///

@@ -153,8 +153,9 @@ impl Store for MemoryStore {
         claim: &Claim,
         attempt: &Attempt,
         outcome: &Outcome,
+        breaker: Option<Breaker>,
     ) -> Result<(), StoreError> {
-        self.commit(|pending| pending.settle(claim, attempt, outcome))
+        self.commit(|pending| pending.settle(claim, attempt, outcome, breaker))
     }
 
     async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
@@ -190,13 +191,6 @@ impl Store for MemoryStore {
         self.commit(|pending| {
             pending.record.standings.entry(destination.into()).or_default().is_paused = is_paused;
             pending.awaited.insert(destination.into());
-        })
-    }
-
-    async fn set_breaker(&self, destination: &str, breaker: Breaker) -> Result<(), StoreError> {
-        let breaker = Breaker { open_until: breaker.open_until.map(in_millis), ..breaker };
-        self.commit(|pending| {
-            pending.record.standings.entry(destination.into()).or_default().breaker = breaker;
         })
     }
 

@@ -284,9 +284,10 @@ impl Store for SqliteStore {
         claim: &Claim,
         attempt: &Attempt,
         outcome: &Outcome,
+        breaker: Option<Breaker>,
     ) -> Result<(), StoreError> {
         let (claim, attempt, outcome) = (claim.clone(), attempt.clone(), outcome.clone());
-        self.writer.write(move |ledger| ledger.settle(&claim, &attempt, &outcome)).await
+        self.writer.write(move |ledger| ledger.settle(&claim, &attempt, &outcome, breaker)).await
     }
 
     async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
@@ -317,11 +318,6 @@ impl Store for SqliteStore {
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
         let name = destination.to_owned();
         self.writer.write(move |ledger| ledger.pause(&name, is_paused)).await
-    }
-
-    async fn set_breaker(&self, destination: &str, breaker: Breaker) -> Result<(), StoreError> {
-        let name = destination.to_owned();
-        self.writer.write(move |ledger| ledger.set_breaker(&name, breaker)).await
     }
 
     async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
@@ -677,7 +673,7 @@ mod tests {
             let claims = store.claim("crm", 10, NOW, LONGEST).await.unwrap();
             let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
             assert_eq!(claimed, [whole], "{change}");
-            store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered).await.unwrap();
+            store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
             assert!(store.event(damaged).await.is_err(), "{change}");
             let (state, error, result): (String, String, String) = side
                 .query_row(
@@ -793,7 +789,7 @@ mod tests {
         store.reject(rejection(0));
         fan_out(&store, unrouted).await;
         for claim in store.claim("crm", 10, NOW, LONGEST).await.unwrap() {
-            store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered).await.unwrap();
+            store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
         }
         assert_eq!(store.unfinished().await.unwrap(), []);
         assert!(store.free_bytes().unwrap() > 0);

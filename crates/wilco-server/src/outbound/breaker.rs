@@ -11,7 +11,9 @@ impl config::Breaker {
     pub(super) fn after(&self, breaker: Breaker, verdict: Verdict, now: Timestamp) -> Breaker {
         match verdict {
             // Whoever refuses one event is there for the next.
-            Verdict::Delivered | Verdict::Refused => Breaker::default(),
+            Verdict::Delivered | Verdict::Refused => {
+                Breaker { failures: 0, open_until: None, ..breaker }
+            }
             Verdict::Failed { .. } => {
                 if breaker.open_until.is_some_and(|until| now < until) {
                     // It was under way when the breaker opened, and says nothing new.
@@ -19,11 +21,11 @@ impl config::Breaker {
                 }
                 let failures = breaker.failures.saturating_add(1);
                 let Some(probes) = failures.checked_sub(self.failures) else {
-                    return Breaker { failures, open_until: None };
+                    return Breaker { failures, open_until: None, ..breaker };
                 };
                 let wait = self.probe_after.saturating_mul(1 << probes.min(20)).min(self.probe_max);
                 let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-                Breaker { failures, open_until: Some(until) }
+                Breaker { failures, open_until: Some(until), ..breaker }
             }
         }
     }
@@ -63,11 +65,11 @@ mod tests {
     }
 
     fn open(failures: u32, until: i64) -> Breaker {
-        Breaker { failures, open_until: Some(at(until)) }
+        Breaker { failures, open_until: Some(at(until)), revision: 0 }
     }
 
     fn closed(failures: u32) -> Breaker {
-        Breaker { failures, open_until: None }
+        Breaker { failures, open_until: None, revision: 0 }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use wilco_store::{Attempt, Claim, Outcome, Store, StoreError};
+use wilco_store::{Attempt, Breaker, Claim, Outcome, Store, StoreError};
 
 use super::{Alerts, Change, Destination, Moment, Plan, Reply, Turns, Verdict, take_up};
 use crate::{clock, config, metrics::Metrics};
@@ -108,11 +108,12 @@ impl Lane {
     async fn attempt(&self, claim: Claim) {
         let started_at = clock::now();
         let began = Instant::now();
+        let mut change = None;
         let (reply, outcome) = match self.is_taken(&claim) {
             Ok(true) => {
                 let delivered = AssertUnwindSafe(self.destination.deliver(&claim)).catch_unwind();
                 let reply = delivered.await.unwrap_or_else(|_| Reply::failed("it panicked".into()));
-                self.note(reply.verdict).await;
+                change = self.turns().answered(reply.verdict, clock::now());
                 let outcome = self.outcome(&claim, reply.verdict);
                 (reply, outcome)
             }
@@ -125,7 +126,11 @@ impl Lane {
         let Reply { result, output, .. } = reply;
         let attempt = Attempt { started_at, took: began.elapsed(), result, output };
         self.tell(&claim, &attempt, &outcome);
-        self.settle(&claim, &attempt, &outcome).await;
+        let breaker = change.as_ref().map(|change| change.after);
+        self.settle(&claim, &attempt, &outcome, breaker).await;
+        if let Some(change) = change {
+            self.tell_breaker(&change).await;
+        }
         if matches!(outcome, Outcome::Dead { .. })
             && let Some(alerts) = self.alerts()
         {
@@ -150,10 +155,7 @@ impl Lane {
         self.turns().outcome(claim, verdict, clock::now(), chance)
     }
 
-    /// Tells the breaker how an attempt went.
-    async fn note(&self, verdict: Verdict) {
-        let change = self.turns().answered(verdict, clock::now());
-        let Some(Change { before, after }) = change else { return };
+    async fn tell_breaker(&self, Change { before, after }: &Change) {
         let destination = &self.config.name;
         match (before.open_until, after.open_until) {
             (None, Some(until)) => {
@@ -161,7 +163,7 @@ impl Lane {
                 tracing::warn!(destination, failures, %until, "left alone");
                 self.metrics.breaker(destination, true);
                 if let Some(alerts) = self.alerts() {
-                    alerts.open(destination, after).await;
+                    alerts.open(destination, *after).await;
                 }
             }
             (Some(_), None) => {
@@ -169,10 +171,6 @@ impl Lane {
                 self.metrics.breaker(destination, false);
             }
             (None, None) | (Some(_), Some(_)) => {}
-        }
-        if let Err(error) = self.store.set_breaker(destination, after).await {
-            // The next attempt writes it again.
-            tracing::warn!(destination, %error, "its breaker could not be written down");
         }
     }
 
@@ -207,9 +205,15 @@ impl Lane {
 
     /// Writes the outcome down. While the store cannot take it, it is tried again: an outcome that is
     /// lost is a delivery that is repeated.
-    async fn settle(&self, claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
+    async fn settle(
+        &self,
+        claim: &Claim,
+        attempt: &Attempt,
+        outcome: &Outcome,
+        breaker: Option<Breaker>,
+    ) {
         loop {
-            match self.store.settle(claim, attempt, outcome).await {
+            match self.store.settle(claim, attempt, outcome, breaker).await {
                 Ok(()) | Err(StoreError::Closed | StoreError::Latched(_)) => return,
                 Err(error) => {
                     let destination = &self.config.name;

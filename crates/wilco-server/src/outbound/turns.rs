@@ -81,12 +81,16 @@ impl Turns {
         }
     }
 
-    /// A destination answered; what that makes of the breaker has to be written down.
+    /// A destination answered. What that makes of the breaker is written with the outcome.
     pub(super) fn answered(&mut self, verdict: Verdict, now: Timestamp) -> Option<Change> {
         let before = self.breaker;
         self.breaker = self.config.breaker.after(before, verdict, now);
-        let after = self.breaker;
-        (before != after).then_some(Change { before, after })
+        if self.breaker == before {
+            return None;
+        }
+        // Attempts end side by side: the number says which change is the later one.
+        self.breaker.revision += 1;
+        Some(Change { before, after: self.breaker })
     }
 
     /// What follows for a delivery from what a destination answered.

@@ -30,7 +30,7 @@ async fn after_close_every_call_says_closed(bench: Bench) {
         ("unrouted", store.unrouted(1).await.err()),
         ("fan_out", store.fan_out(routed(&[id], &["crm"]), NOW).await.err()),
         ("claim", store.claim("crm", 1, NOW, LONGEST).await.err()),
-        ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered).await.err()),
+        ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered, None).await.err()),
         ("next_due", store.next_due("crm").await.err()),
         ("events", store.events(EventQuery::default()).await.err()),
         ("event", store.event(id).await.err()),

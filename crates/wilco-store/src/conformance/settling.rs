@@ -91,7 +91,7 @@ async fn a_settle_that_fails_can_be_made_again(mut bench: Bench) {
     let claim = bench.claim_one(NOW).await;
     let running = bench.delivery(id).await;
     bench.backend.break_next_write();
-    let failed = bench.store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered).await;
+    let failed = bench.store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     bench.backend.mend();
     assert_eq!(bench.delivery(id).await, running);
@@ -106,7 +106,7 @@ async fn the_history_holds_every_attempt_that_ended(mut bench: Bench) {
     for (result, output) in [("exit 1", &b""[..]), ("timed out", b"\0\xffa\n"), ("500", &long)] {
         let claim = bench.claim_one(after(9)).await;
         let ended = Attempt { result: result.into(), output: output.into(), ..attempt("") };
-        bench.store.settle(&claim, &ended, &retry(NOW)).await.unwrap();
+        bench.store.settle(&claim, &ended, &retry(NOW), None).await.unwrap();
     }
     bench.claim_one(after(9)).await;
     bench.crash(after(9)); // an attempt that did not end
@@ -116,7 +116,7 @@ async fn the_history_holds_every_attempt_that_ended(mut bench: Bench) {
         took: Duration::from_nanos(7_999),
         ..attempt("exit 0")
     };
-    bench.store.settle(&claim, &precise, &Outcome::Delivered).await.unwrap();
+    bench.store.settle(&claim, &precise, &Outcome::Delivered, None).await.unwrap();
 
     let delivery = bench.delivery(id).await;
     assert_eq!((delivery.attempts, delivery.last_error), (5, None));

@@ -1,11 +1,13 @@
 //! How a destination stands outlives the process.
 
-use super::{Bench, Fresh, NOW, after, has_rung};
-use crate::{Breaker, Standing};
+use super::{Bench, DEAD, Fresh, NOW, after, attempt, has_rung};
+use crate::{Breaker, Outcome, Standing};
 
 pub(super) async fn run(fresh: Fresh<'_>) {
     a_paused_destination_is_left_alone_and_resumed(fresh()).await;
-    a_breaker_is_remembered(fresh()).await;
+    a_breaker_is_written_with_the_outcome_that_changed_it(fresh()).await;
+    an_older_state_of_a_breaker_never_replaces_a_newer_one(fresh()).await;
+    a_stale_claim_leaves_the_breaker_as_it_is(fresh()).await;
 }
 
 async fn a_paused_destination_is_left_alone_and_resumed(mut bench: Bench) {
@@ -26,14 +28,44 @@ async fn a_paused_destination_is_left_alone_and_resumed(mut bench: Bench) {
     assert_eq!(bench.claim("crm", 9, after(9)).await.len(), 1);
 }
 
-async fn a_breaker_is_remembered(mut bench: Bench) {
-    let open = Breaker { failures: 7, open_until: Some(after(30)) };
+async fn a_breaker_is_written_with_the_outcome_that_changed_it(mut bench: Bench) {
     bench.store.pause("crm", true).await.unwrap();
-    bench.store.set_breaker("crm", open).await.unwrap();
+    bench.store.pause("crm", false).await.unwrap();
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids, &["crm"], NOW).await;
+    for (revision, open_until) in [(1, Some(after(30))), (2, None)] {
+        let breaker = Breaker { failures: 7, open_until, revision };
+        let claim = bench.claim_one(NOW).await;
+        bench.backend.break_next_write();
+        let failed = bench.store.settle(&claim, &attempt("no"), &DEAD, Some(breaker)).await;
+        assert!(failed.is_err(), "{failed:?}");
+        bench.backend.mend();
+        assert_ne!(bench.store.standing("crm").await.unwrap().breaker, breaker);
+        bench.store.settle(&claim, &attempt("no"), &DEAD, Some(breaker)).await.unwrap();
+        bench.crash(after(1));
+        let expected = Standing { is_paused: false, breaker };
+        assert_eq!(bench.store.standing("crm").await.unwrap(), expected);
+    }
+}
+
+async fn an_older_state_of_a_breaker_never_replaces_a_newer_one(bench: Bench) {
+    let ids = bench.record_many(3).await;
+    bench.fan_out(&ids, &["crm"], NOW).await;
+    let open = Breaker { failures: 7, open_until: Some(after(30)), revision: 1 };
+    let closed = Breaker { failures: 0, open_until: None, revision: 2 };
+    // As if two attempts ended together: the later change was written first.
+    let breakers = [Some(closed), Some(open), None];
+    for (claim, breaker) in bench.claim("crm", 3, NOW).await.iter().zip(breakers) {
+        bench.store.settle(claim, &attempt("over"), &Outcome::Delivered, breaker).await.unwrap();
+        assert_eq!(bench.store.standing("crm").await.unwrap().breaker, closed);
+    }
+}
+
+async fn a_stale_claim_leaves_the_breaker_as_it_is(mut bench: Bench) {
+    bench.one_delivery().await;
+    let stale = bench.claim_one(NOW).await;
     bench.crash(after(1));
-    let expected = Standing { is_paused: true, breaker: open };
-    assert_eq!(bench.store.standing("crm").await.unwrap(), expected);
-    bench.store.set_breaker("crm", Breaker::default()).await.unwrap();
-    let expected = Standing { is_paused: true, breaker: Breaker::default() };
-    assert_eq!(bench.store.standing("crm").await.unwrap(), expected);
+    let open = Breaker { failures: 7, open_until: Some(after(30)), revision: 1 };
+    bench.store.settle(&stale, &attempt("no"), &DEAD, Some(open)).await.unwrap();
+    assert_eq!(bench.store.standing("crm").await.unwrap(), Standing::default());
 }

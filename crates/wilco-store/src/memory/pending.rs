@@ -7,8 +7,8 @@ use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
 use super::{InBurst, Kept, Pending, Way, in_micros, in_millis};
 use crate::{
-    ALERTS, Alert, Attempt, Burst, Claim, Delivery, Duplicates, Leg, Outcome, Receipt, Replay,
-    Routed, State, duplicates::Verdict,
+    ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Leg, Outcome, Receipt,
+    Replay, Routed, State, duplicates::Verdict,
 };
 
 impl Pending {
@@ -269,7 +269,13 @@ impl Pending {
             .collect()
     }
 
-    pub(super) fn settle(&mut self, claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
+    pub(super) fn settle(
+        &mut self,
+        claim: &Claim,
+        attempt: &Attempt,
+        outcome: &Outcome,
+        breaker: Option<Breaker>,
+    ) {
         let Some(place) = self.record.ways.iter().position(|way| {
             way.delivery.id == claim.delivery
                 && way.delivery.state == State::Running
@@ -277,6 +283,9 @@ impl Pending {
         }) else {
             return;
         };
+        if let Some(breaker) = breaker {
+            self.set_breaker(&claim.destination, breaker);
+        }
         let way = &mut self.record.ways[place];
         let delivery = &mut way.delivery;
         let error = Some(attempt.result.clone());
@@ -305,6 +314,13 @@ impl Pending {
             self.awaited.insert(delivery.destination.clone());
         } else if !way.holds_key {
             self.promote(place, in_millis(attempt.started_at));
+        }
+    }
+
+    fn set_breaker(&mut self, destination: &str, breaker: Breaker) {
+        let stored = &mut self.record.standings.entry(destination.into()).or_default().breaker;
+        if stored.revision <= breaker.revision {
+            *stored = Breaker { open_until: breaker.open_until.map(in_millis), ..breaker };
         }
     }
 }

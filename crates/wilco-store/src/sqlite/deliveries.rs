@@ -271,6 +271,7 @@ impl Ledger {
         claim: &Claim,
         attempt: &Attempt,
         outcome: &Outcome,
+        breaker: Option<Breaker>,
     ) -> rusqlite::Result<()> {
         let (state, due_at, waited) = match outcome {
             Outcome::Delivered => (State::Delivered, None, claim.waited),
@@ -295,6 +296,9 @@ impl Ledger {
         // It was settled before, or the store was opened since: the claim is an old one.
         let Some(settled) = settled else { return Ok(()) };
         self.write_attempt(claim.delivery, claim.attempt, attempt)?;
+        if let Some(breaker) = breaker {
+            self.set_breaker(&claim.destination, breaker)?;
+        }
         if due_at.is_some() {
             self.awaited.insert(claim.destination.clone());
         } else if settled.head_of.is_some() && *outcome != (Outcome::Dead { holds_key: true }) {
@@ -391,7 +395,7 @@ impl Ledger {
     pub(super) fn pause(&mut self, destination: &str, is_paused: bool) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "INSERT INTO destination (name, paused, failures) VALUES (?1, ?2, 0) \
+                "INSERT INTO destination (name, paused, failures, revision) VALUES (?1, ?2, 0, 0) \
                  ON CONFLICT (name) DO UPDATE SET paused = ?2",
             )?
             .execute(params![destination, is_paused])?;
@@ -399,21 +403,18 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn set_breaker(
-        &mut self,
-        destination: &str,
-        breaker: Breaker,
-    ) -> rusqlite::Result<()> {
+    fn set_breaker(&mut self, destination: &str, breaker: Breaker) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "INSERT INTO destination (name, paused, failures, open_until_ms) \
-                 VALUES (?1, 0, ?2, ?3) \
-                 ON CONFLICT (name) DO UPDATE SET failures = ?2, open_until_ms = ?3",
+                "INSERT INTO destination (name, paused, failures, open_until_ms, revision) \
+                 VALUES (?1, 0, ?2, ?3, ?4) ON CONFLICT (name) DO UPDATE \
+                 SET failures = ?2, open_until_ms = ?3, revision = ?4 WHERE revision <= ?4",
             )?
             .execute(params![
                 destination,
                 breaker.failures,
                 breaker.open_until.map(Timestamp::as_millisecond),
+                breaker.revision,
             ])?;
         Ok(())
     }

@@ -147,10 +147,12 @@ pub(super) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, 
 
 pub(super) fn standing(connection: &Connection, name: &str) -> Result<Standing, StoreError> {
     let standing = connection
-        .prepare_cached("SELECT paused, failures, open_until_ms FROM destination WHERE name = ?1")?
+        .prepare_cached(
+            "SELECT paused, failures, open_until_ms, revision FROM destination WHERE name = ?1",
+        )?
         .query_row([name], |row| {
             let open_until = row.get::<_, Option<i64>>(2)?.map(moment).transpose()?;
-            let breaker = Breaker { failures: row.get(1)?, open_until };
+            let breaker = Breaker { failures: row.get(1)?, open_until, revision: row.get(3)? };
             Ok(Standing { is_paused: row.get(0)?, breaker })
         })
         .optional()?;

@@ -88,7 +88,8 @@ CREATE TABLE destination (
   name          TEXT    PRIMARY KEY,
   paused        INTEGER NOT NULL,
   failures      INTEGER NOT NULL,   -- attempts that failed one after another
-  open_until_ms INTEGER             -- its breaker is open: no attempt before this time
+  open_until_ms INTEGER,            -- its breaker is open: no attempt before this time
+  revision      INTEGER NOT NULL    -- counts the changes of the breaker
 ) STRICT, WITHOUT ROWID;
 
 -- When an alert was last recorded.

@@ -4,13 +4,13 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::FutureExt as _;
 use wilco::EventId;
-use wilco_store::{Attempt, Claim, Leg, Outcome, Routed};
+use wilco_store::{Attempt, Breaker, Claim, Leg, Outcome, Routed};
 
 use super::{
     Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, Underway, at, hold,
     millis,
 };
-use crate::outbound::{Change, Routes, Verdict};
+use crate::outbound::{Routes, Verdict};
 
 pub(crate) struct World {
     pub(crate) trace: Vec<String>,
@@ -234,7 +234,7 @@ impl World {
 
     pub(crate) async fn end_attempt(&mut self, place: usize, index: usize) -> Held {
         let Underway { claim, began, .. } = self.lanes[place].running.remove(index);
-        let verdict = self.note(place, &claim).await?;
+        let (verdict, breaker) = self.note(place, &claim)?;
         let lane = &mut self.lanes[place];
         let outcome = lane.turns.outcome(&claim, verdict, at(self.now), self.dice.chance());
         lane.wake(self.now);
@@ -248,12 +248,12 @@ impl World {
             output: Vec::new(),
         };
         self.may_break();
-        while self.backend.store().settle(&claim, &attempt, &outcome).await.is_err() {}
+        while self.backend.store().settle(&claim, &attempt, &outcome, breaker).await.is_err() {}
         Ok(())
     }
 
     /// The destination answers, and the breaker hears of it.
-    pub(crate) async fn note(&mut self, place: usize, claim: &Claim) -> Result<Verdict, String> {
+    fn note(&mut self, place: usize, claim: &Claim) -> Result<(Verdict, Option<Breaker>), String> {
         let lane = &mut self.lanes[place];
         let verdict = lane.mood.verdict(lane.config.retry.max, &mut self.dice);
         let change = lane.turns.answered(verdict, at(self.now));
@@ -261,12 +261,11 @@ impl World {
         self.say(&format!("d{place} answers for delivery {}: {verdict:?}", claim.delivery()));
         let before = change.as_ref().map_or(stands, |change| change.before);
         self.model.noted(place, verdict, (before, stands), self.now)?;
-        if let Some(Change { after, .. }) = change {
-            self.say(&format!("the breaker of d{place} stands at {after:?}"));
-            let name = &self.lanes[place].config.name;
-            self.backend.store().set_breaker(name, after).await.unwrap();
+        let breaker = change.map(|change| change.after);
+        if let Some(breaker) = breaker {
+            self.say(&format!("the breaker of d{place} is now {breaker:?}"));
         }
-        Ok(verdict)
+        Ok((verdict, breaker))
     }
 }
 

@@ -19,7 +19,7 @@ impl Model {
         let Verdict::Failed { .. } = verdict else {
             place.failures = 0;
             place.open = None;
-            return hold(after == Breaker::default(), || {
+            return hold(after.failures == 0 && after.open_until.is_none(), || {
                 format!("{name} answers, and is left alone")
             });
         };
