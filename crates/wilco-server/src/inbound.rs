@@ -162,6 +162,7 @@ impl Inbound {
             reason,
             remote: sender.to_string(),
             headers: Headers::from_pairs(blanked),
+            bytes: arrival.body.len() as u64,
             body: arrival.body.clone(),
         });
     }

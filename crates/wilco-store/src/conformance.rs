@@ -110,6 +110,7 @@ pub(crate) fn rejection(number: u64) -> Rejection {
         reason: format!("number {number}"),
         remote: "192.0.2.1".into(),
         headers: Headers::from_pairs([("host", "hooks.example")]),
+        bytes: 2,
         body: b"{}"[..].into(),
     }
 }

@@ -65,10 +65,15 @@ pub trait Store: Send + Sync {
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError>;
 
-    /// Keeps a refused request for a while, so that a person can find out why. Best effort and
-    /// bounded: the newest [`REJECTIONS_MAX`], at most
-    /// [`REJECTION_BYTES_MAX`] of them, and none while the store has better things to do.
-    fn reject(&self, rejection: Rejection);
+    /// Stores a rejected request for a limited time, so that a person can find out why. Never
+    /// waits, and promises nothing: rejections are written while no event and no delivery waits, at
+    /// most once in [`REJECTION_INTERVAL`]. Of a body the first [`REJECTION_BODY_BYTES_MAX`] are
+    /// stored, and of all rejections the newest [`REJECTIONS_MAX`] with at most
+    /// [`REJECTION_BYTES_MAX`].
+    ///
+    /// False where it is dropped: [`REJECTION_QUEUE_MAX`] or [`REJECTION_QUEUE_BYTES_MAX`] wait
+    /// already, or the store is full or closed.
+    fn reject(&self, rejection: Rejection) -> bool;
 
     /// The oldest events that no [`fan_out`](Store::fan_out) has covered: at most `limit`, and no
     /// more than [`ROUTING_BYTES_MAX`] of bodies unless a single one is larger.
@@ -273,8 +278,22 @@ pub struct Rejection {
     pub remote: String,
     /// Its headers; credentials among them are blanked by the caller.
     pub headers: Headers,
-    /// Its body.
+    /// The length of its body as it came, in bytes.
+    pub bytes: u64,
+    /// Its body, or as much of it as the caller kept. The store keeps at most
+    /// [`REJECTION_BODY_BYTES_MAX`] of it.
     pub body: bytes::Bytes,
+}
+
+impl Rejection {
+    /// With no more of its body than is stored, in memory of its own: a part of a larger buffer
+    /// would keep all of it.
+    pub(crate) fn clamped(mut self) -> Self {
+        if self.body.len() > REJECTION_BODY_BYTES_MAX {
+            self.body = bytes::Bytes::copy_from_slice(&self.body[..REJECTION_BODY_BYTES_MAX]);
+        }
+        self
+    }
 }
 
 /// What wilco itself has to tell, for a destination to pass on.
@@ -325,8 +344,15 @@ pub type CommitObserver = Arc<dyn Fn(usize, Duration) + Send + Sync>;
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The queue of the writing thread is full.
-    #[error("the store has {QUEUE_MAX} requests waiting")]
+    #[error("{QUEUE_MAX} writes wait for the store already")]
     Busy,
+    /// Another program has the write lock, and did not give it up in time. Nothing was written, and
+    /// the same call may be made again.
+    #[error(
+        "another program has the write lock of the store; end its transaction, such as one that \
+         was begun in sqlite3"
+    )]
+    Locked,
     /// The file system has no room left, or less than the reserve.
     #[error("{}", .reserve.map_or_else(
         || "the file system of the store is full; free some space".into(),
@@ -439,8 +465,21 @@ impl fmt::Display for State {
 /// The source of wilco's own events. No endpoint has it.
 pub const ALERTS: &str = "wilco";
 
-/// Requests that may wait for the writing thread; past it [`StoreError::Busy`].
+/// Events that may wait to be recorded, and as many other writes that may wait beside them; past it
+/// [`StoreError::Busy`].
 pub const QUEUE_MAX: usize = 8_192;
+
+/// Rejections that may wait to be written; a further one is dropped.
+pub const REJECTION_QUEUE_MAX: usize = 64;
+
+/// Bytes of rejections that may wait to be written; a further one is dropped.
+pub const REJECTION_QUEUE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of a rejected body that are stored.
+pub const REJECTION_BODY_BYTES_MAX: usize = 64 << 10;
+
+/// Between two writes of rejections.
+pub const REJECTION_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Rejections that are kept; a newer one takes the place of the oldest.
 pub const REJECTIONS_MAX: u64 = 10_000;

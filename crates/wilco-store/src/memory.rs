@@ -122,12 +122,13 @@ impl Store for MemoryStore {
         self.commit(|pending| pending.record(&verified, envelope, duplicates))
     }
 
-    fn reject(&self, rejection: Rejection) {
-        let mut disk = self.disk();
-        disk.rejections.push_back(rejection);
+    fn reject(&self, rejection: Rejection) -> bool {
+        let Ok(mut disk) = self.open_disk() else { return false };
+        disk.rejections.push_back(rejection.clamped());
         if disk.rejections.len() as u64 > REJECTIONS_MAX {
             disk.rejections.pop_front();
         }
+        true
     }
 
     async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {

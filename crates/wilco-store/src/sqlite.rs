@@ -4,6 +4,7 @@ mod check;
 mod deliveries;
 mod known;
 mod open;
+mod queue;
 mod reads;
 mod space;
 mod window;
@@ -11,7 +12,7 @@ mod writer;
 mod writes;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     ffi::OsString,
     fs::File,
     path::{Path, PathBuf},
@@ -34,6 +35,7 @@ use crate::{
 pub(super) use check::{Due, Unchecked, demand_whole};
 use deliveries::Taken;
 pub(super) use known::{Keys, Known};
+pub(super) use queue::{Batch, Job, Kind, Queue};
 pub(super) use space::Space;
 pub(super) use window::Window;
 pub(super) use writer::Shared;
@@ -149,85 +151,89 @@ impl SqliteStore {
         seen.map_err(|error| StoreError::Internal(error.to_string()))?
     }
 
-    /// Reads the events of what was claimed. One that is damaged is settled here, as dead.
+    /// Reads the events of what was claimed. None stays half claimed: one whose event is damaged is
+    /// settled as dead, and one whose event cannot be read now is given back.
     async fn complete(
         &self,
-        destination: String,
+        destination: &str,
         taken: Vec<Taken>,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
-        let order: Vec<_> = taken.iter().map(|taken| taken.delivery).collect();
-        let mut read = Vec::with_capacity(taken.len());
+        let window = &self.writer.shared().window;
+        let recent: Vec<_> = taken.iter().map(|taken| window.get(taken.event_seq)).collect();
+        let others = taken.iter().zip(&recent).filter(|(_, event)| event.is_none());
+        let mut read = self.read_events(others.map(|(taken, _)| taken.event_seq).collect()).await;
+
+        let mut claims = Vec::with_capacity(taken.len());
         let mut unread = Vec::new();
-        for taken in taken {
-            match self.writer.shared().window.get(taken.event_seq) {
-                Some(event) => read.push((taken, Ok(Some(event)))),
-                None => unread.push(taken),
+        let mut failure = None;
+        for (taken, event) in taken.into_iter().zip(recent) {
+            let event = match event {
+                Some(event) => Ok(Some(event)),
+                None => read.pop_front().unwrap_or(Ok(None)),
+            };
+            match event {
+                Ok(Some(event)) => claims.push(taken.with(destination, event)),
+                Ok(None) => self.give_up(&taken, "the event is not there any more", now).await,
+                Err(error @ StoreError::Damaged(_)) => {
+                    self.give_up(&taken, &error.to_string(), now).await;
+                }
+                Err(error) => {
+                    unread.push(taken);
+                    failure = Some(error);
+                }
             }
         }
         if !unread.is_empty() {
-            read.extend(self.read_events(unread, now).await?);
-            // Where an event was found says nothing about how long it has been due.
-            read.sort_by_key(|(taken, _)| order.iter().position(|id| *id == taken.delivery));
+            self.release(unread, now).await;
         }
-        let mut claims = Vec::with_capacity(read.len());
-        for (taken, event) in read {
-            match event {
-                Ok(Some(event)) => claims.push(Claim {
-                    delivery: taken.delivery,
-                    destination: destination.clone(),
-                    attempt: taken.attempt,
-                    waited: taken.waited,
-                    is_doubtful: taken.is_doubtful,
-                    event,
-                }),
-                Ok(None) => self.give_up(&taken, "the event is not there any more", now).await?,
-                Err(error @ StoreError::Damaged(_)) => {
-                    self.give_up(&taken, &error.to_string(), now).await?;
-                }
-                Err(error) => {
-                    tracing::warn!(delivery = taken.delivery, %error, "tried again later");
-                    self.release(vec![taken.delivery], now).await?;
-                }
-            }
+        match failure {
+            Some(error) if claims.is_empty() => Err(error),
+            Some(_) | None => Ok(claims),
         }
-        Ok(claims)
     }
 
-    /// Reads the events of what was claimed from the file. If that cannot be done now, the
-    /// deliveries are given back.
+    /// Reads events from the file: an answer for each place, in their order.
     async fn read_events(
         &self,
-        taken: Vec<Taken>,
-        now: Timestamp,
-    ) -> Result<Vec<(Taken, Result<Option<Arc<Event>>, StoreError>)>, StoreError> {
-        let all = taken.iter().map(|taken| taken.delivery).collect();
-        let read = self.read(move |connection| {
-            let intact = |taken: Taken| {
-                let event = reads::intact(connection, taken.event_seq);
-                (taken, event.map(|event| event.map(Arc::new)))
-            };
-            Ok(taken.into_iter().map(intact).collect())
-        });
-        match read.await {
-            Ok(read) => Ok(read),
-            Err(error) => {
-                self.release(all, now).await?;
-                Err(error)
-            }
+        places: Vec<i64>,
+    ) -> VecDeque<Result<Option<Arc<Event>>, StoreError>> {
+        if places.is_empty() {
+            return VecDeque::new();
         }
+        let count = places.len();
+        let intact = |connection: &Connection, seq| {
+            reads::intact(connection, seq).map(|event| event.map(Arc::new))
+        };
+        let read = self.read(move |connection| {
+            Ok(places.into_iter().map(|seq| intact(connection, seq)).collect())
+        });
+        read.await.unwrap_or_else(|error| vec![Err(error); count].into())
     }
 
     /// Makes deliveries due again, a moment from now.
-    async fn release(&self, taken: Vec<i64>, now: Timestamp) -> Result<(), StoreError> {
+    async fn release(&self, taken: Vec<Taken>, now: Timestamp) {
         let due_at = now.checked_add(RELEASE_PAUSE).unwrap_or(now);
-        self.writer.write(move |ledger| ledger.release(&taken, due_at)).await
+        let taken: Vec<_> = taken.iter().map(|taken| (taken.delivery, taken.attempt)).collect();
+        tracing::warn!(count = taken.len(), "events could not be read; delivered later");
+        self.write_surely(move |ledger| ledger.release(&taken, due_at)).await;
     }
 
-    async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) -> Result<(), StoreError> {
+    async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) {
         tracing::error!(delivery = taken.delivery, why, "gave up");
         let (delivery, number, why) = (taken.delivery, taken.attempt, why.to_owned());
-        self.writer.write(move |ledger| ledger.bury(delivery, number, &why, now)).await
+        self.write_surely(move |ledger| ledger.bury(delivery, number, &why, now)).await;
+    }
+
+    /// Writes what must not be lost, for without it a delivery would stay claimed until the next
+    /// start. If the store cannot take it now, the writing thread tries it again by itself.
+    async fn write_surely(
+        &self,
+        work: impl FnMut(&mut Ledger) -> rusqlite::Result<()> + Clone + Send + 'static,
+    ) {
+        if self.writer.write(Kind::Delivery, work.clone()).await.is_err() {
+            self.writer.repair(work);
+        }
     }
 }
 
@@ -240,15 +246,13 @@ impl Store for SqliteStore {
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
         self.writer.shared().space.demand()?;
-        self.writer.write(move |ledger| ledger.record(&verified, &envelope, duplicates)).await
+        self.writer
+            .write(Kind::Event, move |ledger| ledger.record(&verified, &envelope, duplicates))
+            .await
     }
 
-    fn reject(&self, rejection: Rejection) {
-        let is_quiet = self.writer.room() > crate::QUEUE_MAX / 2;
-        if is_quiet && self.writer.shared().space.demand().is_ok() {
-            // It is lost with a full queue or a stopped store, which is what best effort means.
-            let _ = self.writer.write_unseen(move |ledger| ledger.reject(&rejection));
-        }
+    fn reject(&self, rejection: Rejection) -> bool {
+        self.writer.shared().space.demand().is_ok() && self.writer.reject(rejection.clamped())
     }
 
     async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
@@ -260,7 +264,7 @@ impl Store for SqliteStore {
     }
 
     async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
-        self.writer.write(move |ledger| ledger.fan_out(&routed, now)).await
+        self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&routed, now)).await
     }
 
     async fn claim(
@@ -272,11 +276,11 @@ impl Store for SqliteStore {
     ) -> Result<Vec<Claim>, StoreError> {
         let name = destination.to_owned();
         let take = move |ledger: &mut Ledger| ledger.claim(&name, limit, now, longest_wait);
-        let taken = self.writer.write(take).await?;
+        let taken = self.writer.write(Kind::Delivery, take).await?;
         if taken.is_empty() {
             return Ok(Vec::new());
         }
-        self.complete(destination.to_owned(), taken, now).await
+        self.complete(destination, taken, now).await
     }
 
     async fn settle(
@@ -287,7 +291,9 @@ impl Store for SqliteStore {
         breaker: Option<Breaker>,
     ) -> Result<(), StoreError> {
         let (claim, attempt, outcome) = (claim.clone(), attempt.clone(), outcome.clone());
-        self.writer.write(move |ledger| ledger.settle(&claim, &attempt, &outcome, breaker)).await
+        self.writer
+            .write(Kind::Delivery, move |ledger| ledger.settle(&claim, &attempt, &outcome, breaker))
+            .await
     }
 
     async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
@@ -296,7 +302,7 @@ impl Store for SqliteStore {
     }
 
     async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
-        self.writer.write(move |ledger| ledger.replay(&replays, now)).await
+        self.writer.write(Kind::Delivery, move |ledger| ledger.replay(&replays, now)).await
     }
 
     async fn cancel(
@@ -307,17 +313,17 @@ impl Store for SqliteStore {
     ) -> Result<usize, StoreError> {
         let cancel =
             move |ledger: &mut Ledger| ledger.cancel(event_id, destination.as_deref(), now);
-        self.writer.write(cancel).await
+        self.writer.write(Kind::Delivery, cancel).await
     }
 
     async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
         let name = destination.to_owned();
-        self.writer.write(move |ledger| ledger.release_keys(&name, now)).await
+        self.writer.write(Kind::Delivery, move |ledger| ledger.release_keys(&name, now)).await
     }
 
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
         let name = destination.to_owned();
-        self.writer.write(move |ledger| ledger.pause(&name, is_paused)).await
+        self.writer.write(Kind::Delivery, move |ledger| ledger.pause(&name, is_paused)).await
     }
 
     async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
@@ -326,7 +332,7 @@ impl Store for SqliteStore {
     }
 
     async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
-        self.writer.write(move |ledger| ledger.announce(&alert, now)).await
+        self.writer.write(Kind::Delivery, move |ledger| ledger.announce(&alert, now)).await
     }
 
     async fn last_received(
@@ -376,7 +382,7 @@ impl Store for SqliteStore {
 }
 
 /// What the writing thread carries from one write to the next.
-struct Ledger {
+pub(super) struct Ledger {
     connection: Connection,
     /// The place of the newest event.
     last_seq: i64,
@@ -496,410 +502,4 @@ const MILLIS_MAX: i64 = (1 << 48) - 1;
 const TAIL_BITS: u32 = 65;
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        fs,
-        sync::atomic::{AtomicUsize, Ordering},
-        time::Duration,
-    };
-
-    use rusqlite::params;
-    use tempfile::TempDir;
-    use tokio::task::JoinSet;
-
-    use super::*;
-    use crate::Leg;
-    use crate::conformance::{
-        self, Backend, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, rejection,
-    };
-
-    /// A store file in a folder of its own, seen from the side.
-    struct OnDisk(TempDir);
-
-    impl OnDisk {
-        fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        fn path(&self) -> PathBuf {
-            self.0.path().join("wilco.db")
-        }
-
-        fn open(&self, options: Options, now: Timestamp) -> SqliteStore {
-            SqliteStore::open(&format!("sqlite:{}", self.path().display()), options, now).unwrap()
-        }
-
-        /// What a process leaves that is killed now: the files as they stand, of which the lock
-        /// and the shared memory mean nothing to the next.
-        fn killed(&self) -> Self {
-            let copy = Self::new();
-            for name in ["wilco.db", "wilco.db-wal"] {
-                if self.0.path().join(name).exists() {
-                    fs::copy(self.0.path().join(name), copy.0.path().join(name)).unwrap();
-                }
-            }
-            copy
-        }
-
-        /// A connection that goes past the store, as a disk that decays does.
-        fn past_the_store(&self) -> Connection {
-            let side = Connection::open(self.path()).unwrap();
-            side.pragma_update(None, "foreign_keys", false).unwrap();
-            side
-        }
-    }
-
-    struct Sqlite(Option<OnDisk>);
-
-    impl Backend for Sqlite {
-        fn open(&mut self, now: Timestamp) -> Arc<dyn Store> {
-            let disk = self.0.as_ref().map_or_else(OnDisk::new, OnDisk::killed);
-            Arc::new(self.0.insert(disk).open(Options::default(), now))
-        }
-
-        fn break_next_write(&self) {
-            // Each stands behind the last statement of its write, so that all before it was done.
-            let side = self.0.as_ref().unwrap().past_the_store();
-            for (name, when) in [
-                ("broken_record", "AFTER INSERT ON event"),
-                ("broken_fan_out", "AFTER UPDATE OF routed_through ON progress"),
-                ("broken_claim", "AFTER UPDATE ON delivery WHEN new.state = 'running'"),
-                ("broken_settle", "AFTER INSERT ON attempt"),
-            ] {
-                let sql =
-                    format!("CREATE TRIGGER {name} {when} BEGIN SELECT raise(ABORT, 'no'); END");
-                side.execute_batch(&sql).unwrap();
-            }
-        }
-
-        fn mend(&self) {
-            let side = self.0.as_ref().unwrap().past_the_store();
-            for name in ["broken_record", "broken_fan_out", "broken_claim", "broken_settle"] {
-                side.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
-            }
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn keeps_every_promise_of_a_store() {
-        conformance::run(&|| Box::new(Sqlite(None))).await;
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_reader_whose_caller_left_keeps_its_place() {
-        let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
-        let (go, wait) = std::sync::mpsc::channel::<()>();
-        let wait = Arc::new(Mutex::new(wait));
-        for _ in 0..4 {
-            let wait = Arc::clone(&wait);
-            let look = store.read(move |_| Ok(wait.lock().unwrap().recv().is_ok()));
-            let _ = tokio::time::timeout(Duration::from_millis(20), look).await;
-        }
-        let look = store.unfinished();
-        let waits = tokio::time::timeout(Duration::from_millis(100), look).await;
-        drop(go);
-        assert!(waits.is_err(), "{waits:?}");
-        assert_eq!(store.unfinished().await.unwrap(), []);
-    }
-
-    async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreError> {
-        let (verified, envelope) = event(sent);
-        store.record(verified, envelope, SUPPRESS).await.map(|receipt| receipt.event_id())
-    }
-
-    async fn fan_out(store: &SqliteStore, event_id: EventId) {
-        let legs = vec![Leg::to("crm")];
-        store.fan_out(vec![Routed { event_id, legs }], NOW).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
-        let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
-        let id = record(&store, SENT).await.unwrap();
-        let side = disk.past_the_store();
-        for column in ["body", "headers", "digest"] {
-            let read = format!("SELECT {column} FROM event");
-            let whole: Vec<u8> = side.query_row(&read, [], |row| row.get(0)).unwrap();
-            let write = |bytes: &[u8]| {
-                side.execute(&format!("UPDATE event SET {column} = ?1"), [bytes]).unwrap();
-            };
-            for place in 0..whole.len() {
-                let mut flipped = whole.clone();
-                flipped[place] ^= 1 << (place % 8);
-                write(&flipped);
-                let shown = store.event(id).await;
-                assert!(
-                    matches!(shown, Err(StoreError::Damaged(_))),
-                    "byte {place} of {column}: {shown:?}"
-                );
-            }
-            write(&whole);
-            assert!(store.event(id).await.unwrap().is_some());
-        }
-    }
-
-    #[tokio::test]
-    async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
-        let disk = OnDisk::new();
-        let mut store = disk.open(Options::default(), NOW);
-        let side = disk.past_the_store();
-        for change in [
-            "body = x'00'",
-            "headers = x''",
-            "name = name || 'x'",
-            "subject = NULL",
-            "source = 'warehouse'",
-            "secret = 'env:OTHER'",
-            "received_at_ms = received_at_ms + 1",
-            "conflict = 1",
-            "checksum = checksum + 1",
-            "checksum = -1",
-            "digest = x'00'",
-            "id = 'evt_00000000000000000000000000'",
-            "id = 'not an id'",
-        ] {
-            let damaged = record(&store, Sent { body: change.as_bytes(), ..SENT }).await.unwrap();
-            let whole = record(&store, Sent { body: b"{}", ..SENT }).await.unwrap();
-            fan_out(&store, damaged).await;
-            fan_out(&store, whole).await;
-            let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
-            assert_eq!(side.execute(&sql, [seq_of(damaged)]).unwrap(), 1);
-
-            // What is in memory is not damaged: the next process has only the file.
-            store.close().await.unwrap();
-            store = disk.open(Options::default(), NOW);
-            let claims = store.claim("crm", 10, NOW, LONGEST).await.unwrap();
-            let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
-            assert_eq!(claimed, [whole], "{change}");
-            store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
-            assert!(store.event(damaged).await.is_err(), "{change}");
-            let (state, error, result): (String, String, String) = side
-                .query_row(
-                    "SELECT state, last_error, result FROM delivery JOIN attempt \
-                     ON attempt.delivery = delivery.id WHERE event = ?1",
-                    [seq_of(damaged)],
-                    |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-                )
-                .unwrap();
-            assert_eq!((state.as_str(), &error), ("dead", &result), "{change}");
-            assert!(store.claim("crm", 10, after(1_000_000), LONGEST).await.unwrap().is_empty());
-            side.execute("DELETE FROM event WHERE seq = ?1", [seq_of(damaged)]).unwrap();
-        }
-    }
-
-    /// A store too large to be checked first, closed, with a copy of what is in its file.
-    async fn large(disk: &OnDisk) -> Vec<u8> {
-        let store = disk.open(Options::default(), NOW);
-        for number in 0..1_024 {
-            let body = format!("{number:01000}");
-            record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
-        }
-        store.close().await.unwrap();
-        fs::read(disk.path()).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_large_store_is_checked_while_it_is_in_use() {
-        let disk = OnDisk::new();
-        large(&disk).await;
-        let mark = disk.path().with_extension("db-check");
-        fs::write(&mark, "").unwrap();
-        let store = disk.open(Options::default(), NOW);
-        record(&store, SENT).await.unwrap();
-        while mark.exists() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        assert!(store.ready().is_ok());
-        store.close().await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn damage_in_a_large_store_latches_it_and_the_next_start_is_refused() {
-        let disk = OnDisk::new();
-        let whole = large(&disk).await;
-        let mut damaged = whole.clone();
-        let page = damaged.len() / 3 / 8_192 * 8_192;
-        damaged[page..page + 64].fill(0xff);
-        fs::write(disk.path(), damaged).unwrap();
-        fs::write(disk.path().with_extension("db-check"), "").unwrap();
-
-        let store = disk.open(Options::default(), NOW);
-        store.bells().failed().notified().await;
-        let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it goes on") };
-        assert!(cause.contains("damage"), "{cause}");
-        assert!(store.close().await.is_err());
-
-        let url = format!("sqlite:{}", disk.path().display());
-        let again = SqliteStore::open(&url, Options::default(), NOW);
-        assert!(matches!(again, Err(OpenError::Damaged { .. })));
-        // A backup is taken, once it has been read to its end.
-        for beside in ["db-wal", "db-shm"] {
-            let _ = fs::remove_file(disk.path().with_extension(beside));
-        }
-        fs::write(disk.path(), whole).unwrap();
-        disk.open(Options::default(), NOW).close().await.unwrap();
-        assert!(!disk.path().with_extension("db-check").exists());
-    }
-
-    #[tokio::test]
-    async fn of_many_events_about_one_subject_few_are_read_at_a_start() {
-        let disk = OnDisk::new();
-        large(&disk).await;
-        let unread: i64 = disk
-            .past_the_store()
-            .query_row(
-                "SELECT count(*) FROM event WHERE seq > (SELECT known_through FROM progress)",
-                [],
-                |row| row.get(0),
-            )
-            .unwrap();
-        assert!(unread <= 128, "{unread}");
-    }
-
-    #[tokio::test]
-    async fn an_event_that_is_gone_is_given_up() {
-        let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
-        let id = record(&store, SENT).await.unwrap();
-        fan_out(&store, id).await;
-        store.close().await.unwrap();
-        disk.past_the_store().execute("DELETE FROM event", []).unwrap();
-        let store = disk.open(Options::default(), NOW);
-        assert!(store.claim("crm", 10, NOW, LONGEST).await.unwrap().is_empty());
-        assert_eq!(store.unfinished().await.unwrap(), [("crm".into(), State::Dead, 1)]);
-    }
-
-    #[tokio::test]
-    async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
-        let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
-        let routed = record(&store, SENT).await.unwrap();
-        let unrouted = record(&store, Sent { body: b"[]", ..SENT }).await.unwrap();
-        fan_out(&store, routed).await;
-        store.close().await.unwrap();
-
-        let store = disk.open(Options { reserve: u64::MAX, ..Options::default() }, NOW);
-        let full = |answer: &Result<(), StoreError>| {
-            matches!(answer, Err(StoreError::Full { reserve: Some(u64::MAX) }))
-        };
-        assert!(full(&store.ready()));
-        assert!(full(&record(&store, Sent { body: b"7", ..SENT }).await.map(drop)));
-        store.reject(rejection(0));
-        fan_out(&store, unrouted).await;
-        for claim in store.claim("crm", 10, NOW, LONGEST).await.unwrap() {
-            store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
-        }
-        assert_eq!(store.unfinished().await.unwrap(), []);
-        assert!(store.free_bytes().unwrap() > 0);
-        store.close().await.unwrap();
-        assert_eq!(count(&disk, "attempt"), 2);
-        assert_eq!((count(&disk, "event"), count(&disk, "rejection")), (2, 0));
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn what_waits_is_committed_together() {
-        let heard = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
-        let (commits, recorded) = (&heard.0, &heard.1);
-        let observer = Arc::clone(&heard);
-        let options = Options {
-            observer: Arc::new(move |events, _: Duration| {
-                observer.0.fetch_add(1, Ordering::Relaxed);
-                observer.1.fetch_add(events, Ordering::Relaxed);
-            }),
-            ..Options::default()
-        };
-        let disk = OnDisk::new();
-        let store = Arc::new(disk.open(options, NOW));
-        let mut tasks = JoinSet::new();
-        for number in 0..1_000 {
-            let store = Arc::clone(&store);
-            // Every other one is a copy, which is committed and not counted.
-            let subject = format!("booking/{}", number / 2);
-            tasks.spawn(async move {
-                record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap()
-            });
-        }
-        tasks.join_all().await;
-        assert_eq!(recorded.load(Ordering::Relaxed), 500);
-        let commits = commits.load(Ordering::Relaxed);
-        assert!((1..500).contains(&commits), "{commits} commits");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-    async fn one_odd_write_costs_no_other_its_answer() {
-        let disk = OnDisk::new();
-        let store = Arc::new(disk.open(Options::default(), NOW));
-        disk.past_the_store()
-            .execute_batch(
-                "CREATE TRIGGER odd AFTER INSERT ON event WHEN new.name = 'odd' \
-                 BEGIN SELECT raise(ABORT, 'no'); END",
-            )
-            .unwrap();
-        let mut tasks = JoinSet::new();
-        for number in 0..200 {
-            let store = Arc::clone(&store);
-            tasks.spawn(async move {
-                let subject = format!("booking/{number}");
-                let name = if number % 10 == 3 { "odd" } else { "booking.updated" };
-                let recorded = record(&store, Sent { subject: Some(&subject), name, ..SENT }).await;
-                assert_eq!(recorded.is_err(), name == "odd", "{number}: {recorded:?}");
-            });
-        }
-        tasks.join_all().await;
-        let events = store.unrouted(1_000).await.unwrap();
-        assert_eq!(events.len(), 180);
-        store.ready().unwrap();
-    }
-
-    #[tokio::test]
-    async fn what_was_recorded_is_in_the_files_before_the_answer() {
-        let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
-        for number in 0..10 {
-            let subject = format!("booking/{number}");
-            let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
-            let left = disk.killed();
-            let next = left.open(Options::default(), NOW);
-            assert_eq!(next.event(id).await.unwrap().unwrap().event.id, id);
-        }
-    }
-
-    #[tokio::test]
-    async fn the_newest_rejections_are_kept() {
-        let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
-        store.reject(rejection(0));
-        store.close().await.unwrap();
-        let side = disk.past_the_store();
-        // As if as many had come as there is room for, and ten more.
-        let room = i64::try_from(crate::REJECTIONS_MAX).unwrap();
-        side.execute(
-            "WITH RECURSIVE more (id) AS \
-             (SELECT 2 UNION ALL SELECT id + 1 FROM more WHERE id < ?1) \
-             INSERT INTO rejection SELECT more.id, at_ms, source, reason, remote, headers, body \
-             FROM more, rejection",
-            [room + 10],
-        )
-        .unwrap();
-        let store = disk.open(Options::default(), NOW);
-        store.reject(rejection(7));
-        store.close().await.unwrap();
-        assert_eq!(count(&disk, "rejection"), room);
-        let newest: (String, String, Vec<u8>, Vec<u8>) = side
-            .query_row(
-                "SELECT reason, remote, headers, body FROM rejection ORDER BY id DESC LIMIT 1",
-                params![],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-            )
-            .unwrap();
-        let expected = ("number 7", "192.0.2.1", &b"host: hooks.example\r\n"[..], &b"{}"[..]);
-        assert_eq!((&*newest.0, &*newest.1, &newest.2[..], &newest.3[..]), expected);
-    }
-
-    fn count(disk: &OnDisk, table: &str) -> i64 {
-        let sql = format!("SELECT count(*) FROM {table}");
-        disk.past_the_store().query_row(&sql, [], |row| row.get(0)).unwrap()
-    }
-}
+mod tests;

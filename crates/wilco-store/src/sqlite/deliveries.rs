@@ -4,11 +4,11 @@
 //! first of them becomes the head when the head has come to its end. So a key that waits costs a claim
 //! nothing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
-use wilco::EventId;
+use wilco::{Event, EventId};
 
 use super::{Ledger, ROW_BYTES, seq_of};
 use crate::{Attempt, Breaker, Burst, Claim, Leg, Outcome, Replay, Routed, State};
@@ -20,6 +20,19 @@ pub(super) struct Taken {
     pub(super) attempt: u32,
     pub(super) waited: Duration,
     pub(super) is_doubtful: bool,
+}
+
+impl Taken {
+    pub(super) fn with(self, destination: &str, event: Arc<Event>) -> Claim {
+        Claim {
+            delivery: self.delivery,
+            destination: destination.into(),
+            attempt: self.attempt,
+            waited: self.waited,
+            is_doubtful: self.is_doubtful,
+            event,
+        }
+    }
 }
 
 /// A delivery that has come to its end, and the key that it was the head of.
@@ -254,14 +267,19 @@ impl Ledger {
         due.into_iter().map(&mut taken).collect()
     }
 
-    /// Gives back what was claimed and could not be read just now.
-    pub(super) fn release(&mut self, taken: &[i64], due_at: Timestamp) -> rusqlite::Result<()> {
+    /// Gives back what was claimed and could not be read just now: deliveries and the numbers of
+    /// their attempts, so that a later claim of the same delivery is left alone.
+    pub(super) fn release(
+        &mut self,
+        taken: &[(i64, u32)],
+        due_at: Timestamp,
+    ) -> rusqlite::Result<()> {
         let mut release = self.connection.prepare_cached(
             "UPDATE delivery SET state = 'retrying', due_at_ms = ?2 \
-             WHERE id = ?1 AND state = 'running'",
+             WHERE id = ?1 AND state = 'running' AND attempts = ?3",
         )?;
-        for id in taken {
-            release.execute(params![id, due_at.as_millisecond()])?;
+        for (id, attempt) in taken {
+            release.execute(params![id, due_at.as_millisecond(), attempt])?;
         }
         Ok(())
     }
@@ -339,8 +357,14 @@ impl Ledger {
         why: &str,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        self.connection
-            .execute("UPDATE delivery SET last_error = ?2 WHERE id = ?1", params![delivery, why])?;
+        let is_claimed = self.connection.execute(
+            "UPDATE delivery SET last_error = ?3 \
+             WHERE id = ?1 AND state = 'running' AND attempts = ?2",
+            params![delivery, number, why],
+        )?;
+        if is_claimed == 0 {
+            return Ok(());
+        }
         self.end(delivery, State::Dead, None, now)?;
         let attempt = Attempt {
             started_at: now,

@@ -79,8 +79,9 @@ CREATE TABLE rejection (
   source  TEXT    NOT NULL,
   reason  TEXT    NOT NULL,
   remote  TEXT    NOT NULL,
+  bytes   INTEGER NOT NULL,  -- of the body as it came
   headers BLOB    NOT NULL,
-  body    BLOB    NOT NULL
+  body    BLOB    NOT NULL   -- the first 64 KiB of it
 ) STRICT;
 
 -- How a destination stands, once there is something to say about it.

@@ -4,22 +4,23 @@
 //! batch gathers. The more there is to do, the less each commit costs.
 
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
+    time::Duration,
 };
 
 use rusqlite::ErrorCode;
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
-use super::{Ledger, Space, Window};
-use crate::{Bells, CommitObserver, QUEUE_MAX, StoreError};
+use super::{Batch, Job, Kind, Ledger, Queue, Space, Window};
+use crate::{Bells, CommitObserver, Rejection, StoreError};
 
 /// The way to the writing thread.
 pub(super) struct Writer {
-    inbox: mpsc::Sender<Message>,
+    queue: Arc<Queue>,
     shared: Arc<Shared>,
 }
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(super) space: Space,
     pub(super) window: Window,
     latched: OnceLock<String>,
+    /// Another program had the write lock when it was last tried.
+    is_locked: AtomicBool,
 }
 
 impl Shared {
@@ -53,42 +56,48 @@ impl Writer {
             space,
             window: Window::new(ledger.last_seq, ledger.routed_through),
             latched: OnceLock::new(),
+            is_locked: AtomicBool::new(false),
         });
-        let (inbox, waiting) = mpsc::channel(QUEUE_MAX);
-        let mut thread = Thread { ledger, shared: Arc::clone(&shared), observer };
+        ledger.connection.busy_timeout(LOCK_WAIT).map_err(std::io::Error::other)?;
+        let queue = Arc::new(Queue::default());
+        let mut thread =
+            Thread { ledger, queue: Arc::clone(&queue), shared: Arc::clone(&shared), observer };
         let handle = std::thread::Builder::new().name("wilco-store".into()).spawn(move || {
             let _guard = AbortOnPanic;
-            thread.run(waiting);
+            thread.run();
         })?;
-        Ok((Self { inbox, shared }, handle))
+        Ok((Self { queue, shared }, handle))
     }
 
     /// Runs `work` inside the next transaction and answers when that is durable. `work` may run
-    /// twice, if the batch that it was in could not be committed because of another.
+    /// more than once, if the batch that it was in could not be committed because of another.
     pub(super) async fn write<T: Send + 'static>(
         &self,
+        kind: Kind,
         work: impl FnMut(&mut Ledger) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Pending { work, value: None, reply });
-        self.send(Message::Job(job))?;
+        self.queue.push(kind, Box::new(Pending { work, value: None, reply }))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
-    /// Like [`write`](Self::write), for what nobody waits for.
-    pub(super) fn write_unseen(
+    /// Queues a rejection, if there is room for it.
+    pub(super) fn reject(&self, rejection: Rejection) -> bool {
+        self.queue.push_rejection(rejection)
+    }
+
+    /// Runs `work` as soon as the store can take it, and again until it succeeds.
+    pub(super) fn repair(
         &self,
         work: impl FnMut(&mut Ledger) -> rusqlite::Result<()> + Send + 'static,
-    ) -> Result<(), StoreError> {
-        let (reply, _) = oneshot::channel();
-        self.send(Message::Job(Box::new(Pending { work, value: None, reply })))
+    ) {
+        self.queue.push_repairs(vec![Box::new(Unseen(work))], None);
     }
 
     /// Has the thread finish what is queued, empty the WAL and end.
     pub(super) async fn stop(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        let message = Message::Stop(reply);
-        self.inbox.send(message).await.map_err(|_| StoreError::Closed)?;
+        self.queue.close(Some(reply))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -98,41 +107,28 @@ impl Writer {
             return Err(StoreError::Latched(cause.clone()));
         }
         self.demand_open()?;
+        if self.shared.is_locked.load(Ordering::Relaxed) {
+            return Err(StoreError::Locked);
+        }
         // Nobody may have written since the disk filled up.
         self.shared.space.measure();
         self.shared.space.demand()
     }
 
     pub(super) fn demand_open(&self) -> Result<(), StoreError> {
-        if self.inbox.is_closed() { Err(StoreError::Closed) } else { Ok(()) }
+        if self.queue.is_closed() { Err(StoreError::Closed) } else { Ok(()) }
     }
 
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
-
-    /// How many more jobs the queue has room for.
-    pub(super) fn room(&self) -> usize {
-        self.inbox.capacity()
-    }
-
-    fn send(&self, message: Message) -> Result<(), StoreError> {
-        self.inbox.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => StoreError::Busy,
-            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-        })
-    }
 }
 
-enum Message {
-    Job(Box<dyn Job>),
-    Stop(oneshot::Sender<Result<(), StoreError>>),
-}
-
-/// A piece of a transaction, and whom to tell when it is durable.
-trait Job: Send {
-    fn run(&mut self, ledger: &mut Ledger) -> rusqlite::Result<()>;
-    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // It was closed before, or else nobody waits for what the thread says at its end.
+        let _ = self.queue.close(None);
+    }
 }
 
 struct Pending<W, T> {
@@ -158,63 +154,121 @@ where
     }
 }
 
+/// A job that nobody waits for.
+struct Unseen<W>(W);
+
+impl<W> Job for Unseen<W>
+where
+    W: FnMut(&mut Ledger) -> rusqlite::Result<()> + Send,
+{
+    fn run(&mut self, ledger: &mut Ledger) -> rusqlite::Result<()> {
+        (self.0)(ledger)
+    }
+
+    fn answer(self: Box<Self>, _: Result<(), StoreError>) {}
+}
+
 struct Thread {
     ledger: Ledger,
+    queue: Arc<Queue>,
     shared: Arc<Shared>,
     observer: CommitObserver,
 }
 
+/// Why a batch was not committed.
+struct Failure {
+    error: StoreError,
+    /// The place of the job whose own statement failed; `None` where the transaction itself did.
+    culprit: Option<usize>,
+}
+
 impl Thread {
-    fn run(&mut self, mut waiting: mpsc::Receiver<Message>) {
-        let mut messages = Vec::with_capacity(BATCH_MAX);
-        let mut stops = Vec::new();
-        while waiting.blocking_recv_many(&mut messages, BATCH_MAX) > 0 {
-            let mut jobs = Vec::with_capacity(messages.len());
-            for message in messages.drain(..) {
-                match message {
-                    Message::Job(job) => jobs.push(job),
-                    Message::Stop(reply) => {
-                        waiting.close();
-                        stops.push(reply);
-                    }
-                }
+    fn run(&mut self) {
+        loop {
+            // While another program has the lock, it is tried again even if nobody writes.
+            let is_locked = self.shared.is_locked.load(Ordering::Relaxed);
+            let Some(batch) = self.queue.take(is_locked.then_some(LOCK_WAIT)) else { break };
+            match batch {
+                Batch::Jobs(jobs) => self.write(jobs),
+                Batch::Repairs(repairs) => self.repair(repairs),
+                Batch::Rejections(rejections) => self.reject(rejections),
+                Batch::Nothing => self.try_lock(),
             }
-            self.write(jobs);
             if self.ledger.unsynced_bytes >= CHECKPOINT_BYTES {
                 self.checkpoint("PASSIVE");
             }
         }
         self.checkpoint("TRUNCATE");
         let last = self.latched();
-        for stop in stops {
+        for stop in self.queue.stops() {
             let _ = stop.send(last.clone());
         }
     }
 
-    /// Commits these jobs together. If one of them fails by itself, each gets a transaction of its
-    /// own, so that one odd request costs nobody else an answer.
+    /// Commits these jobs together. A job whose own statement fails is answered and left out, and
+    /// the others are tried again, so that one odd request costs nobody else an answer. What fails
+    /// the transaction itself, such as a lock, concerns them all, and all are answered at once.
     fn write(&mut self, mut jobs: Vec<Box<dyn Job>>) {
-        if jobs.is_empty() {
-            return;
-        }
-        let committed = self.commit(&mut jobs);
-        if matches!(committed, Err(StoreError::Internal(_))) && jobs.len() > 1 {
-            for job in jobs {
-                let mut alone = vec![job];
-                let committed = self.commit(&mut alone);
-                answer_all(alone, &committed);
-            }
-        } else {
-            answer_all(jobs, &committed);
+        while !jobs.is_empty() {
+            let Err(Failure { error, culprit }) = self.commit(&mut jobs) else {
+                answer_all(jobs, &Ok(()));
+                break;
+            };
+            let Some(place) = culprit else {
+                answer_all(jobs, &Err(error));
+                break;
+            };
+            jobs.remove(place).answer(Err(error));
         }
         self.shared.space.measure();
     }
 
-    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), StoreError> {
-        self.latched()?;
+    /// Makes the writes that nobody waits for, each in a transaction of its own, and tries again
+    /// later what failed.
+    fn repair(&mut self, repairs: Vec<Box<dyn Job>>) {
+        let mut failed = Vec::new();
+        for repair in repairs {
+            let mut job = [repair];
+            match self.commit(&mut job) {
+                // After a latch the next start repairs all of it.
+                Ok(()) | Err(Failure { error: StoreError::Latched(_), .. }) => {}
+                Err(Failure { error, .. }) => {
+                    tracing::warn!(%error, "a delivery stays claimed until this can be written");
+                    failed.extend(job);
+                }
+            }
+        }
+        if !failed.is_empty() && !self.queue.is_closed() {
+            self.queue.push_repairs(failed, Some(Instant::now() + REPAIR_PAUSE));
+        }
+    }
+
+    fn reject(&mut self, rejections: Vec<Rejection>) {
+        let count = rejections.len();
+        let mut job: [Box<dyn Job>; 1] =
+            [Box::new(Unseen(move |ledger: &mut Ledger| ledger.reject(&rejections)))];
+        if let Err(Failure { error, .. }) = self.commit(&mut job) {
+            tracing::warn!(count, %error, "rejections were dropped");
+        }
+    }
+
+    /// Finds out whether the write lock can be had again.
+    fn try_lock(&mut self) {
+        let tried = self.ledger.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
+        self.shared.is_locked.store(tried.is_err(), Ordering::Relaxed);
+    }
+
+    fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        self.latched().map_err(|error| Failure { error, culprit: None })?;
         let began = Instant::now();
         let routed_before = self.ledger.routed_through;
-        let committed = self.transact(jobs).map_err(|error| self.judge(&error));
+        let committed = self.transact(jobs).map_err(|(error, place)| {
+            let error = self.judge(&error);
+            let is_its_own = matches!(error, StoreError::Internal(_));
+            Failure { error, culprit: place.filter(|_| is_its_own) }
+        });
+        let is_locked = matches!(&committed, Err(Failure { error: StoreError::Locked, .. }));
+        self.shared.is_locked.store(is_locked, Ordering::Relaxed);
         if committed.is_ok() {
             let recorded = std::mem::take(&mut self.ledger.recorded);
             (self.observer)(recorded.len(), began.elapsed());
@@ -237,20 +291,31 @@ impl Thread {
         committed
     }
 
-    fn transact(&mut self, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<()> {
-        self.ledger.connection.execute_batch(BEGIN)?;
-        for job in jobs {
-            if let Err(error) = job.run(&mut self.ledger) {
-                // SQLite has rolled back by itself after some errors, and then this fails.
-                let _ = self.ledger.connection.execute_batch("ROLLBACK");
-                return Err(error);
-            }
-        }
-        let Ledger { connection, known, recorded, .. } = &mut self.ledger;
-        let carried = known.carry(connection, recorded.len());
-        carried.and_then(|()| connection.execute_batch("COMMIT")).inspect_err(|_| {
-            let _ = connection.execute_batch("ROLLBACK");
+    /// Runs the jobs in one transaction. An error comes with the place of the job that met it.
+    fn transact(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+    ) -> Result<(), (rusqlite::Error, Option<usize>)> {
+        self.ledger.connection.execute_batch(BEGIN).map_err(|error| (error, None))?;
+        let done = self.run_all(jobs).and_then(|()| {
+            let Ledger { connection, known, recorded, .. } = &mut self.ledger;
+            let carried = known.carry(connection, recorded.len());
+            carried.and_then(|()| connection.execute_batch("COMMIT")).map_err(|error| (error, None))
+        });
+        done.inspect_err(|_| {
+            // SQLite has rolled back by itself after some errors, and then this fails.
+            let _ = self.ledger.connection.execute_batch("ROLLBACK");
         })
+    }
+
+    fn run_all(
+        &mut self,
+        jobs: &mut [Box<dyn Job>],
+    ) -> Result<(), (rusqlite::Error, Option<usize>)> {
+        for (place, job) in jobs.iter_mut().enumerate() {
+            job.run(&mut self.ledger).map_err(|error| (error, Some(place)))?;
+        }
+        Ok(())
     }
 
     fn checkpoint(&mut self, mode: &str) {
@@ -279,6 +344,7 @@ impl Thread {
                 | ErrorCode::ReadOnly
                 | ErrorCode::CannotOpen,
             ) => self.shared.latch(&error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked,
             _ => StoreError::Internal(error.to_string()),
         }
     }
@@ -310,7 +376,9 @@ impl Drop for AbortOnPanic {
 
 /// IMMEDIATE: the lock is taken before anything is read, so that a batch never has to begin again.
 const BEGIN: &str = "BEGIN IMMEDIATE";
-/// Jobs in one transaction: enough that the sync costs each next to nothing.
-const BATCH_MAX: usize = 512;
+/// How long a write waits while another program has the write lock.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+/// Between two tries of a repair.
+const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 /// Bytes written before the WAL is carried over into the database file.
 const CHECKPOINT_BYTES: usize = 16 << 20;

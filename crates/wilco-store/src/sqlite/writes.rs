@@ -125,41 +125,51 @@ impl Ledger {
         Ok(())
     }
 
-    pub(super) fn reject(&mut self, rejection: &Rejection) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO rejection (at_ms, source, reason, remote, headers, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                rejection.at.as_millisecond(),
-                rejection.source.as_str(),
-                rejection.reason,
-                rejection.remote,
-                rejection.headers.as_bytes(),
-                &rejection.body[..],
-            ])?;
-        let newest = self.connection.last_insert_rowid();
-        let bytes = (rejection.headers.as_bytes().len() + rejection.body.len()) as u64;
-        let mut kept = match self.rejected_bytes {
-            Some(kept) => kept + bytes,
+    /// Stores rejections, and removes the oldest past the bounds: a limited number at a time, so
+    /// that a store which has too many catches up bit by bit.
+    pub(super) fn reject(&mut self, rejections: &[Rejection]) -> rusqlite::Result<()> {
+        let mut bytes = match self.rejected_bytes {
+            Some(bytes) => bytes,
             None => self.connection.query_row(
                 "SELECT coalesce(sum(length(headers) + length(body)), 0) FROM rejection",
                 [],
                 |row| row.get(0),
             )?,
         };
+        for rejection in rejections {
+            self.insert_rejection(rejection)?;
+            bytes += (rejection.headers.as_bytes().len() + rejection.body.len()) as u64;
+        }
+        let newest = self.connection.last_insert_rowid();
         let mut oldest = self.connection.prepare_cached(
             "DELETE FROM rejection WHERE id = (SELECT min(id) FROM rejection) \
              AND (id <= ?1 - ?2 OR ?3 > ?4) RETURNING length(headers) + length(body)",
         )?;
-        loop {
-            let limits = params![newest, REJECTIONS_MAX, kept, REJECTION_BYTES_MAX];
-            let gone = oldest.query_row(limits, |row| row.get::<_, u64>(0)).optional()?;
-            let Some(gone) = gone else { break };
-            kept -= gone;
+        for _ in 0..REJECTIONS_REMOVED_MAX {
+            let limits = params![newest, REJECTIONS_MAX, bytes, REJECTION_BYTES_MAX];
+            let removed = oldest.query_row(limits, |row| row.get::<_, u64>(0)).optional()?;
+            let Some(removed) = removed else { break };
+            bytes -= removed;
         }
-        self.rejected_bytes = Some(kept);
+        self.rejected_bytes = Some(bytes);
+        Ok(())
+    }
+
+    fn insert_rejection(&mut self, rejection: &Rejection) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO rejection (at_ms, source, reason, remote, bytes, headers, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            )?
+            .execute(params![
+                rejection.at.as_millisecond(),
+                rejection.source.as_str(),
+                rejection.reason,
+                rejection.remote,
+                rejection.bytes,
+                rejection.headers.as_bytes(),
+                &rejection.body[..],
+            ])?;
         self.unsynced_bytes += rejection.body.len() + ROW_BYTES;
         Ok(())
     }
@@ -172,3 +182,6 @@ fn event_id(seq: i64, digest: Digest) -> EventId {
     let tail = bits & ((1 << TAIL_BITS) - 1);
     EventId::from_bits((u128::from(seq.unsigned_abs()) << TAIL_BITS) | tail)
 }
+
+/// Old rejections that one write removes.
+const REJECTIONS_REMOVED_MAX: usize = 256;

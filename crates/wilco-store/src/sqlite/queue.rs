@@ -1,0 +1,340 @@
+//! What waits for the writing thread: three bounded queues, and repairs.
+//!
+//! Events and deliveries have a queue each, and every batch takes from both, so that a flood of one
+//! never holds up the other. Rejections are written only while nothing else waits, in batches of
+//! their own and not more often than once in [`REJECTION_INTERVAL`]: whoever sends them has proved
+//! nothing, so they must cost a signed event no more than one short commit now and then.
+
+use std::{
+    collections::VecDeque,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+
+use super::Ledger;
+use crate::{
+    QUEUE_MAX, REJECTION_INTERVAL, REJECTION_QUEUE_BYTES_MAX, REJECTION_QUEUE_MAX, Rejection,
+    StoreError,
+};
+
+/// A piece of a transaction, and whom to tell when it is durable.
+pub(crate) trait Job: Send {
+    fn run(&mut self, ledger: &mut Ledger) -> rusqlite::Result<()>;
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// Told when the writing thread has ended.
+pub(crate) type Stopped = oneshot::Sender<Result<(), StoreError>>;
+
+/// Which queue a job waits in.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    Event,
+    Delivery,
+}
+
+/// What the writing thread does next.
+pub(crate) enum Batch {
+    Jobs(Vec<Box<dyn Job>>),
+    Repairs(Vec<Box<dyn Job>>),
+    Rejections(Vec<Rejection>),
+    /// Nothing came in the time that the thread wanted to wait.
+    Nothing,
+}
+
+/// The queues, shared by the writing thread and its callers.
+#[derive(Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    events: VecDeque<Box<dyn Job>>,
+    deliveries: VecDeque<Box<dyn Job>>,
+    rejections: Vec<Rejection>,
+    rejection_bytes: usize,
+    rejections_not_before: Option<Instant>,
+    repairs: Vec<Box<dyn Job>>,
+    repairs_not_before: Option<Instant>,
+    stops: Vec<Stopped>,
+    is_closed: bool,
+    is_thread_asleep: bool,
+}
+
+impl Queue {
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] where the queue is full, [`StoreError::Closed`].
+    pub(super) fn push(&self, kind: Kind, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let mut waiting = self.lock();
+        if waiting.is_closed {
+            return Err(StoreError::Closed);
+        }
+        let queue = match kind {
+            Kind::Event => &mut waiting.events,
+            Kind::Delivery => &mut waiting.deliveries,
+        };
+        if queue.len() >= QUEUE_MAX {
+            return Err(StoreError::Busy);
+        }
+        queue.push_back(job);
+        self.wake(waiting);
+        Ok(())
+    }
+
+    /// Whether there was room for it.
+    pub(super) fn push_rejection(&self, rejection: Rejection) -> bool {
+        let bytes = rejection.stored_bytes();
+        let mut waiting = self.lock();
+        if waiting.is_closed
+            || waiting.rejections.len() >= REJECTION_QUEUE_MAX
+            || waiting.rejection_bytes + bytes > REJECTION_QUEUE_BYTES_MAX
+        {
+            return false;
+        }
+        waiting.rejection_bytes += bytes;
+        waiting.rejections.push(rejection);
+        self.wake(waiting);
+        true
+    }
+
+    /// Queues repairs, in their order, to be made not before `not_before`. They have no bound of
+    /// their own: each belongs to a delivery that was claimed.
+    pub(super) fn push_repairs(&self, repairs: Vec<Box<dyn Job>>, not_before: Option<Instant>) {
+        let mut waiting = self.lock();
+        waiting.repairs.splice(0..0, repairs);
+        waiting.repairs_not_before = not_before;
+        self.wake(waiting);
+    }
+
+    /// Nothing more is taken in; what waits is still written.
+    pub(super) fn close(&self, stop: Option<Stopped>) -> Result<(), StoreError> {
+        let mut waiting = self.lock();
+        if waiting.is_closed {
+            return Err(StoreError::Closed);
+        }
+        waiting.is_closed = true;
+        waiting.stops.extend(stop);
+        self.wake(waiting);
+        Ok(())
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().is_closed
+    }
+
+    /// Whom to tell at the end.
+    pub(super) fn stops(&self) -> Vec<Stopped> {
+        std::mem::take(&mut self.lock().stops)
+    }
+
+    /// Waits for something to do, at most for `patience`. `None` at the end.
+    pub(super) fn take(&self, patience: Option<Duration>) -> Option<Batch> {
+        let deadline = patience.map(|patience| Instant::now() + patience);
+        let mut waiting = self.lock();
+        loop {
+            let now = Instant::now();
+            if let Some(batch) = waiting.next(now) {
+                return Some(batch);
+            }
+            if waiting.is_closed {
+                return None;
+            }
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Some(Batch::Nothing);
+            }
+            let until = [deadline, waiting.wake_at()].into_iter().flatten().min();
+            waiting.is_thread_asleep = true;
+            waiting = match until {
+                None => self.filled.wait(waiting).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let wait = until.saturating_duration_since(now);
+                    self.filled
+                        .wait_timeout(waiting, wait)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0
+                }
+            };
+            waiting.is_thread_asleep = false;
+        }
+    }
+
+    /// A wake-up is a system call, so only a thread that sleeps gets one.
+    fn wake(&self, waiting: MutexGuard<'_, Waiting>) {
+        let is_asleep = waiting.is_thread_asleep;
+        drop(waiting);
+        if is_asleep {
+            self.filled.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Waiting {
+    fn next(&mut self, now: Instant) -> Option<Batch> {
+        let is_time = |not_before: Option<Instant>| not_before.is_none_or(|time| time <= now);
+        if !self.repairs.is_empty() && (self.is_closed || is_time(self.repairs_not_before)) {
+            self.repairs_not_before = None;
+            return Some(Batch::Repairs(std::mem::take(&mut self.repairs)));
+        }
+        let jobs = self.jobs();
+        if !jobs.is_empty() {
+            return Some(Batch::Jobs(jobs));
+        }
+        if !self.rejections.is_empty() && (self.is_closed || is_time(self.rejections_not_before)) {
+            self.rejections_not_before = Some(now + REJECTION_INTERVAL);
+            self.rejection_bytes = 0;
+            return Some(Batch::Rejections(std::mem::take(&mut self.rejections)));
+        }
+        None
+    }
+
+    /// Half a batch of each kind, and more where the other has less.
+    fn jobs(&mut self) -> Vec<Box<dyn Job>> {
+        let (events, deliveries) = (self.events.len(), self.deliveries.len());
+        let events = events.min(BATCH_MAX.saturating_sub(deliveries).max(BATCH_MAX / 2));
+        let deliveries = deliveries.min(BATCH_MAX - events);
+        let mut jobs = Vec::with_capacity(events + deliveries);
+        jobs.extend(self.events.drain(..events));
+        jobs.extend(self.deliveries.drain(..deliveries));
+        jobs
+    }
+
+    /// When something that waits for its time may be done.
+    fn wake_at(&self) -> Option<Instant> {
+        let repairs = self.repairs_not_before.filter(|_| !self.repairs.is_empty());
+        let rejections = self.rejections_not_before.filter(|_| !self.rejections.is_empty());
+        [repairs, rejections].into_iter().flatten().min()
+    }
+}
+
+impl Rejection {
+    /// About how many bytes it takes in the queue and in the store.
+    pub(super) fn stored_bytes(&self) -> usize {
+        self.headers.as_bytes().len() + self.body.len() + self.reason.len() + self.remote.len()
+    }
+}
+
+/// Jobs in one transaction: enough that the sync costs each next to nothing.
+pub(super) const BATCH_MAX: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::rejection;
+
+    struct Named(&'static str);
+
+    impl Job for Named {
+        fn run(&mut self, _: &mut Ledger) -> rusqlite::Result<()> {
+            Err(rusqlite::Error::InvalidParameterName(self.0.into()))
+        }
+
+        fn answer(self: Box<Self>, _: Result<(), StoreError>) {}
+    }
+
+    fn fill(queue: &Queue, kind: Kind, count: usize) {
+        for _ in 0..count {
+            queue.push(kind, Box::new(Named("job"))).unwrap();
+        }
+    }
+
+    fn kinds(queue: &Queue) -> Vec<(&'static str, usize)> {
+        let mut kinds = Vec::new();
+        while let Some(batch) = queue.take(Some(Duration::ZERO)) {
+            kinds.push(match batch {
+                Batch::Jobs(jobs) => ("jobs", jobs.len()),
+                Batch::Repairs(repairs) => ("repairs", repairs.len()),
+                Batch::Rejections(rejections) => ("rejections", rejections.len()),
+                Batch::Nothing => return kinds,
+            });
+        }
+        kinds
+    }
+
+    #[test]
+    fn a_batch_takes_from_both_queues_whatever_floods_the_other() {
+        for (events, deliveries, taken) in [
+            (3, 0, (3, 0)),
+            (0, 3, (0, 3)),
+            (8_000, 3, (509, 3)),
+            (3, 8_000, (3, 509)),
+            (8_000, 8_000, (256, 256)),
+            (0, 0, (0, 0)),
+        ] {
+            let queue = Queue::default();
+            fill(&queue, Kind::Event, events);
+            fill(&queue, Kind::Delivery, deliveries);
+            let mut waiting = queue.lock();
+            let count = waiting.jobs().len();
+            let left = (waiting.events.len(), waiting.deliveries.len());
+            assert_eq!(count, taken.0 + taken.1);
+            assert_eq!(left, (events - taken.0, deliveries - taken.1), "{events} {deliveries}");
+        }
+    }
+
+    #[test]
+    fn a_full_queue_refuses_its_own_kind_and_no_other() {
+        let queue = Queue::default();
+        fill(&queue, Kind::Event, QUEUE_MAX);
+        let push = |kind| queue.push(kind, Box::new(Named("job")));
+        assert!(matches!(push(Kind::Event), Err(StoreError::Busy)));
+        assert!(push(Kind::Delivery).is_ok());
+        assert!(queue.push_rejection(rejection(0)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn rejections_wait_for_all_else_and_for_their_time() {
+        let queue = Queue::default();
+        assert!(queue.push_rejection(rejection(0)));
+        fill(&queue, Kind::Event, 1);
+        assert_eq!(kinds(&queue), [("jobs", 1), ("rejections", 1)]);
+        assert!(queue.push_rejection(rejection(1)));
+        assert_eq!(kinds(&queue), []);
+        fill(&queue, Kind::Delivery, 1);
+        assert_eq!(kinds(&queue), [("jobs", 1)]);
+        tokio::time::advance(REJECTION_INTERVAL).await;
+        assert_eq!(kinds(&queue), [("rejections", 1)]);
+    }
+
+    #[test]
+    fn rejections_are_bounded_by_number_and_by_bytes() {
+        let large = |number| {
+            let body = vec![b'x'; crate::REJECTION_BODY_BYTES_MAX].into();
+            Rejection { body, ..rejection(number) }
+        };
+        let taken = |rejection: &dyn Fn(u64) -> Rejection| {
+            let queue = Queue::default();
+            (0..1_000).filter(|&number| queue.push_rejection(rejection(number))).count()
+        };
+        assert_eq!(taken(&rejection), REJECTION_QUEUE_MAX);
+        let in_bytes = REJECTION_QUEUE_BYTES_MAX / crate::REJECTION_BODY_BYTES_MAX;
+        assert_eq!(taken(&large), in_bytes - 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_queued_before_the_close_is_given_out_and_nothing_behind_it() {
+        let queue = Queue::default();
+        assert!(queue.push_rejection(rejection(0)));
+        assert_eq!(kinds(&queue), [("rejections", 1)]);
+        // Neither of these two has its time yet.
+        assert!(queue.push_rejection(rejection(0)));
+        queue.push_repairs(
+            vec![Box::new(Named("repair"))],
+            Some(Instant::now() + REJECTION_INTERVAL),
+        );
+        fill(&queue, Kind::Event, 1);
+        queue.close(None).unwrap();
+        assert!(queue.push(Kind::Event, Box::new(Named("late"))).is_err());
+        assert!(!queue.push_rejection(rejection(1)));
+        assert_eq!(kinds(&queue), [("repairs", 1), ("jobs", 1), ("rejections", 1)]);
+        assert!(queue.take(None).is_none());
+    }
+}

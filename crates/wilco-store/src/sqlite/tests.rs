@@ -1,0 +1,408 @@
+//! What only a store in a file can show: damage, crashes, locks, and what is committed together.
+
+mod trouble;
+
+use std::{
+    fs,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Duration,
+};
+
+use rusqlite::params;
+use tempfile::TempDir;
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::Leg;
+use crate::conformance::{
+    self, Backend, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, rejection,
+};
+
+/// A store file in a folder of its own, seen from the side.
+struct OnDisk(TempDir);
+
+impl OnDisk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("wilco.db")
+    }
+
+    fn open(&self, options: Options, now: Timestamp) -> SqliteStore {
+        SqliteStore::open(&format!("sqlite:{}", self.path().display()), options, now).unwrap()
+    }
+
+    /// What a process leaves that is killed now: the files as they stand, of which the lock
+    /// and the shared memory mean nothing to the next.
+    fn killed(&self) -> Self {
+        let copy = Self::new();
+        for name in ["wilco.db", "wilco.db-wal"] {
+            if self.0.path().join(name).exists() {
+                fs::copy(self.0.path().join(name), copy.0.path().join(name)).unwrap();
+            }
+        }
+        copy
+    }
+
+    /// A connection that goes past the store, as a disk that decays does.
+    fn past_the_store(&self) -> Connection {
+        let side = Connection::open(self.path()).unwrap();
+        side.pragma_update(None, "foreign_keys", false).unwrap();
+        side
+    }
+}
+
+struct Sqlite(Option<OnDisk>);
+
+impl Backend for Sqlite {
+    fn open(&mut self, now: Timestamp) -> Arc<dyn Store> {
+        let disk = self.0.as_ref().map_or_else(OnDisk::new, OnDisk::killed);
+        Arc::new(self.0.insert(disk).open(Options::default(), now))
+    }
+
+    fn break_next_write(&self) {
+        // Each stands behind the last statement of its write, so that all before it was done.
+        let side = self.0.as_ref().unwrap().past_the_store();
+        for (name, when) in [
+            ("broken_record", "AFTER INSERT ON event"),
+            ("broken_fan_out", "AFTER UPDATE OF routed_through ON progress"),
+            ("broken_claim", "AFTER UPDATE ON delivery WHEN new.state = 'running'"),
+            ("broken_settle", "AFTER INSERT ON attempt"),
+        ] {
+            let sql = format!("CREATE TRIGGER {name} {when} BEGIN SELECT raise(ABORT, 'no'); END");
+            side.execute_batch(&sql).unwrap();
+        }
+    }
+
+    fn mend(&self) {
+        let side = self.0.as_ref().unwrap().past_the_store();
+        for name in ["broken_record", "broken_fan_out", "broken_claim", "broken_settle"] {
+            side.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn keeps_every_promise_of_a_store() {
+    conformance::run(&|| Box::new(Sqlite(None))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_caller_left_keeps_its_place() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let wait = Arc::new(Mutex::new(wait));
+    for _ in 0..4 {
+        let wait = Arc::clone(&wait);
+        let look = store.read(move |_| Ok(wait.lock().unwrap().recv().is_ok()));
+        let _ = tokio::time::timeout(Duration::from_millis(20), look).await;
+    }
+    let look = store.unfinished();
+    let waits = tokio::time::timeout(Duration::from_millis(100), look).await;
+    drop(go);
+    assert!(waits.is_err(), "{waits:?}");
+    assert_eq!(store.unfinished().await.unwrap(), []);
+}
+
+async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreError> {
+    let (verified, envelope) = event(sent);
+    store.record(verified, envelope, SUPPRESS).await.map(|receipt| receipt.event_id())
+}
+
+async fn fan_out(store: &SqliteStore, event_id: EventId) {
+    let legs = vec![Leg::to("crm")];
+    store.fan_out(vec![Routed { event_id, legs }], NOW).await.unwrap();
+}
+
+#[tokio::test]
+async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    let id = record(&store, SENT).await.unwrap();
+    let side = disk.past_the_store();
+    for column in ["body", "headers", "digest"] {
+        let read = format!("SELECT {column} FROM event");
+        let whole: Vec<u8> = side.query_row(&read, [], |row| row.get(0)).unwrap();
+        let write = |bytes: &[u8]| {
+            side.execute(&format!("UPDATE event SET {column} = ?1"), [bytes]).unwrap();
+        };
+        for place in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1 << (place % 8);
+            write(&flipped);
+            let shown = store.event(id).await;
+            assert!(
+                matches!(shown, Err(StoreError::Damaged(_))),
+                "byte {place} of {column}: {shown:?}"
+            );
+        }
+        write(&whole);
+        assert!(store.event(id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
+    let disk = OnDisk::new();
+    let mut store = disk.open(Options::default(), NOW);
+    let side = disk.past_the_store();
+    for change in [
+        "body = x'00'",
+        "headers = x''",
+        "name = name || 'x'",
+        "subject = NULL",
+        "source = 'warehouse'",
+        "secret = 'env:OTHER'",
+        "received_at_ms = received_at_ms + 1",
+        "conflict = 1",
+        "checksum = checksum + 1",
+        "checksum = -1",
+        "digest = x'00'",
+        "id = 'evt_00000000000000000000000000'",
+        "id = 'not an id'",
+    ] {
+        let damaged = record(&store, Sent { body: change.as_bytes(), ..SENT }).await.unwrap();
+        let whole = record(&store, Sent { body: b"{}", ..SENT }).await.unwrap();
+        fan_out(&store, damaged).await;
+        fan_out(&store, whole).await;
+        let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
+        assert_eq!(side.execute(&sql, [seq_of(damaged)]).unwrap(), 1);
+
+        // What is in memory is not damaged: the next process has only the file.
+        store.close().await.unwrap();
+        store = disk.open(Options::default(), NOW);
+        let claims = store.claim("crm", 10, NOW, LONGEST).await.unwrap();
+        let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
+        assert_eq!(claimed, [whole], "{change}");
+        store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
+        assert!(store.event(damaged).await.is_err(), "{change}");
+        let (state, error, result): (String, String, String) = side
+            .query_row(
+                "SELECT state, last_error, result FROM delivery JOIN attempt \
+                 ON attempt.delivery = delivery.id WHERE event = ?1",
+                [seq_of(damaged)],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert_eq!((state.as_str(), &error), ("dead", &result), "{change}");
+        assert!(store.claim("crm", 10, after(1_000_000), LONGEST).await.unwrap().is_empty());
+        side.execute("DELETE FROM event WHERE seq = ?1", [seq_of(damaged)]).unwrap();
+    }
+}
+
+/// A store too large to be checked first, closed, with a copy of what is in its file.
+async fn large(disk: &OnDisk) -> Vec<u8> {
+    let store = disk.open(Options::default(), NOW);
+    for number in 0..1_024 {
+        let body = format!("{number:01000}");
+        record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
+    }
+    store.close().await.unwrap();
+    fs::read(disk.path()).unwrap()
+}
+
+#[tokio::test]
+async fn a_large_store_is_checked_while_it_is_in_use() {
+    let disk = OnDisk::new();
+    large(&disk).await;
+    let mark = disk.path().with_extension("db-check");
+    fs::write(&mark, "").unwrap();
+    let store = disk.open(Options::default(), NOW);
+    record(&store, SENT).await.unwrap();
+    while mark.exists() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(store.ready().is_ok());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn damage_in_a_large_store_latches_it_and_the_next_start_is_refused() {
+    let disk = OnDisk::new();
+    let whole = large(&disk).await;
+    let mut damaged = whole.clone();
+    let page = damaged.len() / 3 / 8_192 * 8_192;
+    damaged[page..page + 64].fill(0xff);
+    fs::write(disk.path(), damaged).unwrap();
+    fs::write(disk.path().with_extension("db-check"), "").unwrap();
+
+    let store = disk.open(Options::default(), NOW);
+    store.bells().failed().notified().await;
+    let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it goes on") };
+    assert!(cause.contains("damage"), "{cause}");
+    assert!(store.close().await.is_err());
+
+    let url = format!("sqlite:{}", disk.path().display());
+    let again = SqliteStore::open(&url, Options::default(), NOW);
+    assert!(matches!(again, Err(OpenError::Damaged { .. })));
+    // A backup is taken, once it has been read to its end.
+    for beside in ["db-wal", "db-shm"] {
+        let _ = fs::remove_file(disk.path().with_extension(beside));
+    }
+    fs::write(disk.path(), whole).unwrap();
+    disk.open(Options::default(), NOW).close().await.unwrap();
+    assert!(!disk.path().with_extension("db-check").exists());
+}
+
+#[tokio::test]
+async fn of_many_events_about_one_subject_few_are_read_at_a_start() {
+    let disk = OnDisk::new();
+    large(&disk).await;
+    let unread: i64 = disk
+        .past_the_store()
+        .query_row(
+            "SELECT count(*) FROM event WHERE seq > (SELECT known_through FROM progress)",
+            [],
+            |row| row.get(0),
+        )
+        .unwrap();
+    assert!(unread <= 128, "{unread}");
+}
+
+#[tokio::test]
+async fn an_event_that_is_gone_is_given_up() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    let id = record(&store, SENT).await.unwrap();
+    fan_out(&store, id).await;
+    store.close().await.unwrap();
+    disk.past_the_store().execute("DELETE FROM event", []).unwrap();
+    let store = disk.open(Options::default(), NOW);
+    assert!(store.claim("crm", 10, NOW, LONGEST).await.unwrap().is_empty());
+    assert_eq!(store.unfinished().await.unwrap(), [("crm".into(), State::Dead, 1)]);
+}
+
+#[tokio::test]
+async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    let routed = record(&store, SENT).await.unwrap();
+    let unrouted = record(&store, Sent { body: b"[]", ..SENT }).await.unwrap();
+    fan_out(&store, routed).await;
+    store.close().await.unwrap();
+
+    let store = disk.open(Options { reserve: u64::MAX, ..Options::default() }, NOW);
+    let full = |answer: &Result<(), StoreError>| {
+        matches!(answer, Err(StoreError::Full { reserve: Some(u64::MAX) }))
+    };
+    assert!(full(&store.ready()));
+    assert!(full(&record(&store, Sent { body: b"7", ..SENT }).await.map(drop)));
+    store.reject(rejection(0));
+    fan_out(&store, unrouted).await;
+    for claim in store.claim("crm", 10, NOW, LONGEST).await.unwrap() {
+        store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
+    }
+    assert_eq!(store.unfinished().await.unwrap(), []);
+    assert!(store.free_bytes().unwrap() > 0);
+    store.close().await.unwrap();
+    assert_eq!(count(&disk, "attempt"), 2);
+    assert_eq!((count(&disk, "event"), count(&disk, "rejection")), (2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_waits_is_committed_together() {
+    let heard = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let (commits, recorded) = (&heard.0, &heard.1);
+    let observer = Arc::clone(&heard);
+    let options = Options {
+        observer: Arc::new(move |events, _: Duration| {
+            observer.0.fetch_add(1, Ordering::Relaxed);
+            observer.1.fetch_add(events, Ordering::Relaxed);
+        }),
+        ..Options::default()
+    };
+    let disk = OnDisk::new();
+    let store = Arc::new(disk.open(options, NOW));
+    let mut tasks = JoinSet::new();
+    for number in 0..1_000 {
+        let store = Arc::clone(&store);
+        // Every other one is a copy, which is committed and not counted.
+        let subject = format!("booking/{}", number / 2);
+        tasks.spawn(async move {
+            record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap()
+        });
+    }
+    tasks.join_all().await;
+    assert_eq!(recorded.load(Ordering::Relaxed), 500);
+    let commits = commits.load(Ordering::Relaxed);
+    assert!((1..500).contains(&commits), "{commits} commits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_odd_write_costs_no_other_its_answer() {
+    let disk = OnDisk::new();
+    let store = Arc::new(disk.open(Options::default(), NOW));
+    disk.past_the_store()
+        .execute_batch(
+            "CREATE TRIGGER odd AFTER INSERT ON event WHEN new.name = 'odd' \
+             BEGIN SELECT raise(ABORT, 'no'); END",
+        )
+        .unwrap();
+    let mut tasks = JoinSet::new();
+    for number in 0..200 {
+        let store = Arc::clone(&store);
+        tasks.spawn(async move {
+            let subject = format!("booking/{number}");
+            let name = if number % 10 == 3 { "odd" } else { "booking.updated" };
+            let recorded = record(&store, Sent { subject: Some(&subject), name, ..SENT }).await;
+            assert_eq!(recorded.is_err(), name == "odd", "{number}: {recorded:?}");
+        });
+    }
+    tasks.join_all().await;
+    let events = store.unrouted(1_000).await.unwrap();
+    assert_eq!(events.len(), 180);
+    store.ready().unwrap();
+}
+
+#[tokio::test]
+async fn what_was_recorded_is_in_the_files_before_the_answer() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    for number in 0..10 {
+        let subject = format!("booking/{number}");
+        let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
+        let left = disk.killed();
+        let next = left.open(Options::default(), NOW);
+        assert_eq!(next.event(id).await.unwrap().unwrap().event.id, id);
+    }
+}
+
+#[tokio::test]
+async fn the_newest_rejections_are_kept() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    store.reject(rejection(0));
+    store.close().await.unwrap();
+    let side = disk.past_the_store();
+    // As if as many had come as there is room for, and ten more.
+    let room = i64::try_from(crate::REJECTIONS_MAX).unwrap();
+    side.execute(
+        "WITH RECURSIVE more (id) AS \
+         (SELECT 2 UNION ALL SELECT id + 1 FROM more WHERE id < ?1) \
+         INSERT INTO rejection SELECT more.id, at_ms, source, reason, remote, bytes, headers, body \
+         FROM more, rejection",
+        [room + 10],
+    )
+    .unwrap();
+    let store = disk.open(Options::default(), NOW);
+    store.reject(rejection(7));
+    store.close().await.unwrap();
+    assert_eq!(count(&disk, "rejection"), room);
+    let newest: (String, String, Vec<u8>, Vec<u8>) = side
+        .query_row(
+            "SELECT reason, remote, headers, body FROM rejection ORDER BY id DESC LIMIT 1",
+            params![],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+        .unwrap();
+    let expected = ("number 7", "192.0.2.1", &b"host: hooks.example\r\n"[..], &b"{}"[..]);
+    assert_eq!((&*newest.0, &*newest.1, &newest.2[..], &newest.3[..]), expected);
+}
+
+fn count(disk: &OnDisk, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table}");
+    disk.past_the_store().query_row(&sql, [], |row| row.get(0)).unwrap()
+}

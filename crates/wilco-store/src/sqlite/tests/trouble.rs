@@ -1,0 +1,197 @@
+//! Writes and reads that fail, and what becomes of those who wait for them.
+
+use std::time::Duration;
+
+use tokio::{task::JoinSet, time::Instant};
+
+use super::*;
+
+/// Takes the write lock, as a person does who has begun a transaction in a tool.
+fn lock(disk: &OnDisk) -> Connection {
+    let other = disk.past_the_store();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    other
+}
+
+async fn record_all(store: &Arc<SqliteStore>, count: usize) -> Vec<Result<EventId, StoreError>> {
+    let mut tasks = JoinSet::new();
+    for number in 0..count {
+        let store = Arc::clone(store);
+        tasks.spawn(async move {
+            let subject = format!("booking/{number}");
+            record(&store, Sent { subject: Some(&subject), ..SENT }).await
+        });
+    }
+    tasks.join_all().await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn while_another_program_has_the_write_lock_all_are_refused_together() {
+    let disk = OnDisk::new();
+    let store = Arc::new(disk.open(Options::default(), NOW));
+    let other = lock(&disk);
+    let began = Instant::now();
+    let answers = record_all(&store, 30).await;
+    // One by one they would take half a minute.
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    for answer in answers {
+        assert!(matches!(answer, Err(StoreError::Locked)), "{answer:?}");
+    }
+    assert!(matches!(store.ready(), Err(StoreError::Locked)));
+
+    other.execute_batch("ROLLBACK").unwrap();
+    // It heals by itself: a balancer that sends nothing to a store that is not ready must see it.
+    until(|| store.ready().is_ok()).await;
+    for answer in record_all(&store, 30).await {
+        answer.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_commit_that_fails_leaves_no_trace_of_any_of_its_jobs() {
+    let disk = OnDisk::new();
+    let store = Arc::new(disk.open(Options::default(), NOW));
+    // Whoever writes together with it: its transaction is gone when it comes to the commit.
+    let hindered = store.writer.write(Kind::Delivery, |ledger| {
+        ledger.connection.execute_batch("ROLLBACK")?;
+        Ok(())
+    });
+    let (hindered, answers) = tokio::join!(hindered, record_all(&store, 50));
+    assert!(matches!(hindered, Err(StoreError::Internal(_))), "{hindered:?}");
+    let failed = answers.iter().filter(|answer| answer.is_err()).count();
+    assert_eq!(i64::try_from(answers.len() - failed).unwrap(), count(&disk, "event"));
+    assert_eq!(store.unrouted(100).await.unwrap().len(), answers.len() - failed);
+    // Those that failed are not taken for duplicates when they come again.
+    let again = record_all(&store, 50).await;
+    assert_eq!(count(&disk, "event"), 50);
+    for (first, second) in answers.into_iter().zip(again) {
+        let second = second.unwrap();
+        assert!(first.is_err() || first.unwrap() == second);
+    }
+}
+
+#[tokio::test]
+async fn a_claim_whose_events_cannot_be_read_now_is_given_back() {
+    let disk = OnDisk::new();
+    let (store, ids) = with_a_backlog(&disk, 3).await;
+    let side = disk.past_the_store();
+    side.execute_batch("ALTER TABLE event RENAME TO elsewhere").unwrap();
+    let failed = store.claim("crm", 10, NOW, LONGEST).await;
+    assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
+    side.execute_batch("ALTER TABLE elsewhere RENAME TO event").unwrap();
+    assert_eq!(claimed(&store).await, ids);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_given_back_at_once_is_given_back_later() {
+    let disk = OnDisk::new();
+    let (store, ids) = with_a_backlog(&disk, 3).await;
+    let side = disk.past_the_store();
+    // Neither can the events be read, nor the deliveries be given back.
+    side.execute_batch(
+        "ALTER TABLE event RENAME TO elsewhere;
+         CREATE TRIGGER no AFTER UPDATE ON delivery WHEN new.state = 'retrying'
+         BEGIN SELECT raise(ABORT, 'no'); END",
+    )
+    .unwrap();
+    assert!(store.claim("crm", 10, NOW, LONGEST).await.is_err());
+    let states = || -> i64 {
+        let sql = "SELECT count(*) FROM delivery WHERE state = 'running'";
+        side.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!(states(), 3);
+    side.execute_batch("DROP TRIGGER no; ALTER TABLE elsewhere RENAME TO event").unwrap();
+    until(|| states() == 0).await;
+    assert_eq!(claimed(&store).await, ids);
+}
+
+#[tokio::test]
+async fn beside_a_damaged_event_the_others_of_a_claim_are_delivered() {
+    let disk = OnDisk::new();
+    let (store, ids) = with_a_backlog(&disk, 3).await;
+    let side = disk.past_the_store();
+    // The damaged one cannot even be written off just now.
+    side.execute_batch(
+        "UPDATE event SET body = x'00' WHERE seq = (SELECT min(seq) FROM event);
+         CREATE TRIGGER no AFTER UPDATE ON delivery WHEN new.state = 'dead'
+         BEGIN SELECT raise(ABORT, 'no'); END",
+    )
+    .unwrap();
+    assert_eq!(claimed(&store).await, ids[1..]);
+    side.execute_batch("DROP TRIGGER no").unwrap();
+    let state = || -> String {
+        let sql = "SELECT state FROM delivery WHERE event = (SELECT min(seq) FROM event)";
+        side.query_row(sql, [], |row| row.get(0)).unwrap()
+    };
+    until(|| state() == "dead").await;
+}
+
+/// Deliveries to `crm` of events that are in the file and not in memory.
+async fn with_a_backlog(disk: &OnDisk, count: usize) -> (SqliteStore, Vec<EventId>) {
+    let store = disk.open(Options::default(), NOW);
+    let mut ids = Vec::new();
+    for number in 0..count {
+        let subject = format!("booking/{number}");
+        ids.push(record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap());
+        fan_out(&store, ids[number]).await;
+    }
+    store.close().await.unwrap();
+    (disk.open(Options::default(), NOW), ids)
+}
+
+async fn claimed(store: &SqliteStore) -> Vec<EventId> {
+    let claims = store.claim("crm", 10, after(60), LONGEST).await.unwrap();
+    claims.iter().map(|claim| claim.event().id).collect()
+}
+
+/// Waits for a condition, at most half a minute.
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let waited = tokio::time::timeout(Duration::from_secs(30), async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    waited.await.expect("it came to be within half a minute");
+}
+
+#[tokio::test]
+async fn of_a_rejected_body_the_beginning_is_stored_and_its_length() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    let body: Vec<u8> = (0..=255).cycle().take(crate::REJECTION_BODY_BYTES_MAX + 7).collect();
+    let large = Rejection { body: body.clone().into(), bytes: 1 << 20, ..rejection(1) };
+    assert!(store.reject(large));
+    store.close().await.unwrap();
+    assert!(!store.reject(rejection(2)));
+    let (bytes, kept): (usize, Vec<u8>) = disk
+        .past_the_store()
+        .query_row("SELECT bytes, body FROM rejection", [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    assert_eq!(bytes, 1 << 20);
+    assert!(kept == body[..crate::REJECTION_BODY_BYTES_MAX]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rejections_never_share_a_commit_with_events() {
+    let commits = Arc::new(Mutex::new(Vec::new()));
+    let heard = Arc::clone(&commits);
+    let observer: CommitObserver = Arc::new(move |events, _| heard.lock().unwrap().push(events));
+    let disk = OnDisk::new();
+    let store = Arc::new(disk.open(Options { observer, ..Options::default() }, NOW));
+    let flood = {
+        let store = Arc::clone(&store);
+        tokio::task::spawn_blocking(move || {
+            (0..10_000).filter(|_| store.reject(rejection(0))).count()
+        })
+    };
+    for answer in record_all(&store, 200).await {
+        answer.unwrap();
+    }
+    let kept = flood.await.unwrap();
+    store.close().await.unwrap();
+    assert_eq!(usize::try_from(count(&disk, "rejection")).unwrap(), kept);
+    let commits = commits.lock().unwrap();
+    let of_rejections = commits.iter().filter(|&&events| events == 0).count();
+    assert!((1..=kept).contains(&of_rejections), "{of_rejections} commits without an event");
+    assert_eq!(commits.iter().sum::<usize>(), 200);
+}
