@@ -8,7 +8,7 @@ use wilco::freispace::SAMPLES;
 use crate::{
     catcher::{Catcher, Caught},
     survival::left_out,
-    world::{Plan, World, wilco},
+    world::{Plan, SECRET, World, wilco},
 };
 
 fn example(name: &str) -> String {
@@ -121,6 +121,30 @@ fn the_configurations_of_the_service_page_are_fine() {
             check.env("CREDENTIALS_DIRECTORY", &credentials).arg("check").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+#[test]
+fn a_request_signed_by_hand_as_the_freispace_page_says_is_accepted() {
+    for tool in ["openssl", "curl"] {
+        if Command::new(tool).arg("--version").output().is_err() {
+            return left_out(&format!("no {tool}"));
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(root.join("docs/freispace.md")).unwrap();
+    let script = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let world = World::plan().start();
+    let url = format!("http://{}/webhook", world.address);
+    let script = script.replace("https://hooks.example.com/webhook", &url);
+    let mut shell = Command::new("sh");
+    let output = shell.env("FREISPACE_SECRET", SECRET).args(["-ec", &script]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.starts_with("HTTP/1.1 200"),
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_eq!(world.recorded(), 1);
 }
 
 #[test]
