@@ -1,6 +1,6 @@
 //! A delivery and its attempts: one event on its way to one destination.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use wilco::{Event, EventId};
@@ -123,8 +123,8 @@ impl Claim {
     }
 }
 
-/// How one try went.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How one try went. Its `Debug` shows the length of the output and nothing of its content.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// When it began.
     pub started_at: Timestamp,
@@ -134,6 +134,18 @@ pub struct Attempt {
     pub result: String,
     /// The last of what the destination said, at most 64 KiB.
     pub output: Vec<u8>,
+}
+
+impl fmt::Debug for Attempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { started_at, took, result, output } = self;
+        f.debug_struct("Attempt")
+            .field("started_at", started_at)
+            .field("took", took)
+            .field("result", result)
+            .field("output_bytes", &output.len())
+            .finish()
+    }
 }
 
 /// What follows from an attempt.

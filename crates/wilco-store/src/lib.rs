@@ -265,8 +265,8 @@ impl Receipt {
     }
 }
 
-/// A refused request, as far as it is kept.
-#[derive(Clone, Debug)]
+/// A refused request, as far as it is kept. Its `Debug` shows nothing of the body.
+#[derive(Clone)]
 pub struct Rejection {
     /// When it was refused.
     pub at: Timestamp,
@@ -283,6 +283,20 @@ pub struct Rejection {
     /// Its body, or as much of it as the caller kept. The store keeps at most
     /// [`REJECTION_BODY_BYTES_MAX`] of it.
     pub body: bytes::Bytes,
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at, source, reason, remote, headers, bytes, body: _ } = self;
+        f.debug_struct("Rejection")
+            .field("at", at)
+            .field("source", source)
+            .field("reason", reason)
+            .field("remote", remote)
+            .field("headers", headers)
+            .field("bytes", bytes)
+            .finish()
+    }
 }
 
 impl Rejection {

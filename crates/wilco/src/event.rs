@@ -9,7 +9,9 @@ use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
 /// A request off the wire, not verified: treat every byte of it as a stranger's.
-#[derive(Clone, Debug)]
+///
+/// Its `Debug` shows the length of the body and nothing of its content.
+#[derive(Clone)]
 pub struct Arrival {
     /// When the whole body had been read, by the receiver's clock.
     pub received_at: Timestamp,
@@ -20,7 +22,9 @@ pub struct Arrival {
 }
 
 /// A verified webhook that was recorded: what destinations and endpoint functions see.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Its `Debug` shows the length of the body and nothing of its content.
+#[derive(Clone, PartialEq)]
 pub struct Event {
     /// Unique, and the same over every attempt to deliver it.
     pub id: EventId,
@@ -43,6 +47,47 @@ pub struct Event {
     pub headers: Headers,
     /// The body, byte for byte as it was signed.
     pub body: Bytes,
+}
+
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A line of a log must not hold what customers plan.
+        let Self { received_at, headers, body } = self;
+        f.debug_struct("Arrival")
+            .field("received_at", received_at)
+            .field("headers", headers)
+            .field("body_bytes", &body.len())
+            .finish()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            id,
+            source,
+            name,
+            subject,
+            received_at,
+            secret,
+            digest,
+            conflict,
+            headers,
+            body,
+        } = self;
+        f.debug_struct("Event")
+            .field("id", id)
+            .field("source", source)
+            .field("name", name)
+            .field("subject", subject)
+            .field("received_at", received_at)
+            .field("secret", secret)
+            .field("digest", digest)
+            .field("conflict", conflict)
+            .field("headers", headers)
+            .field("body_bytes", &body.len())
+            .finish()
+    }
 }
 
 impl Event {
@@ -285,6 +330,30 @@ mod tests {
     fn a_debug_print_of_headers_shows_no_value() {
         let headers = Headers::from_pairs([("authorization", "Bearer canary")]);
         assert_eq!(format!("{headers:?}"), r#"["authorization"]"#);
+    }
+
+    #[test]
+    fn a_debug_print_of_an_event_or_an_arrival_shows_no_body() {
+        let (received_at, body) = (Timestamp::UNIX_EPOCH, Bytes::from_static(b"canary"));
+        let headers = Headers::from_pairs([("cookie", "canary")]);
+        let event = Event {
+            id: EventId::from_bits(1),
+            source: SourceName::new("office").unwrap(),
+            name: "booking.updated".into(),
+            subject: None,
+            received_at,
+            secret: "env:X".into(),
+            digest: Digest::of(&body),
+            conflict: false,
+            headers: headers.clone(),
+            body: body.clone(),
+        };
+        let arrival = Arrival { received_at, headers, body };
+        for printed in [format!("{event:#?}"), format!("{arrival:?}")] {
+            // Neither as text nor as the numbers of its bytes.
+            assert!(!printed.contains("canary") && !printed.contains("99, 97"), "{printed}");
+            assert!(printed.contains("body_bytes: 6"), "{printed}");
+        }
     }
 
     #[test]

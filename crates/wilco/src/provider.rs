@@ -1,7 +1,7 @@
 //! The table of presets: how each provider signs and where its events name themselves.
 //!
 //! A provider is a file of data in `providers/`, compiled in. Adding one is adding a file and a row
-//! to [`all`].
+//! to `FILES`.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt, sync::LazyLock};
 
@@ -172,8 +172,8 @@ impl<'b> Visitor<'b> for Members<'_> {
 
     fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<Found<'b>, A::Error> {
         let mut found = Found { name: None, subject: vec![None; self.0.subject.len()] };
-        while let Some(Text(key)) = map.next_key()? {
-            let value: &'b RawValue = map.next_value()?;
+        while let Some((key, value)) = map.next_entry::<&'b RawValue, &'b RawValue>()? {
+            let Some(key) = scalar(key) else { continue };
             if key == self.0.name {
                 found.name = scalar(value);
             }
@@ -187,9 +187,37 @@ impl<'b> Visitor<'b> for Members<'_> {
     }
 }
 
-/// A text borrowed from the body where it has no escapes.
-#[derive(Deserialize)]
-struct Text<'b>(#[serde(borrow)] Cow<'b, str>);
+/// A text borrowed from the body where it has no escapes. An escape for half a character, which
+/// JSON allows and software that cuts a text by UTF-16 units writes, becomes U+FFFD.
+struct Text<'b>(Cow<'b, str>);
+
+impl<'b> Deserialize<'b> for Text<'b> {
+    fn deserialize<D: Deserializer<'b>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Legible;
+
+        impl<'b> Visitor<'b> for Legible {
+            type Value = Text<'b>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+
+            fn visit_borrowed_bytes<E>(self, bytes: &'b [u8]) -> Result<Text<'b>, E> {
+                Ok(Text(String::from_utf8_lossy(bytes)))
+            }
+
+            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text<'b>, E> {
+                // Half a character comes as three bytes, each of them invalid.
+                let text =
+                    String::from_utf8_lossy(bytes).replace("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}");
+                Ok(Text(Cow::Owned(text)))
+            }
+        }
+
+        // As a string it would have to be whole characters.
+        deserializer.deserialize_bytes(Legible)
+    }
+}
 
 /// A string's text, or a number as it is written; nothing for what has no plain text.
 fn scalar(value: &RawValue) -> Option<Cow<'_, str>> {
@@ -225,6 +253,7 @@ mod tests {
     #[test]
     fn every_preset_parses_and_has_a_name_of_its_own() {
         let mut names: Vec<_> = all().iter().map(|provider| &provider.name).collect();
+        names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), FILES.len());
     }
@@ -249,6 +278,11 @@ mod tests {
             ),
             (r#"{"ev\u0065nt":"\u0062ooking","type":"x"}"#, "booking", None),
             (r#"{"event":null,"type":"x","id":null}"#, "unknown", None),
+            (
+                r#"{"\ud83d":1,"event":"e\ud83d","id":"\udc00 \ud83d\ude00","type":"t","data":"\ud83d"}"#,
+                "e\u{fffd}",
+                Some("t/\u{fffd} \u{1f600}"),
+            ),
             (r#"{"event":"","type":[],"id":{}}"#, "unknown", None),
             ("{}", "unknown", None),
             (" \n{ }\t", "unknown", None),
@@ -264,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_json_object_in_utf_8_is_refused() {
-        let rows: [&[u8]; 15] = [
+        let rows: [&[u8]; 19] = [
             b"",
             b"\"canary\"",
             b"{\"canary\"}",
@@ -280,6 +314,10 @@ mod tests {
             b"{'a':1}",
             b"{\"a\":\"\xff\"}",
             b"\xef\xbb\xbf{}",
+            b"{\"a\nb\":1}",
+            b"{\"a\":\"\\ud83\"}",
+            b"{\"a\\x\":1}",
+            b"{a:1}",
         ];
         for row in rows {
             let error = check(row).unwrap_err().to_string();
