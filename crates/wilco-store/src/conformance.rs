@@ -1,6 +1,29 @@
-//! Every promise of [`Store`], one suite, run by every backend with a one-line test.
+//! Every promise of [`Store`], one suite: each promise is a test of every backend.
 //!
 //! Each promise is a function named as a sentence; it gets a store of its own and hands time in.
+
+/// Makes each promise a test of each backend.
+macro_rules! promises {
+    ($($name:ident),* $(,)?) => {
+        mod in_memory {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    super::$name(crate::conformance::Bench::new(crate::memory::tests::backend)).await;
+                }
+            )*
+        }
+
+        mod in_sqlite {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+                async fn $name() {
+                    super::$name(crate::conformance::Bench::new(crate::sqlite::tests::backend)).await;
+                }
+            )*
+        }
+    };
+}
 
 mod alerting;
 mod bursts;
@@ -37,26 +60,6 @@ pub(crate) trait Backend: Send {
 
     /// Has writes succeed again.
     fn mend(&self);
-}
-
-/// Holds a backend against all of it.
-pub(crate) async fn run(backend: &(dyn Fn() -> Box<dyn Backend> + Sync)) {
-    let fresh = || {
-        let mut backend = backend();
-        Bench { store: backend.open(NOW), backend }
-    };
-    recording::run(&fresh).await;
-    duplicates::run(&fresh).await;
-    routing::run(&fresh).await;
-    claiming::run(&fresh).await;
-    settling::run(&fresh).await;
-    ordering::run(&fresh).await;
-    bursts::run(&fresh).await;
-    replaying::run(&fresh).await;
-    standing::run(&fresh).await;
-    alerting::run(&fresh).await;
-    looking::run(&fresh).await;
-    ending::run(&fresh).await;
 }
 
 /// A request from a provider, before it is signed.
@@ -132,7 +135,7 @@ pub(crate) fn after(secs: i64) -> Timestamp {
 }
 
 /// Polls a call once, which hands it over, and gives the answer if it is there already.
-async fn hand_over<F: Future + Unpin>(call: &mut F) -> Option<F::Output> {
+pub(crate) async fn hand_over<F: Future + Unpin>(call: &mut F) -> Option<F::Output> {
     poll_fn(|context| match Pin::new(&mut *call).poll(context) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
         Poll::Pending => Poll::Ready(None),
@@ -149,9 +152,20 @@ async fn has_rung(bell: &Notify) -> bool {
 struct Bench {
     store: Arc<dyn Store>,
     backend: Box<dyn Backend>,
+    make: fn() -> Box<dyn Backend>,
 }
 
 impl Bench {
+    fn new(make: fn() -> Box<dyn Backend>) -> Self {
+        let mut backend = make();
+        Self { store: backend.open(NOW), backend, make }
+    }
+
+    /// An empty store of the same kind.
+    fn another(&self) -> Self {
+        Self::new(self.make)
+    }
+
     /// Kills the process and starts another.
     fn crash(&mut self, now: Timestamp) {
         self.store = self.backend.open(now);
@@ -249,8 +263,6 @@ fn routed(ids: &[EventId], destinations: &[&str]) -> Vec<Routed> {
     let legs: Vec<_> = destinations.iter().map(|&name| Leg::to(name)).collect();
     ids.iter().map(|&event_id| Routed { event_id, legs: legs.clone() }).collect()
 }
-
-type Fresh<'a> = &'a (dyn Fn() -> Bench + Sync);
 
 /// When each test begins: 2026-03-01 12:00 UTC.
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_772_366_400, 0);

@@ -84,8 +84,9 @@ pub trait Store: Send + Sync {
     async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError>;
 
     /// Marks these events, which are the oldest that [`unrouted`](Store::unrouted) gave, as routed,
-    /// and makes a waiting delivery for each of their legs: all of it or nothing. One that was
-    /// routed before is passed over.
+    /// and makes a waiting delivery for each of their legs: for each event all of it or nothing, and
+    /// in their order. One that was routed before is passed over. Many legs take several commits, so
+    /// that others get their turn in between.
     ///
     /// A leg with an order key is not due while an earlier one of its destination and key is not at
     /// its end. A leg with a burst supersedes the last of its destination and burst key that was not
@@ -93,7 +94,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: the events are still unrouted.
+    /// [`StoreError`]: some of the first may be routed, and the others are still unrouted.
     async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError>;
 
     /// Takes the right to try up to `limit` deliveries that are due, the longest due first, and none
@@ -106,7 +107,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing was claimed.
+    /// [`StoreError`]: nothing was claimed, or what was claimed is due again in a moment.
     async fn claim(
         &self,
         destination: &str,
@@ -141,13 +142,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError`] where the store cannot be read.
     async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError>;
 
-    /// Makes new deliveries for events that were routed before: all of it or nothing. A dead delivery
+    /// Makes new deliveries for events that were routed before: for each event all of it or nothing,
+    /// and in their order. A dead delivery
     /// of the same event and destination is marked as replaced; where it held its key, the new one
     /// takes its place. An event that is not there is passed over.
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing was made.
+    /// [`StoreError`]: those of some of the first events may have been made.
     async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError>;
 
     /// Ends what waits of an event, or only its way to `destination`, without another attempt. An
@@ -155,7 +157,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: nothing was ended.
+    /// [`StoreError`]: some may have been ended.
     async fn cancel(
         &self,
         event_id: EventId,
@@ -167,7 +169,7 @@ pub trait Store: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: they are still held.
+    /// [`StoreError`]: some may still be held.
     async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError>;
 
     /// Stops a destination, or lets it go on. It stays so over restarts.
@@ -192,7 +194,7 @@ pub trait Store: Send + Sync {
     /// [`StoreError`]: it was not recorded.
     async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// When the last event of a source came; `None` where none came at `since` or later.
+    /// When the last event of a source came, of those that came at `since` or later.
     ///
     /// # Errors
     ///

@@ -47,7 +47,10 @@ use writer::Writer;
 /// `synchronous=FULL`. One process has the file, held by a lock beside it.
 pub struct SqliteStore {
     writer: Writer,
+    /// For routing and deliveries.
     readers: Arc<Readers>,
+    /// For people and metrics, whose questions may take long.
+    onlookers: Arc<Readers>,
     thread: Mutex<Option<JoinHandle<()>>>,
     check: Mutex<Option<check::Running>>,
 }
@@ -78,13 +81,16 @@ impl SqliteStore {
     /// [`OpenError`], which says what to do.
     pub fn open(url: &str, options: Options, now: Timestamp) -> Result<Self, OpenError> {
         let path = Self::path(url)?;
-        let opened = open::open(&path)?;
+        let mut opened = open::open(&path)?;
+        let onlookers = opened.reading.split_off(DELIVERY_READERS);
         let at =
             |error: rusqlite::Error| OpenError::Io { path: path.clone(), cause: error.to_string() };
         let (last_seq, routed_through) = opened
             .writing
             .query_row(
-                "SELECT (SELECT coalesce(max(seq), 0) FROM event), routed_through FROM progress",
+                // An id never goes back behind what was routed, not even if events were removed.
+                "SELECT max((SELECT coalesce(max(seq), 0) FROM event), routed_through, \
+                 known_through), routed_through FROM progress",
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
@@ -100,7 +106,14 @@ impl SqliteStore {
             rejected_bytes: None,
             _lock: opened.lock,
         };
-        let recovered = ledger.recover(now).map_err(at)?;
+        let mut recovered = 0;
+        loop {
+            let some = ledger.recover(now, SLICE_ROWS).map_err(at)?;
+            recovered += some;
+            if some < SLICE_ROWS {
+                break;
+            }
+        }
         if recovered > 0 {
             tracing::info!(recovered, "deliveries that were under way are tried again");
         }
@@ -115,6 +128,7 @@ impl SqliteStore {
             check: Mutex::new(check.transpose()?),
             writer,
             readers: Arc::new(Readers::new(opened.reading)),
+            onlookers: Arc::new(Readers::new(onlookers)),
             thread: Mutex::new(Some(thread)),
         })
     }
@@ -131,24 +145,6 @@ impl SqliteStore {
             }
             _ => Err(OpenError::Url(url.into())),
         }
-    }
-
-    /// Runs `look` on a reading connection, away from the threads that serve requests.
-    async fn read<T: Send + 'static>(
-        &self,
-        look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        let readers = Arc::clone(&self.readers);
-        let free = Arc::clone(&self.readers.free);
-        let permit = free.acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let seen = tokio::task::spawn_blocking(move || {
-            // The place goes with the connection, and not with a caller who may stop waiting.
-            let seen = readers.lend(look);
-            drop(permit);
-            seen
-        })
-        .await;
-        seen.map_err(|error| StoreError::Internal(error.to_string()))?
     }
 
     /// Reads the events of what was claimed. None stays half claimed: one whose event is damaged is
@@ -205,7 +201,7 @@ impl SqliteStore {
         let intact = |connection: &Connection, seq| {
             reads::intact(connection, seq).map(|event| event.map(Arc::new))
         };
-        let read = self.read(move |connection| {
+        let read = self.readers.read(move |connection| {
             Ok(places.into_iter().map(|seq| intact(connection, seq)).collect())
         });
         read.await.unwrap_or_else(|error| vec![Err(error); count].into())
@@ -260,11 +256,14 @@ impl Store for SqliteStore {
         if let Some(events) = self.writer.shared().window.unrouted(limit) {
             return Ok(events);
         }
-        self.read(move |connection| reads::unrouted(connection, limit)).await
+        self.readers.read(move |connection| reads::unrouted(connection, limit)).await
     }
 
     async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
-        self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&routed, now)).await
+        for slice in slices(routed, |routed| routed.legs.len()) {
+            self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&slice, now)).await?;
+        }
+        Ok(())
     }
 
     async fn claim(
@@ -274,9 +273,17 @@ impl Store for SqliteStore {
         now: Timestamp,
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        let name = destination.to_owned();
-        let take = move |ledger: &mut Ledger| ledger.claim(&name, limit, now, longest_wait);
-        let taken = self.writer.write(Kind::Delivery, take).await?;
+        let taken = loop {
+            let name = destination.to_owned();
+            let take = move |ledger: &mut Ledger| {
+                let corrected = ledger.limit_waits(&name, now, longest_wait, SLICE_ROWS)?;
+                let is_done = corrected < SLICE_ROWS;
+                is_done.then(|| ledger.claim(&name, limit, now)).transpose()
+            };
+            if let Some(taken) = self.writer.write(Kind::Delivery, take).await? {
+                break taken;
+            }
+        };
         if taken.is_empty() {
             return Ok(Vec::new());
         }
@@ -298,11 +305,14 @@ impl Store for SqliteStore {
 
     async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
         let destination = destination.to_owned();
-        self.read(move |connection| reads::next_due(connection, &destination)).await
+        self.readers.read(move |connection| reads::next_due(connection, &destination)).await
     }
 
     async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
-        self.writer.write(Kind::Delivery, move |ledger| ledger.replay(&replays, now)).await
+        for slice in slices(replays, |replay| replay.legs.len()) {
+            self.writer.write(Kind::Delivery, move |ledger| ledger.replay(&slice, now)).await?;
+        }
+        Ok(())
     }
 
     async fn cancel(
@@ -311,14 +321,28 @@ impl Store for SqliteStore {
         destination: Option<String>,
         now: Timestamp,
     ) -> Result<usize, StoreError> {
-        let cancel =
-            move |ledger: &mut Ledger| ledger.cancel(event_id, destination.as_deref(), now);
-        self.writer.write(Kind::Delivery, cancel).await
+        let mut ended = 0;
+        loop {
+            let destination = destination.clone();
+            let cancel = move |ledger: &mut Ledger| {
+                ledger.cancel(event_id, destination.as_deref(), now, SLICE_ROWS)
+            };
+            let some = self.writer.write(Kind::Delivery, cancel).await?;
+            ended += some;
+            if some < SLICE_ROWS {
+                return Ok(ended);
+            }
+        }
     }
 
     async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
-        let name = destination.to_owned();
-        self.writer.write(Kind::Delivery, move |ledger| ledger.release_keys(&name, now)).await
+        loop {
+            let name = destination.to_owned();
+            let release = move |ledger: &mut Ledger| ledger.release_keys(&name, now, SLICE_ROWS);
+            if self.writer.write(Kind::Delivery, release).await? < SLICE_ROWS {
+                return Ok(());
+            }
+        }
     }
 
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
@@ -328,7 +352,7 @@ impl Store for SqliteStore {
 
     async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
         let name = destination.to_owned();
-        self.read(move |connection| reads::standing(connection, &name)).await
+        self.readers.read(move |connection| reads::standing(connection, &name)).await
     }
 
     async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
@@ -341,20 +365,23 @@ impl Store for SqliteStore {
         since: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         let source = source.to_owned();
-        self.read(move |connection| reads::last_received(connection, &source, since)).await
+        self.onlookers
+            .read(move |connection| reads::last_received(connection, &source, since))
+            .await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
-        self.read(move |connection| reads::events(connection, &query)).await
+        self.onlookers.read(move |connection| reads::events(connection, &query)).await
     }
 
     async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError> {
-        let shown = self.read(move |connection| reads::show(connection, seq_of(id))).await?;
+        let shown =
+            self.onlookers.read(move |connection| reads::show(connection, seq_of(id))).await?;
         Ok(shown.filter(|shown| shown.event.id == id))
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
-        self.read(reads::unfinished).await
+        self.onlookers.read(reads::unfinished).await
     }
 
     fn ready(&self) -> Result<(), StoreError> {
@@ -374,6 +401,7 @@ impl Store for SqliteStore {
         drop(self.check.lock().unwrap_or_else(PoisonError::into_inner).take());
         let stopped = self.writer.stop().await;
         self.readers.close();
+        self.onlookers.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It has answered, so it is at its end; the lock goes with it.
         let _ = thread.map(JoinHandle::join);
@@ -409,6 +437,24 @@ struct Readers {
 }
 
 impl Readers {
+    /// Runs `look` on a connection, away from the threads that serve requests.
+    async fn read<T: Send + 'static>(
+        self: &Arc<Self>,
+        look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let readers = Arc::clone(self);
+        let free = Arc::clone(&self.free);
+        let permit = free.acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let seen = tokio::task::spawn_blocking(move || {
+            // The place goes with the connection, and not with a caller who may stop waiting.
+            let seen = readers.lend(look);
+            drop(permit);
+            seen
+        })
+        .await;
+        seen.map_err(|error| StoreError::Internal(error.to_string()))?
+    }
+
     fn new(connections: Vec<Connection>) -> Self {
         Self {
             free: Arc::new(Semaphore::new(connections.len())),
@@ -486,11 +532,35 @@ fn odd(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(error))
 }
 
+/// Cuts what is to be written into pieces of at most [`SLICE_ROWS`] rows, as long as a single item
+/// has no more, and keeps the order.
+fn slices<T>(items: Vec<T>, rows: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut slices: Vec<Vec<T>> = Vec::new();
+    let mut filled = 0;
+    for item in items {
+        let rows = rows(&item);
+        match slices.last_mut() {
+            Some(slice) if filled + rows <= SLICE_ROWS => slice.push(item),
+            Some(_) | None => {
+                slices.push(vec![item]);
+                filled = 0;
+            }
+        }
+        filled += rows;
+    }
+    slices
+}
+
 /// SQLite counts rows in 63 bits.
 fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
+/// Rows that one job changes at most, so that no work of many rows holds up an acknowledgement: a
+/// longer one takes several transactions, and others get their turn in between.
+const SLICE_ROWS: usize = if cfg!(test) { 8 } else { 512 };
+/// Of the connections that read, those for routing and deliveries.
+const DELIVERY_READERS: usize = 2;
 /// Until what could not be read is tried again.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 /// About what a row weighs besides its body.
@@ -502,4 +572,4 @@ const MILLIS_MAX: i64 = (1 << 48) - 1;
 const TAIL_BITS: u32 = 65;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Bench, Fresh, NOW, SENT, Sent, after};
+use super::{Bench, NOW, SENT, Sent, after};
 use crate::{ALERTS, Alert, State};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    an_alert_is_an_event_with_one_delivery(fresh()).await;
-    one_key_is_heard_of_once_in_a_while(fresh()).await;
-    the_last_event_of_a_source_is_found(fresh()).await;
+promises! {
+    an_alert_is_an_event_with_one_delivery,
+    one_key_is_heard_of_once_in_a_while,
+    the_last_event_of_a_source_is_found,
 }
 
 fn alert(key: &str) -> Alert {
@@ -63,4 +63,12 @@ async fn the_last_event_of_a_source_is_found(bench: Bench) {
     assert_eq!(last("office", 20).await, Some(after(20)));
     assert_eq!(last("office", 21).await, None);
     assert_eq!(last("nowhere", 0).await, None);
+    // The clock was ahead, and is right again.
+    for (number, secs) in [(1, 500), (2, 40)] {
+        let subject = format!("clock/{number}");
+        bench.record(Sent { at: after(secs), subject: Some(&subject), ..SENT }).await;
+    }
+    assert_eq!(last("office", 30).await, Some(after(40)), "its id is that of a later time");
+    assert_eq!(last("office", 41).await, Some(after(500)));
+    assert_eq!(last("office", 501).await, None, "though its id is behind one of that time");
 }

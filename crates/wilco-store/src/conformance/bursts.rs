@@ -3,17 +3,17 @@
 
 use std::time::Duration;
 
-use super::{Bench, Fresh, NOW, after, retry};
+use super::{Bench, NOW, after, retry};
 use crate::{Burst, Leg, Outcome, State};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    only_the_last_of_a_burst_is_delivered(fresh()).await;
-    a_burst_without_an_end_is_cut_at_its_longest(fresh()).await;
-    bursts_of_other_keys_and_destinations_are_apart(fresh()).await;
-    what_was_tried_is_superseded_by_nothing(fresh()).await;
-    a_burst_goes_on_after_a_crash(fresh()).await;
-    a_burst_is_cut_also_where_the_clock_is_set_back(fresh()).await;
-    a_burst_with_an_order_key_keeps_the_order(fresh()).await;
+promises! {
+    only_the_last_of_a_burst_is_delivered,
+    a_burst_without_an_end_is_cut_at_its_longest,
+    bursts_of_other_keys_and_destinations_are_apart,
+    what_was_tried_is_superseded_by_nothing,
+    a_burst_goes_on_after_a_crash,
+    a_burst_is_cut_also_where_the_clock_is_set_back,
+    a_burst_with_an_order_key_keeps_the_order,
 }
 
 fn burst(key: &str) -> Leg {

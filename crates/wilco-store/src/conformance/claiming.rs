@@ -5,32 +5,33 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use wilco::EventId;
 
-use super::{Bench, DEAD, Fresh, LONGEST, NOW, after, retry};
+use super::{Bench, DEAD, LONGEST, NOW, after, retry};
 use crate::{Claim, Leg, Outcome, State, StoreError};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    only_what_is_due_is_claimed(fresh()).await;
-    the_longest_due_is_claimed_first(fresh()).await;
-    the_longest_due_is_claimed_first_also_where_it_is_older_than_the_process(fresh()).await;
-    what_is_due_together_is_claimed_in_the_order_in_which_it_was_made(fresh()).await;
-    a_claim_says_what_where_and_which_attempt(fresh()).await;
-    how_long_it_has_waited_is_kept_to_the_millisecond(fresh()).await;
-    a_claim_is_exclusive_however_many_ask(fresh()).await;
-    a_claim_that_fails_takes_nothing(fresh()).await;
-    what_a_crash_cut_short_is_due_again_and_counts(fresh()).await;
-    next_due_is_the_earliest_that_waits(fresh()).await;
-    no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back(fresh()).await;
+promises! {
+    only_what_is_due_is_claimed,
+    the_longest_due_is_claimed_first,
+    the_longest_due_is_claimed_first_also_where_it_is_older_than_the_process,
+    what_is_due_together_is_claimed_in_the_order_in_which_it_was_made,
+    a_claim_says_what_where_and_which_attempt,
+    how_long_it_has_waited_is_kept_to_the_millisecond,
+    a_claim_is_exclusive_however_many_ask,
+    a_claim_that_fails_takes_nothing,
+    what_a_crash_cut_short_is_due_again_and_counts,
+    all_that_a_crash_cut_short_is_due_again_however_much_it_is,
+    next_due_is_the_earliest_that_waits,
+    no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back,
 }
 
 async fn no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back(bench: Bench) {
-    let ids = bench.record_many(2).await;
+    let ids = bench.record_many(30).await;
     bench.fan_out(&ids, &["crm"], after(1_000_000_000)).await;
     let longest = Duration::from_secs(60);
-    let claim = async |now| bench.store.claim("crm", 10, now, longest).await.unwrap();
+    let claim = async |now| bench.store.claim("crm", 100, now, longest).await.unwrap();
     assert!(claim(NOW).await.is_empty());
     assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(after(60)));
     assert!(claim(after(59)).await.is_empty());
-    assert_eq!(claim(after(60)).await.len(), 2);
+    assert_eq!(claim(after(60)).await.len(), 30);
 }
 
 async fn only_what_is_due_is_claimed(bench: Bench) {
@@ -150,6 +151,14 @@ async fn what_a_crash_cut_short_is_due_again_and_counts(mut bench: Bench) {
     bench.crash(after(99));
     let untouched = bench.delivery(id).await;
     assert_eq!((untouched.due_at, untouched.attempts), (Some(after(30)), 3), "it did not run");
+}
+
+async fn all_that_a_crash_cut_short_is_due_again_however_much_it_is(mut bench: Bench) {
+    let ids = bench.record_many(30).await;
+    bench.fan_out(&ids, &["crm"], NOW).await;
+    assert_eq!(bench.claim("crm", 100, NOW).await.len(), 30);
+    bench.crash(after(1));
+    assert_eq!(bench.claim("crm", 100, after(1)).await.len(), 30);
 }
 
 async fn next_due_is_the_earliest_that_waits(bench: Bench) {

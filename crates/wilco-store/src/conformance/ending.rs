@@ -1,17 +1,17 @@
 //! A store that is closed has finished what it took on, and does no more.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    Bench, Fresh, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, routed,
+    Bench, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection, routed,
 };
-use crate::{EventQuery, Outcome, State, StoreError};
+use crate::{Alert, EventQuery, Leg, Outcome, Replay, State, StoreError};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    an_open_store_is_ready(fresh()).await;
-    after_close_every_call_says_closed(fresh()).await;
-    what_was_taken_on_before_close_is_finished(fresh()).await;
-    after_a_clean_end_all_is_as_it_was(fresh()).await;
+promises! {
+    an_open_store_is_ready,
+    after_close_every_call_says_closed,
+    what_was_taken_on_before_close_is_finished,
+    after_a_clean_end_all_is_as_it_was,
 }
 
 async fn an_open_store_is_ready(bench: Bench) {
@@ -25,6 +25,14 @@ async fn after_close_every_call_says_closed(bench: Bench) {
     let store = &bench.store;
     store.close().await.unwrap();
 
+    let replay = Replay { event_id: id, legs: vec![Leg::to("crm")], reason: "by hand".into() };
+    let alert = Alert {
+        key: "dead:crm".into(),
+        every: Duration::ZERO,
+        name: "alert.dead".into(),
+        to: "chat".into(),
+        body: b"{}"[..].into(),
+    };
     let refused = [
         ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),
         ("unrouted", store.unrouted(1).await.err()),
@@ -32,12 +40,20 @@ async fn after_close_every_call_says_closed(bench: Bench) {
         ("claim", store.claim("crm", 1, NOW, LONGEST).await.err()),
         ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered, None).await.err()),
         ("next_due", store.next_due("crm").await.err()),
+        ("replay", store.replay(vec![replay], NOW).await.err()),
+        ("cancel", store.cancel(id, None, NOW).await.err()),
+        ("release_keys", store.release_keys("crm", NOW).await.err()),
+        ("pause", store.pause("crm", true).await.err()),
+        ("standing", store.standing("crm").await.err()),
+        ("announce", store.announce(alert, NOW).await.err()),
+        ("last_received", store.last_received("office", NOW).await.err()),
         ("events", store.events(EventQuery::default()).await.err()),
         ("event", store.event(id).await.err()),
         ("unfinished", store.unfinished().await.err()),
         ("ready", store.ready().err()),
         ("close", store.close().await.err()),
     ];
+    assert!(!store.reject(rejection(0)));
     for (call, error) in refused {
         assert!(matches!(error, Some(StoreError::Closed)), "{call}: {error:?}");
     }

@@ -2,14 +2,14 @@
 
 use wilco::{Digest, EventId, SourceName};
 
-use super::{Bench, Fresh, NOW, SENT, Sent, after};
+use super::{Bench, NOW, SENT, Sent, after};
 use crate::{EventQuery, Listed};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    a_listing_says_all_but_headers_and_body(fresh()).await;
-    a_query_gives_what_it_names(fresh()).await;
-    pages_follow_on_without_gap_or_overlap(fresh()).await;
-    an_unknown_id_finds_nothing(fresh()).await;
+promises! {
+    a_listing_says_all_but_headers_and_body,
+    a_query_gives_what_it_names,
+    pages_follow_on_without_gap_or_overlap,
+    an_unknown_id_finds_nothing,
 }
 
 async fn a_listing_says_all_but_headers_and_body(bench: Bench) {

@@ -1,18 +1,19 @@
 //! Deliveries of one key go one after another, in the order in which they were made.
 
-use super::{Bench, DEAD, Fresh, NOW, after, has_rung, retry};
+use super::{Bench, DEAD, NOW, after, has_rung, retry};
 use crate::{Claim, Leg, Outcome, State};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    one_of_a_key_waits_for_the_one_before_and_other_keys_do_not(fresh()).await;
-    a_retry_keeps_its_place_also_over_a_crash(fresh()).await;
-    every_end_lets_the_next_begin(fresh).await;
-    a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(fresh()).await;
-    a_dead_one_without_a_key_holds_nothing(fresh()).await;
-    a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(fresh()).await;
-    one_that_was_cancelled_while_held_changes_nothing_for_the_others(fresh()).await;
-    what_is_held_is_counted_as_waiting_and_has_no_time(fresh()).await;
-    the_next_of_a_key_rings(fresh()).await;
+promises! {
+    one_of_a_key_waits_for_the_one_before_and_other_keys_do_not,
+    a_retry_keeps_its_place_also_over_a_crash,
+    every_end_lets_the_next_begin,
+    a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released,
+    all_keys_are_released_however_many_there_are,
+    a_dead_one_without_a_key_holds_nothing,
+    a_dead_one_that_holds_its_key_gives_its_place_to_its_replay,
+    one_that_was_cancelled_while_held_changes_nothing_for_the_others,
+    what_is_held_is_counted_as_waiting_and_has_no_time,
+    the_next_of_a_key_rings,
 }
 
 fn keyed(key: &str) -> Leg {
@@ -48,15 +49,15 @@ async fn a_retry_keeps_its_place_also_over_a_crash(mut bench: Bench) {
     assert_eq!(bench.claim_one(after(62)).await.event().id, ids[1]);
 }
 
-async fn every_end_lets_the_next_begin(fresh: Fresh<'_>) {
+async fn every_end_lets_the_next_begin(bench: Bench) {
     for outcome in [Outcome::Delivered, DEAD, Outcome::Skipped] {
-        let bench = fresh();
+        let bench = bench.another();
         let ids = bench.legs(2, |_| keyed("a"), NOW).await;
         let first = bench.claim_one(NOW).await;
         bench.settle(&first, "over", outcome).await;
         assert_eq!(bench.claim_one(after(1)).await.event().id, ids[1]);
     }
-    let bench = fresh();
+    let bench = bench.another();
     let ids = bench.legs(2, |_| keyed("a"), NOW).await;
     assert_eq!(bench.store.cancel(ids[0], None, after(1)).await.unwrap(), 1);
     assert_eq!(bench.claim_one(after(1)).await.event().id, ids[1]);
@@ -77,6 +78,17 @@ async fn a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(mut be
     assert_eq!(next.event().id, ids[1]);
     bench.settle(&next, "exit 0", Outcome::Delivered).await;
     assert_eq!(bench.claim_one(after(9)).await.event().id, later);
+}
+
+async fn all_keys_are_released_however_many_there_are(bench: Bench) {
+    let ids = bench.legs(60, |number| keyed(&format!("k{}", number / 2)), NOW).await;
+    for claim in bench.claim("crm", 100, NOW).await {
+        bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
+    }
+    assert!(bench.claim("crm", 100, after(1)).await.is_empty());
+    bench.store.release_keys("crm", after(1)).await.unwrap();
+    let behind: Vec<_> = ids.iter().skip(1).step_by(2).copied().collect();
+    assert_eq!(events(&bench.claim("crm", 100, after(1)).await), behind);
 }
 
 async fn a_dead_one_without_a_key_holds_nothing(bench: Bench) {

@@ -4,22 +4,20 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use wilco::Event;
 
-use super::{
-    Bench, Fresh, NOW, SENT, SUPPRESS, Sent, after, event, hand_over, has_rung, rejection,
-};
+use super::{Bench, NOW, SENT, SUPPRESS, Sent, after, event, hand_over, has_rung, rejection};
 use crate::{Duplicates, Outcome, StoreError};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    an_event_comes_back_byte_for_byte(fresh()).await;
-    times_are_kept_to_the_millisecond(fresh()).await;
-    an_id_begins_with_the_time_at_which_the_event_came(fresh()).await;
-    ids_strictly_increase_even_if_the_clock_goes_back(fresh()).await;
-    what_has_a_receipt_survives_a_crash(fresh()).await;
-    a_record_that_fails_leaves_no_trace(fresh()).await;
-    a_caller_that_stops_waiting_does_not_stop_the_record(fresh()).await;
-    concurrent_events_are_all_recorded(fresh()).await;
-    a_recorded_event_rings_and_a_copy_does_not(fresh()).await;
-    a_rejection_never_fails_and_is_no_event(fresh()).await;
+promises! {
+    an_event_comes_back_byte_for_byte,
+    times_are_kept_to_the_millisecond,
+    an_id_begins_with_the_time_at_which_the_event_came,
+    ids_strictly_increase_even_if_the_clock_goes_back,
+    what_has_a_receipt_survives_a_crash,
+    a_record_that_fails_leaves_no_trace,
+    a_caller_that_stops_waiting_does_not_stop_the_record,
+    concurrent_events_are_all_recorded,
+    a_recorded_event_rings_and_a_copy_does_not,
+    a_rejection_never_fails_and_is_no_event,
 }
 
 async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
@@ -87,6 +85,7 @@ async fn an_id_begins_with_the_time_at_which_the_event_came(bench: Bench) {
     assert_eq!(id.to_bits() >> 80, u128::try_from(NOW.as_millisecond()).unwrap());
 }
 
+/// A promise of one process: two that write the same store would each have a clock of their own.
 async fn ids_strictly_increase_even_if_the_clock_goes_back(mut bench: Bench) {
     let mut last = None;
     for (number, secs) in [0, 0, 0, 5, -5, -86_400, 5, 6].into_iter().enumerate() {
@@ -123,6 +122,7 @@ async fn a_record_that_fails_leaves_no_trace(mut bench: Bench) {
     assert!(bench.record(SENT).await.is_first());
 }
 
+/// A promise of one process, whose writes are done in the order in which they came.
 async fn a_caller_that_stops_waiting_does_not_stop_the_record(bench: Bench) {
     for number in 0..50 {
         let subject = format!("booking/{number}");
@@ -131,7 +131,7 @@ async fn a_caller_that_stops_waiting_does_not_stop_the_record(bench: Bench) {
         hand_over(&mut record).await;
         drop(record);
     }
-    // Writes are done in the order in which they came, so those before it are done with this one.
+    // So those before it are done with this one.
     bench.record(Sent { subject: None, ..SENT }).await;
     assert_eq!(bench.all().await.len(), 51);
     assert!(!bench.record(Sent { subject: Some("booking/7"), ..SENT }).await.is_first());

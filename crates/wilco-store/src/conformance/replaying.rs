@@ -1,14 +1,16 @@
 //! A replay is a new delivery that names its reason.
 
-use super::{Bench, DEAD, Fresh, NOW, after};
+use super::{Bench, DEAD, NOW, after};
 use crate::{EventQuery, Leg, Outcome, Replay, State};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    a_replay_is_a_new_delivery_with_a_reason(fresh()).await;
-    a_dead_delivery_is_replaced_once(fresh()).await;
-    what_is_not_there_is_passed_over(fresh()).await;
-    dead_letters_can_be_asked_for(fresh()).await;
-    a_cancelled_delivery_is_over_and_one_under_way_goes_on(fresh()).await;
+promises! {
+    a_replay_is_a_new_delivery_with_a_reason,
+    a_dead_delivery_is_replaced_once,
+    what_is_not_there_is_passed_over,
+    a_cancellation_is_of_one_event_and_one_destination,
+    many_replays_are_made_in_their_order,
+    dead_letters_can_be_asked_for,
+    a_cancelled_delivery_is_over_and_one_under_way_goes_on,
 }
 
 impl Bench {
@@ -100,4 +102,42 @@ async fn a_cancelled_delivery_is_over_and_one_under_way_goes_on(mut bench: Bench
     assert_eq!(states(ids[0]).await, [State::Delivered, State::Cancelled]);
     assert_eq!(states(ids[1]).await, [State::Cancelled, State::Waiting]);
     assert!(bench.claim("crm", 9, after(9)).await.is_empty());
+}
+
+async fn a_cancellation_is_of_one_event_and_one_destination(bench: Bench) {
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids, &["crm", "mail"], NOW).await;
+    let with_another_tail = wilco::EventId::from_bits(ids[0].to_bits() ^ (1 << 40));
+    for (id, destination, expected) in [
+        (with_another_tail, None, 0),
+        (with_another_tail, Some("crm"), 0),
+        (ids[0], Some("chat"), 0),
+        (ids[0], Some("crm"), 1),
+        (ids[0], None, 1),
+        (ids[1], None, 2),
+    ] {
+        let ended = bench.store.cancel(id, destination.map(Into::into), NOW).await.unwrap();
+        assert_eq!(ended, expected, "{id} {destination:?}");
+    }
+}
+
+async fn many_replays_are_made_in_their_order(bench: Bench) {
+    let ids = bench.record_many(30).await;
+    bench.fan_out(&ids, &[], NOW).await;
+    let replay = |&event_id| Replay {
+        event_id,
+        legs: vec![Leg::to("crm"), Leg::to("mail")],
+        reason: "by hand".into(),
+    };
+    bench.store.replay(ids.iter().map(replay).collect(), NOW).await.unwrap();
+    for destination in ["crm", "mail"] {
+        let claims = bench.claim(destination, 100, NOW).await;
+        let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
+        assert_eq!(claimed, ids);
+    }
+    for _ in 0..20 {
+        bench.replay(ids[0], vec![Leg::to("chat")], NOW).await;
+    }
+    let ended = bench.store.cancel(ids[0], Some("chat".into()), NOW).await.unwrap();
+    assert_eq!(ended, 20);
 }

@@ -1,17 +1,18 @@
 //! Every event is held against the routes once.
 
-use super::{Bench, Fresh, NOW, SENT, Sent, after, has_rung, routed};
+use super::{Bench, NOW, SENT, Sent, after, has_rung, routed};
 use crate::{Delivery, ROUTING_BYTES_MAX, State, StoreError};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    the_oldest_unrouted_events_come_first_and_no_more_than_asked_for(fresh()).await;
-    unrouted_bodies_are_bounded_and_a_larger_one_comes_alone(fresh()).await;
-    fan_out_makes_a_waiting_delivery_for_each_destination(fresh()).await;
-    an_event_without_a_destination_is_routed_all_the_same(fresh()).await;
-    fan_out_of_some_leaves_the_rest_unrouted(fresh()).await;
-    an_event_is_fanned_out_once(fresh()).await;
-    a_fan_out_that_fails_does_nothing_of_it(fresh()).await;
-    fan_out_rings_for_its_destinations_and_for_no_other(fresh()).await;
+promises! {
+    the_oldest_unrouted_events_come_first_and_no_more_than_asked_for,
+    unrouted_bodies_are_bounded_and_a_larger_one_comes_alone,
+    fan_out_makes_a_waiting_delivery_for_each_destination,
+    an_event_without_a_destination_is_routed_all_the_same,
+    fan_out_of_some_leaves_the_rest_unrouted,
+    an_event_is_fanned_out_once,
+    many_legs_are_made_in_the_order_of_their_events,
+    a_fan_out_that_fails_does_nothing_of_it,
+    fan_out_rings_for_its_destinations_and_for_no_other,
 }
 
 async fn the_oldest_unrouted_events_come_first_and_no_more_than_asked_for(bench: Bench) {
@@ -128,5 +129,18 @@ async fn fan_out_rings_for_its_destinations_and_for_no_other(bench: Bench) {
         let bell = bench.store.bells().due(destination);
         assert_eq!(has_rung(&bell).await, expected, "{destination}");
         assert!(!has_rung(&bell).await, "{destination} rings once");
+    }
+}
+
+async fn many_legs_are_made_in_the_order_of_their_events(bench: Bench) {
+    let ids = bench.record_many(50).await;
+    let destinations: Vec<_> = (0..20).map(|number| format!("d{number}")).collect();
+    let destinations: Vec<_> = destinations.iter().map(String::as_str).collect();
+    bench.fan_out(&ids, &destinations, NOW).await;
+    assert_eq!(bench.unrouted(10).await, []);
+    for destination in destinations {
+        let claims = bench.claim(destination, 100, NOW).await;
+        let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
+        assert_eq!(claimed, ids, "{destination}");
     }
 }

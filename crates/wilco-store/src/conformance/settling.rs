@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Bench, DEAD, Fresh, NOW, after, attempt, has_rung, retry};
+use super::{Bench, DEAD, NOW, after, attempt, has_rung, retry};
 use crate::{Attempt, Outcome, State, StoreError};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    each_outcome_leads_to_its_state(fresh).await;
-    a_settled_delivery_is_never_claimed_again(fresh).await;
-    a_stale_claim_changes_nothing(fresh()).await;
-    a_delivery_is_settled_once(fresh()).await;
-    a_settle_that_fails_can_be_made_again(fresh()).await;
-    the_history_holds_every_attempt_that_ended(fresh()).await;
-    a_retry_rings_and_an_end_does_not(fresh()).await;
-    unfinished_counts_all_but_the_delivered(fresh()).await;
+promises! {
+    each_outcome_leads_to_its_state,
+    a_settled_delivery_is_never_claimed_again,
+    a_stale_claim_changes_nothing,
+    a_delivery_is_settled_once,
+    a_settle_that_fails_can_be_made_again,
+    the_history_holds_every_attempt_that_ended,
+    a_retry_rings_and_an_end_does_not,
+    unfinished_counts_all_but_the_delivered,
 }
 
-async fn each_outcome_leads_to_its_state(fresh: Fresh<'_>) {
+async fn each_outcome_leads_to_its_state(bench: Bench) {
     let error = Some("exit 1");
     for (outcome, state, due_at, last_error) in [
         (Outcome::Delivered, State::Delivered, None, None),
         (retry(after(60)), State::Retrying, Some(after(60)), error),
         (DEAD, State::Dead, None, error),
     ] {
-        let mut bench = fresh();
+        let mut bench = bench.another();
         let id = bench.one_delivery().await;
         let claim = bench.claim_one(NOW).await;
         bench.settle(&claim, "exit 1", outcome).await;
@@ -41,9 +41,9 @@ async fn each_outcome_leads_to_its_state(fresh: Fresh<'_>) {
     }
 }
 
-async fn a_settled_delivery_is_never_claimed_again(fresh: Fresh<'_>) {
+async fn a_settled_delivery_is_never_claimed_again(bench: Bench) {
     for outcome in [Outcome::Delivered, DEAD] {
-        let mut bench = fresh();
+        let mut bench = bench.another();
         bench.one_delivery().await;
         let claim = bench.claim_one(NOW).await;
         bench.settle(&claim, "over", outcome).await;

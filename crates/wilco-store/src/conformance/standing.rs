@@ -1,13 +1,13 @@
 //! How a destination stands outlives the process.
 
-use super::{Bench, DEAD, Fresh, NOW, after, attempt, has_rung};
+use super::{Bench, DEAD, NOW, after, attempt, has_rung};
 use crate::{Breaker, Outcome, Standing};
 
-pub(super) async fn run(fresh: Fresh<'_>) {
-    a_paused_destination_is_left_alone_and_resumed(fresh()).await;
-    a_breaker_is_written_with_the_outcome_that_changed_it(fresh()).await;
-    an_older_state_of_a_breaker_never_replaces_a_newer_one(fresh()).await;
-    a_stale_claim_leaves_the_breaker_as_it_is(fresh()).await;
+promises! {
+    a_paused_destination_is_left_alone_and_resumed,
+    a_breaker_is_written_with_the_outcome_that_changed_it,
+    an_older_state_of_a_breaker_never_replaces_a_newer_one,
+    a_stale_claim_leaves_the_breaker_as_it_is,
 }
 
 async fn a_paused_destination_is_left_alone_and_resumed(mut bench: Bench) {

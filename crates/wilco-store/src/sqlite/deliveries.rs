@@ -43,10 +43,7 @@ struct Ended {
 
 impl Ledger {
     pub(super) fn fan_out(&mut self, routed: &[Routed], now: Timestamp) -> rusqlite::Result<()> {
-        let before: i64 = self
-            .connection
-            .prepare_cached("SELECT routed_through FROM progress")?
-            .query_row([], |row| row.get(0))?;
+        let before = self.routed_through;
         for Routed { event_id, legs } in routed {
             let seq = seq_of(*event_id);
             for leg in legs.iter().filter(|_| seq > before) {
@@ -217,12 +214,29 @@ impl Ledger {
         Ok(())
     }
 
+    /// Shortens waits that were written by a clock which has been set back since: at most `limit` of
+    /// them, and says how many.
+    pub(super) fn limit_waits(
+        &mut self,
+        destination: &str,
+        now: Timestamp,
+        longest_wait: Duration,
+        limit: usize,
+    ) -> rusqlite::Result<usize> {
+        let latest = now.checked_add(longest_wait).unwrap_or(Timestamp::MAX);
+        self.connection
+            .prepare_cached(
+                "UPDATE delivery SET due_at_ms = ?2 WHERE id IN (SELECT id FROM delivery \
+                 WHERE destination = ?1 AND due_at_ms > ?2 LIMIT ?3)",
+            )?
+            .execute(params![destination, latest.as_millisecond(), super::row_limit(limit)])
+    }
+
     pub(super) fn claim(
         &mut self,
         destination: &str,
         limit: usize,
         now: Timestamp,
-        longest_wait: Duration,
     ) -> rusqlite::Result<Vec<Taken>> {
         let is_paused = self
             .connection
@@ -231,12 +245,6 @@ impl Ledger {
         if is_paused {
             return Ok(Vec::new());
         }
-        let latest = now.checked_add(longest_wait).unwrap_or(Timestamp::MAX);
-        self.connection
-            .prepare_cached(
-                "UPDATE delivery SET due_at_ms = ?2 WHERE destination = ?1 AND due_at_ms > ?2",
-            )?
-            .execute(params![destination, latest.as_millisecond()])?;
         // RETURNING gives rows in no order of its own, so the order is taken from the SELECT.
         let due = self
             .connection
@@ -380,15 +388,25 @@ impl Ledger {
         event_id: EventId,
         destination: Option<&str>,
         now: Timestamp,
+        limit: usize,
     ) -> rusqlite::Result<usize> {
         let waiting = self
             .connection
             .prepare_cached(
-                "SELECT id FROM delivery WHERE event = ?1 AND (?2 IS NULL OR destination = ?2) \
+                "SELECT id FROM delivery WHERE event = (SELECT seq FROM event WHERE seq = ?1 \
+                 AND id = ?3) AND (?2 IS NULL OR destination = ?2) \
                  AND (state IN ('waiting', 'retrying') OR (state = 'dead' AND key_role = 'head')) \
-                 ORDER BY id",
+                 ORDER BY id LIMIT ?4",
             )?
-            .query_map(params![seq_of(event_id), destination], |row| row.get(0))?
+            .query_map(
+                params![
+                    seq_of(event_id),
+                    destination,
+                    event_id.to_string(),
+                    super::row_limit(limit)
+                ],
+                |row| row.get(0),
+            )?
             .collect::<rusqlite::Result<Vec<i64>>>()?;
         for &id in &waiting {
             self.end(id, State::Cancelled, None, now)?;
@@ -396,24 +414,29 @@ impl Ledger {
         Ok(waiting.len())
     }
 
+    /// Releases at most `limit` keys, and says how many.
     pub(super) fn release_keys(
         &mut self,
         destination: &str,
         now: Timestamp,
-    ) -> rusqlite::Result<()> {
+        limit: usize,
+    ) -> rusqlite::Result<usize> {
         let holding = self
             .connection
             .prepare_cached(
                 "SELECT id, order_key FROM delivery INDEXED BY delivery_unfinished \
                  WHERE destination = ?1 AND state = 'dead' AND state IN ('running', 'dead') \
-                 AND replaced_by IS NULL AND key_role = 'head' ORDER BY id",
+                 AND replaced_by IS NULL AND key_role = 'head' ORDER BY id LIMIT ?2",
             )?
-            .query_map([destination], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .query_map(params![destination, super::row_limit(limit)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
             .collect::<rusqlite::Result<Vec<(i64, Option<String>)>>>()?;
+        let count = holding.len();
         for (id, head_of) in holding {
             self.leave_key(id, Ended { destination: destination.to_owned(), head_of }, now)?;
         }
-        Ok(())
+        Ok(count)
     }
 
     pub(super) fn pause(&mut self, destination: &str, is_paused: bool) -> rusqlite::Result<()> {
@@ -443,14 +466,16 @@ impl Ledger {
         Ok(())
     }
 
-    /// What was running when the last process ended is tried again: at least once, not at most.
-    pub(super) fn recover(&self, now: Timestamp) -> rusqlite::Result<usize> {
+    /// What was running when the last process ended is tried again: at least once, not at most. It
+    /// recovers at most `limit` deliveries, and says how many.
+    pub(super) fn recover(&self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
         // The condition repeats that of the index, which is then all that is read.
         self.connection.execute(
-            "UPDATE delivery INDEXED BY delivery_unfinished SET state = 'retrying', \
-             due_at_ms = ?1, last_error = 'wilco stopped during the attempt' \
-             WHERE state = 'running' AND state IN ('running', 'dead') AND replaced_by IS NULL",
-            [now.as_millisecond()],
+            "UPDATE delivery SET state = 'retrying', \
+             due_at_ms = ?1, last_error = 'wilco stopped during the attempt' WHERE id IN (\
+             SELECT id FROM delivery INDEXED BY delivery_unfinished WHERE state = 'running' \
+             AND state IN ('running', 'dead') AND replaced_by IS NULL LIMIT ?2)",
+            params![now.as_millisecond(), super::row_limit(limit)],
         )
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn unrouted(
     Ok(events)
 }
 
-/// The event in this place, its checksum and digest compared with what was read.
+/// The event in this place, its checksum compared with what was read.
 pub(super) fn intact(connection: &Connection, seq: i64) -> Result<Option<Event>, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {EVENT} FROM event WHERE seq = ?1"))?;
@@ -115,6 +115,10 @@ pub(super) fn events(
 }
 
 pub(super) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, StoreError> {
+    // One transaction: routing goes on meanwhile, and an event that is routed between two of these
+    // statements would look as if no route had taken it.
+    let transaction = connection.unchecked_transaction()?;
+    let connection = &*transaction;
     let Some(event) = intact(connection, seq)? else { return Ok(None) };
     let mut deliveries = deliveries(connection, seq)?;
     for delivery in &mut deliveries {
@@ -167,10 +171,12 @@ pub(super) fn last_received(
 ) -> Result<Option<Timestamp>, StoreError> {
     let received_at_ms = connection
         .prepare_cached(
+            // The id of an event is never behind its time, and ahead of it where the clock was set
+            // back.
             "SELECT received_at_ms FROM event WHERE source = ?1 AND seq >= ?2 \
-             ORDER BY seq DESC LIMIT 1",
+             AND received_at_ms >= ?3 ORDER BY seq DESC LIMIT 1",
         )?
-        .query_row(params![source, super::seq_at(since)], |row| row.get(0))
+        .query_row(params![source, super::seq_at(since), since.as_millisecond()], |row| row.get(0))
         .optional()?;
     Ok(received_at_ms.map(moment).transpose()?)
 }

@@ -8,13 +8,13 @@ use std::{
 use wilco::Event;
 
 use super::seq_of;
-use crate::ROUTING_BYTES_MAX;
 
 /// The end of the table of events: every event behind a certain place, or none.
 pub(crate) struct Window(Mutex<Inner>);
 
 struct Inner {
     events: VecDeque<Arc<Event>>,
+    /// About how much memory the events take.
     bytes: usize,
     /// The place behind which every event is in the window.
     behind: i64,
@@ -31,12 +31,12 @@ impl Window {
     pub(super) fn extend(&self, events: Vec<Arc<Event>>) {
         let mut inner = self.lock();
         for event in events {
-            inner.bytes += event.body.len();
+            inner.bytes += bytes_of(&event);
             inner.events.push_back(event);
         }
-        while inner.events.len() > EVENTS_MAX || inner.bytes > ROUTING_BYTES_MAX {
+        while inner.events.len() > EVENTS_MAX || inner.bytes > WINDOW_BYTES_MAX {
             let Some(event) = inner.events.pop_front() else { break };
-            inner.bytes -= event.body.len();
+            inner.bytes -= bytes_of(&event);
             inner.behind = seq_of(event.id);
         }
     }
@@ -68,4 +68,13 @@ impl Window {
     }
 }
 
+/// All that an event takes: its head may have more bytes than its body.
+fn bytes_of(event: &Event) -> usize {
+    let Event { name, subject, secret, headers, body, .. } = event;
+    let subject = subject.as_ref().map_or(0, String::len);
+    size_of::<Event>() + name.len() + subject + secret.len() + headers.as_bytes().len() + body.len()
+}
+
 const EVENTS_MAX: usize = 4_096;
+/// Bytes of memory that they take.
+const WINDOW_BYTES_MAX: usize = 8 << 20;

@@ -144,16 +144,6 @@ async fn claimed(store: &SqliteStore) -> Vec<EventId> {
     claims.iter().map(|claim| claim.event().id).collect()
 }
 
-/// Waits for a condition, at most half a minute.
-async fn until(mut is_so: impl FnMut() -> bool) {
-    let waited = tokio::time::timeout(Duration::from_secs(30), async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    waited.await.expect("it came to be within half a minute");
-}
-
 #[tokio::test]
 async fn of_a_rejected_body_the_beginning_is_stored_and_its_length() {
     let disk = OnDisk::new();
