@@ -31,6 +31,10 @@ pub(super) struct Wire<S> {
     unread: BytesMut,
     cleared: usize,
     verdict: Arc<Verdict>,
+    /// Whether a byte of the head that is read now has come.
+    is_begun: bool,
+    /// Whether it was preceded by the one empty line that is allowed.
+    had_empty_line: bool,
     due: Instant,
     alarm: Pin<Box<Sleep>>,
     writing_since: Option<Instant>,
@@ -92,6 +96,8 @@ impl<S> Wire<S> {
             unread: BytesMut::new(),
             cleared: 0,
             verdict,
+            is_begun: false,
+            had_empty_line: false,
             due,
             alarm: Box::pin(sleep_until(due)),
             writing_since: None,
@@ -106,7 +112,13 @@ impl<S> Wire<S> {
     /// Looks for a whole head in what was read, and decides how far hyper may read on.
     fn examine(&mut self) {
         while self.unread.starts_with(b"\r\n") {
-            self.unread.advance(2); // RFC 9112, section 2.2: an empty line before a request
+            // RFC 9112, section 2.2: "at least one empty line" before a request is ignored. More
+            // than one nobody sends by mistake.
+            if self.had_empty_line {
+                return self.refuse(HeadFault::Malformed);
+            }
+            self.had_empty_line = true;
+            self.unread.advance(2);
         }
         match examine(&self.unread) {
             Ok(None) => {}
@@ -126,8 +138,18 @@ impl<S> Wire<S> {
     }
 
     fn next_head(&mut self) -> Phase {
+        self.is_begun = false;
+        self.had_empty_line = false;
         self.due = Instant::now() + IDLE_TIMEOUT;
         Phase::Head
+    }
+
+    /// The first byte of a head sets its time, and nothing that is sent later sets it again.
+    fn begin_head(&mut self) {
+        if !self.is_begun {
+            self.is_begun = true;
+            self.due = Instant::now() + HEAD_TIMEOUT;
+        }
     }
 
     fn refuse(&mut self, fault: HeadFault) {
@@ -178,26 +200,26 @@ impl<S> Wire<S> {
 
 impl<S: AsyncRead + Unpin> Wire<S> {
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let had = self.unread.len();
+        if !self.unread.is_empty() {
+            self.begin_head(); // it came together with the request before it
+        }
         self.unread.reserve(READ_BYTES);
         match poll_read_into(&mut self.stream, &mut self.unread, cx) {
             Poll::Ready(Ok(0)) => return Poll::Ready(Ok(false)),
             Poll::Ready(Ok(_)) => {
-                if had == 0 {
-                    self.due = Instant::now() + HEAD_TIMEOUT;
-                }
+                self.begin_head();
                 return Poll::Ready(Ok(true));
             }
             Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
             Poll::Pending => {}
         }
-        if had > 0 && self.alarm.deadline() > self.due {
+        if self.is_begun && self.alarm.deadline() > self.due {
             let due = self.due;
             self.alarm.as_mut().reset(due);
         }
         loop {
             ready!(self.alarm.as_mut().poll(cx));
-            if had == 0 {
+            if self.unread.is_empty() {
                 self.unread = BytesMut::new(); // who idles for long holds no buffer
             }
             // While a connection idles the alarm is set anew when it rings, not at every request.
@@ -206,8 +228,8 @@ impl<S: AsyncRead + Unpin> Wire<S> {
                 self.alarm.as_mut().reset(due);
                 continue;
             }
-            if had == 0 {
-                return Poll::Ready(Ok(false));
+            if self.unread.is_empty() {
+                return Poll::Ready(Ok(false)); // nothing came, or nothing but an empty line
             }
             self.refuse(HeadFault::TooSlow);
             return Poll::Ready(Ok(true));
