@@ -21,6 +21,8 @@ pub(crate) struct Metrics {
     attempt: Family<ByDestination, Histogram, fn() -> Histogram>,
     connections: Gauge,
     connections_refused: Counter,
+    rejections_dropped: Counter,
+    tls_handshake_failures: Family<Reason, Counter>,
     tls_expiry: Gauge,
     store_free: Gauge<u64, AtomicU64>,
     deliveries: Family<InState, Gauge>,
@@ -42,6 +44,8 @@ impl Metrics {
             attempt: Family::new_with_constructor(|| Histogram::new(SLOW_SECONDS)),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            rejections_dropped: Counter::default(),
+            tls_handshake_failures: Family::default(),
             tls_expiry: Gauge::default(),
             store_free: Gauge::default(),
             deliveries: Family::default(),
@@ -78,7 +82,17 @@ impl Metrics {
             "Connections closed at once, for there were too many",
             self.connections_refused.clone(),
         );
+        r.register(
+            "rejections_dropped",
+            "Rejections not kept because there were too many at once",
+            self.rejections_dropped.clone(),
+        );
         if is_tls {
+            r.register(
+                "tls_handshake_failures",
+                "TLS handshakes that failed, by reason",
+                self.tls_handshake_failures.clone(),
+            );
             r.register(
                 "tls_expiry_timestamp_seconds",
                 "When the certificate ends, in Unix time",
@@ -148,6 +162,16 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
+    /// A rejection was not handed to the store.
+    pub(crate) fn dropped_rejection(&self) {
+        self.rejections_dropped.inc();
+    }
+
+    /// A TLS handshake failed.
+    pub(crate) fn failed_handshake(&self, reason: &'static str) {
+        self.tls_handshake_failures.get_or_create(&Reason { reason }).inc();
+    }
+
     /// A certificate is in use until then.
     pub(crate) fn certificate_ends(&self, unix_seconds: i64) {
         self.tls_expiry.set(unix_seconds);
@@ -208,6 +232,11 @@ struct AttemptOutcome {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ByDestination {
     destination: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

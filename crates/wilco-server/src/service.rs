@@ -1,7 +1,6 @@
 //! The house put together: both halves, the store between them, and the admin listener.
 
 use std::{
-    io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -21,7 +20,7 @@ use crate::{
     admin::{Admin, Reload, Routing, WhyRow},
     clock,
     config::{Address, Config, Tls},
-    inbound::{Bound, Certificate, Door, Inbound, TlsError, bind},
+    inbound::{BindError, Bound, Certificate, Door, Inbound, TlsError, bind, has_port_twice},
     metrics::Metrics,
     outbound::{Clause, Function, Outbound, Plan},
 };
@@ -49,8 +48,8 @@ pub(crate) enum StartError {
     Store(#[from] OpenError),
     #[error("{0}")]
     Tls(#[from] TlsError),
-    #[error("cannot listen on {address}: {cause}; {way_out}")]
-    Listen { address: String, cause: io::Error, way_out: &'static str },
+    #[error("cannot listen on {address}: {cause}")]
+    Listen { address: String, cause: BindError },
 }
 
 /// Why a new configuration was not taken.
@@ -271,30 +270,23 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>,
 
 async fn bind_all(config: &Config) -> Result<(Vec<Bound>, Option<TcpListener>), StartError> {
     let mut bound = Vec::new();
-    for address in &config.listen.addresses {
-        bound.push(bind(address).await.map_err(|cause| refused(address.to_string(), cause))?);
+    let all = &config.listen.addresses;
+    for address in all {
+        let refused = |cause| StartError::Listen { address: address.to_string(), cause };
+        bound.push(bind(address, all).await.map_err(refused)?);
     }
     let admin = match &config.admin {
         None => None,
         Some(admin) => {
             let address = admin.address;
             let listener = TcpListener::bind(address).await;
-            Some(listener.map_err(|cause| refused(format!("{address} ([admin])"), cause))?)
+            Some(listener.map_err(|cause| StartError::Listen {
+                address: format!("{address} ([admin])"),
+                cause: BindError::new(cause, has_port_twice(address, all)),
+            })?)
         }
     };
     Ok((bound, admin))
-}
-
-fn refused(address: String, cause: io::Error) -> StartError {
-    let way_out = match cause.kind() {
-        io::ErrorKind::AddrInUse => "stop what listens there, or choose another address",
-        io::ErrorKind::PermissionDenied => {
-            "ports under 1024 need root or CAP_NET_BIND_SERVICE; or choose another"
-        }
-        io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
-        _ => "choose another address",
-    };
-    StartError::Listen { address, cause, way_out }
 }
 
 /// Reads the certificate again whenever its files change.

@@ -15,6 +15,7 @@ use wilco::Secret;
 use super::{Failure, File};
 use crate::{
     config::{self, Address, Config, Kind},
+    inbound::raise_file_limit,
     service::Service,
 };
 
@@ -69,6 +70,7 @@ impl Serve {
             Some(path) => config::load(path)?,
             None => self.without_file.config()?,
         };
+        raise_file_limit();
         let slot: Arc<OnceLock<Weak<Service>>> = Arc::default();
         let reload = {
             let (slot, path) = (Arc::clone(&slot), path.clone());

@@ -1,10 +1,9 @@
-//! Who may send at all: the address behind a request, and the room that is left for its body.
+//! Who may send at all: the address behind a request, and the network that it belongs to.
 
-use std::{net::IpAddr, sync::Arc};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,26 +23,92 @@ impl std::fmt::Display for Peer {
     }
 }
 
+/// What one sender is assumed to have at his disposal: an IPv4 address, or the 2^64 addresses of an
+/// IPv6 subnet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Network {
+    V4(Ipv4Addr),
+    /// The upper 64 bits.
+    V6(u64),
+    Local,
+}
+
+impl From<Peer> for Network {
+    fn from(peer: Peer) -> Self {
+        match peer {
+            Peer::Ip(ip) => match ip.to_canonical() {
+                IpAddr::V4(ip) => Self::V4(ip),
+                IpAddr::V6(ip) => {
+                    let [a, b, c, d, ..] = ip.segments().map(u64::from);
+                    Self::V6(a << 48 | b << 32 | c << 16 | d)
+                }
+            },
+            Peer::Local => Self::Local,
+        }
+    }
+}
+
+/// A hop of `X-Forwarded-For` that is not an IP address, as text for the log.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{via} forwards a request of \"{hop}\" in X-Forwarded-For, which is not an IP address")]
+pub(crate) struct UnreadableHop {
+    via: Peer,
+    hop: String,
+}
+
 /// The address of the sender: of the connection, unless that is a trusted proxy's. Then the nearest
-/// address in `X-Forwarded-For` that is not one, read right to left, for whatever stands further left
-/// the sender may have written himself.
-pub(super) fn sender(peer: Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Peer {
-    let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip.to_canonical()));
-    match peer {
-        Peer::Ip(ip) if !is_trusted(ip) => return Peer::Ip(ip.to_canonical()),
+/// address in `X-Forwarded-For` that is not a trusted proxy's, read right to left: what is further
+/// left the sender may have written himself. Where a trusted proxy sends no such header, or names
+/// only trusted proxies, the request is its own.
+///
+/// # Errors
+///
+/// An [`UnreadableHop`] on the way to that address. Who sends is unknown then, and the proxy that
+/// forwards must not be taken for the sender: its address may be allowed where the sender's is not.
+pub(super) fn sender(
+    peer: Peer,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+) -> Result<Peer, UnreadableHop> {
+    let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
+    let mut sender = match peer {
+        Peer::Ip(ip) => Peer::Ip(ip.to_canonical()),
+        Peer::Local => Peer::Local,
+    };
+    match sender {
+        Peer::Ip(ip) if !is_trusted(ip) => return Ok(sender),
         Peer::Ip(_) | Peer::Local => {}
     }
-    let mut sender = peer;
     let values: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     for hop in values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b',')) {
-        let hop = std::str::from_utf8(hop).ok().and_then(|text| text.trim().parse::<IpAddr>().ok());
-        let Some(ip) = hop.map(|ip| ip.to_canonical()) else { break };
+        let ip = address(hop).ok_or_else(|| UnreadableHop { via: sender, hop: legible(hop) })?;
         sender = Peer::Ip(ip);
         if !is_trusted(ip) {
             break;
         }
     }
-    sender
+    Ok(sender)
+}
+
+/// Reads a hop. Gateways write addresses with a port, in brackets and in quotes.
+fn address(hop: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(hop).ok()?.trim_matches([' ', '\t']);
+    let text = between(text, '"', '"').unwrap_or(text);
+    let ip = text.parse::<IpAddr>().ok();
+    let ip = ip.or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()));
+    let ip = ip.or_else(|| between(text, '[', ']')?.parse().ok().map(IpAddr::V6));
+    ip.map(|ip| ip.to_canonical())
+}
+
+fn between(text: &str, open: char, close: char) -> Option<&str> {
+    text.strip_prefix(open)?.strip_suffix(close)
+}
+
+/// What an unverified sender wrote, for a line of the log: cut, and nothing in it acts on a terminal.
+pub(super) fn legible(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(LEGIBLE_BYTES_MAX)];
+    let dots = if cut.len() < bytes.len() { "…" } else { "" };
+    format!("{}{dots}", cut.escape_ascii())
 }
 
 /// Whether a source takes requests from there. A list that is empty allows everybody.
@@ -55,24 +120,8 @@ pub(super) fn allows(allow_from: &[IpNet], sender: Peer) -> bool {
         }
 }
 
-/// Memory for bodies that nobody has vouched for yet.
-#[derive(Debug)]
-pub(super) struct Room(Arc<Semaphore>);
-
-impl Room {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(UNVERIFIED_KIB_MAX)))
-    }
-
-    /// Takes room for a body of so many bytes, until the permit goes. `None` while there is none.
-    pub(super) fn take(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes.div_ceil(1024).max(1)).ok()?;
-        Arc::clone(&self.0).try_acquire_many_owned(kib).ok()
-    }
-}
-
-/// All bodies under way together, in KiB; past it the answer is 503.
-const UNVERIFIED_KIB_MAX: usize = 128 << 10;
+/// How much of a path, or of a hop of `X-Forwarded-For`, is written into the log.
+const LEGIBLE_BYTES_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -85,7 +134,8 @@ mod tests {
         }
         let trusted: Vec<_> = trusted.iter().map(|net| net.parse().unwrap()).collect();
         let peer = peer.parse().map_or(Peer::Local, Peer::Ip);
-        sender(peer, &headers, &trusted).to_string()
+        let sender = sender(peer, &headers, &trusted);
+        sender.map_or_else(|_| "unreadable".into(), |sender| sender.to_string())
     }
 
     #[test]
@@ -93,17 +143,92 @@ mod tests {
         let proxy = &["10.0.0.0/8"][..];
         for (peer, forwarded, trusted, expected) in [
             ("203.0.113.9", &["1.1.1.1"][..], proxy, "203.0.113.9"),
+            ("203.0.113.9", &["nonsense"], proxy, "203.0.113.9"),
             ("10.0.0.1", &["203.0.113.9"], proxy, "203.0.113.9"),
             ("10.0.0.1", &["6.6.6.6, 203.0.113.9"], proxy, "203.0.113.9"),
+            ("10.0.0.1", &["nonsense, 203.0.113.9"], proxy, "203.0.113.9"),
             ("10.0.0.1", &["6.6.6.6", "203.0.113.9, 10.0.0.2"], proxy, "203.0.113.9"),
-            ("10.0.0.1", &["203.0.113.9, nonsense"], proxy, "10.0.0.1"),
+            ("10.0.0.1", &["6.6.6.6", "203.0.113.9:4711,10.0.0.2:80"], proxy, "203.0.113.9"),
             ("10.0.0.1", &[], proxy, "10.0.0.1"),
+            ("10.0.0.1", &["10.0.0.7, 10.0.0.2"], proxy, "10.0.0.7"),
             ("10.0.0.1", &["203.0.113.9"], &[], "10.0.0.1"),
             ("::ffff:10.0.0.1", &["2001:db8::7"], proxy, "2001:db8::7"),
+            ("::ffff:203.0.113.9", &[], proxy, "203.0.113.9"),
             ("local", &["203.0.113.9"], &[], "203.0.113.9"),
             ("local", &[], &[], "local"),
         ] {
             assert_eq!(check(peer, forwarded, trusted), expected, "{peer} {forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn a_hop_is_read_in_every_form_that_gateways_write_it_in() {
+        for (hop, expected) in [
+            ("203.0.113.9", "203.0.113.9"),
+            (" \t203.0.113.9 ", "203.0.113.9"),
+            ("203.0.113.9:61598", "203.0.113.9"),
+            ("\"203.0.113.9\"", "203.0.113.9"),
+            ("\"203.0.113.9:61598\"", "203.0.113.9"),
+            ("::ffff:203.0.113.9", "203.0.113.9"),
+            ("[::ffff:203.0.113.9]:80", "203.0.113.9"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("2001:DB8:0::7", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("[2001:db8::7]:61598", "2001:db8::7"),
+            ("\"[2001:db8::7]:61598\"", "2001:db8::7"),
+        ] {
+            assert_eq!(check("10.0.0.1", &[hop], &["10.0.0.0/8"]), expected, "{hop}");
+        }
+    }
+
+    #[test]
+    fn a_hop_that_cannot_be_read_never_makes_the_proxy_the_sender() {
+        for forwarded in [
+            &[""][..],
+            &[" "],
+            &["203.0.113.9,"],
+            &["203.0.113.9, , 10.0.0.2"],
+            &["203.0.113.9", ""],
+            &["203.0.113.9, unknown"],
+            &["unknown, 10.0.0.2"],
+            &["_hidden"],
+            &["203.0.113.9:"],
+            &["203.0.113.9:99999"],
+            &["203.0.113.9:http"],
+            &["203.0.113.9/32"],
+            &["203.0.113.09"],
+            &["203.0.113"],
+            &["3405803785"],
+            &["[203.0.113.9]"],
+            &["[2001:db8::7"],
+            &["2001:db8::7]"],
+            &["[[2001:db8::7]]"],
+            &["\"203.0.113.9"],
+            &["' 203.0.113.9'"],
+            &["203.0.113.9 198.51.100.1"],
+            &["203.0.113.9;198.51.100.1"],
+            &["for=203.0.113.9"],
+            &["localhost"],
+        ] {
+            for peer in ["10.0.0.1", "::ffff:10.0.0.1", "local"] {
+                let sender = check(peer, forwarded, &["10.0.0.0/8"]);
+                assert_eq!(sender, "unreadable", "{peer} {forwarded:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_network_is_one_address_of_ipv4_or_a_subnet_of_ipv6() {
+        let network = |ip: &str| Network::from(Peer::Ip(ip.parse().unwrap()));
+        for (a, b, is_one) in [
+            ("203.0.113.9", "203.0.113.9", true),
+            ("203.0.113.9", "203.0.113.8", false),
+            ("203.0.113.9", "::ffff:203.0.113.9", true),
+            ("2001:db8::1", "2001:db8::ffff:ffff:ffff:ffff", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false),
+            ("2001:db8::1", "2001:db9::1", false),
+        ] {
+            assert_eq!(network(a) == network(b), is_one, "{a} {b}");
         }
     }
 
@@ -118,11 +243,8 @@ mod tests {
     }
 
     #[test]
-    fn room_is_given_back() {
-        let room = Room::new();
-        let all = room.take(UNVERIFIED_KIB_MAX * 1024).unwrap();
-        assert!(room.take(1).is_none());
-        drop(all);
-        assert!(room.take(1).is_some());
+    fn what_a_sender_wrote_is_cut_and_escaped_for_the_log() {
+        assert_eq!(legible(b"/a\x1b[31m\"\n\xff"), "/a\\x1b[31m\\\"\\n\\xff");
+        assert_eq!(legible(&[b'x'; 300]), "x".repeat(200) + "…");
     }
 }

@@ -127,14 +127,18 @@ fn what_is_too_slow_is_told_so_and_closed_and_stands_in_nobodys_way() {
     let head = "POST /webhook HTTP/1.1\r\nhost: a\r\n";
     let began_body = format!("{head}content-length: 90\r\n\r\n{{");
     let began_chunk = format!("{head}transfer-encoding: chunked\r\n\r\n5a\r\n{{");
+    let began_extension = format!("{head}transfer-encoding: chunked\r\n\r\n5a;");
     thread::scope(|scope| {
         for (begin, drip, status, seconds) in [
             ("P", "", 408, 10),
             (head, "", 408, 10),
             ("POST /webhook HTTP/1.1\r\nx: ", "y", 408, 10),
-            (&began_body, "", 408, 20),
-            (&began_body, "x", 408, 20),
-            (&began_chunk, "x", 408, 20),
+            (&began_body, "", 408, 10),
+            (&began_body, "x", 408, 10),
+            (&began_chunk, "x", 408, 10),
+            (&began_extension, "x", 408, 10),
+            ("\r\nP", "", 408, 10),
+            ("\r\n", "", 0, 10),
             ("", "", 0, 10),
         ] {
             let stream = world.connect();
@@ -169,7 +173,11 @@ fn only_addresses_that_are_allowed_may_send_and_a_proxy_is_believed_only_if_trus
         ("203.0.113.0/24", "127.0.0.1", "203.0.113.9", 200),
         ("203.0.113.0/24", "127.0.0.1", "203.0.113.9, 198.51.100.1", 403),
         ("203.0.113.0/24", "127.0.0.1", "198.51.100.1, 203.0.113.9", 200),
+        ("203.0.113.0/24", "127.0.0.1", "203.0.113.9:61598", 200),
+        ("127.0.0.0/8", "127.0.0.1", "198.51.100.1:61598", 403),
         ("203.0.113.0/24", "127.0.0.1", "203.0.113.9, nonsense", 403),
+        ("127.0.0.0/8", "127.0.0.1", "203.0.113.9, unknown", 403),
+        ("127.0.0.0/8", "127.0.0.1", "", 200),
         ("127.0.0.1", "127.0.0.1", "203.0.113.9", 403),
     ] {
         let trusted = match trusted {
@@ -209,28 +217,40 @@ fn with_less_free_space_than_the_reserve_it_answers_503_and_says_when_to_come_ag
 }
 
 #[test]
-fn too_many_bodies_under_way_make_the_next_one_wait_outside() {
-    let world = World::plan().listen("max_body = \"32 MiB\"").start();
-    let head = "POST /webhook HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+fn the_log_has_one_line_for_each_event_and_names_who_was_refused_and_what_for() {
+    let world = World::plan().start();
     let body = booking("b-1", "Grade");
-    let mut under_way = Vec::new();
-    let reply = loop {
-        let reply = world.send(&body);
-        if reply.status == 503 {
-            break reply;
-        }
-        assert!(under_way.len() < 16, "four bodies of 32 MiB fill 128 MiB");
-        let mut stream = world.connect();
-        stream.write_all(head.as_bytes()).unwrap();
-        under_way.push(stream);
-        thread::sleep(Duration::from_millis(20));
+    let first = world.send(&body);
+    world.send(&body);
+    let request = post("/h\u{1b}ook?secret=canary", "", &body).replace('\u{1b}', "%1b");
+    world.exchange(request.as_bytes());
+    world.exchange(post(&format!("/{}", "x".repeat(5_000)), "", &body).as_bytes());
+    world.exchange(post("/webhook", "x-freispace-signature: abc\r\n", &body).as_bytes());
+    let logged = |line: &serde_json::Value, message: &str| {
+        line["message"].as_str().is_some_and(|found| found.starts_with(message))
     };
-    assert_eq!(reply.message(), "Busy, try again later");
-    assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
-    check_form(&reply);
-    drop(under_way);
-    world.eventually("200", |world| world.send(&body).status == 200);
-    assert_eq!(world.recorded(), 1);
+    let log = world.log();
+    let lines: Vec<serde_json::Value> =
+        log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    for message in ["event recorded", "duplicate event"] {
+        let found: Vec<_> = lines.iter().filter(|line| logged(line, message)).collect();
+        let [line] = found[..] else { panic!("{message}: {log}") };
+        assert_eq!(line["level"], "INFO");
+        assert_eq!(
+            (&line["source"], &line["event"]),
+            (&"freispace".into(), &"booking.updated".into())
+        );
+        assert_eq!(line["id"].as_str(), first.header("x-wilco-event"));
+        assert_eq!(line["bytes"], body.len());
+        assert!(line["millis"].is_u64(), "{line}");
+    }
+    let refused: Vec<_> = lines.iter().filter(|line| logged(line, "refused:")).collect();
+    assert_eq!(refused.len(), 3, "{log}");
+    assert!(refused.iter().all(|line| line["client"] == "127.0.0.1"), "{log}");
+    assert_eq!(refused[0]["message"], "refused: no source has the path /h%1book");
+    let cut = format!("refused: no source has the path /{}…", "x".repeat(199));
+    assert_eq!(refused[1]["message"], cut.as_str());
+    assert!(!log.contains("canary"), "{log}");
 }
 
 #[test]

@@ -25,6 +25,8 @@ pub(crate) const SECRET: &str = "a-made-up-secret";
 /// What a world will be.
 #[derive(Clone)]
 pub(crate) struct Plan {
+    address: Option<String>,
+    files: Option<String>,
     tls: String,
     listen: String,
     admin: String,
@@ -47,6 +49,19 @@ impl Plan {
     /// Lines for `[listen]`, besides address and tls.
     pub(crate) fn listen(mut self, lines: &str) -> Self {
         self.listen = lines.into();
+        self
+    }
+
+    /// The value of `address`, in place of a port of 127.0.0.1. The word FOLDER stands for the world's
+    /// folder. One of several has to be an IP address, and the first of those is the world's.
+    pub(crate) fn address(mut self, value: &str) -> Self {
+        self.address = Some(value.into());
+        self
+    }
+
+    /// Limits on open files, `SOFT:HARD`.
+    pub(crate) fn files(mut self, limits: &str) -> Self {
+        self.files = Some(limits.into());
         self
     }
 
@@ -96,8 +111,12 @@ impl Plan {
                 folder.display()
             ),
         };
+        let address = match &self.address {
+            Some(value) => value.replace("FOLDER", &folder.display().to_string()),
+            None => format!("\"127.0.0.1:{port}\""),
+        };
         format!(
-            "[listen]\naddress = \"127.0.0.1:{port}\"\n{}\n{}\n{store}\
+            "[listen]\naddress = {address}\n{}\n{}\n{store}\
              [admin]\naddress = \"127.0.0.1:0\"\n{}\n\
              [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
              secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n{}\n{}\n",
@@ -115,6 +134,8 @@ impl World {
     /// word FOLDER stands for the world's folder.
     pub(crate) fn plan() -> Plan {
         Plan {
+            address: None,
+            files: None,
             tls: "tls = \"off\"".into(),
             listen: String::new(),
             admin: String::new(),
@@ -131,7 +152,10 @@ impl World {
     }
 
     fn run(plan: Plan, folder: Arc<TempDir>) -> Self {
-        let mut command = wilco(folder.path());
+        let mut command = match &plan.files {
+            Some(limits) => limited(folder.path(), limits),
+            None => wilco(folder.path()),
+        };
         command.envs(plan.environment.iter().cloned()).args(["serve", "--config", "wilco.toml"]);
         command.args(["--log-format", "json"]);
         let stdout = fs::File::options()
@@ -370,6 +394,14 @@ impl Log {
 /// The binary, in this folder and with a clean environment.
 pub(crate) fn wilco(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wilco"));
+    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
+    command
+}
+
+/// As [`wilco`], with limits on open files.
+fn limited(folder: &Path, limits: &str) -> Command {
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--nofile={limits}")).arg(env!("CARGO_BIN_EXE_wilco"));
     command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
     command
 }

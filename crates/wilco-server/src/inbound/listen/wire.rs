@@ -61,7 +61,7 @@ pub(super) struct Verdict {
 
 /// Why a head was not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::inbound) enum HeadFault {
+pub(crate) enum HeadFault {
     /// Not HTTP/1, or to be read in more than one way.
     Malformed = 1,
     /// Larger than [`HEAD_BYTES_MAX`], or more than [`HEADERS_MAX`] fields.

@@ -1,0 +1,172 @@
+//! The answers: one 2xx, which takes a receipt, and one for each refusal.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use wilco::{Arrival, EnvelopeError, Mismatch};
+use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
+
+use super::{HeadFault, Peer, UnreadableHop};
+
+/// What goes back over the wire.
+pub(super) type Answer = Response<Full<Bytes>>;
+
+/// Tells the sender that its event is durable. Takes a receipt, so that nothing unrecorded is ever
+/// acknowledged. A duplicate gets the id of the event that was recorded first, and a header that says
+/// so: `wilco send` and a person with curl can tell, and providers look at the status only.
+pub(super) fn acknowledge(receipt: &Receipt) -> Answer {
+    let mut answer = answer(StatusCode::OK, "Webhook processed successfully");
+    if let Ok(id) = HeaderValue::try_from(receipt.event_id().to_string()) {
+        answer.headers_mut().insert("x-wilco-event", id);
+    }
+    if !receipt.is_first() {
+        answer.headers_mut().insert("x-wilco-duplicate", HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+/// An answer with this message.
+fn answer(status: StatusCode, message: &'static str) -> Answer {
+    let body = format!("{{\"message\":\"{message}\"}}");
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let json = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(header::CONTENT_TYPE, json);
+    answer
+}
+
+/// What was refused, and who sent it.
+#[derive(Clone, Debug)]
+pub(crate) struct Evidence {
+    pub(super) arrival: Arrival,
+    /// How long the body was before it was cut.
+    pub(super) bytes: u64,
+    pub(super) sender: Peer,
+}
+
+impl Evidence {
+    /// Keeps the beginning of the body. The rest of it is released with the last reference to it.
+    pub(super) fn of(arrival: &Arrival, sender: Peer) -> Box<Self> {
+        let kept = arrival.body.len().min(REJECTION_BODY_BYTES_MAX);
+        let body = Bytes::copy_from_slice(&arrival.body[..kept]);
+        let bytes = arrival.body.len() as u64;
+        Box::new(Self { arrival: Arrival { body, ..arrival.clone() }, bytes, sender })
+    }
+}
+
+/// Why a request gets no 2xx. What it displays is for our log; the sender is told less.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("no source has the path {0}")]
+    UnknownPath(String),
+    #[error("the method is not POST")]
+    Method,
+    #[error("{0} is not in allow_from")]
+    Address(Peer),
+    #[error("{0}")]
+    Hop(#[from] UnreadableHop),
+    #[error("the head was {0:?}")]
+    Head(HeadFault),
+    #[error("the body has more than {limit} bytes, which [listen] max_body allows")]
+    TooLarge { limit: usize },
+    #[error("{what} within {seconds} s")]
+    TooSlow { what: &'static str, seconds: u64 },
+    #[error("the body broke off: {0}")]
+    Broken(String),
+    #[error("{0}")]
+    NotVerified(Mismatch, Box<Evidence>),
+    #[error("the signature is right, but the {0}")]
+    NotAnObject(EnvelopeError, Box<Evidence>),
+    #[error("unverified bodies fill the memory that is reserved for them")]
+    Busy,
+    #[error("{0}")]
+    NotRecorded(#[from] StoreError),
+}
+
+impl Refusal {
+    /// The status, the label of the metric, and what the sender is told. The log knows the rest.
+    pub(super) fn answer(&self) -> (StatusCode, &'static str, &'static str) {
+        match self {
+            Self::UnknownPath(_) => (StatusCode::NOT_FOUND, "unknown_path", "Not found"),
+            Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
+            Self::Address(_) | Self::Hop(_) => {
+                (StatusCode::FORBIDDEN, "address", "Address not allowed")
+            }
+            Self::Head(HeadFault::Malformed) | Self::Broken(_) => {
+                (StatusCode::BAD_REQUEST, "malformed", "Malformed request")
+            }
+            Self::Head(HeadFault::TooLarge) => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+                "Request head too large",
+            ),
+            Self::Head(HeadFault::TooSlow) | Self::TooSlow { .. } => {
+                (StatusCode::REQUEST_TIMEOUT, "too_slow", "Request took too long")
+            }
+            Self::TooLarge { .. } => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Request body too large")
+            }
+            Self::NotVerified(Mismatch::Missing { .. }, _) => {
+                (StatusCode::BAD_REQUEST, "missing_signature", "Missing signature")
+            }
+            Self::NotVerified(
+                Mismatch::Repeated { .. } | Mismatch::Malformed { .. } | Mismatch::Wrong,
+                _,
+            ) => (StatusCode::FORBIDDEN, "invalid_signature", "Invalid signature"),
+            Self::NotAnObject(..) => {
+                (StatusCode::BAD_REQUEST, "invalid_json", "Invalid JSON payload")
+            }
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy, try again later"),
+            Self::NotRecorded(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "not_recorded", "Not recorded, try again later")
+            }
+        }
+    }
+
+    /// The answer to a request, of which the body may be unread.
+    pub(super) fn to_answer(&self, has_body: bool) -> Answer {
+        let (status, _, message) = self.answer();
+        let mut answer = answer(status, message);
+        let headers = answer.headers_mut();
+        match self {
+            Self::Method => {
+                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+            }
+            Self::Busy | Self::NotRecorded(_) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
+            }
+            Self::TooLarge { .. }
+            | Self::TooSlow { .. }
+            | Self::Broken(_)
+            | Self::Head(_)
+            | Self::UnknownPath(_)
+            | Self::Address(_)
+            | Self::Hop(_)
+            | Self::NotVerified(..)
+            | Self::NotAnObject(..) => {}
+        }
+        if has_body && !self.has_read_the_body() {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        answer
+    }
+
+    /// Whether the body was read to its end. The connection ends behind one that was not.
+    fn has_read_the_body(&self) -> bool {
+        match self {
+            Self::NotVerified(..) | Self::NotAnObject(..) | Self::NotRecorded(_) => true,
+            Self::UnknownPath(_)
+            | Self::Method
+            | Self::Address(_)
+            | Self::Hop(_)
+            | Self::Head(_)
+            | Self::TooLarge { .. }
+            | Self::TooSlow { .. }
+            | Self::Broken(_)
+            | Self::Busy => false,
+        }
+    }
+}
+
+/// When a sender is asked to try again, in seconds.
+const RETRY_AFTER_SECS: &str = "5";

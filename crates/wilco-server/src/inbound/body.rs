@@ -1,0 +1,178 @@
+//! Reads a body: to its limit, within its time, and charged as it arrives.
+
+mod budget;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use tokio::time::{Instant, timeout_at};
+use wilco::{Arrival, Headers};
+
+use super::Refusal;
+use crate::clock;
+
+pub(crate) use budget::{BodyBudget, Charge, SMALL_BODY_BYTES_MAX};
+
+/// Refuses a body that announces more than `limit`, before any of it is read.
+pub(super) fn check_announced<B: Body>(request: &Request<B>, limit: usize) -> Result<(), Refusal> {
+    match usize::try_from(request.body().size_hint().lower()) {
+        Ok(least) if least <= limit => Ok(()),
+        Ok(_) | Err(_) => Err(Refusal::TooLarge { limit }),
+    }
+}
+
+/// Reads the body and makes an arrival of the request.
+pub(super) async fn read<B>(
+    request: Request<B>,
+    limit: usize,
+    charge: &mut Charge,
+) -> Result<Arrival, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error,
+{
+    let (head, body) = request.into_parts();
+    let body = read_body(body, limit, charge).await?;
+    let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Ok(Arrival { received_at: clock::now(), headers: Headers::from_pairs(fields), body })
+}
+
+async fn read_body<B>(mut body: B, limit: usize, charge: &mut Charge) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: std::error::Error,
+{
+    let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
+    let most = announced.unwrap_or(limit);
+    let mut pace = Pace::new(Instant::now());
+    // A frame is a piece of hyper's buffer and would keep all of that in memory with the event.
+    let mut whole = Vec::new();
+    loop {
+        let frame = timeout_at(pace.due(), body.frame()).await;
+        pace.check(Instant::now(), whole.len())?;
+        if pace.is_slow() && !charge.raise_to(whole.capacity(), true) {
+            return Err(Refusal::Busy);
+        }
+        let Ok(frame) = frame else { continue };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|error| Refusal::Broken(error.to_string()))?;
+        let Ok(data) = frame.into_data() else { continue }; // trailers are not signed
+        let bytes = whole.len() + data.len();
+        if bytes > limit {
+            return Err(Refusal::TooLarge { limit });
+        }
+        if bytes > whole.capacity() {
+            let capacity = bytes.max(whole.capacity() * 2).max(FIRST_BYTES).min(most.max(bytes));
+            if !charge.raise_to(capacity, pace.is_slow()) {
+                return Err(Refusal::Busy);
+            }
+            whole.reserve_exact(capacity - whole.len());
+        }
+        whole.extend_from_slice(&data);
+    }
+    whole.shrink_to_fit();
+    Ok(whole.into())
+}
+
+/// Whether a body arrives quickly enough.
+struct Pace {
+    ends: Instant,
+    slow_from: Instant,
+    window_ends: Instant,
+    window_began_with: usize,
+    is_slow: bool,
+}
+
+impl Pace {
+    fn new(began: Instant) -> Self {
+        Self {
+            ends: began + BODY_TIMEOUT,
+            slow_from: began + QUICK_BODY_TIME_MAX,
+            window_ends: began + BODY_WINDOW,
+            window_began_with: 0,
+            is_slow: false,
+        }
+    }
+
+    /// When to look again, whether a byte has arrived by then or not.
+    fn due(&self) -> Instant {
+        let due = self.ends.min(self.window_ends);
+        if self.is_slow { due } else { due.min(self.slow_from) }
+    }
+
+    /// Notes that `received` bytes are there `now`, which may be too few.
+    fn check(&mut self, now: Instant, received: usize) -> Result<(), Refusal> {
+        self.is_slow |= now >= self.slow_from;
+        if now >= self.window_ends {
+            if received - self.window_began_with < BODY_WINDOW_BYTES_MIN {
+                let what = "too few bytes of the body arrived";
+                return Err(Refusal::TooSlow { what, seconds: BODY_WINDOW.as_secs() });
+            }
+            self.window_began_with = received;
+            self.window_ends = now + BODY_WINDOW;
+        }
+        if now >= self.ends {
+            let what = "the body was not complete";
+            return Err(Refusal::TooSlow { what, seconds: BODY_TIMEOUT.as_secs() });
+        }
+        Ok(())
+    }
+
+    fn is_slow(&self) -> bool {
+        self.is_slow
+    }
+}
+
+/// How long a body may take from its head to its last byte.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long it may take and still count as quick.
+const QUICK_BODY_TIME_MAX: Duration = Duration::from_secs(2);
+/// Within this time [`BODY_WINDOW_BYTES_MIN`] of a body have to arrive, or its end.
+const BODY_WINDOW: Duration = Duration::from_secs(10);
+/// How much of a body has to arrive in each [`BODY_WINDOW`].
+const BODY_WINDOW_BYTES_MIN: usize = 10 << 10;
+/// What the first bytes of a body reserve, unless the body is smaller.
+const FIRST_BYTES: usize = 4 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_to_arrive_at_a_rate_and_within_its_time() {
+        let kib = 1 << 10;
+        // After so many seconds, so many bytes are there: is that quick enough, and is it slow?
+        for (steps, expected) in [
+            (&[(0, 0), (1, 1), (2, 2)][..], (true, true)),
+            (&[(1, 1_000_000)], (true, false)),
+            (&[(9, 1)], (true, true)),
+            (&[(10, 1)], (false, true)),
+            (&[(10, 10 * kib - 1)], (false, true)),
+            (&[(10, 10 * kib), (19, 10 * kib)], (true, true)),
+            (&[(11, 10 * kib), (19, 30 * kib)], (true, true)),
+            (&[(10, 10 * kib), (20, 1 << 20)], (false, true)),
+        ] {
+            let began = Instant::now();
+            let mut pace = Pace::new(began);
+            let mut is_kept = true;
+            for &(seconds, bytes) in steps {
+                is_kept = pace.check(began + Duration::from_secs(seconds), bytes).is_ok();
+            }
+            assert_eq!((is_kept, pace.is_slow()), expected, "{steps:?}");
+        }
+    }
+
+    #[test]
+    fn a_pace_is_looked_at_no_later_than_it_can_change() {
+        let began = Instant::now();
+        let mut pace = Pace::new(began);
+        for seconds in [2, 10, 20] {
+            let due = began + Duration::from_secs(seconds);
+            assert_eq!(pace.due(), due);
+            assert_eq!(pace.check(due, 1 << (10 + seconds)).is_ok(), seconds < 20);
+        }
+    }
+}

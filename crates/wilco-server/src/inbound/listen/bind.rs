@@ -1,0 +1,202 @@
+//! Opens the sockets that listen.
+
+use std::{
+    fs::{self, Metadata, Permissions},
+    io,
+    net::SocketAddr,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use rustix::net::sockopt::set_ipv6_v6only;
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+
+use crate::config::Address;
+
+/// A socket that listens.
+pub(crate) enum Bound {
+    /// For connections over IP.
+    Tcp(TcpListener, SocketAddr),
+    /// For connections on this machine; the file is removed at the end.
+    Unix(UnixListener, SocketFile),
+}
+
+/// The file of a Unix socket that was bound here.
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+/// Why an address cannot be listened on, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{cause}; {hint}")]
+pub(crate) struct BindError {
+    cause: io::Error,
+    hint: &'static str,
+}
+
+/// Binds an address, so that what is wrong with it is known before anything else starts. `all` are
+/// the addresses of the configuration.
+pub(crate) async fn bind(address: &Address, all: &[Address]) -> Result<Bound, BindError> {
+    match address {
+        Address::Tcp(address) => bind_tcp(*address, all),
+        Address::Unix(path) => bind_unix(path).await,
+    }
+}
+
+impl Bound {
+    /// The address as it came to be, port included.
+    pub(crate) fn address(&self) -> Address {
+        match self {
+            Self::Tcp(_, address) => Address::Tcp(*address),
+            Self::Unix(_, file) => Address::Unix(file.path.clone()),
+        }
+    }
+}
+
+impl SocketFile {
+    /// Removes the file, unless another one is there by now.
+    pub(super) fn remove(&self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|meta| identity(&meta) == self.identity) {
+            // It is gone already where somebody tidied up.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl BindError {
+    /// With the hint for this cause. `is_own` says that the configuration has the port twice.
+    pub(crate) fn new(cause: io::Error, is_own: bool) -> Self {
+        let hint = match cause.kind() {
+            io::ErrorKind::AddrInUse if is_own => {
+                "another address of this configuration has the same port; remove one of them"
+            }
+            io::ErrorKind::AddrInUse => "stop what listens there, or choose another address",
+            io::ErrorKind::PermissionDenied => {
+                "ports under 1024 need root or CAP_NET_BIND_SERVICE, and a Unix socket a folder that \
+                 can be written; or choose another address"
+            }
+            io::ErrorKind::AddrNotAvailable => "this machine does not have that address",
+            io::ErrorKind::NotFound => "create the folder of the socket, or choose another path",
+            _ => "choose another address",
+        };
+        Self { cause, hint }
+    }
+}
+
+fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<Bound, BindError> {
+    let listen = || {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => {
+                let socket = TcpSocket::new_v6()?;
+                set_ipv6_v6only(&socket, is_v6_only(address, all))?;
+                socket
+            }
+        };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let local = listener.local_addr()?;
+        Ok(Bound::Tcp(listener, local))
+    };
+    listen().map_err(|cause| BindError::new(cause, has_port_twice(address, all)))
+}
+
+/// `[::]` takes IPv4 as well, unless there is an address of its own for IPv4 on the same port.
+fn is_v6_only(address: SocketAddr, all: &[Address]) -> bool {
+    let is_v4_of_port = |other: &Address| match other {
+        Address::Tcp(other) => other.is_ipv4() && other.port() == address.port(),
+        Address::Unix(_) => false,
+    };
+    !address.ip().is_unspecified() || (address.port() != 0 && all.iter().any(is_v4_of_port))
+}
+
+/// Whether another address of the configuration has the port of this one.
+pub(crate) fn has_port_twice(address: SocketAddr, all: &[Address]) -> bool {
+    let has_port = |other: &&Address| match other {
+        Address::Tcp(other) => other.port() == address.port(),
+        Address::Unix(_) => false,
+    };
+    let others = all.iter().filter(has_port).count();
+    others > usize::from(all.contains(&Address::Tcp(address)))
+}
+
+async fn bind_unix(path: &Path) -> Result<Bound, BindError> {
+    let of = |cause| BindError::new(cause, false);
+    make_way(path).await?;
+    let listener = UnixListener::bind(path).map_err(of)?;
+    let identity = identity(&fs::symlink_metadata(path).map_err(of)?);
+    // The proxy is another user; who sends is told by the signature.
+    fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(of)?;
+    Ok(Bound::Unix(listener, SocketFile { path: path.into(), identity }))
+}
+
+/// Removes a socket that nobody answers on: it is left from a process that was killed. Whatever else
+/// is there stays.
+async fn make_way(path: &Path) -> Result<(), BindError> {
+    let is_socket = match fs::symlink_metadata(path) {
+        Ok(meta) => meta.file_type().is_socket(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(BindError::new(error, false)),
+    };
+    if !is_socket {
+        let cause =
+            io::Error::new(io::ErrorKind::AlreadyExists, "a file that is not a socket exists");
+        return Err(BindError { cause, hint: "move it away, or choose another path" });
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|cause| BindError::new(cause, false))
+        }
+        Ok(_) | Err(_) => Err(BindError::new(io::ErrorKind::AddrInUse.into(), false)),
+    }
+}
+
+fn identity(meta: &Metadata) -> (u64, u64) {
+    (meta.dev(), meta.ino())
+}
+
+/// Connections that may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(all: &[&str]) -> Vec<Address> {
+        let address = |text: &&str| match text.strip_prefix("unix:") {
+            Some(path) => Address::Unix(path.into()),
+            None => Address::Tcp(text.parse().unwrap()),
+        };
+        all.iter().map(address).collect()
+    }
+
+    #[test]
+    fn all_of_ipv6_takes_ipv4_too_where_no_other_address_does() {
+        for (address, all, expected) in [
+            ("[::]:443", &["[::]:443"][..], false),
+            ("[::]:443", &["0.0.0.0:443", "[::]:443"], true),
+            ("[::]:443", &["[::]:443", "127.0.0.1:443"], true),
+            ("[::]:443", &["[::]:443", "0.0.0.0:80", "unix:/run/x"], false),
+            ("[::]:0", &["[::]:0", "0.0.0.0:0"], false),
+            ("[::1]:443", &["[::1]:443"], true),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(is_v6_only(address, &addresses(all)), expected, "{address} {all:?}");
+        }
+    }
+
+    #[test]
+    fn a_port_that_the_configuration_has_twice_is_recognised() {
+        for (address, all, expected) in [
+            ("0.0.0.0:443", &["0.0.0.0:443"][..], false),
+            ("127.0.0.1:443", &["0.0.0.0:443", "127.0.0.1:443"], true),
+            ("127.0.0.1:9440", &["0.0.0.0:9440"], true),
+            ("127.0.0.1:9440", &["0.0.0.0:443", "unix:/run/x"], false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(has_port_twice(address, &addresses(all)), expected, "{address} {all:?}");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Why a TLS handshake failed, in the words of whoever runs the endpoint.
+
+use std::io;
+
+use rustls::{AlertDescription, Error};
+
+/// Why a handshake failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// The sender does not take the certificate.
+    CertificateRefused,
+    /// What came is not TLS.
+    NotTls,
+    /// No version, cipher or protocol in common.
+    Incompatible,
+    /// The connection ended in the middle.
+    BrokenOff,
+    /// It was not complete in time.
+    TooSlow,
+    /// Anything else.
+    Other,
+}
+
+impl Reason {
+    /// The reason for this error of the acceptor.
+    pub(super) fn of(error: &io::Error) -> Self {
+        use AlertDescription as Alert;
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+        match inner {
+            None => Self::BrokenOff,
+            Some(Error::AlertReceived(
+                Alert::UnknownCA
+                | Alert::BadCertificate
+                | Alert::CertificateUnknown
+                | Alert::CertificateExpired
+                | Alert::CertificateRevoked
+                | Alert::UnsupportedCertificate,
+            )) => Self::CertificateRefused,
+            Some(Error::InvalidMessage(_) | Error::InappropriateMessage { .. }) => Self::NotTls,
+            Some(
+                Error::PeerIncompatible(_)
+                | Error::NoApplicationProtocol
+                | Error::AlertReceived(Alert::ProtocolVersion | Alert::HandshakeFailure),
+            ) => Self::Incompatible,
+            Some(_) => Self::Other,
+        }
+    }
+
+    /// The label of the metric.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::CertificateRefused => "certificate_refused",
+            Self::NotTls => "not_tls",
+            Self::Incompatible => "incompatible",
+            Self::BrokenOff => "broken_off",
+            Self::TooSlow => "too_slow",
+            Self::Other => "other",
+        }
+    }
+
+    /// What it usually means.
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::CertificateRefused => {
+                "the sender does not trust the certificate: it is self-signed, expired, for another \
+                 name, or the file lacks the intermediate certificates"
+            }
+            Self::NotTls => {
+                "what came is not TLS: the sender's URL says http://, or a proxy in front ends TLS, \
+                 which takes tls = \"off\" in [listen]"
+            }
+            Self::Incompatible => {
+                "the sender offers nothing in common: TLS 1.2 or 1.3, and HTTP/1.1 where it asks for \
+                 a protocol"
+            }
+            Self::BrokenOff => {
+                "the other side closed the connection: a port scan, a probe of a load balancer, or a \
+                 sender that does not trust the certificate"
+            }
+            Self::TooSlow => "nothing came for too long: a port scan, or a broken network",
+            Self::Other => "see the error",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{InvalidMessage, PeerIncompatible};
+
+    use super::*;
+
+    #[test]
+    fn each_error_of_the_acceptor_has_a_reason() {
+        use AlertDescription as Alert;
+        for (error, expected) in [
+            (Error::AlertReceived(Alert::UnknownCA), Reason::CertificateRefused),
+            (Error::AlertReceived(Alert::BadCertificate), Reason::CertificateRefused),
+            (Error::AlertReceived(Alert::CertificateExpired), Reason::CertificateRefused),
+            (Error::AlertReceived(Alert::ProtocolVersion), Reason::Incompatible),
+            (Error::AlertReceived(Alert::DecodeError), Reason::Other),
+            (Error::InvalidMessage(InvalidMessage::InvalidContentType), Reason::NotTls),
+            (
+                Error::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+                Reason::Incompatible,
+            ),
+        ] {
+            let shown = error.to_string();
+            assert_eq!(Reason::of(&io::Error::other(error)), expected, "{shown}");
+        }
+        assert_eq!(Reason::of(&io::ErrorKind::UnexpectedEof.into()), Reason::BrokenOff);
+    }
+}

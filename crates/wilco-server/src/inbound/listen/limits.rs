@@ -1,0 +1,162 @@
+//! How many connections may be open: in all, of one network, and with the descriptors that there are.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::inbound::Network;
+
+/// Places for connections of all listeners together.
+#[derive(Debug)]
+pub(in crate::inbound) struct ConnectionLimits {
+    connections_max: usize,
+    per_network_max: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    connections: usize,
+    by_network: HashMap<Network, usize>,
+}
+
+/// The place of one connection; given back when it is dropped.
+pub(super) struct Slot {
+    limits: Arc<ConnectionLimits>,
+    network: Network,
+}
+
+impl ConnectionLimits {
+    /// As many as the limit on open files leaves room for, and no more than [`CONNECTIONS_MAX`].
+    pub(in crate::inbound) fn of_process() -> Arc<Self> {
+        let files = getrlimit(Resource::Nofile).current;
+        Arc::new(Self::new(connections_of(files)))
+    }
+
+    fn new(connections_max: usize) -> Self {
+        let per_network_max = (connections_max / 2).clamp(1, CONNECTIONS_PER_NETWORK_MAX);
+        Self { connections_max, per_network_max, open: Mutex::default() }
+    }
+
+    /// `None` when all places, or all of this network, are taken.
+    pub(super) fn take(self: &Arc<Self>, network: Network) -> Option<Slot> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_network = open.by_network.get(&network).copied().unwrap_or_default();
+        if open.connections >= self.connections_max || of_network >= self.per_network_max {
+            return None;
+        }
+        open.connections += 1;
+        open.by_network.insert(network, of_network + 1);
+        Some(Slot { limits: Arc::clone(self), network })
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.connections -= 1;
+        if let Some(of_network) = open.by_network.get_mut(&self.network) {
+            *of_network -= 1;
+            if *of_network == 0 {
+                open.by_network.remove(&self.network);
+            }
+        }
+    }
+}
+
+/// Raises the limit on open files as far as the connections need it and the system allows it. The
+/// usual soft limit, 1,024, is for programs that use `select`. Says so where it cannot be enough.
+pub(crate) fn raise_file_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.map_or(FILES_WANTED, |most| most.min(FILES_WANTED));
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        if let Err(error) = setrlimit(Resource::Nofile, limit) {
+            tracing::warn!(%error, "the limit on open files could not be raised");
+        }
+    }
+    let files = getrlimit(Resource::Nofile).current;
+    let connections = connections_of(files);
+    if connections < CONNECTIONS_MAX {
+        tracing::warn!(
+            files,
+            "at most {connections} connections are taken instead of {CONNECTIONS_MAX}: the limit on \
+             open files is low; raise it to {FILES_WANTED} with `ulimit -Hn`, or LimitNOFILE= in the \
+             unit"
+        );
+    }
+}
+
+/// How many connections there may be with this limit on open files: a part of them is reserved for
+/// the store, the admin listener and the destinations.
+fn connections_of(files: Option<u64>) -> usize {
+    let files = files.unwrap_or(u64::MAX);
+    let left = files.saturating_sub(FILES_RESERVED.min(files / 2));
+    usize::try_from(left).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
+}
+
+/// Open connections in all; one more is closed at once.
+const CONNECTIONS_MAX: usize = 8_192;
+/// Open connections from one network: an IPv4 address, or an IPv6 subnet (/64).
+const CONNECTIONS_PER_NETWORK_MAX: usize = 2_048;
+/// Open files that connections leave to the store, the admin listener and the destinations.
+const FILES_RESERVED: u64 = 1_024;
+/// The limit on open files with which all bounds can be reached.
+const FILES_WANTED: u64 = CONNECTIONS_MAX as u64 + FILES_RESERVED;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn network(number: u64) -> Network {
+        Network::V6(number)
+    }
+
+    #[test]
+    fn there_is_a_bound_in_all_and_one_for_each_network() {
+        let limits = Arc::new(ConnectionLimits::new(CONNECTIONS_MAX));
+        let mut slots = Vec::new();
+        for number in 0..5 {
+            let before = slots.len();
+            slots.extend(std::iter::from_fn(|| limits.take(network(number))));
+            let expected = if number < 4 { CONNECTIONS_PER_NETWORK_MAX } else { 0 };
+            assert_eq!(slots.len() - before, expected, "{number}");
+        }
+        assert_eq!(slots.len(), CONNECTIONS_MAX);
+        slots.pop();
+        assert!(limits.take(network(9)).is_some());
+    }
+
+    #[test]
+    fn who_was_refused_or_has_gone_leaves_nothing_behind() {
+        let limits = Arc::new(ConnectionLimits::new(2));
+        let slots = [limits.take(network(1)), limits.take(network(2))];
+        assert!(slots.iter().all(Option::is_some));
+        assert!((0..1_000).all(|number| limits.take(network(number)).is_none()));
+        assert_eq!(limits.open.lock().unwrap().by_network.len(), 2);
+        drop(slots);
+        let open = limits.open.lock().unwrap();
+        assert_eq!((open.connections, open.by_network.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_limit_on_open_files_leaves_some_to_the_rest_of_the_program() {
+        for (files, connections, per_network) in [
+            (None, 8_192, 2_048),
+            (Some(1 << 20), 8_192, 2_048),
+            (Some(9_216), 8_192, 2_048),
+            (Some(9_215), 8_191, 2_048),
+            (Some(4_096), 3_072, 1_536),
+            (Some(1_024), 512, 256),
+            (Some(64), 32, 16),
+            (Some(0), 1, 1),
+        ] {
+            let limits = ConnectionLimits::new(connections_of(files));
+            let found = (limits.connections_max, limits.per_network_max);
+            assert_eq!(found, (connections, per_network), "{files:?}");
+        }
+    }
+}

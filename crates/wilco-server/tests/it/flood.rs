@@ -1,0 +1,139 @@
+//! A flood of unsigned requests: it takes neither memory, nor the log, nor the way of signed ones.
+
+use std::{
+    fs,
+    io::{BufReader, Write as _},
+    net::TcpStream,
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::world::{Reply, World, booking};
+
+#[test]
+fn whoever_announces_a_body_and_sends_little_of_it_refuses_nobody() {
+    let world = World::plan().start();
+    let wrong = format!("x-freispace-signature: {}\r\n", "0".repeat(64));
+    let mut held = Vec::new();
+    for (number, framing, sent) in [
+        (300, "content-length: 1048576", ""),
+        (300, "transfer-encoding: chunked", ""),
+        (150, "content-length: 1048576", "x"),
+        (150, "transfer-encoding: chunked", "1\r\nx\r\n"),
+        (150, "content-length: 60000", "xxxx"),
+    ] {
+        for _ in 0..number {
+            let mut stream = world.connect();
+            write!(stream, "POST /webhook HTTP/1.1\r\nhost: a\r\n{wrong}{framing}\r\n\r\n{sent}")
+                .unwrap();
+            held.push(stream);
+        }
+    }
+    for number in 0..100 {
+        assert_eq!(world.send(&booking(&format!("b-{number}"), "A")).status, 200, "{number}");
+    }
+    let large = booking("large", &"x".repeat(900_000));
+    assert_eq!(world.send(&large).status, 200);
+    assert_eq!(world.recorded(), 101);
+    assert_eq!(world.metric("wilco_requests_total{source=\"freispace\",outcome=\"busy\"}"), 0.0);
+    drop(held);
+}
+
+#[test]
+fn large_bodies_that_stall_refuse_large_ones_of_their_own_address_and_no_small_ones() {
+    let world = World::plan().listen("max_body = \"32 MiB\"").start();
+    let mut stalled = world.connect();
+    // What the kernel does not hold of it has arrived when it is written.
+    let most = "x".repeat(31 << 20);
+    let length = 32 << 20;
+    write!(stalled, "POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{most}")
+        .unwrap();
+    let large = booking("large", &"x".repeat(2 << 20));
+    world.eventually("503", |world| {
+        let reply = world.send(&large);
+        if reply.status == 503 {
+            assert_eq!(reply.message(), "Busy, try again later");
+            assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
+            assert_eq!(reply.header("connection"), Some("close"));
+        }
+        reply.status == 503
+    });
+    for number in 0..20 {
+        assert_eq!(world.send(&booking(&format!("b-{number}"), "A")).status, 200, "{number}");
+    }
+    drop(stalled);
+    world.eventually("200", |world| world.send(&large).status == 200);
+}
+
+#[test]
+fn refused_requests_are_logged_and_kept_at_a_rate_and_no_more_than_the_beginning_of_each() {
+    let world = World::plan().start();
+    let large = format!("{{\"a\":\"{}\"}}", "x".repeat(900_000));
+    let refuse = |body: &str| {
+        let reply = world.post(body, &[("x-freispace-signature", &"0".repeat(64))]);
+        assert_eq!(reply.status, 403);
+    };
+    refuse(&large);
+    world.eventually("a rejection", |w| w.count("SELECT count(*) FROM rejection") == 1);
+    assert_eq!(world.count("SELECT length(body) FROM rejection"), 65_536);
+
+    let began = Instant::now();
+    (0..1_000).for_each(|_| refuse("{}"));
+    let seconds = began.elapsed().as_secs();
+    let dropped = world.metric("wilco_rejections_dropped_total");
+    assert!(dropped >= 1_000.0 - 64.0 * (seconds + 2) as f64, "{dropped} in {seconds} s");
+    world.eventually("the rest is counted", |world| {
+        world.log().contains("more requests were refused than are logged one by one")
+    });
+    let lines = world.log().matches("refused: no secret").count();
+    assert!(lines <= 20 + 10 * usize::try_from(seconds + 1).unwrap(), "{lines} in {seconds} s");
+}
+
+#[test]
+fn a_flood_of_large_bodies_with_a_wrong_signature_takes_no_memory_and_refuses_no_signed_event() {
+    let world = World::plan().start();
+    let body = format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) - 8));
+    let wrong = format!(
+        "POST /webhook HTTP/1.1\r\nhost: a\r\nx-freispace-signature: {}\r\n\
+         content-length: {}\r\n\r\n{body}",
+        "0".repeat(64),
+        body.len()
+    );
+    let (is_over, refused) = (AtomicBool::new(false), AtomicU32::new(0));
+    thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| flood(world.connect(), wrong.as_bytes(), &is_over, &refused));
+        }
+        let until = Instant::now() + Duration::from_secs(5);
+        let mut number = 0;
+        while Instant::now() < until {
+            let began = Instant::now();
+            let reply = world.send(&booking(&format!("b-{number}"), "A"));
+            assert_eq!(reply.status, 200, "{number}");
+            assert!(began.elapsed() < Duration::from_secs(5), "{number}");
+            number += 1;
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(world.recorded(), number);
+    });
+    assert!(refused.load(Ordering::Relaxed) > 16, "it was no flood");
+    let peak = memory_kib(&world, "VmHWM:");
+    assert!(peak < 256 << 10, "{peak} KiB");
+}
+
+fn memory_kib(world: &World, field: &str) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{}/status", world.pid())).unwrap();
+    let value = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+    value.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// Sends the request again and again and reads the answers.
+fn flood(stream: TcpStream, request: &[u8], is_over: &AtomicBool, refused: &AtomicU32) {
+    let mut stream = BufReader::new(stream);
+    while !is_over.load(Ordering::Relaxed) {
+        stream.get_mut().write_all(request).unwrap();
+        assert_eq!(Reply::read(&mut stream).unwrap().status, 403);
+        refused.fetch_add(1, Ordering::Relaxed);
+    }
+}

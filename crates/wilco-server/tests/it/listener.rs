@@ -1,0 +1,310 @@
+//! Sockets and connections: how they are opened, how many there may be, and how they end.
+
+mod nginx;
+
+use std::{
+    fs,
+    io::{BufReader, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _, symlink},
+        net::{UnixListener, UnixStream},
+    },
+    path::Path,
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
+
+use tempfile::{TempDir, tempdir};
+
+use crate::world::{Reply, SECRET, World, booking, sign, wilco};
+
+const WITH_SOCKET: &str = r#"["127.0.0.1:0", "unix:FOLDER/wilco.sock"]"#;
+
+#[test]
+fn what_is_not_a_socket_is_left_where_it_is_and_said() {
+    for make in [
+        &(|path: &Path| fs::write(path, "not a socket").unwrap()) as &dyn Fn(&Path),
+        &|path| fs::write(path, "").unwrap(),
+        &|path| fs::create_dir(path).unwrap(),
+        &|path| {
+            fs::write(path.with_extension("target"), "not a socket").unwrap();
+            symlink(path.with_extension("target"), path).unwrap();
+        },
+        &|path| symlink(path.with_extension("nowhere"), path).unwrap(),
+        &|path| {
+            drop(UnixListener::bind(path.with_extension("target")).unwrap());
+            symlink(path.with_extension("target"), path).unwrap();
+        },
+        &|path| assert!(Command::new("mkfifo").arg(path).status().unwrap().success()),
+    ] {
+        let folder = tempdir().unwrap();
+        let path = folder.path().join("wilco.sock");
+        make(&path);
+        let before = (fs::symlink_metadata(&path).unwrap().file_type(), fs::read_link(&path).ok());
+        let output = start(&folder, &format!("\"unix:{}\"", path.display()));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains("a file that is not a socket exists; move it away"), "{said}");
+        let after = (fs::symlink_metadata(&path).unwrap().file_type(), fs::read_link(&path).ok());
+        assert_eq!(before, after, "{said}");
+        if before.0.is_file() {
+            assert!(matches!(fs::read(&path).unwrap().len(), 0 | 12));
+        }
+    }
+}
+
+#[test]
+fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+    let folder = tempdir().unwrap();
+    let path = folder.path().join("wilco.sock");
+    drop(UnixListener::bind(&path).unwrap());
+    let world = World::plan().address(WITH_SOCKET).start_in(folder);
+    assert_eq!(send_by(&path, &booking("b-1", "A")).status, 200);
+    let other = tempdir().unwrap();
+    let output = start(&other, &format!("\"unix:{}\"", path.display()));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("stop what listens there"), "{said}");
+    assert_eq!(send_by(&path, &booking("b-2", "A")).status, 200);
+    assert_eq!(world.recorded(), 2);
+}
+
+#[test]
+fn a_socket_is_open_to_every_user_and_removed_at_the_end() {
+    let mut world = World::plan().address(WITH_SOCKET).start();
+    let path = world.path("wilco.sock");
+    let meta = fs::metadata(&path).unwrap();
+    assert!(meta.file_type().is_socket());
+    assert_eq!(meta.permissions().mode() & 0o777, 0o666);
+    assert!(world.stop().success());
+    assert!(!path.exists());
+
+    let mut world = world.restart_stopped();
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "of somebody else").unwrap();
+    assert!(world.stop().success());
+    assert_eq!(fs::read_to_string(&path).unwrap(), "of somebody else");
+}
+
+#[test]
+fn both_families_are_served_on_one_port() {
+    if !Path::new("/proc/net/if_inet6").exists() {
+        return; // A machine without IPv6 has nothing to serve.
+    }
+    for ipv4 in ["127.0.0.1", "0.0.0.0"] {
+        for is_turned in [false, true] {
+            let port = free_port();
+            let mut addresses = [format!("{ipv4}:{port}"), format!("[::]:{port}")];
+            if is_turned {
+                addresses.reverse();
+            }
+            let world = World::plan().address(&format!("{addresses:?}")).start();
+            for (number, host) in ["127.0.0.1", "::1"].iter().enumerate() {
+                let stream = TcpStream::connect((*host, port)).unwrap();
+                let reply = send_on(stream, &booking(&format!("b-{number}"), "A"));
+                assert_eq!(reply.status, 200, "{addresses:?} {host}");
+            }
+            assert_eq!(world.recorded(), 2);
+        }
+    }
+    let world = World::plan().address("\"[::]:0\"").start();
+    let stream = TcpStream::connect(("127.0.0.1", world.address.port())).unwrap();
+    assert_eq!(send_on(stream, &booking("b-1", "A")).status, 200, "alone it takes IPv4 too");
+}
+
+#[test]
+fn a_port_that_is_there_twice_is_said_to_be() {
+    let folder = tempdir().unwrap();
+    let port = free_port();
+    let output = start(&folder, &format!("[\"127.0.0.1:{port}\", \"0.0.0.0:{port}\"]"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("another address of this configuration has the same port"), "{said}");
+}
+
+#[test]
+fn there_may_be_so_many_connections_of_one_address_and_others_are_served_beside_them() {
+    let world = World::plan().files("256:256").start();
+    assert!(world.log().contains("at most 128 connections are taken"), "{}", world.log());
+    let mut idle: Vec<_> = (0..64).map(|_| world.connect()).collect();
+    world.eventually("64 connections", |world| world.metric("wilco_connections") == 64.0);
+    let mut refused = world.connect();
+    let mut nothing = [0];
+    assert!(matches!(refused.read(&mut nothing), Ok(0) | Err(_)), "it is closed at once");
+    world.eventually("a refusal", |world| {
+        world.metric("wilco_connections_refused_total") == 1.0
+            && world.log().contains("a connection was closed at once: too many are open")
+    });
+    let other = connect_from("127.0.0.2", world.address);
+    assert_eq!(send_on(other, &booking("b-1", "A")).status, 200);
+
+    idle.extend((0..64).map(|_| connect_from("127.0.0.2", world.address)));
+    world.eventually("128 connections", |world| world.metric("wilco_connections") == 128.0);
+    let mut third = connect_from("127.0.0.3", world.address);
+    assert!(matches!(third.read(&mut nothing), Ok(0) | Err(_)), "there is a bound in all");
+
+    drop(idle);
+    world.eventually("all closed", |world| world.metric("wilco_connections") == 0.0);
+    assert_eq!(world.send(&booking("b-2", "A")).status, 200);
+}
+
+#[test]
+fn the_soft_limit_on_open_files_is_raised_as_far_as_it_may_be() {
+    for (limits, expected) in [("64:4096", "4096"), ("1024:10000", "9216")] {
+        let world = World::plan().files(limits).start();
+        let limits = fs::read_to_string(format!("/proc/{}/limits", world.pid())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        assert_eq!(line.split_whitespace().nth(3), Some(expected), "{line}");
+        let idle: Vec<_> = (0..200).map(|_| world.connect()).collect();
+        assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+        drop(idle);
+    }
+}
+
+#[test]
+fn whoever_writes_all_before_he_reads_gets_the_refusal_and_no_reset() {
+    let world = World::plan().source("allow_from = [\"127.0.0.1\"]").start();
+    let body = "x".repeat(12 << 20);
+    let length = format!("content-length: {}\r\n\r\n{body}", body.len());
+    let chunked =
+        format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
+    let to = |path: &str, rest: &str| format!("POST {path} HTTP/1.1\r\nhost: a\r\n{rest}");
+    for (from, request, status) in [
+        ("127.0.0.1", to("/webhook", &length), 413),
+        ("127.0.0.1", to("/webhook", &chunked), 413),
+        ("127.0.0.2", to("/webhook", &length), 403),
+        ("127.0.0.1", to("/elsewhere", &length), 404),
+        ("127.0.0.1", to("/webhook", &length).replacen("POST", "PUT", 1), 405),
+        ("127.0.0.1", to("/webhook", &format!("host: b\r\n{length}")), 400),
+        ("127.0.0.1", to("/webhook", &format!("{}{length}", "x: y\r\n".repeat(100))), 431),
+        (
+            "127.0.0.1",
+            to("/webhook", &format!("transfer-encoding: chunked\r\n\r\nno\r\n{body}")),
+            400,
+        ),
+    ] {
+        let mut stream = connect_from(from, world.address);
+        stream.write_all(request.as_bytes()).unwrap();
+        let replies = Reply::read_all(stream);
+        let [reply] = &replies[..] else { panic!("{request:.90} {replies:?}") };
+        assert_eq!(reply.status, status, "{request:.90}");
+        assert_eq!(reply.header("connection"), Some("close"), "{request:.90}");
+    }
+}
+
+#[test]
+fn a_sender_that_goes_on_behind_its_refusal_does_not_hold_up_a_stop() {
+    let mut world = World::plan().start();
+    let mut stream = world.connect();
+    write!(stream, "POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000000\r\n\r\n")
+        .unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    assert_eq!(Reply::read(&mut reader).unwrap().status, 413);
+    let sending = std::thread::spawn(move || while stream.write_all(&[b'x'; 4096]).is_ok() {});
+    let began = std::time::Instant::now();
+    assert!(world.stop().success());
+    assert!(began.elapsed() < Duration::from_secs(15), "less than the time to linger");
+    sending.join().unwrap();
+}
+
+#[test]
+fn one_empty_line_before_a_request_is_passed_over_and_a_second_is_not() {
+    let world = World::plan().start();
+    let request = |number: u32| {
+        let body = booking(&format!("b-{number}"), "A");
+        let (signature, length) = (sign(body.as_bytes()), body.len());
+        format!(
+            "POST /webhook HTTP/1.1\r\nhost: a\r\nx-freispace-signature: {signature}\r\n\
+             content-length: {length}\r\n\r\n{body}"
+        )
+    };
+    for (bytes, statuses) in [
+        (format!("\r\n{}\r\n{}", request(1), request(2)), &[200, 200][..]),
+        (format!("\r\n\r\n{}", request(3)), &[400]),
+        (format!("{}\r\n\r\n{}", request(4), request(5)), &[200, 400]),
+        ("\r\n\r\n".into(), &[400]),
+        ("\r\n".into(), &[]),
+    ] {
+        let mut stream = world.connect();
+        stream.write_all(bytes.as_bytes()).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let found: Vec<_> = Reply::read_all(stream).iter().map(|reply| reply.status).collect();
+        assert_eq!(found, statuses, "{bytes:.60}");
+    }
+    assert_eq!(world.recorded(), 3);
+}
+
+#[test]
+fn a_failed_tls_handshake_is_counted_by_reason_and_logged_once_with_a_hint() {
+    let world = World::plan().tls("tls = \"self-signed\"\ndomains = [\"localhost\"]").start();
+    let failures =
+        |reason: &str| format!("wilco_tls_handshake_failures_total{{reason=\"{reason}\"}}");
+    for _ in 0..3 {
+        let mut plain = world.connect();
+        plain.write_all(b"POST /webhook HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let _ = plain.read(&mut [0; 64]);
+        drop(world.connect());
+        let address = world.address.to_string();
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-verify_return_error", "-connect", &address]);
+        assert!(!client.stdin(Stdio::null()).output().unwrap().status.success());
+    }
+    for (reason, hint) in [
+        ("not_tls", "what came is not TLS"),
+        ("certificate_refused", "the sender does not trust the certificate"),
+        ("broken_off", "the other side closed the connection"),
+    ] {
+        world.eventually(reason, |world| world.metric(&failures(reason)) == 3.0);
+        assert_eq!(world.log().matches(hint).count(), 1, "{reason}: {}", world.log());
+    }
+    let mut client = Command::new("openssl");
+    client.args(["s_client", "-connect", &world.address.to_string()]);
+    assert!(client.stdin(Stdio::null()).output().unwrap().status.success());
+}
+
+/// Starts wilco with these addresses, for where it is expected to end by itself.
+fn start(folder: &TempDir, addresses: &str) -> Output {
+    let store = folder.path().join("wilco.db");
+    let text = format!(
+        "[listen]\naddress = {addresses}\ntls = \"off\"\n\
+         [store]\nurl = \"sqlite:{}\"\nreserve = \"1 MiB\"\n[admin]\naddress = \"127.0.0.1:0\"\n\
+         [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
+         secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n",
+        store.display()
+    );
+    fs::write(folder.path().join("wilco.toml"), text).unwrap();
+    let mut command = wilco(folder.path());
+    command.args(["serve", "--config", "wilco.toml"]).env("FREISPACE_SECRET", SECRET);
+    command.output().unwrap()
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
+
+/// A connection to `address` from another address of this machine.
+fn connect_from(from: &str, address: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &SocketAddr::new(from.parse().unwrap(), 0)).unwrap();
+    connect(&socket, &address).unwrap();
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    stream
+}
+
+fn send_by(path: &Path, body: &str) -> Reply {
+    send_on(UnixStream::connect(path).unwrap(), body)
+}
+
+fn send_on<S: std::io::Read + std::io::Write>(mut stream: S, body: &str) -> Reply {
+    let (signature, length) = (sign(body.as_bytes()), body.len());
+    write!(
+        stream,
+        "POST /webhook HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\
+         x-freispace-signature: {signature}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    Reply::read(&mut BufReader::new(stream)).unwrap()
+}
