@@ -245,7 +245,7 @@ pub enum Error {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The store stopped for good while the endpoint was served.
-    #[error("the store stopped after an I/O error; check the disk, then start again")]
+    #[error("the store stopped after an error; check the disk, then start again")]
     StoreFailed,
     /// There is no preset of this name.
     #[error("there is no provider {0:?}")]

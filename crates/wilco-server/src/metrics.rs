@@ -7,6 +7,7 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
+use wilco_store::Usage;
 
 /// Every metric of wilco, registered.
 pub(crate) struct Metrics {
@@ -25,6 +26,7 @@ pub(crate) struct Metrics {
     tls_handshake_failures: Family<Reason, Counter>,
     tls_expiry: Gauge,
     store_free: Gauge<u64, AtomicU64>,
+    store_wal: Gauge<u64, AtomicU64>,
     deliveries: Family<InState, Gauge>,
     breakers: Family<ByDestination, Gauge>,
 }
@@ -48,6 +50,7 @@ impl Metrics {
             tls_handshake_failures: Family::default(),
             tls_expiry: Gauge::default(),
             store_free: Gauge::default(),
+            store_wal: Gauge::default(),
             deliveries: Family::default(),
             breakers: Family::default(),
         };
@@ -104,6 +107,12 @@ impl Metrics {
             "Free space of the file system of the store",
             Unit::Bytes,
             self.store_free.clone(),
+        );
+        r.register_with_unit(
+            "store_wal",
+            "Size of the store's write-ahead log",
+            Unit::Bytes,
+            self.store_wal.clone(),
         );
     }
 
@@ -180,10 +189,13 @@ impl Metrics {
     /// What Prometheus reads. The state of the store is handed in, for it is asked then and there.
     pub(crate) fn text(
         &self,
-        free_bytes: Option<u64>,
+        store: Option<Usage>,
         deliveries: Vec<(String, &'static str, u64)>,
     ) -> String {
-        self.store_free.set(free_bytes.unwrap_or_default());
+        if let Some(usage) = store {
+            self.store_free.set(usage.free_bytes);
+            self.store_wal.set(usage.wal_bytes);
+        }
         self.deliveries.clear();
         for (destination, state, count) in deliveries {
             let count = i64::try_from(count).unwrap_or(i64::MAX);

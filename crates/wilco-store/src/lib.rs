@@ -45,6 +45,7 @@ pub use delivery::{
 pub use duplicates::Duplicates;
 pub use memory::MemoryStore;
 pub use query::{EventQuery, Listed, Shown};
+use sqlite::WAL_BYTES_MAX;
 pub use sqlite::{Options, SqliteStore};
 
 /// Where events are kept, and what became of them.
@@ -234,8 +235,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`]: the reason why it could not.
     fn ready(&self) -> Result<(), StoreError>;
 
-    /// Free space of the file system that holds the store, in bytes, where that means anything.
-    fn free_bytes(&self) -> Option<u64>;
+    /// What the store takes and leaves of its disk, where that means anything.
+    fn usage(&self) -> Option<Usage>;
 
     /// What rings when there is something to do.
     fn bells(&self) -> &Bells;
@@ -353,6 +354,15 @@ impl Bells {
     }
 }
 
+/// What a store takes and leaves of its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Free space of the file system, in bytes.
+    pub free_bytes: u64,
+    /// What the write-ahead log holds, in bytes.
+    pub wal_bytes: u64,
+}
+
 /// Hears of every commit: how many events it recorded, and how long it took.
 pub type CommitObserver = Arc<dyn Fn(usize, Duration) + Send + Sync>;
 
@@ -379,12 +389,21 @@ pub enum StoreError {
         /// The reserve that was reached, in bytes; `None` where a write itself failed.
         reserve: Option<u64>,
     },
-    /// An earlier I/O error: what the disk holds is not certain any more.
+    /// An earlier error that leaves it uncertain what the disk holds.
     #[error(
-        "the store stopped after an I/O error: {0}; check the disk, then start wilco again, which \
+        "the store stopped after an error: {0}; check the disk, then start wilco again, which \
          checks the store"
     )]
     Latched(String),
+    /// The store could not be opened yet, and is tried again.
+    #[error("the store is not open yet: {0}")]
+    Opening(String),
+    /// Another program's read transaction has kept the write-ahead log from being emptied.
+    #[error(
+        "the write-ahead log of the store has grown to {WAL_BYTES_MAX} bytes, because another \
+         program has a read transaction open; close it"
+    )]
+    WalFull,
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
@@ -409,6 +428,33 @@ pub enum OpenError {
         path: PathBuf,
         /// The process that holds it, as far as it is known.
         holder: String,
+    },
+    /// The file has more than one name: a process that uses another one would have a log of its own.
+    #[error(
+        "{path:?} has {links} hard links; a store must have exactly one name, so remove the others"
+    )]
+    Linked {
+        /// The store's file.
+        path: PathBuf,
+        /// How many names it has.
+        links: u64,
+    },
+    /// Another program's transaction keeps the log from being emptied.
+    #[error(
+        "the write-ahead log of {path:?} cannot be emptied while {program} has a transaction open; \
+         end it"
+    )]
+    Transaction {
+        /// The store's file.
+        path: PathBuf,
+        /// The program, as far as it is known.
+        program: String,
+    },
+    /// There is no space to open it.
+    #[error("the file system of {path:?} is full; free some space")]
+    Full {
+        /// The store's file.
+        path: PathBuf,
     },
     /// A newer wilco made it.
     #[error(
@@ -449,6 +495,13 @@ pub enum OpenError {
         /// What it said.
         cause: String,
     },
+}
+
+impl OpenError {
+    /// Whether it may pass by itself, so that opening is worth another try.
+    pub fn is_temporary(&self) -> bool {
+        matches!(self, Self::Full { .. } | Self::Transaction { .. })
+    }
 }
 
 /// CRC-32 of all that an event consists of: whatever single byte of a record flips, it differs.

@@ -16,6 +16,7 @@ use wilco::{Envelope, Event, EventId, Verified};
 use crate::{
     Alert, Attempt, Bells, Breaker, Claim, Delivery, Duplicates, EventQuery, Listed, Outcome,
     REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Shown, Standing, State, Store, StoreError,
+    Usage,
 };
 
 /// A store in memory, for tests.
@@ -247,7 +248,7 @@ impl Store for MemoryStore {
         self.open_disk().map(drop)
     }
 
-    fn free_bytes(&self) -> Option<u64> {
+    fn usage(&self) -> Option<Usage> {
         None
     }
 

@@ -2,11 +2,14 @@
 
 mod check;
 mod deliveries;
+mod files;
 mod known;
 mod open;
+mod opening;
 mod queue;
 mod reads;
 mod space;
+mod wal;
 mod window;
 mod writer;
 mod writes;
@@ -15,6 +18,7 @@ use std::{
     collections::{BTreeSet, VecDeque},
     ffi::OsString,
     fs::File,
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -30,13 +34,18 @@ use wilco::{Digest, Envelope, Event, EventId, Verified};
 use crate::{
     Alert, Attempt, Bells, Breaker, Claim, CommitObserver, Duplicates, EventQuery, Listed,
     OpenError, Outcome, Receipt, Rejection, Replay, Routed, Shown, Standing, State, Store,
-    StoreError,
+    StoreError, Usage,
 };
-pub(super) use check::{Due, Unchecked, demand_whole};
+pub(super) use check::{Due, Running as RunningCheck, Unchecked, demand_whole};
 use deliveries::Taken;
+pub(super) use files::{StoreFiles, users};
 pub(super) use known::{Keys, Known};
+pub(super) use open::open as open_file;
+pub(super) use opening::Opening;
 pub(super) use queue::{Batch, Job, Kind, Queue};
-pub(super) use space::Space;
+pub(super) use space::{Space, is_no_room, ran_out};
+pub(crate) use wal::WAL_BYTES_MAX;
+pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 pub(super) use window::Window;
 pub(super) use writer::Shared;
 use writer::Writer;
@@ -52,7 +61,7 @@ pub struct SqliteStore {
     /// For people and metrics, whose questions may take long.
     onlookers: Arc<Readers>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    check: Mutex<Option<check::Running>>,
+    check: Arc<Mutex<Option<RunningCheck>>>,
 }
 
 /// How a store behaves.
@@ -76,61 +85,34 @@ impl SqliteStore {
     /// the file is checked: a small one before that, a large one while it is in use; if damage is
     /// found then, the store latches.
     ///
+    /// Where the disk is full, or another program's read transaction keeps the WAL from being
+    /// emptied, this returns a store that answers every call with [`StoreError::Opening`] until that
+    /// has passed; it tries again by itself.
+    ///
     /// # Errors
     ///
     /// [`OpenError`], which says what to do.
     pub fn open(url: &str, options: Options, now: Timestamp) -> Result<Self, OpenError> {
         let path = Self::path(url)?;
-        let mut opened = open::open(&path)?;
-        let onlookers = opened.reading.split_off(DELIVERY_READERS);
-        let at =
-            |error: rusqlite::Error| OpenError::Io { path: path.clone(), cause: error.to_string() };
-        let (last_seq, routed_through) = opened
-            .writing
-            .query_row(
-                // An id never goes back behind what was routed, not even if events were removed.
-                "SELECT max((SELECT coalesce(max(seq), 0) FROM event), routed_through, \
-                 known_through), routed_through FROM progress",
-                [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
-            )
-            .map_err(at)?;
-        let ledger = Ledger {
-            known: Known::load(&opened.writing).map_err(at)?,
-            connection: opened.writing,
-            last_seq,
-            routed_through,
-            recorded: Vec::new(),
-            unsynced_bytes: 0,
-            awaited: BTreeSet::new(),
-            rejected_bytes: None,
-            _lock: opened.lock,
+        let at = |cause: std::io::Error| from_io(&path, &cause);
+        let space = Space::of(&path, options.reserve).map_err(at)?;
+        if let Err(error) = space.demand() {
+            tracing::warn!(%error, free_bytes = space.free_bytes(), "no event is accepted");
+        }
+        let shared = Arc::new(Shared::new(space));
+        let readers = Arc::new(Readers::of(&shared));
+        let onlookers = Arc::new(Readers::of(&shared));
+        let check = Arc::default();
+        let opening = Opening {
+            path: path.clone(),
+            now,
+            shared: Arc::clone(&shared),
+            readers: Arc::clone(&readers),
+            onlookers: Arc::clone(&onlookers),
+            check: Arc::clone(&check),
         };
-        let mut recovered = 0;
-        loop {
-            let some = ledger.recover(now, SLICE_ROWS).map_err(at)?;
-            recovered += some;
-            if some < SLICE_ROWS {
-                break;
-            }
-        }
-        if recovered > 0 {
-            tracing::info!(recovered, "deliveries that were under way are tried again");
-        }
-        let space = Space::of(&path, options.reserve);
-        let (writer, thread) = Writer::start(ledger, space, options.observer)
-            .map_err(|cause| OpenError::Io { path: path.clone(), cause: cause.to_string() })?;
-        let check = opened.unchecked.map(|unchecked| {
-            check::Running::start(unchecked, Arc::clone(writer.shared()))
-                .map_err(|cause| OpenError::Io { path: path.clone(), cause: cause.to_string() })
-        });
-        Ok(Self {
-            check: Mutex::new(check.transpose()?),
-            writer,
-            readers: Arc::new(Readers::new(opened.reading)),
-            onlookers: Arc::new(Readers::new(onlookers)),
-            thread: Mutex::new(Some(thread)),
-        })
+        let (writer, thread) = Writer::start(opening, shared, options.observer)?;
+        Ok(Self { check, writer, readers, onlookers, thread: Mutex::new(Some(thread)) })
     }
 
     /// The file that a store's URL names.
@@ -241,18 +223,19 @@ impl Store for SqliteStore {
         envelope: Envelope,
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
-        self.writer.shared().space.demand()?;
+        self.writer.demand_space()?;
         self.writer
             .write(Kind::Event, move |ledger| ledger.record(&verified, &envelope, duplicates))
             .await
     }
 
     fn reject(&self, rejection: Rejection) -> bool {
-        self.writer.shared().space.demand().is_ok() && self.writer.reject(rejection.clamped())
+        self.writer.demand_space().is_ok() && self.writer.reject(rejection.clamped())
     }
 
     async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         self.writer.demand_open()?;
+        self.writer.shared().demand_opened()?;
         if let Some(events) = self.writer.shared().window.unrouted(limit) {
             return Ok(events);
         }
@@ -388,8 +371,8 @@ impl Store for SqliteStore {
         self.writer.ready()
     }
 
-    fn free_bytes(&self) -> Option<u64> {
-        Some(self.writer.shared().space.free())
+    fn usage(&self) -> Option<Usage> {
+        Some(self.writer.shared().usage())
     }
 
     fn bells(&self) -> &Bells {
@@ -403,8 +386,11 @@ impl Store for SqliteStore {
         self.readers.close();
         self.onlookers.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // It has answered, so it is at its end; the lock goes with it.
+        // It has answered, so it is at its end.
         let _ = thread.map(JoinHandle::join);
+        if let Some(files) = self.writer.shared().files.get() {
+            files.unlock();
+        }
         stopped
     }
 }
@@ -420,18 +406,15 @@ pub(super) struct Ledger {
     recorded: Vec<Arc<Event>>,
     /// What copies are told by.
     known: Known,
-    /// About how much was written since the WAL was carried over.
-    unsynced_bytes: usize,
     /// Destinations for which this batch made something due.
     awaited: BTreeSet<String>,
     /// Bytes of the rejections that are kept; counted anew after a batch that failed.
     rejected_bytes: Option<u64>,
-    /// The file is ours for as long as anything may be written to it.
-    _lock: File,
 }
 
 /// Connections that look and never write.
 struct Readers {
+    shared: Arc<Shared>,
     free: Arc<Semaphore>,
     connections: Mutex<Vec<Connection>>,
 }
@@ -442,6 +425,7 @@ impl Readers {
         self: &Arc<Self>,
         look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.shared.demand_opened()?;
         let readers = Arc::clone(self);
         let free = Arc::clone(&self.free);
         let permit = free.acquire_owned().await.map_err(|_| StoreError::Closed)?;
@@ -455,11 +439,16 @@ impl Readers {
         seen.map_err(|error| StoreError::Internal(error.to_string()))?
     }
 
-    fn new(connections: Vec<Connection>) -> Self {
-        Self {
-            free: Arc::new(Semaphore::new(connections.len())),
-            connections: Mutex::new(connections),
-        }
+    /// Those of a store that is not open yet: none.
+    fn of(shared: &Arc<Shared>) -> Self {
+        let free = Arc::new(Semaphore::new(0));
+        Self { shared: Arc::clone(shared), free, connections: Mutex::default() }
+    }
+
+    fn add(&self, connections: Vec<Connection>) {
+        let permits = connections.len();
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).extend(connections);
+        self.free.add_permits(permits);
     }
 
     fn lend<T>(
@@ -483,12 +472,38 @@ impl Readers {
 
 fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode;
+    let ran_out = ran_out(path, error);
     let path = path.to_path_buf();
+    if ran_out {
+        return OpenError::Full { path };
+    }
+    if let Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) = error.sqlite_error_code() {
+        return OpenError::Transaction { program: users(&path), path };
+    }
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
         Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, what: error.to_string() },
         _ => OpenError::Io { path, cause: error.to_string() },
     }
+}
+
+fn from_io(path: &Path, cause: &std::io::Error) -> OpenError {
+    let path = path.to_path_buf();
+    match is_no_room(cause) {
+        true => OpenError::Full { path },
+        false => OpenError::Io { path, cause: cause.to_string() },
+    }
+}
+
+/// Creates or empties a file that nobody but the user of the process may read.
+fn private_file(path: &Path) -> std::io::Result<File> {
+    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
+}
+
+/// Makes the names in the folder of the store durable.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The path with `ending` put behind it: `wilco.db` and `.lock` give `wilco.db.lock`.
@@ -563,8 +578,6 @@ const SLICE_ROWS: usize = if cfg!(test) { 8 } else { 512 };
 const DELIVERY_READERS: usize = 2;
 /// Until what could not be read is tried again.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
-/// About what a row weighs besides its body.
-const ROW_BYTES: usize = 512;
 /// Events a millisecond that keep their place in it; past that they borrow from the next.
 const SEQ_BITS_PER_MS: u32 = 15;
 const MILLIS_MAX: i64 = (1 << 48) - 1;

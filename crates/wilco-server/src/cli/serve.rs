@@ -201,7 +201,7 @@ async fn run_until_stopped(
         _ = interrupt.recv() => return Err(Failure::failed("stopped at once".into())),
     };
     if has_failed {
-        return Err(Failure::failed("the store stopped after an I/O error; see the log".into()));
+        return Err(Failure::failed("the store stopped after an error; see the log".into()));
     }
     closed.map_err(|error| Failure::failed(error.to_string()))?;
     tracing::info!("stopped");

@@ -9,7 +9,8 @@
 //! a further crash forgets it.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -21,7 +22,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
-use super::{Shared, beside, from_sqlite};
+use super::{Shared, beside, from_sqlite, private_file, sync_folder};
 use crate::OpenError;
 
 /// When a store is to be checked.
@@ -73,7 +74,7 @@ pub(crate) struct Unchecked {
 impl Unchecked {
     /// Writes down that a check is due.
     pub(super) fn new(connection: Connection, path: &Path) -> io::Result<Self> {
-        fs::write(mark(path), "")?;
+        write_mark(path, "")?;
         Ok(Self { connection, path: path.into() })
     }
 
@@ -95,7 +96,7 @@ impl Unchecked {
                 return;
             }
         };
-        if let Err(error) = fs::write(mark(&self.path), &what) {
+        if let Err(error) = write_mark(&self.path, &what) {
             tracing::error!(store, %error, "the next start is not told of the damage");
         }
         shared.latch(&format!("the check found damage: {what}"));
@@ -103,7 +104,7 @@ impl Unchecked {
 }
 
 /// A check under way. It ends where it stands when this is dropped, and is due at the next start.
-pub(super) struct Running {
+pub(crate) struct Running {
     is_stopped: Arc<AtomicBool>,
     interrupt: InterruptHandle,
     thread: Option<JoinHandle<()>>,
@@ -152,6 +153,14 @@ fn is_damage(error: &rusqlite::Error) -> bool {
 
 fn mark(path: &Path) -> PathBuf {
     beside(path, "-check")
+}
+
+/// Durable when it returns: the file, and its name in the folder.
+fn write_mark(path: &Path, what: &str) -> io::Result<()> {
+    let mut file = private_file(&mark(path))?;
+    file.write_all(what.as_bytes())?;
+    file.sync_all()?;
+    sync_folder(path)
 }
 
 fn unmark(path: &Path) {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 use wilco::{Event, EventId};
 
-use super::{Ledger, ROW_BYTES, seq_of};
+use super::{Ledger, seq_of};
 use crate::{Attempt, Breaker, Burst, Claim, Leg, Outcome, Replay, Routed, State};
 
 /// A delivery that was taken; its event is read by a reader.
@@ -139,7 +139,6 @@ impl Ledger {
         if !self.awaited.contains(&leg.destination) {
             self.awaited.insert(leg.destination.clone());
         }
-        self.unsynced_bytes += ROW_BYTES;
         Ok(())
     }
 
@@ -353,7 +352,6 @@ impl Ledger {
                 attempt.result,
                 attempt.output,
             ])?;
-        self.unsynced_bytes += ROW_BYTES + attempt.output.len();
         Ok(())
     }
 

@@ -1,56 +1,89 @@
 //! Opening a store file: its lock, its version, and its recovery, the same path every time.
 
-use std::{
-    fs::{File, TryLockError},
-    io::{Read as _, Seek as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
-    path::Path,
-};
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{Due, Unchecked, beside, demand_whole, from_sqlite};
+use super::{Checkpoint, Due, StoreFiles, Unchecked, demand_whole, from_io, from_sqlite, users};
 use crate::OpenError;
 
 /// A store file that is locked, whole, of this version, and has no stale frame in its WAL.
-pub(super) struct Opened {
+pub(crate) struct Opened {
     pub(super) writing: Connection,
     pub(super) reading: Vec<Connection>,
-    pub(super) lock: File,
     pub(super) unchecked: Option<Unchecked>,
+    /// Last, so that it outlives the connections.
+    pub(super) files: StoreFiles,
 }
 
-pub(super) fn open(path: &Path) -> Result<Opened, OpenError> {
+pub(crate) fn open(named: &Path) -> Result<Opened, OpenError> {
     demand_version(rusqlite::version(), rusqlite::version_number())?;
-    let lock = lock(path)?;
-    let check = Due::of(path);
+    let files = StoreFiles::lock(named)?;
+    let path = files.path();
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
+    recognise_header(&files)?;
+    let check = Due::of(path);
 
-    make(path)?;
     let mut writing = Connection::open(path).map_err(at)?;
-    recognise(&writing, path)?;
-    prepare(&writing).map_err(at)?;
+    let is_new = recognise(&writing, path)?;
+    prepare(&writing, is_new).map_err(at)?;
     if check == Due::First {
         demand_whole(&writing, path)?;
     }
     migrate(&mut writing, path)?;
-    // A frame that was written but never synced may still be in the WAL, and the page cache shows it
-    // as if it were safe. Frames acknowledged behind it would go with it at a power cut. So nothing
-    // is acknowledged before the WAL has been carried over and emptied.
-    writing
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
-        .map_err(at)?;
-
-    let reading =
-        (0..READERS).map(|_| reader(path)).collect::<Result<_, rusqlite::Error>>().map_err(at)?;
     let unchecked = match check {
         Due::Never | Due::First => None,
+        // The log that tells of the unclean stop is emptied next, so this is made durable before.
         Due::Beside => Some(
             Unchecked::new(reader(path).map_err(at)?, path)
-                .map_err(|cause| OpenError::Io { path: path.into(), cause: cause.to_string() })?,
+                .map_err(|cause| from_io(path, &cause))?,
         ),
     };
-    Ok(Opened { writing, reading, lock, unchecked })
+    empty_log(&writing, path)?;
+    let reading =
+        (0..READERS).map(|_| reader(path)).collect::<Result<_, rusqlite::Error>>().map_err(at)?;
+    files.watch().map_err(|cause| from_io(path, &cause))?;
+    Ok(Opened { writing, reading, unchecked, files })
+}
+
+/// A frame that was written but never synced may still be in the WAL, and the page cache shows it as
+/// if it were safe. Frames acknowledged behind it would be lost with it in a power cut. So nothing
+/// is acknowledged before the WAL has been copied into the database and emptied. Another program
+/// that reads the store can prevent that.
+fn empty_log(writing: &Connection, path: &Path) -> Result<(), OpenError> {
+    match Checkpoint::truncate(writing, READER_WAIT).map_err(|error| from_sqlite(path, &error))? {
+        Checkpoint { is_busy: false, .. } => Ok(()),
+        Checkpoint { is_busy: true, .. } => {
+            Err(OpenError::Transaction { path: path.into(), program: users(path) })
+        }
+    }
+}
+
+/// Refuses another program's database, and a newer wilco's, by the first bytes of the file: SQLite
+/// would change files while opening it. A file that was never written to, or not to its end, is left
+/// to SQLite.
+fn recognise_header(files: &StoreFiles) -> Result<(), OpenError> {
+    let path = files.path();
+    let header = files.header().map_err(|cause| from_io(path, &cause))?;
+    let number = |at: usize| match header.get(at..at + 4) {
+        Some(&[a, b, c, d]) => i64::from(u32::from_be_bytes([a, b, c, d])),
+        _ => 0,
+    };
+    let (version, id) = (number(60), number(68));
+    if header.iter().all(|byte| *byte == 0) {
+        Ok(())
+    } else if !header.starts_with(b"SQLite format 3\0") || id != APPLICATION_ID {
+        Err(OpenError::Foreign { path: path.into() })
+    } else {
+        demand_schema(version, path)
+    }
+}
+
+fn demand_schema(found: i64, path: &Path) -> Result<(), OpenError> {
+    if found > SCHEMA_VERSION {
+        return Err(OpenError::Newer { path: path.into(), found, known: SCHEMA_VERSION });
+    }
+    Ok(())
 }
 
 /// SQLite before 3.51.3 can corrupt a WAL when two connections checkpoint at once
@@ -59,45 +92,8 @@ fn demand_version(name: &str, number: i32) -> Result<(), OpenError> {
     if number < 3_051_003 { Err(OpenError::OldSqlite(name.into())) } else { Ok(()) }
 }
 
-/// One process a store. The lock goes with the process, however it ends.
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let lock_path = beside(path, ".lock");
-    let at = |cause: std::io::Error| OpenError::Io { path: path.into(), cause: cause.to_string() };
-    let mut file = File::options()
-        .create(true)
-        .truncate(false)
-        .read(true)
-        .write(true)
-        .open(&lock_path)
-        .map_err(at)?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut holder = String::new();
-            // Who holds it is a courtesy; that it is held is certain without it.
-            let _ = file.read_to_string(&mut holder);
-            let holder = match holder.trim() {
-                "" => "another process".into(),
-                pid => format!("process {pid}"),
-            };
-            return Err(OpenError::Locked { path: path.into(), holder });
-        }
-        Err(TryLockError::Error(cause)) => return Err(at(cause)),
-    }
-    file.set_len(0).and_then(|()| file.rewind()).map_err(at)?;
-    writeln!(file, "{}", std::process::id()).map_err(at)?;
-    Ok(file)
-}
-
-/// Makes the file where there is none, for the user of the process only: what customers plan is in
-/// it. SQLite gives the files beside it the same permissions.
-fn make(path: &Path) -> Result<(), OpenError> {
-    let at = |cause: std::io::Error| OpenError::Io { path: path.into(), cause: cause.to_string() };
-    File::options().create(true).append(true).mode(0o600).open(path).map(drop).map_err(at)
-}
-
-/// Refuses another program's database before anything in it is touched.
-fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+/// Refuses another program's database, and says whether the file is a new one.
+fn recognise(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
     let id: i64 = connection
         .query_row("PRAGMA application_id", [], |row| row.get(0))
         .map_err(|error| from_sqlite(path, &error))?;
@@ -105,21 +101,25 @@ fn recognise(connection: &Connection, path: &Path) -> Result<(), OpenError> {
         .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
         .map_err(|error| from_sqlite(path, &error))?;
     if id == APPLICATION_ID || (id == 0 && tables == 0) {
-        Ok(())
+        Ok(id == 0)
     } else {
         Err(OpenError::Foreign { path: path.into() })
     }
 }
 
-fn prepare(writing: &Connection) -> rusqlite::Result<()> {
-    writing.pragma_update(None, "application_id", APPLICATION_ID)?;
-    // A commit writes whole pages, one call each: of 4 to 32 KiB this took the least CPU an event.
-    writing.pragma_update(None, "page_size", PAGE_BYTES)?;
+fn prepare(writing: &Connection, is_new: bool) -> rusqlite::Result<()> {
+    if is_new {
+        // Before anything is written: with the first page the size is settled.
+        writing.pragma_update(None, "page_size", PAGE_BYTES)?;
+        writing.pragma_update(None, "application_id", APPLICATION_ID)?;
+    }
     writing.pragma_update(None, "journal_mode", "WAL")?;
     // NORMAL would leave the sync to the next checkpoint: a power cut then takes acknowledged events.
     writing.pragma_update(None, "synchronous", "FULL")?;
     // The writing thread checkpoints between batches, when nobody waits for it.
     writing.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // A log that has grown under a reader is cut to this when it is begun again.
+    writing.pragma_update(None, "journal_size_limit", WAL_KEPT_BYTES)?;
     writing.pragma_update(None, "foreign_keys", false)?;
     // Each commit walks the cache's table of pages: beyond what a batch needs, more is slower.
     writing.pragma_update(None, "cache_size", -CACHE_KIB)?;
@@ -133,8 +133,9 @@ fn prepare(writing: &Connection) -> rusqlite::Result<()> {
 fn migrate(writing: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
     let found: i64 = writing.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(at)?;
-    if found > SCHEMA_VERSION {
-        return Err(OpenError::Newer { path: path.into(), found, known: SCHEMA_VERSION });
+    demand_schema(found, path)?;
+    if found == SCHEMA_VERSION {
+        return Ok(());
     }
     let transaction = writing.transaction().map_err(at)?;
     for (version, step) in (1..).zip(MIGRATIONS) {
@@ -161,13 +162,18 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 #[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 const CACHE_KIB: i64 = 2 << 10;
-const PAGE_BYTES: i64 = 8 << 10;
+const PAGE_BYTES: i64 = 4 << 10;
+/// Bytes of the write-ahead log that stay when it has been emptied: overwriting costs a commit less
+/// than growing the file anew.
+const WAL_KEPT_BYTES: i64 = 32 << 20;
+/// How long a start waits for another program's read transaction before it says so.
+const READER_WAIT: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 2 });
 /// Connections for looking: one for the router, one for claims, two for people.
 const READERS: usize = 4;
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
@@ -186,11 +192,64 @@ mod tests {
     }
 
     #[test]
+    fn no_other_name_of_a_store_lets_a_second_process_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wilco.db");
+        let first = open(&path).unwrap();
+        let link = folder.path().join("link.db");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let by_folder = folder.path().join("folder");
+        std::os::unix::fs::symlink(folder.path(), &by_folder).unwrap();
+        fs::remove_file(folder.path().join("wilco.db.lock")).unwrap();
+        for name in [&path, &link, &by_folder.join("wilco.db")] {
+            let refusal = refusal(name);
+            assert!(refusal.contains("is in use by"), "{name:?}: {refusal}");
+        }
+        drop(first);
+        assert!(open(&link).is_ok());
+
+        let hard = folder.path().join("hard.db");
+        fs::hard_link(&path, &hard).unwrap();
+        assert!(refusal(&path).contains("has 2 hard links"), "{}", refusal(&path));
+        fs::remove_file(hard).unwrap();
+        assert!(open(&path).is_ok());
+    }
+
+    #[test]
+    fn pages_have_the_size_that_is_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wilco.db");
+        let opened = open(&path).unwrap();
+        let bytes: i64 =
+            opened.writing.query_row("PRAGMA page_size", [], |row| row.get(0)).unwrap();
+        assert_eq!(bytes, PAGE_BYTES);
+        let header = opened.files.header().unwrap();
+        assert_eq!(i64::from(u16::from_be_bytes([header[16], header[17]])), PAGE_BYTES);
+    }
+
+    #[test]
+    fn a_log_that_a_reader_keeps_from_being_emptied_is_not_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("wilco.db");
+        let writing = open(&path).unwrap().writing;
+        writing.execute_batch("INSERT INTO alert VALUES ('a', 1)").unwrap();
+        let reader = Connection::open(&path).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+        writing.execute_batch("INSERT INTO alert VALUES ('b', 1)").unwrap();
+        drop(writing);
+        let Err(error @ OpenError::Transaction { .. }) = open(&path) else {
+            panic!("it was opened")
+        };
+        assert!(error.to_string().contains("cannot be emptied while"), "{error}");
+        reader.execute_batch("COMMIT").unwrap();
+        assert!(open(&path).is_ok());
+    }
+
+    #[test]
     fn nobody_else_may_read_a_store() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let _opened = open(&folder.path().join("wilco.db")).unwrap();
-        for name in ["wilco.db", "wilco.db-wal", "wilco.db-shm"] {
+        for name in ["wilco.db", "wilco.db-wal", "wilco.db-shm", "wilco.db.lock"] {
             let mode = fs::metadata(folder.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
@@ -203,7 +262,9 @@ mod tests {
         let opened = open(&path).unwrap();
         opened.writing.pragma_update(None, "user_version", 99).unwrap();
         drop(opened);
+        let before = fs::read(&path).unwrap();
         assert!(refusal(&path).contains("has schema 99 and this wilco knows 1"));
+        assert_eq!(fs::read(&path).unwrap(), before);
     }
 
     #[test]

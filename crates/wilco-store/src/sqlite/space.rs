@@ -1,56 +1,125 @@
-//! The room that is left on the disk.
+//! Free space: how much of it is left, and whether a failed write failed for lack of it.
 
 use std::{
+    fs,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
+use rusqlite::{ErrorCode, ffi};
+
+use super::{beside, private_file};
 use crate::StoreError;
 
 /// Free space of the file system and the reserve that is kept of it, in bytes.
 pub(crate) struct Space {
+    store: PathBuf,
     folder: PathBuf,
     reserve: u64,
     free: AtomicU64,
     is_low: AtomicBool,
+    /// The last commit failed for lack of space.
+    is_full: AtomicBool,
 }
 
 impl Space {
-    pub(super) fn of(store: &Path, reserve: u64) -> Self {
+    /// Takes the first measurement.
+    ///
+    /// # Errors
+    ///
+    /// Where the file system cannot be asked.
+    pub(super) fn of(store: &Path, reserve: u64) -> io::Result<Self> {
+        // A link to the file may lead to another file system than that of its folder.
+        let store = store.canonicalize().unwrap_or_else(|_| store.into());
         let folder = store.parent().filter(|folder| !folder.as_os_str().is_empty());
         let space = Self {
             folder: folder.unwrap_or(Path::new(".")).into(),
+            store,
             reserve,
             free: AtomicU64::new(u64::MAX),
             is_low: AtomicBool::new(false),
+            is_full: AtomicBool::new(false),
         };
-        space.measure();
-        space
+        space.measure()?;
+        Ok(space)
     }
 
     /// Asks the file system. The writing thread does so after each batch.
-    pub(super) fn measure(&self) {
-        if let Ok(stat) = rustix::fs::statvfs(&self.folder) {
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            self.free.store(free, Ordering::Relaxed);
-            self.is_low.store(free < self.reserve, Ordering::Relaxed);
-        }
+    ///
+    /// # Errors
+    ///
+    /// Where it does not answer: the folder is gone, or the disk.
+    pub(super) fn measure(&self) -> io::Result<()> {
+        let stat = rustix::fs::statvfs(&self.folder)?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        self.free.store(free, Ordering::Relaxed);
+        self.is_low.store(free < self.reserve, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Once it was low, every request asks again, so that the first one after space has returned
     /// is taken.
     pub(super) fn demand(&self) -> Result<(), StoreError> {
-        if self.is_low.load(Ordering::Relaxed) {
-            self.measure();
+        if self.is_low() {
+            self.measure().map_err(|error| StoreError::Internal(error.to_string()))?;
         }
-        if self.is_low.load(Ordering::Relaxed) {
+        if self.is_low() {
             return Err(StoreError::Full { reserve: Some(self.reserve) });
         }
         Ok(())
     }
 
-    pub(super) fn free(&self) -> u64 {
-        self.measure();
+    pub(super) fn is_low(&self) -> bool {
+        self.is_low.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether the last commit failed for lack of space.
+    pub(super) fn set_full(&self, is_full: bool) {
+        self.is_full.store(is_full, Ordering::Relaxed);
+    }
+
+    pub(super) fn free_bytes(&self) -> u64 {
+        // Where it cannot be asked the last answer stands; a commit reports the error.
+        let _ = self.measure();
         self.free.load(Ordering::Relaxed)
     }
+
+    /// Whether a statement failed for lack of space, which heals by itself.
+    pub(super) fn ran_out(&self, error: &rusqlite::Error) -> bool {
+        ran_out(&self.store, error)
+    }
 }
+
+/// Whether an operation on the store failed for lack of space. SQLite reports `ENOSPC` on the log
+/// or the database as such, but an exceeded quota as any failed write, and no room for the shared
+/// memory as an error of its own kind; a write that failed is told from a failing disk by a try.
+pub(crate) fn ran_out(store: &Path, error: &rusqlite::Error) -> bool {
+    let Some(error) = error.sqlite_error() else { return false };
+    match (error.code, error.extended_code) {
+        (ErrorCode::DiskFull, _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => true,
+        (_, ffi::SQLITE_IOERR_WRITE) | (ErrorCode::CannotOpen, _) => has_no_room(store),
+        // A failed sync leaves it open what the disk holds, even if the cause was lack of space.
+        _ => false,
+    }
+}
+
+/// Writes a small file beside the store to learn whether there is room for one.
+fn has_no_room(store: &Path) -> bool {
+    let path = beside(store, "-probe");
+    let written = private_file(&path).and_then(|mut file| file.write_all(&[0x5a; PROBE_BYTES]));
+    // It is overwritten by the next try where it could not be removed.
+    let _ = fs::remove_file(&path);
+    written.is_err_and(|error| is_no_room(&error))
+}
+
+pub(crate) fn is_no_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Bytes of the file that is written to learn whether there is room.
+const PROBE_BYTES: usize = 64 << 10;

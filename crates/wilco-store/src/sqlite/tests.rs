@@ -1,5 +1,6 @@
 //! What only a store in a file can show: damage, crashes, locks, and what is committed together.
 
+mod files;
 mod trouble;
 
 use std::{
@@ -315,7 +316,7 @@ async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
         store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
     }
     assert_eq!(store.unfinished().await.unwrap(), []);
-    assert!(store.free_bytes().unwrap() > 0);
+    assert!(store.usage().unwrap().free_bytes > 0);
     store.close().await.unwrap();
     assert_eq!(count(&disk, "attempt"), 2);
     assert_eq!((count(&disk, "event"), count(&disk, "rejection")), (2, 0));

@@ -22,9 +22,15 @@ struct Inner {
 }
 
 impl Window {
-    pub(super) fn new(last_seq: i64, routed_through: i64) -> Self {
-        let events = VecDeque::new();
-        Self(Mutex::new(Inner { events, bytes: 0, behind: last_seq, routed_through }))
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Inner { events: VecDeque::new(), bytes: 0, behind: 0, routed_through: 0 }))
+    }
+
+    /// The store was opened, with these places.
+    pub(super) fn begin(&self, last_seq: i64, routed_through: i64) {
+        let mut inner = self.lock();
+        inner.behind = last_seq;
+        inner.routed_through = routed_through;
     }
 
     /// These events were committed, in this order.

@@ -5,8 +5,8 @@
 
 use std::{
     sync::{
-        Arc, OnceLock,
-        atomic::{AtomicBool, Ordering},
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
     time::Duration,
@@ -15,8 +15,11 @@ use std::{
 use rusqlite::ErrorCode;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Batch, Job, Kind, Ledger, Queue, Space, Window};
-use crate::{Bells, CommitObserver, Rejection, StoreError};
+use super::{
+    Batch, Job, Kind, LOCK_WAIT, Ledger, Opening, Queue, Space, StoreFiles, WAL_BYTES_MAX, Wal,
+    Window, from_io,
+};
+use crate::{Bells, CommitObserver, OpenError, Rejection, StoreError, Usage};
 
 /// The way to the writing thread.
 pub(super) struct Writer {
@@ -29,12 +32,31 @@ pub(crate) struct Shared {
     pub(super) bells: Bells,
     pub(super) space: Space,
     pub(super) window: Window,
+    /// Set when the store has been opened.
+    pub(super) files: OnceLock<StoreFiles>,
+    /// Bytes of the frames in the write-ahead log.
+    pub(super) wal_bytes: AtomicU64,
+    /// Why the store is not open yet.
+    opening: Mutex<Option<String>>,
     latched: OnceLock<String>,
     /// Another program had the write lock when it was last tried.
     is_locked: AtomicBool,
 }
 
 impl Shared {
+    pub(super) fn new(space: Space) -> Self {
+        Self {
+            bells: Bells::default(),
+            space,
+            window: Window::new(),
+            files: OnceLock::new(),
+            wal_bytes: AtomicU64::new(0),
+            opening: Mutex::default(),
+            latched: OnceLock::new(),
+            is_locked: AtomicBool::new(false),
+        }
+    }
+
     /// Stops the store for good: nothing is acknowledged any more.
     pub(super) fn latch(&self, cause: &str) -> StoreError {
         let cause = self.latched.get_or_init(|| cause.to_owned());
@@ -42,31 +64,83 @@ impl Shared {
         self.bells.failed.notify_one();
         StoreError::Latched(cause.clone())
     }
+
+    pub(super) fn demand_sound(&self) -> Result<(), StoreError> {
+        match self.latched.get() {
+            None => Ok(()),
+            Some(cause) => Err(StoreError::Latched(cause.clone())),
+        }
+    }
+
+    pub(super) fn demand_opened(&self) -> Result<(), StoreError> {
+        match self.opening.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            None => Ok(()),
+            Some(cause) => Err(StoreError::Opening(cause.clone())),
+        }
+    }
+
+    /// Lack of space heals by itself. Any other I/O error leaves it open what the disk holds, and
+    /// SQLite would go on as if nothing had happened; so the store stops for good.
+    pub(super) fn judge(&self, error: &rusqlite::Error) -> StoreError {
+        if self.space.ran_out(error) {
+            return StoreError::Full { reserve: None };
+        }
+        match error.sqlite_error_code() {
+            Some(
+                ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen,
+            ) => self.latch(&error.to_string()),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked,
+            _ => StoreError::Internal(error.to_string()),
+        }
+    }
+
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            free_bytes: self.space.free_bytes(),
+            wal_bytes: self.wal_bytes.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn is_wal_full(&self) -> bool {
+        self.wal_bytes.load(Ordering::Relaxed) > WAL_BYTES_MAX
+    }
+
+    fn set_opening(&self, cause: Option<String>) {
+        *self.opening.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
 }
 
 impl Writer {
-    /// Starts the thread.
+    /// Opens the store and starts the thread. Where it cannot be opened yet, the thread goes on
+    /// trying.
     pub(super) fn start(
-        ledger: Ledger,
-        space: Space,
+        opening: Opening,
+        shared: Arc<Shared>,
         observer: CommitObserver,
-    ) -> std::io::Result<(Self, JoinHandle<()>)> {
-        let shared = Arc::new(Shared {
-            bells: Bells::default(),
-            space,
-            window: Window::new(ledger.last_seq, ledger.routed_through),
-            latched: OnceLock::new(),
-            is_locked: AtomicBool::new(false),
-        });
-        ledger.connection.busy_timeout(LOCK_WAIT).map_err(std::io::Error::other)?;
-        let queue = Arc::new(Queue::default());
-        let mut thread =
-            Thread { ledger, queue: Arc::clone(&queue), shared: Arc::clone(&shared), observer };
-        let handle = std::thread::Builder::new().name("wilco-store".into()).spawn(move || {
+    ) -> Result<(Self, JoinHandle<()>), OpenError> {
+        let ledger = match opening.try_open() {
+            Ok(ledger) => Some(ledger),
+            Err(error) if error.is_temporary() => {
+                tracing::warn!(%error, "the store cannot be opened yet; it is tried again");
+                shared.set_opening(Some(error.to_string()));
+                None
+            }
+            Err(error) => return Err(error),
+        };
+        let writer = Self { queue: Arc::default(), shared: Arc::clone(&shared) };
+        let (queue, path) = (Arc::clone(&writer.queue), opening.path.clone());
+        let body = move || {
             let _guard = AbortOnPanic;
-            thread.run();
-        })?;
-        Ok((Self { queue, shared }, handle))
+            if let Some(ledger) = ledger.or_else(|| open_later(&opening, &queue)) {
+                Thread { wal: Wal::of(&ledger), ledger, queue, shared, observer }.run();
+            }
+        };
+        let handle = std::thread::Builder::new().name("wilco-store".into()).spawn(body);
+        Ok((writer, handle.map_err(|cause| from_io(&path, &cause))?))
     }
 
     /// Runs `work` inside the next transaction and answers when that is durable. `work` may run
@@ -103,16 +177,41 @@ impl Writer {
 
     /// Whether the thread could commit now.
     pub(super) fn ready(&self) -> Result<(), StoreError> {
-        if let Some(cause) = self.shared.latched.get() {
-            return Err(StoreError::Latched(cause.clone()));
-        }
+        self.shared.demand_sound()?;
+        self.shared.demand_opened()?;
         self.demand_open()?;
         if self.shared.is_locked.load(Ordering::Relaxed) {
             return Err(StoreError::Locked);
         }
-        // Nobody may have written since the disk filled up.
-        self.shared.space.measure();
-        self.shared.space.demand()
+        // Nobody may have written since the store was removed, or the disk filled up.
+        if let Some(Err(cause)) = self.shared.files.get().map(StoreFiles::in_place) {
+            return Err(self.shared.latch(&cause));
+        }
+        let measured = self.shared.space.measure();
+        measured.map_err(|error| StoreError::Internal(format!("cannot ask for space: {error}")))?;
+        if self.shared.space.is_full() {
+            self.nudge();
+            return Err(StoreError::Full { reserve: None });
+        }
+        self.demand_space()
+    }
+
+    /// Whether there is space for a new event.
+    pub(super) fn demand_space(&self) -> Result<(), StoreError> {
+        self.shared.demand_sound()?;
+        self.shared.demand_opened()?;
+        self.shared.space.demand()?;
+        if self.shared.is_wal_full() {
+            self.nudge();
+            return Err(StoreError::WalFull);
+        }
+        Ok(())
+    }
+
+    /// Has the thread commit something, to learn whether that is possible again.
+    fn nudge(&self) {
+        // Where the queue is full the thread is about to commit anyway.
+        let _ = self.queue.push(Kind::Event, Box::new(Unseen(Ledger::touch)));
     }
 
     pub(super) fn demand_open(&self) -> Result<(), StoreError> {
@@ -168,8 +267,50 @@ where
     fn answer(self: Box<Self>, _: Result<(), StoreError>) {}
 }
 
+/// Tries to open the store until that works. `None` where the store was closed before.
+fn open_later(opening: &Opening, queue: &Queue) -> Option<Ledger> {
+    let shared = &opening.shared;
+    let mut next_try = Instant::now() + OPEN_RETRY;
+    loop {
+        let patience = next_try.saturating_duration_since(Instant::now());
+        match queue.take(Some(patience)) {
+            Some(Batch::Jobs(jobs)) => {
+                answer_all(jobs, &shared.demand_sound().and_then(|()| shared.demand_opened()));
+            }
+            // A store that was never open has nothing to repair and keeps no rejections.
+            Some(Batch::Repairs(_) | Batch::Rejections(_) | Batch::Nothing) => {}
+            None => {
+                for stop in queue.stops() {
+                    // Nobody waits for it any more where this fails.
+                    let _ = stop.send(Ok(()));
+                }
+                return None;
+            }
+        }
+        if Instant::now() < next_try {
+            continue;
+        }
+        next_try = Instant::now() + OPEN_RETRY;
+        if shared.demand_sound().is_err() {
+            continue;
+        }
+        match opening.try_open() {
+            Ok(ledger) => {
+                tracing::info!(store = %opening.path.display(), "the store is open");
+                shared.set_opening(None);
+                return Some(ledger);
+            }
+            Err(error) if error.is_temporary() => shared.set_opening(Some(error.to_string())),
+            Err(error) => {
+                shared.latch(&error.to_string());
+            }
+        }
+    }
+}
+
 struct Thread {
     ledger: Ledger,
+    wal: Wal,
     queue: Arc<Queue>,
     shared: Arc<Shared>,
     observer: CommitObserver,
@@ -180,6 +321,12 @@ struct Failure {
     error: StoreError,
     /// The place of the job whose own statement failed; `None` where the transaction itself did.
     culprit: Option<usize>,
+}
+
+impl Failure {
+    fn of_all(error: StoreError) -> Self {
+        Self { error, culprit: None }
+    }
 }
 
 impl Thread {
@@ -194,12 +341,10 @@ impl Thread {
                 Batch::Rejections(rejections) => self.reject(rejections),
                 Batch::Nothing => self.try_lock(),
             }
-            if self.ledger.unsynced_bytes >= CHECKPOINT_BYTES {
-                self.checkpoint("PASSIVE");
-            }
+            self.wal.tend(&self.ledger.connection, &self.shared);
         }
-        self.checkpoint("TRUNCATE");
-        let last = self.latched();
+        self.wal.close(&self.ledger.connection, &self.shared);
+        let last = self.shared.demand_sound();
         for stop in self.queue.stops() {
             let _ = stop.send(last.clone());
         }
@@ -220,7 +365,9 @@ impl Thread {
             };
             jobs.remove(place).answer(Err(error));
         }
-        self.shared.space.measure();
+        if let Err(error) = self.shared.space.measure() {
+            self.shared.latch(&format!("the file system of the store does not answer: {error}"));
+        }
     }
 
     /// Makes the writes that nobody waits for, each in a transaction of its own, and tries again
@@ -259,14 +406,12 @@ impl Thread {
     }
 
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
-        self.latched().map_err(|error| Failure { error, culprit: None })?;
+        self.shared.demand_sound().map_err(Failure::of_all)?;
         let began = Instant::now();
         let routed_before = self.ledger.routed_through;
-        let committed = self.transact(jobs).map_err(|(error, place)| {
-            let error = self.judge(&error);
-            let is_its_own = matches!(error, StoreError::Internal(_));
-            Failure { error, culprit: place.filter(|_| is_its_own) }
-        });
+        let committed = self.commit_in_place(jobs);
+        let is_full = matches!(&committed, Err(Failure { error: StoreError::Full { .. }, .. }));
+        self.shared.space.set_full(is_full);
         let is_locked = matches!(&committed, Err(Failure { error: StoreError::Locked, .. }));
         self.shared.is_locked.store(is_locked, Ordering::Relaxed);
         if committed.is_ok() {
@@ -289,6 +434,23 @@ impl Thread {
             self.ledger.rejected_bytes = None;
         }
         committed
+    }
+
+    /// What is written to a file that was removed or replaced is lost at the next start. So the
+    /// files are looked at before and after, and the jobs are answered only then.
+    fn commit_in_place(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
+        let in_place = self.wal.demand_in_place(&self.ledger.connection, &self.shared);
+        in_place.map_err(Failure::of_all)?;
+        self.transact(jobs).map_err(|(error, place)| {
+            let error = self.shared.judge(&error);
+            let is_its_own = matches!(error, StoreError::Internal(_));
+            Failure { error, culprit: place.filter(|_| is_its_own) }
+        })?;
+        let Self { wal, ledger, shared, .. } = self;
+        let looked = wal.look(&ledger.connection, shared);
+        looked
+            .and_then(|_| wal.demand_in_place(&ledger.connection, shared))
+            .map_err(Failure::of_all)
     }
 
     /// Runs the jobs in one transaction. An error comes with the place of the job that met it.
@@ -317,44 +479,6 @@ impl Thread {
         }
         Ok(())
     }
-
-    fn checkpoint(&mut self, mode: &str) {
-        if self.latched().is_err() {
-            return;
-        }
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        match self.ledger.connection.query_row(&sql, [], |row| row.get::<_, i64>(0)) {
-            Ok(_) => self.ledger.unsynced_bytes = 0,
-            Err(error) => {
-                let error = self.judge(&error);
-                tracing::warn!(%error, "the write-ahead log could not be carried over");
-            }
-        }
-    }
-
-    /// A full disk heals by itself. Any other I/O error leaves it open what the disk holds, and
-    /// SQLite would go on as if nothing had happened; so the store stops for good.
-    fn judge(&self, error: &rusqlite::Error) -> StoreError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::DiskFull) => StoreError::Full { reserve: None },
-            Some(
-                ErrorCode::SystemIoFailure
-                | ErrorCode::DatabaseCorrupt
-                | ErrorCode::NotADatabase
-                | ErrorCode::ReadOnly
-                | ErrorCode::CannotOpen,
-            ) => self.shared.latch(&error.to_string()),
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked,
-            _ => StoreError::Internal(error.to_string()),
-        }
-    }
-
-    fn latched(&self) -> Result<(), StoreError> {
-        match self.shared.latched.get() {
-            None => Ok(()),
-            Some(cause) => Err(StoreError::Latched(cause.clone())),
-        }
-    }
 }
 
 fn answer_all(jobs: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
@@ -376,9 +500,7 @@ impl Drop for AbortOnPanic {
 
 /// IMMEDIATE: the lock is taken before anything is read, so that a batch never has to begin again.
 const BEGIN: &str = "BEGIN IMMEDIATE";
-/// How long a write waits while another program has the write lock.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Between two tries of a repair.
 const REPAIR_PAUSE: Duration = Duration::from_secs(1);
-/// Bytes written before the WAL is carried over into the database file.
-const CHECKPOINT_BYTES: usize = 16 << 20;
+/// Between two tries to open the store.
+const OPEN_RETRY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });

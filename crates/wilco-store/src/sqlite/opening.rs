@@ -1,0 +1,79 @@
+//! Opening the store for the writing thread, now or as soon as that is possible.
+//!
+//! On a full disk, or while another program's read transaction keeps the log from being emptied,
+//! a store cannot be opened. That passes, so the endpoint answers 503 meanwhile instead of being
+//! down, and the writing thread tries again.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+
+use super::{
+    DELIVERY_READERS, Known, Ledger, Readers, RunningCheck, SLICE_ROWS, Shared, from_io,
+    from_sqlite, open_file,
+};
+use crate::OpenError;
+
+/// What it takes to open a store.
+pub(crate) struct Opening {
+    pub(super) path: PathBuf,
+    pub(super) now: Timestamp,
+    pub(super) shared: Arc<Shared>,
+    pub(super) readers: Arc<Readers>,
+    pub(super) onlookers: Arc<Readers>,
+    pub(super) check: Arc<Mutex<Option<RunningCheck>>>,
+}
+
+impl Opening {
+    pub(super) fn try_open(&self) -> Result<Ledger, OpenError> {
+        let path = &self.path;
+        let at = |error: rusqlite::Error| from_sqlite(path, &error);
+        let mut opened = open_file(path)?;
+        let onlookers = opened.reading.split_off(DELIVERY_READERS);
+        let (last_seq, routed_through) = opened
+            .writing
+            .query_row(
+                // An id never goes back behind what was routed, not even if events were removed.
+                "SELECT max((SELECT coalesce(max(seq), 0) FROM event), routed_through, \
+                 known_through), routed_through FROM progress",
+                [],
+                |row| Ok((row.get(0)?, row.get(1)?)),
+            )
+            .map_err(at)?;
+        let ledger = Ledger {
+            known: Known::load(&opened.writing).map_err(at)?,
+            connection: opened.writing,
+            last_seq,
+            routed_through,
+            recorded: Vec::new(),
+            awaited: BTreeSet::new(),
+            rejected_bytes: None,
+        };
+        let mut recovered = 0;
+        loop {
+            let some = ledger.recover(self.now, SLICE_ROWS).map_err(at)?;
+            recovered += some;
+            if some < SLICE_ROWS {
+                break;
+            }
+        }
+        if recovered > 0 {
+            tracing::info!(recovered, "deliveries that were under way are tried again");
+        }
+        if let Some(unchecked) = opened.unchecked {
+            let running = RunningCheck::start(unchecked, Arc::clone(&self.shared));
+            let running = running.map_err(|cause| from_io(path, &cause))?;
+            *self.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+        }
+        self.shared.window.begin(last_seq, routed_through);
+        self.readers.add(opened.reading);
+        self.onlookers.add(onlookers);
+        // Opening succeeds once, so the place is free.
+        let _ = self.shared.files.set(opened.files);
+        Ok(ledger)
+    }
+}

@@ -1,0 +1,87 @@
+//! What happens to a store whose files are taken away, or that another program reads.
+
+use super::*;
+
+#[tokio::test]
+async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
+    for name in ["wilco.db", "wilco.db-wal", "wilco.db-shm"] {
+        let disk = OnDisk::new();
+        let store = disk.open(Options::default(), NOW);
+        record(&store, SENT).await.unwrap();
+        fs::remove_file(disk.0.path().join(name)).unwrap();
+        let recorded = record(&store, Sent { body: b"{}", ..SENT }).await;
+        assert!(matches!(recorded, Err(StoreError::Latched(_))), "{name}: {recorded:?}");
+        let disk = OnDisk::new();
+        let store = disk.open(Options::default(), NOW);
+        store.ready().unwrap();
+        fs::remove_file(disk.0.path().join(name)).unwrap();
+        assert!(matches!(store.ready(), Err(StoreError::Latched(_))), "{name}");
+        store.bells().failed().notified().await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    record(&store, SENT).await.unwrap();
+    disk.past_the_store()
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
+        .unwrap();
+    record(&store, Sent { body: b"[1]", ..SENT }).await.unwrap();
+    File::options()
+        .write(true)
+        .open(disk.path().with_extension("db-wal"))
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    let recorded = record(&store, Sent { body: b"7", ..SENT }).await;
+    assert!(matches!(recorded, Err(StoreError::Latched(_))), "{recorded:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
+    let disk = OnDisk::new();
+    let left = {
+        let store = disk.open(Options::default(), NOW);
+        record(&store, SENT).await.unwrap();
+        disk.killed()
+    };
+    let reader = left.past_the_store();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    let store = left.open(Options::default(), NOW);
+    let told = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Opening(_)));
+    assert!(told(store.ready()));
+    assert!(told(record(&store, Sent { body: b"[1]", ..SENT }).await.map(drop)));
+    assert!(told(store.claim("crm", 1, NOW, LONGEST).await.map(drop)));
+    assert!(told(store.unrouted(1).await.map(drop)));
+    reader.execute_batch("COMMIT").unwrap();
+    while told(store.ready()) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    record(&store, Sent { body: b"[1]", ..SENT }).await.unwrap();
+    assert_eq!(store.unrouted(9).await.unwrap().len(), 2);
+    store.close().await.unwrap();
+
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    let store = left.open(Options::default(), NOW);
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_log_stays_within_its_bound_under_deliveries() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    let wal = disk.path().with_extension("db-wal");
+    let mut longest = 0;
+    for number in 0..1_500 {
+        let subject = format!("booking/{number}");
+        let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
+        fan_out(&store, id).await;
+        for claim in store.claim("crm", 1, NOW, LONGEST).await.unwrap() {
+            store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
+        }
+        longest = longest.max(fs::metadata(&wal).unwrap().len());
+    }
+    assert!(longest < wal::CHECKPOINT_BYTES + (1 << 20), "{longest}");
+}
