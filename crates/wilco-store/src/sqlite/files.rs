@@ -12,8 +12,10 @@ use std::{
     path::{Path, PathBuf},
     sync::OnceLock,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::time::Instant;
 
 use super::{beside, from_io, private_file};
 use crate::OpenError;
