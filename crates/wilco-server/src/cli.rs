@@ -29,7 +29,7 @@ use wilco::Secret;
 use crate::{
     admin::Problem,
     client::{Answer, Client, ClientError, Trust},
-    config::{self, Config, Faults},
+    config::{self, Config, Diagnostics},
     guest,
     service::StartError,
 };
@@ -141,12 +141,16 @@ impl File {
         config::find(self.config.as_deref())
     }
 
-    fn load(&self) -> Result<Config, Failure> {
-        let path = self.find().ok_or_else(|| {
+    /// As [`File::find`], where it is needed.
+    fn required(&self) -> Result<PathBuf, Failure> {
+        self.find().ok_or_else(|| {
             let text = "there is no wilco.toml here or in /etc/wilco; `wilco init` writes one";
             Failure::configuration(text.into())
-        })?;
-        Ok(config::load(&path)?)
+        })
+    }
+
+    fn load(&self) -> Result<Config, Failure> {
+        Ok(config::load(&self.required()?)?.0)
     }
 }
 
@@ -171,10 +175,9 @@ impl Failure {
     }
 }
 
-impl From<Faults> for Failure {
-    fn from(faults: Faults) -> Self {
-        let drawn = faults.draw(is_coloured(&io::stderr()));
-        Self::configuration(drawn)
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::configuration(diagnostics.draw(is_coloured(&io::stderr())))
     }
 }
 

@@ -1,13 +1,12 @@
 //! The configuration: a file of TOML in, a [`Config`] out, or every fault of it at once.
 
-mod draw;
+mod diagnostics;
+mod known;
 mod read;
 
 use std::{
-    cell::RefCell,
     fs,
     net::{IpAddr, SocketAddr},
-    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -19,6 +18,10 @@ use wilco_store::Duplicates;
 
 use crate::rules::{Rule, Text};
 
+pub(crate) use diagnostics::{
+    Diagnostic, Diagnostics, Found, Severity, is_ordinary, is_path, target,
+};
+pub(crate) use known::{is_harmless, is_known, key};
 pub(crate) use read::{address, command_line, duration, url};
 
 /// All that a running wilco was told.
@@ -469,16 +472,13 @@ pub(crate) struct Alerts {
     pub(crate) every: Duration,
 }
 
-/// Reads, checks and resolves the file.
+/// Reads, checks and resolves the file. It comes with warnings about what probably was not meant.
 ///
 /// # Errors
 ///
-/// [`Faults`], drawn with their places in the file.
-pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
-    let text = fs::read_to_string(path).map_err(|cause| Faults::of_file(path, &cause))?;
-    let complaints = Complaints::default();
-    let config = read::whole(&text, &complaints);
-    conclude(path, text, config, complaints)
+/// Every fault of the file, and its warnings.
+pub(crate) fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
+    read_with(path, read::whole)
 }
 
 /// What a verb needs to find a running wilco or its store. The rest of the file is not looked at, so
@@ -486,12 +486,23 @@ pub(crate) fn load(path: &Path) -> Result<Config, Faults> {
 ///
 /// # Errors
 ///
-/// [`Faults`] of these two tables.
-pub(crate) fn places(path: &Path) -> Result<(Admin, Store), Faults> {
-    let text = fs::read_to_string(path).map_err(|cause| Faults::of_file(path, &cause))?;
-    let complaints = Complaints::default();
-    let found = read::places(&text, &complaints);
-    conclude(path, text, found, complaints)
+/// The faults of these two tables.
+pub(crate) fn places(path: &Path) -> Result<(Admin, Store), Diagnostics> {
+    read_with(path, read::places).map(|(places, _)| places)
+}
+
+fn read_with<T>(
+    path: &Path,
+    read: impl FnOnce(&str, &Found) -> Option<T>,
+) -> Result<(T, Diagnostics), Diagnostics> {
+    let text = fs::read_to_string(path).map_err(|cause| Diagnostics::unreadable(path, &cause))?;
+    let found = Found::default();
+    let value = read(&text, &found);
+    let diagnostics = Diagnostics::new(path, text, found.into_inner());
+    match value {
+        Some(value) if !diagnostics.has_faults() => Ok((value, diagnostics)),
+        _ => Err(diagnostics),
+    }
 }
 
 /// Where the file is: the one that was named, else `wilco.toml` here, else the one in `/etc`.
@@ -507,58 +518,6 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
-    }
-}
-
-/// What is wrong with a file, all of it.
-#[derive(Debug)]
-pub(crate) struct Faults {
-    path: PathBuf,
-    text: String,
-    faults: Vec<Fault>,
-}
-
-/// One thing that is wrong, where, and the way out.
-#[derive(Clone, Debug)]
-struct Fault {
-    place: Range<usize>,
-    what: String,
-    way_out: Option<String>,
-    /// What may be a secret that stands in the file itself, and is not drawn.
-    hidden: Option<Range<usize>>,
-}
-
-impl Faults {
-    fn of_file(path: &Path, cause: &std::io::Error) -> Self {
-        let what = format!("cannot read {}: {cause}", path.display());
-        let way_out = match cause.kind() {
-            std::io::ErrorKind::NotFound => {
-                "`wilco init` writes one, `--config FILE` names another"
-            }
-            std::io::ErrorKind::InvalidData => "save it as UTF-8",
-            std::io::ErrorKind::PermissionDenied => "let the user that runs wilco read it",
-            _ => "`--config FILE` names another",
-        };
-        let way_out = Some(way_out.into());
-        let fault = Fault { place: 0..0, what, way_out, hidden: None };
-        Self { path: path.into(), text: String::new(), faults: vec![fault] }
-    }
-}
-
-/// What the reader of a file has to complain about so far.
-type Complaints = RefCell<Vec<Fault>>;
-
-fn conclude<T>(
-    path: &Path,
-    text: String,
-    found: Option<T>,
-    complaints: Complaints,
-) -> Result<T, Faults> {
-    let mut faults = complaints.into_inner();
-    faults.sort_by_key(|fault| fault.place.start);
-    match found {
-        Some(found) if faults.is_empty() => Ok(found),
-        _ => Err(Faults { path: path.into(), text, faults }),
     }
 }
 

@@ -15,8 +15,27 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError`] for fewer than [`SECRET_BYTES_MIN`] bytes, or a NUL among them.
-    pub fn new(name: impl Into<String>, mut bytes: Vec<u8>) -> Result<Self, SecretError> {
+    /// [`SecretError`] for fewer than [`SECRET_BYTES_MIN`] bytes, and for what [`of_any_length`]
+    /// refuses.
+    ///
+    /// [`of_any_length`]: Secret::of_any_length
+    pub fn new(name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, SecretError> {
+        let secret = Self::of_any_length(name, bytes)?;
+        match secret.bytes.len() {
+            length if length < SECRET_BYTES_MIN => {
+                Err(SecretError::TooShort { name: secret.name, length })
+            }
+            _ => Ok(secret),
+        }
+    }
+
+    /// As [`Secret::new`], for what is shown to others and not used to sign: it may be short.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretError`] for what cannot be meant: nothing at all, a NUL, a byte order mark, and white
+    /// space or quotes around the secret.
+    pub fn of_any_length(name: impl Into<String>, mut bytes: Vec<u8>) -> Result<Self, SecretError> {
         let name = name.into();
         if bytes.last() == Some(&b'\n') {
             bytes.pop();
@@ -24,10 +43,22 @@ impl Secret {
                 bytes.pop();
             }
         }
-        match bytes.len() {
-            0 => Err(SecretError::Empty { name }),
-            length if length < SECRET_BYTES_MIN => Err(SecretError::TooShort { name, length }),
-            _ if bytes.contains(&0) => Err(SecretError::Nul { name }),
+        let is_quote = |byte: &u8| matches!(byte, b'"' | b'\'');
+        let is_quoted = |bytes: &[u8]| match bytes {
+            [first, .., last] => first == last && is_quote(first),
+            _ => false,
+        };
+        match bytes.as_slice() {
+            [] => Err(SecretError::Empty { name }),
+            [0xef, 0xbb, 0xbf, ..] | [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
+                Err(SecretError::ByteOrderMark { name })
+            }
+            bytes if bytes.contains(&0) => Err(SecretError::Nul { name }),
+            bytes if bytes.trim_ascii().is_empty() => Err(SecretError::Empty { name }),
+            bytes if bytes.trim_ascii().len() < bytes.len() => {
+                Err(SecretError::WhiteSpace { name })
+            }
+            bytes if is_quoted(bytes) => Err(SecretError::Quoted { name }),
             _ => Ok(Self { name, bytes }),
         }
     }
@@ -83,6 +114,24 @@ pub enum SecretError {
         /// Its length in bytes.
         length: usize,
     },
+    /// A blank or a second line break around it.
+    #[error("secret {name} has white space or a line break around it; write it without: printf %s")]
+    WhiteSpace {
+        /// The secret's name.
+        name: String,
+    },
+    /// The quotes of a shell or of an `.env` file became a part of it.
+    #[error("secret {name} stands between quotes, which would be a part of it; write it without")]
+    Quoted {
+        /// The secret's name.
+        name: String,
+    },
+    /// An editor marked the file as Unicode.
+    #[error("secret {name} begins with a byte order mark; save the file as UTF-8 without one")]
+    ByteOrderMark {
+        /// The secret's name.
+        name: String,
+    },
     /// Binary, or a file in UTF-16.
     #[error("secret {name} holds a NUL byte; is the file in UTF-16?")]
     Nul {
@@ -104,8 +153,8 @@ mod tests {
             ("12345678", "12345678"),
             ("12345678\n", "12345678"),
             ("12345678\r\n", "12345678"),
-            ("12345678\n\n", "12345678\n"),
-            (" 12345678 ", " 12345678 "),
+            ("1234\n5678", "1234\n5678"),
+            ("it's \"so\"", "it's \"so\""),
         ] {
             assert_eq!(
                 Secret::new("t", given.into()).unwrap().expose(),
@@ -116,10 +165,21 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_short_or_binary_secret_is_refused_by_name_and_not_shown() {
-        for (given, expected) in
-            [("", "is empty"), ("\n", "is empty"), ("canary", "has 6 bytes"), ("canary\0\0", "NUL")]
-        {
+    fn a_secret_that_cannot_be_meant_is_refused_by_name_and_not_shown() {
+        for (given, expected) in [
+            (b"".as_slice(), "is empty"),
+            (b"\n", "is empty"),
+            (b" \t \n", "is empty"),
+            (b"canary", "has 6 bytes"),
+            (b"canary\0\0", "NUL"),
+            (b"canary-canary \n", "white space"),
+            (b"\tcanary-canary", "white space"),
+            (b"canary-canary\n\n", "line break"),
+            (b"\"canary-canary\"", "between quotes"),
+            (b"'canary-canary'\n", "between quotes"),
+            (b"\xef\xbb\xbfcanary-canary", "byte order mark"),
+            (b"\xff\xfec\0a\0n\0a\0r\0y\0", "byte order mark"),
+        ] {
             let error = Secret::new("env:X", given.into()).unwrap_err().to_string();
             assert!(error.contains(expected) && error.contains("env:X"), "{error}");
             assert!(!error.contains("canary"), "{error}");

@@ -1,34 +1,50 @@
-//! `wilco check`: every fault of the file, at once.
+//! `wilco check`: every fault of the file, and what looks like one, at once.
 
-use std::process::ExitCode;
+use std::{
+    io::{self, Write as _},
+    process::ExitCode,
+};
 
 use clap::Args;
 
-use super::{Failure, File, print};
-use crate::inbound::Certificate;
+use super::{Failure, File, is_coloured, print};
+use crate::{config, inbound::Certificate};
 
 /// Checks the configuration, and all that it names: secrets, certificates, commands, rules
 ///
-/// Exits with 0 where all is well and with 78 otherwise.
+/// Exits with 0 when the file can be used, and with 78 otherwise. Warnings do not count, unless
+/// --strict says so.
 #[derive(Args)]
 pub(super) struct Check {
     #[command(flatten)]
     file: File,
+
+    /// Treats warnings as faults
+    #[arg(long)]
+    strict: bool,
 }
 
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let config = self.file.load()?;
+        let path = self.file.required()?;
+        let (config, warnings) = config::load(&path)?;
         Certificate::load(&config.listen.tls)
             .map_err(|error| Failure::configuration(error.to_string()))?;
-        let path = self.file.find().unwrap_or_default();
+        io::stderr().write_all(warnings.draw(is_coloured(&io::stderr())).as_bytes())?;
+        if self.strict && warnings.count() > 0 {
+            return Ok(ExitCode::from(78));
+        }
         let count = |number: usize, word: &str| match number {
             1 => format!("1 {word}"),
             number => format!("{number} {word}s"),
         };
         print(&format!(
-            "{} is fine: {}, {}, {}\n",
+            "{} is {}: {}, {}, {}\n",
             path.display(),
+            match warnings.count() {
+                0 => "fine".into(),
+                number => format!("usable, with {}", count(number, "warning")),
+            },
             count(config.sources.len(), "source"),
             count(config.destinations.len(), "destination"),
             count(config.routes.len(), "route"),

@@ -14,7 +14,7 @@ use wilco::Secret;
 
 use super::{Failure, File};
 use crate::{
-    config::{self, Address, Config, Kind},
+    config::{self, Address, Config, Diagnostics, Kind},
     inbound::raise_file_limit,
     service::Service,
 };
@@ -67,7 +67,11 @@ impl Serve {
             false => self.file.find(),
         };
         let config = match &path {
-            Some(path) => config::load(path)?,
+            Some(path) => {
+                let (config, warnings) = config::load(path)?;
+                warn(&warnings);
+                config
+            }
             None => self.without_file.config()?,
         };
         raise_file_limit();
@@ -157,6 +161,12 @@ fn announce(service: &Service, sources: &[config::Source], is_tls: bool, path: O
     }
 }
 
+fn warn(warnings: &Diagnostics) {
+    for line in warnings.lines() {
+        tracing::warn!("{line}");
+    }
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -219,7 +229,8 @@ async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<
 fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
     let service = service.ok_or("wilco is just starting; try again")?;
     let path = path.ok_or("wilco was started without a configuration file")?;
-    let config = config::load(&path).map_err(|faults| faults.draw(false))?;
+    let (config, warnings) = config::load(&path).map_err(|faults| faults.draw(false))?;
+    warn(&warnings);
     service.reload(config).map_err(|error| error.to_string())?;
     tracing::info!(file = %path.display(), "reloaded");
     Ok(())

@@ -8,26 +8,31 @@ mod reference;
 mod route;
 mod units;
 
-use std::{collections::HashSet, net::SocketAddr, ops::Range};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, SocketAddr},
+};
 
 use toml::{Spanned, de::DeTable};
 use wilco::{SourceName, provider};
 use wilco_store::{ALERTS, Duplicates, SqliteStore};
 
 use super::{
-    ADMIN_ADDRESS, ALERT_EVERY, Admin, Alerts, Complaints, Config, DUPLICATE_WINDOW, Destination,
-    Fault, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, RESERVE_BYTES, Route, STORE_URL,
-    Service, Source, Store, Tls,
+    ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Alerts, Config, DUPLICATE_WINDOW, Destination,
+    Diagnostic, Found, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, RESERVE_BYTES, Route,
+    STORE_URL, Service, Severity, Source, Store, Tls,
 };
 
 pub(crate) use keys::{Keys, Quoted};
 pub(crate) use reference::look_up;
-pub(crate) use units::{address, bytes, command_line, duration, executable, growing, rate, url};
+pub(crate) use units::{
+    address, bytes, command_line, duration, executable, growing, rate, url, written,
+};
 
 /// The whole file.
-pub(super) fn whole(text: &str, complaints: &Complaints) -> Option<Config> {
-    let root = syntax(text, complaints)?;
-    let mut file = Keys::of_root(&root, complaints);
+pub(super) fn whole(text: &str, found: &Found) -> Option<Config> {
+    let root = syntax(text, found)?;
+    let mut file = Keys::of_root(&root, found);
     let listen = file.table("listen").and_then(listen);
     let store = store_of(&mut file);
     let admin = admin_of(&mut file);
@@ -39,17 +44,19 @@ pub(super) fn whole(text: &str, complaints: &Complaints) -> Option<Config> {
         file.list_of_tables("route").into_iter().map(|k| route::read(k, &names)).collect();
     let alerts = file.table("alerts").map(|keys| alerts(keys, &names));
     if !root.get_ref().contains_key("listen") {
-        file.complain("no [listen]: nothing could come in", Some(LISTEN_EXAMPLE));
+        file.complain("no [listen]: nothing could come in", LISTEN_EXAMPLE);
     }
     if sources.is_empty() {
-        file.complain("no [source.NAME]: nothing could be received", Some(SOURCE_EXAMPLE));
+        file.complain("no [source.NAME]: nothing could be received", SOURCE_EXAMPLE);
     }
     file.finish();
     let sources = sources.into_iter().collect::<Option<Vec<_>>>()?;
-    paths_differ(&sources, &mut Keys::of_root(&root, complaints));
+    paths_differ(&sources, &mut Keys::of_root(&root, found));
     let routes: Vec<Route> = routes.into_iter().collect::<Option<_>>()?;
     let mut destinations: Vec<Destination> = destinations.into_iter().collect::<Option<_>>()?;
-    files_differ(&destinations, &mut Keys::of_root(&root, complaints));
+    files_differ(&destinations, &mut Keys::of_root(&root, found));
+    let alerts = alerts.map_or(Some(None), |alerts| alerts.map(Some))?;
+    unused(&mut Keys::of_root(&root, found), &routes, alerts.as_ref());
     for destination in &mut destinations {
         let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
         let bursts = bursts.filter_map(|route| route.debounce.as_ref());
@@ -63,27 +70,26 @@ pub(super) fn whole(text: &str, complaints: &Complaints) -> Option<Config> {
         sources,
         destinations,
         routes,
-        alerts: alerts.map_or(Some(None), |alerts| alerts.map(Some))?,
+        alerts,
     })
 }
 
 /// The tables that say where a running wilco and its store are, and nothing else of the file.
-pub(super) fn places(text: &str, complaints: &Complaints) -> Option<(Admin, Store)> {
-    let root = syntax(text, complaints)?;
-    let mut file = Keys::of_root(&root, complaints);
+pub(super) fn places(text: &str, found: &Found) -> Option<(Admin, Store)> {
+    let root = syntax(text, found)?;
+    let mut file = Keys::of_root(&root, found);
     admin_of(&mut file).zip(store_of(&mut file))
 }
 
-fn syntax<'t>(text: &'t str, complaints: &Complaints) -> Option<Spanned<DeTable<'t>>> {
+fn syntax<'t>(text: &'t str, found: &Found) -> Option<Spanned<DeTable<'t>>> {
     let (root, errors) = DeTable::parse_recoverable(text);
     let is_right = errors.is_empty();
     for error in errors {
-        let place = error.span().unwrap_or(0..0);
-        complaints.borrow_mut().push(Fault {
-            hidden: hidden(text, place.start),
-            place,
-            what: error.message().into(),
-            way_out: None,
+        found.borrow_mut().push(Diagnostic {
+            severity: Severity::Fault,
+            place: error.span().unwrap_or(0..0),
+            message: error.message().into(),
+            hint: SYNTAX_HINT.into(),
         });
     }
     is_right.then_some(root)
@@ -103,16 +109,6 @@ fn admin_of(file: &mut Keys<'_>) -> Option<Admin> {
     }
 }
 
-/// The value in the line around `at`, where its key may be that of a secret: a file that is not TOML
-/// does not say.
-fn hidden(text: &str, at: usize) -> Option<Range<usize>> {
-    let (before, after) = text.split_at_checked(at)?;
-    let start = before.rfind('\n').map_or(0, |end| end + 1);
-    let end = after.find('\n').map_or(text.len(), |end| at + end);
-    let (key, value) = text[start..end].split_once('=')?;
-    keys::is_of_a_secret(key).then_some(end - value.len()..end)
-}
-
 struct Names {
     sources: Vec<String>,
     destinations: Vec<String>,
@@ -121,14 +117,15 @@ struct Names {
 fn listen(mut keys: Keys<'_>) -> Option<Listen> {
     let addresses = keys.each("address", units::address);
     if addresses.is_none() {
-        keys.demand("address", "address = \"0.0.0.0:443\"");
+        keys.require("address");
     }
     let domains = keys.each("domains", |text| Ok(text.to_owned()));
     let certificate = keys.one("certificate", units::path);
     let key = keys.one("key", units::path);
+    let trusted_proxies = keys.each("trusted_proxies", units::network).unwrap_or_default();
     let tls = match keys.text("tls") {
         None => {
-            keys.demand("tls", "tls = \"files\", \"self-signed\" or \"off\"");
+            keys.require_such("tls", "such as tls = \"files\", \"self-signed\" or \"off\"");
             None
         }
         Some(Quoted { text: "off", .. }) => Some(Tls::Off),
@@ -137,23 +134,42 @@ fn listen(mut keys: Keys<'_>) -> Option<Listen> {
         }),
         Some(Quoted { text: "files", .. }) => {
             if certificate.is_none() {
-                keys.demand("certificate", "certificate = \"/etc/wilco/cert.pem\"");
+                keys.require("certificate");
             }
             if key.is_none() {
-                keys.demand("key", "key = \"/etc/wilco/key.pem\"");
+                keys.require("key");
             }
             certificate.zip(key).map(|(certificate, key)| Tls::Files { certificate, key })
         }
         Some(other) => {
-            let way_out = "\"files\", \"self-signed\" or \"off\" (behind a proxy that ends TLS)";
-            keys.complain_at(&other, format!("no such tls: {:?}", other.text), Some(way_out));
+            let hint = "\"files\", \"self-signed\" or \"off\" (behind a proxy that ends TLS)";
+            keys.complain_at(&other, format!("no such tls: {:?}", other.text), hint);
             None
         }
     };
-    let trusted_proxies = keys.each("trusted_proxies", units::network).unwrap_or_default();
+    let is_exposed = addresses.iter().flatten().any(is_public) && trusted_proxies.is_empty();
+    if tls == Some(Tls::Off) && is_exposed {
+        let what = "webhooks come in without TLS, at an address that others can reach".into();
+        let hint = "tls = \"files\", or behind a proxy: address = \"127.0.0.1:8080\", or \
+                    trusted_proxies = [\"10.0.0.0/8\"]";
+        keys.warn_about("tls", what, hint);
+    }
     let max_body = keys.one("max_body", body_limit).unwrap_or(MAX_BODY_BYTES);
     keys.finish();
     Some(Listen { addresses: addresses?, tls: tls?, trusted_proxies, max_body })
+}
+
+/// Whether others than this machine and its own network can reach it.
+fn is_public(address: &Address) -> bool {
+    match address {
+        Address::Unix(_) => false,
+        Address::Tcp(address) => match address.ip() {
+            IpAddr::V4(ip) => !(ip.is_loopback() || ip.is_private() || ip.is_link_local()),
+            IpAddr::V6(ip) => {
+                !(ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local())
+            }
+        },
+    }
 }
 
 fn body_limit(text: &str) -> Result<usize, String> {
@@ -166,7 +182,9 @@ fn body_limit(text: &str) -> Result<usize, String> {
 
 fn store(mut keys: Keys<'_>) -> Option<Store> {
     let url = keys.one("url", |text| {
-        SqliteStore::path(text).map_err(|error| error.to_string())?;
+        // The error is not shown: the url may have a password.
+        let wrong = |_| "the store url is not understood; write sqlite:PATH".to_owned();
+        SqliteStore::path(text).map_err(wrong)?;
         Ok(text.to_owned())
     });
     let reserve = keys.one("reserve", bytes).unwrap_or(RESERVE_BYTES);
@@ -180,10 +198,10 @@ fn admin(mut keys: Keys<'_>) -> Option<Admin> {
     });
     let address = address.unwrap_or(ADMIN_ADDRESS);
     let token = keys.secret("token");
-    if token.is_none() && !address.ip().is_loopback() {
+    if !keys.has("token") && !address.ip().is_loopback() {
         let what = format!("[admin] needs a token, for {address} is not loopback");
-        let way_out = "token = { env = \"WILCO_ADMIN_TOKEN\" }, or address = \"127.0.0.1:9440\"";
-        keys.complain_about("address", what, Some(way_out));
+        let hint = "token = { env = \"WILCO_ADMIN_TOKEN\" }, or address = \"127.0.0.1:9440\"";
+        keys.complain_about("address", what, hint);
     }
     keys.finish();
     Some(Admin { address, token })
@@ -192,10 +210,10 @@ fn admin(mut keys: Keys<'_>) -> Option<Admin> {
 fn source(mut keys: Keys<'_>) -> Option<Source> {
     let name = SourceName::new(keys.name());
     if let Err(error) = &name {
-        keys.complain(&error.to_string(), None);
+        keys.complain(&error.to_string(), "such as [source.freispace]");
     }
     if keys.name() == ALERTS {
-        keys.complain("the source wilco is wilco's own", Some("give this one another name"));
+        keys.complain("the source wilco is wilco's own", "give this one another name");
     }
     let known: Vec<_> = provider::all().iter().map(|provider| provider.name.as_str()).collect();
     let provider = keys.one("provider", |text| {
@@ -204,15 +222,15 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
         })
     });
     if provider.is_none() {
-        keys.demand("provider", "provider = \"freispace\"");
+        keys.require("provider");
     }
     let path = keys.one("path", units::url_path);
     if path.is_none() {
-        keys.demand("path", "path = \"/webhook\"");
+        keys.require("path");
     }
     let secrets = keys.secrets("secrets");
     if secrets.is_none() {
-        keys.demand("secrets", "secrets = [{ env = \"FREISPACE_SECRET\" }]");
+        keys.require("secrets");
     }
     let allow_from = keys.each("allow_from", units::network).unwrap_or_default();
     let window = keys.one("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
@@ -238,7 +256,7 @@ fn paths_differ(sources: &[Source], file: &mut Keys<'_>) {
     let mut seen = HashSet::new();
     for source in sources.iter().filter(|source| !seen.insert(&source.path)) {
         let what = format!("two sources have the path {}", source.path);
-        file.complain(&what, Some("give each source a path of its own"));
+        file.complain(&what, "give each source a path of its own");
     }
 }
 
@@ -249,7 +267,26 @@ fn files_differ(destinations: &[Destination], file: &mut Keys<'_>) {
             && !seen.insert(path)
         {
             let what = format!("two destinations write to {}", path.display());
-            file.complain(&what, Some("give each a file of its own, or one route to one of them"));
+            file.complain(&what, "give each a file of its own, or one route to one of them");
+        }
+    }
+}
+
+/// Warns about destinations that get nothing, and about events that go nowhere.
+fn unused(file: &mut Keys<'_>, routes: &[Route], alerts: Option<&Alerts>) {
+    if routes.is_empty() {
+        for source in file.tables_by_name("source") {
+            source.warn("no route: its events are recorded and go nowhere", ROUTE_EXAMPLE);
+        }
+    }
+    for destination in file.tables_by_name("destination") {
+        let is_named = |to: &String| to == destination.name();
+        let is_used = routes.iter().flat_map(|route| &route.to).any(is_named)
+            || alerts.is_some_and(|alerts| is_named(&alerts.to));
+        if !is_used {
+            let message = format!("nothing goes to {}: no route names it", destination.name());
+            let hint = format!("such as [[route]] with to = [{:?}]", destination.name());
+            destination.warn(&message, &hint);
         }
     }
 }
@@ -257,7 +294,7 @@ fn files_differ(destinations: &[Destination], file: &mut Keys<'_>) {
 fn destination(mut keys: Keys<'_>) -> Option<Destination> {
     let kind = match keys.text("type") {
         None => {
-            keys.demand("type", &format!("type = {KINDS}"));
+            keys.require("type");
             None
         }
         Some(Quoted { text: "print", .. }) => Some(Kind::Print),
@@ -269,7 +306,7 @@ fn destination(mut keys: Keys<'_>) -> Option<Destination> {
         Some(Quoted { text: "file", .. }) => kinds::file(&mut keys),
         Some(other) => {
             let what = format!("no such type of destination: {:?}", other.text);
-            keys.complain_at(&other, what, Some(KINDS));
+            keys.complain_at(&other, what, KINDS);
             None
         }
     };
@@ -279,7 +316,7 @@ fn destination(mut keys: Keys<'_>) -> Option<Destination> {
 fn alerts(mut keys: Keys<'_>, names: &Names) -> Option<Alerts> {
     let to = keys.one("to", |text| known(text, "destination", &names.destinations));
     if to.is_none() {
-        keys.demand("to", "to = \"name-of-a-destination\"");
+        keys.require("to");
     }
     let every = keys.one("every", units::duration).unwrap_or(ALERT_EVERY);
     keys.finish();
@@ -297,5 +334,7 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
 
 const KINDS: &str =
     "\"command\", \"http\", \"slack\", \"teams\", \"discord\", \"file\" or \"print\"";
+const SYNTAX_HINT: &str = "TOML has lines such as key = \"text\", key = [\"a\", \"b\"] and [table]";
+const ROUTE_EXAMPLE: &str = "such as [[route]] with to = [\"name-of-a-destination\"]";
 const LISTEN_EXAMPLE: &str = "[listen], with address and tls";
 const SOURCE_EXAMPLE: &str = "[source.freispace], with provider, path and secrets";

@@ -15,18 +15,40 @@ pub(super) fn read(keys: &mut Keys<'_>) -> Option<Command> {
     let limits = keys.table("limits").map(limits).unwrap_or_default();
     let protocol = keys.one("protocol", protocol).unwrap_or(Protocol::Once);
     let Some(mut words) = words.filter(|words| !words.is_empty()) else {
-        keys.demand("command", "command = [\"/usr/local/bin/my-handler\", \"--verbose\"]");
+        keys.require("command");
         return None;
     };
     if let Err(why) = executable(&words[0]) {
-        let way_out = "name the program by its full path, and see that it may be executed";
-        keys.complain_about("command", why, Some(way_out));
+        match as_list(&words) {
+            Some(list) => keys.complain_about(
+                "command",
+                "command is one text, and no program has this name".into(),
+                &format!("write a list: command = {list}"),
+            ),
+            None => {
+                let hint = "name the program by its full path, and see that it may be executed";
+                keys.complain_about("command", why, hint);
+            }
+        }
         return None;
     }
     if folder.is_some() {
         words[0] = from_here(&words[0]);
     }
     Some(Command { words, environment, folder, run_as, limits, protocol })
+}
+
+/// The list that was meant by a single text with blanks. An argument that may have a secret is left
+/// out.
+fn as_list(words: &[String]) -> Option<String> {
+    let [line] = words else { return None };
+    let words = shlex::split(line).filter(|words| words.len() > 1)?;
+    let is_plain = |word: &str| {
+        word.starts_with('/') || word.starts_with('-') && !word.contains('=') || word.len() < 8
+    };
+    let shown = words.iter().map(|word| if is_plain(word) { word } else { "…" });
+    let quoted: Vec<_> = shown.map(|word| format!("{word:?}")).collect();
+    Some(format!("[{}]", quoted.join(", ")))
 }
 
 /// The path of a program as it is seen from every folder.
@@ -93,12 +115,11 @@ fn output(text: &str) -> Result<usize, String> {
 fn run_as(keys: &Keys<'_>, text: &Quoted<'_>) -> Option<RunAs> {
     let accounts = |path| fs::read_to_string(path).unwrap_or_default();
     let found = find(text.text, &accounts(USERS), &accounts(GROUPS));
-    let found = found.map_err(|what| keys.complain_at(text, what, None)).ok()?;
+    let found = found.map_err(|what| keys.complain_at(text, what, &keys.such_as("run_as"))).ok()?;
     let own = RunAs { user: geteuid().as_raw(), group: getegid().as_raw() };
     if own.user != 0 && found != own {
         let what = format!("wilco is not root, so it cannot run a program as {:?}", text.text);
-        let way_out = "start wilco as root, or leave run_as out";
-        keys.complain_at(text, what, Some(way_out));
+        keys.complain_at(text, what, "start wilco as root, or leave run_as out");
         return None;
     }
     Some(found)

@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn read(mut keys: Keys<'_>, kind: Option<Kind>) -> Option<Destination> {
     let name = keys.name().to_owned();
     if let Err(error) = SourceName::new(&name) {
-        keys.complain(&error.to_string(), None);
+        keys.complain(&error.to_string(), "such as [destination.crew-chat]");
     }
     let concurrency = keys.integer("concurrency", 1..=CONCURRENCY_MAX);
     let rate = keys.one("rate", rate);
@@ -25,12 +25,8 @@ pub(super) fn read(mut keys: Keys<'_>, kind: Option<Kind>) -> Option<Destination
         _ => Err(format!("{text:?} is neither \"skip\" nor \"block\"")),
     });
     if on_dead.is_some() && order_by.is_none() {
-        let way_out = "add order_by = \"id\", or leave on_dead out";
-        keys.complain_about(
-            "on_dead",
-            "on_dead is about those behind in an order".into(),
-            Some(way_out),
-        );
+        let hint = "add order_by = \"id\", or leave on_dead out";
+        keys.complain_about("on_dead", "on_dead is about those behind in an order".into(), hint);
     }
     keys.finish();
     let (kind, retry) = (kind?, retry?);
@@ -71,7 +67,7 @@ fn breaker(mut keys: Keys<'_>) -> Option<Breaker> {
     let probe_max = keys.one("probe_max", duration);
     if probe_max.is_some_and(|max| max < probe_after) {
         let what = "probe_max is shorter than probe_after".into();
-        keys.complain_about("probe_max", what, Some("make it longer, or leave it out"));
+        keys.complain_about("probe_max", what, "make it longer, or leave it out");
     }
     keys.finish();
     Some(Breaker {

@@ -1,6 +1,6 @@
 //! A table of the file, key by key. Whatever is wrong is noted with its place, and reading goes on.
 
-use std::{cell::RefCell, ops::Range, ops::RangeInclusive};
+use std::ops::{Range, RangeInclusive};
 
 use toml::{
     Spanned,
@@ -8,9 +8,9 @@ use toml::{
 };
 use wilco::Secret;
 
-use super::look_up;
+use super::{look_up, written};
 use crate::{
-    config::{Complaints, Fault, Setting},
+    config::{Diagnostic, Found, Setting, Severity, is_harmless, is_ordinary, key as known_key},
     rules::RuleError,
 };
 
@@ -20,7 +20,7 @@ pub(crate) struct Keys<'a> {
     place: Range<usize>,
     name: String,
     asked: Vec<&'static str>,
-    complaints: &'a RefCell<Vec<Fault>>,
+    found: &'a Found,
 }
 
 /// A text and where it stands.
@@ -33,9 +33,9 @@ pub(crate) struct Quoted<'a> {
 type Value<'a> = &'a Spanned<DeValue<'a>>;
 
 impl<'a> Keys<'a> {
-    pub(super) fn of_root(root: &'a Spanned<DeTable<'a>>, complaints: &'a Complaints) -> Self {
+    pub(super) fn of_root(root: &'a Spanned<DeTable<'a>>, found: &'a Found) -> Self {
         let asked = Vec::new();
-        Self { table: root.get_ref(), place: 0..0, name: String::new(), asked, complaints }
+        Self { table: root.get_ref(), place: 0..0, name: String::new(), asked, found }
     }
 
     /// The last part of the table's name: `erp` of `[destination.erp]`.
@@ -54,7 +54,7 @@ impl<'a> Keys<'a> {
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let text = self.text(key)?;
-        read(text.text).map_err(|what| self.complain_at(&text, what, None)).ok()
+        read(text.text).map_err(|what| self.complain_at(&text, what, &self.such_as(key))).ok()
     }
 
     /// A rule or a text in the language of `rules`. What is wrong with it is shown at its place in
@@ -80,6 +80,11 @@ impl<'a> Keys<'a> {
         for (name, value) in table {
             let name = name.get_ref().as_ref();
             let Some(text) = self.as_text(name, value) else { continue };
+            if is_of_a_credential(name) && !text.text.contains("{{") {
+                let message = format!("{name} stands in the file itself, for all who can read it");
+                let hint = format!("such as {name} = {{ env = \"ERP_TOKEN\" }}");
+                self.warn_at(&text, None, message, &hint);
+            }
             match read(name, text.text) {
                 Ok(read) => found.push(read),
                 Err(error) => self.complain_in(&text, name, &error),
@@ -100,7 +105,7 @@ impl<'a> Keys<'a> {
             _ => vec![self.as_text(key, value)],
         };
         if texts.is_empty() {
-            self.note(&value.span(), format!("{key} is empty"), None);
+            self.note(&value.span(), format!("{key} is empty"), &self.such_as(key));
             return None;
         }
         // Every text is read, so that every fault among them is told.
@@ -108,7 +113,9 @@ impl<'a> Keys<'a> {
             .into_iter()
             .map(|text| {
                 let text = text?;
-                read(text.text).map_err(|what| self.complain_at(&text, what, None)).ok()
+                read(text.text)
+                    .map_err(|what| self.complain_at(&text, what, &self.such_as(key)))
+                    .ok()
             })
             .collect();
         read.into_iter().collect()
@@ -124,7 +131,7 @@ impl<'a> Keys<'a> {
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
             let what = format!("{key} is a whole number from {} to {}", range.start(), range.end());
-            self.note(&value.span(), what, None);
+            self.note(&value.span(), what, &self.such_as(key));
         }
         number
     }
@@ -139,7 +146,7 @@ impl<'a> Keys<'a> {
         let number = number.filter(|number| range.contains(number));
         if number.is_none() {
             let what = format!("{key} is a number from {} to {}", range.start(), range.end());
-            self.note(&value.span(), what, None);
+            self.note(&value.span(), what, &self.such_as(key));
         }
         number
     }
@@ -174,7 +181,8 @@ impl<'a> Keys<'a> {
     pub(super) fn list_of_tables(&mut self, key: &'static str) -> Vec<Keys<'a>> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let DeValue::Array(values) = value.get_ref() else {
-            self.note(&value.span(), format!("write [[{key}]], with two brackets"), None);
+            let hint = "each [[route]] is one of a list";
+            self.note(&value.span(), format!("write [[{key}]], with two brackets"), hint);
             return Vec::new();
         };
         let mut found = Vec::new();
@@ -196,11 +204,11 @@ impl<'a> Keys<'a> {
     pub(super) fn secrets(&mut self, key: &'static str) -> Option<Vec<Secret>> {
         let value = self.value(key)?;
         let DeValue::Array(values) = value.get_ref() else {
-            self.note(&value.span(), format!("{key} is a list"), Some(&secrets_example(key)));
+            self.note(&value.span(), format!("{key} is a list"), &self.such_as(key));
             return Some(Vec::new());
         };
         if values.is_empty() {
-            self.note(&value.span(), format!("{key} is empty"), Some(&secrets_example(key)));
+            self.note(&value.span(), format!("{key} is empty"), &self.such_as(key));
         }
         // Every one is read, so that every fault among them is told; the key itself was given.
         Some(values.iter().filter_map(|value| self.as_secret(value)).collect())
@@ -216,29 +224,20 @@ impl<'a> Keys<'a> {
         self.as_setting(value)
     }
 
-    /// A text in the file, or by reference where it is a secret.
+    /// A text in the file, or by reference where it is a secret. What `read` says is wrong shows
+    /// nothing of it.
     pub(super) fn one_setting<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<T> {
         let value = self.value(key)?;
-        let bytes = self.text_or_reference(value)?;
-        let text = String::from_utf8(bytes.0).ok();
-        match text {
-            Some(text) => {
-                let read = read(&text).map_err(|what| match value.get_ref().is_str() {
-                    true => what,
-                    // What a reference leads to may be a secret.
-                    false => what.replace(&format!("{text:?}"), &format!("the {key} it leads to")),
-                });
-                read.map_err(|what| self.note(&value.span(), what, None)).ok()
-            }
-            None => {
-                self.note(&value.span(), format!("{key} is not UTF-8"), None);
-                None
-            }
-        }
+        let bytes = self.text_or_reference(key, value)?;
+        let read = match std::str::from_utf8(&bytes.0) {
+            Ok(text) => read(text),
+            Err(_) => Err(format!("{key} is not UTF-8")),
+        };
+        read.map_err(|what| self.note(&value.span(), what, &self.such_as(key))).ok()
     }
 
     /// Names and values, each a text in the file or by reference.
@@ -252,10 +251,19 @@ impl<'a> Keys<'a> {
                 || name_text.contains(['=', '\0'])
                 || name_text.starts_with("WILCO_")
             {
-                let way_out = Some("names that begin with WILCO_ are wilco's own");
-                self.note(&name.span(), format!("{name_text:?} cannot be a variable"), way_out);
+                let hint = "names that begin with WILCO_ are wilco's own, and none has a =";
+                self.note(&name.span(), "this cannot be a variable".into(), hint);
             }
-            if let Some(setting) = self.text_or_reference(value) {
+            if value.get_ref().is_str() && is_of_a_credential(&name_text) {
+                let message = "this stands in the file itself, for all who can read it".into();
+                self.push(
+                    Severity::Warning,
+                    &value.span(),
+                    message,
+                    &format!("such as {REFERENCE}"),
+                );
+            }
+            if let Some(setting) = self.text_or_reference(&name_text, value) {
                 settings.push((name_text, setting));
             }
         }
@@ -263,73 +271,97 @@ impl<'a> Keys<'a> {
     }
 
     /// Notes that `key` has to be there; says nothing where it is and was complained about.
-    pub(super) fn demand(&mut self, key: &'static str, example: &str) {
+    pub(super) fn require(&mut self, key: &'static str) {
+        self.require_such(key, &self.such_as(key));
+    }
+
+    pub(super) fn require_such(&mut self, key: &'static str, hint: &str) {
         if !self.table.contains_key(key) {
             let what = format!("[{}] needs {key}", self.name);
-            self.note(&self.place.clone(), what, Some(&format!("such as {example}")));
+            self.note(&self.place.clone(), what, hint);
         }
     }
 
-    pub(super) fn complain(&mut self, what: &str, way_out: Option<&str>) {
-        self.note(&self.place.clone(), what.into(), way_out);
+    /// Whether the file has this key, whatever its value.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
-    pub(super) fn complain_at(&self, text: &Quoted<'_>, what: String, way_out: Option<&str>) {
-        self.note(&text.place, what, way_out);
+    /// How a line with this key looks.
+    pub(super) fn such_as(&self, key: &str) -> String {
+        let example = known_key(&self.name, key).map_or("\"text\"", |key| key.example);
+        format!("such as {key} = {example}")
+    }
+
+    pub(super) fn complain(&self, what: &str, hint: &str) {
+        self.note(&self.place, what.into(), hint);
+    }
+
+    pub(super) fn complain_at(&self, text: &Quoted<'_>, what: String, hint: &str) {
+        self.note(&text.place, what, hint);
+    }
+
+    pub(super) fn complain_about(&self, key: &str, what: String, hint: &str) {
+        self.note(&self.place_of(key), what, hint);
+    }
+
+    /// Says that this table can be used, but probably was not meant so.
+    pub(super) fn warn(&self, message: &str, hint: &str) {
+        self.push(Severity::Warning, &self.place, message.into(), hint);
+    }
+
+    /// Says that a value can be used, but probably was not meant so.
+    pub(super) fn warn_about(&self, key: &str, message: String, hint: &str) {
+        self.push(Severity::Warning, &self.place_of(key), message, hint);
+    }
+
+    /// As [`Keys::warn_about`], of one text, or of a part of it: `within` counts its bytes.
+    pub(super) fn warn_at(
+        &self,
+        text: &Quoted<'_>,
+        within: Option<&Range<usize>>,
+        message: String,
+        hint: &str,
+    ) {
+        let place = within.map_or_else(|| text.place.clone(), |within| text.part(within));
+        self.push(Severity::Warning, &place, message, hint);
+    }
+
+    fn place_of(&self, key: &str) -> Range<usize> {
+        self.table.get(key).map_or(self.place.clone(), Spanned::span)
     }
 
     fn complain_in(&self, text: &Quoted<'_>, key: &str, error: &RuleError) {
-        // Behind the quote that it begins with; where escapes or three quotes shift it, the whole.
-        let length = text.place.len();
-        let inner = text.place.start + 1..text.place.end.saturating_sub(1);
-        let place = match &error.place {
-            Some(place) if text.text.len() + 2 == length => {
-                let start = (inner.start + place.start).min(inner.end.saturating_sub(1));
-                let end = (inner.start + place.end).clamp(start + 1, inner.end.max(start + 1));
-                start..end
-            }
-            _ => text.place.clone(),
+        let Some(within) = &error.place else {
+            return self.note(&text.place, format!("{key}: {}", error.what), RULES_HINT);
         };
-        let at = error.place.as_ref().and_then(|place| text.text.get(place.start..));
-        let way_out = match at {
+        let hint = match text.text.get(within.start..) {
             Some(rest) if rest.starts_with('=') && !rest.starts_with("==") => "write == to compare",
             _ => RULES_HINT,
         };
-        match error.place {
-            Some(_) => {
-                self.note(&place, format!("{key} cannot be read: {}", error.what), Some(way_out));
-            }
-            None => self.note(&place, format!("{key}: {}", error.what), None),
-        }
-    }
-
-    pub(super) fn complain_about(&self, key: &str, what: String, way_out: Option<&str>) {
-        let place = self.table.get(key).map_or(self.place.clone(), Spanned::span);
-        self.note(&place, what, way_out);
+        self.note(&text.part(within), format!("{key} cannot be read: {}", error.what), hint);
     }
 
     /// Every key that nobody asked for is a fault, with the nearest that somebody did.
     pub(super) fn finish(self) {
-        for (key, value) in self.table {
+        for key in self.table.keys() {
             let name = key.get_ref().as_ref();
-            if !self.asked.contains(&name) {
-                let near = nearest(name, self.asked.iter().copied());
-                let place = if self.name.is_empty() {
-                    String::new()
-                } else {
-                    format!(" in [{}]", self.name)
-                };
-                let way_out = near.map_or_else(
-                    || format!("known here: {}", self.asked.join(", ")),
-                    |near| format!("did you mean {near}?"),
-                );
-                self.complaints.borrow_mut().push(Fault {
-                    place: key.span(),
-                    what: format!("unknown key {name}{place}"),
-                    way_out: Some(way_out),
-                    hidden: is_of_a_secret(name).then(|| value.span()),
-                });
+            if self.asked.contains(&name) {
+                continue;
             }
+            let near = nearest(name, self.asked.iter().copied());
+            let shown = if is_ordinary(name) {
+                format!("unknown key {name}")
+            } else {
+                "unknown key".into()
+            };
+            let table =
+                if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
+            let hint = near.map_or_else(
+                || format!("known here: {}", self.asked.join(", ")),
+                |near| format!("did you mean {near}?"),
+            );
+            self.note(&key.span(), format!("{shown}{table}"), &hint);
         }
     }
 
@@ -338,7 +370,7 @@ impl<'a> Keys<'a> {
             "" => name.to_owned(),
             above => format!("{above}.{name}"),
         };
-        Keys { table, place, name, asked: Vec::new(), complaints: self.complaints }
+        Keys { table, place, name, asked: Vec::new(), found: self.found }
     }
 
     fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
@@ -352,16 +384,34 @@ impl<'a> Keys<'a> {
         let text = value.get_ref().as_str();
         if text.is_none() {
             let what = format!("{key} is a text, not {}", kind(value));
-            self.note(&value.span(), what, Some("put it between quotes"));
+            self.note(&value.span(), what, &self.meant(key, value));
         }
         text.map(|text| Quoted { text, place: value.span() })
+    }
+
+    /// The line that was meant by a value of the wrong kind, where that can be told.
+    fn meant(&self, key: &str, value: Value<'_>) -> String {
+        let example = known_key(&self.name, key).map_or("\"text\"", |key| key.example);
+        let number: Option<u64> =
+            value.get_ref().as_integer().and_then(|n| n.as_str().parse().ok());
+        let Some(number) = number.filter(|_| is_harmless(key)) else {
+            return self.such_as(key);
+        };
+        let unit = example.trim_matches('"').trim_start_matches(|c: char| c.is_ascii_digit());
+        match unit {
+            " MiB" | " KiB" => format!("write {key} = \"{}\"", written(number)),
+            " ms" | " s" | " min" | " h" | " days" | "/s" => {
+                format!("write {key} = \"{number}{unit}\"")
+            }
+            _ => self.such_as(key),
+        }
     }
 
     fn as_table(&self, key: &str, value: Value<'a>) -> Option<&'a DeTable<'a>> {
         let table = value.get_ref().as_table();
         if table.is_none() {
             let what = format!("{key} is a table, not {}", kind(value));
-            self.note(&value.span(), what, None);
+            self.note(&value.span(), what, &self.such_as(key));
         }
         table
     }
@@ -373,67 +423,93 @@ impl<'a> Keys<'a> {
         }
         let (name, bytes) = self.resolve(value)?;
         Secret::new(name, bytes)
-            .map_err(|error| self.note(&value.span(), error.to_string(), None))
+            .map_err(|error| self.note(&value.span(), error.to_string(), SECRET_HINT))
             .ok()
     }
 
     fn refuse_literal(&self, value: Value<'a>) {
-        let way_out = "{ env = \"NAME\" }, { file = \"/path\" } or { credential = \"name\" }";
-        self.complaints.borrow_mut().push(Fault {
-            place: value.span(),
-            what: "a secret does not stand in the file itself".into(),
-            way_out: Some(way_out.into()),
-            hidden: Some(value.span()),
-        });
+        let what = "a secret does not stand in the file itself".into();
+        self.note(&value.span(), what, REFERENCE);
     }
 
-    fn text_or_reference(&self, value: Value<'a>) -> Option<Setting> {
-        match value.get_ref().as_str() {
-            Some(text) => Some(Setting(text.as_bytes().to_vec())),
-            None => self.as_setting(value),
-        }
-    }
-
-    fn as_setting(&self, value: Value<'a>) -> Option<Setting> {
-        let (_, mut bytes) = self.resolve(value)?;
-        trim_line_break(&mut bytes);
-        Some(Setting(bytes))
-    }
-
-    /// Where a reference leads: its name and what is there.
-    fn resolve(&self, value: Value<'a>) -> Option<(String, Vec<u8>)> {
-        let table = self.as_table("a reference", value)?;
-        let mut entries = table.iter();
-        let (Some((kind, target)), None) = (entries.next(), entries.next()) else {
-            let way_out = "{ env = \"NAME\" }, { file = \"/path\" } or { credential = \"name\" }";
-            self.note(&value.span(), "a reference has one key".into(), Some(way_out));
-            return None;
-        };
-        let text = self.as_text(kind.get_ref(), target)?;
-        let Some(found) = look_up(kind.get_ref(), text.text) else {
-            let what = format!("unknown kind of reference: {}", kind.get_ref());
-            self.note(&kind.span(), what, Some("env, file or credential"));
-            return None;
-        };
-        match found {
-            Ok(bytes) => Some((format!("{}:{}", kind.get_ref(), text.text), bytes)),
-            Err((what, way_out)) => {
-                self.note(&target.span(), what, Some(&way_out));
+    fn text_or_reference(&self, key: &str, value: Value<'a>) -> Option<Setting> {
+        match value.get_ref() {
+            DeValue::String(text) => Some(Setting(text.as_bytes().to_vec())),
+            DeValue::Table(_) => self.as_setting(value),
+            _ => {
+                let what = format!("{key} is a text or a reference, not {}", kind(value));
+                self.note(&value.span(), what, &format!("\"…\", or {REFERENCE}"));
                 None
             }
         }
     }
 
-    fn note(&self, place: &Range<usize>, what: String, way_out: Option<&str>) {
-        let (place, way_out) = (place.clone(), way_out.map(Into::into));
-        self.complaints.borrow_mut().push(Fault { place, what, way_out, hidden: None });
+    fn as_setting(&self, value: Value<'a>) -> Option<Setting> {
+        let (name, bytes) = self.resolve(value)?;
+        Secret::of_any_length(name, bytes)
+            .map_err(|error| self.note(&value.span(), error.to_string(), SECRET_HINT))
+            .map(|secret| Setting(secret.expose().to_vec()))
+            .ok()
+    }
+
+    /// Where a reference leads: its name and what is there.
+    fn resolve(&self, value: Value<'a>) -> Option<(String, Vec<u8>)> {
+        let Some(table) = value.get_ref().as_table() else {
+            let what = format!("a reference is a table, not {}", kind(value));
+            self.note(&value.span(), what, REFERENCE);
+            return None;
+        };
+        let mut entries = table.iter();
+        let (Some((kind, target)), None) = (entries.next(), entries.next()) else {
+            self.note(&value.span(), "a reference has one key".into(), REFERENCE);
+            return None;
+        };
+        let Some(text) = target.get_ref().as_str() else {
+            self.note(&target.span(), "a reference names its place by a text".into(), REFERENCE);
+            return None;
+        };
+        match look_up(kind.get_ref(), text) {
+            Some(Ok(bytes)) => Some((format!("{}:{text}", kind.get_ref()), bytes)),
+            Some(Err((what, hint))) => {
+                self.note(&target.span(), what, &hint);
+                None
+            }
+            None => {
+                let hint = "env, file or credential";
+                self.note(&kind.span(), "unknown kind of reference".into(), hint);
+                None
+            }
+        }
+    }
+
+    fn note(&self, place: &Range<usize>, message: String, hint: &str) {
+        self.push(Severity::Fault, place, message, hint);
+    }
+
+    fn push(&self, severity: Severity, place: &Range<usize>, message: String, hint: &str) {
+        let (place, hint) = (place.clone(), hint.into());
+        self.found.borrow_mut().push(Diagnostic { severity, place, message, hint });
     }
 }
 
-/// Whether a key of this name probably has a secret: it may be misspelt, or in the wrong table.
-pub(super) fn is_of_a_secret(name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    ["secret", "token", "password", "signing"].iter().any(|word| name.contains(word))
+impl Quoted<'_> {
+    /// Where these bytes of it are in the file; the whole of it where escapes or three quotes shift
+    /// them.
+    fn part(&self, within: &Range<usize>) -> Range<usize> {
+        if self.text.len() + 2 != self.place.len() {
+            return self.place.clone();
+        }
+        let (first, end) = (self.place.start + 1, self.place.end - 1);
+        let start = (first + within.start).min(end.saturating_sub(1));
+        start..(first + within.end).clamp(start + 1, end.max(start + 1))
+    }
+}
+
+/// Whether a header or a variable of this name usually has what nobody else may know.
+fn is_of_a_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let words = ["authorization", "api-key", "apikey", "cookie", "password", "secret", "token"];
+    words.iter().any(|word| name.contains(word))
 }
 
 /// The word that was probably meant.
@@ -450,17 +526,6 @@ fn kind(value: Value<'_>) -> String {
     format!("{article} {kind}")
 }
 
-fn trim_line_break(bytes: &mut Vec<u8>) {
-    if bytes.last() == Some(&b'\n') {
-        bytes.pop();
-        if bytes.last() == Some(&b'\r') {
-            bytes.pop();
-        }
-    }
-}
-
-fn secrets_example(key: &str) -> String {
-    format!("{key} = [{{ env = \"FREISPACE_SECRET\" }}]")
-}
-
-const RULES_HINT: &str = "here; it is Jinja, as in Ansible";
+const SECRET_HINT: &str = "where it leads there is the secret alone, whole, as plain text";
+const REFERENCE: &str = "{ env = \"NAME\" }, { file = \"/path\" } or { credential = \"name\" }";
+const RULES_HINT: &str = "it is Jinja, as in Ansible; see docs/deliveries.md";

@@ -12,7 +12,7 @@ pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
     let body = keys.rule("body", Text::new);
     let headers = keys.rules("headers", header);
     if url.is_none() {
-        keys.demand("url", "url = \"https://erp.example.com/hooks\"");
+        keys.require("url");
     }
     Some(Kind::Http { url: url?, secret, body, headers })
 }
@@ -26,14 +26,14 @@ pub(super) fn chat(keys: &mut Keys<'_>, service: Service) -> Option<Kind> {
     };
     let found = keys.setting("url");
     let text = keys.rule("text", Text::new);
-    keys.demand("url", &format!("url = {{ env = \"{variable}\" }}"));
-    keys.demand("text", "text = \"{{ data.name }} is now {{ data.status.name }}\"");
+    keys.require_such("url", &format!("such as url = {{ env = \"{variable}\" }}"));
+    keys.require("text");
     let found = found?;
     let url = std::str::from_utf8(&found.0).ok().and_then(|text| url(text).ok());
     if url.is_none() {
         let what = "the url that it leads to is no URL of a webhook".into();
-        let way_out = format!("it begins with {begins}; copy it whole, and nothing else");
-        keys.complain_about("url", what, Some(&way_out));
+        let hint = format!("it begins with {begins}; copy it whole, and nothing else");
+        keys.complain_about("url", what, &hint);
     }
     Some(Kind::Chat { service, url: HiddenUrl(url?), text: text? })
 }
@@ -45,11 +45,11 @@ pub(super) fn file(keys: &mut Keys<'_>) -> Option<Kind> {
         size => Ok(size),
     });
     let keep = keys.integer("keep", 1..=FILES_KEPT_MAX).unwrap_or(FILES_KEPT);
-    keys.demand("path", "path = \"/var/log/wilco/events.jsonl\"");
+    keys.require("path");
     let path = path?;
     let found = growing(path.text);
-    let way_out = "make the folder, and let the user that runs wilco write there";
-    let path = found.map_err(|what| keys.complain_at(&path, what, Some(way_out))).ok()?;
+    let hint = "make the folder, and let the user that runs wilco write there";
+    let path = found.map_err(|what| keys.complain_at(&path, what, hint)).ok()?;
     Some(Kind::File { path, max_size: max_size.unwrap_or(FILE_BYTES), keep })
 }
 

@@ -2,41 +2,63 @@
 
 use std::{fs, path::Path};
 
-/// What is not there, and the way out.
+use crate::config::target;
+
+/// What is wrong, and a hint. Neither shows a name that may be the secret itself.
 type NotFound = (String, String);
 
 /// What a reference of this kind leads to; `None` where there is no such kind.
-pub(crate) fn look_up(kind: &str, target: &str) -> Option<Result<Vec<u8>, NotFound>> {
+pub(crate) fn look_up(kind: &str, name: &str) -> Option<Result<Vec<u8>, NotFound>> {
+    let is_shown = target(kind, name).is_some();
     match kind {
-        "env" => Some(from_env(target)),
-        "file" => Some(from_file(Path::new(target))),
-        "credential" => Some(from_credential(target)),
+        "env" if !is_variable(name) => Some(Err((
+            "this is not the name of an environment variable".into(),
+            "such as { env = \"FREISPACE_SECRET\" }: the name, not the secret".into(),
+        ))),
+        "env" => Some(from_env(name, is_shown)),
+        "file" => Some(from_file(Path::new(name), is_shown)),
+        "credential" => Some(from_credential(name)),
         _ => None,
     }
 }
 
-fn from_env(name: &str) -> Result<Vec<u8>, NotFound> {
-    std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes).ok_or_else(|| {
-        (format!("the environment has no {name}"), format!("set it: export {name}=…"))
+/// A name that shells can set (POSIX.1-2024, XBD 3.216).
+pub(crate) fn is_variable(name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(is_part)
+}
+
+fn from_env(name: &str, is_shown: bool) -> Result<Vec<u8>, NotFound> {
+    let found = std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes);
+    found.ok_or_else(|| match is_shown {
+        true => (format!("the environment has no {name}"), format!("set it: export {name}=…")),
+        false => (
+            "the environment has no variable of this name".into(),
+            "the name of a variable belongs here, such as FREISPACE_SECRET, and not the secret"
+                .into(),
+        ),
     })
 }
 
-fn from_file(path: &Path) -> Result<Vec<u8>, NotFound> {
+fn from_file(path: &Path, is_shown: bool) -> Result<Vec<u8>, NotFound> {
     fs::read(path).map_err(|cause| {
-        let way_out = "write the secret there, readable by the user that runs wilco";
-        (format!("cannot read {}: {cause}", path.display()), way_out.into())
+        let hint = "write the secret there, readable by the user that runs wilco";
+        match is_shown {
+            true => (format!("cannot read {}: {cause}", path.display()), hint.into()),
+            false => (format!("cannot read the file that this names: {cause}"), hint.into()),
+        }
     })
 }
 
 /// What systemd's `LoadCredential=` passes (systemd.exec(5)).
 fn from_credential(name: &str) -> Result<Vec<u8>, NotFound> {
-    let way_out = format!("add LoadCredential={name}:/path to the unit, or use env or file");
+    let hint = || "add LoadCredential=NAME:/path to the unit, or use env or file".to_owned();
     let Some(folder) = std::env::var_os("CREDENTIALS_DIRECTORY") else {
-        return Err(("systemd passed no credentials".into(), way_out));
+        return Err(("systemd passed no credentials".into(), hint()));
     };
     if name.contains('/') || name.starts_with('.') {
-        return Err((format!("{name:?} is no name of a credential"), way_out));
+        return Err(("this is not the name of a credential".into(), hint()));
     }
     fs::read(Path::new(&folder).join(name))
-        .map_err(|cause| (format!("cannot read credential {name}: {cause}"), way_out))
+        .map_err(|cause| (format!("cannot read this credential: {cause}"), hint()))
 }

@@ -13,7 +13,7 @@ pub(super) fn read(mut keys: Keys<'_>, names: &Names) -> Option<Route> {
     let from = keys.one("from", |text| known(text, "source", &names.sources));
     let to = keys.each("to", |text| known(text, "destination", &names.destinations));
     if to.is_none() {
-        keys.demand("to", "to = [\"name-of-a-destination\"]");
+        keys.require("to");
     }
     let globs = keys.each("events", |text| match GlobBuilder::new(text).build() {
         Ok(glob) => Ok((text.to_owned(), glob)),
@@ -41,16 +41,16 @@ pub(super) fn read(mut keys: Keys<'_>, names: &Names) -> Option<Route> {
 fn debounce(mut keys: Keys<'_>) -> Option<Debounce> {
     let by = keys.rule("by", Rule::new);
     if by.is_none() {
-        keys.demand("by", "by = \"id\"");
+        keys.require("by");
     }
     let quiet = keys.one("quiet", duration);
     if quiet.is_none() {
-        keys.demand("quiet", "quiet = \"30 s\"");
+        keys.require("quiet");
     }
     let at_most = keys.one("at_most", duration);
     if at_most.zip(quiet).is_some_and(|(at_most, quiet)| at_most < quiet) {
         let what = "at_most is shorter than quiet".into();
-        keys.complain_about("at_most", what, Some("make it longer, or leave it out"));
+        keys.complain_about("at_most", what, "make it longer, or leave it out");
     }
     keys.finish();
     let quiet = quiet?;

@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
 
 use ipnet::IpNet;
 
-use crate::config::{Address, Rate, folder_of};
+use crate::config::{Address, Rate, folder_of, is_path};
 
 /// `1 MiB`, `64KiB`, `500 kB`, `1024`.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
@@ -25,6 +25,13 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
         .parse()
         .map_err(|_| format!("{text:?} is no size; write it like \"1 MiB\" or \"500 kB\""))?;
     number.checked_mul(factor).ok_or_else(|| format!("{text:?} is more than wilco can count"))
+}
+
+/// A size as the file has it, in the largest unit that it is a whole number of.
+pub(crate) fn written(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.iter().find(|(_, bits)| bytes != 0 && bytes.trailing_zeros() >= *bits);
+    unit.map_or_else(|| format!("{bytes} B"), |(unit, bits)| format!("{} {unit}", bytes >> bits))
 }
 
 /// `500 ms`, `30 s`, `2 min`, `24 h`, `30 days`.
@@ -81,7 +88,9 @@ pub(super) fn network(text: &str) -> Result<IpNet, String> {
 
 /// A file that can be read now.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
-    fs::File::open(text).map_err(|cause| format!("cannot read {text}: {cause}"))?;
+    // What does not look like a path may be what belongs into the file.
+    let shown = if is_path(text) { text } else { "the file that it names" };
+    fs::File::open(text).map_err(|cause| format!("cannot read {shown}: {cause}"))?;
     Ok(text.into())
 }
 
@@ -110,14 +119,14 @@ pub(super) fn url_path(text: &str) -> Result<String, String> {
     }
 }
 
-/// An absolute `http` or `https` URL.
+/// An absolute `http` or `https` URL. An error shows nothing of it: it may have a secret.
 pub(crate) fn url(text: &str) -> Result<http::Uri, String> {
-    let wrong = || format!("{text:?} is no URL; write it like \"https://erp.example.com/hooks\"");
+    let wrong = || "the url is not one that begins with http:// or https:// and a host".to_owned();
     let url: http::Uri = text.parse().map_err(|_| wrong())?;
     match (url.scheme_str(), url.authority()) {
         (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') => Ok(url),
         (Some("http" | "https"), Some(_)) => {
-            Err("a name or password in a URL is not sent; use a secret instead".into())
+            Err("a name or password in a URL is not sent; use a header instead".into())
         }
         _ => Err(wrong()),
     }

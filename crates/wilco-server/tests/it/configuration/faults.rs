@@ -30,6 +30,7 @@ fn every_fault_is_drawn_at_once_with_its_place_and_the_way_out() {
         assert_eq!(drawn.matches("Error: ").count(), FAULTS.len(), "{drawn}");
         check_manners(&output);
         assert!(!drawn.contains("canary"), "a secret is not drawn\n{drawn}");
+        assert!(!drawn.contains("─ here"), "every fault has a hint\n{drawn}");
     }
 }
 
@@ -134,19 +135,15 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("4:7", "no such tls: \"maybe\"", "\"files\", \"self-signed\" or \"off\""),
     ("5:12", "\"1 mib\" is no size; write it like \"1 MiB\" or \"500 kB\"", ""),
     ("6:34", "\"nowhere\" is no network; write it like \"203.0.113.0/24\"", ""),
-    (
-        "9:7",
-        "store url \"mysql://x\" is not understood; write sqlite:PATH, such as sqlite:wilco.db",
-        "",
-    ),
-    ("10:11", "reserve is a text, not an integer", "put it between quotes"),
+    ("9:7", "the store url is not understood; write sqlite:PATH", "url = \"sqlite:wilco.db\""),
+    ("10:11", "reserve is a text, not an integer", "write reserve = \"5 B\""),
     ("13:11", "[admin] needs a token, for 0.0.0.0:9440 is not loopback", "WILCO_ADMIN_TOKEN"),
     ("16:12", "provider \"freispase\" is not known; there is: freispace", ""),
     ("17:8", "\"webhook\" is no path; it begins with / and has no ? or space", ""),
     ("18:20", "the environment has no NO_SUCH", "set it: export NO_SUCH=…"),
     ("18:33", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
     ("18:55", "secret env:SHORT has 4 bytes and needs 8; is it cut off?", ""),
-    ("18:76", "unknown kind of reference: vault", "env, file or credential"),
+    ("18:76", "unknown kind of reference", "env, file or credential"),
     ("19:15", "\"x\" is no network; write it like \"203.0.113.0/24\"", ""),
     ("20:14", "\"maybe\" is neither \"suppress\" nor \"keep\"", ""),
     ("21:20", "\"1 fortnight\" is no time; write it like \"30 s\", \"2 min\" or \"24 h\"", ""),
@@ -161,7 +158,11 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("31:19", "\"x\" is no time; write it like \"30 s\", \"2 min\" or \"24 h\"", ""),
     ("31:33", "factor is a number from 1 to 100", ""),
     ("31:38", "unknown key mx in [destination.y.retry]", "did you mean max?"),
-    ("35:7", "\"ftp://x\" is no URL; write it like \"https://erp.example.com/hooks\"", ""),
+    (
+        "35:7",
+        "the url is not one that begins with http:// or https:// and a host",
+        "such as url = \"https://",
+    ),
     ("36:10", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
     ("38:14", "\"bad name\" is no name; take 1 to 64 letters, digits, `-` and `_`", ""),
     (
@@ -169,17 +170,21 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "order_by cannot be read: unexpected end of input, expected identifier",
         "it is Jinja",
     ),
-    ("44:11", "\"blok\" is neither \"skip\" nor \"block\"", "here"),
-    ("45:8", "\"5 per s\" is no rate; write it like \"10/s\", \"100/min\" or \"1000/h\"", "here"),
-    ("46:24", "failures is a whole number from 1 to 1000000", "here"),
+    ("44:11", "\"blok\" is neither \"skip\" nor \"block\"", "such as on_dead = \"skip\""),
+    (
+        "45:8",
+        "\"5 per s\" is no rate; write it like \"10/s\", \"100/min\" or \"1000/h\"",
+        "such as rate",
+    ),
+    ("46:24", "failures is a whole number from 1 to 1000000", "failures = 10"),
     ("46:60", "probe_max is shorter than probe_after", "make it longer, or leave it out"),
     ("50:11", "on_dead is about those behind in an order", "add order_by"),
     (
         "55:12",
         "body cannot be read: unexpected end of input, expected end of variable block",
-        "here",
+        "it is Jinja",
     ),
-    ("56:26", "webhook-id: wilco writes this header itself", "here"),
+    ("56:26", "webhook-id: wilco writes this header itself", "it is Jinja"),
     ("56:48", "x-own cannot be read: filter nofilter is unknown", "it is Jinja"),
     ("59:8", "there is no [source.freispac]; did you mean \"freispace\"?", ""),
     ("60:11", "\"[a\" is no glob: unclosed character class; missing ']'", ""),
