@@ -36,6 +36,8 @@ impl LargeBodies {
         let bytes = arrival.body.len();
         let mut free_from = self.free_from.lock().await;
         sleep_until(*free_from).await;
+        // Before it is known to be refused: the request may be given up meanwhile.
+        *free_from = Instant::now() + time_of_refused(bytes);
         let verifying = spawn_blocking(move || {
             verify(&source.provider.scheme, &source.name, &source.secrets, arrival)
         });
@@ -45,8 +47,8 @@ impl LargeBodies {
             // Cancelled: the runtime is shut down, and this task with it.
             Err(Err(_)) => std::future::pending().await,
         };
-        if verified.is_err() {
-            *free_from = Instant::now() + time_of_refused(bytes);
+        if verified.is_ok() {
+            *free_from = Instant::now();
         }
         verified
     }
