@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Deliver(Deliver),
     /// Measures what a backlog of waiting deliveries costs: the start, memory, recording
     Backlog(Backlog),
+    /// Measures what a flood of unsigned requests costs the signed ones: failures, latency, memory
+    Flood(Flood),
     /// The server that wilco is held against
     #[command(hide = true)]
     Bare {
@@ -119,6 +121,28 @@ pub(crate) struct Backlog {
     /// One JSON object a line instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How `flood` measures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Flood {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How long it measures with the flood, and as long without
+    #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(3..=3_600))]
+    pub(crate) seconds: u64,
+    /// How many signed requests come in a second
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
+    /// How many connections flood
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=1_000))]
+    pub(crate) senders: u16,
+    /// How large the bodies of the flood are
+    #[arg(long, value_name = "N", default_value_t = 1 << 20)]
+    pub(crate) body_bytes: usize,
+    /// How many times the p99 without the flood the one with it may be
+    #[arg(long, value_name = "N", default_value_t = 1.5)]
+    pub(crate) ratio: f64,
 }
 
 impl Place {

@@ -267,7 +267,12 @@ async fn converse(
     tally
 }
 
-async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut [u8]) -> io::Result<u16> {
+/// Sends a request and reads its answer: the status.
+pub(crate) async fn exchange(
+    stream: &mut TcpStream,
+    request: &[u8],
+    buffer: &mut [u8],
+) -> io::Result<u16> {
     stream.write_all(request).await?;
     let mut filled = 0;
     loop {
@@ -310,7 +315,8 @@ fn complete(bytes: &[u8]) -> io::Result<Option<u16>> {
 /// How long a round sends before it measures.
 pub(crate) const WARM_UP: Duration = Duration::from_millis(500);
 const LAST_ANSWER_TIME_MAX: Duration = Duration::from_secs(15);
-const ANSWER_BYTES_MAX: usize = 4_096;
+/// The largest answer that is read.
+pub(crate) const ANSWER_BYTES_MAX: usize = 4_096;
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,5 @@
-//! How much does durability cost, how fast is the whole way, and what does a backlog cost? Each answer
-//! is a ratio, taken in one run, on the same cores.
+//! How much does durability cost, how fast is the whole way, and what do a backlog and a flood cost?
+//! Each answer is a ratio, taken in one run, on the same cores.
 
 mod args;
 mod backlog;
@@ -7,6 +7,7 @@ mod bare;
 mod bodies;
 mod clock;
 mod deliver;
+mod flood;
 mod http;
 mod load;
 mod machine;
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
         Some(Command::Bare { address }) => bare::run(*address).map(|()| true),
         Some(Command::Deliver(args)) => measure(one_thread(), deliver::run(args)),
         Some(Command::Backlog(args)) => measure(all_threads(), backlog::run(args)),
+        Some(Command::Flood(args)) => measure(one_thread(), flood::run(args)),
         None => measure(one_thread(), rounds::run(&args)),
     };
     match outcome {
