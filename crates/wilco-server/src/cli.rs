@@ -12,6 +12,7 @@ mod serve;
 mod shell;
 
 use std::{
+    fmt,
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -31,6 +32,7 @@ use crate::{
     client::{Answer, Client, ClientError, Trust},
     config::{self, Config, Diagnostics},
     guest,
+    log::Queue,
     service::StartError,
 };
 
@@ -48,11 +50,29 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return tell(&Failure::failed(format!("no runtime: {error}"))),
     };
+    let log = match log(cli.log_format, !cli.is_service()) {
+        Ok(log) => log,
+        Err(error) => return tell(&Failure::failed(format!("no log: {error}"))),
+    };
+    let is_service = cli.is_service();
     let done = runtime.block_on(cli.run());
     // Attempts that were cut off are dropped here, and with them the programs they started. A write
     // to a pipe that nobody reads would be waited for without an end.
     runtime.shutdown_timeout(LAST_MOMENT);
-    done.unwrap_or_else(|failure| tell(&failure))
+    let code = match done {
+        Ok(code) => code,
+        // A service ends also where nobody reads why.
+        Err(failure) if is_service => {
+            let _ = (&log).write_all(failure.to_string().as_bytes());
+            failure.code.into()
+        }
+        Err(failure) => {
+            log.flush(LAST_MOMENT);
+            tell(&failure)
+        }
+    };
+    log.flush(LAST_MOMENT);
+    code
 }
 
 /// Receives signed webhooks: verifies them, records them durably, acknowledges them at once, and then
@@ -89,9 +109,11 @@ enum Verb {
 }
 
 impl Cli {
+    fn is_service(&self) -> bool {
+        matches!(self.verb, Verb::Serve(_))
+    }
+
     async fn run(self) -> Result<ExitCode, Failure> {
-        let quiet = !matches!(self.verb, Verb::Serve(_));
-        log(self.log_format, quiet);
         match self.verb {
             Verb::Demo(demo) => demo.run().await,
             Verb::Serve(serve) => serve.run().await,
@@ -270,15 +292,20 @@ fn detail(answer: &Answer) -> String {
     problem.unwrap_or_else(|_| format!("wilco answered {}", answer.status))
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text.as_str() {
+            "" => Ok(()),
+            drawn if drawn.contains('\n') => f.write_str(drawn),
+            line => writeln!(f, "wilco: {line}"),
+        }
+    }
+}
+
 fn tell(failure: &Failure) -> ExitCode {
-    let mut stderr = io::stderr().lock();
     // There is nowhere left to say that stderr is closed.
-    let _ = match failure.text.as_str() {
-        "" => Ok(()),
-        drawn if drawn.contains('\n') => stderr.write_all(drawn.as_bytes()),
-        line => writeln!(stderr, "wilco: {line}"),
-    };
-    ExitCode::from(failure.code)
+    let _ = io::stderr().lock().write_all(failure.to_string().as_bytes());
+    failure.code.into()
 }
 
 /// Colour goes to terminals only, and not where the user wants none (<https://no-color.org>).
@@ -286,20 +313,29 @@ fn is_coloured(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-fn log(format: Option<LogFormat>, quiet: bool) {
+fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Queue> {
+    let queue = Queue::to_stderr()?;
     let default = if quiet { "warn" } else { "info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
+    // What `fmt` says of its own failures goes to stderr, and panics where that is broken.
+    let lines = lines.log_internal_errors(false).with_writer(queue.clone());
     let format = format.unwrap_or(match io::stderr().is_terminal() {
         true => LogFormat::Text,
         false => LogFormat::Json,
     });
     match format {
-        LogFormat::Text => {
-            lines.with_ansi(is_coloured(&io::stderr())).with_target(false).init();
-        }
-        LogFormat::Json => lines.json().flatten_event(true).with_target(false).init(),
+        LogFormat::Text => lines.with_ansi(is_coloured(&io::stderr())).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
     }
+    let panics = queue.clone();
+    // The usual hook writes to stderr itself, and waits where nobody reads it.
+    std::panic::set_hook(Box::new(move |panic| {
+        let thread = std::thread::current();
+        tracing::error!(thread = thread.name().unwrap_or("-"), "panic: {panic}");
+        panics.flush(PANIC_FLUSH); // the process may be about to abort
+    }));
+    Ok(queue)
 }
 
 /// A client for this URL. On loopback any certificate will do: nobody stands in between, and a
@@ -363,6 +399,7 @@ fn print(text: &str) -> Result<(), Failure> {
 const PROGRESS_FROM: u64 = 20;
 /// From the end of a verb to the end of the process.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
+const PANIC_FLUSH: Duration = Duration::from_millis(100);
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// What is read of an answer: an event's body in JSON, at its largest.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

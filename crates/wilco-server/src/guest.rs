@@ -164,15 +164,27 @@ impl Said {
         Self { bytes: Mutex::default(), bytes_max }
     }
 
+    /// Reads to the end of the pipe, no faster than [`OUTPUT_BURST_BYTES`] in each
+    /// [`OUTPUT_PAUSE`]: a program that floods its pipe waits, and not everybody else.
     pub(crate) async fn hear<R: AsyncRead + Unpin>(&self, pipe: Option<R>) {
         let Some(mut pipe) = pipe else { return };
         let mut part = vec![0; 8 << 10];
+        let mut burst = 0;
         while let Ok(read @ 1..) = pipe.read(&mut part).await {
-            let mut said = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-            said.extend(&part[..read]);
-            let excess = said.len().saturating_sub(self.bytes_max);
-            said.drain(..excess);
+            self.keep(&part[..read]);
+            burst += read;
+            if burst >= OUTPUT_BURST_BYTES {
+                burst = 0;
+                sleep(OUTPUT_PAUSE).await;
+            }
         }
+    }
+
+    fn keep(&self, part: &[u8]) {
+        let mut said = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
+        said.extend(part);
+        let excess = said.len().saturating_sub(self.bytes_max);
+        said.drain(..excess);
     }
 
     pub(crate) fn so_far(&self) -> Vec<u8> {
@@ -197,6 +209,9 @@ const _: () = assert!(TERM_GRACE.as_secs() + KILL_GRACE.as_secs() < WARDEN_GRACE
 /// Between two looks at what is still there.
 const ROUND: Duration = Duration::from_millis(10);
 const ROUNDS_MAX: usize = 20;
+/// Bytes of a program's output that are read without a pause: 50 MiB a second at most.
+const OUTPUT_BURST_BYTES: usize = 1 << 20;
+const OUTPUT_PAUSE: Duration = Duration::from_millis(20);
 /// What shells exit with when a program cannot be run, or is not there.
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;

@@ -25,6 +25,7 @@ mod config;
 mod endpoint;
 mod guest;
 mod inbound;
+mod log;
 mod metrics;
 mod outbound;
 mod rules;

@@ -1,6 +1,9 @@
 //! What is counted. No label ever takes a value that an unverified request chose.
 
-use std::{sync::Arc, sync::atomic::AtomicU64, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
@@ -9,9 +12,14 @@ use prometheus_client::{
 };
 use wilco_store::Usage;
 
+use crate::log;
+
 /// Every metric of wilco, registered.
 pub(crate) struct Metrics {
     registry: Registry,
+    /// One scrape at a time: each fills families that the next one clears.
+    scrape: Mutex<()>,
+    log_lines_dropped: Counter,
     requests: Family<Request, Counter>,
     ack: Histogram,
     events: Family<Event, Counter>,
@@ -36,6 +44,8 @@ impl Metrics {
     pub(crate) fn new(is_tls: bool) -> Arc<Self> {
         let mut metrics = Self {
             registry: Registry::with_prefix("wilco"),
+            scrape: Mutex::default(),
+            log_lines_dropped: Counter::default(),
             requests: Family::default(),
             ack: Histogram::new(FAST_SECONDS),
             events: Family::default(),
@@ -89,6 +99,11 @@ impl Metrics {
             "rejections_dropped",
             "Rejections not kept because there were too many at once",
             self.rejections_dropped.clone(),
+        );
+        r.register(
+            "log_lines_dropped",
+            "Log lines that could not be written, or found no room in their queue",
+            self.log_lines_dropped.clone(),
         );
         if is_tls {
             r.register(
@@ -192,6 +207,8 @@ impl Metrics {
         store: Option<Usage>,
         deliveries: Vec<(String, &'static str, u64)>,
     ) -> String {
+        let _alone = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
+        self.log_lines_dropped.inc_by(log::dropped().saturating_sub(self.log_lines_dropped.get()));
         if let Some(usage) = store {
             self.store_free.set(usage.free_bytes);
             self.store_wal.set(usage.wal_bytes);

@@ -30,7 +30,7 @@ const BRIEF: &str = "retry = { first = \"100 ms\", factor = 1.0, give_up_after =
     breaker = { failures = 1000 }";
 
 /// A destination `it` of a kind, with these lines, and a route of all events to it.
-fn it(lines: &str) -> String {
+pub(crate) fn it(lines: &str) -> String {
     format!("[destination.it]\n{lines}\n[[route]]\nto = [\"it\"]\n")
 }
 

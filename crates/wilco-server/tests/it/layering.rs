@@ -16,7 +16,7 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["rules"],
+    &["log", "rules"],
     &["client", "clock", "config", "metrics"],
     &["guest"],
     &["inbound", "outbound", "admin"],

@@ -6,7 +6,7 @@ mod reply;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -103,6 +103,11 @@ impl Plan {
         World::start_in(self, Arc::new(folder))
     }
 
+    /// As [`Plan::start`], with its log going elsewhere than to the test.
+    pub(crate) fn start_with_log(self, log: impl Into<Stdio>) -> World {
+        World::start_with_log(self, log.into())
+    }
+
     fn config(&self, folder: &Path, port: u16) -> String {
         let store = match self.rest.contains("[store]") {
             true => String::new(),
@@ -151,7 +156,22 @@ impl World {
         Self::run(plan, folder)
     }
 
-    fn run(plan: Plan, folder: Arc<TempDir>) -> Self {
+    fn start_with_log(plan: Plan, log: Stdio) -> Self {
+        let folder = Arc::new(tempfile::tempdir().unwrap());
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let (address, admin) = (free(), free());
+        let config = plan.config(folder.path(), address.port());
+        let at = format!("[admin]\naddress = \"{admin}\"");
+        let config = config.replace("[admin]\naddress = \"127.0.0.1:0\"", &at);
+        fs::write(folder.path().join("wilco.toml"), config).unwrap();
+        let child = Self::spawn(&plan, &folder, log);
+        let world = Self { folder, plan, child, log: Log::empty(), address, admin };
+        world.eventually("a listener", |world| TcpStream::connect(world.address).is_ok());
+        world.eventually("the admin listener", |world| TcpStream::connect(world.admin).is_ok());
+        world
+    }
+
+    fn spawn(plan: &Plan, folder: &TempDir, log: Stdio) -> Child {
         let mut command = match &plan.files {
             Some(limits) => limited(folder.path(), limits),
             None => wilco(folder.path()),
@@ -163,7 +183,11 @@ impl World {
             .append(true)
             .open(folder.path().join("stdout"))
             .unwrap();
-        let mut child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdout(stdout).stderr(log).spawn().unwrap()
+    }
+
+    fn run(plan: Plan, folder: Arc<TempDir>) -> Self {
+        let mut child = Self::spawn(&plan, &folder, Stdio::piped());
         let log = Log::follow(child.stderr.take().unwrap());
         let address = log.wait_for(|line| url_of(line, "listening", "/webhook"));
         let admin = log.wait_for(|line| url_of(line, "admin listener", ""));
@@ -359,8 +383,12 @@ struct Log {
 }
 
 impl Log {
+    fn empty() -> Arc<Self> {
+        Arc::new(Self { lines: Mutex::default(), grown: Condvar::new() })
+    }
+
     fn follow(stderr: std::process::ChildStderr) -> Arc<Self> {
-        let log = Arc::new(Self { lines: Mutex::default(), grown: Condvar::new() });
+        let log = Self::empty();
         let writer = Arc::clone(&log);
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {

@@ -18,7 +18,7 @@ use tokio::{
     process::{ChildStdin, ChildStdout},
     sync::{Mutex, mpsc, oneshot},
     task::{JoinSet, yield_now},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use wilco::Event;
@@ -165,14 +165,14 @@ impl Flight {
         }
     }
 
-    fn answered(&self, line: &[u8]) {
+    /// Passes an answer on to the delivery that waits for it. `false` where the line is none, or
+    /// nobody waits for it.
+    fn answered(&self, line: &[u8]) -> bool {
         let answer: Option<Answer> = serde_json::from_slice(line).ok();
         let verdict = answer.as_ref().and_then(Answer::verdict);
         let waits = verdict.and(answer.as_ref()).and_then(|answer| self.leave(&answer.id));
         let (Some(verdict), Some(answer), Some(sender)) = (verdict, answer, waits) else {
-            let (destination, line) = (&self.name, legible(&String::from_utf8_lossy(line)));
-            tracing::warn!(destination, line, "the worker said what answers nothing");
-            return;
+            return false;
         };
         let reply = match (verdict, answer.error) {
             (Verdict::Delivered, _) => Reply::delivered(),
@@ -183,6 +183,30 @@ impl Flight {
             },
         };
         let _ = sender.send(reply);
+        true
+    }
+}
+
+/// Lines of a worker that answer nothing: how many are logged, and when reading has to pause so
+/// that a worker that prints without end floods neither the log nor the processor.
+#[derive(Default)]
+struct Stray {
+    second: Option<Instant>,
+    lines: u32,
+}
+
+impl Stray {
+    /// Counts a line at `now`: whether it is logged, and how long nothing more is read.
+    fn count(&mut self, now: Instant) -> (bool, Option<Duration>) {
+        let began = *self.second.get_or_insert(now);
+        if now.saturating_duration_since(began) >= SECOND {
+            *self = Self { second: Some(now), lines: 0 };
+        }
+        self.lines += 1;
+        let is_logged = self.lines <= STRAY_LOGGED_MAX;
+        let ends = self.second.unwrap_or(now) + SECOND;
+        let is_flood = self.lines >= STRAY_LINES_MAX;
+        (is_logged, is_flood.then(|| ends.saturating_duration_since(now)))
     }
 }
 
@@ -293,6 +317,7 @@ async fn read(stdout: Option<ChildStdout>, flight: &Flight) -> Over {
     let Some(stdout) = stdout else { return closed };
     let mut stdout = BufReader::new(stdout);
     let mut line = Vec::new();
+    let mut stray = Stray::default();
     loop {
         line.clear();
         let mut part = (&mut stdout).take(LINE_BYTES_MAX + 1);
@@ -307,7 +332,25 @@ async fn read(stdout: Option<ChildStdout>, flight: &Flight) -> Over {
             Ok(_) => {
                 // What it said on stderr before it belongs to this answer: let that be heard first.
                 yield_now().await;
-                flight.answered(line.trim_ascii_end());
+                let line = line.trim_ascii_end();
+                if flight.answered(line) {
+                    continue;
+                }
+                let (is_logged, pause) = stray.count(Instant::now());
+                let destination = &flight.name;
+                if is_logged {
+                    let line = legible(&String::from_utf8_lossy(line));
+                    tracing::warn!(
+                        destination,
+                        line,
+                        "the worker wrote a line that answers nothing"
+                    );
+                }
+                if let Some(pause) = pause {
+                    let lines = stray.lines - STRAY_LOGGED_MAX;
+                    tracing::warn!(destination, lines, "the worker wrote more such lines");
+                    sleep(pause).await;
+                }
             }
         }
     }
@@ -336,6 +379,12 @@ const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// The longest line that a worker may write, in bytes.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 const LEGIBLE_CHARS_MAX: usize = 200;
+/// Lines a second of a worker that answer nothing; then its output is not read until the second is
+/// over.
+const STRAY_LINES_MAX: u32 = 100;
+/// Those of them that are logged.
+const STRAY_LOGGED_MAX: u32 = 5;
+const SECOND: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
@@ -369,6 +418,16 @@ mod tests {
             let verdict = answer.try_recv().ok().map(|reply: Reply| reply.verdict);
             assert_eq!(verdict, expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_few_stray_lines_a_second_are_logged_and_a_flood_is_paused() {
+        let (mut stray, now) = (Stray::default(), Instant::now());
+        let first: Vec<_> = (0..STRAY_LINES_MAX).map(|_| stray.count(now)).collect();
+        assert_eq!(first.iter().filter(|(is_logged, _)| *is_logged).count(), 5);
+        let pauses: Vec<_> = first.iter().filter_map(|(_, pause)| *pause).collect();
+        assert_eq!(pauses, [SECOND], "only the last line of the second's share");
+        assert_eq!(stray.count(now + SECOND), (true, None), "the next second starts at none");
     }
 
     #[test]
