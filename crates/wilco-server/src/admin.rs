@@ -87,7 +87,8 @@ async fn metrics(State(admin): State<Admin>) -> Result<Response, Problem> {
     let deliveries = admin.store.unfinished().await?;
     let deliveries =
         deliveries.into_iter().map(|(to, state, count)| (to, state.as_str(), count)).collect();
-    let text = admin.metrics.text(admin.store.usage(), deliveries);
+    let damaged = admin.store.damaged_events().await?;
+    let text = admin.metrics.text(admin.store.usage(), damaged, deliveries);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }

@@ -35,6 +35,7 @@ pub(crate) struct Metrics {
     tls_expiry: Gauge,
     store_free: Gauge<u64, AtomicU64>,
     store_wal: Gauge<u64, AtomicU64>,
+    store_damaged: Gauge<u64, AtomicU64>,
     deliveries: Family<InState, Gauge>,
     breakers: Family<ByDestination, Gauge>,
 }
@@ -61,6 +62,7 @@ impl Metrics {
             tls_expiry: Gauge::default(),
             store_free: Gauge::default(),
             store_wal: Gauge::default(),
+            store_damaged: Gauge::default(),
             deliveries: Family::default(),
             breakers: Family::default(),
         };
@@ -128,6 +130,11 @@ impl Metrics {
             "Size of the store's write-ahead log",
             Unit::Bytes,
             self.store_wal.clone(),
+        );
+        r.register(
+            "store_damaged_events",
+            "Events whose record is damaged",
+            self.store_damaged.clone(),
         );
     }
 
@@ -205,6 +212,7 @@ impl Metrics {
     pub(crate) fn text(
         &self,
         store: Option<Usage>,
+        damaged_events: u64,
         deliveries: Vec<(String, &'static str, u64)>,
     ) -> String {
         let _alone = self.scrape.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,6 +221,7 @@ impl Metrics {
             self.store_free.set(usage.free_bytes);
             self.store_wal.set(usage.wal_bytes);
         }
+        self.store_damaged.set(damaged_events);
         self.deliveries.clear();
         for (destination, state, count) in deliveries {
             let count = i64::try_from(count).unwrap_or(i64::MAX);

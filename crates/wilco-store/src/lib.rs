@@ -54,7 +54,7 @@ pub use sqlite::{Options, SqliteStore};
 #[async_trait]
 pub trait Store: Send + Sync {
     /// Records an event, or recognises it as one that is already there, by the rule of
-    /// [`Duplicates`]. On `Ok` it is durable. Goes on to its end if the caller stops waiting.
+    /// [`Duplicates`]. One whose record is damaged is not there: it is recorded again. On `Ok` it is durable. Goes on to its end if the caller stops waiting.
     ///
     /// # Errors
     ///
@@ -207,6 +207,7 @@ pub trait Store: Send + Sync {
     ) -> Result<Option<Timestamp>, StoreError>;
 
     /// Recorded events with the state of their deliveries, newest first unless the query follows on.
+    /// An event whose record is damaged is listed as far as it can be read, and marked.
     ///
     /// # Errors
     ///
@@ -227,6 +228,14 @@ pub trait Store: Send + Sync {
     ///
     /// [`StoreError`] where the store cannot be read.
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError>;
+
+    /// How many events were found damaged: by routing, by a delivery, by a listing, by a sender who
+    /// sent one again, or by a person who looked at one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn damaged_events(&self) -> Result<u64, StoreError>;
 
     /// Whether an event could be committed now.
     ///
@@ -502,27 +511,6 @@ impl OpenError {
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Transaction { .. })
     }
-}
-
-/// CRC-32 of all that an event consists of: whatever single byte of a record flips, it differs.
-pub(crate) fn checksum(event: &Event) -> u32 {
-    let mut sum = crc32fast::Hasher::new();
-    for part in [
-        event.id.to_string().as_bytes(),
-        event.source.as_str().as_bytes(),
-        event.name.as_bytes(),
-        event.subject.as_deref().unwrap_or("\0").as_bytes(),
-        &event.received_at.as_millisecond().to_be_bytes(),
-        event.secret.as_bytes(),
-        &event.digest.0,
-        &[u8::from(event.conflict)],
-        event.headers.as_bytes(),
-        &event.body,
-    ] {
-        sum.update(&part.len().to_be_bytes());
-        sum.update(part);
-    }
-    sum.finalize()
 }
 
 impl fmt::Display for State {

@@ -244,6 +244,10 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn damaged_events(&self) -> Result<u64, StoreError> {
+        self.read(|_| 0)
+    }
+
     fn ready(&self) -> Result<(), StoreError> {
         self.open_disk().map(drop)
     }

@@ -49,6 +49,8 @@ pub struct Listed {
     pub secret: String,
     /// Whether it was held against the routes; with no deliveries it was skipped.
     pub is_routed: bool,
+    /// Its record is not what was written. Of the other fields only what could be read is set.
+    pub is_damaged: bool,
     /// Its deliveries, in the order in which they were made.
     pub deliveries: Vec<Delivery>,
 }

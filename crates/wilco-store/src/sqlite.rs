@@ -1,6 +1,7 @@
 //! The store that users run: SQLite with one writing thread and group commit.
 
 mod check;
+mod checksum;
 mod deliveries;
 mod files;
 mod known;
@@ -37,18 +38,21 @@ use crate::{
     StoreError, Usage,
 };
 pub(super) use check::{Due, Running as RunningCheck, Unchecked, demand_whole};
+pub(super) use checksum::{Checksums, Head, content};
 use deliveries::Taken;
 pub(super) use files::{StoreFiles, users};
 pub(super) use known::{Keys, Known};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub(super) use queue::{Batch, Job, Kind, Queue};
+pub(super) use reads::is_intact;
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(crate) use wal::WAL_BYTES_MAX;
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 pub(super) use window::Window;
 pub(super) use writer::Shared;
 use writer::Writer;
+use writes::Prepared;
 
 /// A store in one SQLite file.
 ///
@@ -154,6 +158,7 @@ impl SqliteStore {
                 Ok(Some(event)) => claims.push(taken.with(destination, event)),
                 Ok(None) => self.give_up(&taken, "the event is not there any more", now).await,
                 Err(error @ StoreError::Damaged(_)) => {
+                    self.found_damaged(taken.event_seq, "a delivery").await;
                     self.give_up(&taken, &error.to_string(), now).await;
                 }
                 Err(error) => {
@@ -197,6 +202,16 @@ impl SqliteStore {
         self.write_surely(move |ledger| ledger.release(&taken, due_at)).await;
     }
 
+    /// Remembers that a record is damaged, so that listings and metrics show it, and says so once.
+    async fn found_damaged(&self, seq: i64, by: &'static str) {
+        let mark = move |ledger: &mut Ledger| ledger.mark_damaged(seq);
+        // Where it cannot be written now, it is said again when it is met again.
+        if self.writer.write(Kind::Delivery, mark).await.unwrap_or(true) {
+            let event = EventId::from_bits(u128::from(seq.unsigned_abs()) << TAIL_BITS);
+            tracing::error!(%event, by, "the record of an event is damaged");
+        }
+    }
+
     async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) {
         tracing::error!(delivery = taken.delivery, why, "gave up");
         let (delivery, number, why) = (taken.delivery, taken.attempt, why.to_owned());
@@ -224,8 +239,11 @@ impl Store for SqliteStore {
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
         self.writer.demand_space()?;
+        let prepared = Prepared::of(&verified, &envelope);
         self.writer
-            .write(Kind::Event, move |ledger| ledger.record(&verified, &envelope, duplicates))
+            .write(Kind::Event, move |ledger| {
+                ledger.record(&verified, &envelope, duplicates, &prepared)
+            })
             .await
     }
 
@@ -239,7 +257,12 @@ impl Store for SqliteStore {
         if let Some(events) = self.writer.shared().window.unrouted(limit) {
             return Ok(events);
         }
-        self.readers.read(move |connection| reads::unrouted(connection, limit)).await
+        let unrouted = self.readers.read(move |connection| reads::unrouted(connection, limit));
+        let (events, damaged) = unrouted.await?;
+        for seq in damaged {
+            self.found_damaged(seq, "routing").await;
+        }
+        Ok(events)
     }
 
     async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
@@ -354,17 +377,38 @@ impl Store for SqliteStore {
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
-        self.onlookers.read(move |connection| reads::events(connection, &query)).await
+        let limit = query.limit;
+        let mut found = Vec::new();
+        let mut part = Some(reads::Part::all(&query));
+        while let Some(next) = part {
+            let (query, wanted) = (query.clone(), query.limit - found.len());
+            let read =
+                move |connection: &Connection| reads::events(connection, &query, wanted, next);
+            let (some, rest) = self.onlookers.read(read).await?;
+            found.extend(some);
+            part = rest.filter(|_| found.len() < limit);
+        }
+        for listed in found.iter().filter(|listed| listed.is_damaged) {
+            self.found_damaged(seq_of(listed.id), "a listing").await;
+        }
+        Ok(found)
     }
 
     async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError> {
         let shown =
-            self.onlookers.read(move |connection| reads::show(connection, seq_of(id))).await?;
-        Ok(shown.filter(|shown| shown.event.id == id))
+            self.onlookers.read(move |connection| reads::show(connection, seq_of(id))).await;
+        if let Err(StoreError::Damaged(_)) = shown {
+            self.found_damaged(seq_of(id), "a person who looked at it").await;
+        }
+        Ok(shown?.filter(|shown| shown.event.id == id))
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
         self.onlookers.read(reads::unfinished).await
+    }
+
+    async fn damaged_events(&self) -> Result<u64, StoreError> {
+        self.onlookers.read(reads::damaged_events).await
     }
 
     fn ready(&self) -> Result<(), StoreError> {
@@ -525,6 +569,11 @@ fn seq_of(id: EventId) -> i64 {
     i64::try_from(id.to_bits() >> TAIL_BITS).unwrap_or(i64::MAX)
 }
 
+/// The time that a place is of.
+fn time_of(seq: i64) -> Timestamp {
+    Timestamp::from_millisecond(seq >> SEQ_BITS_PER_MS).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 /// The first place that an event of this time can have.
 fn seq_at(time: Timestamp) -> i64 {
     time.as_millisecond().clamp(0, MILLIS_MAX) << SEQ_BITS_PER_MS
@@ -574,6 +623,8 @@ fn row_limit(limit: usize) -> i64 {
 /// Rows that one job changes at most, so that no work of many rows holds up an acknowledgement: a
 /// longer one takes several transactions, and others get their turn in between.
 const SLICE_ROWS: usize = if cfg!(test) { 8 } else { 512 };
+/// Events that a listing looks at in one read.
+const LISTING_EVENTS: usize = if cfg!(test) { 8 } else { 10_000 };
 /// Of the connections that read, those for routing and deliveries.
 const DELIVERY_READERS: usize = 2;
 /// Until what could not be read is tried again.

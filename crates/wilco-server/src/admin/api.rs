@@ -27,6 +27,9 @@ pub(crate) struct EventRow {
     pub(crate) secret: String,
     /// Held against the routes; with no deliveries it was skipped.
     pub(crate) routed: bool,
+    /// The record is not what was written; only what could be read of it is set.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) damaged: bool,
     pub(crate) deliveries: Vec<DeliveryRow>,
 }
 
@@ -152,6 +155,7 @@ impl From<Listed> for EventRow {
             sha256: listed.digest.to_string(),
             secret: listed.secret,
             routed: listed.is_routed,
+            damaged: listed.is_damaged,
             deliveries: listed.deliveries.into_iter().map(DeliveryRow::from).collect(),
         }
     }
@@ -203,6 +207,7 @@ impl From<Shown> for ShownRow {
                 secret: event.secret,
                 event: event.name,
                 routed: is_routed,
+                damaged: false,
                 deliveries: deliveries.into_iter().map(DeliveryRow::from).collect(),
             },
         }

@@ -267,6 +267,9 @@ fn show_rows(rows: &[EventRow], json: bool, with_header: bool) -> Result<(), Fai
 }
 
 fn deliveries(row: &EventRow) -> String {
+    if row.damaged && row.deliveries.is_empty() {
+        return "damaged".into();
+    }
     if row.deliveries.is_empty() {
         return if row.routed { "skipped".into() } else { "recorded".into() };
     }

@@ -50,6 +50,7 @@ async fn after_close_every_call_says_closed(bench: Bench) {
         ("events", store.events(EventQuery::default()).await.err()),
         ("event", store.event(id).await.err()),
         ("unfinished", store.unfinished().await.err()),
+        ("damaged_events", store.damaged_events().await.err()),
         ("ready", store.ready().err()),
         ("close", store.close().await.err()),
     ];

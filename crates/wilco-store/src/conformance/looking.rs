@@ -9,6 +9,7 @@ promises! {
     a_listing_says_all_but_headers_and_body,
     a_query_gives_what_it_names,
     pages_follow_on_without_gap_or_overlap,
+    what_is_rare_is_found_among_many,
     an_unknown_id_finds_nothing,
 }
 
@@ -24,6 +25,7 @@ async fn a_listing_says_all_but_headers_and_body(bench: Bench) {
         digest: Digest::of(b"twelve bytes"),
         secret: "test:secret".into(),
         is_routed: false,
+        is_damaged: false,
         deliveries: vec![],
     };
     assert_eq!(bench.all().await, [expected]);
@@ -92,6 +94,36 @@ async fn pages_follow_on_without_gap_or_overlap(bench: Bench) {
     }
     seen.reverse();
     assert_eq!(seen, ids);
+}
+
+async fn what_is_rare_is_found_among_many(bench: Bench) {
+    let mut ids = Vec::new();
+    for number in 0..100_usize {
+        let subject = format!("booking/{number}");
+        let source = if number.is_multiple_of(33) { "warehouse" } else { "office" };
+        let secs = i64::try_from(number).unwrap();
+        let sent = Sent { source, subject: Some(&subject), at: after(secs), ..SENT };
+        ids.push(bench.record(sent).await.event_id());
+    }
+    bench.fan_out(&ids[..50], &[], NOW).await;
+    bench.fan_out(&[ids[50], ids[80]], &["crm"], NOW).await;
+    let any = || EventQuery { limit: 100, ..EventQuery::default() };
+    let rare = || EventQuery { source: Some("warehouse".into()), ..any() };
+    for (what, query, expected) in [
+        ("a source", rare(), &[99, 66, 33, 0][..]),
+        ("some of it", EventQuery { limit: 2, ..rare() }, &[99, 66]),
+        ("the next page", EventQuery { before: Some(ids[66]), ..rare() }, &[33, 0]),
+        ("since", EventQuery { since: Some(after(34)), ..rare() }, &[99, 66]),
+        ("onwards", EventQuery { after: Some(ids[0]), ..rare() }, &[33, 66, 99]),
+        ("some of those", EventQuery { after: Some(ids[0]), limit: 1, ..rare() }, &[33]),
+        ("of a destination", EventQuery { destination: Some("crm".into()), ..any() }, &[80, 50]),
+        ("of no destination", EventQuery { destination: Some("mail".into()), ..any() }, &[]),
+    ] {
+        let found = bench.store.events(query).await.unwrap();
+        let places: Vec<_> =
+            found.iter().filter_map(|event| ids.iter().position(|id| *id == event.id)).collect();
+        assert_eq!(places, expected, "{what}");
+    }
 }
 
 async fn an_unknown_id_finds_nothing(bench: Bench) {

@@ -94,6 +94,7 @@ impl Record {
             digest: event.digest,
             secret: event.secret.clone(),
             is_routed: self.is_routed(event.id),
+            is_damaged: false,
             deliveries: self.deliveries(event.id).map(without_history).collect(),
         }
     }

@@ -4,35 +4,33 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use wilco::{Event, Headers, SourceName};
+use wilco::{Digest, Event, EventId, Headers, SourceName};
 
-use super::{digest_of, id_of, moment, seq_of};
+use super::{Checksums, Head, digest_of, id_of, moment, seq_of};
 use crate::{
     Attempt, Breaker, Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Shown, Standing, State,
-    StoreError, checksum,
+    StoreError,
 };
 
+/// The oldest unrouted events, and the places of those among them that are damaged. One that is known
+/// to be damaged stands in the way of nobody behind it.
 pub(super) fn unrouted(
     connection: &Connection,
     limit: usize,
-) -> Result<Vec<Arc<Event>>, StoreError> {
+) -> Result<(Vec<Arc<Event>>, Vec<i64>), StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {EVENT} FROM event WHERE seq > (SELECT routed_through FROM progress) \
-         ORDER BY seq"
+        "SELECT seq, {EVENT} FROM event WHERE seq > (SELECT routed_through FROM progress) \
+         AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) ORDER BY seq"
     ))?;
     let mut rows = statement.query([])?;
-    let mut events = Vec::new();
+    let (mut events, mut damaged) = (Vec::new(), Vec::new());
     let mut bytes = 0;
     while events.len() < limit
         && let Some(row) = rows.next()?
     {
-        let event = match checked(row) {
-            Ok(event) => event,
-            Err(error) => {
-                // It stands in the way of nobody behind it.
-                tracing::error!(%error, "an event is not routed");
-                continue;
-            }
+        let Ok(event) = checked(row) else {
+            damaged.push(row.get("seq")?);
+            continue;
         };
         bytes += event.body.len();
         if bytes > ROUTING_BYTES_MAX && !events.is_empty() {
@@ -40,7 +38,15 @@ pub(super) fn unrouted(
         }
         events.push(Arc::new(event));
     }
-    Ok(events)
+    Ok((events, damaged))
+}
+
+/// Whether the record of this event is there, and what was written.
+pub(crate) fn is_intact(connection: &Connection, id: EventId) -> rusqlite::Result<bool> {
+    let mut statement =
+        connection.prepare_cached(&format!("SELECT {EVENT} FROM event WHERE seq = ?1"))?;
+    let mut rows = statement.query([seq_of(id)])?;
+    Ok(rows.next()?.is_some_and(|row| checked(row).is_ok_and(|event| event.id == id)))
 }
 
 /// The event in this place, its checksum compared with what was read.
@@ -53,10 +59,16 @@ pub(super) fn intact(connection: &Connection, seq: i64) -> Result<Option<Event>,
 
 /// The event of a row that is what was written.
 fn checked(row: &Row<'_>) -> Result<Event, StoreError> {
-    let read = event(row).and_then(|event| Ok((event, row.get::<_, u32>("checksum")?)));
+    let read = event(row).and_then(|event| {
+        let delivery_id: Option<String> = row.get("delivery_id")?;
+        let stored = Checksums { head: row.get("head_checksum")?, whole: row.get("checksum")? };
+        let is_whole = stored == Checksums::of(&event, delivery_id.as_deref())
+            && row.get::<_, usize>("bytes")? == event.body.len();
+        Ok((event, is_whole))
+    });
     match read {
-        Ok((event, sum)) if checksum(&event) == sum => Ok(event),
-        Ok((event, _)) => Err(StoreError::Damaged(event.id.to_string())),
+        Ok((event, true)) => Ok(event),
+        Ok((event, false)) => Err(StoreError::Damaged(event.id.to_string())),
         Err(error) => Err(StoreError::Damaged(format!("an event ({error})"))),
     }
 }
@@ -77,31 +89,52 @@ pub(super) fn next_due(
     Ok(due.map(moment).transpose()?)
 }
 
+/// A part of the events, which a listing looks through one part after another: those behind `after`
+/// and before `before`.
+#[derive(Clone, Copy)]
+pub(super) struct Part {
+    after: i64,
+    before: i64,
+}
+
+impl Part {
+    /// All that a query can find.
+    pub(super) fn all(query: &EventQuery) -> Self {
+        // An event's place is never behind the time at which it came.
+        let since = query.since.map_or(0, |since| super::seq_at(since).saturating_sub(1));
+        Self {
+            after: query.after.map_or(0, seq_of).max(since),
+            before: query.before.map_or(i64::MAX, seq_of),
+        }
+    }
+}
+
+/// Events in the next part, at most `limit`, and the part behind that, if any is left. A listing is
+/// read in such parts, each a transaction of its own: a filter that few events meet looks at all of
+/// them, and a reader that takes long keeps the log from being emptied.
 pub(super) fn events(
     connection: &Connection,
     query: &EventQuery,
-) -> Result<Vec<Listed>, StoreError> {
-    let order = if query.after.is_some() { "ASC" } else { "DESC" };
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM progress) AS is_routed FROM event \
-         WHERE (?1 IS NULL OR source = ?1) AND (?2 IS NULL OR name = ?2 OR (?2 LIKE '%*' \
-         AND substr(name, 1, length(?2) - 1) = substr(?2, 1, length(?2) - 1))) \
-         AND (?3 IS NULL OR received_at_ms >= ?3) AND (?4 IS NULL OR received_at_ms < ?4) \
-         AND seq > ?5 AND seq < ?6 AND ((?8 IS NULL AND NOT ?9) OR EXISTS (SELECT 1 FROM delivery \
-         WHERE event = seq AND (?8 IS NULL OR destination = ?8) \
-         AND (NOT ?9 OR (state = 'dead' AND replaced_by IS NULL)))) ORDER BY seq {order} LIMIT ?7"
-    ))?;
+    limit: usize,
+    part: Part,
+) -> Result<(Vec<Listed>, Option<Part>), StoreError> {
+    let (part, rest) = if query.is_dead {
+        // Looked up by the index of the dead, which are few: there is nothing to look through.
+        (part, None)
+    } else {
+        cut(connection, query, part)?
+    };
+    let mut statement = connection.prepare_cached(&listing(query))?;
     let rows = statement.query_map(
         params![
             query.source,
             query.name,
             query.since.map(Timestamp::as_millisecond),
             query.until.map(Timestamp::as_millisecond),
-            query.after.map_or(0, seq_of),
-            query.before.map_or(i64::MAX, seq_of),
-            super::row_limit(query.limit),
+            part.after,
+            part.before,
+            super::row_limit(limit),
             query.destination,
-            query.is_dead,
         ],
         |row| Ok((row.get::<_, i64>(0)?, listed(row)?)),
     )?;
@@ -111,7 +144,53 @@ pub(super) fn events(
         listed.deliveries = deliveries(connection, seq)?;
         events.push(listed);
     }
-    Ok(events)
+    Ok((events, rest))
+}
+
+/// Cuts off the first [`LISTING_EVENTS`](super::LISTING_EVENTS) of a part, in the order of the query.
+fn cut(
+    connection: &Connection,
+    query: &EventQuery,
+    part: Part,
+) -> rusqlite::Result<(Part, Option<Part>)> {
+    let (last, order) = if query.after.is_some() { ("max", "ASC") } else { ("min", "DESC") };
+    let (last, count): (Option<i64>, usize) = connection
+        .prepare_cached(&format!(
+            "SELECT {last}(seq), count(*) FROM (SELECT seq FROM event WHERE seq > ?1 AND seq < ?2 \
+             ORDER BY seq {order} LIMIT ?3)"
+        ))?
+        .query_row(
+            params![part.after, part.before, super::row_limit(super::LISTING_EVENTS)],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?;
+    Ok(match last {
+        Some(last) if count == super::LISTING_EVENTS && query.after.is_some() => {
+            (Part { before: last + 1, ..part }, Some(Part { after: last, ..part }))
+        }
+        Some(last) if count == super::LISTING_EVENTS => {
+            (Part { after: last - 1, ..part }, Some(Part { before: last, ..part }))
+        }
+        Some(_) | None => (part, None),
+    })
+}
+
+fn listing(query: &EventQuery) -> String {
+    let order = if query.after.is_some() { "ASC" } else { "DESC" };
+    // With a plus before it a condition is no reason to choose an index.
+    let (plus, deliveries) = match (query.is_dead, query.destination.is_some()) {
+        (true, true) => ("+", DEAD_AT_ONE),
+        (true, false) => ("+", DEAD),
+        (false, true) => ("", AT_ONE),
+        (false, false) => ("", "?8 IS NULL"),
+    };
+    format!(
+        "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM progress) AS is_routed, \
+         EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) AS is_damaged FROM event \
+         WHERE (?1 IS NULL OR source = ?1) AND (?2 IS NULL OR name = ?2 OR (?2 LIKE '%*' \
+         AND substr(name, 1, length(?2) - 1) = substr(?2, 1, length(?2) - 1))) \
+         AND (?3 IS NULL OR received_at_ms >= ?3) AND (?4 IS NULL OR received_at_ms < ?4) \
+         AND {plus}seq > ?5 AND {plus}seq < ?6 AND {deliveries} ORDER BY {plus}seq {order} LIMIT ?7"
+    )
 }
 
 pub(super) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, StoreError> {
@@ -241,7 +320,18 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
 }
 
 fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
-    Ok(Listed {
+    let seq: i64 = row.get("seq")?;
+    let (is_routed, is_damaged) = (row.get("is_routed")?, row.get("is_damaged")?);
+    // One damaged row must not hide all the others.
+    let head = listed_head(row).unwrap_or_default().unwrap_or_else(|| unreadable(row, seq));
+    Ok(Listed { is_routed, is_damaged: is_damaged || head.is_damaged, ..head })
+}
+
+/// What a row says, unless that is not what was written.
+fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<Listed>> {
+    let delivery_id: Option<String> = row.get("delivery_id")?;
+    let conflict = row.get("conflict")?;
+    let listed = Listed {
         id: id_of(&row.get::<_, String>("id")?)?,
         source: source_of(row)?,
         name: row.get("name")?,
@@ -250,9 +340,43 @@ fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
         bytes: row.get("bytes")?,
         digest: digest_of(row, "digest")?,
         secret: row.get("secret")?,
-        is_routed: row.get("is_routed")?,
+        is_routed: false,
+        is_damaged: false,
         deliveries: Vec::new(),
-    })
+    };
+    let head = Head {
+        id: listed.id,
+        source: listed.source.as_str(),
+        name: &listed.name,
+        subject: listed.subject.as_deref(),
+        delivery_id: delivery_id.as_deref(),
+        received_at: listed.received_at,
+        secret: &listed.secret,
+        digest: listed.digest,
+        conflict,
+        body_bytes: listed.bytes,
+    };
+    Ok((head.checksum() == row.get::<_, u32>("head_checksum")?).then_some(listed))
+}
+
+/// A row that cannot be believed: what its place tells, the front of its id and its time, and the
+/// source to find it by.
+fn unreadable(row: &Row<'_>, seq: i64) -> Listed {
+    let front = u128::from(seq.unsigned_abs()) << super::TAIL_BITS;
+    let id = row.get::<_, String>("id").and_then(|text| id_of(&text)).ok();
+    Listed {
+        id: id.filter(|id| seq_of(*id) == seq).unwrap_or(EventId::from_bits(front)),
+        source: source_of(row).unwrap_or_else(|_| unknown_source()),
+        name: "damaged".into(),
+        subject: None,
+        received_at: super::time_of(seq),
+        bytes: 0,
+        digest: Digest([0; 32]),
+        secret: String::new(),
+        is_routed: false,
+        is_damaged: true,
+        deliveries: Vec::new(),
+    }
 }
 
 fn source_of(row: &Row<'_>) -> rusqlite::Result<SourceName> {
@@ -260,11 +384,82 @@ fn source_of(row: &Row<'_>) -> rusqlite::Result<SourceName> {
     SourceName::new(&name).map_err(super::odd)
 }
 
+#[expect(clippy::expect_used, reason = "seven letters are a name")]
+fn unknown_source() -> SourceName {
+    SourceName::new("damaged").expect("seven letters are a name")
+}
+
+pub(super) fn damaged_events(connection: &Connection) -> Result<u64, StoreError> {
+    let count = connection
+        .prepare_cached("SELECT count(*) FROM damaged")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count)
+}
+
 fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     let word: String = row.get(column)?;
     State::parse(&word).ok_or_else(|| super::odd(StoreError::Internal(format!("state {word:?}"))))
 }
 
-const EVENT: &str = "id, source, name, subject, received_at_ms, secret, digest, conflict, checksum, \
-                     headers, body";
-const LISTED: &str = "id, source, name, subject, received_at_ms, bytes, digest, secret";
+const EVENT: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
+                     conflict, head_checksum, checksum, headers, body";
+const LISTED: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
+                      conflict, head_checksum";
+/// Events with a dead delivery. The first two conditions are those of the index.
+const DEAD: &str = "?8 IS NULL AND seq IN (SELECT event FROM delivery INDEXED BY \
+                    delivery_unfinished WHERE state IN ('running', 'dead') \
+                    AND replaced_by IS NULL AND state = 'dead')";
+const DEAD_AT_ONE: &str = "seq IN (SELECT event FROM delivery INDEXED BY delivery_unfinished \
+                           WHERE state IN ('running', 'dead') AND replaced_by IS NULL \
+                           AND state = 'dead' AND destination = ?8)";
+const AT_ONE: &str =
+    "EXISTS (SELECT 1 FROM delivery WHERE delivery.event = seq AND destination = ?8)";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How SQLite reads a listing, in an empty store: one line for each step.
+    fn plan(query: &EventQuery) -> String {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("schema.sql")).unwrap();
+        let mut statement =
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {}", listing(query))).unwrap();
+        let nothing = [None::<i64>; 8];
+        let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3));
+        let steps: Vec<String> = steps.unwrap().map(Result::unwrap).collect();
+        steps.join("\n")
+    }
+
+    #[test]
+    fn a_listing_reads_only_its_part_of_the_events() {
+        let any = EventQuery::default();
+        let to_one = EventQuery { destination: Some("crm".into()), ..any.clone() };
+        let onwards = EventQuery { after: Some(EventId::from_bits(0)), ..any.clone() };
+        for query in [any, to_one, onwards] {
+            let plan = plan(&query);
+            let first = plan.lines().next().unwrap();
+            assert!(first.contains("(rowid>? AND rowid<?)"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn dead_letters_are_found_by_their_index_and_not_among_all_events() {
+        for destination in [None, Some("crm".to_owned())] {
+            let query = EventQuery { is_dead: true, destination, ..EventQuery::default() };
+            let plan = plan(&query);
+            assert!(plan.starts_with("SEARCH event USING INTEGER PRIMARY KEY (rowid=?)"), "{plan}");
+            assert!(plan.contains("USING COVERING INDEX delivery_unfinished"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn a_time_bounds_the_part_that_is_looked_through() {
+        let since = Timestamp::from_second(1_772_366_400).unwrap();
+        let bounded = Part::all(&EventQuery { since: Some(since), ..EventQuery::default() });
+        assert_eq!(bounded.after, super::super::seq_at(since) - 1);
+        let all = Part::all(&EventQuery::default());
+        assert_eq!((all.after, all.before), (0, i64::MAX));
+    }
+}

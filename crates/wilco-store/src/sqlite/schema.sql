@@ -13,7 +13,8 @@ CREATE TABLE event (
   secret         TEXT    NOT NULL,  -- the name of the secret that matched
   bytes          INTEGER NOT NULL,  -- of the body
   digest         BLOB    NOT NULL,  -- SHA-256 of the body
-  checksum       INTEGER NOT NULL,  -- CRC-32 of id, source, name, subject, time, secret, digest, conflict, headers, body
+  head_checksum  INTEGER NOT NULL,  -- CRC-32 of all of these but seq
+  checksum       INTEGER NOT NULL,  -- the same, and of headers and body
   headers        BLOB    NOT NULL,  -- `name: value`, each ended by CR LF
   body           BLOB    NOT NULL   -- byte for byte as it was signed
 ) STRICT;
@@ -22,6 +23,11 @@ CREATE TABLE event (
 CREATE TABLE known (
   key   INTEGER PRIMARY KEY,
   event INTEGER NOT NULL
+) STRICT;
+
+-- Events whose record was found not to be what was written.
+CREATE TABLE damaged (
+  event INTEGER PRIMARY KEY
 ) STRICT;
 
 -- One row. Every event up to `routed_through` has been held against the routes, and every event up
@@ -54,7 +60,8 @@ CREATE TABLE delivery (
 
 CREATE INDEX delivery_by_event ON delivery (event);
 CREATE INDEX delivery_due ON delivery (destination, due_at_ms, id, state) WHERE due_at_ms IS NOT NULL;
-CREATE INDEX delivery_unfinished ON delivery (destination, state)
+-- With all that a list of dead letters asks for, so that it looks at no other row.
+CREATE INDEX delivery_unfinished ON delivery (destination, state, event, replaced_by)
   WHERE state IN ('running', 'dead') AND replaced_by IS NULL;
 CREATE UNIQUE INDEX delivery_head ON delivery (destination, order_key) WHERE key_role = 'head';
 CREATE INDEX delivery_held ON delivery (destination, order_key, id) WHERE key_role = 'held';

@@ -1,5 +1,6 @@
 //! What only a store in a file can show: damage, crashes, locks, and what is committed together.
 
+mod damage;
 mod files;
 mod trouble;
 
@@ -138,82 +139,6 @@ async fn fan_out(store: &SqliteStore, event_id: EventId) {
     store.fan_out(vec![Routed { event_id, legs }], NOW).await.unwrap();
 }
 
-#[tokio::test]
-async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
-    let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
-    let id = record(&store, SENT).await.unwrap();
-    let side = disk.past_the_store();
-    for column in ["body", "headers", "digest"] {
-        let read = format!("SELECT {column} FROM event");
-        let whole: Vec<u8> = side.query_row(&read, [], |row| row.get(0)).unwrap();
-        let write = |bytes: &[u8]| {
-            side.execute(&format!("UPDATE event SET {column} = ?1"), [bytes]).unwrap();
-        };
-        for place in 0..whole.len() {
-            let mut flipped = whole.clone();
-            flipped[place] ^= 1 << (place % 8);
-            write(&flipped);
-            let shown = store.event(id).await;
-            assert!(
-                matches!(shown, Err(StoreError::Damaged(_))),
-                "byte {place} of {column}: {shown:?}"
-            );
-        }
-        write(&whole);
-        assert!(store.event(id).await.unwrap().is_some());
-    }
-}
-
-#[tokio::test]
-async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
-    let disk = OnDisk::new();
-    let mut store = disk.open(Options::default(), NOW);
-    let side = disk.past_the_store();
-    for change in [
-        "body = x'00'",
-        "headers = x''",
-        "name = name || 'x'",
-        "subject = NULL",
-        "source = 'warehouse'",
-        "secret = 'env:OTHER'",
-        "received_at_ms = received_at_ms + 1",
-        "conflict = 1",
-        "checksum = checksum + 1",
-        "checksum = -1",
-        "digest = x'00'",
-        "id = 'evt_00000000000000000000000000'",
-        "id = 'not an id'",
-    ] {
-        let damaged = record(&store, Sent { body: change.as_bytes(), ..SENT }).await.unwrap();
-        let whole = record(&store, Sent { body: b"{}", ..SENT }).await.unwrap();
-        fan_out(&store, damaged).await;
-        fan_out(&store, whole).await;
-        let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
-        assert_eq!(side.execute(&sql, [seq_of(damaged)]).unwrap(), 1);
-
-        // What is in memory is not damaged: the next process has only the file.
-        store.close().await.unwrap();
-        store = disk.open(Options::default(), NOW);
-        let claims = store.claim("crm", 10, NOW, LONGEST).await.unwrap();
-        let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
-        assert_eq!(claimed, [whole], "{change}");
-        store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
-        assert!(store.event(damaged).await.is_err(), "{change}");
-        let (state, error, result): (String, String, String) = side
-            .query_row(
-                "SELECT state, last_error, result FROM delivery JOIN attempt \
-                 ON attempt.delivery = delivery.id WHERE event = ?1",
-                [seq_of(damaged)],
-                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )
-            .unwrap();
-        assert_eq!((state.as_str(), &error), ("dead", &result), "{change}");
-        assert!(store.claim("crm", 10, after(1_000_000), LONGEST).await.unwrap().is_empty());
-        side.execute("DELETE FROM event WHERE seq = ?1", [seq_of(damaged)]).unwrap();
-    }
-}
-
 /// A store too large to be checked first, closed, with a copy of what is in its file.
 async fn large(disk: &OnDisk) -> Vec<u8> {
     let store = disk.open(Options::default(), NOW);
@@ -337,10 +262,7 @@ async fn what_waits_is_committed_together() {
     let disk = OnDisk::new();
     let store = disk.open(options, NOW);
     // While the thread is busy with this one, all the others gather.
-    let (go, wait) = std::sync::mpsc::channel::<()>();
-    let busy = store.writer.write(Kind::Delivery, move |_| Ok(wait.recv().is_ok()));
-    let mut busy = Box::pin(busy);
-    assert!(hand_over(&mut busy).await.is_none());
+    let (go, busy) = occupy(&store).await;
     let mut waiting = Vec::new();
     for number in 0..1_000 {
         // Every other one is a copy, which is committed and not counted.
@@ -433,6 +355,21 @@ async fn the_newest_rejections_are_kept() {
 fn count(disk: &OnDisk, table: &str) -> i64 {
     let sql = format!("SELECT count(*) FROM {table}");
     disk.past_the_store().query_row(&sql, [], |row| row.get(0)).unwrap()
+}
+
+/// Keeps the writing thread busy until the sender is dropped, so that all else gathers.
+async fn occupy(
+    store: &SqliteStore,
+) -> (std::sync::mpsc::Sender<()>, impl Future<Output = Result<bool, StoreError>>) {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begun, has_begun) = std::sync::mpsc::channel();
+    let mut busy = Box::pin(store.writer.write(Kind::Delivery, move |_| {
+        let _ = begun.send(());
+        Ok(wait.recv().is_ok())
+    }));
+    assert!(hand_over(&mut busy).await.is_none());
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    (go, busy)
 }
 
 /// Waits for a condition.

@@ -6,12 +6,33 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
-use super::{Keys, Ledger, TAIL_BITS};
+use super::{Checksums, Keys, Ledger, TAIL_BITS, content, is_intact, seq_of};
 use crate::{
     ALERTS, Alert, Duplicates, Leg, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection,
-    checksum,
     duplicates::{Earlier, Verdict},
 };
+
+/// What of a record takes long and needs no store: made by whoever asks for it, away from the thread
+/// that all others wait for.
+pub(super) struct Prepared {
+    keys: Keys,
+    content: crc32fast::Hasher,
+}
+
+impl Prepared {
+    pub(super) fn of(verified: &Verified, envelope: &Envelope) -> Self {
+        let arrival = verified.arrival();
+        Self {
+            keys: Keys::of(
+                verified.source().as_str(),
+                envelope.subject.as_deref(),
+                envelope.delivery_id.as_deref(),
+                verified.digest(),
+            ),
+            content: content(arrival.headers.as_bytes(), &arrival.body),
+        }
+    }
+}
 
 impl Ledger {
     pub(super) fn record(
@@ -19,17 +40,26 @@ impl Ledger {
         verified: &Verified,
         envelope: &Envelope,
         duplicates: Duplicates,
+        prepared: &Prepared,
     ) -> rusqlite::Result<Receipt> {
-        let source = verified.source().as_str();
-        let (subject, delivery_id) = (envelope.subject.as_deref(), envelope.delivery_id.as_deref());
-        let keys = Keys::of(source, subject, delivery_id, verified.digest());
+        let keys = prepared.keys;
+        let delivery_id = envelope.delivery_id.as_deref();
         let earlier = self.known.find(&self.connection, keys)?;
         let arrival = verified.arrival();
-        let has_id = envelope.delivery_id.is_some();
-        let verdict =
-            duplicates.judge(has_id, verified.digest(), arrival.received_at, earlier.as_ref());
+        let mut verdict = duplicates.judge(
+            delivery_id.is_some(),
+            verified.digest(),
+            arrival.received_at,
+            earlier.as_ref(),
+        );
         if let Verdict::DuplicateOf(event_id) = verdict {
-            return Ok(Receipt { event_id, is_first: false });
+            if is_intact(&self.connection, event_id)? {
+                return Ok(Receipt { event_id, is_first: false });
+            }
+            // The good bytes are here now, and they may never come again.
+            tracing::error!(event = %event_id, "a damaged event was sent again, and is recorded anew");
+            self.mark_damaged(seq_of(event_id))?;
+            verdict = Verdict::New;
         }
 
         let seq = self.next_seq(arrival.received_at);
@@ -46,7 +76,7 @@ impl Ledger {
             body: arrival.body.clone(),
         };
         let Event { id: event_id, received_at, digest, .. } = event;
-        self.insert(seq, event, delivery_id)?;
+        self.insert(seq, event, delivery_id, &prepared.content)?;
         self.known.insert(keys, Earlier { event_id, received_at, digest });
         Ok(Receipt { event_id, is_first: true })
     }
@@ -81,7 +111,8 @@ impl Ledger {
             headers: Headers::from_pairs([("content-type", "application/json")]),
             body: alert.body.clone(),
         };
-        self.insert(seq, event, None)?;
+        let content = content(event.headers.as_bytes(), &event.body);
+        self.insert(seq, event, None, &content)?;
         self.deliver(seq, &Leg::to(alert.to.as_str()), None, now)?;
         Ok(true)
     }
@@ -103,12 +134,14 @@ impl Ledger {
         seq: i64,
         event: Event,
         delivery_id: Option<&str>,
+        content: &crc32fast::Hasher,
     ) -> rusqlite::Result<()> {
+        let checksums = Checksums::with_content(&event, delivery_id, content);
         self.connection
             .prepare_cached(
                 "INSERT INTO event (seq, id, source, name, subject, delivery_id, conflict, \
-                 received_at_ms, secret, bytes, digest, checksum, headers, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 received_at_ms, secret, bytes, digest, head_checksum, checksum, headers, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 seq,
@@ -122,12 +155,22 @@ impl Ledger {
                 event.secret,
                 event.body.len(),
                 &event.digest.0[..],
-                checksum(&event),
+                checksums.head,
+                checksums.whole,
                 event.headers.as_bytes(),
                 &event.body[..],
             ])?;
         self.recorded.push(Arc::new(event));
         Ok(())
+    }
+
+    /// Remembers that the record of an event is not what was written. False where that was known.
+    pub(super) fn mark_damaged(&mut self, seq: i64) -> rusqlite::Result<bool> {
+        let marked = self
+            .connection
+            .prepare_cached("INSERT OR IGNORE INTO damaged (event) VALUES (?1)")?
+            .execute([seq])?;
+        Ok(marked > 0)
     }
 
     /// Stores rejections, and removes the oldest past the bounds: a limited number at a time, so

@@ -47,28 +47,36 @@ async fn while_another_program_has_the_write_lock_all_are_refused_together() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn a_commit_that_fails_leaves_no_trace_of_any_of_its_jobs() {
     let disk = OnDisk::new();
     let store = Arc::new(disk.open(Options::default(), NOW));
-    // Whoever writes together with it: its transaction is gone when it comes to the commit.
-    let hindered = store.writer.write(Kind::Delivery, |ledger| {
-        ledger.connection.execute_batch("ROLLBACK")?;
-        Ok(())
-    });
-    let (hindered, answers) = tokio::join!(hindered, record_all(&store, 50));
-    assert!(matches!(hindered, Err(StoreError::Internal(_))), "{hindered:?}");
-    let failed = answers.iter().filter(|answer| answer.is_err()).count();
-    assert_eq!(i64::try_from(answers.len() - failed).unwrap(), count(&disk, "event"));
-    assert_eq!(store.unrouted(100).await.unwrap().len(), answers.len() - failed);
-    // Those that failed are not taken for duplicates when they come again.
-    let again = record_all(&store, 50).await;
-    assert_eq!(count(&disk, "event"), 50);
-    // Answers come in no certain order.
-    let again: Vec<_> = again.into_iter().map(Result::unwrap).collect();
-    for first in answers.into_iter().flatten() {
-        assert!(again.contains(&first), "{first} was recorded twice");
+    let (go, busy) = occupy(&store).await;
+    let mut waiting = Vec::new();
+    for number in 0..50 {
+        let subject = format!("booking/{number}");
+        let (verified, envelope) = event(Sent { subject: Some(&subject), ..SENT });
+        let mut record = store.record(verified, envelope, SUPPRESS);
+        assert!(hand_over(&mut record).await.is_none());
+        waiting.push(record);
     }
+    // The last of the batch: its transaction is gone when it comes to the commit.
+    let end = |ledger: &mut Ledger| ledger.connection.execute_batch("ROLLBACK");
+    let mut hindered = Box::pin(store.writer.write(Kind::Delivery, end));
+    assert!(hand_over(&mut hindered).await.is_none());
+    drop(go);
+    busy.await.unwrap();
+    for record in waiting {
+        let answer = record.await;
+        assert!(matches!(answer, Err(StoreError::Internal(_))), "{answer:?}");
+    }
+    assert!(hindered.await.is_err());
+    assert_eq!((count(&disk, "event"), store.unrouted(100).await.unwrap().len()), (0, 0));
+    // They are not taken for duplicates when they come again.
+    for answer in record_all(&store, 50).await {
+        answer.unwrap();
+    }
+    assert_eq!(count(&disk, "event"), 50);
 }
 
 #[tokio::test]

@@ -1,0 +1,180 @@
+//! Records that are not what was written: nothing of them is shown as right, delivered, or lost
+//! without a word.
+
+use super::*;
+
+#[tokio::test]
+async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
+    let disk = OnDisk::new();
+    let store = disk.open(Options::default(), NOW);
+    let id = record(&store, SENT).await.unwrap();
+    let side = disk.past_the_store();
+    for column in ["body", "headers", "digest"] {
+        let read = format!("SELECT {column} FROM event");
+        let whole: Vec<u8> = side.query_row(&read, [], |row| row.get(0)).unwrap();
+        let write = |bytes: &[u8]| {
+            side.execute(&format!("UPDATE event SET {column} = ?1"), [bytes]).unwrap();
+        };
+        for place in 0..whole.len() {
+            let mut flipped = whole.clone();
+            flipped[place] ^= 1 << (place % 8);
+            write(&flipped);
+            let shown = store.event(id).await;
+            assert!(
+                matches!(shown, Err(StoreError::Damaged(_))),
+                "byte {place} of {column}: {shown:?}"
+            );
+        }
+        write(&whole);
+        assert!(store.event(id).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
+    let disk = OnDisk::new();
+    let mut store = disk.open(Options::default(), NOW);
+    let side = disk.past_the_store();
+    for change in [
+        "body = x'00'",
+        "headers = x''",
+        "name = name || 'x'",
+        "subject = NULL",
+        "source = 'warehouse'",
+        "secret = 'env:OTHER'",
+        "received_at_ms = received_at_ms + 1",
+        "conflict = 1",
+        "checksum = checksum + 1",
+        "checksum = -1",
+        "digest = x'00'",
+        "id = 'evt_00000000000000000000000000'",
+        "id = 'not an id'",
+    ] {
+        let damaged = record(&store, Sent { body: change.as_bytes(), ..SENT }).await.unwrap();
+        let whole = record(&store, Sent { body: b"{}", ..SENT }).await.unwrap();
+        fan_out(&store, damaged).await;
+        fan_out(&store, whole).await;
+        let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
+        assert_eq!(side.execute(&sql, [seq_of(damaged)]).unwrap(), 1);
+
+        // What is in memory is not damaged: the next process has only the file.
+        store.close().await.unwrap();
+        store = disk.open(Options::default(), NOW);
+        let claims = store.claim("crm", 10, NOW, LONGEST).await.unwrap();
+        let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
+        assert_eq!(claimed, [whole], "{change}");
+        store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
+        assert!(store.event(damaged).await.is_err(), "{change}");
+        let (state, error, result): (String, String, String) = side
+            .query_row(
+                "SELECT state, last_error, result FROM delivery JOIN attempt \
+                 ON attempt.delivery = delivery.id WHERE event = ?1",
+                [seq_of(damaged)],
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            )
+            .unwrap();
+        assert_eq!((state.as_str(), &error), ("dead", &result), "{change}");
+        assert!(store.claim("crm", 10, after(1_000_000), LONGEST).await.unwrap().is_empty());
+        side.execute("DELETE FROM event WHERE seq = ?1", [seq_of(damaged)]).unwrap();
+    }
+}
+
+/// Three events, of which the second is then changed by the disk.
+async fn with_damage(disk: &OnDisk, change: &str) -> (SqliteStore, Vec<EventId>) {
+    let store = disk.open(Options::default(), NOW);
+    let mut ids = Vec::new();
+    for number in 0..3 {
+        let subject = format!("booking/{number}");
+        ids.push(record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap());
+    }
+    store.close().await.unwrap();
+    let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
+    assert_eq!(disk.past_the_store().execute(&sql, [seq_of(ids[1])]).unwrap(), 1, "{change}");
+    (disk.open(Options::default(), NOW), ids)
+}
+
+const BODY_AND_HEADERS: [&str; 2] = ["body = x'00'", "headers = x''"];
+const HEAD: [&str; 12] = [
+    "name = name || 'x'",
+    "name = CAST(x'ff' AS TEXT)",
+    "subject = NULL",
+    "source = 'warehouse'",
+    "source = 'no name'",
+    "secret = 'env:OTHER'",
+    "received_at_ms = received_at_ms + 1",
+    "received_at_ms = -9000000000000000",
+    "bytes = bytes + 1",
+    "delivery_id = 'x'",
+    "digest = zeroblob(32)",
+    "digest = x'00'",
+];
+
+#[tokio::test]
+async fn a_damaged_event_is_listed_as_damaged_and_hides_no_other() {
+    let ids_damaged = ["id = 'evt_00000000000000000000000000'", "id = 'not an id'"];
+    for change in HEAD.into_iter().chain(ids_damaged) {
+        let disk = OnDisk::new();
+        let (store, ids) = with_damage(&disk, change).await;
+        let query = EventQuery { limit: 9, ..EventQuery::default() };
+        for _ in 0..2 {
+            let listed = store.events(query.clone()).await.unwrap();
+            let seen: Vec<_> =
+                listed.iter().map(|event| (seq_of(event.id), event.is_damaged)).collect();
+            let expected =
+                [(seq_of(ids[2]), false), (seq_of(ids[1]), true), (seq_of(ids[0]), false)];
+            assert_eq!(seen, expected, "{change}");
+            // Nothing that may be wrong is shown.
+            assert_eq!((&*listed[1].name, &listed[1].subject), ("damaged", &None), "{change}");
+            assert_eq!(listed[1].digest, Digest([0; 32]), "{change}");
+        }
+        assert_eq!(store.damaged_events().await.unwrap(), 1, "{change}");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobody() {
+    for change in BODY_AND_HEADERS.into_iter().chain(["name = name || 'x'", "id = 'not an id'"]) {
+        let disk = OnDisk::new();
+        let (store, ids) = with_damage(&disk, change).await;
+        assert_eq!(store.damaged_events().await.unwrap(), 0);
+        for _ in 0..2 {
+            let unrouted = store.unrouted(9).await.unwrap();
+            let unrouted: Vec<_> = unrouted.iter().map(|event| event.id).collect();
+            assert_eq!(unrouted, [ids[0], ids[2]], "{change}");
+        }
+        assert_eq!(store.damaged_events().await.unwrap(), 1, "{change}");
+        let legs = |event_id| Routed { event_id, legs: vec![Leg::to("crm")] };
+        store.fan_out(vec![legs(ids[0]), legs(ids[2])], NOW).await.unwrap();
+        store.close().await.unwrap();
+
+        let store = disk.open(Options::default(), NOW);
+        let query = EventQuery { limit: 9, ..EventQuery::default() };
+        let listed = store.events(query).await.unwrap();
+        let damaged: Vec<_> = listed.iter().map(|event| event.is_damaged).collect();
+        assert_eq!(damaged, [false, true, false], "{change}");
+    }
+}
+
+#[tokio::test]
+async fn damage_that_a_person_meets_is_remembered() {
+    let disk = OnDisk::new();
+    let (store, ids) = with_damage(&disk, "body = x'00'").await;
+    assert!(matches!(store.event(ids[1]).await, Err(StoreError::Damaged(_))));
+    assert_eq!(store.damaged_events().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn a_damaged_event_that_is_sent_again_is_recorded_anew() {
+    for change in BODY_AND_HEADERS.into_iter().chain(["secret = 'x'", "id = 'not an id'"]) {
+        let disk = OnDisk::new();
+        let (store, ids) = with_damage(&disk, change).await;
+        let again = |subject| Sent { subject: Some(subject), ..SENT };
+        let anew = record(&store, again("booking/1")).await.unwrap();
+        assert!(!ids.contains(&anew), "{change}");
+        let shown = store.event(anew).await.unwrap().unwrap();
+        assert_eq!(&shown.event.body[..], SENT.body, "{change}");
+        // The next copy is one of this record, and what is whole is still recognised.
+        assert_eq!(record(&store, again("booking/1")).await.unwrap(), anew, "{change}");
+        assert_eq!(record(&store, again("booking/0")).await.unwrap(), ids[0], "{change}");
+    }
+}
