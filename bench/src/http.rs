@@ -4,7 +4,12 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
-use hyper::{Request, body::Incoming, client::conn::http1, header::HOST};
+use hyper::{
+    Request,
+    body::Incoming,
+    client::conn::http1,
+    header::{AUTHORIZATION, HOST},
+};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 
@@ -13,13 +18,13 @@ use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 /// # Errors
 ///
 /// No answer, or none in time.
-pub(crate) async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
-    timeout(ANSWER_TIME_MAX, fetch(address, path)).await?.map_err(|error| {
+pub(crate) async fn get(address: SocketAddr, path: &str, token: &str) -> io::Result<(u16, String)> {
+    timeout(ANSWER_TIME_MAX, fetch(address, path, token)).await?.map_err(|error| {
         io::Error::new(error.kind(), format!("GET http://{address}{path}: {error}"))
     })
 }
 
-async fn fetch(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+async fn fetch(address: SocketAddr, path: &str, token: &str) -> io::Result<(u16, String)> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
@@ -29,6 +34,7 @@ async fn fetch(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
 
     let request = Request::get(path)
         .header(HOST, address.to_string())
+        .header(AUTHORIZATION, format!("Bearer {token}"))
         .body(Empty::<Bytes>::new())
         .map_err(io::Error::other)?;
     let response = sender.send_request(request).await.map_err(io::Error::other)?;

@@ -133,11 +133,17 @@ impl Server {
     /// It cannot be read.
     pub(crate) async fn page(&self, path: &str) -> io::Result<(String, Duration)> {
         let begun = Instant::now();
-        let (status, body) = http::get(self.admin, path).await?;
+        let (status, body) = http::get(self.admin, path, &self.token()?).await?;
         if status != 200 {
             return Err(self.complaint(&format!("GET {path} answered {status}")));
         }
         Ok((body, begun.elapsed()))
+    }
+
+    /// The token that it made beside its store.
+    fn token(&self) -> io::Result<String> {
+        let path = self.log.with_file_name("wilco.db.token");
+        Ok(std::fs::read_to_string(path)?.trim().to_owned())
     }
 
     /// Ends it by SIGKILL.
@@ -176,7 +182,7 @@ impl Server {
                 return Err(self.complaint(&format!("it ended at its start: {status}")));
             }
             // Refused connections are what a start looks like from outside.
-            if let Ok((200, _)) = http::get(self.admin, "/readyz").await {
+            if let Ok((200, _)) = http::get(self.admin, "/readyz", "").await {
                 return Ok(());
             }
             sleep(READY_LOOK).await;

@@ -26,9 +26,10 @@ use http_body_util::Full;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use wilco::Secret;
+use wilco_store::SqliteStore;
 
 use crate::{
-    admin::Problem,
+    admin::{self, Problem},
     client::{Answer, Client, ClientError, Trust},
     config::{self, Config, Diagnostics},
     guest,
@@ -229,21 +230,27 @@ impl From<io::Error> for Failure {
 pub(crate) struct Server {
     address: std::net::SocketAddr,
     token: Option<Secret>,
+    /// Where the token is, or would have to be.
+    token_place: String,
     client: Client,
 }
 
 impl Server {
-    /// Where the configuration says that it is.
+    /// Where the configuration says that it is. Its token is that of the configuration, else the one
+    /// that it keeps beside its store.
     fn find(file: &File) -> Result<Self, Failure> {
-        let (address, token) = match file.find() {
-            Some(path) => {
-                let (admin, _) = config::places(&path)?;
-                (admin.address, admin.token)
-            }
-            None => (config::ADMIN_ADDRESS, None),
+        let (admin, store) = match file.find() {
+            Some(path) => config::places(&path)?,
+            None => config::default_places(),
         };
         let client = client_for(&http::Uri::from_static("http://localhost/"))?;
-        Ok(Self { address, token, client })
+        let store = SqliteStore::path(&store.url)?;
+        let kept = || admin::read_token(&store).ok().flatten();
+        let token_place = match &admin.token {
+            Some(token) => token.name().into(),
+            None => admin::token_path(&store).display().to_string(),
+        };
+        Ok(Self { address: admin.address, token: admin.token.or_else(kept), token_place, client })
     }
 
     async fn is_there(&self) -> Result<bool, Failure> {
@@ -255,10 +262,24 @@ impl Server {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
-        self.exchange(method, path, body).await.map_err(|error| {
+        let answer = self.exchange(method, path, body).await.map_err(|error| {
             let address = self.address;
             Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
-        })
+        })?;
+        if answer.status != http::StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let (address, place) = (self.address, &self.token_place);
+        Err(Failure::failed(match &self.token {
+            Some(_) => format!(
+                "the wilco at {address} refuses the token of {place}; is it the one that the \
+                 server was started with?"
+            ),
+            None => format!(
+                "the wilco at {address} asks for its token, and {place} is not there for you; \
+                 run this as the user of that wilco, with its configuration"
+            ),
+        }))
     }
 
     async fn exchange(

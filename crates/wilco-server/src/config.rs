@@ -127,7 +127,7 @@ pub(crate) struct Store {
 pub(crate) struct Admin {
     /// Its address.
     pub(crate) address: SocketAddr,
-    /// What callers show; always there where the address is not loopback.
+    /// What callers show; `None` for one that wilco makes and keeps beside the store.
     pub(crate) token: Option<Secret>,
 }
 
@@ -489,6 +489,12 @@ pub(crate) fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
 /// The faults of these two tables.
 pub(crate) fn places(path: &Path) -> Result<(Admin, Store), Diagnostics> {
     read_with(path, read::places).map(|(places, _)| places)
+}
+
+/// As [`places`], where there is no file.
+pub(crate) fn default_places() -> (Admin, Store) {
+    let store = Store { url: STORE_URL.into(), reserve: RESERVE_BYTES };
+    (Admin { address: ADMIN_ADDRESS, token: None }, store)
 }
 
 fn read_with<T>(

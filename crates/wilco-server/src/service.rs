@@ -13,11 +13,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wilco::Event;
+use wilco::{Event, Secret};
 use wilco_store::{Leg, OpenError, Options, SqliteStore, Store, StoreError};
 
 use crate::{
-    admin::{Admin, Reload, Routing, WhyRow},
+    admin::{self, Admin, Reload, Routing, WhyRow},
     clock,
     config::{Address, Config, Tls},
     inbound::{BindError, Bound, Certificate, Door, Inbound, TlsError, bind, has_port_twice},
@@ -48,6 +48,8 @@ pub(crate) enum StartError {
     Store(#[from] OpenError),
     #[error("{0}")]
     Tls(#[from] TlsError),
+    #[error("cannot keep the admin token in {path}: {cause}; let the user of wilco write there")]
+    Token { path: std::path::PathBuf, cause: std::io::Error },
     #[error("cannot listen on {address}: {cause}")]
     Listen { address: String, cause: BindError },
 }
@@ -72,7 +74,10 @@ impl Service {
         let metrics = Metrics::new(config.listen.tls != Tls::Off);
         let certificate = Certificate::load(&config.listen.tls)?;
         let store = open_store(&config, &metrics)?;
-        let bound = bind_all(&config).await;
+        let bound = match admin_token(&config) {
+            Ok(token) => bind_all(&config).await.map(|(bound, admin)| (bound, admin.zip(token))),
+            Err(error) => Err(error),
+        };
         let (bound, admin) = match bound {
             Ok(bound) => bound,
             Err(error) => {
@@ -103,12 +108,13 @@ impl Service {
             let inbound = Arc::clone(&inbound);
             tasks.spawn(bound.serve(inbound, acceptor.clone(), open.clone(), stop.clone()));
         }
-        let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-        if let Some((listener, settings)) = admin.zip(config.admin.as_ref()) {
+        let admin_address = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
+        if let Some((listener, token)) = admin {
             let admin = Admin {
                 store: Arc::clone(&store),
                 metrics: Arc::clone(&metrics),
-                token: settings.token.clone(),
+                token,
+                is_local: admin_address.is_some_and(|address| address.ip().is_loopback()),
                 reload,
                 routing,
             };
@@ -266,6 +272,18 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>,
         observer: Arc::new(move |events, took| metrics.committed(events, took)),
     };
     Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::now())?))
+}
+
+/// The token that the configuration has, else the one beside the store.
+fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
+    let Some(settings) = &config.admin else { return Ok(None) };
+    if let Some(token) = &settings.token {
+        return Ok(Some(token.clone()));
+    }
+    let store = SqliteStore::path(&config.store.url)?;
+    let token = admin::token_of(&store);
+    let wrong = |cause| StartError::Token { path: admin::token_path(&store), cause };
+    token.map(Some).map_err(wrong)
 }
 
 async fn bind_all(config: &Config) -> Result<(Vec<Bound>, Option<TcpListener>), StartError> {

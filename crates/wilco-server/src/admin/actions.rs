@@ -1,6 +1,8 @@
 //! What a person asks about deliveries, and does about them. The command line does the same with the
 //! store itself where no server answers.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Path, State},
@@ -174,7 +176,7 @@ pub(crate) async fn destinations(
 }
 
 pub(super) async fn post_replay(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
     Json(ask): Json<ReplayAsk>,
 ) -> Result<Json<Vec<ReplayRow>>, Problem> {
     if ask.ids.len() > REPLAYS_MAX {
@@ -186,7 +188,7 @@ pub(super) async fn post_replay(
 }
 
 pub(super) async fn get_why(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
 ) -> Result<Json<Vec<WhyRow>>, Problem> {
     let shown = super::find(&admin, &id).await?;
@@ -194,7 +196,7 @@ pub(super) async fn get_why(
 }
 
 pub(super) async fn post_cancel(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
     Json(ask): Json<CancelAsk>,
 ) -> Result<Json<CancelRow>, Problem> {
@@ -204,20 +206,20 @@ pub(super) async fn post_cancel(
 }
 
 pub(super) async fn get_destinations(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
 ) -> Result<Json<Vec<DestinationRow>>, Problem> {
     Ok(Json(destinations(admin.store.as_ref(), admin.routing.as_ref()).await?))
 }
 
 pub(super) async fn post_pause(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     pause(&admin, &name, true).await
 }
 
 pub(super) async fn post_resume(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
     pause(&admin, &name, false).await

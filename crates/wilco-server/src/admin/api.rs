@@ -1,5 +1,7 @@
 //! What is recorded, as JSON: the same rows that the command line prints with `--json`.
 
+use std::sync::Arc;
+
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -96,7 +98,7 @@ pub(super) struct Filter {
 }
 
 pub(super) async fn events(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Vec<EventRow>>, Problem> {
     let id = |text: Option<String>| -> Result<Option<EventId>, Problem> {
@@ -118,14 +120,14 @@ pub(super) async fn events(
 }
 
 pub(super) async fn event(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
 ) -> Result<Json<ShownRow>, Problem> {
     Ok(Json(find(&admin, &id).await?.into()))
 }
 
 pub(super) async fn body(
-    State(admin): State<Admin>,
+    State(admin): State<Arc<Admin>>,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
     let shown = find(&admin, &id).await?;
@@ -223,6 +225,8 @@ pub(crate) struct Problem {
 }
 
 impl Problem {
+    pub(super) const CONTENT_TYPE: &str = "application/problem+json";
+
     pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         let title = status.canonical_reason().unwrap_or_default().into();
         Self { status: status.as_u16(), title, detail: detail.into() }
@@ -244,7 +248,7 @@ impl From<StoreError> for Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or_default();
-        let kind = [(header::CONTENT_TYPE, "application/problem+json")];
+        let kind = [(header::CONTENT_TYPE, Self::CONTENT_TYPE)];
         (status, kind, Json(self)).into_response()
     }
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 #![expect(clippy::disallowed_methods, reason = "the real binary runs by the real clock")]
 
+mod admin;
 mod answers;
 mod catcher;
 mod commands;

@@ -285,12 +285,32 @@ impl World {
         stream
     }
 
-    /// Asks the admin listener.
+    /// Asks the admin listener, with the token that it made for itself.
     pub(crate) fn get(&self, path: &str) -> Reply {
+        let token = fs::read_to_string(self.path("wilco.db.token")).unwrap_or_default();
+        self.ask("GET", path, &[("authorization", &format!("Bearer {}", token.trim()))], "")
+    }
+
+    /// Asks the admin listener with these headers and no others, but for those that HTTP needs.
+    pub(crate) fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
         let mut stream = TcpStream::connect(self.admin).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-        let host = self.admin;
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        let host = self.admin.to_string();
+        let has_host = headers.iter().any(|(name, _)| *name == "host");
+        let usual = [("host", host.as_str())];
+        let usual = usual.iter().filter(|_| !has_host);
+        let mut head = format!("{method} {path} HTTP/1.1\r\nconnection: close\r\n");
+        head += &format!("content-length: {}\r\n", body.len());
+        for (name, value) in usual.chain(headers) {
+            head += &format!("{name}: {value}\r\n");
+        }
+        stream.write_all(format!("{head}\r\n{body}").as_bytes()).unwrap();
         Reply::read(&mut BufReader::new(stream)).unwrap()
     }
 

@@ -121,7 +121,7 @@ pub(super) fn url_path(text: &str) -> Result<String, String> {
 
 /// An absolute `http` or `https` URL. An error shows nothing of it: it may have a secret.
 pub(crate) fn url(text: &str) -> Result<http::Uri, String> {
-    let wrong = || "the url is not one that begins with http:// or https:// and a host".to_owned();
+    let wrong = || "the url is no URL that begins with http:// or https:// and a host".to_owned();
     let url: http::Uri = text.parse().map_err(|_| wrong())?;
     match (url.scheme_str(), url.authority()) {
         (Some("http" | "https"), Some(authority)) if !authority.as_str().contains('@') => Ok(url),

@@ -160,7 +160,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("31:38", "unknown key mx in [destination.y.retry]", "did you mean max?"),
     (
         "35:7",
-        "the url is not one that begins with http:// or https:// and a host",
+        "the url is no URL that begins with http:// or https:// and a host",
         "such as url = \"https://",
     ),
     ("36:10", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
