@@ -164,7 +164,7 @@ enum Verdict {
         /// It asked not to be tried before so much time has passed.
         not_before: Option<Duration>,
     },
-    /// Not ever: it said that trying again is of no use.
+    /// Not ever: trying again is of no use.
     Refused,
 }
 
@@ -175,5 +175,10 @@ impl Reply {
 
     fn failed(result: String) -> Self {
         Self { verdict: Verdict::Failed { not_before: None }, result, output: Vec::new() }
+    }
+
+    /// What can never succeed, so that trying again is of no use.
+    fn refused(result: String) -> Self {
+        Self { verdict: Verdict::Refused, result, output: Vec::new() }
     }
 }

@@ -226,7 +226,7 @@ fn why_table(why: &[WhyRow]) -> String {
     for row in why {
         let takes = match (row.takes, row.clause.as_str()) {
             (true, _) => "yes",
-            (false, "when") if row.why.starts_with("could not") => "open",
+            (false, "when") if row.why.starts_with("could not") => "failed",
             (false, _) => "no",
         };
         table.add_row([&row.route.to_string(), &row.to.join(", "), takes, &visible(&row.why)]);

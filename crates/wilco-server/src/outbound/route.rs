@@ -31,7 +31,7 @@ pub(crate) enum Clause {
     Events,
     /// The condition does not hold.
     When,
-    /// The condition failed to run, for this reason: each delivery asks again.
+    /// The condition failed to run, for this reason: a replay asks again.
     Fails(String),
 }
 
@@ -62,10 +62,17 @@ impl Clause {
             Self::Events => {
                 format!("it is for {}, the event is {}", route.globs.join(", "), event.name)
             }
-            Self::When => format!("does not hold: {when}"),
-            Self::Fails(why) => {
-                format!("could not run, so each attempt asks again: {when}: {why}")
+            Self::When => {
+                let view = View::of(event);
+                let found = route.when.as_ref().map_or_else(Vec::new, |when| when.found(&view));
+                let found = if found.is_empty() {
+                    String::new()
+                } else {
+                    format!("; {}", found.join(", "))
+                };
+                format!("does not hold: {when}{found}")
             }
+            Self::Fails(why) => format!("could not be decided: {when}: {why}"),
         }
     }
 }

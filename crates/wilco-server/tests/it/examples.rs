@@ -161,7 +161,10 @@ fn a_booking_that_changes_is_one_message() {
     let caught = chat.caught();
     assert_eq!(caught.len(), 1);
     let text = json(&caught[0])["text"].as_str().unwrap().to_owned();
-    assert!(text.contains("Viewing, part one is now Confirmed: 2026-05-13T12:30:00"), "{text}");
+    assert!(
+        text.contains("Viewing, part one is now Confirmed: Wed 13 May 14:30 to 17:00 CEST"),
+        "{text}"
+    );
     assert!(text.contains(" in Theatre\n"), "{text}");
 }
 

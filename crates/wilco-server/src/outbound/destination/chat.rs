@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use wilco::Event;
 use wilco_store::{ALERTS, Claim};
 
-use super::{Destination, Reply, Verdict, post};
+use super::{Destination, Reply, post};
 use crate::{
     client::{Client, Trust},
     config::{HiddenUrl, Service},
@@ -44,7 +44,9 @@ impl Chat {
             let alert: Result<Alert, _> = serde_json::from_slice(&event.body);
             return alert.map(|alert| alert.text).map_err(|_| "the alert has no text".into());
         }
-        self.text.render(&View::of(event)).map_err(|error| format!("its text failed: {error}"))
+        self.text
+            .render(&View::of(event))
+            .map_err(|error| format!("the template of text failed: {error}"))
     }
 
     fn request(&self, text: &str) -> Result<Request<Full<Bytes>>, http::Error> {
@@ -71,19 +73,18 @@ impl Destination for Chat {
     async fn deliver(&self, claim: &Claim) -> Reply {
         let text = match self.text(claim.event()) {
             Ok(text) => text,
-            Err(why) => return Reply::failed(why),
+            Err(why) => return Reply::refused(why),
         };
         if text.trim().is_empty() {
             // No service takes it, and it will be as empty the next time.
-            let result = "the text is empty: there is nothing to send".into();
-            return Reply { verdict: Verdict::Refused, result, output: Vec::new() };
+            return Reply::refused("the text is empty: there is nothing to send".into());
         }
         match self.request(&text) {
             Ok(request) => {
                 let reply = post(&self.client, request, self.timeout).await;
                 Reply { output: self.hide_url(&reply.output), ..reply }
             }
-            Err(error) => Reply::failed(format!("no request could be made: {error}")),
+            Err(error) => Reply::refused(format!("no request could be made: {error}")),
         }
     }
 }

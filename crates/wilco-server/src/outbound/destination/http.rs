@@ -6,9 +6,11 @@ use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderName, HeaderValue, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
 use http_body_util::Full;
+use serde::de::IgnoredAny;
 use sha2::Sha256;
+use wilco::Event;
 use wilco_store::Claim;
 
 use super::{Destination, Reply, post};
@@ -16,7 +18,7 @@ use crate::{
     client::{Client, Trust},
     clock,
     config::Setting,
-    rules::{RuleError, Text, View},
+    rules::{Text, View},
 };
 
 pub(super) struct Http {
@@ -44,11 +46,8 @@ impl Http {
         }
     }
 
-    fn request(
-        &self,
-        claim: &Claim,
-        unix_seconds: i64,
-    ) -> Result<Request<Full<Bytes>>, Box<dyn std::error::Error>> {
+    /// The request, or why no attempt can ever make one: it depends on the event and on the file.
+    fn request(&self, claim: &Claim, unix_seconds: i64) -> Result<Request<Full<Bytes>>, String> {
         let event = claim.event();
         let id = event.id.to_string();
         let mut request = Request::post(&self.url)
@@ -57,26 +56,71 @@ impl Http {
             .header("webhook-timestamp", unix_seconds)
             .header("x-wilco-event-name", header_text(&event.name))
             .header("x-wilco-attempt", claim.attempt());
-        let view = LazyCell::new(|| View::of(event));
-        let own: Result<Vec<_>, RuleError> =
-            self.form.headers.iter().map(|(name, text)| Ok((name, text.render(&view)?))).collect();
-        let own = own?;
-        let says_kind = own.iter().any(|(name, _)| **name == header::CONTENT_TYPE);
-        for (name, value) in own {
-            request = request.header(name, HeaderValue::try_from(value)?);
+        let filled = self.form.fill(event)?;
+        for (name, value) in &filled.headers {
+            request = request.header(name, value);
         }
-        if let Some(kind) = event.headers.all("content-type").next().filter(|_| !says_kind) {
-            request = request.header(header::CONTENT_TYPE, kind);
-        }
-        let body = match &self.form.body {
-            None => event.body.clone(),
-            Some(text) => text.render(&view)?.into(),
-        };
         if let Some(key) = &self.key {
-            request = request.header("webhook-signature", sign(key, &id, unix_seconds, &body));
+            let signature = sign(key, &id, unix_seconds, &filled.body);
+            request = request.header("webhook-signature", signature);
         }
-        Ok(request.body(Full::new(body))?)
+        let request = request.body(Full::new(filled.body));
+        request.map_err(|error| format!("no request could be made: {error}"))
     }
+}
+
+/// A form that was filled from an event.
+struct Filled {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Form {
+    fn fill(&self, event: &Event) -> Result<Filled, String> {
+        let view = LazyCell::new(|| View::of(event));
+        let mut headers = HeaderMap::new();
+        for (name, text) in &self.headers {
+            let value = text.render(&view);
+            let value = value.map_err(|error| format!("the header {name} failed: {error}"))?;
+            headers.append(name, header_value(name, &value)?);
+        }
+        if !headers.contains_key(header::CONTENT_TYPE)
+            && let Some(kind) = event.headers.all("content-type").next()
+            && let Ok(kind) = HeaderValue::from_bytes(kind)
+        {
+            headers.insert(header::CONTENT_TYPE, kind);
+        }
+        let Some(text) = &self.body else {
+            return Ok(Filled { headers, body: event.body.clone() });
+        };
+        let body = text.render(&view).map_err(|error| format!("the body failed: {error}"))?;
+        if headers.get(header::CONTENT_TYPE).is_some_and(is_json)
+            && let Err(error) = serde_json::from_str::<IgnoredAny>(&body)
+        {
+            return Err(format!(
+                "the body is not JSON: {error}; write values as {{{{ data.name | tojson }}}}, \
+                 without quotes around them"
+            ));
+        }
+        Ok(Filled { headers, body: body.into() })
+    }
+}
+
+/// A line break in a value would end the header and begin another.
+fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
+    HeaderValue::try_from(value).map_err(|_| {
+        format!(
+            "the header {name} would hold a line break or a control character; take it out with \
+             {{{{ data.name | split | join(\" \") }}}}"
+        )
+    })
+}
+
+/// `application/json` and its kin, such as `application/problem+json`.
+fn is_json(kind: &HeaderValue) -> bool {
+    let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind == "application/json" || kind == "text/json" || kind.ends_with("+json")
 }
 
 #[async_trait]
@@ -84,7 +128,7 @@ impl Destination for Http {
     async fn deliver(&self, claim: &Claim) -> Reply {
         let request = match self.request(claim, clock::now().as_second()) {
             Ok(request) => request,
-            Err(error) => return Reply::failed(format!("no request could be made: {error}")),
+            Err(why) => return Reply::refused(why),
         };
         post(&self.client, request, self.timeout).await
     }

@@ -164,19 +164,19 @@ fn an_answer_of_a_chat_means_what_it_means_over_http() {
 }
 
 #[test]
-fn a_text_that_is_empty_is_dead_at_once_and_one_that_fails_is_tried_again() {
-    for (text, result, attempts) in [
-        ("{{ data.absent }} \\n", "the text is empty: there is nothing to send", 1..=1),
-        ("{{ data.name + 1 }}", "its text failed: ", 3..=60),
-        ("{% for x in range(99999) %}{% endfor %}", "its text failed: ", 3..=60),
+fn a_text_that_is_empty_or_fails_is_dead_at_once() {
+    for (text, result) in [
+        ("{{ data.absent }} \\n", "the text is empty: there is nothing to send"),
+        ("{{ data.name + 1 }}", "the template of text failed: "),
+        ("{% for x in range(99999) %}{{ x }}{% endfor %}", "the template of text failed: "),
     ] {
         let catcher = service("discord", 204);
         let world = plan("discord", &catcher, &text.replace("\\n", "\n"), BRIEF).start();
         let reply = world.send(&booking("b-1", "Grade"));
         let delivery = delivery(&world, &reply, "dead");
         let results = results(&delivery);
-        assert!(attempts.contains(&results.len()), "{text}: {results:?}");
-        assert!(results.iter().all(|one| one.starts_with(result)), "{text}: {results:?}");
+        assert_eq!(results.len(), 1, "{text}: {results:?}");
+        assert!(results[0].starts_with(result), "{text}: {results:?}");
         assert!(catcher.caught().is_empty(), "{text}");
     }
 }

@@ -64,30 +64,52 @@ fn a_condition_takes_some_events_and_why_says_which_clause_decided() {
 }
 
 #[test]
-fn a_condition_that_fails_is_an_error_of_the_delivery_and_asked_again_after_a_reload() {
+fn a_condition_that_fails_is_a_dead_delivery_that_a_replay_delivers_once_the_file_is_fixed() {
     let catcher = Catcher::new();
     let tables = http("chat", &catcher, "") + "[[route]]\nwhen = \"id + 1 > 0\"\nto = [\"chat\"]\n";
     let world = World::plan().and(&tables).start();
     let reply = world.send(&booking("b", 1, "Draft"));
-    let failed = delivery(&world, &reply, "retrying");
+    let failed = delivery(&world, &reply, "dead");
     assert!(results(&failed)[0].contains("a rule of its route failed"), "{failed}");
-    assert_eq!(catcher.caught().len(), 0);
+    assert_eq!(results(&failed).len(), 1, "{failed}");
+    let id = reply.header("x-wilco-event").unwrap();
+    let why = world.run_verb(&["events", "why", id]);
+    let why = String::from_utf8(why.stdout).unwrap();
+    assert!(why.contains("could not be decided"), "{why}");
     world.reconfigure(|text| text.replace("id + 1 > 0", "id == 'b'"));
     world.signal("HUP");
-    delivery(&world, &reply, "delivered");
-    assert_eq!(catcher.caught().len(), 1);
+    world.eventually("the reload", |world| world.log().matches("reloaded").count() == 1);
+    assert!(world.run_verb(&["events", "replay", id]).status.success());
+    world.eventually("the delivery", |_| catcher.caught().len() == 1);
+}
 
-    let other = world.send(&booking("c", 1, "Draft"));
-    world.reconfigure(|text| text.replace("id == 'b'", "id + 1 > 0"));
-    world.signal("HUP");
-    world.eventually("the reload", |world| world.log().matches("reloaded").count() == 2);
-    assert_eq!(states(&world, &other), [""; 0]);
-    let open = world.send(&booking("d", 1, "Draft"));
-    delivery(&world, &open, "retrying");
-    world.reconfigure(|text| text.replace("id + 1 > 0", "id == 'b'"));
-    world.signal("HUP");
-    delivery(&world, &open, "skipped");
+#[test]
+fn null_and_values_of_another_kind_take_no_event_and_print_nothing() {
+    let catcher = Catcher::new();
+    let lines = "body = '{\"name\":{{ data.name | tojson }},\"note\":\"{{ data.note }}\"}'\n\
+                 headers = { content-type = \"application/json\" }";
+    let when = "data.size > 9 or data.suites | length > 0 or 'x' in data.list";
+    let tables =
+        http("erp", &catcher, lines) + &format!("[[route]]\nwhen = \"{when}\"\nto = [\"erp\"]\n");
+    let world = World::plan().and(&tables).start();
+    let send = |size: &str| {
+        world.send(&format!(
+            r#"{{"id":{size:?},"type":"booking","event":"booking.updated","data":{{"size":{size},
+            "suites":null,"list":null,"note":null,"name":"half \ud83d"}}}}"#
+        ))
+    };
+    let others = ["4", r#""4""#, r#""large""#, "null", "true", "[10]"].map(send);
+    let taken = send("10");
+    delivery(&world, &taken, "delivered");
+    for other in &others {
+        assert_eq!(states(&world, other), [""; 0]);
+    }
+    let body = String::from_utf8(catcher.caught().remove(0).body).unwrap();
+    assert_eq!(body, "{\"name\":\"half \u{fffd}\",\"note\":\"\"}");
     assert_eq!(catcher.caught().len(), 1);
+    let id = others[1].header("x-wilco-event").unwrap();
+    let why = String::from_utf8(world.run_verb(&["events", "why", id, "--json"]).stdout).unwrap();
+    assert!(why.contains(r#"data.size is \"4\""#), "{why}");
 }
 
 #[test]
@@ -105,9 +127,28 @@ fn a_body_and_headers_are_filled_from_the_event_and_signed_as_sent() {
     assert_eq!(caught.header("authorization"), "Key Final");
     assert_eq!(caught.header("content-type"), "application/vnd.x+json");
     assert!(caught.header("webhook-signature").starts_with("v1,"));
-    let broken = world.send(&booking("b", 2, "with\\r\\na break"));
-    let failed = delivery(&world, &broken, "retrying");
-    assert!(results(&failed)[0].starts_with("no request could be made"), "{failed}");
+}
+
+#[test]
+fn what_a_template_makes_and_nobody_could_take_is_dead_at_once() {
+    for (lines, name, expected) in [
+        ("headers = { x-title = \"{{ data.status.name }}\" }", "two\\nlines", "the header x-title"),
+        ("headers = { x-title = \"{{ data.status.name }}\" }", "a\\u0000b", "the header x-title"),
+        (
+            "body = '{\"text\": \"{{ data.status.name }}\"}'\nheaders = { content-type = \"application/json\" }",
+            "The \\\"Big\\\" One",
+            "tojson",
+        ),
+        ("body = '{{ data.status.name + 1 }}'", "one", "the body failed"),
+        ("body = '{{ data.size | local(\"UTC\", \"%!\") }}'", "one", "the body failed"),
+    ] {
+        let catcher = Catcher::new();
+        let tables = http("erp", &catcher, lines) + "[[route]]\nto = [\"erp\"]\n";
+        let world = World::plan().and(&tables).start();
+        let failed = delivery(&world, &world.send(&booking("b", 2, name)), "dead");
+        assert!(results(&failed)[0].contains(expected), "{failed}");
+        assert_eq!((results(&failed).len(), catcher.caught().len()), (1, 0), "{failed}");
+    }
 }
 
 #[test]

@@ -1,0 +1,401 @@
+//! The language of rules: Jinja by `minijinja`, with wilco's own meaning of null, of comparisons and
+//! of times.
+
+mod compare;
+mod local;
+mod rewrite;
+
+use std::{
+    borrow::Cow,
+    io,
+    sync::{Arc, LazyLock},
+};
+
+use minijinja::{
+    AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value, filters,
+    value::{Kwargs, Rest, ValueOrKwargs},
+};
+
+use super::RuleError;
+use rewrite::{Pieces, Rewritten, Used, UsedKind};
+
+/// An expression or a template that was compiled.
+pub(super) struct Compiled {
+    environment: Environment<'static>,
+    rewritten: Rewritten,
+}
+
+impl Compiled {
+    /// Compiles an expression: [`Compiled::evaluate`] gives its value.
+    pub(super) fn expression(source: &str) -> Result<Self, RuleError> {
+        LANGUAGE.compile_expression(source)?;
+        Self::new(source, &Pieces::of(source, true), ["{% set result = (", ") %}"])
+    }
+
+    /// Compiles a template: [`Compiled::render`] gives its text.
+    pub(super) fn template(source: &str) -> Result<Self, RuleError> {
+        LANGUAGE.template_from_str(source)?;
+        Self::new(source, &Pieces::of(source, false), ["", ""])
+    }
+
+    fn new(source: &str, pieces: &Pieces<'_>, around: [&str; 2]) -> Result<Self, RuleError> {
+        pieces.used().iter().try_for_each(check_name)?;
+        let rewritten = pieces.rewrite(source, COMPARE, around);
+        let mut environment = LANGUAGE.clone();
+        environment.add_template_owned(NAME, rewritten.source.clone())?;
+        Ok(Self { environment, rewritten })
+    }
+
+    /// The value of an expression.
+    pub(super) fn evaluate(&self, names: &Value, steps: u64) -> Result<Value, RuleError> {
+        self.run(steps, |template| {
+            let rendered = template.render_captured(names)?;
+            Ok(rendered.state().lookup("result").unwrap_or(Value::UNDEFINED))
+        })
+    }
+
+    /// The text of a template, of at most `bytes_max` bytes.
+    pub(super) fn render(
+        &self,
+        names: &Value,
+        steps: u64,
+        bytes_max: usize,
+    ) -> Result<String, RuleError> {
+        let mut out = Bounded { bytes: Vec::new(), bytes_max, is_full: false };
+        let rendered =
+            self.run(steps, |template| template.render_captured_to(names, &mut out).map(drop));
+        if out.is_full {
+            return Err(RuleError::failed(format!("the text is longer than {bytes_max} bytes")));
+        }
+        rendered?;
+        Ok(String::from_utf8_lossy(&out.bytes).into_owned())
+    }
+
+    /// The members that it names, such as `data.status.name`, in the order of the alphabet.
+    pub(super) fn members(&self) -> Vec<String> {
+        let template = self.environment.get_template(NAME);
+        let names = template.map(|template| template.undeclared_variables(true));
+        let mut names: Vec<_> = names.into_iter().flatten().collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn run<T>(
+        &self,
+        steps: u64,
+        run: impl FnOnce(&minijinja::Template<'_, '_>) -> Result<T, Error>,
+    ) -> Result<T, RuleError> {
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(steps));
+        let result = environment.get_template(NAME).and_then(|template| run(&template));
+        result.map_err(|error| {
+            let mut error = RuleError::of(&error, steps);
+            error.place = error.place.map(|place| self.rewritten.written(&place));
+            error
+        })
+    }
+}
+
+/// Absent or null.
+fn is_nothing(value: &Value) -> bool {
+    value.is_undefined() || value.is_none()
+}
+
+/// A filter or a test that there is not is found when the file is read, wherever it stands: the
+/// language itself looks it up only when it comes there.
+fn check_name(used: &Used<'_>) -> Result<(), RuleError> {
+    let name = used.name;
+    let mut state = LANGUAGE.empty_state();
+    let (found, word, known, missing) = match used.kind {
+        UsedKind::Filter => {
+            (state.apply_filter(name, &[]).err(), "filter", FILTERS, ErrorKind::UnknownFilter)
+        }
+        UsedKind::Test => {
+            (state.perform_test(name, &[]).err(), "test", TESTS, ErrorKind::UnknownTest)
+        }
+    };
+    let fault = |what| Err(RuleError { what, place: Some(used.place.clone()), is_hopeless: true });
+    if found.is_some_and(|error| error.kind() == missing) {
+        let hint = match nearest(name, known) {
+            _ if TIME_FILTERS.contains(&name) => {
+                ": write `local(\"Europe/Berlin\", \"%H:%M\")` for a time".into()
+            }
+            Some(near) => format!(": did you mean {near}?"),
+            None => String::new(),
+        };
+        return fault(format!("unknown {word} {name}{hint}"));
+    }
+    match &used.argument {
+        Some(zone) if used.kind == UsedKind::Filter && name == "local" => {
+            local::zone(zone).map(drop).or_else(fault)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+    let near = known.iter().map(|known| (strsim::jaro_winkler(name, known), *known));
+    let best = near.max_by(|(a, _), (b, _)| a.total_cmp(b));
+    best.filter(|(likeness, _)| *likeness > LIKENESS_MIN).map(|(_, known)| known)
+}
+
+/// A writer that takes no more than so many bytes.
+struct Bounded {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    is_full: bool,
+}
+
+impl io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.bytes_max {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
+    let mut language = Environment::new();
+    language.set_undefined_behavior(UndefinedBehavior::Chainable);
+    // What is written is a chat's text, a header or JSON, and never a page.
+    language.set_auto_escape_callback(|_| AutoEscape::None);
+    language.set_formatter(|out, state, value| match value {
+        value if is_nothing(value) => Ok(()),
+        value => minijinja::escape_formatter(out, state, value),
+    });
+    language.add_filter(COMPARE, compare::chain);
+    language.add_filter("local", |value: &Value, zone: &Value, format: Option<Cow<'_, str>>| {
+        local::local(value, zone, format.as_deref())
+    });
+    add_tests(&mut language);
+    add_filters(&mut language);
+    language
+});
+
+fn add_tests(language: &mut Environment<'static>) {
+    language.add_test("none", |value: &Value| is_nothing(value));
+    for (operator, names) in [
+        ("==", &["eq", "equalto", "=="][..]),
+        ("!=", &["ne", "!="]),
+        ("<", &["lt", "lessthan", "<"]),
+        ("<=", &["le", "<="]),
+        (">", &["gt", "greaterthan", ">"]),
+        (">=", &["ge", ">="]),
+        ("in", &["in"]),
+    ] {
+        for name in names {
+            language.add_test(*name, move |state: &State, left: &Value, right: &Value| {
+                compare::holds(state, left, operator, right)
+            });
+        }
+    }
+}
+
+/// Filters that fail over what is absent, or over a list with a null in it, here do not.
+fn add_filters(language: &mut Environment<'static>) {
+    language.add_filter("split", |value: &Value, by: Option<Arc<str>>, times: Option<i64>| {
+        if is_nothing(value) { Ok(Value::UNDEFINED) } else { filters::split(value, by, times) }
+    });
+    language.add_filter("lines", |value: &Value| {
+        if is_nothing(value) { Ok(Value::UNDEFINED) } else { filters::lines(value) }
+    });
+    language.add_filter("dictsort", |value: &Value, options: Kwargs| {
+        if is_nothing(value) { Ok(Value::UNDEFINED) } else { filters::dictsort(value, options) }
+    });
+    language.add_filter("abs", |value: Value| {
+        if is_nothing(&value) { Ok(Value::UNDEFINED) } else { filters::abs(value) }
+    });
+    language.add_filter(
+        "round",
+        |value: Value, digits: Option<i32>, how: Option<Cow<'_, str>>, options: Kwargs| {
+            if is_nothing(&value) {
+                return Ok(Value::UNDEFINED);
+            }
+            filters::round(value, digits, how.as_deref(), options)
+        },
+    );
+    language.add_filter("attr", |value: &Value, name: &Value| {
+        if is_nothing(value) { Ok(Value::UNDEFINED) } else { filters::attr(value, name) }
+    });
+    for name in ["length", "count"] {
+        language.add_filter(
+            name,
+            |value: &Value| {
+                if is_nothing(value) { Ok(0) } else { filters::length(value) }
+            },
+        );
+    }
+    language.add_filter("format", format);
+    language.add_filter("map", map);
+    language.add_filter("selectattr", selectattr);
+    language.add_filter("rejectattr", rejectattr);
+}
+
+fn format(state: &mut State, text: &Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
+    if is_nothing(text) { Ok(Value::UNDEFINED) } else { filters::format(state, text, args) }
+}
+
+fn map(state: &mut State, list: Value, args: Rest<ValueOrKwargs>) -> Result<Vec<Value>, Error> {
+    // `map("upper")` has a filter that deals with null; `map(attribute="name")` has not.
+    let has_filter = args.first().is_some_and(|first| first.as_str().is_some());
+    filters::map(state, if has_filter { list } else { without_null(list)? }, args)
+}
+
+fn selectattr(
+    state: &mut State,
+    list: Value,
+    name: Cow<'_, str>,
+    test: Option<Cow<'_, str>>,
+    args: Rest<ValueOrKwargs>,
+) -> Result<Vec<Value>, Error> {
+    filters::selectattr(state, without_null(list)?, name, test, args)
+}
+
+fn rejectattr(
+    state: &mut State,
+    list: Value,
+    name: Cow<'_, str>,
+    test: Option<Cow<'_, str>>,
+    args: Rest<ValueOrKwargs>,
+) -> Result<Vec<Value>, Error> {
+    filters::rejectattr(state, without_null(list)?, name, test, args)
+}
+
+/// The list without those of its items that are null and so have no members.
+fn without_null(list: Value) -> Result<Value, Error> {
+    let Ok(items) = list.try_iter() else { return Ok(list) };
+    let items: Vec<_> = items.collect();
+    if items.iter().any(is_nothing) {
+        return Ok(items.into_iter().filter(|item| !is_nothing(item)).collect());
+    }
+    Ok(list)
+}
+
+/// The filters that there are. docs/deliveries.md lists them.
+pub(super) const FILTERS: &[&str] = &[
+    "abs",
+    "attr",
+    "batch",
+    "bool",
+    "capitalize",
+    "chain",
+    "count",
+    "d",
+    "default",
+    "dictsort",
+    "e",
+    "escape",
+    "first",
+    "float",
+    "format",
+    "groupby",
+    "indent",
+    "int",
+    "items",
+    "join",
+    "last",
+    "length",
+    "lines",
+    "list",
+    "local",
+    "lower",
+    "map",
+    "max",
+    "min",
+    "pprint",
+    "reject",
+    "rejectattr",
+    "replace",
+    "reverse",
+    "round",
+    "safe",
+    "select",
+    "selectattr",
+    "slice",
+    "sort",
+    "split",
+    "string",
+    "sum",
+    "title",
+    "tojson",
+    "trim",
+    "unique",
+    "upper",
+    "zip",
+];
+/// The tests that there are, but for the operators.
+pub(super) const TESTS: &[&str] = &[
+    "boolean",
+    "defined",
+    "divisibleby",
+    "endingwith",
+    "eq",
+    "even",
+    "false",
+    "float",
+    "ge",
+    "gt",
+    "in",
+    "integer",
+    "iterable",
+    "le",
+    "lower",
+    "lt",
+    "mapping",
+    "ne",
+    "none",
+    "number",
+    "odd",
+    "sequence",
+    "startingwith",
+    "string",
+    "true",
+    "undefined",
+    "upper",
+];
+/// What filters for times are called elsewhere.
+const TIME_FILTERS: &[&str] = &[
+    "astimezone",
+    "as_timestamp",
+    "date",
+    "dateformat",
+    "datetime",
+    "datetimeformat",
+    "in_zone",
+    "strftime",
+    "time",
+    "timeformat",
+    "timestamp_custom",
+    "timestamp_local",
+    "to_datetime",
+];
+/// How alike a known name has to be to be suggested.
+const LIKENESS_MIN: f64 = 0.8;
+/// The filter that comparisons are compiled to.
+const COMPARE: &str = "_compare";
+const NAME: &str = "rule";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_filter_and_test_that_is_listed_is_there() {
+        let mut state = LANGUAGE.empty_state();
+        for name in FILTERS {
+            let error = state.apply_filter(name, &[]).err();
+            assert!(error.is_none_or(|e| e.kind() != ErrorKind::UnknownFilter), "{name}");
+        }
+        for name in TESTS {
+            let error = state.perform_test(name, &[]).err();
+            assert!(error.is_none_or(|e| e.kind() != ErrorKind::UnknownTest), "{name}");
+        }
+    }
+}

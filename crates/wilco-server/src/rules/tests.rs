@@ -1,0 +1,314 @@
+//! What rules mean, row by row, and that the examples of the documentation bear any null.
+
+use super::*;
+
+fn view(body: &[u8]) -> View {
+    View::of(&Event {
+        id: EventId::from_bits(7),
+        source: SourceName::new("freispace").unwrap(),
+        name: "booking.updated".into(),
+        subject: None,
+        received_at: jiff::Timestamp::UNIX_EPOCH,
+        secret: String::new(),
+        digest: Digest::of(body),
+        conflict: false,
+        headers: Headers::from_pairs([("x-one", "1"), ("x-two", "2"), ("x-two", "3")]),
+        body: body.to_vec().into(),
+    })
+}
+
+const BODY: &[u8] = br#"{"event":"other","id":"7f","data":{"size":9007199254740993,
+    "huge":170141183460469231731687303715884105727,"long":123456789012345678901234567890123456789012,
+    "net":-12.5,"name":"A \"b\"","null":null,"list":[1,{"x":"y"}],"status":{"name":"Confirmed"},
+    "quoted":"4","word":"large","yes":true,"holes":[null,{"x":"z"}],"half":"Salt \ud83d",
+    "wide":12345678901234567890123,"start":"2026-05-13T12:30:00","compare":1}}"#;
+
+#[test]
+fn a_condition_holds_or_does_not() {
+    for (rule, expected) in [
+        ("data.status.name == 'Confirmed'", true),
+        ("data.status.name == 'Draft'", false),
+        ("data.absent", false),
+        ("data.absent.deeper.still == 'x'", false),
+        ("absent > 5", false),
+        ("absent < 5", false),
+        ("5 >= data.absent", false),
+        ("data.absent != 'x'", true),
+        ("data.absent.deeper < 5", false),
+        ("not data.absent", true),
+        ("data.absent is defined and data.absent < 5", false),
+        ("data.absent is undefined or data.absent < 5", true),
+        ("data.size > 5 and not data.absent", true),
+        ("data.absent | default(3) < 5", true),
+        ("data.absent == 'x' or id == '7f'", true),
+        ("id != '8'", true),
+        ("'x' in data.absent", false),
+        ("data.null", false),
+        ("data.size == 9007199254740993", true),
+        ("data.size == 9007199254740992", false),
+        ("data.size > 5 and data.net < 0", true),
+        ("data.list[1].x == 'y'", true),
+        ("event.name is startingwith 'booking.'", true),
+        ("event.source == 'freispace'", true),
+        ("headers['x-two'] == '2, 3'", true),
+        ("body.event == 'other'", true),
+        ("data.list | length == 2", true),
+        ("data.absent < 5 or id == '7f'", true),
+        ("not data.absent < 5", true),
+        ("data.null is none and data.absent is none and data.null == none", true),
+        ("data.null == data.absent", true),
+        ("data.null == '' or data.null == 0 or data.null == false", false),
+        ("data.null != 1", true),
+        ("data.null < 5 or data.null > 5 or data.null <= 5 or data.null >= 5", false),
+        ("'x' in data.null or data.null in 'x' or data.null in [1] or 1 in 1", false),
+        ("'x' not in data.null", true),
+        ("data.null | length > 0", false),
+        ("data.null.deeper[0].still", false),
+        ("data.null | default('x') == 'x'", true),
+        ("data.null | first or data.null | last or data.null | sort or data.null | max", false),
+        ("data.null | split(',') or data.null | lines or data.null | dictsort", false),
+        ("data.null | round or data.null | abs or data.null | attr('x')", false),
+        ("data.null | map('upper') | list or data.null | selectattr('x') | list", false),
+        ("data.null | upper or data.null | trim or data.null | replace('a', 'b')", false),
+        ("data.holes | map(attribute='x') | join == 'z'", true),
+        ("data.holes | selectattr('x', 'eq', 'z') | list | length == 1", true),
+        ("data.quoted > 3 or data.quoted < 5 or data.quoted == 4", false),
+        ("data.quoted != 4 and data.quoted | int == 4", true),
+        ("data.word > 9 or data.word < 9 or data.list > 9 or data.yes > 0 or data > 0", false),
+        ("data.yes == 1 or 1 in [true] or '4' in [4] or 4 in data.quoted", false),
+        ("data.yes == true and data.word > 'k'", true),
+        ("data.word is gt(9) or data.word is lt(9) or data.yes is eq(1) or 1 is in('1')", false),
+        ("[1, '2', 3] | select('gt', 1) | list | length == 1", true),
+        ("1 < data.list | length <= 2", true),
+        ("1 < data.list | length < 2", false),
+        ("data.wide == 12345678901234567890123", true),
+        ("data.wide > 12345678901234567890122", true),
+        ("data.half == 'Salt \u{fffd}'", true),
+        ("data.compare == 1", true),
+    ] {
+        assert_eq!(Rule::new(rule).unwrap().holds(&view(BODY)), Ok(expected), "{rule}");
+    }
+}
+
+#[test]
+fn a_text_is_filled_and_numbers_come_through_as_they_stand() {
+    for (text, expected) in [
+        ("{{ data.name }} is {{ data.status.name }}", "A \"b\" is Confirmed"),
+        ("{{ data.absent.x }}|{{ nothing }}", "|"),
+        ("{{ data.size }}", "9007199254740993"),
+        ("{{ data.huge }}", "170141183460469231731687303715884105727"),
+        ("{{ data.long }}", "123456789012345678901234567890123456789012"),
+        ("{{ data.net }}", "-12.5"),
+        ("{{ data.list | tojson }}{{ data.long | tojson }}", &{
+            "[1, {\"x\": \"y\"}]\"123456789012345678901234567890123456789012\"".to_owned()
+        }),
+        ("{{ event.id }}", "evt_00000000000000000000000007"),
+        ("{% for item in data.list %}<{{ item }}>{% endfor %}", "<1><{'x': 'y'}>"),
+        ("{{ data.null }}|{{ none }}|{{ data.null ~ '!' }}|{{ data.null | join(',') }}", "||!|"),
+        ("{% for item in data.null %}<{{ item }}>{% else %}none{% endfor %}", "none"),
+        ("{{ data.null | tojson }} {{ data.absent | tojson }}", "null null"),
+        ("{% if data.word > 9 %}large{% elif data.size > 9 %}number{% endif %}", "number"),
+        ("{{ data.wide }} {{ data.half }}", "12345678901234567890123 Salt \u{fffd}"),
+        ("{{ data.start | local('Europe/Berlin') }}", "2026-05-13 14:30"),
+        (
+            "{{ data.start | local('Europe/Berlin', '%d %b') }}{{ data.null | local('UTC') }}",
+            "13 May",
+        ),
+    ] {
+        assert_eq!(Text::new(text).unwrap().render(&view(BODY)).unwrap(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_key_is_what_the_expression_gives() {
+    for (rule, expected) in [
+        ("id", Some("7f")),
+        ("data.size", Some("9007199254740993")),
+        ("data.absent", None),
+        ("data.null", None),
+        ("event.source ~ ':' ~ id", Some("freispace:7f")),
+    ] {
+        let key = Rule::new(rule).unwrap().key(&view(BODY)).unwrap();
+        assert_eq!(key.as_deref(), expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_rule_that_cannot_be_read_says_where() {
+    for (rule, place, what) in [
+        ("data.name ==", 10..12, "unexpected end of input, expected expression"),
+        ("data.name = 1", 10..11, "unexpected"),
+    ] {
+        let error = Rule::new(rule).unwrap_err();
+        assert!(error.what.contains(what), "{rule}: {error}");
+        assert_eq!((error.place, error.is_hopeless), (Some(place), true), "{rule}");
+    }
+    assert!(Text::new("{{ data.name").unwrap_err().is_hopeless);
+}
+
+#[test]
+fn what_there_is_not_is_found_when_the_rule_is_read() {
+    for (rule, place, what) in [
+        ("id | nofilter", 5..13, "unknown filter nofilter"),
+        ("id | uper", 5..9, "unknown filter uper: did you mean upper?"),
+        ("nofunction(1)", 0..13, "nofunction is unknown"),
+        ("1 == 1 and nofunction(1)", 11..24, "nofunction is unknown"),
+        ("id is notest", 6..12, "unknown test notest"),
+        ("id is not nunber", 10..16, "unknown test nunber: did you mean number?"),
+        ("false and data.start | nofilter", 23..31, "unknown filter nofilter"),
+        ("data.start | datetimeformat", 13..27, "write `local("),
+        ("data.start | local('Europe/Berlim')", 13..18, "unknown time zone \"Europe/Berlim\""),
+    ] {
+        let error = Rule::new(rule).unwrap_err();
+        assert!(error.what.contains(what), "{rule}: {error}");
+        assert_eq!(error.place, Some(place), "{rule}");
+    }
+    assert!(Text::new("{{ id | nofilter }}").is_err());
+}
+
+#[test]
+fn a_rule_that_fails_to_run_is_an_error_and_no_answer() {
+    let nested = [b"[".repeat(400), b"]".repeat(400)].concat();
+    for (rule, what) in [
+        ("range(100000) | map('string') | join", "steps"),
+        ("data.name + 1", "unsupported types string and number"),
+    ] {
+        let error = Rule::new(rule).unwrap().holds(&view(BODY)).unwrap_err();
+        assert!(error.what.contains(what), "{rule}: {error}");
+        assert!(!error.is_hopeless, "{rule}");
+    }
+    for body in [&nested[..], b"\xff", b"plain", b""] {
+        assert_eq!(Rule::new("data.x == 1").unwrap().holds(&view(body)), Ok(false));
+    }
+}
+
+#[test]
+fn a_large_body_is_written_whole_and_a_greedy_template_ends() {
+    let name = "x".repeat(1 << 20);
+    let body = format!("{{\"name\":\"{name}\",\"list\":[1,2,3]}}");
+    let view = view(body.as_bytes());
+    let whole = Text::new("{{ body | tojson }}").unwrap().render(&view).unwrap();
+    assert_eq!(whole.len(), "{\"list\": [1, 2, 3], \"name\": \"\"}".len() + name.len());
+    for (template, what) in [
+        ("{% for a in range(100000) %}{{ name }}{% endfor %}", "the text is longer than"),
+        (
+            "{% set x = name ~ name %}{% for a in range(100000) %}{% set x = x ~ x %}{% endfor %}",
+            "steps",
+        ),
+        ("{{ 'x' * 100000000 }}", "steps"),
+        ("{% for a in range(100000) %}{% if name == name ~ '' %}{% endif %}{% endfor %}", "steps"),
+    ] {
+        let error = Text::new(template).unwrap().render(&view).unwrap_err();
+        assert!(error.what.contains(what), "{template}: {error}");
+    }
+}
+
+#[test]
+fn the_values_that_decided_are_shown() {
+    let rule =
+        Rule::new("data.status.name == 'Draft' and data.size > 5 and nothing.at.all").unwrap();
+    assert_eq!(
+        rule.found(&view(BODY)),
+        [
+            "data.size is 9007199254740993",
+            "data.status.name is \"Confirmed\"",
+            "nothing.at.all is absent or null"
+        ]
+    );
+}
+
+fn view_of(name: &str, body: &serde_json::Value) -> View {
+    super::sample(name, &body.to_string()).unwrap()
+}
+
+/// The texts of an example that are in the language: conditions and keys, and templates.
+fn in_language(table: &toml::Table, rules: &mut Vec<Rule>, texts: &mut Vec<Text>) {
+    for (key, value) in table {
+        match value {
+            toml::Value::String(text) if ["when", "order_by", "by"].contains(&key.as_str()) => {
+                rules.push(Rule::new(text).unwrap());
+            }
+            toml::Value::String(text) if text.contains("{{") => {
+                texts.push(Text::new(text).unwrap());
+            }
+            toml::Value::Table(table) => in_language(table, rules, texts),
+            toml::Value::Array(items) => {
+                for table in items.iter().filter_map(toml::Value::as_table) {
+                    in_language(table, rules, texts);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every body that has one of its members null, or does without it.
+fn with_holes(body: &serde_json::Value) -> Vec<serde_json::Value> {
+    fn paths(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+        let children: Vec<_> = match value {
+            serde_json::Value::Object(members) => {
+                members.iter().map(|(k, v)| (k.clone(), v)).collect()
+            }
+            serde_json::Value::Array(items) => {
+                items.iter().enumerate().map(|(i, v)| (i.to_string(), v)).collect()
+            }
+            _ => Vec::new(),
+        };
+        for (name, child) in children {
+            let at = format!("{at}/{name}");
+            paths(child, &at, found);
+            found.push(at);
+        }
+    }
+    let mut found = Vec::new();
+    paths(body, "", &mut found);
+    let mut bodies = vec![body.clone()];
+    for path in found {
+        let mut with_null = body.clone();
+        *with_null.pointer_mut(&path).unwrap() = serde_json::Value::Null;
+        bodies.push(with_null);
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let mut without = body.clone();
+        if let Some(serde_json::Value::Object(members)) = without.pointer_mut(parent) {
+            members.remove(name);
+            bodies.push(without);
+        }
+    }
+    bodies
+}
+
+#[test]
+fn the_examples_bear_a_null_and_a_gap_in_any_place_of_any_event() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let table: toml::Table = std::fs::read_to_string(&path).unwrap().parse().unwrap();
+        let (mut rules, mut texts) = (Vec::new(), Vec::new());
+        in_language(&table, &mut rules, &mut texts);
+        seen += rules.len() + texts.len();
+        for (name, sample) in freispace::SAMPLES {
+            for body in with_holes(&serde_json::from_str(sample).unwrap()) {
+                let view = view_of(name, &body);
+                for rule in &rules {
+                    assert!(rule.holds(&view).is_ok(), "{}: {rule:?}: {body}", path.display());
+                    assert!(rule.key(&view).is_ok(), "{}: {rule:?}: {body}", path.display());
+                }
+                for text in &texts {
+                    let text = text.render(&view);
+                    let text = text.unwrap_or_else(|e| panic!("{}: {e}: {body}", path.display()));
+                    assert!(!text.contains("None"), "{}: {text}", path.display());
+                    let is_json = text.starts_with('{');
+                    assert!(
+                        !is_json || serde_json::from_str::<serde_json::Value>(&text).is_ok(),
+                        "{text}"
+                    );
+                }
+            }
+        }
+    }
+    assert!(seen > 8, "{seen}");
+}
