@@ -8,6 +8,7 @@
 //! A rule is compiled when the file is read. What it gives depends on the event and on nothing else,
 //! so a rule that fails for an event fails each time.
 
+mod advice;
 mod body;
 mod language;
 
@@ -21,6 +22,8 @@ use std::{
 use jiff::Timestamp;
 use minijinja::{ErrorKind, Value};
 use wilco::{Digest, Event, EventId, Headers, SourceName, freispace};
+
+pub(crate) use advice::{Advice, unmatched};
 
 use body::Body;
 use language::Compiled;
@@ -106,6 +109,10 @@ impl Rule {
 }
 
 impl Text {
+    pub(crate) fn source(&self) -> &str {
+        &self.source
+    }
+
     pub(crate) fn new(source: &str) -> Result<Self, RuleError> {
         let compiled = Arc::new(Compiled::template(source)?);
         let text = Self { source: source.into(), compiled };

@@ -1,5 +1,6 @@
 //! The tables of the file, one function each. All of them are read, whatever is wrong with one.
 
+mod advice;
 mod command;
 mod destination;
 mod keys;
@@ -57,6 +58,7 @@ pub(super) fn whole(text: &str, found: &Found) -> Option<Config> {
     files_differ(&destinations, &mut Keys::of_root(&root, found));
     let alerts = alerts.map_or(Some(None), |alerts| alerts.map(Some))?;
     unused(&mut Keys::of_root(&root, found), &routes, alerts.as_ref());
+    advice::about_rules(&mut Keys::of_root(&root, found), &sources, &routes, &destinations);
     for destination in &mut destinations {
         let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
         let bursts = bursts.filter_map(|route| route.debounce.as_ref());

@@ -71,6 +71,15 @@ impl Compiled {
         Ok(String::from_utf8_lossy(&out.bytes).into_owned())
     }
 
+    /// Which two kinds it compares first, if it does: `compares a string with a number`.
+    pub(super) fn mixed(&self, names: &Value, steps: u64) -> Option<String> {
+        let mixed = self.run(steps, |template| {
+            let rendered = template.render_captured(names)?;
+            Ok(rendered.state().get_temp(compare::MIXED))
+        });
+        mixed.ok()?.map(|what| what.to_string())
+    }
+
     /// The members that it names, such as `data.status.name`, in the order of the alphabet.
     pub(super) fn members(&self) -> Vec<String> {
         let template = self.environment.get_template(NAME);

@@ -8,17 +8,29 @@ use minijinja::{
 use super::is_nothing;
 
 /// `a < b`, and `a < b <= c`: each operator as a text, and behind it its right side.
-pub(super) fn chain(state: &State, first: Value, rest: Rest<Value>) -> Result<bool, Error> {
+pub(super) fn chain(state: &mut State, first: Value, rest: Rest<Value>) -> Result<bool, Error> {
     let mut left = first;
     let mut rest = rest.0.into_iter();
     while let Some(operator) = rest.next() {
         let right = rest.next().ok_or(ErrorKind::MissingArgument)?;
-        if !holds(state, &left, operator.as_str().unwrap_or_default(), &right)? {
+        let operator = operator.as_str().unwrap_or_default();
+        note_mixed(state, &left, operator, &right);
+        if !holds(state, &left, operator, &right)? {
             return Ok(false);
         }
         left = right;
     }
     Ok(true)
+}
+
+/// Notes the first comparison of two kinds, for `wilco check`.
+fn note_mixed(state: &mut State, left: &Value, operator: &str, right: &Value) {
+    let is_of_something = !is_nothing(left) && !is_nothing(right);
+    let is_mixed = is_of_something && !is_same_kind(left, right);
+    if is_mixed && !operator.ends_with("in") && state.get_temp(MIXED).is_none() {
+        let what = format!("compares a {} with a {}", left.kind(), right.kind());
+        state.set_temp(MIXED, Value::from(what));
+    }
 }
 
 /// Whether two values compare so. Nothing equals nothing; other than that a comparison with nothing,
@@ -82,5 +94,7 @@ fn contains(state: &State, container: &Value, value: &Value) -> Result<bool, Err
     }
 }
 
+/// Where a run notes that it compared two kinds, for whoever asks.
+pub(super) const MIXED: &str = "mixed";
 /// As the language itself counts.
 const BYTES_PER_STEP: usize = 64;

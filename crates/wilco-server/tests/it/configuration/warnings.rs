@@ -40,6 +40,33 @@ fn what_looks_wrong_is_a_warning_and_no_fault_unless_it_is_strict() {
             "this stands in the file itself",
             "{ env =",
         ),
+        (
+            with(&format!("{PRINT}events = [\"bookings.*\"]\n")),
+            "12:10",
+            "\"bookings.*\" matches no documented event",
+            "did you mean \"booking.*\"?",
+        ),
+        (
+            with(&format!("{PRINT}events = [\"booking.*\"]\nwhen = \"data.statsu.name == 'x'\"\n")),
+            "13:9",
+            "no sample of these events has data.statsu.name",
+            "did you mean data.status.name?",
+        ),
+        (
+            with(&format!("{PRINT}events = [\"booking.*\"]\nwhen = \"data.name > 9\"\n")),
+            "13:8",
+            "compares a string with a number",
+            "convert one",
+        ),
+        (
+            with(&format!(
+                "{PRINT}[[route]]\nto = [\"j\"]\n[destination.j]\ntype = \"http\"\n\
+                 url = \"http://127.0.0.1:1/\"\nbody = '{{\"a\": \"{{{{ data.name }}}}\"}}'\n"
+            )),
+            "17:8",
+            "a text with a quote in it makes the body broken JSON",
+            "tojson",
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("wilco.toml"), &file).unwrap();

@@ -1,0 +1,107 @@
+//! Warnings about rules, in the light of what a provider documents.
+
+use wilco::provider;
+
+use super::{Keys, Quoted};
+use crate::{
+    config::{Destination, Kind, Route, Source},
+    rules::{self, Advice},
+};
+
+/// Warns about events, conditions and templates that cannot mean what they say.
+pub(super) fn about_rules(
+    file: &mut Keys<'_>,
+    sources: &[Source],
+    routes: &[Route],
+    destinations: &[Destination],
+) {
+    for (mut keys, route) in file.list_of_tables("route").into_iter().zip(routes) {
+        if is_documented(route, sources) {
+            about_route(&mut keys, route);
+        }
+    }
+    for mut keys in file.tables_by_name("destination") {
+        let Some(destination) = destinations.iter().find(|d| d.name == keys.name()) else {
+            continue;
+        };
+        let leads_here = |route: &&Route| route.to.contains(&destination.name);
+        let routes: Vec<_> = routes.iter().filter(leads_here).collect();
+        if routes.iter().all(|route| is_documented(route, sources)) {
+            about_destination(&mut keys, destination, &routes);
+        }
+    }
+}
+
+/// Whether all that the route sees comes from a provider of which there are samples.
+fn is_documented(route: &Route, sources: &[Source]) -> bool {
+    let mut from =
+        sources.iter().filter(|source| route.from.as_ref().is_none_or(|f| *f == source.name));
+    from.all(|source| source.provider.name == "freispace")
+}
+
+fn takes(route: &Route, event: &str) -> bool {
+    provider::synonyms(event).iter().any(|name| route.events.is_match(name))
+}
+
+fn about_route(keys: &mut Keys<'_>, route: &Route) {
+    for pattern in &route.globs {
+        let Ok(glob) = globset::Glob::new(pattern) else { continue };
+        let glob = glob.compile_matcher();
+        let is_match =
+            |event: &str| provider::synonyms(event).iter().any(|name| glob.is_match(name));
+        if let Some(advice) = rules::unmatched(pattern, &is_match) {
+            keys.warn_about("events", advice.message, &advice.hint);
+        }
+    }
+    let is_about = |event: &str| takes(route, event);
+    if let Some(when) = &route.when {
+        let advice = when.advice(&is_about);
+        warn(keys, "when", advice);
+    }
+    if let Some(debounce) = &route.debounce
+        && let Some(mut keys) = keys.table("debounce")
+    {
+        warn(&mut keys, "by", debounce.by.advice(&is_about));
+    }
+}
+
+fn about_destination(keys: &mut Keys<'_>, destination: &Destination, routes: &[&Route]) {
+    let is_about = |event: &str| routes.iter().any(|route| takes(route, event));
+    if let Some(rule) = &destination.order_by {
+        warn(keys, "order_by", rule.advice(&is_about));
+    }
+    match &destination.kind {
+        Kind::Chat { text, .. } => warn(keys, "text", text.advice(&is_about, false)),
+        Kind::Http { body: Some(body), headers, .. } => {
+            let kind = headers.iter().find(|(name, _)| *name == http::header::CONTENT_TYPE);
+            // freispace sends JSON, and what it says is passed on where the file says nothing.
+            let is_json = kind.is_none_or(|(_, text)| text.source().contains("json"));
+            warn(keys, "body", body.advice(&is_about, is_json));
+        }
+        Kind::Http { body: None, .. }
+        | Kind::Print
+        | Kind::Command(_)
+        | Kind::File { .. }
+        | Kind::Function(_) => {}
+    }
+    if let Kind::Http { headers, .. } = &destination.kind {
+        for (_, text) in headers {
+            for advice in text.advice(&is_about, false) {
+                keys.warn_about("headers", advice.message, &advice.hint);
+            }
+        }
+    }
+}
+
+fn warn(keys: &mut Keys<'_>, key: &'static str, advice: Vec<Advice>) {
+    let Some(text) = keys.text(key) else { return };
+    for Advice { message, hint, words } in advice {
+        let within = words.and_then(|words| place(&text, &words));
+        keys.warn_at(&text, within.as_ref(), message, &hint);
+    }
+}
+
+fn place(text: &Quoted<'_>, words: &str) -> Option<std::ops::Range<usize>> {
+    let start = text.text.find(words)?;
+    Some(start..start + words.len())
+}
