@@ -134,4 +134,10 @@ mod tests {
             assert!(error.to_string().contains(what), "{error}");
         }
     }
+
+    #[test]
+    fn zones_are_known_without_the_files_of_the_system() {
+        let bundled = jiff::tz::TimeZoneDatabase::bundled();
+        assert!(bundled.get("Europe/Berlin").is_ok());
+    }
 }
