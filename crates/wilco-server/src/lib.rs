@@ -30,5 +30,6 @@ mod metrics;
 mod outbound;
 mod rules;
 mod service;
+mod threads;
 
 pub use endpoint::{Builder, Endpoint, Error, Result};

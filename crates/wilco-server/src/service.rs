@@ -1,6 +1,7 @@
 //! The house put together: both halves, the store between them, and the admin listener.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -8,6 +9,7 @@ use std::{
 
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     sync::watch,
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
@@ -23,6 +25,7 @@ use crate::{
     inbound::{BindError, Bound, Certificate, Door, Inbound, TlsError, bind, has_port_twice},
     metrics::Metrics,
     outbound::{Clause, Function, Outbound, Plan},
+    threads::Threads,
 };
 
 /// A wilco that runs.
@@ -39,6 +42,7 @@ pub(crate) struct Service {
     stop: CancellationToken,
     tasks: Mutex<JoinSet<()>>,
     outbound: Mutex<Option<JoinHandle<()>>>,
+    threads: Threads,
 }
 
 /// Why wilco could not start.
@@ -52,6 +56,8 @@ pub(crate) enum StartError {
     Token { path: std::path::PathBuf, cause: std::io::Error },
     #[error("cannot listen on {address}: {cause}")]
     Listen { address: String, cause: BindError },
+    #[error("cannot start the threads of deliveries: {0}")]
+    Threads(io::Error),
 }
 
 /// Why a new configuration was not taken.
@@ -73,9 +79,13 @@ impl Service {
     ) -> Result<Arc<Self>, StartError> {
         let metrics = Metrics::new(config.listen.tls != Tls::Off);
         let certificate = Certificate::load(&config.listen.tls)?;
+        let threads = Threads::start().map_err(StartError::Threads)?;
         let store = open_store(&config, &metrics)?;
         let bound = match admin_token(&config) {
-            Ok(token) => bind_all(&config).await.map(|(bound, admin)| (bound, admin.zip(token))),
+            Ok(token) => {
+                let bound = bind_all(&config, threads.handle()).await;
+                bound.map(|(bound, admin)| (bound, admin.zip(token)))
+            }
             Err(error) => Err(error),
         };
         let (bound, admin) = match bound {
@@ -99,7 +109,7 @@ impl Service {
             functions,
         };
         let mut tasks = JoinSet::new();
-        let outbound = spawn(outbound.run(stop.clone()));
+        let outbound = threads.handle().spawn(outbound.run(stop.clone()));
 
         let addresses = bound.iter().map(Bound::address).collect();
         let open = TaskTracker::new();
@@ -118,11 +128,12 @@ impl Service {
                 reload,
                 routing,
             };
-            tasks.spawn(admin.serve(listener, stop.clone()));
+            tasks.spawn_on(admin.serve(listener, stop.clone()), threads.handle());
         }
         if let Some(certificate) = &certificate {
             metrics.certificate_ends(certificate.ends());
-            tasks.spawn(watch(Arc::clone(certificate), Arc::clone(&metrics), stop.clone()));
+            let watch = watch(Arc::clone(certificate), Arc::clone(&metrics), stop.clone());
+            tasks.spawn_on(watch, threads.handle());
         }
         Ok(Arc::new(Self {
             inbound,
@@ -137,6 +148,7 @@ impl Service {
             stop,
             tasks: Mutex::new(tasks),
             outbound: Mutex::new(Some(outbound)),
+            threads,
         }))
     }
 
@@ -192,6 +204,7 @@ impl Service {
             outbound.abort();
         }
         drop(tasks);
+        self.threads.end().await;
         self.store.close().await
     }
 
@@ -286,7 +299,10 @@ fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
     token.map(Some).map_err(wrong)
 }
 
-async fn bind_all(config: &Config) -> Result<(Vec<Bound>, Option<TcpListener>), StartError> {
+async fn bind_all(
+    config: &Config,
+    threads: &Handle,
+) -> Result<(Vec<Bound>, Option<TcpListener>), StartError> {
     let mut bound = Vec::new();
     let all = &config.listen.addresses;
     for address in all {
@@ -297,14 +313,21 @@ async fn bind_all(config: &Config) -> Result<(Vec<Bound>, Option<TcpListener>), 
         None => None,
         Some(admin) => {
             let address = admin.address;
-            let listener = TcpListener::bind(address).await;
-            Some(listener.map_err(|cause| StartError::Listen {
+            Some(listen_on(threads, address).map_err(|cause| StartError::Listen {
                 address: format!("{address} ([admin])"),
                 cause: BindError::new(cause, has_port_twice(address, all)),
             })?)
         }
     };
     Ok((bound, admin))
+}
+
+/// Listens on this address for connections that these threads serve.
+fn listen_on(threads: &Handle, address: SocketAddr) -> io::Result<TcpListener> {
+    let listener = std::net::TcpListener::bind(address)?;
+    listener.set_nonblocking(true)?;
+    let _entered = threads.enter();
+    TcpListener::from_std(listener)
 }
 
 /// Reads the certificate again whenever its files change.
@@ -319,12 +342,6 @@ async fn watch(certificate: Arc<Certificate>, metrics: Arc<Metrics>, stop: Cance
             Err(error) => tracing::warn!(%error, "the old certificate stays in use"),
         }
     }
-}
-
-/// The outbound half outlives the scope that starts it and is waited for in [`Service::drain`].
-#[expect(clippy::disallowed_methods, reason = "kept in Service::outbound, which drain waits for")]
-fn spawn(half: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
-    tokio::spawn(half)
 }
 
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);

@@ -320,3 +320,33 @@ fn example() -> Option<PathBuf> {
     let program = test.parent().unwrap().parent().unwrap().join("examples/endpoint");
     program.exists().then_some(program)
 }
+
+#[test]
+fn a_function_that_blocks_its_thread_holds_up_no_acknowledgement() {
+    let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
+    // The program's one thread for both halves, were they not apart.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (began, ended) = (Called::default(), Called::default());
+    let (release, released) = mpsc::channel::<()>();
+    let released = Mutex::new(released);
+    let builder = endpoint(&folder).on("*", {
+        let (began, ended) = (began.clone(), ended.clone());
+        move |event: Event| {
+            began.with(&event.name);
+            let _ = released.lock().unwrap().recv_timeout(Duration::from_secs(20));
+            ended.with(&event.name);
+            async { wilco_server::Result::Ok(()) }
+        }
+    });
+    let served = runtime.spawn(async move { builder.serve(&address.to_string()).await });
+    let (event, body) = SAMPLES.first().unwrap();
+    assert_eq!(exchange(address, "POST", "/webhook", body).status, 200);
+    began.wait_for(&[event]);
+    for (_, body) in SAMPLES.iter().skip(1) {
+        assert_eq!(exchange(address, "POST", "/webhook", body).status, 200);
+    }
+    assert!(ended.names().is_empty(), "they were answered while the function blocked");
+    drop(release);
+    served.abort();
+}

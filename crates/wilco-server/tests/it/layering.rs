@@ -17,7 +17,7 @@ use sources::{Crate, path_of};
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
     &["log", "rules"],
-    &["client", "clock", "config", "metrics"],
+    &["client", "clock", "config", "metrics", "threads"],
     &["guest"],
     &["inbound", "outbound", "admin"],
     &["service"],
