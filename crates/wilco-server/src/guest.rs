@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::config;
 
-pub(crate) use family::descendants;
+pub(crate) use family::{descendants, tell};
 pub(crate) use terms::{Stage, Terms};
 pub(crate) use warden::main;
 
@@ -101,7 +101,7 @@ impl Guest {
                     break;
                 }
                 for pid in left {
-                    let _ = kill_process(pid, Signal::KILL);
+                    tell(warden, pid, Signal::KILL);
                 }
                 sleep(ROUND).await;
             }

@@ -1,8 +1,11 @@
 //! Who started whom, as `/proc` tells it (proc(5)).
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, iter::successors, path::Path};
 
-use rustix::process::Pid;
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+};
 
 /// Every process that `of` started, and what those started, nearest first.
 pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
@@ -23,6 +26,29 @@ pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
         next += 1;
     }
     found
+}
+
+/// Sends a signal to a process that `of` started, or that one of those started. Since it was listed it
+/// may have ended and its number be another's: the signal goes to what bore the number before it was
+/// looked up whose it is.
+pub(crate) fn tell(of: Pid, pid: Pid, signal: Signal) {
+    let process = pidfd_open(pid, PidfdFlags::empty());
+    if !descends(pid, of) {
+        return;
+    }
+    // Where it fails the process has ended, or is another user's, which shows at the next look.
+    let _ = match process {
+        Ok(process) => pidfd_send_signal(process, signal),
+        // Kernels before 5.3, and sandboxes that do not know it.
+        Err(Errno::NOSYS | Errno::PERM) => kill_process(pid, signal),
+        Err(ended) => Err(ended),
+    };
+}
+
+/// Whether a process has this one among its parents and theirs. One of them that ends at this moment
+/// hides those above it, so that a no is asked for again.
+fn descends(pid: Pid, of: Pid) -> bool {
+    (0..LOOKS).any(|_| successors(parent(pid), |above| parent(*above)).any(|above| above == of))
 }
 
 /// The parent of a process that is there.
@@ -57,6 +83,8 @@ fn pid(text: &str) -> Option<Pid> {
     text.parse().ok().and_then(Pid::from_raw)
 }
 
+const LOOKS: usize = 3;
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
@@ -85,6 +113,38 @@ mod tests {
         for pid in found.into_iter().chain([of]) {
             rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         }
+        shell.wait().unwrap();
+    }
+
+    #[test]
+    fn a_process_is_told_by_those_alone_that_it_descends_from() {
+        let sleep = || Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let (mut other, mut ours) = (sleep(), sleep());
+        let told = Pid::from_child(&ours);
+        tell(Pid::from_child(&other), told, Signal::KILL);
+        // A signal that had been sent would be pending, and come before this one.
+        tell(rustix::process::getpid(), told, Signal::TERM);
+        let status = ours.wait().unwrap();
+        let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+        assert_eq!(signal, Some(Signal::TERM.as_raw()));
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+
+    #[test]
+    fn a_child_of_a_child_descends_from_both() {
+        let mut shell = Command::new("/bin/sh")
+            .args(["-c", "sleep 60 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = shell.stdout.take().unwrap();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
+        let (of, below) = (Pid::from_child(&shell), pid(line.trim()).unwrap());
+        assert!(descends(below, of) && descends(below, rustix::process::getpid()));
+        assert!(!descends(of, below) && !descends(of, of));
+        tell(of, below, Signal::KILL);
         shell.wait().unwrap();
     }
 }

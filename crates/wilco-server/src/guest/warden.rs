@@ -24,7 +24,7 @@ use tokio::{
 
 use super::{
     AT_ONCE, KILL_GRACE, NOT_EXECUTABLE, NOT_FOUND, OWN_PROGRAM, ROUND, SIGNAL_BASE, Stage,
-    TERM_GRACE, Terms, VERB, descendants,
+    TERM_GRACE, Terms, VERB, descendants, tell,
 };
 
 /// Does what the arguments behind the verb say.
@@ -182,7 +182,7 @@ impl Family {
         let _ = kill_process_group(self.program, Signal::TERM);
         for pid in descendants(getpid()) {
             if getpgid(Some(pid)).is_ok_and(|group| group != self.program) {
-                let _ = kill_process(pid, Signal::TERM);
+                tell(getpid(), pid, Signal::TERM);
             }
         }
         Instant::now() + TERM_GRACE
@@ -192,7 +192,7 @@ impl Family {
     async fn kill_all(&mut self) {
         while self.reap() {
             for pid in descendants(getpid()) {
-                let _ = kill_process(pid, Signal::KILL);
+                tell(getpid(), pid, Signal::KILL);
             }
             if self.reap() {
                 sleep(ROUND).await;
