@@ -158,7 +158,7 @@ impl SqliteStore {
                 Ok(Some(event)) => claims.push(taken.with(destination, event)),
                 Ok(None) => self.give_up(&taken, "the event is not there any more", now).await,
                 Err(error @ StoreError::Damaged(_)) => {
-                    self.found_damaged(taken.event_seq, "a delivery").await;
+                    self.found_damaged(vec![taken.event_seq], "a delivery").await;
                     self.give_up(&taken, &error.to_string(), now).await;
                 }
                 Err(error) => {
@@ -202,11 +202,17 @@ impl SqliteStore {
         self.write_surely(move |ledger| ledger.release(&taken, due_at)).await;
     }
 
-    /// Remembers that a record is damaged, so that listings and metrics show it, and says so once.
-    async fn found_damaged(&self, seq: i64, by: &'static str) {
-        let mark = move |ledger: &mut Ledger| ledger.mark_damaged(seq);
+    /// Remembers which records are damaged, so that listings and metrics show them, and says so once.
+    async fn found_damaged(&self, places: Vec<i64>, by: &'static str) {
+        if places.is_empty() {
+            return;
+        }
+        let mark = {
+            let places = places.clone();
+            move |ledger: &mut Ledger| ledger.mark_damaged(&places)
+        };
         // Where it cannot be written now, it is said again when it is met again.
-        if self.writer.write(Kind::Delivery, mark).await.unwrap_or(true) {
+        for seq in self.writer.write(Kind::Delivery, mark).await.unwrap_or(places) {
             let event = EventId::from_bits(u128::from(seq.unsigned_abs()) << TAIL_BITS);
             tracing::error!(%event, by, "the record of an event is damaged");
         }
@@ -259,9 +265,7 @@ impl Store for SqliteStore {
         }
         let unrouted = self.readers.read(move |connection| reads::unrouted(connection, limit));
         let (events, damaged) = unrouted.await?;
-        for seq in damaged {
-            self.found_damaged(seq, "routing").await;
-        }
+        self.found_damaged(damaged, "routing").await;
         Ok(events)
     }
 
@@ -388,9 +392,8 @@ impl Store for SqliteStore {
             found.extend(some);
             part = rest.filter(|_| found.len() < limit);
         }
-        for listed in found.iter().filter(|listed| listed.is_damaged) {
-            self.found_damaged(seq_of(listed.id), "a listing").await;
-        }
+        let damaged = found.iter().filter(|listed| listed.is_damaged);
+        self.found_damaged(damaged.map(|listed| seq_of(listed.id)).collect(), "a listing").await;
         Ok(found)
     }
 
@@ -398,7 +401,7 @@ impl Store for SqliteStore {
         let shown =
             self.onlookers.read(move |connection| reads::show(connection, seq_of(id))).await;
         if let Err(StoreError::Damaged(_)) = shown {
-            self.found_damaged(seq_of(id), "a person who looked at it").await;
+            self.found_damaged(vec![seq_of(id)], "a person who looked at it").await;
         }
         Ok(shown?.filter(|shown| shown.event.id == id))
     }

@@ -58,7 +58,7 @@ impl Ledger {
             }
             // The good bytes are here now, and they may never come again.
             tracing::error!(event = %event_id, "a damaged event was sent again, and is recorded anew");
-            self.mark_damaged(seq_of(event_id))?;
+            self.mark_damaged(&[seq_of(event_id)])?;
             verdict = Verdict::New;
         }
 
@@ -164,13 +164,18 @@ impl Ledger {
         Ok(())
     }
 
-    /// Remembers that the record of an event is not what was written. False where that was known.
-    pub(super) fn mark_damaged(&mut self, seq: i64) -> rusqlite::Result<bool> {
-        let marked = self
-            .connection
-            .prepare_cached("INSERT OR IGNORE INTO damaged (event) VALUES (?1)")?
-            .execute([seq])?;
-        Ok(marked > 0)
+    /// Remembers that the records of these events are not what was written, and gives those of which
+    /// that was not known.
+    pub(super) fn mark_damaged(&mut self, places: &[i64]) -> rusqlite::Result<Vec<i64>> {
+        let mut mark =
+            self.connection.prepare_cached("INSERT OR IGNORE INTO damaged (event) VALUES (?1)")?;
+        let mut marked = Vec::new();
+        for seq in places {
+            if mark.execute([seq])? > 0 {
+                marked.push(*seq);
+            }
+        }
+        Ok(marked)
     }
 
     /// Stores rejections, and removes the oldest past the bounds: a limited number at a time, so
