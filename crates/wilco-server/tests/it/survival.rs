@@ -1,6 +1,7 @@
 //! What was acknowledged is kept and delivered, whatever happens to the process or to its disk.
 
 mod faults;
+mod hindered;
 mod log;
 
 use std::{
