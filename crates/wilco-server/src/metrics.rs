@@ -36,6 +36,7 @@ pub(crate) struct Metrics {
     store_free: Gauge<u64, AtomicU64>,
     store_wal: Gauge<u64, AtomicU64>,
     store_damaged: Gauge<u64, AtomicU64>,
+    store_lost_commits: Gauge<u64, AtomicU64>,
     deliveries: Family<InState, Gauge>,
     breakers: Family<ByDestination, Gauge>,
 }
@@ -63,6 +64,7 @@ impl Metrics {
             store_free: Gauge::default(),
             store_wal: Gauge::default(),
             store_damaged: Gauge::default(),
+            store_lost_commits: Gauge::default(),
             deliveries: Family::default(),
             breakers: Family::default(),
         };
@@ -124,6 +126,11 @@ impl Metrics {
             "Free space of the file system of the store",
             Unit::Bytes,
             self.store_free.clone(),
+        );
+        r.register(
+            "store_lost_commits",
+            "Commits that damage in the write-ahead log had taken at the start",
+            self.store_lost_commits.clone(),
         );
         r.register_with_unit(
             "store_wal",
@@ -220,6 +227,7 @@ impl Metrics {
         if let Some(usage) = store {
             self.store_free.set(usage.free_bytes);
             self.store_wal.set(usage.wal_bytes);
+            self.store_lost_commits.set(usage.lost_commits);
         }
         self.store_damaged.set(damaged_events);
         self.deliveries.clear();

@@ -370,6 +370,8 @@ pub struct Usage {
     pub free_bytes: u64,
     /// What the write-ahead log holds, in bytes.
     pub wal_bytes: u64,
+    /// Commits that damage in the write-ahead log had taken when the store was opened, at the least.
+    pub lost_commits: u64,
 }
 
 /// Hears of every commit: how many events it recorded, and how long it took.

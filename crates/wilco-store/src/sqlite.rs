@@ -2,6 +2,7 @@
 
 mod check;
 mod checksum;
+mod damage;
 mod deliveries;
 mod files;
 mod known;
@@ -39,6 +40,7 @@ use crate::{
 };
 pub(super) use check::{Due, Running as RunningCheck, Unchecked, demand_whole};
 pub(super) use checksum::{Checksums, Head, content};
+pub(super) use damage::{Damage, is_damaged, mend};
 use deliveries::Taken;
 pub(super) use files::{StoreFiles, users};
 pub(super) use known::{Keys, Known};
@@ -525,7 +527,8 @@ fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
         return OpenError::Full { path };
     }
     if let Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) = error.sqlite_error_code() {
-        return OpenError::Transaction { program: users(&path), path };
+        let program = users(&path).unwrap_or_else(|| "another program".into());
+        return OpenError::Transaction { path, program };
     }
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },

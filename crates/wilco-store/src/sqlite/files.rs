@@ -150,7 +150,7 @@ fn holder(path: &Path) -> String {
 
 /// The processes, other than this one, that have the store's database or log open, as far as the
 /// system tells: `process 4711 (sqlite3)`.
-pub(crate) fn users(path: &Path) -> String {
+pub(crate) fn users(path: &Path) -> Option<String> {
     let files = [path.to_path_buf(), beside(path, "-wal")];
     let own = std::process::id().to_string();
     let mut users = Vec::new();
@@ -165,7 +165,7 @@ pub(crate) fn users(path: &Path) -> String {
             users.push(format!("process {pid} ({})", name.trim()));
         }
     }
-    if users.is_empty() { "another program".into() } else { users.join(", ") }
+    (!users.is_empty()).then(|| users.join(", "))
 }
 
 /// SQLite's header, at the start of the database file.

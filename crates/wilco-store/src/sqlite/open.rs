@@ -4,7 +4,10 @@ use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
-use super::{Checkpoint, Due, StoreFiles, Unchecked, demand_whole, from_io, from_sqlite, users};
+use super::{
+    Checkpoint, Damage, Due, StoreFiles, Unchecked, demand_whole, from_io, from_sqlite, is_damaged,
+    mend, users,
+};
 use crate::OpenError;
 
 /// A store file that is locked, whole, of this version, and has no stale frame in its WAL.
@@ -12,6 +15,8 @@ pub(crate) struct Opened {
     pub(super) writing: Connection,
     pub(super) reading: Vec<Connection>,
     pub(super) unchecked: Option<Unchecked>,
+    /// Commits that damage in the write-ahead log has taken, at the least.
+    pub(super) lost_commits: usize,
     /// Last, so that it outlives the connections.
     pub(super) files: StoreFiles,
 }
@@ -23,6 +28,7 @@ pub(crate) fn open(named: &Path) -> Result<Opened, OpenError> {
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
     recognise_header(&files)?;
     let check = Due::of(path);
+    let lost_commits = mend_log(path)?;
 
     let mut writing = Connection::open(path).map_err(at)?;
     let is_new = recognise(&writing, path)?;
@@ -43,7 +49,38 @@ pub(crate) fn open(named: &Path) -> Result<Opened, OpenError> {
     let reading =
         (0..READERS).map(|_| reader(path)).collect::<Result<_, rusqlite::Error>>().map_err(at)?;
     files.watch().map_err(|cause| from_io(path, &cause))?;
-    Ok(Opened { writing, reading, unchecked, files })
+    Ok(Opened { writing, reading, unchecked, lost_commits, files })
+}
+
+/// Has damage in the log told and mended before SQLite, which would cut it off without a word, opens
+/// it. Answers how many commits could not be saved.
+fn mend_log(path: &Path) -> Result<usize, OpenError> {
+    let at = |cause: std::io::Error| from_io(path, &cause);
+    if !is_damaged(path).map_err(at)? {
+        return Ok(0);
+    }
+    if let Some(program) = users(path) {
+        // It has an index of the log as it was.
+        return Err(OpenError::Transaction { path: path.into(), program });
+    }
+    let damage = mend(path).map_err(at)?;
+    let Some(Damage { kept, broken_frames, saved_commits, lost_commits }) = damage else {
+        return Ok(0);
+    };
+    let (store, kept) = (path.display(), kept.display());
+    if lost_commits == 0 {
+        tracing::warn!(
+            %store, %kept, broken_frames, saved_commits,
+            "the write-ahead log was damaged; all of it was saved, and a copy of it is kept"
+        );
+    } else {
+        tracing::error!(
+            %store, %kept, broken_frames, saved_commits, lost_commits,
+            "the write-ahead log is damaged: commits are lost, with events among them that were \
+             acknowledged; a copy of the log is kept; have the provider send those events again"
+        );
+    }
+    Ok(lost_commits)
 }
 
 /// A frame that was written but never synced may still be in the WAL, and the page cache shows it as
@@ -54,7 +91,8 @@ fn empty_log(writing: &Connection, path: &Path) -> Result<(), OpenError> {
     match Checkpoint::truncate(writing, READER_WAIT).map_err(|error| from_sqlite(path, &error))? {
         Checkpoint { is_busy: false, .. } => Ok(()),
         Checkpoint { is_busy: true, .. } => {
-            Err(OpenError::Transaction { path: path.into(), program: users(path) })
+            let program = users(path).unwrap_or_else(|| "another program".into());
+            Err(OpenError::Transaction { path: path.into(), program })
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
 use jiff::Timestamp;
@@ -70,6 +70,7 @@ impl Opening {
             *self.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         }
         self.shared.window.begin(last_seq, routed_through);
+        self.shared.lost_commits.store(opened.lost_commits as u64, Ordering::Relaxed);
         self.readers.add(opened.reading);
         self.onlookers.add(onlookers);
         // Opening succeeds once, so the place is free.

@@ -134,7 +134,7 @@ impl Wal {
         match done {
             Ok(done) if done.is_busy && is_long => self.warn(|wal_bytes| {
                 let path = shared.files.get().map_or(Path::new(""), StoreFiles::path);
-                let reader = users(path);
+                let reader = users(path).unwrap_or_default();
                 tracing::warn!(
                     wal_bytes,
                     reader,

@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     pub(super) files: OnceLock<StoreFiles>,
     /// Bytes of the frames in the write-ahead log.
     pub(super) wal_bytes: AtomicU64,
+    /// Commits that damage in the log had taken when the store was opened.
+    pub(super) lost_commits: AtomicU64,
     /// Why the store is not open yet.
     opening: Mutex<Option<String>>,
     latched: OnceLock<String>,
@@ -51,6 +53,7 @@ impl Shared {
             window: Window::new(),
             files: OnceLock::new(),
             wal_bytes: AtomicU64::new(0),
+            lost_commits: AtomicU64::new(0),
             opening: Mutex::default(),
             latched: OnceLock::new(),
             is_locked: AtomicBool::new(false),
@@ -102,6 +105,7 @@ impl Shared {
         Usage {
             free_bytes: self.space.free_bytes(),
             wal_bytes: self.wal_bytes.load(Ordering::Relaxed),
+            lost_commits: self.lost_commits.load(Ordering::Relaxed),
         }
     }
 
