@@ -68,6 +68,7 @@ pub struct SqliteStore {
     onlookers: Arc<Readers>,
     thread: Mutex<Option<JoinHandle<()>>>,
     check: Arc<Mutex<Option<RunningCheck>>>,
+    is_read_only: bool,
 }
 
 /// How a store behaves.
@@ -118,7 +119,36 @@ impl SqliteStore {
             check: Arc::clone(&check),
         };
         let (writer, thread) = Writer::start(opening, shared, options.observer)?;
-        Ok(Self { check, writer, readers, onlookers, thread: Mutex::new(Some(thread)) })
+        Ok(Self {
+            check,
+            writer,
+            readers,
+            onlookers,
+            thread: Mutex::new(Some(thread)),
+            is_read_only: false,
+        })
+    }
+
+    /// Opens the store at `url` to look at it, beside whatever else has it open. It takes no lock that
+    /// could keep a server from starting, and every method that writes fails.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], which says what to do.
+    pub fn open_read_only(url: &str) -> Result<Self, OpenError> {
+        let path = Self::path(url)?;
+        let space = Space::of(&path, 0).map_err(|cause| from_io(&path, &cause))?;
+        let shared = Arc::new(Shared::new(space));
+        let readers = Arc::new(Readers::of(&shared));
+        readers.add(vec![open::open_to_read(&path)?]);
+        Ok(Self {
+            writer: Writer::none(shared),
+            onlookers: Arc::clone(&readers),
+            readers,
+            thread: Mutex::default(),
+            check: Arc::default(),
+            is_read_only: true,
+        })
     }
 
     /// The file that a store's URL names.
@@ -431,7 +461,10 @@ impl Store for SqliteStore {
     async fn close(&self) -> Result<(), StoreError> {
         // While it reads, the WAL could not be emptied.
         drop(self.check.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let stopped = self.writer.stop().await;
+        let stopped = match self.is_read_only {
+            true => Ok(()),
+            false => self.writer.stop().await,
+        };
         self.readers.close();
         self.onlookers.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -73,7 +73,7 @@ async fn pause(place: &Place, name: &str, is_paused: bool) -> Result<(), Failure
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let record = Record::open(&self.place).await?;
+        let record = Record::open_read_only(&self.place).await?;
         let rows = record.destinations().await;
         record.close().await?;
         let mut rows = rows?;

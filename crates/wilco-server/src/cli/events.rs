@@ -116,7 +116,7 @@ impl Events {
 
 impl List {
     async fn run(self) -> Result<ExitCode, Failure> {
-        let record = Record::open(&self.place).await?;
+        let record = Record::open_read_only(&self.place).await?;
         let mut left = self.listing.most();
         let mut before = None;
         let mut is_first = true;
@@ -143,7 +143,7 @@ impl List {
 
 impl Tail {
     async fn run(self) -> Result<ExitCode, Failure> {
-        let record = Record::open(&self.place).await?;
+        let record = Record::open_read_only(&self.place).await?;
         if matches!(record, Record::Store(..)) {
             record.close().await?;
             let text = "no wilco is running here, so nothing comes in; see `wilco events list`";
@@ -171,7 +171,7 @@ impl Tail {
 
 impl Show {
     async fn run(self) -> Result<ExitCode, Failure> {
-        let record = Record::open(&self.place).await?;
+        let record = Record::open_read_only(&self.place).await?;
         if self.raw {
             let body = record.body(self.id).await?;
             let mut stdout = std::io::stdout().lock();
@@ -188,7 +188,7 @@ impl Show {
 
 impl Why {
     async fn run(self) -> Result<ExitCode, Failure> {
-        let record = Record::open(&self.place).await?;
+        let record = Record::open_read_only(&self.place).await?;
         let (why, shown) = (record.why(self.id).await, record.event(self.id).await);
         record.close().await?;
         let (why, shown) = (why?, shown?);

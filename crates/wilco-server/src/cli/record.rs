@@ -68,7 +68,21 @@ pub(crate) enum Record {
 }
 
 impl Record {
+    /// For reading and writing: of a store without a server, the lock is taken.
     pub(super) async fn open(place: &Place) -> Result<Self, Failure> {
+        let open = |url: &str| SqliteStore::open(url, Options::default(), clock::now());
+        Self::find(place, open).await
+    }
+
+    /// For reading only, which never keeps a server from starting.
+    pub(super) async fn open_read_only(place: &Place) -> Result<Self, Failure> {
+        Self::find(place, SqliteStore::open_read_only).await
+    }
+
+    async fn find(
+        place: &Place,
+        open: impl FnOnce(&str) -> Result<SqliteStore, OpenError>,
+    ) -> Result<Self, Failure> {
         let server = Server::find(&place.file)?;
         if place.store.is_none() && server.is_there().await? {
             return Ok(Self::Server(server));
@@ -85,8 +99,7 @@ impl Record {
             let text = format!("no wilco answers, and there is no store {}", path.display());
             return Err(Failure::failed(text));
         }
-        let store = SqliteStore::open(&url, Options::default(), clock::now())?;
-        Ok(Self::Store(store, place.file.clone()))
+        Ok(Self::Store(open(&url)?, place.file.clone()))
     }
 
     pub(super) async fn events(

@@ -1,5 +1,6 @@
 //! What was acknowledged is kept and delivered, whatever happens to the process or to its disk.
 
+mod disk;
 mod faults;
 mod hindered;
 mod log;

@@ -83,6 +83,16 @@ fn mend_log(path: &Path) -> Result<usize, OpenError> {
     Ok(lost_commits)
 }
 
+/// Opens a store that another process may be writing to, to look at it.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
+    let at = |error: rusqlite::Error| from_sqlite(path, &error);
+    let connection = reader(path).map_err(at)?;
+    recognise(&connection, path)?;
+    let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(at)?;
+    demand_schema(found, path)?;
+    Ok(connection)
+}
+
 /// A frame that was written but never synced may still be in the WAL, and the page cache shows it as
 /// if it were safe. Frames acknowledged behind it would be lost with it in a power cut. So nothing
 /// is acknowledged before the WAL has been copied into the database and emptied. Another program

@@ -147,6 +147,14 @@ impl Writer {
         Ok((writer, handle.map_err(|cause| from_io(&path, &cause))?))
     }
 
+    /// No writing thread: nothing is ever taken.
+    pub(super) fn none(shared: Arc<Shared>) -> Self {
+        let queue = Arc::new(Queue::default());
+        // It cannot be closed already.
+        let _ = queue.close(None);
+        Self { queue, shared }
+    }
+
     /// Runs `work` inside the next transaction and answers when that is durable. `work` may run
     /// more than once, if the batch that it was in could not be committed because of another.
     pub(super) async fn write<T: Send + 'static>(

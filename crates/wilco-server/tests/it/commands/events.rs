@@ -91,7 +91,7 @@ fn a_listing_takes_filters_and_ends_where_it_is_told() {
 }
 
 #[test]
-fn the_store_is_looked_into_under_its_lock_where_no_server_answers() {
+fn the_store_is_looked_into_where_no_server_answers_and_changed_under_its_lock_only() {
     let mut world = World::plan().start();
     let body = booking("b-1", "Größe");
     let id = world.send(&body).header("x-wilco-event").unwrap().to_owned();
@@ -112,6 +112,8 @@ fn the_store_is_looked_into_under_its_lock_where_no_server_answers() {
     let other = world.kill_and_restart();
     let url = format!("sqlite:{}", other.path("wilco.db").display());
     let output = run(&other, &["events", "list", "--store", &url]);
+    assert!(output.status.success(), "{output:?}");
+    let output = run(&other, &["events", "cancel", &id, "--store", &url]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("is in use by process {}", other.pid())), "{said}");

@@ -132,22 +132,37 @@ fn try_send(world: &World, body: &str) -> Option<u16> {
     exchange(world.address, body, &mut None).map(|reply| reply.status)
 }
 
-/// A small file system in memory that is gone after the test.
-struct Small(PathBuf);
+/// A small file system that is gone after the test.
+pub(super) struct Small(pub(super) PathBuf);
 
 impl Small {
-    fn mount(at: &Path) -> Result<Self, String> {
+    /// One in memory.
+    pub(super) fn mount(at: &Path) -> Result<Self, String> {
+        Self::mount_with(at, &["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
+    }
+
+    /// One of the kind that most machines have, in a file beside it.
+    pub(super) fn mount_ext4(at: &Path) -> Result<Self, String> {
+        let image = at.with_extension("image");
+        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let image = image.to_str().unwrap();
+        run("mkfs.ext4", &["-q", "-F", "-m", "0", image])?;
+        Self::mount_with(at, &["-t", "ext4", "-o", "loop", image])
+    }
+
+    fn mount_with(at: &Path, arguments: &[&str]) -> Result<Self, String> {
         fs::create_dir(at).unwrap();
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
-            .arg(at)
-            .output()
-            .map_err(|error| format!("mount: {error}"))?;
-        if mount.status.success() {
-            Ok(Self(at.into()))
-        } else {
-            Err(String::from_utf8_lossy(&mount.stderr).trim().to_owned())
-        }
+        run("mount", &[arguments, &[at.to_str().unwrap()]].concat())?;
+        Ok(Self(at.into()))
+    }
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let done = Command::new(program).args(arguments).output();
+    let done = done.map_err(|error| format!("{program}: {error}"))?;
+    match done.status.success() {
+        true => Ok(()),
+        false => Err(String::from_utf8_lossy(&done.stderr).trim().to_owned()),
     }
 }
 
@@ -158,15 +173,22 @@ impl Drop for Small {
     }
 }
 
+/// How a small file system is mounted.
+type Mount = fn(&Path) -> Result<Small, String>;
+
+pub(super) const SMALL: [(&str, Mount); 2] = [("tmpfs", Small::mount), ("ext4", Small::mount_ext4)];
+
 #[test]
 fn a_full_disk_is_an_honest_503_and_heals() {
     let folder = tempfile::tempdir().unwrap();
-    let small = match Small::mount(&folder.path().join("small")) {
-        Ok(small) => small,
-        Err(why) => return left_out(&format!("nothing can be mounted: {why}")),
-    };
-    for reserve in ["1 B", "2 MiB"] {
-        full_and_free(&small, reserve);
+    for (name, mount) in SMALL {
+        let small = match mount(&folder.path().join(name)) {
+            Ok(small) => small,
+            Err(why) => return left_out(&format!("nothing can be mounted: {why}")),
+        };
+        for reserve in ["1 B", "2 MiB"] {
+            full_and_free(&small, reserve);
+        }
     }
 }
 
@@ -216,11 +238,13 @@ fn full_and_free(small: &Small, reserve: &str) {
 }
 
 /// Takes all space that there is.
-fn fill(path: &Path) {
+pub(super) fn fill(path: &Path) {
     use std::io::Write as _;
     let mut file = fs::File::create(path).unwrap();
     let part = [0; 4_096];
     while file.write_all(&part).is_ok() {}
+    // Some file systems hold a little back until here.
+    let _ = file.sync_all();
 }
 
 #[test]

@@ -21,6 +21,29 @@ async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
 }
 
 #[tokio::test]
+async fn a_store_is_looked_at_beside_its_process_and_without_one() {
+    let disk = OnDisk::new();
+    let url = format!("sqlite:{}", disk.path().display());
+    let store = disk.open(Options::default(), NOW);
+    let id = record(&store, SENT).await.unwrap();
+    let beside = SqliteStore::open_read_only(&url).unwrap();
+    assert!(beside.event(id).await.unwrap().is_some());
+    store.close().await.unwrap();
+
+    let alone = SqliteStore::open_read_only(&url).unwrap();
+    assert!(alone.event(id).await.unwrap().is_some());
+    let recorded = record(&alone, Sent { body: b"[1]", ..SENT }).await;
+    assert!(recorded.is_err(), "{recorded:?}");
+    assert!(alone.cancel(id, None, NOW).await.is_err());
+    // Neither keeps a server from starting.
+    let again = disk.open(Options::default(), NOW);
+    record(&again, Sent { body: b"[1]", ..SENT }).await.unwrap();
+    alone.close().await.unwrap();
+    beside.close().await.unwrap();
+    again.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not() {
     let disk = OnDisk::new();
     let store = disk.open(Options::default(), NOW);
