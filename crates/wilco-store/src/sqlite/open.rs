@@ -210,7 +210,9 @@ const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 #[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 const CACHE_KIB: i64 = 2 << 10;
-const PAGE_BYTES: i64 = 4 << 10;
+/// A commit writes whole pages. An event that is recorded, routed, claimed and settled alone writes
+/// 28 KiB to the log with these, 49 with pages of 4 KiB and 93 with 8, for the same CPU time.
+const PAGE_BYTES: i64 = 2 << 10;
 /// Bytes of the write-ahead log that stay when it has been emptied: overwriting costs a commit less
 /// than growing the file anew.
 const WAL_KEPT_BYTES: i64 = 32 << 20;
