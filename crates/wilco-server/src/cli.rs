@@ -303,7 +303,11 @@ impl Server {
         let request = request
             .body(Full::new(body))
             .map_err(|error| ClientError::Failed(error.to_string()))?;
-        self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await
+        let answer = self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
+        match answer.is_whole {
+            true => Ok(answer),
+            false => Err(ClientError::Failed("its answer was cut off".into())),
+        }
     }
 }
 

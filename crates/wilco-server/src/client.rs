@@ -1,10 +1,17 @@
 //! How wilco itself speaks HTTP: to destinations, to a running server, and as a provider would.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -15,6 +22,10 @@ use rustls::{
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
 };
 
 /// A client that keeps connections, follows no redirect, and asks no proxy.
@@ -30,12 +41,15 @@ pub(crate) enum Trust {
     Anybody,
 }
 
-/// What came back, its body cut off at a limit.
+/// What came back.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// As much of the body as arrived in time, up to a limit.
     pub(crate) body: Vec<u8>,
+    /// The body is complete: neither too large, nor too slow, nor broken off.
+    pub(crate) is_whole: bool,
 }
 
 /// Why nothing came back.
@@ -43,6 +57,8 @@ pub(crate) struct Answer {
 pub(crate) enum ClientError {
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    #[error("more than {INTERIM_RESPONSES_MAX} interim (1xx) responses before the answer")]
+    TooManyInterim,
     #[error("{0}")]
     Failed(String),
     #[error("TLS could not be set up: {0}")]
@@ -82,38 +98,66 @@ impl Client {
         let client = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
+            .http1_max_buf_size(ANSWER_HEAD_BYTES_MAX)
+            // The status decides, so a header that cannot be read must not hide it.
+            .http1_ignore_invalid_headers_in_responses(true)
             .build(connector);
         Ok(Self(client))
     }
 
-    /// Sends a request and reads the answer, all within `timeout`, and of its body at most
-    /// `body_max` bytes.
+    /// Sends a request and reads the answer, of its body at most `body_max` bytes. Without the head of
+    /// an answer within `timeout` this fails; what becomes of the body afterwards only decides how
+    /// much of it there is. Reading it takes no longer than `timeout` in all, nor than
+    /// [`ANSWER_BODY_TIMEOUT`].
     pub(crate) async fn send(
         &self,
-        request: Request<Full<Bytes>>,
+        mut request: Request<Full<Bytes>>,
         timeout: Duration,
         body_max: usize,
     ) -> Result<Answer, ClientError> {
-        let exchange = async {
-            let answer = self.0.request(request).await.map_err(|error| chain(&error))?;
-            let (head, mut rest) = answer.into_parts();
-            let mut body = Vec::new();
-            while let Some(frame) = rest.frame().await {
-                let frame = frame.map_err(|error| chain(&error))?;
-                let data = frame.into_data().unwrap_or_default();
-                let room = body_max - body.len();
-                body.extend_from_slice(&data[..data.len().min(room)]);
-                if data.len() > room {
-                    break; // a destination that answers a gigabyte is not read to its end
-                }
-            }
-            Ok(Answer { status: head.status, headers: head.headers, body })
+        let end = Instant::now() + timeout;
+        let flooded = stop_at_interim_flood(&mut request);
+        let answer = tokio::select! {
+            biased;
+            () = flooded.notified() => return Err(ClientError::TooManyInterim),
+            answer = timeout_at(end, self.0.request(request)) => answer,
         };
-        match tokio::time::timeout(timeout, exchange).await {
-            Ok(answer) => answer.map_err(ClientError::Failed),
-            Err(_) => Err(ClientError::TimedOut(timeout)),
+        let answer = answer.map_err(|_| ClientError::TimedOut(timeout))?;
+        let answer = answer.map_err(|error| ClientError::Failed(chain(&error)))?;
+        let (head, rest) = answer.into_parts();
+        let mut body = Vec::new();
+        let end = end.min(Instant::now() + ANSWER_BODY_TIMEOUT);
+        let is_whole = timeout_at(end, read(rest, &mut body, body_max)).await.unwrap_or(false);
+        Ok(Answer { status: head.status, headers: head.headers, body, is_whole })
+    }
+}
+
+/// Reads a body as far as it comes and fits, and says whether that is all of it. A destination that
+/// answers a gigabyte is not read to its end.
+async fn read(mut rest: Incoming, body: &mut Vec<u8>, body_max: usize) -> bool {
+    while let Some(frame) = rest.frame().await {
+        let Ok(frame) = frame else { return false };
+        let data = frame.into_data().unwrap_or_default();
+        let room = body_max - body.len();
+        body.extend_from_slice(&data[..data.len().min(room)]);
+        if data.len() > room {
+            return false;
         }
     }
+    true
+}
+
+/// Counts the interim responses to this request, and wakes the one who waits when there are too many:
+/// hyper skips them in a loop for as long as they arrive.
+fn stop_at_interim_flood(request: &mut Request<Full<Bytes>>) -> Arc<Notify> {
+    let flooded = Arc::new(Notify::new());
+    let (notify, count) = (Arc::clone(&flooded), AtomicUsize::new(0));
+    hyper::ext::on_informational(request, move |_| {
+        if count.fetch_add(1, Ordering::Relaxed) == INTERIM_RESPONSES_MAX {
+            notify.notify_one();
+        }
+    });
+    flooded
 }
 
 /// All that caused an error; the outermost says no more than that it failed.
@@ -173,4 +217,11 @@ impl ServerCertVerifier for BelievesAnybody {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the body of an answer is read after its head arrived.
+const ANSWER_BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest head of an answer, in bytes, as far as hyper keeps to it: its buffer may be twice as
+/// large when it looks.
+const ANSWER_HEAD_BYTES_MAX: usize = 64 << 10;
+/// How many interim responses (1xx, such as `100 Continue`) may come before the answer.
+const INTERIM_RESPONSES_MAX: usize = 32;
 const IDLE_TIMEOUT: Duration = Duration::from_secs(30);

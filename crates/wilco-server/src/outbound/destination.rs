@@ -12,7 +12,7 @@ mod print;
 use std::{
     pin::{Pin, pin},
     sync::Arc,
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use ::http::{HeaderMap, Request, StatusCode, header};
@@ -86,14 +86,20 @@ fn verdict(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Verdict {
     }
 }
 
-/// RFC 9110, section 10.2.3: seconds, or a date, which is counted from now.
+/// RFC 9110, section 10.2.3: seconds, or a date in any of the three forms of section 5.6.7, which is
+/// counted from now. A fraction of a second, which some services send, counts as a whole one; a number
+/// too large to be held is as long as any.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse() {
-        return Some(Duration::from_secs(seconds));
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if !whole.is_empty() && is_digits(whole) && is_digits(fraction) {
+        let seconds = whole.parse().unwrap_or(u64::MAX);
+        let is_more = fraction.bytes().any(|digit| digit != b'0');
+        return Some(Duration::from_secs(seconds.saturating_add(is_more.into())));
     }
-    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
-    date.duration_since(now).try_into().ok()
+    let date = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    date.checked_sub(now.as_duration().try_into().ok()?)
 }
 
 /// Does the work, and talks meanwhile, so that no full pipe holds it up.
@@ -147,11 +153,36 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(verdict(status, &headers, NOW), Verdict::Failed { not_before }, "{status}");
         }
-        headers.insert(header::RETRY_AFTER, "Thu, 01 Jan 1970 00:01:40 GMT".parse().unwrap());
-        assert_eq!(retry_after(&headers, NOW), Some(Duration::from_secs(100)));
-        for odd in ["soon", "-5", "Wed, 31 Dec 1969 23:59:59 GMT"] {
-            headers.insert(header::RETRY_AFTER, odd.parse().unwrap());
-            assert_eq!(retry_after(&headers, NOW), None, "{odd}");
+    }
+
+    #[test]
+    fn retry_after_is_read_in_every_form_that_http_has() {
+        for (text, expected) in [
+            ("17", Some(17)),
+            (" 17 ", Some(17)),
+            ("0", Some(0)),
+            ("3.0", Some(3)),
+            ("2.25", Some(3)),
+            ("18446744073709551615.5", Some(u64::MAX)),
+            ("99999999999999999999999999", Some(u64::MAX)),
+            ("Thu, 01 Jan 1970 00:01:40 GMT", Some(100)),
+            ("Thursday, 01-Jan-70 00:01:40 GMT", Some(100)),
+            ("Thu Jan  1 00:01:40 1970", Some(100)),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", Some(253_402_300_799)),
+            ("", None),
+            (".5", None),
+            ("soon", None),
+            ("-5", None),
+            ("+5", None),
+            ("5 s", None),
+        ] {
+            let headers = HeaderMap::from_iter([(header::RETRY_AFTER, text.parse().unwrap())]);
+            let read = retry_after(&headers, NOW).map(|wait| wait.as_secs());
+            assert_eq!(read, expected, "{text:?}");
         }
+        let later = NOW + Duration::from_secs(101);
+        let date = "Thu, 01 Jan 1970 00:01:40 GMT".parse().unwrap();
+        let headers = HeaderMap::from_iter([(header::RETRY_AFTER, date)]);
+        assert_eq!(retry_after(&headers, later), None, "a date that has passed");
     }
 }

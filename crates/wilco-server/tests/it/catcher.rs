@@ -37,8 +37,10 @@ pub(crate) enum Act {
     With(u16, &'static str),
     /// Cuts the connection off instead of an answer.
     Reset,
-    /// A head that promises more than comes before the connection is cut off.
-    Break,
+    /// Writes these bytes and cuts the connection off.
+    Write(&'static str),
+    /// `100 Continue` for as long as anybody reads.
+    Interim,
     /// Says nothing.
     Hang,
     /// An answer of a byte every 50 ms that never ends.
@@ -144,8 +146,12 @@ fn converse(
             Act::Answer(status) => answer(stream, status, "")?,
             Act::With(status, fields) => answer(stream, status, fields)?,
             Act::Reset => return Ok(()),
-            Act::Break => {
-                return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+            Act::Write(bytes) => return stream.write_all(bytes.as_bytes()),
+            Act::Interim => {
+                let part = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100);
+                while !over.load(Ordering::Relaxed) {
+                    stream.write_all(&part)?;
+                }
             }
             Act::Hang => {
                 while !over.load(Ordering::Relaxed) {

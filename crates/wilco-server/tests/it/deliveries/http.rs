@@ -90,11 +90,26 @@ fn a_name_that_no_header_can_hold_loses_what_it_cannot() {
 fn an_answer_decides_over_the_delivery() {
     let elsewhere = Catcher::new();
     let location: &'static str = format!("location: {}\r\n", elsewhere.url()).leak();
+    let long_head: &'static str =
+        format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(400_000)).leak();
     let catcher = Catcher::start(move |_, caught| match caught.header("x-wilco-event-name") {
         "moved" => Act::With(301, location),
         "see-other" => Act::With(307, location),
         "reset" => Act::Reset,
-        "break" => Act::Break,
+        "cut-off" => Act::Write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf"),
+        "cut-off-failure" => Act::Write("HTTP/1.1 500 X\r\ncontent-length: 9\r\n\r\nhalf"),
+        "no-chunk" => Act::Write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nhalf"),
+        "half-chunk" => {
+            Act::Write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf")
+        }
+        "odd-header" => Act::Write("HTTP/1.1 200 OK\r\nodd header\u{1}: x\r\n\r\n"),
+        "no-head" => Act::Write("HTTP/1.1 200 OK\r\ncontent-le"),
+        "long-head" => Act::Write(long_head),
+        "hints" => Act::Write(
+            "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
+             HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n",
+        ),
+        "interim" => Act::Interim,
         "hang" => Act::Hang,
         "drip" => Act::Drip,
         "flood" => Act::Flood,
@@ -118,9 +133,18 @@ fn an_answer_decides_over_the_delivery() {
         ("404", "dead", "404 Not Found", 6..=60),
         ("500", "dead", "500 Internal Server Error", 6..=60),
         ("reset", "dead", "", 6..=60),
-        ("break", "dead", "", 6..=60),
         ("hang", "dead", "no answer within 0.5 s", 6..=60),
-        ("drip", "dead", "no answer within 0.5 s", 6..=60),
+        // The status decides, whatever becomes of the body.
+        ("drip", "delivered", "200 OK", 1..=1),
+        ("cut-off", "delivered", "200 OK", 1..=1),
+        ("cut-off-failure", "dead", "500 Internal Server Error", 6..=60),
+        ("no-chunk", "delivered", "200 OK", 1..=1),
+        ("half-chunk", "delivered", "200 OK", 1..=1),
+        ("odd-header", "delivered", "200 OK", 1..=1),
+        ("no-head", "dead", "", 6..=60),
+        ("long-head", "dead", "message head is too large", 6..=60),
+        ("hints", "delivered", "202 Accepted", 1..=1),
+        ("interim", "dead", "more than 32 interim (1xx) responses", 6..=60),
     ];
     let sent = rows.map(|row| (world.send(&named(row.0, row.0)), row));
     for (reply, (event, state, result, attempts)) in sent {
@@ -131,8 +155,11 @@ fn an_answer_decides_over_the_delivery() {
         let caught = catcher.caught();
         let caught = caught.iter().filter(|c| c.header("x-wilco-event-name") == event).count();
         assert_eq!(caught, results.len(), "{event}");
-        if event == "flood" {
-            assert_eq!(delivery["history"][0]["output"], "x".repeat(64 << 10));
+        let output = delivery["history"][0]["output"].as_str();
+        match event {
+            "flood" => assert_eq!(output.unwrap(), "x".repeat(64 << 10)),
+            "cut-off" | "half-chunk" => assert_eq!(output, Some("half"), "{event}"),
+            _ => {}
         }
     }
     assert!(elsewhere.caught().is_empty(), "a redirect was followed");
