@@ -1,4 +1,7 @@
-//! A destination that only fails is left alone for a while; what is for it waits.
+//! The circuit breaker: a destination that only fails is left alone for a while, and one that asks for
+//! time gets it; what is for it waits.
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use wilco_store::Breaker;
@@ -7,32 +10,44 @@ use super::Verdict;
 use crate::config;
 
 impl config::Breaker {
-    /// How the breaker stands after an attempt.
+    /// How the breaker stands after an attempt. Where the destination asked for a wait
+    /// (`not_before`), nothing begins for so long, however few attempts failed.
     pub(super) fn after(&self, breaker: Breaker, verdict: Verdict, now: Timestamp) -> Breaker {
+        let until = breaker.open_until.filter(|until| now < *until);
         match verdict {
-            // Whoever refuses one event is there for the next.
+            // Whoever refuses one event is there for the next; but what was under way when it asked
+            // for a wait does not end that wait.
             Verdict::Delivered | Verdict::Refused => {
-                Breaker { failures: 0, open_until: None, ..breaker }
+                let open_until = until.filter(|_| !self.is_open(breaker));
+                Breaker { failures: 0, open_until, ..breaker }
             }
-            Verdict::Failed { .. } => {
-                if breaker.open_until.is_some_and(|until| now < until) {
-                    // It was under way when the breaker opened, and says nothing new.
-                    return breaker;
+            Verdict::Failed { not_before } => {
+                let asked = not_before.filter(|wait| !wait.is_zero()).map(|wait| later(now, wait));
+                if until.is_some() {
+                    // It was under way when the breaker opened, and says nothing new, unless it asks
+                    // for more time.
+                    return Breaker { open_until: until.max(asked), ..breaker };
                 }
                 let failures = breaker.failures.saturating_add(1);
-                let Some(probes) = failures.checked_sub(self.failures) else {
-                    return Breaker { failures, open_until: None, ..breaker };
-                };
-                let wait = self.probe_after.saturating_mul(1 << probes.min(20)).min(self.probe_max);
-                let until = now.checked_add(wait).unwrap_or(Timestamp::MAX);
-                Breaker { failures, open_until: Some(until), ..breaker }
+                let probe = failures.checked_sub(self.failures).map(|probes| {
+                    let wait = self.probe_after.saturating_mul(1 << probes.min(20));
+                    later(now, wait.min(self.probe_max))
+                });
+                Breaker { failures, open_until: probe.max(asked), ..breaker }
             }
         }
     }
 
-    /// The same breaker, seen by a clock that may have been set back since.
-    pub(super) fn seen(&self, breaker: Breaker, now: Timestamp) -> Breaker {
-        let latest = now.checked_add(self.probe_max).unwrap_or(Timestamp::MAX);
+    /// Whether it is open because of failures. Where it is not, `open_until` is what the destination
+    /// asked for.
+    pub(super) fn is_open(&self, breaker: Breaker) -> bool {
+        breaker.open_until.is_some() && breaker.failures >= self.failures
+    }
+
+    /// The same breaker, seen by a clock that may have been set back since. `asked_max` is the longest
+    /// wait that a destination may ask for.
+    pub(super) fn seen(&self, breaker: Breaker, asked_max: Duration, now: Timestamp) -> Breaker {
+        let latest = later(now, self.probe_max.max(asked_max));
         Breaker { open_until: breaker.open_until.map(|until| until.min(latest)), ..breaker }
     }
 
@@ -47,10 +62,12 @@ impl config::Breaker {
     }
 }
 
+fn later(now: Timestamp, wait: Duration) -> Timestamp {
+    now.checked_add(wait).unwrap_or(Timestamp::MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const CONFIG: config::Breaker = config::Breaker {
@@ -91,6 +108,38 @@ mod tests {
     }
 
     #[test]
+    fn a_destination_that_asks_for_time_gets_it_whatever_else_was_under_way() {
+        let asked = |secs| Verdict::Failed { not_before: Some(Duration::from_secs(secs)) };
+        for (before, verdict, now, expected) in [
+            (closed(0), asked(500), 0, open(1, 500)),
+            (closed(0), asked(0), 0, closed(1)),
+            // Those beside it fail, ask for less or more, or arrive.
+            (open(1, 500), FAILED, 1, open(1, 500)),
+            (open(1, 500), asked(5), 1, open(1, 500)),
+            (open(1, 500), asked(500), 1, open(1, 501)),
+            (open(1, 500), Verdict::Delivered, 1, open(0, 500)),
+            (open(1, 500), Verdict::Refused, 1, open(0, 500)),
+            // The first attempt after it.
+            (open(1, 500), Verdict::Delivered, 500, closed(0)),
+            (open(0, 500), FAILED, 500, closed(1)),
+            (open(1, 500), asked(7), 500, open(2, 507)),
+            // It fails for too long as well: whichever wait is longer.
+            (open(2, 500), asked(7), 500, open(3, 530)),
+            (open(2, 500), asked(70), 500, open(3, 570)),
+            (open(3, 530), asked(70), 510, open(3, 580)),
+            (open(3, 530), Verdict::Delivered, 510, closed(0)),
+        ] {
+            let after = CONFIG.after(before, verdict, at(now));
+            assert_eq!(after, expected, "{before:?} {verdict:?} {now}");
+        }
+        for (breaker, expected) in
+            [(open(2, 500), false), (open(3, 500), true), (closed(3), false), (closed(0), false)]
+        {
+            assert_eq!(CONFIG.is_open(breaker), expected, "{breaker:?}");
+        }
+    }
+
+    #[test]
     fn while_it_is_open_nothing_begins_and_then_one_probe() {
         for (breaker, running, now, expected) in [
             (closed(2), 3, 0, 5),
@@ -109,8 +158,14 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_keeps_it_open_no_longer_than_the_longest() {
-        assert_eq!(CONFIG.seen(open(3, 1_000_000), at(0)), open(3, 100));
-        assert_eq!(CONFIG.seen(open(3, 50), at(0)), open(3, 50));
-        assert_eq!(CONFIG.seen(closed(1), at(0)), closed(1));
+        for (asked_max, before, expected) in [
+            (0, open(3, 1_000_000), open(3, 100)),
+            (200, open(1, 1_000_000), open(1, 200)),
+            (0, open(3, 50), open(3, 50)),
+            (0, closed(1), closed(1)),
+        ] {
+            let asked_max = Duration::from_secs(asked_max);
+            assert_eq!(CONFIG.seen(before, asked_max, at(0)), expected, "{before:?}");
+        }
     }
 }

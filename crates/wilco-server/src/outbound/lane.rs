@@ -77,7 +77,8 @@ impl Lane {
 
     async fn open(&self) -> Result<(), StoreError> {
         let standing = take_up(&self.config, self.store.as_ref(), clock::now()).await?;
-        self.metrics.breaker(&self.config.name, standing.breaker.open_until.is_some());
+        let is_open = self.turns().is_open(standing.breaker);
+        self.metrics.breaker(&self.config.name, is_open);
         self.turns().stand(&standing, clock::now());
         Ok(())
     }
@@ -157,20 +158,27 @@ impl Lane {
 
     async fn tell_breaker(&self, Change { before, after }: &Change) {
         let destination = &self.config.name;
-        match (before.open_until, after.open_until) {
-            (None, Some(until)) => {
+        let (was_open, is_open) = {
+            let turns = self.turns();
+            (turns.is_open(*before), turns.is_open(*after))
+        };
+        match (was_open, is_open, after.open_until) {
+            (false, true, Some(until)) => {
                 let failures = after.failures;
-                tracing::warn!(destination, failures, %until, "left alone");
+                tracing::warn!(destination, failures, %until, "destination paused by circuit breaker");
                 self.metrics.breaker(destination, true);
                 if let Some(alerts) = self.alerts() {
                     alerts.open(destination, *after).await;
                 }
             }
-            (Some(_), None) => {
-                tracing::info!(destination, "taken up again");
+            (true, false, _) => {
+                tracing::info!(destination, "circuit breaker closed: deliveries continue");
                 self.metrics.breaker(destination, false);
             }
-            (None, None) | (Some(_), Some(_)) => {}
+            (false, false, Some(until)) if before.open_until.is_none() => {
+                tracing::warn!(destination, %until, "destination asked to wait (retry-after)");
+            }
+            _ => {}
         }
     }
 

@@ -21,6 +21,16 @@ pub(crate) struct Tried {
 }
 
 impl Verdict {
+    /// The same, with a wait that the destination asked for cut to `max`.
+    pub(super) fn asking_at_most(self, max: Duration) -> Self {
+        match self {
+            Self::Failed { not_before: Some(wait) } => {
+                Self::Failed { not_before: Some(wait.min(max)) }
+            }
+            Self::Failed { not_before: None } | Self::Delivered | Self::Refused => self,
+        }
+    }
+
     /// What follows from what a destination answered.
     ///
     /// A wait is anything up to the backoff, at random: those that failed together do not come back
@@ -29,7 +39,7 @@ impl Verdict {
     /// sum is reached, not at the last step of the backoff before it.
     pub(super) fn outcome(self, tried: &Tried, retry: &Retry, on_dead: OnDead) -> Outcome {
         let dead = Outcome::Dead { holds_key: on_dead == OnDead::Block };
-        let not_before = match self {
+        let not_before = match self.asking_at_most(retry.max) {
             Self::Delivered => return Outcome::Delivered,
             Self::Refused => return dead,
             Self::Failed { not_before } => not_before.unwrap_or_default(),
@@ -39,7 +49,7 @@ impl Verdict {
             return dead;
         }
         let jittered = backoff(tried.attempt, retry).mul_f64(tried.chance.clamp(0.0, 1.0));
-        let wait = jittered.max(not_before.min(retry.max)).max(WAIT_MIN).min(left);
+        let wait = jittered.max(not_before).max(WAIT_MIN).min(left);
         // The store keeps milliseconds.
         let wait = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
         let at = tried.now.checked_add(wait).unwrap_or(Timestamp::MAX);

@@ -51,7 +51,12 @@ impl Turns {
 
     /// From now on the destination stands so.
     pub(crate) fn stand(&mut self, standing: &Standing, now: Timestamp) {
-        self.breaker = self.config.breaker.seen(standing.breaker, now);
+        self.breaker = self.config.breaker.seen(standing.breaker, self.config.retry.max, now);
+    }
+
+    /// Whether the breaker is open because of failures.
+    pub(super) fn is_open(&self, breaker: Breaker) -> bool {
+        self.config.breaker.is_open(breaker)
     }
 
     /// How the breaker stands.
@@ -63,7 +68,7 @@ impl Turns {
     /// How many attempts may begin beside those that run.
     pub(crate) fn room(&mut self, running: usize, at: Moment) -> usize {
         // The clock may have been set back since it opened.
-        self.breaker = self.config.breaker.seen(self.breaker, at.now);
+        self.breaker = self.config.breaker.seen(self.breaker, self.config.retry.max, at.now);
         let free = self.places(running, at);
         config::Breaker::room(self.breaker, running, free, at.now)
     }
@@ -84,6 +89,7 @@ impl Turns {
     /// A destination answered. What that makes of the breaker is written with the outcome.
     pub(super) fn answered(&mut self, verdict: Verdict, now: Timestamp) -> Option<Change> {
         let before = self.breaker;
+        let verdict = verdict.asking_at_most(self.config.retry.max);
         self.breaker = self.config.breaker.after(before, verdict, now);
         if self.breaker == before {
             return None;

@@ -1,10 +1,16 @@
 //! How a destination stands: left alone, slowed down, paused; and what is told of it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 
-use super::{RETRY, delivery};
+use super::{RETRY, delivery, shown};
 use crate::{
     catcher::{Act, Catcher},
     world::{World, booking},
@@ -60,6 +66,44 @@ fn a_breaker_stays_open_over_a_restart() {
     world.eventually("it waits", |world| destination(world, "erp")["waiting"] == 1);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(catcher.caught().len(), before);
+}
+
+#[test]
+fn a_destination_that_asks_for_time_gets_it_for_all_its_deliveries_and_over_a_restart() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
+    let catcher = Catcher::start(move |_, _| match over.load(Ordering::Relaxed) {
+        false => Act::With(429, "retry-after: 99999999999999999999999\r\n"),
+        true => Act::Answer(200),
+    });
+    let retry = "retry = { first = \"100 ms\", factor = 1.0, max = \"4 s\" }";
+    let tables = format!(
+        "{}\n[destination.chat]\ntype = \"slack\"\nurl = {{ env = \"URL\" }}\n\
+         text = \"{{{{ id }}}}\"\n{retry}\n[[route]]\nto = [\"erp\", \"chat\"]\n",
+        http("erp", &catcher, &format!("concurrency = 1\n{retry}"))
+    );
+    let world = World::plan().and(&tables).env("URL", &catcher.url()).start();
+    let first = world.send(&booking("b-0", "x"));
+    let began = catcher.wait_for(2)[0].at;
+    for name in ["erp", "chat"] {
+        world.eventually("it waits", |world| destination(world, name)["open_until"].is_string());
+        let metric = format!("wilco_breaker_open{{destination=\"{name}\"}}");
+        assert_eq!(world.metric(&metric), 0.0, "no failure of its own");
+    }
+    let world = world.kill_and_restart();
+    let sent = [1, 2, 3].map(|n| world.send(&booking(&format!("b-{n}"), "x")));
+    world.eventually("they wait", |world| destination(world, "erp")["waiting"] == 3);
+    is_over.store(true, Ordering::Relaxed);
+    for reply in sent.iter().chain([&first]) {
+        for index in 0..2 {
+            let state = |_: &World| shown(&world, reply)["deliveries"][index]["state"].clone();
+            world.eventually("delivered", |world| state(world) == "delivered");
+        }
+    }
+    let caught = catcher.caught();
+    assert_eq!(caught.len(), 10, "two were asked to wait, and each of eight arrived once");
+    let waited = caught[2].at - began;
+    assert!(waited >= Duration::from_millis(3_900), "{waited:?}");
 }
 
 #[test]

@@ -16,29 +16,47 @@ impl Model {
     ) -> Held {
         let place = &mut self.places[place];
         let (name, config) = (&place.config.name, place.config.breaker);
-        let Verdict::Failed { .. } = verdict else {
+        let wait = after.open_until.map(|until| until.as_millisecond() - now.wall);
+        // Whether it asked for a wait before, and that is not over by the clock that it sees.
+        let is_held = before.open_until.is_some_and(|until| until.as_millisecond() > now.wall);
+        let Verdict::Failed { not_before } = verdict else {
+            let was_asked = is_held && place.failures < config.failures;
             place.failures = 0;
-            place.open = None;
-            return hold(after.failures == 0 && after.open_until.is_none(), || {
-                format!("{name} answers, and is left alone")
+            if !was_asked {
+                place.open = None;
+            }
+            return hold(after.failures == 0 && after.open_until.is_some() == was_asked, || {
+                format!("{name} answers, and then {after:?}")
             });
         };
-        place.failures += 1;
-        let is_open = after.open_until.is_some();
-        hold(is_open || place.failures < config.failures, || {
-            format!("{name} failed {} times and is not left alone", place.failures)
-        })?;
-        hold(!is_open || place.failures >= config.failures, || {
-            format!("{name} failed {} times and is left alone", place.failures)
-        })?;
-        let wait = after.open_until.map_or(0, |until| until.as_millisecond() - now.wall);
-        let (least, most) = (millis(config.probe_after), millis(config.probe_max));
-        if !is_open || after == before {
-            // What was under way when it opened changes nothing.
-            return hold(!is_open || wait > 0, || format!("{name} was probed and stays open"));
+        let asked = not_before.map_or(0, |wait| millis(wait.min(place.config.retry.max)));
+        if is_held {
+            // What was under way when it opened says nothing new, but may ask for more time.
+            let more = wait.unwrap_or(0).max(asked);
+            if after != before {
+                place.open = Some(Open::new(asked, now));
+            }
+            return hold(after.failures == before.failures && wait == Some(more), || {
+                format!("{name} asks for {asked} ms, and is left for {wait:?}")
+            });
         }
+        place.failures += 1;
+        let Some(wait) = wait else {
+            place.open = None;
+            return hold(asked == 0 && place.failures < config.failures, || {
+                format!("{name} failed {} times and is not left alone", place.failures)
+            });
+        };
         place.open = Some(Open::new(wait, now));
-        hold((least..=most).contains(&wait), || format!("{name} is left for {wait} ms"))
+        if place.failures < config.failures {
+            return hold(wait == asked && asked > 0, || {
+                format!("{name} asks for {asked} ms, and is left for {wait}")
+            });
+        }
+        let (least, most) = (millis(config.probe_after), millis(config.probe_max));
+        hold((least.max(asked)..=most.max(asked)).contains(&wait), || {
+            format!("{name} is left for {wait} ms")
+        })
     }
 
     /// An attempt ended, and this follows from it.

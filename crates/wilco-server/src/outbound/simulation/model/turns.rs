@@ -32,7 +32,8 @@ impl Model {
             });
         };
         if std::mem::take(&mut open.is_stale) {
-            open.until = open.until.max(now.elapsed + millis(place.config.breaker.probe_max));
+            let longest = place.config.breaker.probe_max.max(place.config.retry.max);
+            open.until = open.until.max(now.elapsed + millis(longest));
         }
         let is_early = now.jumps == open.jumps && now.elapsed < open.from;
         hold(room == 0 || !is_early, || format!("{name} is left alone, and has room for {room}"))?;
