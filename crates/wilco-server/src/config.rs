@@ -3,6 +3,7 @@
 mod diagnostics;
 mod known;
 mod read;
+mod script;
 
 use std::{
     fs,
@@ -23,6 +24,7 @@ pub(crate) use diagnostics::{
 };
 pub(crate) use known::{is_harmless, is_known, key};
 pub(crate) use read::{address, command_line, duration, url};
+pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
 
 /// All that a running wilco was told.
 #[derive(Clone, Debug)]

@@ -26,7 +26,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::config;
+use crate::config::{self, find_program, has_crlf};
 
 pub(crate) use family::{descendants, tell};
 pub(crate) use terms::{Stage, Terms};
@@ -126,6 +126,14 @@ impl Guest {
             }
             (Some(code), _) if HEARD.contains(&(code - SIGNAL_BASE)) => {
                 (None, format!("ended by signal {}", code - SIGNAL_BASE))
+            }
+            (Some(code @ (2 | NOT_EXECUTABLE | NOT_FOUND)), _)
+                if find_program(&self.program).is_some_and(|path| has_crlf(&path)) =>
+            {
+                (
+                    Some(code),
+                    format!("exit {code}: the first line of {} ends in CRLF", self.program),
+                )
             }
             (Some(code), _) => (Some(code), format!("exit {code}")),
             (None, Some(signal)) => (None, format!("ended by signal {signal}")),

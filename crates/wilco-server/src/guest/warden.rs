@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, Write as _},
     os::unix::process::CommandExt as _,
+    path::PathBuf,
     process::{Command, ExitCode},
 };
 
@@ -21,6 +22,8 @@ use tokio::{
     signal::unix::{Signal as Signals, SignalKind, signal},
     time::{Instant, sleep, sleep_until, timeout},
 };
+
+use crate::config::{find_program, first_line_fault, is_text_without_interpreter};
 
 use super::{
     AT_ONCE, KILL_GRACE, NOT_EXECUTABLE, NOT_FOUND, OWN_PROGRAM, ROUND, SIGNAL_BASE, Stage,
@@ -83,6 +86,11 @@ async fn keep(terms: &Terms) -> io::Result<Option<WaitStatus>> {
 /// Starts the program. Where it has limits there is a step in between, for they cannot be set on a
 /// process that has begun, and the warden's own would leave it no room.
 fn start(terms: &Terms) -> io::Result<Pid> {
+    // Those that change something before they run it would have a shell read it (execvp(3)).
+    let is_exec = terms.has_limits() || terms.run_as.is_some();
+    if is_exec && path_of(terms).as_deref().is_some_and(is_text_without_interpreter) {
+        return Err(Errno::NOEXEC.into());
+    }
     let mut command = match terms.has_limits() {
         true => {
             let mut command = Command::new(OWN_PROGRAM);
@@ -218,16 +226,25 @@ fn end_like(status: Option<WaitStatus>) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
+/// Where the program is, as this process sees it.
+fn path_of(terms: &Terms) -> Option<PathBuf> {
+    find_program(terms.words.first()?.to_str()?)
+}
+
 fn cannot_start(terms: &Terms, error: &io::Error) -> ExitCode {
     let code = match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_EXECUTABLE,
     };
     let program = terms.words.first().cloned().unwrap_or_default();
-    // The error alone does not say which of the two is not there.
+    // The error alone does not say which of the two is not there, nor that it is the interpreter.
     let folder = terms.folder.as_ref().filter(|folder| !folder.is_dir());
-    let place = folder.map_or_else(String::new, |folder| format!("in {}: ", folder.display()));
-    say(code, &format!("cannot start {}: {place}{error}", program.display()))
+    let why = match (folder, path_of(terms).as_deref().and_then(first_line_fault)) {
+        (Some(folder), _) => format!("in {}: {error}", folder.display()),
+        (None, Some(fault)) => fault,
+        (None, None) => error.to_string(),
+    };
+    say(code, &format!("cannot start {}: {why}", program.display()))
 }
 
 /// A line to whoever keeps the output, and the code to exit with.

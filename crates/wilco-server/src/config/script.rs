@@ -1,0 +1,101 @@
+//! Why a program that is there cannot be started: what the first line of a script says. The system only
+//! answers "No such file or directory", and the file is there.
+
+use std::{
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access};
+
+/// Where a program is: its path, or the first of its name in `PATH`.
+pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
+    if program.contains('/') {
+        return Some(program.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// What keeps a program from being started, as far as its first line says so.
+pub(crate) fn first_line_fault(program: &Path) -> Option<String> {
+    fault(&head(program)?, |path| access(path, Access::EXEC_OK).is_ok())
+}
+
+/// Whether a program is a script whose first line ends in CRLF.
+pub(crate) fn has_crlf(program: &Path) -> bool {
+    head(program).is_some_and(|head| line(&head).is_some_and(|line| line.ends_with(b"\r")))
+}
+
+/// Whether a program is a text that names no interpreter. execvp(3) has a shell read such a one.
+pub(crate) fn is_text_without_interpreter(program: &Path) -> bool {
+    head(program).is_some_and(|head| line(&head).is_none() && !head.contains(&0))
+}
+
+fn head(program: &Path) -> Option<Vec<u8>> {
+    let mut head = Vec::new();
+    fs::File::open(program).ok()?.take(FIRST_LINE_BYTES_MAX).read_to_end(&mut head).ok()?;
+    Some(head)
+}
+
+/// What follows `#!` in the first line.
+fn line(head: &[u8]) -> Option<&[u8]> {
+    head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()
+}
+
+fn fault(head: &[u8], may_run: impl Fn(&str) -> bool) -> Option<String> {
+    if head.starts_with(b"\x7fELF") {
+        return None;
+    }
+    let line = line(head).map(String::from_utf8_lossy).unwrap_or_default();
+    if line.ends_with('\r') {
+        return Some("its first line ends in CRLF: save it with Unix line ends (LF)".into());
+    }
+    match line.split_ascii_whitespace().next() {
+        None => {
+            Some("its first line names no interpreter: begin it with #!/bin/sh or the like".into())
+        }
+        Some(path) if !may_run(path) => Some(format!(
+            "the interpreter {path:?} of its first line is not there or may not be executed"
+        )),
+        Some(_) => None,
+    }
+}
+
+/// What the kernel reads of a first line (`BINPRM_BUF_SIZE`).
+const FIRST_LINE_BYTES_MAX: u64 = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_line_says_why_a_script_cannot_be_started() {
+        let crlf = Some("its first line ends in CRLF: save it with Unix line ends (LF)");
+        let none = Some("its first line names no interpreter: begin it with #!/bin/sh or the like");
+        for (head, expected) in [
+            (&b"#!/bin/sh\necho\r\n"[..], None),
+            (b"#! /bin/sh -e\n", None),
+            (b"#!/bin/sh", None),
+            (b"\x7fELF\x02", None),
+            (b"#!/bin/sh\r\necho\r\n", crlf),
+            (b"#!/usr/bin/env python3\r\n", crlf),
+            (b"#!/bin/sh -e\r", crlf),
+            (
+                b"#!/opt/py \xff\n",
+                Some(
+                    "the interpreter \"/opt/py\" of its first line is not there or may not be executed",
+                ),
+            ),
+            (b"echo hello\n", none),
+            (b"echo hello\r\n", none),
+            (b"\xef\xbb\xbf#!/bin/sh\n", none),
+            (b"#! \n", none),
+            (b"", none),
+        ] {
+            let may_run = |path: &str| path == "/bin/sh" || path == "/usr/bin/env";
+            assert_eq!(fault(head, may_run).as_deref(), expected, "{head:?}");
+        }
+    }
+}
