@@ -260,7 +260,7 @@ pub(crate) enum Kind {
     /// An HTTP service.
     Http {
         /// Where it is.
-        url: http::Uri,
+        url: TargetUrl,
         /// Signs what is forwarded.
         secret: Option<Setting>,
         /// In place of the event's own body.
@@ -273,7 +273,7 @@ pub(crate) enum Kind {
         /// Whose.
         service: Service,
         /// Where it is; who knows it can write there.
-        url: HiddenUrl,
+        url: TargetUrl,
         /// What is said about an event.
         text: Text,
     },
@@ -395,13 +395,21 @@ pub(crate) enum Service {
     Discord,
 }
 
-/// A URL that is a secret itself: it is not shown.
+/// The URL of an HTTP service.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct HiddenUrl(pub http::Uri);
+pub(crate) struct TargetUrl {
+    /// The URL.
+    pub(crate) uri: http::Uri,
+    /// It came by a reference, so it is a secret itself: it is not shown.
+    pub(crate) is_secret: bool,
+}
 
-impl std::fmt::Debug for HiddenUrl {
+impl std::fmt::Debug for TargetUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("HiddenUrl(…)")
+        match self.is_secret {
+            true => f.write_str("TargetUrl(…)"),
+            false => write!(f, "TargetUrl({})", self.uri),
+        }
     }
 }
 

@@ -8,6 +8,7 @@
 mod alert;
 mod breaker;
 mod destination;
+mod hidden;
 mod lane;
 mod pace;
 mod retry;
@@ -35,7 +36,8 @@ use crate::{
 use lane::Lane;
 
 pub(crate) use alert::Alerts;
-pub(crate) use destination::Function;
+pub(crate) use destination::{Function, legible};
+pub(crate) use hidden::Hidden;
 pub(crate) use pace::Pace;
 pub(crate) use retry::Tried;
 pub(crate) use route::{Clause, Routes};

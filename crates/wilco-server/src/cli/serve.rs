@@ -14,7 +14,7 @@ use wilco::Secret;
 
 use super::{Failure, File};
 use crate::{
-    config::{self, Address, Config, Diagnostics, Kind},
+    config::{self, Address, Config, Diagnostics, Kind, TargetUrl},
     inbound::raise_file_limit,
     service::Service,
 };
@@ -111,6 +111,7 @@ impl WithoutFile {
             kinds.push(("exec", Kind::Command(config::Command::new(words))));
         }
         if let Some(url) = self.forward.clone() {
+            let url = TargetUrl { uri: url, is_secret: false };
             let kind = Kind::Http { url, secret: None, body: None, headers: Vec::new() };
             kinds.push(("forward", kind));
         }

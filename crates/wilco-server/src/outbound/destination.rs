@@ -15,7 +15,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use ::http::{HeaderMap, Request, StatusCode, header};
+use ::http::{HeaderMap, Request, StatusCode, Uri, header};
 use bytes::Bytes;
 use futures_util::future::FusedFuture;
 use http_body_util::Full;
@@ -23,9 +23,9 @@ use jiff::Timestamp;
 
 use super::{Destination, Reply, Verdict};
 use crate::{
-    client::Client,
+    client::{Answer, Client},
     clock,
-    config::{self, Kind, OUTPUT_BYTES_MAX, Protocol},
+    config::{self, Kind, OUTPUT_BYTES_MAX, Protocol, TargetUrl},
 };
 
 pub(crate) use function::Function;
@@ -59,6 +59,7 @@ pub(super) fn open(config: &config::Destination, functions: &[Function]) -> Arc<
 async fn post(
     client: &Result<Client, String>,
     request: Request<Full<Bytes>>,
+    url: &TargetUrl,
     timeout: Duration,
 ) -> Reply {
     let client = match client {
@@ -68,11 +69,38 @@ async fn post(
     match client.send(request, timeout, OUTPUT_BYTES_MAX).await {
         Ok(answer) => Reply {
             verdict: verdict(answer.status, &answer.headers, clock::now()),
-            result: answer.status.to_string(),
+            result: match redirect(&answer, url) {
+                Some(place) => {
+                    format!("{}: redirects are not followed, this one is to {place}", answer.status)
+                }
+                None => answer.status.to_string(),
+            },
             output: answer.body,
         },
         Err(error) => Reply::failed(error.to_string()),
     }
+}
+
+/// Where an answer wants to lead. A service that has a secret URL may name it, in other words too, so
+/// of that no more than the host is said.
+fn redirect(answer: &Answer, url: &TargetUrl) -> Option<String> {
+    let place = answer.headers.get(header::LOCATION).filter(|_| answer.status.is_redirection())?;
+    let place = legible(&String::from_utf8_lossy(place.as_bytes()));
+    if !url.is_secret {
+        return Some(place);
+    }
+    let uri: Option<Uri> = place.parse().ok();
+    let host = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?)));
+    Some(match host {
+        Some((scheme, host)) => format!("{scheme}://{host}/…"),
+        None => "another path of the same host".into(),
+    })
+}
+
+/// The first characters of what a program or a service said, for a log line or a listing.
+pub(crate) fn legible(text: &str) -> String {
+    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().take(LEGIBLE_CHARS_MAX).map(plain).collect()
 }
 
 fn verdict(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Verdict {
@@ -117,6 +145,7 @@ async fn beside<T>(
     }
 }
 
+const LEGIBLE_CHARS_MAX: usize = 200;
 const FAILED: Verdict = Verdict::Failed { not_before: None };
 /// How long the pipes of a program may still be read when it has ended.
 const PIPES_GRACE: Duration = Duration::from_millis(500);

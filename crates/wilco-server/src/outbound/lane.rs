@@ -11,13 +11,16 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wilco_store::{Attempt, Breaker, Claim, Outcome, Store, StoreError};
 
-use super::{Alerts, Change, Destination, Moment, Plan, Reply, Turns, Verdict, take_up};
+use super::{
+    Alerts, Change, Destination, Hidden, Moment, Plan, Reply, Turns, Verdict, legible, take_up,
+};
 use crate::{clock, config, metrics::Metrics};
 
 pub(super) struct Lane {
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     destination: Arc<dyn Destination>,
+    hidden: Hidden,
     config: config::Destination,
     plan: watch::Receiver<Arc<Plan>>,
     opened: Instant,
@@ -32,8 +35,9 @@ impl Lane {
         config: config::Destination,
         plan: watch::Receiver<Arc<Plan>>,
     ) -> Self {
+        let hidden = Hidden::of(&config.kind);
         let (opened, turns) = (Instant::now(), Mutex::new(Turns::new(config.clone())));
-        Self { store, metrics, destination, config, plan, opened, turns }
+        Self { store, metrics, destination, hidden, config, plan, opened, turns }
     }
 
     /// Delivers until `stop`, then lets the attempts that are under way end, and the destination.
@@ -114,6 +118,7 @@ impl Lane {
             Ok(true) => {
                 let delivered = AssertUnwindSafe(self.destination.deliver(&claim)).catch_unwind();
                 let reply = delivered.await.unwrap_or_else(|_| Reply::failed("it panicked".into()));
+                let reply = self.hidden.clean(reply);
                 change = self.turns().answered(reply.verdict, clock::now());
                 let outcome = self.outcome(&claim, reply.verdict);
                 (reply, outcome)
@@ -187,28 +192,32 @@ impl Lane {
         plan.alerts.clone().map(|config| Alerts::new(Arc::clone(&self.store), config))
     }
 
-    fn tell(&self, claim: &Claim, attempt: &Attempt, outcome: &Outcome) {
-        let (event, number, result) = (claim.event().id, claim.attempt(), &attempt.result);
-        let destination = &self.config.name;
+    fn tell(&self, claim: &Claim, tried: &Attempt, outcome: &Outcome) {
+        let (id, event) = (claim.event().id, legible(&claim.event().name));
+        let (destination, attempt, result) = (&self.config.name, claim.attempt(), &tried.result);
+        let millis = u64::try_from(tried.took.as_millis()).unwrap_or(u64::MAX);
+        let said = first_line(&tried.output);
+        let said = said.as_deref();
         let word = match outcome {
             Outcome::Delivered => {
-                tracing::info!(%event, destination, attempt = number, "delivered");
+                tracing::info!(event, %id, destination, attempt, millis, "event delivered");
                 "delivered"
             }
             Outcome::Retry { at, .. } => {
-                tracing::warn!(%event, destination, attempt = number, result, again_at = %at, "failed");
+                let next = at;
+                tracing::warn!(event, %id, destination, attempt, millis, result, said, %next, "delivery failed");
                 "failed"
             }
             Outcome::Dead { .. } => {
-                tracing::error!(%event, destination, attempt = number, result, "gave up");
+                tracing::error!(event, %id, destination, attempt, millis, result, said, "delivery is dead");
                 "dead"
             }
             Outcome::Skipped => {
-                tracing::info!(%event, destination, "skipped");
+                tracing::info!(event, %id, destination, "delivery skipped: no route takes the event");
                 "skipped"
             }
         };
-        self.metrics.attempted(destination, word, attempt.took);
+        self.metrics.attempted(destination, word, tried.took);
     }
 
     /// Writes the outcome down. While the store cannot take it, it is tried again: an outcome that is
@@ -239,6 +248,12 @@ impl Lane {
     fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The first line of what a destination said, for the log.
+fn first_line(output: &[u8]) -> Option<String> {
+    let output = String::from_utf8_lossy(output);
+    output.trim_start().lines().next().map(legible)
 }
 
 const PAUSE: Duration = Duration::from_secs(1);

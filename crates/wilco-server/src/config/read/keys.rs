@@ -240,6 +240,11 @@ impl<'a> Keys<'a> {
         read.map_err(|what| self.note(&value.span(), what, &self.such_as(key))).ok()
     }
 
+    /// Whether the value of a key is not in the file itself.
+    pub(super) fn is_by_reference(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| !value.get_ref().is_str())
+    }
+
     /// Names and values, each a text in the file or by reference.
     pub(super) fn settings(&mut self, key: &'static str) -> Vec<(String, Setting)> {
         let Some(value) = self.value(key) else { return Vec::new() };

@@ -2,7 +2,7 @@
 
 use super::{Keys, bytes, growing, url};
 use crate::{
-    config::{FILE_BYTES, FILES_KEPT, HiddenUrl, Kind, Service},
+    config::{FILE_BYTES, FILES_KEPT, Kind, Service, TargetUrl},
     rules::{RuleError, Text},
 };
 
@@ -14,7 +14,8 @@ pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
     if url.is_none() {
         keys.require("url");
     }
-    Some(Kind::Http { url: url?, secret, body, headers })
+    let url = TargetUrl { uri: url?, is_secret: keys.is_by_reference("url") };
+    Some(Kind::Http { url, secret, body, headers })
 }
 
 /// The URL of an incoming webhook is all that somebody needs to write there, so it is a secret.
@@ -35,7 +36,8 @@ pub(super) fn chat(keys: &mut Keys<'_>, service: Service) -> Option<Kind> {
         let hint = format!("it begins with {begins}; copy it whole, and nothing else");
         keys.complain_about("url", what, &hint);
     }
-    Some(Kind::Chat { service, url: HiddenUrl(url?), text: text? })
+    let url = TargetUrl { uri: url?, is_secret: true };
+    Some(Kind::Chat { service, url, text: text? })
 }
 
 pub(super) fn file(keys: &mut Keys<'_>) -> Option<Kind> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Request, header};
 use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,23 +14,23 @@ use wilco_store::{ALERTS, Claim};
 use super::{Destination, Reply, post};
 use crate::{
     client::{Client, Trust},
-    config::{HiddenUrl, Service},
+    config::{Service, TargetUrl},
     rules::{Text, View},
 };
 
 pub(super) struct Chat {
     service: Service,
-    url: Uri,
+    url: TargetUrl,
     text: Text,
     timeout: Duration,
     client: Result<Client, String>,
 }
 
 impl Chat {
-    pub(super) fn new(service: Service, url: &HiddenUrl, text: &Text, timeout: Duration) -> Self {
+    pub(super) fn new(service: Service, url: &TargetUrl, text: &Text, timeout: Duration) -> Self {
         Self {
             service,
-            url: url.0.clone(),
+            url: url.clone(),
             text: text.clone(),
             timeout,
             client: Client::new(Trust::System).map_err(|error| error.to_string()),
@@ -50,21 +50,10 @@ impl Chat {
     }
 
     fn request(&self, text: &str) -> Result<Request<Full<Bytes>>, http::Error> {
-        Request::post(&self.url)
+        Request::post(&self.url.uri)
             .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(message(self.service, text).to_string().into()))
-    }
-
-    /// Takes the secret parts of the URL out of what is kept of an answer: a page that says "not
-    /// found" likes to name what was not.
-    fn hide_url(&self, said: &[u8]) -> Vec<u8> {
-        let parts = [Some(self.url.path()), self.url.query()].into_iter().flatten();
-        let mut text = String::from_utf8_lossy(said).into_owned();
-        for part in parts.filter(|part| part.len() >= SECRET_CHARS_MIN) {
-            text = text.replace(part, "(the secret URL)");
-        }
-        text.into_bytes()
     }
 }
 
@@ -80,10 +69,7 @@ impl Destination for Chat {
             return Reply::refused("the text is empty: there is nothing to send".into());
         }
         match self.request(&text) {
-            Ok(request) => {
-                let reply = post(&self.client, request, self.timeout).await;
-                Reply { output: self.hide_url(&reply.output), ..reply }
-            }
+            Ok(request) => post(&self.client, request, &self.url, self.timeout).await,
             Err(error) => Reply::refused(format!("no request could be made: {error}")),
         }
     }
@@ -179,8 +165,6 @@ const SLACK_CHARS_MAX: usize = 40_000;
 /// 28 KB may be in a message, which is not said in what, and the card takes some of it
 /// (<https://learn.microsoft.com/microsoftteams/limits-specifications-teams>).
 const TEAMS_BYTES_MAX: usize = 26_000;
-/// A shorter part of a URL, such as `/hook`, is no secret.
-const SECRET_CHARS_MIN: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::Full;
 use serde::de::IgnoredAny;
 use sha2::Sha256;
@@ -17,12 +17,12 @@ use super::{Destination, Reply, post};
 use crate::{
     client::{Client, Trust},
     clock,
-    config::Setting,
+    config::{Setting, TargetUrl},
     rules::{Text, View},
 };
 
 pub(super) struct Http {
-    url: Uri,
+    url: TargetUrl,
     key: Option<Vec<u8>>,
     form: Form,
     timeout: Duration,
@@ -36,7 +36,12 @@ pub(super) struct Form {
 }
 
 impl Http {
-    pub(super) fn new(url: &Uri, secret: Option<&Setting>, form: Form, timeout: Duration) -> Self {
+    pub(super) fn new(
+        url: &TargetUrl,
+        secret: Option<&Setting>,
+        form: Form,
+        timeout: Duration,
+    ) -> Self {
         Self {
             url: url.clone(),
             key: secret.map(key),
@@ -50,7 +55,7 @@ impl Http {
     fn request(&self, claim: &Claim, unix_seconds: i64) -> Result<Request<Full<Bytes>>, String> {
         let event = claim.event();
         let id = event.id.to_string();
-        let mut request = Request::post(&self.url)
+        let mut request = Request::post(&self.url.uri)
             .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", &id)
             .header("webhook-timestamp", unix_seconds)
@@ -130,7 +135,7 @@ impl Destination for Http {
             Ok(request) => request,
             Err(why) => return Reply::refused(why),
         };
-        post(&self.client, request, self.timeout).await
+        post(&self.client, request, &self.url, self.timeout).await
     }
 }
 

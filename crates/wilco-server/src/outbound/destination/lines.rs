@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use wilco::Event;
 use wilco_store::Claim;
 
-use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside};
+use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside, legible};
 use crate::{
     config,
     guest::{Guest, Pipes, Said},
@@ -368,17 +368,10 @@ async fn feed(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<Vec<u8>>) -> 
     std::future::pending().await
 }
 
-/// What a program wrote, for a log or a listing.
-fn legible(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    text.chars().take(LEGIBLE_CHARS_MAX).map(plain).collect()
-}
-
 /// From the end of its input to SIGTERM.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// The longest line that a worker may write, in bytes.
 const LINE_BYTES_MAX: u64 = 64 << 10;
-const LEGIBLE_CHARS_MAX: usize = 200;
 /// Lines a second of a worker that answer nothing; then its output is not read until the second is
 /// over.
 const STRAY_LINES_MAX: u32 = 100;

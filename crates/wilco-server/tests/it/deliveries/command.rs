@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},
 };
 
@@ -305,4 +306,77 @@ fn a_program_that_vanished_is_tried_again_until_it_is_back() {
     assert!(results(&delivered)[0].starts_with("cannot start "), "{delivered}");
     std::os::unix::fs::symlink("/bin/true", &program).unwrap();
     assert_eq!(results(&delivery(&world, &reply, "delivered")).last(), Some(&"exit 0"));
+}
+
+#[test]
+fn a_script_whose_first_line_is_wrong_is_said_to_have_one() {
+    let crlf = "its first line ends in CRLF: save it with Unix line ends (LF)";
+    let none = "its first line names no interpreter: begin it with #!/bin/sh or the like";
+    let gone = "the interpreter \"/opt/none/python\" of its first line is not there or may not be \
+                executed";
+    for (content, fault) in [
+        ("#!/bin/sh\r\necho hello\r\n", crlf),
+        ("echo hello\n", none),
+        ("", none),
+        ("#!/opt/none/python\nprint()\n", gone),
+    ] {
+        // With limits another process starts it, and in another way.
+        for limits in ["", "limits = { files = 100 }"] {
+            let (world, delivery) = first_attempt(content, limits);
+            let expected = format!("cannot start {}: {fault}", world.path("program").display());
+            assert_eq!(results(&delivery), [expected], "{content:?} {limits}");
+        }
+    }
+    for content in ["#!/bin/sh -e\r\necho hello\r\n", "#!/usr/bin/env sh\r\necho hello\r\n"] {
+        let (world, delivery) = first_attempt(content, "");
+        let said = format!(": the first line of {} ends in CRLF", world.path("program").display());
+        assert!(results(&delivery)[0].ends_with(&said), "{content:?}: {delivery}");
+    }
+}
+
+/// A world whose destination is a program of this content, and its delivery after an attempt.
+fn first_attempt(content: &str, limits: &str) -> (World, serde_json::Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("program");
+    fs::write(&program, content).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let lines = format!(
+        "type = \"command\"\ncommand = [\"FOLDER/program\"]\n{limits}\n\
+         retry = {{ first = \"1 h\", max = \"1 h\" }}"
+    );
+    let world = World::plan().and(&it(&lines)).start_in(folder);
+    let reply = world.send(&booking("b-1", "Grade"));
+    // A wait is anything up to an hour, at random.
+    world.eventually("an attempt", |world| {
+        shown(world, &reply)["deliveries"][0]["history"].as_array().is_some_and(|h| !h.is_empty())
+    });
+    let delivery = shown(&world, &reply)["deliveries"][0].clone();
+    (world, delivery)
+}
+
+#[test]
+fn the_log_names_each_attempt_and_what_a_program_said_without_its_secrets() {
+    let script = "printf 'no \\033[31m%s\\nsecond line' \"$TOKEN\"; [ $WILCO_ATTEMPT != 1 ]";
+    let lines =
+        format!("{}\nenvironment = {{ TOKEN = {{ env = \"TOKEN\" }} }}\n{RETRY}", shell(script));
+    let world = World::plan().and(&it(&lines)).env("TOKEN", "canary-token").start();
+    let reply = world.send(&booking("b-1", "Grade"));
+    let delivered = delivery(&world, &reply, "delivered");
+    assert!(!delivered.to_string().contains("canary"), "{delivered}");
+    let log = world.log();
+    assert!(!log.contains("canary"), "{log}");
+    let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let lines: Vec<_> = lines.filter(|line| line["destination"] == "it").collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    let id = reply.header("x-wilco-event").unwrap();
+    for (line, message, attempt) in
+        [(&lines[0], "delivery failed", 1), (&lines[1], "event delivered", 2)]
+    {
+        assert_eq!(line["message"], message);
+        assert_eq!((&line["event"], &line["id"]), (&"booking.updated".into(), &id.into()));
+        assert_eq!(line["attempt"], attempt);
+        assert!(line["millis"].is_number(), "{line}");
+    }
+    assert_eq!(lines[0]["result"], "exit 1");
+    assert_eq!(lines[0]["said"], "no \u{fffd}[31m(the value of TOKEN)");
 }

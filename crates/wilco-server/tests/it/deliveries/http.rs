@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::{BRIEF, RETRY, delivery, it, named, results};
+use super::{BRIEF, RETRY, delivery, it, named, results, shown};
 use crate::{
     catcher::{Act, Catcher, Caught},
     world::{World, booking},
@@ -90,6 +90,11 @@ fn a_name_that_no_header_can_hold_loses_what_it_cannot() {
 fn an_answer_decides_over_the_delivery() {
     let elsewhere = Catcher::new();
     let location: &'static str = format!("location: {}\r\n", elsewhere.url()).leak();
+    let moved: &'static str = format!(
+        "301 Moved Permanently: redirects are not followed, this one is to {}",
+        elsewhere.url()
+    )
+    .leak();
     let long_head: &'static str =
         format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(400_000)).leak();
     let catcher = Catcher::start(move |_, caught| match caught.header("x-wilco-event-name") {
@@ -127,8 +132,8 @@ fn an_answer_decides_over_the_delivery() {
         ("299", "delivered", "299", 1..=1),
         ("flood", "delivered", "200 OK", 1..=1),
         ("410", "dead", "410 Gone", 1..=1),
-        ("moved", "dead", "301 Moved Permanently", 6..=60),
-        ("see-other", "dead", "307 Temporary Redirect", 6..=60),
+        ("moved", "dead", moved, 6..=60),
+        ("see-other", "dead", "307 Temporary Redirect: ", 6..=60),
         ("400", "dead", "400 Bad Request", 6..=60),
         ("404", "dead", "404 Not Found", 6..=60),
         ("500", "dead", "500 Internal Server Error", 6..=60),
@@ -163,6 +168,55 @@ fn an_answer_decides_over_the_delivery() {
         }
     }
     assert!(elsewhere.caught().is_empty(), "a redirect was followed");
+}
+
+#[test]
+fn a_header_that_can_never_be_sent_is_dead_at_once() {
+    let catcher = Catcher::new();
+    let lines = format!(
+        "type = \"http\"\nurl = \"{}\"\nheaders = {{ x-title = \"{{{{ data.name }}}}\" }}\n{RETRY}",
+        catcher.url()
+    );
+    let world = World::plan().and(&it(&lines)).start();
+    for name in ["two\\nlines", "a\\rreturn", "a\\u0000zero", "a\\u007fdelete"] {
+        let reply = world.send(&booking(name, name));
+        let delivery = delivery(&world, &reply, "dead");
+        let results = results(&delivery);
+        let expected = "the header x-title would hold a line break or a control character";
+        assert!(results.len() == 1 && results[0].starts_with(expected), "{name}: {results:?}");
+    }
+    let reply = world.send(&booking("b-1", "Färberhof\\t2"));
+    delivery(&world, &reply, "delivered");
+    assert_eq!(catcher.caught().len(), 1);
+}
+
+#[test]
+fn a_url_by_reference_is_told_to_nobody_and_neither_is_where_it_leads() {
+    let secret = "/hooks/canary-in-the-path";
+    let body = format!("content-length: {}\r\n\r\nno {secret} here", secret.len() + 8);
+    let moved: &'static str =
+        format!("location: https://new.example{secret}/canary\r\n{body}").leak();
+    let echo: &'static str = body.leak();
+    for (act, state, result) in [
+        (Act::With(200, echo), "delivered", "200 OK"),
+        (
+            Act::With(308, moved),
+            "dead",
+            "308 Permanent Redirect: redirects are not followed, this one is to https://new.example/…",
+        ),
+        (Act::Reset, "dead", ""),
+    ] {
+        let catcher = Catcher::of(&[act]);
+        let lines = it(&format!("type = \"http\"\nurl = {{ env = \"URL\" }}\n{BRIEF}"));
+        let url = format!("http://{}{secret}?sig=canary-in-the-query", catcher.address);
+        let world = World::plan().and(&lines).env("URL", &url).start();
+        let reply = world.send(&booking("b-1", "Grade"));
+        let delivery = delivery(&world, &reply, state);
+        assert!(results(&delivery)[0].starts_with(result), "{delivery}");
+        let shown = shown(&world, &reply).to_string();
+        assert!(!shown.contains("canary"), "{shown}");
+        assert!(!world.log().contains("canary"), "{}", world.log());
+    }
 }
 
 #[test]
