@@ -243,7 +243,7 @@ fn a_file_that_asks_for_too_little_or_tells_the_url_is_refused() {
         ("url = { env = \"URL\" }".into(), url, "[destination.it] needs text"),
         ("url = { env = \"URL\" }\ntext = \"{{ x\"".into(), url, "text cannot be read"),
         ("url = { env = \"URL\" }\ntext = \"x\"".into(), "canary", "the url that it leads to is"),
-        ("url = { env = \"URL\" }\ntext = \"x\"".into(), "", "the url that it leads to is"),
+        ("url = { env = \"URL\" }\ntext = \"x\"".into(), "", "env:URL is empty"),
     ] {
         for (service, _) in SERVICES {
             let tables = it(&format!("type = \"{service}\"\n{lines}"));
