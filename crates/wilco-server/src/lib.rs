@@ -30,6 +30,7 @@ mod metrics;
 mod outbound;
 mod rules;
 mod service;
+mod supervise;
 mod threads;
 
 pub use endpoint::{Builder, Endpoint, Error, Result};

@@ -18,12 +18,19 @@ mod silence;
 mod simulation;
 mod turns;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use tokio::{
-    sync::{Mutex, watch},
-    task::JoinSet,
+    runtime::Handle,
+    sync::{Notify, watch},
 };
 use tokio_util::sync::CancellationToken;
 use wilco::SourceName;
@@ -32,6 +39,7 @@ use wilco_store::{Claim, Store};
 use crate::{
     config::{self, Config},
     metrics::Metrics,
+    supervise::Tasks,
 };
 use lane::Lane;
 
@@ -75,11 +83,14 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// Routes and delivers until `stop`, then lets the attempts that are under way end.
+    /// Routes and delivers until `stop`, then lets the attempts that are under way end. Ends earlier,
+    /// and says why in the log, if any of its own tasks does.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
-        let mut tasks = JoinSet::new();
-        tasks.spawn(route::run(Arc::clone(&self.store), self.plan.clone(), stop.clone()));
-        tasks.spawn(silence::run(Arc::clone(&self.store), self.plan.clone(), stop.clone()));
+        let (mut tasks, on) = (Tasks::default(), Handle::current());
+        let routing = route::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
+        tasks.spawn("routing", stop.clone(), &on, routing);
+        let silence = silence::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
+        tasks.spawn("the inactivity check", stop.clone(), &on, silence);
         let mut lanes: HashMap<String, Open> = HashMap::new();
         loop {
             let plan = Arc::clone(&self.plan.borrow_and_update());
@@ -90,50 +101,79 @@ impl Outbound {
                 let before = lanes.remove(&config.name);
                 let open = match before {
                     Some(open) if !open.stop.is_cancelled() => open,
-                    before => self.open(config, before, &stop, &mut tasks),
+                    before => {
+                        let slots = before.map(|open| open.slots).unwrap_or_default();
+                        self.open(config, slots, &stop, &mut tasks)
+                    }
                 };
                 lanes.insert(config.name.clone(), open);
             }
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = self.plan.changed() => if changed.is_err() { break },
+                ended = tasks.failed() => return tracing::error!("{ended}, and must not"),
             }
         }
-        while tasks.join_next().await.is_some() {}
+        tasks.join().await;
     }
 
-    /// Opens a lane. If the destination had one before, it begins when that one has come to its
-    /// end, so that attempts never exceed the concurrency that either was given.
+    /// Opens a lane. If the destination had one before, its attempts go on beside those of the new
+    /// one and take slots of the same concurrency: nobody waits for the longest of them.
     fn open(
         &self,
         config: &config::Destination,
-        before: Option<Open>,
+        slots: Arc<Slots>,
         stop: &CancellationToken,
-        tasks: &mut JoinSet<()>,
+        tasks: &mut Tasks,
     ) -> Open {
-        let turn = before.map(|open| open.turn).unwrap_or_default();
-        let open = Open { config: config.clone(), stop: stop.child_token(), turn };
+        let stop = stop.child_token();
         let lane = Lane::new(
             Arc::clone(&self.store),
             Arc::clone(&self.metrics),
             destination::open(config, &self.functions),
             config.clone(),
             self.plan.clone(),
+            Arc::clone(&slots),
         );
-        let (turn, stop) = (Arc::clone(&open.turn), open.stop.clone());
-        tasks.spawn(async move {
-            let _turn = turn.lock().await;
-            lane.run(stop).await;
-        });
-        open
+        let name = format!("the worker of destination {}", config.name);
+        tasks.spawn(name, stop.clone(), &Handle::current(), lane.run(stop.clone()));
+        Open { config: config.clone(), stop, slots }
     }
 }
 
-/// A lane that is open, or is coming to its end.
+/// A lane that is open.
 struct Open {
     config: config::Destination,
     stop: CancellationToken,
-    turn: Arc<Mutex<()>>,
+    slots: Arc<Slots>,
+}
+
+/// The attempts of one destination that run, whichever configuration they began under.
+#[derive(Default)]
+struct Slots {
+    taken: AtomicUsize,
+    freed: Notify,
+}
+
+/// One attempt that runs.
+struct Slot(Arc<Slots>);
+
+impl Slots {
+    fn taken(&self) -> usize {
+        self.taken.load(Ordering::Acquire)
+    }
+
+    fn take(self: &Arc<Self>) -> Slot {
+        self.taken.fetch_add(1, Ordering::AcqRel);
+        Slot(Arc::clone(self))
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.taken.fetch_sub(1, Ordering::AcqRel);
+        self.0.freed.notify_one();
+    }
 }
 
 /// A place that events are delivered to.

@@ -11,10 +11,13 @@ use tokio::{
     net::TcpListener,
     runtime::Handle,
     sync::watch,
-    task::{JoinHandle, JoinSet},
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 use wilco::{Event, Secret};
 use wilco_store::{Leg, OpenError, Options, SqliteStore, Store, StoreError};
 
@@ -25,6 +28,7 @@ use crate::{
     inbound::{BindError, Bound, Certificate, Door, Inbound, TlsError, bind, has_port_twice},
     metrics::Metrics,
     outbound::{Clause, Function, Outbound, Plan},
+    supervise::Tasks,
     threads::Threads,
 };
 
@@ -40,8 +44,10 @@ pub(crate) struct Service {
     admin_address: Option<SocketAddr>,
     open: TaskTracker,
     stop: CancellationToken,
-    tasks: Mutex<JoinSet<()>>,
-    outbound: Mutex<Option<JoinHandle<()>>>,
+    /// Done when the outbound half has come to its end.
+    delivering: TaskTracker,
+    /// Drops, and so aborts, every task that still runs.
+    supervisor: Mutex<Option<AbortOnDropHandle<Tasks>>>,
     threads: Threads,
 }
 
@@ -108,15 +114,20 @@ impl Service {
             plan: planned,
             functions,
         };
-        let mut tasks = JoinSet::new();
-        let outbound = threads.handle().spawn(outbound.run(stop.clone()));
+        let mut tasks = Tasks::default();
+        let on = threads.handle();
+        let delivering = TaskTracker::new();
+        let outbound = delivering.track_future(outbound.run(stop.clone()));
+        tasks.spawn("the outbound half", stop.clone(), on, outbound);
 
         let addresses = bound.iter().map(Bound::address).collect();
         let open = TaskTracker::new();
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         for bound in bound {
+            let name = format!("the listener on {}", bound.address());
             let inbound = Arc::clone(&inbound);
-            tasks.spawn(bound.serve(inbound, acceptor.clone(), open.clone(), stop.clone()));
+            let serve = bound.serve(inbound, acceptor.clone(), open.clone(), stop.clone());
+            tasks.spawn(name, stop.clone(), &Handle::current(), serve);
         }
         let admin_address = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
         if let Some((listener, token)) = admin {
@@ -128,13 +139,15 @@ impl Service {
                 reload,
                 routing,
             };
-            tasks.spawn_on(admin.serve(listener, stop.clone()), threads.handle());
+            let serve = admin.serve(listener, stop.clone());
+            tasks.spawn("the admin listener", stop.clone(), on, serve);
         }
         if let Some(certificate) = &certificate {
             metrics.certificate_ends(certificate.ends());
             let watch = watch(Arc::clone(certificate), Arc::clone(&metrics), stop.clone());
-            tasks.spawn_on(watch, threads.handle());
+            tasks.spawn("the certificate watch", stop.clone(), on, watch);
         }
+        let supervisor = supervise(tasks, Arc::clone(&store), stop.clone());
         Ok(Arc::new(Self {
             inbound,
             store,
@@ -146,8 +159,8 @@ impl Service {
             admin_address,
             open,
             stop,
-            tasks: Mutex::new(tasks),
-            outbound: Mutex::new(Some(outbound)),
+            delivering,
+            supervisor: Mutex::new(Some(AbortOnDropHandle::new(spawn(supervisor)))),
             threads,
         }))
     }
@@ -191,19 +204,15 @@ impl Service {
     pub(crate) async fn drain(&self, within: Duration) -> Result<(), StoreError> {
         let until = Instant::now() + within;
         self.stop.cancel();
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         self.open.close();
         if timeout_at(until, self.open.wait()).await.is_err() {
             tracing::warn!(open = self.open.len(), "connections were cut off");
         }
-        let outbound = self.outbound.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut outbound) = outbound
-            && timeout_at(until, &mut outbound).await.is_err()
-        {
+        self.delivering.close();
+        if timeout_at(until, self.delivering.wait()).await.is_err() {
             tracing::warn!("attempts were cut off, and are made again at the next start");
-            outbound.abort();
         }
-        drop(tasks);
+        drop(self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.threads.end().await;
         self.store.close().await
     }
@@ -229,6 +238,23 @@ impl Service {
     pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
     }
+}
+
+/// A service that nobody has any more stops, and gives up its store.
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Watches the tasks until `stop`. One that ends before that leaves a promise behind that nobody
+/// keeps: the store stops, so that nothing more is acknowledged and the process ends.
+async fn supervise(mut tasks: Tasks, store: Arc<dyn Store>, stop: CancellationToken) -> Tasks {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        ended = tasks.failed() => store.latch(&format!("{ended}, though it has to run")),
+    }
+    tasks
 }
 
 /// The plan of the moment.
@@ -344,4 +370,40 @@ async fn watch(certificate: Arc<Certificate>, metrics: Arc<Metrics>, stop: Cance
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "kept in Service::supervisor, which aborts it")]
+fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+    tokio::spawn(task)
+}
+
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use wilco_store::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_ends_stops_the_store_and_one_that_was_asked_to_does_not() {
+        for (is_asked, expected) in
+            [(false, Err("routing panicked, though it has to run".to_owned())), (true, Ok(()))]
+        {
+            let (store, stop) = (Arc::new(MemoryStore::new()), CancellationToken::new());
+            let (mut tasks, on) = (Tasks::default(), Handle::current());
+            tasks.spawn("the listener", stop.clone(), &on, pending());
+            if is_asked {
+                stop.cancel();
+            } else {
+                tasks.spawn("routing", stop.clone(), &on, async { panic!("planted") });
+            }
+            supervise(tasks, store.clone(), stop).await;
+            let ready = store.ready().map_err(|error| match error {
+                StoreError::Latched(cause) => cause,
+                other => other.to_string(),
+            });
+            assert_eq!(ready, expected);
+        }
+    }
+}

@@ -250,6 +250,10 @@ pub trait Store: Send + Sync {
     /// What rings when there is something to do.
     fn bells(&self) -> &Bells;
 
+    /// Stops the store for good, as an I/O error does: nothing more is acknowledged, and the process
+    /// should end. For whoever finds that wilco cannot keep its promises any more.
+    fn latch(&self, cause: &str);
+
     /// Finishes what is queued and puts the store to rest. Every later call fails.
     ///
     /// # Errors

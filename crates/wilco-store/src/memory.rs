@@ -104,7 +104,11 @@ impl MemoryStore {
 
     fn open_disk(&self) -> Result<MutexGuard<'_, Disk>, StoreError> {
         let disk = self.disk();
-        if disk.is_closed { Err(StoreError::Closed) } else { Ok(disk) }
+        match &disk.latched {
+            Some(cause) => Err(StoreError::Latched(cause.clone())),
+            None if disk.is_closed => Err(StoreError::Closed),
+            None => Ok(disk),
+        }
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
@@ -260,6 +264,11 @@ impl Store for MemoryStore {
         &self.bells
     }
 
+    fn latch(&self, cause: &str) {
+        self.disk().latched = Some(cause.into());
+        self.bells.failed.notify_one();
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         self.open_disk()?.is_closed = true;
         Ok(())
@@ -272,6 +281,7 @@ struct Disk {
     /// Beside the record, because nothing is promised of them.
     rejections: VecDeque<Rejection>,
     fault: Option<Fault>,
+    latched: Option<String>,
     is_closed: bool,
 }
 

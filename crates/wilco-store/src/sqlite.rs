@@ -458,6 +458,11 @@ impl Store for SqliteStore {
         &self.writer.shared().bells
     }
 
+    fn latch(&self, cause: &str) {
+        // It is logged there; the error is for writes that find the store so.
+        let _ = self.writer.shared().latch(cause);
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         // While it reads, the WAL could not be emptied.
         drop(self.check.lock().unwrap_or_else(PoisonError::into_inner).take());

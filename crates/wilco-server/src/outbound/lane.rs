@@ -12,7 +12,8 @@ use tokio_util::sync::CancellationToken;
 use wilco_store::{Attempt, Breaker, Claim, Outcome, Store, StoreError};
 
 use super::{
-    Alerts, Change, Destination, Hidden, Moment, Plan, Reply, Turns, Verdict, legible, take_up,
+    Alerts, Change, Destination, Hidden, Moment, Plan, Reply, Slots, Turns, Verdict, legible,
+    take_up,
 };
 use crate::{clock, config, metrics::Metrics};
 
@@ -25,6 +26,7 @@ pub(super) struct Lane {
     plan: watch::Receiver<Arc<Plan>>,
     opened: Instant,
     turns: Mutex<Turns>,
+    slots: Arc<Slots>,
 }
 
 impl Lane {
@@ -34,10 +36,11 @@ impl Lane {
         destination: Arc<dyn Destination>,
         config: config::Destination,
         plan: watch::Receiver<Arc<Plan>>,
+        slots: Arc<Slots>,
     ) -> Self {
         let hidden = Hidden::of(&config.kind);
         let (opened, turns) = (Instant::now(), Mutex::new(Turns::new(config.clone())));
-        Self { store, metrics, destination, hidden, config, plan, opened, turns }
+        Self { store, metrics, destination, hidden, config, plan, opened, turns, slots }
     }
 
     /// Delivers until `stop`, then lets the attempts that are under way end, and the destination.
@@ -47,7 +50,7 @@ impl Lane {
         let mut running = JoinSet::new();
         let mut opened = lane.open().await;
         while !stop.is_cancelled() {
-            let room = lane.turns().room(running.len(), lane.moment());
+            let room = lane.turns().room(lane.slots.taken(), lane.moment());
             let claimed = match opened {
                 Ok(()) => lane.claim(room).await,
                 Err(error) => Err(error),
@@ -56,12 +59,16 @@ impl Lane {
                 Ok(claims) => {
                     let is_drained = claims.len() < room;
                     for claim in claims {
-                        let lane = Arc::clone(&lane);
-                        running.spawn(async move { lane.attempt(claim).await });
+                        let (lane, slot) = (Arc::clone(&lane), lane.slots.take());
+                        running.spawn(async move {
+                            lane.attempt(claim).await;
+                            drop(slot);
+                        });
                     }
                     tokio::select! {
                         () = stop.cancelled() => {}
                         Some(_) = running.join_next() => while running.try_join_next().is_some() {},
+                        () = lane.slots.freed.notified(), if room == 0 => {}
                         () = bell.notified(), if is_drained => {}
                         () = lane.turn(is_drained) => {}
                     }
@@ -110,30 +117,18 @@ impl Lane {
         tokio::time::sleep(wait.unwrap_or(LOOK_AGAIN).min(LOOK_AGAIN)).await;
     }
 
+    /// Tries once and writes down what became of it, and only then says so. A panic is an outcome as
+    /// well: nothing stays running that nobody runs.
     async fn attempt(&self, claim: Claim) {
         let started_at = clock::now();
         let began = Instant::now();
-        let mut change = None;
-        let (reply, outcome) = match self.is_taken(&claim) {
-            Ok(true) => {
-                let delivered = AssertUnwindSafe(self.destination.deliver(&claim)).catch_unwind();
-                let reply = delivered.await.unwrap_or_else(|_| Reply::failed("it panicked".into()));
-                let reply = self.hidden.clean(reply);
-                change = self.turns().answered(reply.verdict, clock::now());
-                let outcome = self.outcome(&claim, reply.verdict);
-                (reply, outcome)
-            }
-            Ok(false) => (Reply::failed("no route takes it".into()), Outcome::Skipped),
-            Err(reply) => {
-                let outcome = self.outcome(&claim, reply.verdict);
-                (reply, outcome)
-            }
-        };
+        let tried = AssertUnwindSafe(self.try_once(&claim)).catch_unwind().await;
+        let (reply, outcome, change) = tried.unwrap_or_else(|_| after_a_panic(&claim));
         let Reply { result, output, .. } = reply;
         let attempt = Attempt { started_at, took: began.elapsed(), result, output };
-        self.tell(&claim, &attempt, &outcome);
         let breaker = change.as_ref().map(|change| change.after);
         self.settle(&claim, &attempt, &outcome, breaker).await;
+        self.tell(&claim, &attempt, &outcome);
         if let Some(change) = change {
             self.tell_breaker(&change).await;
         }
@@ -141,6 +136,24 @@ impl Lane {
             && let Some(alerts) = self.alerts()
         {
             alerts.dead(&claim, &attempt).await;
+        }
+    }
+
+    async fn try_once(&self, claim: &Claim) -> (Reply, Outcome, Option<Change>) {
+        match self.is_taken(claim) {
+            Ok(true) => {
+                let delivered = AssertUnwindSafe(self.destination.deliver(claim)).catch_unwind();
+                let reply = delivered.await.unwrap_or_else(|_| Reply::failed("it panicked".into()));
+                let reply = self.hidden.clean(reply);
+                let change = self.turns().answered(reply.verdict, clock::now());
+                let outcome = self.outcome(claim, reply.verdict);
+                (reply, outcome, change)
+            }
+            Ok(false) => (Reply::failed("no route takes it".into()), Outcome::Skipped, None),
+            Err(reply) => {
+                let outcome = self.outcome(claim, reply.verdict);
+                (reply, outcome, None)
+            }
         }
     }
 
@@ -256,5 +269,14 @@ fn first_line(output: &[u8]) -> Option<String> {
     output.trim_start().lines().next().map(legible)
 }
 
+/// A panic of wilco's own decisions: the delivery is tried again, later.
+fn after_a_panic(claim: &Claim) -> (Reply, Outcome, Option<Change>) {
+    let now = clock::now();
+    let at = now.checked_add(PANIC_PAUSE).unwrap_or(now);
+    let outcome = Outcome::Retry { at, waited: claim.waited().saturating_add(PANIC_PAUSE) };
+    (Reply::failed("wilco panicked, its log says where".into()), outcome, None)
+}
+
+const PANIC_PAUSE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_secs(1);
 const LOOK_AGAIN: Duration = Duration::from_secs(30);

@@ -75,7 +75,8 @@ impl Turns {
 
     /// How many might begin if the breaker were closed.
     pub(crate) fn places(&self, running: usize, at: Moment) -> usize {
-        let free = self.config.concurrency - running;
+        // More may run than are allowed now: they began under an earlier configuration.
+        let free = self.config.concurrency.saturating_sub(running);
         self.pace.as_ref().map_or(free, |pace| pace.room(free, at.since_opened))
     }
 

@@ -350,3 +350,28 @@ fn a_function_that_blocks_its_thread_holds_up_no_acknowledgement() {
     drop(release);
     served.abort();
 }
+
+#[test]
+fn an_endpoint_that_is_dropped_stops_and_gives_up_its_store() {
+    let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
+    let called = Called::default();
+    let hanging = |called: &Called| {
+        let called = called.clone();
+        endpoint(&folder).on("*", move |event: Event| {
+            called.with(&event.name);
+            async { std::future::pending::<wilco_server::Result<()>>().await }
+        })
+    };
+    let (address, (event, body)) = (free_address(), SAMPLES.first().unwrap());
+    let builder = hanging(&called);
+    let served = runtime.spawn(async move { builder.serve(&address.to_string()).await });
+    assert_eq!(exchange(address, "POST", "/webhook", body).status, 200);
+    called.wait_for(&[event]);
+    served.abort();
+    for times in 2..4 {
+        let opened = runtime.block_on(hanging(&called).open());
+        let opened = opened.unwrap_or_else(|error| panic!("still in use: {error}"));
+        called.wait_for(&vec![*event; times]);
+        drop(opened);
+    }
+}

@@ -16,7 +16,7 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["log", "rules"],
+    &["log", "rules", "supervise"],
     &["client", "clock", "config", "metrics", "threads"],
     &["guest"],
     &["inbound", "outbound", "admin"],

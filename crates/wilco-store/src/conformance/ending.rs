@@ -10,6 +10,7 @@ use crate::{Alert, EventQuery, Leg, Outcome, Replay, State, StoreError};
 promises! {
     an_open_store_is_ready,
     after_close_every_call_says_closed,
+    a_latched_store_takes_nothing_more_and_says_why,
     what_was_taken_on_before_close_is_finished,
     after_a_clean_end_all_is_as_it_was,
 }
@@ -17,6 +18,26 @@ promises! {
 async fn an_open_store_is_ready(bench: Bench) {
     bench.store.ready().unwrap();
     assert!(bench.store.usage().is_none_or(|usage| usage.free_bytes > 0));
+}
+
+async fn a_latched_store_takes_nothing_more_and_says_why(bench: Bench) {
+    let id = bench.one_delivery().await;
+    let claim = bench.claim_one(NOW).await;
+    let store = &bench.store;
+    store.latch("routing ended");
+    store.bells().failed().notified().await;
+    for (call, refused) in [
+        ("ready", store.ready().err()),
+        ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),
+        ("fan_out", store.fan_out(routed(&[id], &["crm"]), NOW).await.err()),
+        ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered, None).await.err()),
+    ] {
+        let cause = match refused {
+            Some(StoreError::Latched(cause)) => cause,
+            other => panic!("{call}: {other:?}"),
+        };
+        assert_eq!(cause, "routing ended", "{call}");
+    }
 }
 
 async fn after_close_every_call_says_closed(bench: Bench) {

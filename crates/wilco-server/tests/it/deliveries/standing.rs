@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{RETRY, delivery, shown};
+use super::{RETRY, delivery, it, shell, shown};
 use crate::{
     catcher::{Act, Catcher},
     world::{World, booking},
@@ -229,4 +229,27 @@ fn a_kill_in_the_middle_repeats_at_most_what_was_under_way() {
     ids.dedup();
     assert_eq!(ids.len(), 200);
     assert!(all - 200 <= 4 * 4, "{} came again after 4 kills with 4 under way", all - 200);
+}
+
+#[test]
+fn a_reload_does_not_wait_for_an_attempt_that_runs() {
+    let script = "case $(cat) in *slow*) while [ ! -e FOLDER/go ]; do sleep 0.05; done;; esac";
+    for concurrency in [2, 1] {
+        let lines = format!("{}\ntimeout = \"6 h\"\nconcurrency = {concurrency}", shell(script));
+        let world = World::plan().and(&it(&lines)).start();
+        let slow = world.send(&booking("1", "slow"));
+        delivery(&world, &slow, "running");
+        world.reconfigure(|text| text.replace("6 h", "5 h"));
+        assert!(world.run_verb(&["reload"]).status.success());
+        let quick = world.send(&booking("2", "quick"));
+        if concurrency == 2 {
+            delivery(&world, &quick, "delivered");
+        }
+        // With one slot it is taken until the attempt from before the reload has ended.
+        let running = "SELECT count(*) FROM delivery WHERE state = 'running'";
+        assert_eq!(world.count(running), 1, "{concurrency}");
+        std::fs::write(world.path("go"), "").unwrap();
+        delivery(&world, &slow, "delivered");
+        delivery(&world, &quick, "delivered");
+    }
 }
