@@ -5,6 +5,7 @@ mod demo;
 mod destinations;
 mod events;
 mod init;
+mod output;
 mod record;
 mod reload;
 mod send;
@@ -23,7 +24,7 @@ use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use http::{Method, Request, header};
 use http_body_util::Full;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use wilco::Secret;
 use wilco_store::SqliteStore;
@@ -37,6 +38,7 @@ use crate::{
     service::StartError,
 };
 
+use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
 pub(crate) use record::{Filter, PAGE, Page, Place, Record};
 
 /// Runs the command that the process was called with.
@@ -81,8 +83,8 @@ pub fn main() -> ExitCode {
 #[derive(Parser)]
 #[command(name = "wilco", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
-    /// How log lines look; text on a terminal and JSON elsewhere unless it is said
-    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    /// The format of the log [default: text on a terminal, else json]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", hide_short_help = true)]
     log_format: Option<LogFormat>,
 
     #[command(subcommand)]
@@ -133,7 +135,7 @@ impl Cli {
 /// Where the configuration is.
 #[derive(Args, Clone)]
 pub(crate) struct File {
-    /// The configuration; `wilco.toml` here or in /etc/wilco unless it is said
+    /// The configuration [default: wilco.toml here, else /etc/wilco/wilco.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -144,7 +146,7 @@ struct Listing {
     /// One JSON object a line
     #[arg(long)]
     json: bool,
-    /// At most so many
+    /// At most this many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
     /// All of them
@@ -233,6 +235,8 @@ pub(crate) struct Server {
     /// Where the token is, or would have to be.
     token_place: String,
     client: Client,
+    /// Where its address and token were found.
+    file: File,
 }
 
 impl Server {
@@ -250,7 +254,8 @@ impl Server {
             Some(token) => token.name().into(),
             None => admin::token_path(&store).display().to_string(),
         };
-        Ok(Self { address: admin.address, token: admin.token.or_else(kept), token_place, client })
+        let token = admin.token.or_else(kept);
+        Ok(Self { address: admin.address, token, token_place, client, file: file.clone() })
     }
 
     async fn is_there(&self) -> Result<bool, Failure> {
@@ -372,29 +377,10 @@ fn client_for(url: &http::Uri) -> Result<Client, Failure> {
     Ok(Client::new(if is_here { Trust::Anybody } else { Trust::System })?)
 }
 
-/// A time as people read it: `850 µs`, `12.3 ms`, `4.20 s`.
-fn readable(time: Duration) -> String {
-    match time.as_secs_f64() {
-        s if s < 0.001 => format!("{:.0} µs", s * 1e6),
-        s if s < 1.0 => format!("{:.1} ms", s * 1e3),
-        s => format!("{s:.2} s"),
-    }
-}
-
-/// A table without lines, its columns two spaces apart.
-fn table(header: &[&str]) -> comfy_table::Table {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(header);
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    table
-}
-
 /// `10/s`, or the number alone.
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text).trim().parse();
-    let wrong = || format!("{text:?} is no rate; write it like 10/s");
+    let wrong = || format!("invalid rate {text:?}: expected a number a second, such as 10/s");
     number.ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0).ok_or_else(wrong)
 }
 
@@ -403,10 +389,20 @@ fn progress(total: u64) -> ProgressBar {
     if total < PROGRESS_FROM || !io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
-    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len}  {per_sec}  {eta} left") {
-        bar.set_style(style);
+    let per_second = |state: &ProgressState, text: &mut dyn fmt::Write| {
+        // A bar has nowhere to report that a text in memory could not be written.
+        let _ = write!(text, "{:.0}/s", state.per_sec());
+    };
+    if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len}  {rate}  {eta} left") {
+        bar.set_style(style.with_key("rate", per_second));
     }
     bar
+}
+
+/// What is said beside a result: it goes to stderr.
+fn note(text: &str) {
+    // There is nowhere left to say that stderr is closed.
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Failure> {

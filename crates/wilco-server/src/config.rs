@@ -23,7 +23,7 @@ pub(crate) use diagnostics::{
     Diagnostic, Diagnostics, Found, Severity, is_ordinary, is_path, target,
 };
 pub(crate) use known::{is_harmless, is_known, key};
-pub(crate) use read::{address, command_line, duration, url};
+pub(crate) use read::{address, command_line, duration, nearest, url};
 pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
 
 /// All that a running wilco was told.
@@ -519,6 +519,14 @@ fn read_with<T>(
         Some(value) if !diagnostics.has_faults() => Ok((value, diagnostics)),
         _ => Err(diagnostics),
     }
+}
+
+/// The names of the sources in a file, whatever else is wrong with it.
+pub(crate) fn source_names(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let file: toml::Table = text.parse().unwrap_or_default();
+    let sources = file.get("source").and_then(toml::Value::as_table);
+    sources.map(|sources| sources.keys().cloned().collect()).unwrap_or_default()
 }
 
 /// Where the file is: the one that was named, else `wilco.toml` here, else the one in `/etc`.

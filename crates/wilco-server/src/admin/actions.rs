@@ -80,7 +80,7 @@ pub(crate) struct DestinationRow {
     pub(crate) open_until: Option<Timestamp>,
     /// Attempts that failed one after another.
     pub(crate) failures: u32,
-    pub(crate) waiting: u64,
+    pub(crate) pending: u64,
     pub(crate) running: u64,
     pub(crate) retrying: u64,
     pub(crate) dead: u64,
@@ -165,7 +165,7 @@ pub(crate) async fn destinations(
             paused: standing.is_paused,
             open_until: standing.breaker.open_until,
             failures: standing.breaker.failures,
-            waiting: count(DeliveryState::Waiting),
+            pending: count(DeliveryState::Waiting),
             running: count(DeliveryState::Running),
             retrying: count(DeliveryState::Retrying),
             dead: count(DeliveryState::Dead),

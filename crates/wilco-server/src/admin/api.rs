@@ -174,7 +174,7 @@ impl From<Delivery> for DeliveryRow {
         });
         Self {
             destination: delivery.destination,
-            state: delivery.state.to_string(),
+            state: state_word(delivery.state).into(),
             attempts: delivery.attempts,
             due_at: delivery.due_at,
             order_key: delivery.order_key,
@@ -183,6 +183,14 @@ impl From<Delivery> for DeliveryRow {
             last_error: delivery.last_error.filter(|_| !is_done),
             history: history.collect(),
         }
+    }
+}
+
+/// The state as users know it; the store's word for what was not tried yet is older.
+pub(crate) fn state_word(state: DeliveryState) -> &'static str {
+    match state {
+        DeliveryState::Waiting => "pending",
+        other => other.as_str(),
     }
 }
 

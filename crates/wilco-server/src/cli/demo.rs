@@ -6,11 +6,14 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
-use tokio::{signal::ctrl_c, time::Instant};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time::Instant,
+};
 use wilco::{Event, EventId, Secret, freispace, freispace::Change, provider};
-use wilco_store::{Shown, State};
+use wilco_store::{EventQuery, Shown, State};
 
-use super::{Failure, is_coloured, print, readable, table};
+use super::{Failure, Screen, Table, print, readable};
 use crate::{
     client::{Client, Trust},
     config::{self, Address, Config, Kind},
@@ -30,21 +33,55 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        // Listened to from the beginning: the temporary folder is removed whatever ends the demo.
+        let mut signals = Signals::listen()?;
         let folder = tempfile::Builder::new().prefix("wilco-demo-").tempdir()?;
-        let stage = Stage::open(folder.path()).await?;
+        tokio::select! {
+            done = self.show(folder.path()) => done,
+            () = signals.end() => {
+                print("\n")?;
+                Ok(ExitCode::SUCCESS)
+            }
+        }
+    }
+
+    async fn show(&self, folder: &Path) -> Result<ExitCode, Failure> {
+        let stage = Stage::open(folder).await?;
         print(&stage.welcome())?;
         let acts = stage.play().await?;
         let results = stage.results(&acts).await?;
-        print(&draw(&results))?;
+        let mut table = scenes();
+        print(&table.draw(&results.iter().map(Scene::cells).collect::<Vec<_>>()))?;
         let are_handled = results.iter().all(Scene::is_as_expected);
         print(&stage.farewell(are_handled, self.once))?;
         if !self.once {
-            ctrl_c().await?;
-            print("\n")?;
+            stage.follow(&mut table, &acts).await?;
         }
         let closed = stage.service.drain(DRAIN).await;
         closed.map_err(|error| Failure::failed(error.to_string()))?;
         Ok(if are_handled { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// What ends a demo: Ctrl-C, SIGTERM, or the terminal that is closed.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn listen() -> Result<Self, Failure> {
+        Ok(Self([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ]))
+    }
+
+    async fn end(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
     }
 }
 
@@ -120,11 +157,12 @@ impl Stage {
         if is_over {
             return format!("\n  {verdict}\n");
         }
+        let program = program();
         format!(
-            "\n  {verdict}\n\n  The endpoint stays up until Ctrl-C. Send it more:\n\n    export \
-             FREISPACE_SECRET={}\n    wilco send booking.created --to {}\n    wilco send \
-             booking.created --to {} --tamper\n\n  Your own: export FREISPACE_SECRET=…, then wilco \
-             serve, or wilco init for a file.\n",
+            "\n  {verdict}\n\n  The endpoint stays up until Ctrl-C. Send it more from another \
+             terminal:\n\n    export FREISPACE_SECRET={}\n    {program} send booking.created --to \
+             {}\n    {program} send booking.created --to {} --tamper\n\n  Your own: export \
+             FREISPACE_SECRET=…, then {program} serve, or {program} init for a file.\n\n",
             self.secret_text, self.url, self.url
         )
     }
@@ -206,6 +244,32 @@ impl Stage {
     }
 }
 
+impl Stage {
+    /// Adds a row for every event that comes in, once it was handled.
+    async fn follow(&self, table: &mut Table, acts: &[Act]) -> Result<(), Failure> {
+        let mut after = acts.iter().filter_map(|act| act.event_id).max();
+        let store = self.service.store();
+        let failed = |error: wilco_store::StoreError| Failure::failed(error.to_string());
+        loop {
+            tokio::time::sleep(FOLLOW).await;
+            let after_that = after.unwrap_or(EventId::from_bits(0));
+            let query = EventQuery { after: Some(after_that), limit: 1, ..EventQuery::default() };
+            let Some(listed) = store.events(query).await.map_err(failed)?.pop() else { continue };
+            let Some(shown) = store.event(listed.id).await.map_err(failed)? else { continue };
+            if is_handled(&shown) {
+                print(&table.draw(&[Scene::of_another(&shown).cells()]))?;
+                after = Some(listed.id);
+            }
+        }
+    }
+}
+
+/// How this program was called, so that what the demo suggests can be typed.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if called.contains('/') { called } else { "wilco".into() }
+}
+
 /// A line of the table.
 struct Scene {
     label: String,
@@ -244,6 +308,29 @@ impl Scene {
         }
     }
 
+    /// An event that somebody else sent.
+    fn of_another(shown: &Shown) -> Self {
+        Self {
+            label: shown.event.name.clone(),
+            about: about(&shown.event.body),
+            answer: "200".into(),
+            handled: said(shown),
+            after: after(shown),
+            is_as_expected: true,
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let sign = if self.is_as_expected { '✓' } else { '✗' };
+        vec![
+            format!("  {}", self.label),
+            self.about.clone(),
+            self.answer.clone(),
+            format!("{sign} {}", self.handled),
+            self.after.clone(),
+        ]
+    }
+
     fn is_as_expected(&self) -> bool {
         self.is_as_expected
     }
@@ -279,30 +366,13 @@ fn about(body: &[u8]) -> String {
     let data = &body["data"];
     let names = [&data["name"], &data["subject"], &data["storage"]["name"]];
     let name = names.iter().find_map(|name| name.as_str()).unwrap_or("-");
-    match name.char_indices().nth(ABOUT_CHARS_MAX) {
-        Some((end, _)) => format!("{}…", &name[..end]),
-        None => name.into(),
-    }
+    name.into()
 }
 
-fn draw(scenes: &[Scene]) -> String {
-    let mut table = table(&["  event", "about", "answered", "handled by", "after"]);
-    for scene in scenes {
-        table.add_row([
-            &format!("  {}", scene.label),
-            &scene.about,
-            &scene.answer,
-            &format!("{} {}", if scene.is_as_expected { '✓' } else { '✗' }, scene.handled),
-            &scene.after,
-        ]);
-    }
-    let drawn = table.trim_fmt();
-    // Colour is put on last: a table that measured it would not line up.
-    let drawn = match is_coloured(&std::io::stdout()) {
-        true => drawn.replace('✓', "\u{1b}[32m✓\u{1b}[0m").replace('✗', "\u{1b}[31m✗\u{1b}[0m"),
-        false => drawn,
-    };
-    format!("{drawn}\n")
+fn scenes() -> Table {
+    let columns =
+        [("  event", 12), ("about", 10), ("answered", 14), ("handled by", 14), ("after", 7)];
+    Table::new(&columns, Screen::stdout())
 }
 
 /// What a chat would be told: read from the typed event.
@@ -353,10 +423,11 @@ fn made_up_secret() -> Result<String, Failure> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-const ABOUT_CHARS_MAX: usize = 32;
 const TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_BYTES_MAX: usize = 4 << 10;
 /// How long the demo waits for its handlers.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(2);
+/// How often it is looked whether somebody sent another event.
+const FOLLOW: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(5);

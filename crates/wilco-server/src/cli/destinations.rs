@@ -1,13 +1,13 @@
-//! `wilco destinations`: how they stand, and to stop one for a while.
+//! `wilco destinations`: their state, and pausing one.
 
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, Listing, Place, Record, json_line, print, table};
+use super::{Failure, Listing, Place, Record, Screen, Table, Times, json_line, print};
 use crate::admin::DestinationRow;
 
-/// Lists destinations, pauses one, lets it go on
+/// Lists, pauses and resumes destinations
 #[derive(Args)]
 pub(super) struct Destinations {
     #[command(subcommand)]
@@ -21,7 +21,7 @@ enum What {
     Resume(Resume),
 }
 
-/// Lists destinations: how each stands, and what waits for it
+/// Lists destinations with their state and their unfinished deliveries
 #[derive(Args)]
 struct List {
     #[command(flatten)]
@@ -30,7 +30,7 @@ struct List {
     listing: Listing,
 }
 
-/// Stops deliveries to a destination, also over restarts; events for it wait
+/// Pauses a destination; it stays paused after a restart, and its deliveries wait
 #[derive(Args)]
 struct Pause {
     #[command(flatten)]
@@ -39,7 +39,7 @@ struct Pause {
     name: String,
 }
 
-/// Lets deliveries to a destination go on
+/// Resumes a paused destination
 #[derive(Args)]
 struct Resume {
     #[command(flatten)]
@@ -65,8 +65,8 @@ async fn pause(place: &Place, name: &str, is_paused: bool) -> Result<(), Failure
     record.close().await?;
     done?;
     let what = match is_paused {
-        true => format!("paused; `wilco destinations resume {name}` lets it go on"),
-        false => "goes on".into(),
+        true => format!("paused; `wilco destinations resume {name}` resumes it"),
+        false => "resumed".into(),
     };
     print(&format!("{name} {what}\n"))
 }
@@ -85,34 +85,39 @@ impl List {
         if rows.is_empty() {
             return print("no destinations\n");
         }
-        let header = ["destination", "type", "stands", "waiting", "running", "retrying", "dead"];
-        let mut table = table(&header);
-        for row in &rows {
-            let [waiting, running, retrying, dead] =
-                [row.waiting, row.running, row.retrying, row.dead].map(|count| count.to_string());
+        let columns = [
+            ("destination", 11),
+            ("type", 7),
+            ("state", 14),
+            ("pending", 7),
+            ("running", 7),
+            ("retrying", 8),
+            ("dead", 4),
+        ];
+        let times = self.place.times();
+        let cells = rows.iter().map(|row| {
             let kind = row.kind.as_deref().unwrap_or("not in the file");
-            let stands = stands(row);
-            table.add_row([&row.destination, kind, &stands, &waiting, &running, &retrying, &dead]);
-        }
-        print(&format!("{}\n", table.trim_fmt()))
+            let counts = [row.pending, row.running, row.retrying, row.dead];
+            let mut cells = vec![row.destination.clone(), kind.into(), state(row, &times)];
+            cells.extend(counts.map(|count| count.to_string()));
+            cells
+        });
+        print(&Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>()))
     }
 }
 
-fn stands(row: &DestinationRow) -> String {
-    let left_alone = row.open_until.map(|until| {
-        let until = until.to_string();
-        let until = until.split('.').next().unwrap_or_default().trim_end_matches('Z');
-        let time = until.split('T').nth(1).unwrap_or_default();
-        format!("left alone until {time} UTC, {} failures", row.failures)
-    });
-    match (row.paused, left_alone) {
-        (true, None) => "paused".into(),
-        (true, Some(left_alone)) => format!("paused, {left_alone}"),
-        (false, Some(left_alone)) => left_alone,
-        (false, None) if row.failures > 0 => match row.failures {
-            1 => "the last attempt failed".into(),
-            failures => format!("the last {failures} attempts failed"),
-        },
-        (false, None) => "open".into(),
+/// In a word whether deliveries are attempted, and what keeps them from it.
+fn state(row: &DestinationRow, times: &Times) -> String {
+    let failures = match row.failures {
+        0 => String::new(),
+        1 => ", the last attempt failed".into(),
+        failures => format!(", the last {failures} attempts failed"),
+    };
+    let circuit = row.open_until.map(|until| format!("circuit open until {}", times.time(until)));
+    match (row.paused, circuit) {
+        (true, None) => format!("paused{failures}"),
+        (true, Some(circuit)) => format!("paused, {circuit}{failures}"),
+        (false, Some(circuit)) => format!("{circuit}{failures}"),
+        (false, None) => format!("ok{failures}"),
     }
 }

@@ -6,10 +6,10 @@ use http::{Method, StatusCode};
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
-use wilco::EventId;
-use wilco_store::{EventQuery, OpenError, Options, SqliteStore, Store, StoreError};
+use wilco::{EventId, freispace};
+use wilco_store::{ALERTS, EventQuery, OpenError, Options, SqliteStore, Store, StoreError};
 
-use super::{Failure, File, Server, detail};
+use super::{Failure, File, Server, Times, detail, did_you_mean, instant};
 use crate::{
     admin::{
         self, CancelRow, DestinationRow, EventRow, ReplayAsk, ReplayRow, Routing as _, ShownRow,
@@ -25,9 +25,18 @@ use crate::{
 pub(crate) struct Place {
     #[command(flatten)]
     file: File,
-    /// The store to open where no server answers; the configuration's unless it is said
+    /// Opens this store itself, without asking a server [default: ask the server, else the configured store]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
+    /// Shows times in UTC [default: local time]
+    #[arg(long)]
+    utc: bool,
+}
+
+impl Place {
+    pub(super) fn times(&self) -> Times {
+        Times::new(self.utc)
+    }
 }
 
 /// Which events.
@@ -36,14 +45,14 @@ pub(crate) struct Filter {
     /// Only of this source
     #[arg(long, value_name = "NAME")]
     pub(super) source: Option<String>,
-    /// Only of this name; booking.* stands for all of bookings
+    /// Only of this name; booking.* means every event of bookings
     #[arg(long, value_name = "GLOB")]
     pub(super) event: Option<String>,
-    /// Only from this time on: 2026-11-24T08:00:00Z, or 2h for two hours ago
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    /// Only from this time on: 2026-11-24, 14:00, yesterday, 2026-11-24T08:00:00Z, 2h (ago)
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(super) since: Option<Timestamp>,
     /// Only before this time
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(super) until: Option<Timestamp>,
     /// Only with a delivery to this destination
     #[arg(long, value_name = "NAME")]
@@ -96,7 +105,11 @@ impl Record {
         let url = place.store.clone().map_or_else(configured, Ok)?;
         let path = SqliteStore::path(&url)?;
         if !path.exists() {
-            let text = format!("no wilco answers, and there is no store {}", path.display());
+            let text = format!(
+                "no wilco answers, and there is no store {}: name it with --store or the file with \
+                 --config, or run this in the folder of wilco.toml",
+                std::path::absolute(&path).unwrap_or(path).display()
+            );
             return Err(Failure::failed(text));
         }
         Ok(Self::Store(open(&url)?, place.file.clone()))
@@ -200,7 +213,74 @@ impl Record {
         }
     }
 
+    /// Whether a server answers.
+    pub(super) async fn answers(&self) -> bool {
+        match self {
+            Self::Server(server) => server.is_there().await.unwrap_or(false),
+            Self::Store(..) => false,
+        }
+    }
+
+    /// An error where there is no such destination, with the nearest that there is.
+    pub(super) async fn check_destination(&self, name: &str) -> Result<(), Failure> {
+        let rows = self.destinations().await?;
+        let known: Vec<_> = rows.iter().map(|row| row.destination.as_str()).collect();
+        match known.contains(&name) {
+            true => Ok(()),
+            false => {
+                let hint = did_you_mean(name, known);
+                Err(Failure::failed(format!("there is no destination {name}{hint}")))
+            }
+        }
+    }
+
+    /// An error where nothing was found by a filter because a name in it is not known.
+    pub(super) async fn check_names(&self, filter: &Filter) -> Result<(), Failure> {
+        if let Some(name) = &filter.destination {
+            self.check_destination(name).await?;
+        }
+        if let Some(glob) = &filter.event {
+            let known = || freispace::SAMPLES.iter().map(|(name, _)| *name);
+            let begins = glob.trim_end_matches('*');
+            let matches = |name: &str| match glob.ends_with('*') {
+                true => name.starts_with(begins),
+                false => name == glob,
+            };
+            if !known().any(matches) {
+                let kinds = known().filter_map(|name| name.split_once('.'));
+                let kinds: Vec<_> = kinds.map(|(kind, _)| format!("{kind}.*")).collect();
+                let known = known().chain(kinds.iter().map(String::as_str));
+                let hint = did_you_mean(glob, known);
+                return Err(Failure::failed(format!("no event is named {glob}{hint}")));
+            }
+        }
+        match &filter.source {
+            Some(name) => self.check_source(name).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn check_source(&self, name: &str) -> Result<(), Failure> {
+        let file = match self {
+            Self::Server(server) => &server.file,
+            Self::Store(_, file) => file,
+        };
+        let mut known = match file.find() {
+            Some(path) => config::source_names(&path),
+            None => vec!["freispace".into()],
+        };
+        known.push(ALERTS.into());
+        match known.iter().any(|known| known == name) {
+            true => Ok(()),
+            false => {
+                let hint = did_you_mean(name, known.iter().map(String::as_str));
+                Err(Failure::failed(format!("there is no source {name}{hint}")))
+            }
+        }
+    }
+
     pub(super) async fn pause(&self, name: &str, is_paused: bool) -> Result<(), Failure> {
+        self.check_destination(name).await?;
         match self {
             Self::Server(server) => {
                 let verb = if is_paused { "pause" } else { "resume" };
@@ -211,12 +291,7 @@ impl Record {
                     false => Err(Failure::failed(detail(&answer))),
                 }
             }
-            Self::Store(store, file) => {
-                if !admin::is_known(store, &Plan::new(&file.load()?), name).await? {
-                    return Err(Failure::failed(format!("there is no destination {name}")));
-                }
-                Ok(store.pause(name, is_paused).await?)
-            }
+            Self::Store(store, _) => Ok(store.pause(name, is_paused).await?),
         }
     }
 
@@ -275,22 +350,21 @@ fn encode(text: &str) -> String {
         .collect()
 }
 
-/// A time, or how long ago it was.
-fn moment(text: &str) -> Result<Timestamp, String> {
-    if let Ok(ago) = config::duration(text) {
-        return clock::now().checked_sub(ago).map_err(|error| error.to_string());
-    }
-    let wrong = "write it like 2026-11-24T08:00:00Z, or 2h for two hours ago";
-    text.parse().map_err(|_| format!("{text:?} is no time; {wrong}"))
-}
-
 fn no_such(id: EventId) -> Failure {
     Failure::failed(format!("there is no event {id}"))
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
-        Self::failed(error.to_string())
+        let text = error.to_string();
+        match text.contains("Permission denied") {
+            true => {
+                let user = rustix::process::geteuid().as_raw();
+                let hint = "run this as the user of the service, such as sudo -u wilco";
+                Self::failed(format!("{text}: this is user {user}; {hint}"))
+            }
+            false => Self::failed(text),
+        }
     }
 }
 

@@ -3,48 +3,55 @@
 use std::{collections::BTreeMap, fs, io::Read as _, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
-use clap::Args;
-use http::{Request, StatusCode, header};
+use clap::{Args, builder::PossibleValue};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::Full;
-use tokio::{task::JoinSet, time::Instant};
+use indicatif::ProgressBar;
+use jiff::{ToSpan as _, civil::Date};
+use tokio::{signal::ctrl_c, task::JoinSet, time::Instant};
 use wilco::{Secret, freispace, provider};
 
-use super::{Failure, client_for, print, progress, rate, readable};
+use super::{Failure, File, client_for, did_you_mean, print, progress, rate, readable, visible};
 use crate::{
     client::{Answer, Client, ClientError},
-    config,
+    clock,
+    config::{self, Address, Config},
 };
 
 /// Signs a sample event or a file and sends it, as the provider does
 ///
-/// Exits with 0 when every answer was a 2xx; with --tamper, when every one was refused.
+/// A sample gets a new id and new dates each time, so that it is a new event; a file is sent as it is.
+/// Exits with 0 when every answer was a 2xx; with --tamper, when every request was refused.
 #[derive(Args)]
 pub(super) struct Send {
+    #[command(flatten)]
+    file: File,
+
     /// An event such as booking.created, or a file with a body, or - for stdin
-    #[arg(value_name = "EVENT|FILE")]
+    #[arg(value_name = "EVENT|FILE", value_parser = SampleOrFile, hide_possible_values = true)]
     what: String,
 
-    /// Where to, such as https://127.0.0.1:8443/webhook
+    /// Where to [default: the address and path of the configuration, else https://127.0.0.1:8443/webhook]
     #[arg(long, value_name = "URL", value_parser = config::url)]
-    to: http::Uri,
+    to: Option<Uri>,
 
-    /// The environment variable that has the secret
-    #[arg(long, value_name = "NAME", default_value = "FREISPACE_SECRET")]
-    secret_env: String,
+    /// The environment variable with the secret [default: the configured secret, with --to FREISPACE_SECRET]
+    #[arg(long, value_name = "NAME")]
+    secret_env: Option<String>,
 
-    /// How many; past the first, samples get an id of their own, a file is sent as it is
+    /// How many
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u32,
 
-    /// At most so many a second
+    /// At most this many a second, such as 10/s
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<f64>,
 
-    /// How many may wait for an answer at the same time
+    /// How many requests are in flight at the same time
     #[arg(long, value_name = "N", default_value_t = 1)]
     concurrency: usize,
 
-    /// Sends each one twice, to the byte
+    /// Sends each one a second time with identical bytes; the second is a duplicate
     #[arg(long)]
     again: bool,
 
@@ -53,39 +60,126 @@ pub(super) struct Send {
     tamper: bool,
 }
 
-impl Send {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let secret = Secret::from_env(&self.secret_env)
-            .map_err(|error| Failure::configuration(error.to_string()))?;
-        let bodies = Bodies::of(&self.what)?;
-        let client = client_for(&self.to)?;
-        let began = Instant::now();
-        let exchanges = self.send_all(&client, &secret, &bodies).await?;
-        self.report(&exchanges, began.elapsed())
+/// Takes any text, and offers the names of the samples to completions.
+#[derive(Clone)]
+struct SampleOrFile;
+
+impl clap::builder::TypedValueParser for SampleOrFile {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<String, clap::Error> {
+        clap::builder::StringValueParser::new().parse_ref(command, argument, value)
     }
 
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(freispace::SAMPLES.iter().map(|(name, _)| PossibleValue::new(*name))))
+    }
+}
+
+/// Where the requests go, and what signs them.
+struct Target {
+    url: Uri,
+    secret: Secret,
+}
+
+impl Target {
+    fn of(send: &Send) -> Result<Self, Failure> {
+        let from_env = |name: &str| {
+            Secret::from_env(name).map_err(|error| Failure::configuration(error.to_string()))
+        };
+        let named = send.secret_env.as_deref();
+        let (url, configured) = match (&send.to, send.file.find()) {
+            (Some(url), _) => (url.clone(), None),
+            (None, None) => (Uri::from_static(URL_WITHOUT_FILE), None),
+            (None, Some(_)) => {
+                let config = send.file.load()?;
+                let (url, secret) = endpoint(&config)?;
+                (url, Some(secret))
+            }
+        };
+        let secret = match (named, configured) {
+            (Some(name), _) => from_env(name)?,
+            (None, Some(secret)) => secret,
+            (None, None) => from_env("FREISPACE_SECRET")?,
+        };
+        Ok(Self { url, secret })
+    }
+}
+
+/// The URL and secret of the one source that a configuration has.
+fn endpoint(config: &Config) -> Result<(Uri, Secret), Failure> {
+    let [source] = config.sources.as_slice() else {
+        let count = config.sources.len();
+        let text = format!("the configuration has {count} sources: choose one with --to URL");
+        return Err(Failure::usage(text));
+    };
+    let tcp = config.listen.addresses.iter().find_map(|address| match address {
+        Address::Tcp(address) => Some(*address),
+        Address::Unix(_) => None,
+    });
+    let (Some(mut address), Some(secret)) = (tcp, source.secrets.first()) else {
+        let text = "the configuration listens on a Unix socket only: name the URL with --to";
+        return Err(Failure::usage(text.into()));
+    };
+    if address.ip().is_unspecified() {
+        address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+    }
+    let scheme = if config.listen.tls == config::Tls::Off { "http" } else { "https" };
+    let url = config::url(&format!("{scheme}://{address}{}", source.path));
+    Ok((url.map_err(Failure::usage)?, secret.clone()))
+}
+
+impl Send {
+    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+        let target = Target::of(&self)?;
+        let bodies = Bodies::of(&self.what)?;
+        let client = client_for(&target.url)?;
+        let began = Instant::now();
+        let bar = progress(u64::from(self.count));
+        let mut exchanges = Vec::new();
+        let is_interrupted = tokio::select! {
+            sent = self.send_all(&client, &target, &bodies, &bar, &mut exchanges) => {
+                sent?;
+                false
+            }
+            interrupt = ctrl_c() => {
+                interrupt?;
+                true
+            }
+        };
+        bar.finish_and_clear();
+        let code = self.report(&exchanges, began.elapsed(), matches!(bodies, Bodies::Fixed(_)))?;
+        Ok(if is_interrupted { ExitCode::from(INTERRUPTED) } else { code })
+    }
+
+    /// Adds what came back to `exchanges` as it comes: what is there counts after an interruption.
     async fn send_all(
         &self,
         client: &Client,
-        secret: &Secret,
+        target: &Target,
         bodies: &Bodies,
-    ) -> Result<Vec<Exchange>, Failure> {
-        let bar = progress(u64::from(self.count));
+        bar: &ProgressBar,
+        exchanges: &mut Vec<Exchange>,
+    ) -> Result<(), Failure> {
         let began = Instant::now();
-        let mut under_way = JoinSet::new();
-        let mut exchanges = Vec::new();
+        let mut in_flight = JoinSet::new();
         for number in 0..self.count {
             if let Some(rate) = self.rate {
                 let due = Duration::from_secs_f64(f64::from(number) / rate);
                 tokio::time::sleep_until(began + due).await;
             }
-            while under_way.len() >= self.concurrency.max(1) {
-                exchanges.extend(under_way.join_next().await.into_iter().flatten().flatten());
+            while in_flight.len() >= self.concurrency.max(1) {
+                exchanges.extend(in_flight.join_next().await.into_iter().flatten().flatten());
             }
-            let request = self.request(secret, bodies.body(number)?)?;
+            let request = self.request(target, bodies.body()?)?;
             let (client, bar) = (client.clone(), bar.clone());
             let times = if self.again { 2 } else { 1 };
-            under_way.spawn(async move {
+            in_flight.spawn(async move {
                 let mut exchanges = Vec::new();
                 for _ in 0..times {
                     exchanges.push(exchange(&client, request.clone()).await);
@@ -94,44 +188,51 @@ impl Send {
                 exchanges
             });
         }
-        while let Some(ended) = under_way.join_next().await {
+        while let Some(ended) = in_flight.join_next().await {
             exchanges.extend(ended.into_iter().flatten());
         }
-        bar.finish_and_clear();
-        Ok(exchanges)
+        Ok(())
     }
 
-    fn request(&self, secret: &Secret, mut body: Vec<u8>) -> Result<Request<Full<Bytes>>, Failure> {
+    fn request(&self, target: &Target, mut body: Vec<u8>) -> Result<Request<Full<Bytes>>, Failure> {
         let freispace = provider::find("freispace")
             .ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
-        let (name, value) = freispace.scheme.sign(secret, &body);
+        let (name, value) = freispace.scheme.sign(&target.secret, &body);
         if self.tamper {
             match body.iter_mut().find(|byte| byte.is_ascii_lowercase()) {
                 Some(letter) => letter.make_ascii_uppercase(),
                 None => body.push(b' '),
             }
         }
-        Request::post(&self.to)
+        Request::post(&target.url)
             .header(header::CONTENT_TYPE, "application/json")
             .header(header::USER_AGENT, concat!("wilco-send/", env!("CARGO_PKG_VERSION")))
             .header(name, value)
             .body(Full::new(body.into()))
-            .map_err(|error| Failure::usage(format!("no request could be made: {error}")))
+            .map_err(|error| Failure::usage(format!("cannot build the request: {error}")))
     }
 
-    fn report(&self, exchanges: &[Exchange], took: Duration) -> Result<ExitCode, Failure> {
+    fn report(
+        &self,
+        exchanges: &[Exchange],
+        took: Duration,
+        is_fixed: bool,
+    ) -> Result<ExitCode, Failure> {
         let is_right = |status: StatusCode| match self.tamper {
             true => status.is_client_error(),
             false => status.is_success(),
         };
         let are_right =
             exchanges.iter().all(|exchange| exchange.status.as_ref().is_ok_and(|s| is_right(*s)));
-        if exchanges.len() <= 2 {
+        if self.count <= 2 && exchanges.len() <= 2 {
             for exchange in exchanges {
                 print(&exchange.line())?;
             }
-        } else {
+        } else if !exchanges.is_empty() {
             print(&summary(exchanges, took))?;
+        }
+        if is_fixed && !self.again && exchanges.iter().any(|exchange| exchange.is_duplicate) {
+            print("these bytes were sent before: change the body to send a new event\n")?;
         }
         Ok(if are_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -142,6 +243,7 @@ struct Exchange {
     status: Result<StatusCode, String>,
     took: Duration,
     event: Option<String>,
+    is_duplicate: bool,
     message: String,
 }
 
@@ -151,7 +253,11 @@ impl Exchange {
         match &self.status {
             Ok(status) => {
                 let event = self.event.as_deref().unwrap_or_default();
-                let line = format!("{status} in {took}  {event}  {}", self.message);
+                let message = match self.is_duplicate {
+                    true => DUPLICATE,
+                    false => &self.message,
+                };
+                let line = format!("{status} in {took}  {event}  {message}");
                 format!("{}\n", line.replace("    ", "  ").trim_end())
             }
             Err(error) => format!("no answer after {took}: {error}\n"),
@@ -169,13 +275,14 @@ async fn exchange(client: &Client, request: Request<Full<Bytes>>) -> Exchange {
             event: answer
                 .headers
                 .get("x-wilco-event")
-                .and_then(|id| Some(id.to_str().ok()?.into())),
+                .and_then(|id| Some(visible(id.to_str().ok()?))),
+            is_duplicate: answer.headers.contains_key("x-wilco-duplicate"),
             message: message(&answer),
             status: Ok(answer.status),
         },
         Err(error) => {
             let status = Err(explain(&error));
-            Exchange { took, event: None, message: String::new(), status }
+            Exchange { took, event: None, is_duplicate: false, message: String::new(), status }
         }
     }
 }
@@ -196,7 +303,7 @@ fn message(answer: &Answer) -> String {
     }
     let said = serde_json::from_slice::<Body>(&answer.body).map(|body| body.message);
     let said = said.unwrap_or_else(|_| String::from_utf8_lossy(&answer.body).into_owned());
-    said.chars().filter(|c| !c.is_control()).take(200).collect()
+    visible(&said.chars().filter(|c| !c.is_control()).take(200).collect::<String>())
 }
 
 fn summary(exchanges: &[Exchange], took: Duration) -> String {
@@ -208,12 +315,16 @@ fn summary(exchanges: &[Exchange], took: Duration) -> String {
         };
         *answers.entry(answer).or_default() += 1;
     }
+    let duplicates = exchanges.iter().filter(|exchange| exchange.is_duplicate).count();
     let mut times: Vec<_> = exchanges.iter().map(|exchange| exchange.took).collect();
     times.sort_unstable();
     let at = |percent: usize| readable(times[(times.len() * percent / 100).min(times.len() - 1)]);
     let mut text = String::new();
     for (answer, count) in answers {
         text.push_str(&format!("{count:>8}  {answer}\n"));
+    }
+    if duplicates > 0 {
+        text.push_str(&format!("{duplicates:>8}  of them {DUPLICATE}\n"));
     }
     #[expect(clippy::cast_precision_loss, reason = "a count of requests")]
     let rate = exchanges.len() as f64 / took.as_secs_f64();
@@ -244,23 +355,46 @@ impl Bodies {
         }
         fs::read(what).map(Self::Fixed).map_err(|error| {
             let names: Vec<_> = freispace::SAMPLES.iter().map(|(name, _)| *name).collect();
+            let hint = did_you_mean(what, names.iter().copied());
             let names = names.join(", ");
             Failure::usage(format!(
-                "{what} is no sample and no file: {error}; samples are: {names}"
+                "no sample and no file {what:?}{hint}: {error}; samples are: {names}"
             ))
         })
     }
 
-    fn body(&self, number: u32) -> Result<Vec<u8>, Failure> {
+    /// The next body: of a sample under a new id and around today.
+    fn body(&self) -> Result<Vec<u8>, Failure> {
         match self {
             Self::Fixed(body) => Ok(body.clone()),
-            Self::Sample(sample) if number == 0 => Ok(sample.as_bytes().to_vec()),
             Self::Sample(sample) => {
                 let id = sample_id(sample).unwrap_or_default();
-                Ok(sample.replace(&id, &uuid()?).into_bytes())
+                let today = clock::now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+                Ok(moved_to(&sample.replace(&id, &uuid()?), today).into_bytes())
             }
         }
     }
+}
+
+/// Moves all dates of a sample by the same number of whole weeks, so that the project in it begins
+/// within the week before today.
+fn moved_to(sample: &str, today: Date) -> String {
+    let days = (today - SAMPLES_BEGIN).get_days();
+    let weeks = days.div_euclid(7);
+    let mut moved = String::with_capacity(sample.len());
+    // A date stands at the beginning of a text: "2026-05-12" or "2026-05-12T00:00:00".
+    for (number, part) in sample.split('"').enumerate() {
+        if number > 0 {
+            moved.push('"');
+        }
+        let date = part.get(..10).filter(|_| part.len() == 10 || part[10..].starts_with('T'));
+        let date = date.and_then(|date| date.parse::<Date>().ok());
+        match date.and_then(|date| date.checked_add(weeks.weeks()).ok()) {
+            Some(date) => moved.push_str(&format!("{date}{}", &part[10..])),
+            None => moved.push_str(part),
+        }
+    }
+    moved
 }
 
 /// The id of the resource that a sample is about.
@@ -279,6 +413,12 @@ fn uuid() -> Result<String, Failure> {
     Ok(parts.join("-"))
 }
 
+const URL_WITHOUT_FILE: &str = "https://127.0.0.1:8443/webhook";
+const DUPLICATE: &str = "duplicate: recorded before, nothing is done again";
+/// The exit code of a program that SIGINT ended, as a shell reports it.
+const INTERRUPTED: u8 = 130;
+/// When the project in the samples begins.
+const SAMPLES_BEGIN: Date = jiff::civil::date(2026, 4, 13);
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
@@ -287,17 +427,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_sample_can_be_had_under_another_id() {
+    fn a_sample_is_a_new_event_each_time_and_stays_valid() {
         for (name, sample) in freispace::SAMPLES {
             let bodies = Bodies::of(name).unwrap_or_else(|_| panic!("{name}"));
-            let [first, second, third] = [0, 1, 2].map(|n| bodies.body(n).ok().unwrap());
-            assert_eq!(first, sample.as_bytes(), "{name}");
-            assert!(first != second && second != third, "{name}");
-            assert_eq!(
-                sample_id(std::str::from_utf8(&third).unwrap()).unwrap().len(),
-                36,
-                "{name}"
-            );
+            let [first, second] = [(); 2].map(|()| bodies.body().ok().unwrap());
+            assert!(first != second && first != sample.as_bytes(), "{name}");
+            let shape = |body: &str| shape(&serde_json::from_str(body).unwrap());
+            let first = std::str::from_utf8(&first).unwrap();
+            assert_eq!(shape(first), shape(sample), "{name}");
+            assert_ne!(sample_id(first), sample_id(sample), "{name}");
+            assert_eq!(sample_id(first).unwrap().len(), 36, "{name}");
+        }
+    }
+
+    /// A value with all digits alike.
+    fn shape(value: &serde_json::Value) -> String {
+        let is_hex = |c: char| c.is_ascii_hexdigit();
+        value.to_string().chars().map(|c| if is_hex(c) { '0' } else { c }).collect()
+    }
+
+    #[test]
+    fn dates_move_by_whole_weeks_and_nothing_else_does() {
+        let text =
+            r#"{"at":"2026-04-14T09:30:00","day":"2026-04-13","n":"2026-04-13x","k":"P318-1"}"#;
+        for (today, expected) in [
+            ((2026, 4, 13), text.to_owned()),
+            ((2026, 4, 19), text.to_owned()),
+            ((2026, 12, 1), text.replace("04-14T", "12-01T").replace("04-13\"", "11-30\"")),
+        ] {
+            let (year, month, day) = today;
+            assert_eq!(moved_to(text, jiff::civil::date(year, month, day)), expected);
         }
     }
 

@@ -24,7 +24,7 @@ impl Completions {
     }
 }
 
-/// Prints the manual page, or writes one for each verb
+/// Prints the manual page, or writes one for each command
 #[derive(Args)]
 pub(super) struct Man {
     /// Writes wilco.1, wilco-serve.1 and so on into this folder
@@ -35,7 +35,10 @@ pub(super) struct Man {
 impl Man {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         match self.dir {
-            Some(folder) => clap_mangen::generate_to(Cli::command(), folder)?,
+            Some(folder) => clap_mangen::generate_to(Cli::command(), &folder).map_err(|error| {
+                let folder = folder.display();
+                Failure::failed(format!("cannot write manual pages into {folder}: {error}"))
+            })?,
             None => {
                 let mut page = Vec::new();
                 render(&mut page)?;
@@ -47,5 +50,7 @@ impl Man {
 }
 
 fn render(page: &mut Vec<u8>) -> io::Result<()> {
-    clap_mangen::Man::new(Cli::command()).render(page)
+    let each = "Each command has a page too: wilco man --dir FOLDER writes them, and wilco COMMAND --help \
+                prints the same.";
+    clap_mangen::Man::new(Cli::command().after_long_help(each)).render(page)
 }

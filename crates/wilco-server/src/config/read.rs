@@ -24,7 +24,7 @@ use super::{
     STORE_URL, Service, Severity, Source, Store, Tls,
 };
 
-pub(crate) use keys::{Keys, Quoted};
+pub(crate) use keys::{Keys, Quoted, nearest};
 pub(crate) use reference::look_up;
 pub(crate) use units::{
     address, bytes, command_line, duration, executable, growing, rate, url, written,

@@ -57,13 +57,22 @@ fn send_sends_a_sample_a_file_and_what_comes_on_stdin() {
 #[test]
 fn send_does_what_its_options_say() {
     let world = World::plan().start();
+    fs::write(world.path("body.json"), booking("b-1", "A")).unwrap();
     let all = |count| format!("{count:>8}  200 OK  Webhook processed successfully\n");
     for (arguments, code, said, recorded) in [
         (&["booking.created"][..], 0, "200 OK in ".to_owned(), 1),
-        (&["booking.created", "--again"], 0, "200 OK in ".into(), 0),
+        (&["booking.created", "--again"], 0, "  duplicate: recorded before, nothing is".into(), 1),
         (&["booking.created", "--tamper"], 0, "403 Forbidden in ".into(), 0),
         (&["booking.updated", "--count", "40", "--concurrency", "8"], 0, all(40), 40),
         (&["offer.finalized", "--count", "2", "--again"], 0, all(4), 2),
+        (
+            &["offer.finalized", "--count", "2", "--again"],
+            0,
+            "       2  of them duplicate".into(),
+            2,
+        ),
+        (&["body.json"], 0, "  Webhook processed successfully\n".into(), 1),
+        (&["body.json"], 0, "change the body to send a new event\n".into(), 0),
         (
             &["booking.created", "--tamper", "--count", "5"],
             0,
@@ -94,15 +103,39 @@ fn send_does_what_its_options_say() {
 }
 
 #[test]
+fn send_reads_where_to_and_with_which_secret_from_the_configuration() {
+    let world = World::plan().start();
+    let sent = world.run_verb(&["send", "booking.created"]);
+    assert_eq!((sent.status.code(), world.recorded()), (Some(0), 1), "{sent:?}");
+    let sent = world.run_verb(&["send", "booking.created"]);
+    assert_eq!((sent.status.code(), world.recorded()), (Some(0), 2), "{sent:?}");
+}
+
+#[test]
+fn what_was_sent_until_ctrl_c_is_summed_up() {
+    let world = World::plan().start();
+    let mut command = send(&world, &["booking.created", "--count", "100000", "--rate", "50/s"]);
+    let child = command.stdout(Stdio::piped()).spawn().unwrap();
+    world.eventually("some are recorded", |world| world.recorded() > 3);
+    let pid = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("  200 OK  Webhook") && said.contains("; p50 "), "{said}");
+}
+
+#[test]
 fn send_says_what_is_wrong_and_the_way_out() {
     let world = World::plan().start();
     let nobody = ["booking.created", "--to", "http://127.0.0.1:1/webhook"].as_slice();
     for (arguments, code, said) in [
-        (&["booking"][..], 2, "booking is no sample and no file: No such file"),
+        (&["booking"][..], 2, "no sample and no file \"booking\""),
         (&["booking"], 2, "samples are: project.created, offer.finalized"),
+        (&["booking.create"], 2, "did you mean booking.created?"),
         (&["booking.created", "--secret-env", "NONE"], 78, "NONE is not set; put the provider's"),
         (&["booking.created", "--secret-env", "SHORT"], 78, "has 5 bytes and needs 8; is it cut"),
-        (&["booking.created", "--rate", "fast"], 2, "\"fast\" is no rate; write it like 10/s"),
+        (&["booking.created", "--rate", "fast"], 2, "invalid rate \"fast\": expected a number"),
         (nobody, 1, "(os error 111); is wilco running there?"),
     ] {
         let mut command = send(&world, arguments);
@@ -143,6 +176,15 @@ fn completions_and_manual_know_every_verb() {
             assert!(printed.contains(verb), "{arguments:?} does not know {verb}");
         }
     }
+    assert!(text(&here(&["man"]).stdout).contains("wilco man"));
+    let refused = text(&here(&["man", "--dir", "nosuch"]).stderr);
+    assert!(
+        refused.starts_with("wilco: cannot write manual pages into nosuch: No such"),
+        "{refused}"
+    );
+    let samples = text(&here(&["completions", "fish"]).stdout);
+    let samples = samples + &text(&here(&["completions", "zsh"]).stdout);
+    assert!(samples.contains("booking.created"));
     fs::create_dir(folder.path().join("man")).unwrap();
     assert!(here(&["man", "--dir", "man"]).status.success());
     for verb in verbs.iter().filter(|verb| **verb != "help") {
@@ -203,12 +245,11 @@ fn wrong_usage_exits_with_2_and_says_how_it_is_done() {
         (&["serve", "--exec", "no-such-program"], "no program \"no-such-program\" in PATH"),
         (&["serve", "--forward", "erp.example.com"], "is no URL; write it like"),
         (&["send"], "<EVENT|FILE>"),
-        (&["send", "booking.created"], "--to <URL>"),
         (&["send", "booking.created", "--to", "ftp://x"], "is no URL"),
         (&["events"], "Usage: wilco events"),
         (&["events", "list", "--limit", "x"], "'--limit <N>'"),
         (&["events", "list", "--all", "--limit", "2"], "cannot be used with"),
-        (&["events", "list", "--since", "yesterday"], "or 2h for two hours ago"),
+        (&["events", "list", "--since", "someday"], "expected 2026-11-24, 14:00"),
         (&["completions", "basic"], "[possible values: bash"),
         (&["init", "--tls", "on"], "no such tls: on; files, self-signed or off"),
         (&["init", "--listen", "x"], "is no address; write IP:PORT"),

@@ -6,9 +6,12 @@ use clap::Args;
 use tokio::time::Instant;
 use wilco::EventId;
 
+use super::Which;
 use crate::{
     admin::{ReplayAsk, ReplayRow},
-    cli::{Failure, Filter, PAGE, Page, Place, Record, json_line, print, progress, rate, table},
+    cli::{
+        Failure, Filter, PAGE, Page, Place, Record, Screen, Table, json_line, print, progress, rate,
+    },
 };
 
 /// Delivers events again, as the routes of the file are now
@@ -22,19 +25,19 @@ pub(super) struct ReplayArgs {
     place: Place,
     #[command(flatten)]
     filter: Filter,
-    /// Ids of events: evt_…
+    /// Ids of events, their first characters, or latest
     #[arg(value_name = "ID", conflicts_with_all = ["source", "event", "since", "until", "all"])]
-    ids: Vec<EventId>,
-    /// All events that there are
+    ids: Vec<Which>,
+    /// All events
     #[arg(long)]
     all: bool,
     /// Says what would be delivered where, and does nothing
     #[arg(long)]
     dry_run: bool,
-    /// At most so many events a second, such as 10/s
+    /// At most this many events a second, such as 10/s
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<f64>,
-    /// Why, in words; each delivery names it
+    /// Why, in words; shown with each new delivery
     #[arg(long, value_name = "TEXT", default_value = "by hand")]
     reason: String,
     /// One JSON object a line, for each event
@@ -65,10 +68,19 @@ impl ReplayArgs {
     }
 
     async fn replay(&self, record: &Record) -> Result<Vec<ReplayRow>, Failure> {
-        let ids = match self.ids.is_empty() {
-            false => self.ids.clone(),
-            true => self.choose(record).await?,
-        };
+        if let Some(name) = &self.filter.destination {
+            record.check_destination(name).await?;
+        }
+        let mut ids = Vec::with_capacity(self.ids.len());
+        for which in &self.ids {
+            ids.push(which.resolve_recorded(record).await?);
+        }
+        if self.ids.is_empty() {
+            ids = self.choose(record).await?;
+        }
+        if ids.is_empty() {
+            record.check_names(&self.filter).await?;
+        }
         let bar = progress(ids.len() as u64);
         let began = Instant::now();
         let mut rows = Vec::with_capacity(ids.len());
@@ -122,16 +134,17 @@ impl ReplayArgs {
         }
         let taken = rows.iter().filter(|row| !row.destinations.is_empty());
         if self.dry_run {
-            let mut table = table(&["event", "id", "would go to"]);
-            for row in rows {
+            let cells = rows.iter().map(|row| {
                 let to = match row.destinations.is_empty() {
                     true => "nowhere: no route takes it there now".into(),
                     false => row.destinations.join(", "),
                 };
-                table.add_row([&row.event, &row.id, &to]);
-            }
+                vec![row.event.clone(), row.id.clone(), to]
+            });
             if !rows.is_empty() {
-                print(&format!("{}\n", table.trim_fmt()))?;
+                let columns = [("event", 8), ("id", 30), ("would go to", 11)];
+                let mut table = Table::new(&columns, Screen::stdout());
+                print(&table.draw(&cells.collect::<Vec<_>>()))?;
             }
         }
         let deliveries: usize = rows.iter().map(|row| row.destinations.len()).sum();

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Output, Stdio},
+    process::{Command, Output, Stdio},
     thread,
     time::Duration,
 };
@@ -70,10 +70,12 @@ fn a_listing_takes_filters_and_ends_where_it_is_told() {
         (&["--limit", "1000"], 62),
         (&["--limit", "0"], 0),
         (&["--all", "--source", "freispace"], 62),
-        (&["--source", "other"], 0),
+        (&["--source", "wilco"], 0),
         (&["--event", "project.created"], 1),
         (&["--event", "project.*"], 2),
-        (&["--event", "proj"], 0),
+        (&["--event", "offer.finalized"], 0),
+        (&["--all", "--since", "yesterday"], 62),
+        (&["--all", "--since", "10m"], 62),
         (&["--all", "--event", "booking.*"], 60),
         (&["--all", "--event", "*"], 62),
         (&["--all", "--since", &between], 2),
@@ -85,6 +87,10 @@ fn a_listing_takes_filters_and_ends_where_it_is_told() {
         let running = list(&world, &[&["--json"], arguments].concat());
         assert_eq!(running.lines().count(), lines, "{arguments:?}");
     }
+    let output = run(&world, &["events", "list"]);
+    assert_eq!(text(&output.stdout).lines().count(), 51);
+    let said = text(&output.stderr);
+    assert_eq!(said, "the newest 50; there are more: --limit N or --all\n");
     let newest: Value =
         serde_json::from_str(list(&world, &["--json"]).lines().next().unwrap()).unwrap();
     assert_eq!(newest["event"], "project.updated");
@@ -156,20 +162,170 @@ fn an_event_is_shown_whole_and_its_body_to_the_byte() {
 #[test]
 fn nothing_that_a_sender_wrote_reaches_the_terminal_as_a_command() {
     let world = World::plan().start();
-    let body =
-        "{\"type\":\"a\\u001b[2J\\u0007\",\"id\":\"b\",\"event\":\"x\\u001b]0;t\\u0007y\\u009bz\"}";
+    let body = "{\"type\":\"a\\u001b[2J\\u0007\\u202e\\u2066\\u200b\",\"id\":\"b\",\"event\":\"x\\u001b]0;t\\u0007y\\u009bz\"}";
     let signature = sign(body.as_bytes());
     let headers = [("x-evil", "a\u{9b}31m\u{e9}"), ("x-freispace-signature", &signature)];
     let id = world.post(body, &headers).header("x-wilco-event").unwrap().to_owned();
     world.post(body, &[("x-freispace-signature", "\u{9b}31m")]);
-    for arguments in [&["events", "list"][..], &["events", "show", &id]] {
+    let dry_run = ["events", "replay", &id, "--dry-run"];
+    for arguments in
+        [&["events", "list"][..], &["events", "show", &id], &["events", "why", &id], &dry_run]
+    {
         let said = text(&run(&world, arguments).stdout);
-        let commands = said.chars().filter(|c| c.is_control() && !"\n\t".contains(*c));
+        let is_command = |c: &char| {
+            c.is_control() && !"\n\t".contains(*c) || "\u{202e}\u{2066}\u{200b}".contains(*c)
+        };
+        let commands = said.chars().filter(is_command);
         assert_eq!(commands.collect::<String>(), "", "{said:?}");
         assert!(said.contains('\u{fffd}'), "{said:?}");
     }
     let in_log = |c: char| c.is_control() && c != '\n';
     assert!(!world.log().contains(in_log), "{:?}", world.log());
+}
+
+#[test]
+fn an_event_is_named_by_its_id_its_beginning_or_latest() {
+    let world = World::plan().start();
+    let id = world.send(&booking("b-1", "A")).header("x-wilco-event").unwrap().to_owned();
+    std::thread::sleep(Duration::from_millis(5));
+    let other = world.send(&booking("b-2", "A")).header("x-wilco-event").unwrap().to_owned();
+    world.eventually("both are routed", |w| w.events().iter().all(|e| e["routed"] == true));
+    let unknown = "evt_7ZZZ0000000000000000000000";
+    let first_line = |arguments: &[&str]| {
+        let output = run(&world, arguments);
+        assert!(output.status.success(), "{arguments:?} {output:?}");
+        text(&output.stdout).lines().next().unwrap_or_default().to_owned()
+    };
+    for (which, expected) in [
+        (id.as_str(), &id),
+        (&id[4..], &id),
+        (&id[..20], &id),
+        (&id[4..18], &id),
+        ("latest", &other),
+    ] {
+        assert_eq!(&first_line(&["events", "show", which]), expected);
+        assert!(first_line(&["events", "why", which]).starts_with(expected.as_str()));
+    }
+    assert_eq!(first_line(&["events", "cancel", "latest"]), "no delivery was pending");
+    for (which, said) in [
+        (&id[..8], format!("several ids begin with {}: {id} booking.updated, {other}", &id[..8])),
+        ("7ZZZ", "there is no event whose id begins with evt_7ZZZ".into()),
+        (unknown, format!("there is no event {unknown}")),
+    ] {
+        for verb in ["show", "why", "cancel", "replay"] {
+            let output = run(&world, &["events", verb, which]);
+            assert_eq!(output.status.code(), Some(1), "{verb} {which} {output:?}");
+            assert!(text(&output.stderr).contains(&said), "{verb} {which} {output:?}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_does_not_exist_is_an_error_with_the_nearest_one() {
+    let tables = "[destination.erp]\ntype = \"print\"\n[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(tables).start();
+    let id = world.send(&booking("b-1", "A")).header("x-wilco-event").unwrap().to_owned();
+    world.eventually("it is delivered", |w| w.events()[0]["deliveries"][0]["state"] == "delivered");
+    let erp = "did you mean erp?";
+    for (arguments, said) in [
+        (&["events", "list", "--destination", "epr"][..], erp),
+        (&["events", "list", "--source", "freispce"], "did you mean freispace?"),
+        (
+            &["events", "list", "--event", "bookings.*"],
+            "no event is named bookings.*; did you mean booking.*?",
+        ),
+        (&["events", "replay", &id, "--destination", "epr"], erp),
+        (&["events", "replay", "--all", "--source", "freispce"], "did you mean freispace?"),
+        (&["events", "cancel", &id, "--destination", "epr"], erp),
+        (&["destinations", "pause", "epr"], erp),
+        (&["destinations", "resume", "epr"], erp),
+    ] {
+        let output = run(&world, arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} {output:?}");
+        assert!(text(&output.stderr).contains(said), "{arguments:?} {output:?}");
+    }
+}
+
+#[test]
+fn a_listing_fits_the_terminal_and_colours_states_only_there() {
+    let tables = "[destination.erp]\ntype = \"print\"\n[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(tables).start();
+    for (id, name) in
+        [("e2947d1b-50ac-4c86-b3f7-19d8046ea5c4", "booking.updated"), ("b", &"x".repeat(200))]
+    {
+        let sent = world.send(&booking(id, "A").replace("booking.updated", name));
+        assert_eq!(sent.status, 200);
+    }
+    world.eventually("all is delivered", |w| {
+        w.events().iter().all(|event| event["deliveries"][0]["state"] == "delivered")
+    });
+    for columns in [80, 120, 200] {
+        let command = world.verb(&["events", "list"]);
+        let said = on_a_terminal(&command, columns, &[("TERM", "xterm")]);
+        let bare = console::strip_ansi_codes(&said).into_owned();
+        for line in bare.lines() {
+            assert!(line.chars().count() <= columns, "{columns}\n{bare}");
+            assert!(line.contains("deliver"), "{columns}\n{bare}");
+        }
+        assert!(said.contains("\u{1b}[32mdelivered\u{1b}[0m"), "{said:?}");
+        let said = on_a_terminal(&command, columns, &[("TERM", "xterm"), ("NO_COLOR", "1")]);
+        assert!(!said.contains('\u{1b}'), "{said:?}");
+    }
+    let piped = list(&world, &[]);
+    assert!(piped.contains(&"x".repeat(200)) && !piped.contains('\u{1b}'), "{piped}");
+}
+
+#[test]
+fn times_are_local_with_their_offset_or_utc() {
+    let world = World::plan().start();
+    world.send(&booking("b-1", "A"));
+    for (arguments, zone, offset) in [
+        (&["events", "list"][..], "XST-5:30", "+05:30"),
+        (&["events", "show", "latest"], "XST-5:30", "+05:30"),
+        (&["events", "list", "--utc"], "XST-5:30", "+00:00"),
+        (&["events", "show", "latest", "--utc"], "XST-5:30", "+00:00"),
+    ] {
+        let output = world.verb(arguments).env("TZ", zone).output().unwrap();
+        assert!(text(&output.stdout).contains(offset), "{arguments:?} {output:?}");
+    }
+}
+
+/// What a command prints on a terminal so many columns wide.
+fn on_a_terminal(command: &Command, columns: usize, environment: &[(&str, &str)]) -> String {
+    const SCRIPT: &str = "import fcntl, os, pty, struct, sys, termios\n\
+        pid, fd = pty.fork()\n\
+        if pid == 0:\n \
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, int(sys.argv[1]), 0, 0))\n \
+        os.execv(sys.argv[2], sys.argv[2:])\n\
+        try:\n \
+        while part := os.read(fd, 65536): sys.stdout.buffer.write(part)\n\
+        except OSError: pass\n";
+    let mut python = Command::new("python3");
+    python.args(["-c", SCRIPT, &columns.to_string()]);
+    python.arg(command.get_program()).args(command.get_args());
+    python.current_dir(command.get_current_dir().unwrap()).env_remove("NO_COLOR");
+    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    python.envs(set).envs(environment.iter().copied());
+    text(&python.output().unwrap().stdout).replace('\r', "")
+}
+
+#[test]
+fn tail_says_what_becomes_of_an_event() {
+    let tables = "[destination.erp]\ntype = \"print\"\n[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(tables).start();
+    assert!(run(&world, &["destinations", "pause", "erp"]).status.success());
+    world.send(&booking("b-1", "A"));
+    let mut command = world.verb(&["events", "tail"]);
+    let mut tail = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut next = |end: &str| {
+        while !lines.next().unwrap().unwrap().ends_with(end) {}
+    };
+    next("erp pending");
+    assert!(run(&world, &["destinations", "resume", "erp"]).status.success());
+    next("erp delivered");
+    tail.kill().unwrap();
+    tail.wait().unwrap();
 }
 
 #[test]

@@ -70,7 +70,6 @@ fn events_are_delivered_again_by_id_by_time_and_by_what_became_of_them() {
         (vec!["--event", "go*"], "1 event replayed in 2 new deliveries", 2),
         (vec!["--since", "1h", "--destination", "erp"], "2 events replayed in 2 new deliveries", 2),
         (vec!["--until", "1h"], "0 events replayed in 0 new deliveries", 0),
-        (vec!["--all", "--source", "nobody"], "0 events replayed in 0 new deliveries", 0),
     ] {
         let before = catcher.caught().len();
         assert_eq!(said(&replay(&world, &arguments)), expected, "{arguments:?}");
@@ -139,7 +138,7 @@ fn what_waits_can_be_cancelled() {
     assert!(world.run_verb(&["destinations", "pause", "erp"]).status.success());
     let id = world.send(&body("good", "1")).header("x-wilco-event").unwrap().to_owned();
     catcher.wait_for(1);
-    for expected in ["1 delivery cancelled\n", "nothing of it was waiting\n"] {
+    for expected in ["1 delivery cancelled\n", "no delivery was pending\n"] {
         let output = world.run_verb(&["events", "cancel", &id, "--destination", "erp"]);
         assert_eq!(text(&output.stdout), expected);
     }

@@ -63,7 +63,7 @@ fn a_breaker_stays_open_over_a_restart() {
     let before = catcher.caught().len();
     let world = world.kill_and_restart();
     world.send(&booking("b-2", "x"));
-    world.eventually("it waits", |world| destination(world, "erp")["waiting"] == 1);
+    world.eventually("it waits", |world| destination(world, "erp")["pending"] == 1);
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(catcher.caught().len(), before);
 }
@@ -138,13 +138,13 @@ fn a_paused_destination_waits_also_over_a_restart_and_goes_on() {
     world.send(&booking("b-2", "x"));
     other.wait_for(2);
     let row = destination(&world, "erp");
-    assert_eq!((&row["paused"], &row["waiting"]), (&true.into(), &2.into()));
+    assert_eq!((&row["paused"], &row["pending"]), (&true.into(), &2.into()));
     assert_eq!(catcher.caught().len(), 0);
     assert!(world.run_verb(&["destinations", "resume", "erp"]).status.success());
     catcher.wait_for(2);
     let table = world.run_verb(&["destinations", "list"]);
     let table = String::from_utf8(table.stdout).unwrap();
-    assert!(table.starts_with("destination  type  stands  waiting"), "{table}");
+    assert!(table.starts_with("destination  type  state  pending"), "{table}");
     // Without a server the store itself is asked.
     assert!(world.stop().success());
     assert!(world.run_verb(&["destinations", "pause", "log"]).status.success());

@@ -1,0 +1,164 @@
+//! Which event is meant: a whole id, the beginning of one, or the latest.
+
+use wilco::EventId;
+
+use crate::cli::{Failure, Filter, Page, Record};
+
+/// An event as a person names it. Only `resolve` tells whether there is one.
+#[derive(Clone, Debug)]
+pub(super) enum Which {
+    Latest,
+    Id(EventId),
+    /// The first characters of an id, in capitals and without `evt_`.
+    Prefix(String),
+}
+
+impl std::str::FromStr for Which {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "latest" {
+            return Ok(Self::Latest);
+        }
+        let ulid = text.strip_prefix("evt_").unwrap_or(text).to_ascii_uppercase();
+        let is_digit = |c: char| c.is_ascii_alphanumeric() && !"ILOU".contains(c);
+        match format!("evt_{ulid}").parse() {
+            Ok(id) => Ok(Self::Id(id)),
+            Err(_)
+                if (PREFIX_CHARS_MIN..ID_CHARS).contains(&ulid.len())
+                    && ulid.chars().all(is_digit) =>
+            {
+                Ok(Self::Prefix(ulid))
+            }
+            Err(error) => Err(format!(
+                "{error}; its first characters are enough, from {PREFIX_CHARS_MIN} on, or latest"
+            )),
+        }
+    }
+}
+
+impl Which {
+    /// The id of the one event that is meant. A whole id is taken as it is.
+    pub(super) async fn resolve(&self, record: &Record) -> Result<EventId, Failure> {
+        match self {
+            Self::Id(id) => Ok(*id),
+            Self::Prefix(prefix) => only(prefix, &starting_with(record, prefix).await?),
+            Self::Latest => {
+                let page = Page { limit: 1, ..Page::default() };
+                let rows = record.events(&Filter::default(), &page).await?;
+                let row = rows.first();
+                let row = row.ok_or_else(|| Failure::failed("there are no events yet".into()))?;
+                row.id.parse().map_err(|_| Failure::failed(format!("unreadable id {}", row.id)))
+            }
+        }
+    }
+
+    /// As [`resolve`](Self::resolve), and there is such an event.
+    pub(super) async fn resolve_recorded(&self, record: &Record) -> Result<EventId, Failure> {
+        let id = self.resolve(record).await?;
+        let text = id.to_string();
+        let ulid = text.strip_prefix("evt_").unwrap_or(&text);
+        only(ulid, &starting_with(record, ulid).await?)
+    }
+}
+
+/// The events whose ids begin so, with their names, oldest first.
+async fn starting_with(record: &Record, prefix: &str) -> Result<Vec<(String, String)>, Failure> {
+    let Ok(first) = format!("evt_{prefix:0<width$}", width = ID_CHARS).parse::<EventId>() else {
+        return Ok(Vec::new());
+    };
+    // A listing after an event also leaves out those that share its place, whatever their tail.
+    let after = EventId::from_bits(first.to_bits().saturating_sub(MILLISECOND));
+    let page = Page { after: Some(after), limit: LOOKED_AT, ..Page::default() };
+    let rows = record.events(&Filter::default(), &page).await?;
+    let begins = format!("evt_{prefix}");
+    let rows = rows.into_iter().filter(|row| row.id.starts_with(&begins));
+    Ok(rows.map(|row| (row.id, row.event)).collect())
+}
+
+fn only(prefix: &str, found: &[(String, String)]) -> Result<EventId, Failure> {
+    match found {
+        [(id, _)] => id.parse().map_err(|_| Failure::failed(format!("unreadable id {id}"))),
+        [] if prefix.len() == ID_CHARS => {
+            Err(Failure::failed(format!("there is no event evt_{prefix}")))
+        }
+        [] => Err(Failure::failed(format!("there is no event whose id begins with evt_{prefix}"))),
+        several => {
+            let shown = several.iter().take(CANDIDATES_MAX);
+            let shown: Vec<_> =
+                shown.map(|(id, name)| format!("{id} {}", crate::cli::visible(name))).collect();
+            let more = if several.len() > CANDIDATES_MAX { ", and more" } else { "" };
+            let text = format!("several ids begin with evt_{prefix}: {}{more}", shown.join(", "));
+            Err(Failure::failed(text))
+        }
+    }
+}
+
+/// The characters that tell each of these ids from the others.
+pub(super) fn telling_chars(ids: &[&str]) -> usize {
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    let common = |pair: &[&str]| {
+        pair[0].bytes().zip(pair[1].bytes()).take_while(|(one, other)| one == other).count()
+    };
+    let most = sorted.windows(2).map(common).max().unwrap_or_default();
+    (most + 1).max(SHORT_ID_CHARS)
+}
+
+const ID_CHARS: usize = 26;
+const PREFIX_CHARS_MIN: usize = 4;
+/// A short id, without `evt_`: ten characters are its time, the rest tells apart what came with it.
+const SHORT_ID_CHARS: usize = 13;
+const CANDIDATES_MAX: usize = 5;
+const LOOKED_AT: usize = 100;
+/// In the bits of an id.
+pub(super) const MILLISECOND: u128 = 1 << 80;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_named_by_its_id_its_beginning_or_latest() {
+        let id = "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF";
+        for text in [id, &id[4..], &id.to_lowercase()] {
+            assert!(matches!(text.parse(), Ok(Which::Id(found)) if found.to_string() == id));
+        }
+        for text in ["evt_01JQ", "01jq", "01JQ8ZK4N3W8T1V5R7Y9ABCDE"] {
+            assert!(matches!(text.parse(), Ok(Which::Prefix(p)) if p.starts_with("01JQ")));
+        }
+        assert!(matches!("latest".parse(), Ok(Which::Latest)));
+        for text in ["", "evt_", "01J", "../../etc/passwd", "evt_nonsense", &format!("{id}0")] {
+            assert!(text.parse::<Which>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_names_one_event_or_the_candidates() {
+        let found = |ids: &[&str]| -> Vec<_> {
+            ids.iter().map(|id| ((*id).to_owned(), "x".to_owned())).collect()
+        };
+        let id = "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF";
+        let one = only("01JQ", &found(&[id])).unwrap_or_else(|failure| panic!("{}", failure.text));
+        assert_eq!(one.to_string(), id);
+        for (ids, said) in [
+            (&[][..], "there is no event whose id begins with evt_01JQ"),
+            (
+                &[id, id][..],
+                "several ids begin with evt_01JQ: evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF x, evt_",
+            ),
+            (&[id; 6], ", and more"),
+        ] {
+            let failure = only("01JQ", &found(ids)).err().unwrap();
+            assert!(failure.text.contains(said), "{}", failure.text);
+        }
+    }
+
+    #[test]
+    fn a_short_id_tells_each_from_the_others() {
+        assert_eq!(telling_chars(&[]), SHORT_ID_CHARS);
+        assert_eq!(telling_chars(&["01JQ8ZK4N3W8T1V5R7Y9ABCDEF"]), SHORT_ID_CHARS);
+        let near = ["01JQ8ZK4N3W8T1V5R7Y9ABCDEF", "02", "01JQ8ZK4N3W8T1V6R7Y9ABCDEF"];
+        assert_eq!(telling_chars(&near), 16);
+    }
+}
