@@ -33,20 +33,10 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        // Listened to from the beginning: the temporary folder is removed whatever ends the demo.
+        // From here on no signal ends the process before the temporary folder is removed.
         let mut signals = Signals::listen()?;
         let folder = tempfile::Builder::new().prefix("wilco-demo-").tempdir()?;
-        tokio::select! {
-            done = self.show(folder.path()) => done,
-            () = signals.end() => {
-                print("\n")?;
-                Ok(ExitCode::SUCCESS)
-            }
-        }
-    }
-
-    async fn show(&self, folder: &Path) -> Result<ExitCode, Failure> {
-        let stage = Stage::open(folder).await?;
+        let stage = Stage::open(folder.path()).await?;
         print(&stage.welcome())?;
         let acts = stage.play().await?;
         let results = stage.results(&acts).await?;
@@ -55,7 +45,10 @@ impl Demo {
         let are_handled = results.iter().all(Scene::is_as_expected);
         print(&stage.farewell(are_handled, self.once))?;
         if !self.once {
-            stage.follow(&mut table, &acts).await?;
+            tokio::select! {
+                failed = stage.follow(&mut table, &acts) => failed?,
+                () = signals.end() => {}
+            }
         }
         let closed = stage.service.drain(DRAIN).await;
         closed.map_err(|error| Failure::failed(error.to_string()))?;

@@ -16,7 +16,7 @@ use super::{Failure, File};
 use crate::{
     config::{self, Address, Config, Diagnostics, Kind, TargetUrl},
     inbound::raise_file_limit,
-    service::Service,
+    service::{Service, StartError},
 };
 
 /// Receives webhooks, records them, acknowledges them, and hands them on
@@ -88,7 +88,14 @@ impl Serve {
         let is_tls = config.listen.tls != config::Tls::Off;
         // Before anything else: a signal that nobody hears yet ends the process at once.
         let signals = Signals::listen()?;
-        let service = Service::start(config, Vec::new(), Arc::new(reload)).await?;
+        let service = Service::start(config, Vec::new(), Arc::new(reload)).await;
+        let service = service.map_err(|error| match (&error, &path) {
+            (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
+                let hint = "a second wilco needs a file with its own [admin] address; `wilco init`";
+                Failure::failed(format!("{error}; {hint} writes one"))
+            }
+            _ => error.into(),
+        })?;
         // It was empty: this is the only place that fills it.
         let _ = slot.set(Arc::downgrade(&service));
         announce(&service, &sources, is_tls, path.as_ref());

@@ -5,7 +5,7 @@ mod replay;
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufRead as _, BufReader, Write as _},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -29,6 +29,32 @@ fn the_demo_handles_every_sample_and_ends() {
     }
     assert!(said.ends_with("verified, recorded, acknowledged, and then handled.\n"), "{said}");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn the_demo_shows_what_others_send_and_leaves_nothing_behind_whatever_ends_it() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = wilco(folder.path());
+        command.arg("demo").env("TMPDIR", folder.path()).stdout(Stdio::piped());
+        let mut demo = command.spawn().unwrap();
+        let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let secret = lines.find(|line| line.contains("export FREISPACE_SECRET=")).unwrap();
+        let suggested = lines.find(|line| line.contains(" send booking.created --to ")).unwrap();
+        let (_, secret) = secret.split_once('=').unwrap();
+        let words: Vec<_> = suggested.split_whitespace().collect();
+        let sent =
+            Command::new(words[0]).args(&words[1..]).env("FREISPACE_SECRET", secret).output();
+        assert!(sent.unwrap().status.success(), "{suggested}");
+        let row = lines.find(|line| line.starts_with("  booking.created  ")).unwrap();
+        assert!(row.contains("✓ crew-note"), "{row}");
+        let pid = demo.id().to_string();
+        assert!(
+            Command::new("kill").args([&format!("-{signal}"), &pid]).status().unwrap().success()
+        );
+        assert_eq!(demo.wait().unwrap().code(), Some(0), "{signal}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "{signal}");
+    }
 }
 
 #[test]
