@@ -44,7 +44,7 @@ pub use delivery::{
 };
 pub use duplicates::Duplicates;
 pub use memory::MemoryStore;
-pub use query::{EventQuery, Listed, Shown};
+pub use query::{EventQuery, Listed, Shown, title};
 use sqlite::WAL_BYTES_MAX;
 pub use sqlite::{Options, SqliteStore};
 

@@ -1,6 +1,7 @@
 //! What a person asks of the record, and what it answers.
 
 use jiff::Timestamp;
+use serde_json::Value;
 use wilco::{Digest, Event, EventId, SourceName};
 
 use crate::Delivery;
@@ -39,6 +40,8 @@ pub struct Listed {
     pub name: String,
     /// What it is about.
     pub subject: Option<String>,
+    /// What people call that, where the body says so: see [`title`].
+    pub title: Option<String>,
     /// When it came.
     pub received_at: Timestamp,
     /// The size of its body, in bytes.
@@ -64,4 +67,45 @@ pub struct Shown {
     pub is_routed: bool,
     /// Its deliveries, with the attempts of each.
     pub deliveries: Vec<Delivery>,
+}
+
+/// What people call the thing that an event is about: `data.name`, `data.title`, `data.subject` or
+/// `data.storage.name` of the body, the first of them that is a text. `None` where there is none, or
+/// the body has more than 64 KiB.
+pub fn title(body: &[u8]) -> Option<String> {
+    if body.len() > TITLE_BODY_BYTES_MAX {
+        return None;
+    }
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let names = ["/data/name", "/data/title", "/data/subject", "/data/storage/name"];
+    let name = names.into_iter().find_map(|name| body.pointer(name)?.as_str())?.trim();
+    (!name.is_empty()).then(|| name.chars().take(TITLE_CHARS_MAX).collect())
+}
+
+/// A larger body is not read for a listing.
+pub(crate) const TITLE_BODY_BYTES_MAX: usize = 64 << 10;
+const TITLE_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_title_is_what_the_body_calls_it() {
+        let long = format!(r#"{{"data":{{"name":"{}"}}}}"#, "x".repeat(TITLE_BODY_BYTES_MAX));
+        for (body, expected) in [
+            (r#"{"data":{"name":"Viewing","title":"x"}}"#, Some("Viewing")),
+            (r#"{"data":{"name":null,"subject":"Offer"}}"#, Some("Offer")),
+            (r#"{"data":{"storage":{"name":"nas-1"}}}"#, Some("nas-1")),
+            (r#"{"data":{"name":7,"title":"Größe"}}"#, Some("Größe")),
+            (r#"{"data":{"name":" "}}"#, None),
+            (r#"{"data":[]}"#, None),
+            (r#"{"data":{}}"#, None),
+            ("{}", None),
+            ("not JSON", None),
+            (&long, None),
+        ] {
+            assert_eq!(title(body.as_bytes()).as_deref(), expected, "{body:.60}");
+        }
+    }
 }

@@ -23,6 +23,9 @@ pub(crate) struct EventRow {
     pub(crate) source: String,
     pub(crate) event: String,
     pub(crate) subject: Option<String>,
+    /// What people call it, where the body says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) title: Option<String>,
     pub(crate) received_at: Timestamp,
     pub(crate) bytes: u64,
     pub(crate) sha256: String,
@@ -152,6 +155,7 @@ impl From<Listed> for EventRow {
             source: listed.source.to_string(),
             event: listed.name,
             subject: listed.subject,
+            title: listed.title,
             received_at: listed.received_at,
             bytes: listed.bytes,
             sha256: listed.digest.to_string(),
@@ -211,6 +215,7 @@ impl From<Shown> for ShownRow {
                 id: event.id.to_string(),
                 source: event.source.to_string(),
                 subject: event.subject,
+                title: wilco_store::title(&event.body),
                 received_at: event.received_at,
                 bytes: event.body.len() as u64,
                 sha256: event.digest.to_string(),

@@ -390,7 +390,10 @@ impl Rows {
             }
             false => (self.times.full(row.received_at), row.id.clone()),
         };
-        let about = row.subject.clone().unwrap_or_else(|| "-".into());
+        let about = match (&row.title, self.screen.is_terminal()) {
+            (Some(title), true) => title.clone(),
+            _ => picture::about(row),
+        };
         let mut cells = vec![received, row.event.clone(), about, id, deliveries(row)];
         if self.has_error {
             let latest = latest(row);

@@ -20,6 +20,7 @@ async fn a_listing_says_all_but_headers_and_body(bench: Bench) {
         source: SourceName::new("office").unwrap(),
         name: "booking.updated".into(),
         subject: Some("booking/1".into()),
+        title: None,
         received_at: NOW,
         bytes: 12,
         digest: Digest::of(b"twelve bytes"),

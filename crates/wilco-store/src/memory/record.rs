@@ -7,7 +7,7 @@ use wilco::{Envelope, Event, EventId, Verified};
 
 use super::{Kept, Record, in_millis};
 use crate::{
-    Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Standing, State, duplicates::Earlier,
+    Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Standing, State, duplicates::Earlier, query,
 };
 
 impl Record {
@@ -89,6 +89,7 @@ impl Record {
             source: event.source.clone(),
             name: event.name.clone(),
             subject: event.subject.clone(),
+            title: query::title(&event.body),
             received_at: event.received_at,
             bytes: event.body.len() as u64,
             digest: event.digest,

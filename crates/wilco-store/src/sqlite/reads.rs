@@ -10,6 +10,7 @@ use super::{Checksums, Head, digest_of, id_of, moment, seq_of};
 use crate::{
     Attempt, Breaker, Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Shown, Standing, State,
     StoreError,
+    query::{self, TITLE_BODY_BYTES_MAX},
 };
 
 /// The oldest unrouted events, and the places of those among them that are damaged. One that is known
@@ -142,6 +143,7 @@ pub(super) fn events(
     for row in rows {
         let (seq, mut listed) = row?;
         listed.deliveries = deliveries(connection, seq)?;
+        listed.title = title(connection, seq)?;
         events.push(listed);
     }
     Ok((events, rest))
@@ -260,6 +262,15 @@ pub(super) fn last_received(
     Ok(received_at_ms.map(moment).transpose()?)
 }
 
+/// Asked for each row of a listing and not in its query, which may have to sort the rows.
+fn title(connection: &Connection, seq: i64) -> rusqlite::Result<Option<String>> {
+    let body: Option<Vec<u8>> = connection
+        .prepare_cached("SELECT body FROM event WHERE seq = ?1 AND length(body) <= ?2")?
+        .query_row(params![seq, TITLE_BODY_BYTES_MAX], |row| row.get(0))
+        .optional()?;
+    Ok(body.and_then(|body| query::title(&body)))
+}
+
 fn deliveries(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Delivery>> {
     connection
         .prepare_cached(
@@ -336,6 +347,7 @@ fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<Listed>> {
         source: source_of(row)?,
         name: row.get("name")?,
         subject: row.get("subject")?,
+        title: None,
         received_at: moment(row.get("received_at_ms")?)?,
         bytes: row.get("bytes")?,
         digest: digest_of(row, "digest")?,
@@ -369,6 +381,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> Listed {
         source: source_of(row).unwrap_or_else(|_| unknown_source()),
         name: "damaged".into(),
         subject: None,
+        title: None,
         received_at: super::time_of(seq),
         bytes: 0,
         digest: Digest([0; 32]),

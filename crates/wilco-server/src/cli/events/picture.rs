@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    admin::{DeliveryRow, DestinationRow, ShownRow},
+    admin::{DeliveryRow, DestinationRow, EventRow, ShownRow},
     cli::{Times, readable, visible},
 };
 
@@ -16,7 +16,7 @@ pub(super) fn picture(shown: &ShownRow, destinations: &[DestinationRow], times: 
         event.id,
         visible(&event.event),
         event.source,
-        visible(event.subject.as_deref().unwrap_or("-")),
+        about(event),
         times.full(event.received_at),
         visible(&event.secret),
         event.bytes,
@@ -54,6 +54,15 @@ pub(super) fn picture(shown: &ShownRow, destinations: &[DestinationRow], times: 
         None => text.push_str("  not text; see it with --raw\n"),
     }
     text
+}
+
+/// What people call it, and its name for machines.
+pub(super) fn about(event: &EventRow) -> String {
+    let subject = visible(event.subject.as_deref().unwrap_or("-"));
+    match &event.title {
+        Some(title) => format!("{} ({subject})", visible(title)),
+        None => subject,
+    }
 }
 
 /// A delivery, and when or why not it is tried next.

@@ -27,6 +27,7 @@ fn a_listed_event_has_the_fields_that_scripts_lean_on() {
         ("source", "freispace".into()),
         ("event", "booking.updated".into()),
         ("subject", "booking/b-1".into()),
+        ("title", "Grade".into()),
         ("bytes", body.len().into()),
         ("sha256", sha256(body.as_bytes()).into()),
         ("secret", "env:FREISPACE_SECRET".into()),
@@ -46,7 +47,10 @@ fn a_listed_event_has_the_fields_that_scripts_lean_on() {
     let rows: Vec<_> = table.lines().collect();
     assert!(rows[0].starts_with("received ") && rows[0].ends_with("deliveries"), "{table}");
     assert!(rows[1].contains("project.created") && rows[1].ends_with("skipped"), "{table}");
-    assert!(rows[2].contains("booking/b-1") && rows[2].ends_with("erp retrying"), "{table}");
+    assert!(
+        rows[2].contains("Grade (booking/b-1)") && rows[2].ends_with("erp retrying"),
+        "{table}"
+    );
     assert_eq!(rows.len(), 3, "{table}");
 }
 
