@@ -269,7 +269,7 @@ fn wrong_usage_exits_with_2_and_says_how_it_is_done() {
         (&["serve", "--config", "a", "--no-tls"], "cannot be used with"),
         (&["serve", "--exec", "'open"], "is a quote left open?"),
         (&["serve", "--exec", "no-such-program"], "no program \"no-such-program\" in PATH"),
-        (&["serve", "--forward", "erp.example.com"], "is no URL; write it like"),
+        (&["serve", "--forward", "erp.example.com"], "is no URL that begins with http:"),
         (&["send"], "<EVENT|FILE>"),
         (&["send", "booking.created", "--to", "ftp://x"], "is no URL"),
         (&["events"], "Usage: wilco events"),
