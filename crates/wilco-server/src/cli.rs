@@ -38,7 +38,7 @@ use crate::{
     service::StartError,
 };
 
-use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
+pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
 pub(crate) use record::{Filter, PAGE, Page, Place, Record};
 
 /// Runs the command that the process was called with.

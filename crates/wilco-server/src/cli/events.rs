@@ -15,7 +15,7 @@ use super::{
 };
 use crate::admin::{DeliveryRow, EventRow, ShownRow, WhyRow};
 
-use which::Which;
+pub(crate) use which::Which;
 
 /// Looks at recorded events
 #[derive(Args)]

@@ -10,14 +10,14 @@ use crate::{clock, config};
 
 /// What the output goes to.
 #[derive(Clone, Copy)]
-pub(super) struct Screen {
+pub(crate) struct Screen {
     /// In characters; `None` where the output is no terminal and nothing may be shortened.
-    pub(super) width: Option<usize>,
-    pub(super) is_coloured: bool,
+    pub(crate) width: Option<usize>,
+    pub(crate) is_coloured: bool,
 }
 
 impl Screen {
-    pub(super) fn stdout() -> Self {
+    pub(crate) fn stdout() -> Self {
         let size = console::Term::stdout().size_checked();
         Self {
             width: size.map(|(_, columns)| usize::from(columns)),
@@ -25,13 +25,13 @@ impl Screen {
         }
     }
 
-    pub(super) fn is_terminal(self) -> bool {
+    pub(crate) fn is_terminal(self) -> bool {
         self.width.is_some()
     }
 }
 
 /// A table without lines. Its columns stay where they are from the first rows to the last.
-pub(super) struct Table {
+pub(crate) struct Table {
     header: Vec<String>,
     /// The width below which a column is not shortened.
     shortest: Vec<usize>,
@@ -42,7 +42,7 @@ pub(super) struct Table {
 
 impl Table {
     /// Each column has a title, and a width below which it is not shortened.
-    pub(super) fn new(columns: &[(&str, usize)], screen: Screen) -> Self {
+    pub(crate) fn new(columns: &[(&str, usize)], screen: Screen) -> Self {
         let header: Vec<_> = columns.iter().map(|(title, _)| visible(title)).collect();
         Self {
             widths: header.iter().map(|title| measure_text_width(title)).collect(),
@@ -54,7 +54,7 @@ impl Table {
     }
 
     /// The rows as text; the first time with the header.
-    pub(super) fn draw(&mut self, rows: &[Vec<String>]) -> String {
+    pub(crate) fn draw(&mut self, rows: &[Vec<String>]) -> String {
         let rows: Vec<Vec<_>> =
             rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
         for row in &rows {
@@ -106,7 +106,7 @@ fn fit(widths: &mut [usize], shortest: &[usize], screen: usize) {
 }
 
 /// Colours the words that say how something is.
-pub(super) fn painted(line: &str) -> String {
+pub(crate) fn painted(line: &str) -> String {
     let colour = |word: &str| match word.trim_end_matches([',', ';', ':']) {
         "delivered" | "ok" | "✓" => Some(32),
         "dead" | "failed" | "✗" => Some(31),
@@ -127,7 +127,7 @@ pub(super) fn painted(line: &str) -> String {
 
 /// A stranger's text, with nothing in it that a terminal would obey or that hides what is there:
 /// control characters, bidirectional overrides, and characters without a width.
-pub(super) fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let is_hidden = |c: char| {
         (c.is_control() && c != '\t')
             || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
@@ -138,20 +138,20 @@ pub(super) fn visible(text: &str) -> String {
 }
 
 /// Where times are shown: here, or in UTC.
-pub(super) struct Times(TimeZone);
+pub(crate) struct Times(TimeZone);
 
 impl Times {
-    pub(super) fn new(is_utc: bool) -> Self {
+    pub(crate) fn new(is_utc: bool) -> Self {
         Self(if is_utc { TimeZone::UTC } else { TimeZone::system() })
     }
 
     /// `2026-11-25T14:04:49.250+01:00`
-    pub(super) fn full(&self, at: Timestamp) -> String {
+    pub(crate) fn full(&self, at: Timestamp) -> String {
         self.zoned(at).strftime("%Y-%m-%dT%H:%M:%S.%3f%:z").to_string()
     }
 
     /// `2026-11-25 14:04:49`, with the offset where it is another than `usual`.
-    pub(super) fn short(&self, at: Timestamp, usual: &str) -> String {
+    pub(crate) fn short(&self, at: Timestamp, usual: &str) -> String {
         let zoned = self.zoned(at);
         let text = zoned.strftime("%Y-%m-%d %H:%M:%S").to_string();
         let offset = self.offset(at);
@@ -159,12 +159,12 @@ impl Times {
     }
 
     /// `14:04:49+01:00`
-    pub(super) fn time(&self, at: Timestamp) -> String {
+    pub(crate) fn time(&self, at: Timestamp) -> String {
         self.zoned(at).strftime("%H:%M:%S%:z").to_string()
     }
 
     /// `+01:00`
-    pub(super) fn offset(&self, at: Timestamp) -> String {
+    pub(crate) fn offset(&self, at: Timestamp) -> String {
         self.zoned(at).strftime("%:z").to_string()
     }
 
@@ -174,7 +174,7 @@ impl Times {
 }
 
 /// A time that a person wrote, in the local time zone.
-pub(super) fn instant(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn instant(text: &str) -> Result<Timestamp, String> {
     instant_at(text, &clock::now().to_zoned_datetime(TimeZone::system()))
 }
 
@@ -212,7 +212,7 @@ fn instant_at(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
 }
 
 /// A duration as people read it, in three digits: `8.42 µs`, `850 µs`, `12.3 ms`, `4.20 s`.
-pub(super) fn readable(time: Duration) -> String {
+pub(crate) fn readable(time: Duration) -> String {
     let (number, unit) = match time.as_secs_f64() {
         s if s < 0.000_999_5 => (s * 1e6, "µs"),
         s if s < 0.999_5 => (s * 1e3, "ms"),
@@ -226,7 +226,7 @@ pub(super) fn readable(time: Duration) -> String {
 }
 
 /// `; did you mean erp?`, or nothing.
-pub(super) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> String {
+pub(crate) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> String {
     let near = config::nearest(word, known.into_iter());
     near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }

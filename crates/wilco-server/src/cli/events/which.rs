@@ -6,7 +6,7 @@ use crate::cli::{Failure, Filter, Page, Record};
 
 /// An event as a person names it. Only `resolve` tells whether there is one.
 #[derive(Clone, Debug)]
-pub(super) enum Which {
+pub(crate) enum Which {
     Latest,
     Id(EventId),
     /// The first characters of an id, in capitals and without `evt_`.
@@ -64,7 +64,7 @@ impl Which {
 
 /// The events whose ids begin so, with their names, oldest first.
 async fn starting_with(record: &Record, prefix: &str) -> Result<Vec<(String, String)>, Failure> {
-    let Ok(first) = format!("evt_{prefix:0<width$}", width = ID_CHARS).parse::<EventId>() else {
+    let Ok(first) = format!("evt_{prefix:0<ID_CHARS$}").parse::<EventId>() else {
         return Ok(Vec::new());
     };
     // A listing after an event also leaves out those that share its place, whatever their tail.
