@@ -394,7 +394,11 @@ impl Rows {
             (Some(title), true) => title.clone(),
             _ => picture::about(row),
         };
-        let mut cells = vec![received, row.event.clone(), about, id, deliveries(row)];
+        let deliveries = match self.screen.is_terminal() {
+            true => by_state(row),
+            false => deliveries(row),
+        };
+        let mut cells = vec![received, row.event.clone(), about, id, deliveries];
         if self.has_error {
             let latest = latest(row);
             let dead = latest.iter().find(|delivery| delivery.state == "dead");
@@ -421,6 +425,20 @@ fn latest(row: &EventRow) -> Vec<&DeliveryRow> {
     latest
 }
 
+/// As [`deliveries`], with the state first and the worst before the others: what a narrow terminal
+/// cuts off is the names.
+fn by_state(row: &EventRow) -> String {
+    if row.deliveries.is_empty() {
+        return deliveries(row);
+    }
+    let of_state = |state: &str| {
+        let latest = latest(row).into_iter().filter(|delivery| delivery.state == state);
+        let names: Vec<_> = latest.map(|delivery| delivery.destination.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{state} {}", names.join(", ")))
+    };
+    STATES.iter().filter_map(|state| of_state(state)).collect::<Vec<_>>().join("; ")
+}
+
 fn deliveries(row: &EventRow) -> String {
     if row.damaged && row.deliveries.is_empty() {
         return "damaged".into();
@@ -438,6 +456,9 @@ fn deliveries(row: &EventRow) -> String {
     latest(row).into_iter().map(of).collect::<Vec<_>>().join(", ")
 }
 
+/// The states of deliveries, those first that somebody should look at.
+const STATES: [&str; 8] =
+    ["dead", "retrying", "running", "pending", "skipped", "superseded", "cancelled", "delivered"];
 const TAIL_PAUSE: Duration = Duration::from_millis(300);
 const RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// Events of which `tail` shows what became of them.
