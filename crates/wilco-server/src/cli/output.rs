@@ -195,11 +195,13 @@ fn instant_at(text: &str, now: &ZonedDateTime) -> Result<Timestamp, String> {
     if let Ok(ago) = config::duration(&ago) {
         return now.timestamp().checked_sub(ago).map_err(|error| error.to_string());
     }
+    // The parser also takes an hour alone, and the time of a whole date.
+    let is_time = text.contains(':') && !text.contains('-');
     let at = if text == "today" {
         of_day(now.date())
     } else if text == "yesterday" {
         now.date().yesterday().and_then(of_day)
-    } else if let (Ok(time), false) = (text.parse::<jiff::civil::Time>(), text.contains('-')) {
+    } else if let (Ok(time), true) = (text.parse::<jiff::civil::Time>(), is_time) {
         now.date()
             .to_datetime(time)
             .to_zoned_datetime(now.time_zone().clone())
