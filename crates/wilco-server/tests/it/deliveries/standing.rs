@@ -92,7 +92,7 @@ fn a_destination_that_asks_for_time_gets_it_for_all_its_deliveries_and_over_a_re
     }
     let world = world.kill_and_restart();
     let sent = [1, 2, 3].map(|n| world.send(&booking(&format!("b-{n}"), "x")));
-    world.eventually("they wait", |world| destination(world, "erp")["waiting"] == 3);
+    world.eventually("they wait", |world| destination(world, "erp")["pending"] == 3);
     is_over.store(true, Ordering::Relaxed);
     for reply in sent.iter().chain([&first]) {
         for index in 0..2 {
