@@ -210,7 +210,8 @@ fn with_less_free_space_than_the_reserve_it_answers_503_and_says_when_to_come_ag
     assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
     check_form(&reply);
     assert_eq!(world.get("/readyz").status, 503);
-    assert_eq!(world.get("/healthz").status, 200);
+    assert_eq!(world.get("/healthz").status, 503);
+    assert_eq!(world.get("/livez").status, 200);
     assert_eq!(world.recorded(), 0);
     assert_eq!(world.post("{}", &[]).status, 400, "an unsigned one is told so all the same");
     assert!(world.log().contains("which [store] reserve keeps; free some space"));
@@ -229,6 +230,7 @@ fn the_log_has_one_line_for_each_event_and_names_who_was_refused_and_what_for() 
     let logged = |line: &serde_json::Value, message: &str| {
         line["message"].as_str().is_some_and(|found| found.starts_with(message))
     };
+    world.eventually("the last line", |world| world.log().matches("refused:").count() == 3);
     let log = world.log();
     let lines: Vec<serde_json::Value> =
         log.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();

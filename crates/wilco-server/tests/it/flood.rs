@@ -1,6 +1,7 @@
 //! A flood of unsigned requests: it takes neither memory, nor the log, nor the way of signed ones.
 
 use std::{
+    cell::RefCell,
     fs,
     io::{BufReader, Write as _},
     net::TcpStream,
@@ -43,12 +44,17 @@ fn whoever_announces_a_body_and_sends_little_of_it_refuses_nobody() {
 #[test]
 fn large_bodies_that_stall_refuse_large_ones_of_their_own_address_and_no_small_ones() {
     let world = World::plan().listen("max_body = \"32 MiB\"").start();
-    let mut stalled = world.connect();
-    // What the kernel does not hold of it has arrived when it is written.
     let most = "x".repeat(31 << 20);
     let length = 32 << 20;
-    write!(stalled, "POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n{most}")
-        .unwrap();
+    let stall = || {
+        let mut stream = world.connect();
+        let head = format!("POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
+        // It has been refused already where another large one was quicker.
+        let _ = stream.write_all(format!("{head}{most}").as_bytes());
+        stream
+    };
+    // What the kernel holds of it arrives a moment later.
+    let stalled = RefCell::new(stall());
     let large = booking("large", &"x".repeat(2 << 20));
     world.eventually("503", |world| {
         let reply = world.send(&large);
@@ -56,6 +62,8 @@ fn large_bodies_that_stall_refuse_large_ones_of_their_own_address_and_no_small_o
             assert_eq!(reply.message(), "Busy, try again later");
             assert!(reply.header("retry-after").unwrap().parse::<u32>().unwrap() > 0);
             assert_eq!(reply.header("connection"), Some("close"));
+        } else {
+            stalled.replace(stall());
         }
         reply.status == 503
     });

@@ -139,6 +139,7 @@ fn there_may_be_so_many_connections_of_one_address_and_others_are_served_beside_
     let other = connect_from("127.0.0.2", world.address);
     assert_eq!(send_on(other, &booking("b-1", "A")).status, 200);
 
+    world.eventually("it is closed", |world| world.metric("wilco_connections") == 64.0);
     idle.extend((0..64).map(|_| connect_from("127.0.0.2", world.address)));
     world.eventually("128 connections", |world| world.metric("wilco_connections") == 128.0);
     let mut third = connect_from("127.0.0.3", world.address);
