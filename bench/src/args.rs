@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Backlog(Backlog),
     /// Measures what a flood of unsigned requests costs the signed ones: failures, latency, memory
     Flood(Flood),
+    /// Measures what a destination that floods wilco costs those who wait for their 2xx
+    Neighbours(Neighbours),
     /// The server that wilco is held against
     #[command(hide = true)]
     Bare {
@@ -141,6 +143,25 @@ pub(crate) struct Flood {
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     pub(crate) body_bytes: usize,
     /// How many times the p99 without the flood the one with it may be
+    #[arg(long, value_name = "N", default_value_t = 1.5)]
+    pub(crate) ratio: f64,
+}
+
+/// How `neighbours` measures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Neighbours {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How long one round measures
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// How many rounds there are of each kind, by turns
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+    /// How many signed requests come in a second
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
+    /// How many times the p50 and p99 without a flood those beside one may be
     #[arg(long, value_name = "N", default_value_t = 1.5)]
     pub(crate) ratio: f64,
 }

@@ -61,7 +61,7 @@ pub(crate) async fn run(args: &Flood) -> io::Result<bool> {
 
 /// What came of the requests with the flood, or without.
 #[derive(Default)]
-struct Side {
+pub(crate) struct Side {
     /// From the schedule to the 200, of each signed request.
     latencies: Vec<Duration>,
     /// What became of the other signed requests.
@@ -71,7 +71,18 @@ struct Side {
 }
 
 impl Side {
-    fn add(&mut self, other: Self) {
+    /// How many signed requests were acknowledged.
+    pub(crate) fn acknowledged(&self) -> usize {
+        self.latencies.len()
+    }
+
+    /// How many were not.
+    pub(crate) fn failed(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// Takes the figures of another span as well.
+    pub(crate) fn add(&mut self, other: Self) {
         self.latencies.extend(other.latencies);
         for (what, times) in other.failed {
             *self.failed.entry(what).or_default() += times;
@@ -82,7 +93,7 @@ impl Side {
     }
 
     /// The latency within which this share of the requests was answered, in milliseconds.
-    fn millis(&self, share: f64) -> f64 {
+    pub(crate) fn millis(&self, share: f64) -> f64 {
         let mut sorted = self.latencies.clone();
         sorted.sort_unstable();
         #[expect(
@@ -112,18 +123,7 @@ async fn measure(
     let unsigned = Arc::new(unsigned(args.body_bytes));
     let mut threads = JoinSet::new();
     let queue = Arc::clone(queue);
-    threads.spawn_blocking(move || {
-        on_this_thread(async move {
-            let mut connections = JoinSet::new();
-            for number in 0..STEADY_CONNECTIONS {
-                let queue = Arc::clone(&queue);
-                let first = begin + Duration::from_secs(1) * number / rate;
-                let every = Duration::from_secs(1) * STEADY_CONNECTIONS / rate;
-                connections.spawn_local(steady(address, queue, first, every, end));
-            }
-            gather(connections).await
-        })
-    });
+    threads.spawn_blocking(move || on_this_thread(steady_load(address, rate, queue, begin, end)));
     threads.spawn_blocking(move || {
         on_this_thread(async move {
             let mut connections = JoinSet::new();
@@ -138,6 +138,39 @@ async fn measure(
         side.add(part??);
     }
     Ok(side)
+}
+
+/// One span of steady requests.
+///
+/// # Errors
+///
+/// There is no thread for them.
+pub(crate) async fn steady_span(
+    address: SocketAddr,
+    rate: u32,
+    queue: &Arc<Queue>,
+    span: Duration,
+) -> io::Result<Side> {
+    let (queue, begin) = (Arc::clone(queue), Instant::now() + BEFORE);
+    let load = move || on_this_thread(steady_load(address, rate, queue, begin, begin + span));
+    tokio::task::spawn_blocking(load).await?
+}
+
+async fn steady_load(
+    address: SocketAddr,
+    rate: u32,
+    queue: Arc<Queue>,
+    begin: Instant,
+    end: Instant,
+) -> io::Result<Side> {
+    let mut connections = JoinSet::new();
+    for number in 0..STEADY_CONNECTIONS {
+        let queue = Arc::clone(&queue);
+        let first = begin + Duration::from_secs(1) * number / rate;
+        let every = Duration::from_secs(1) * STEADY_CONNECTIONS / rate;
+        connections.spawn_local(steady(address, queue, first, every, end));
+    }
+    gather(connections).await
 }
 
 fn on_this_thread(work: impl Future<Output = io::Result<Side>>) -> io::Result<Side> {

@@ -11,6 +11,7 @@ mod flood;
 mod http;
 mod load;
 mod machine;
+mod neighbours;
 mod process;
 mod report;
 mod rounds;
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Some(Command::Deliver(args)) => measure(one_thread(), deliver::run(args)),
         Some(Command::Backlog(args)) => measure(all_threads(), backlog::run(args)),
         Some(Command::Flood(args)) => measure(one_thread(), flood::run(args)),
+        Some(Command::Neighbours(args)) => measure(all_threads(), neighbours::run(args)),
         None => measure(one_thread(), rounds::run(&args)),
     };
     match outcome {
