@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     future::pending,
     net::SocketAddr,
     sync::Arc,
@@ -227,9 +228,10 @@ impl Builder {
     }
 }
 
-/// Why an endpoint could not be opened, or came to its end. An error of a function's own fits in as
-/// well, so that a function can use this type.
-#[derive(Debug, thiserror::Error)]
+/// Why an endpoint could not be opened, or came to its end. A function can use this type too:
+/// [`Error::other`] takes any error. It prints as a sentence with `{}` and `{:?}`, for that is how
+/// `main` prints what it gives.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A secret was refused.
@@ -245,7 +247,7 @@ pub enum Error {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The store stopped for good while the endpoint was served.
-    #[error("the store stopped after an error; check the disk, then start again")]
+    #[error("wilco stopped after an error that its log names; start it again")]
     StoreFailed,
     /// There is no preset of this name.
     #[error("there is no provider {0:?}")]
@@ -267,6 +269,19 @@ pub enum Error {
 /// What an endpoint gives, and what a function may give.
 pub type Result<T> = std::result::Result<T, Error>;
 
+impl Error {
+    /// An error of a function's own: `value.parse().map_err(Error::other)?`.
+    pub fn other(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 impl From<StartError> for Error {
     fn from(error: StartError) -> Self {
         Self::Start(error.to_string())
@@ -279,7 +294,8 @@ impl From<std::io::Error> for Error {
     }
 }
 
-async fn asked_to_stop() {
+/// Waits until the process is asked to stop, by SIGTERM or Ctrl-C. It runs inside a tokio runtime.
+pub async fn asked_to_stop() {
     let of = |kind| async move {
         match signal(kind) {
             Ok(mut signal) => signal.recv().await.unwrap_or(()),

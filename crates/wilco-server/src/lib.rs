@@ -33,4 +33,4 @@ mod service;
 mod supervise;
 mod threads;
 
-pub use endpoint::{Builder, Endpoint, Error, Result};
+pub use endpoint::{Builder, Endpoint, Error, Result, asked_to_stop};

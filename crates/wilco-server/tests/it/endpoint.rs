@@ -375,3 +375,12 @@ fn an_endpoint_that_is_dropped_stops_and_gives_up_its_store() {
         drop(opened);
     }
 }
+
+#[test]
+fn an_error_prints_as_a_sentence_where_main_prints_it() {
+    let own = "x".parse::<u32>().map_err(wilco_server::Error::other).unwrap_err();
+    assert_eq!(format!("{own:?}"), "invalid digit found in string");
+    let missing = wilco::Secret::from_env("NO_SUCH_VARIABLE").unwrap_err();
+    let missing = wilco_server::Error::from(missing);
+    assert_eq!(format!("{missing:?}"), missing.to_string());
+}
