@@ -49,13 +49,21 @@ pub(super) struct Init {
 impl Init {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         if self.output.exists() && !self.force {
-            let path = self.output.display();
-            return Err(Failure::failed(format!(
-                "{path} is there already; --force writes over it, --output FILE names another"
-            )));
+            return Err(self.is_there());
         }
         let answers = self.ask()?;
-        let file = OpenOptions::new().write(true).create(true).truncate(true).open(&self.output);
+        // Somebody else may have written one while the questions were answered.
+        let mut options = OpenOptions::new();
+        match self.force {
+            true => options.write(true).create(true).truncate(true),
+            false => options.write(true).create_new(true),
+        };
+        let file = match options.open(&self.output) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(self.is_there());
+            }
+            file => file,
+        };
         let path = self.output.display();
         file.and_then(|mut file| file.write_all(answers.to_toml().as_bytes()))
             .map_err(|error| Failure::failed(format!("cannot write {path}: {error}")))?;
@@ -67,24 +75,38 @@ impl Init {
         Ok(ExitCode::SUCCESS)
     }
 
+    fn is_there(&self) -> Failure {
+        let path = self.output.display();
+        Failure::failed(format!(
+            "{path} is there already; --force writes over it, --output FILE names another"
+        ))
+    }
+
     fn ask(&self) -> Result<Answers, Failure> {
-        let listen = ask("Where do webhooks come in?", &self.listen, "0.0.0.0:8443")?;
-        config::address(&listen).map_err(Failure::usage)?;
-        let tls = ask("Who ends TLS: files, self-signed, or off?", &self.tls, "self-signed")?;
-        if !["files", "self-signed", "off"].contains(&tls.as_str()) {
-            return Err(Failure::usage(format!("no such tls: {tls}; files, self-signed or off")));
-        }
+        let address = |text: &str| config::address(text).map(|_| text.to_owned());
+        let listen =
+            ask("Where do webhooks come in?", self.listen.as_deref(), "0.0.0.0:8443", address)?;
+        let tls = "Who ends TLS: files, self-signed, or off?";
+        let tls = ask(tls, self.tls.as_deref(), "self-signed", |text| match text {
+            "files" | "self-signed" | "off" => Ok(text.to_owned()),
+            _ => Err(format!("no such tls: {text}; files, self-signed or off")),
+        })?;
         let question = "Which environment variable has freispace's secret?";
-        let secret_env = ask(question, &self.secret_env, "FREISPACE_SECRET")?;
-        let exec = ask("A command for each event (empty for none)?", &self.exec, "")?;
-        let command = match exec.as_str() {
-            "" => Vec::new(),
-            line => config::command_line(line).map_err(Failure::usage)?,
+        let variable = |text: &str| match config::is_variable(text) {
+            true => Ok(text.to_owned()),
+            false => Err("not the name of an environment variable: letters, digits and _".into()),
         };
-        let forward = ask("A URL for each event (empty for none)?", &self.forward, "")?;
-        if !forward.is_empty() {
-            config::url(&forward).map_err(Failure::usage)?;
-        }
+        let secret_env = ask(question, self.secret_env.as_deref(), "FREISPACE_SECRET", variable)?;
+        let question = "A command for each event (empty for none)?";
+        let command = ask(question, self.exec.as_deref(), "", |text| match text {
+            "" => Ok(Vec::new()),
+            line => config::command_line(line),
+        })?;
+        let question = "A URL for each event (empty for none)?";
+        let forward = ask(question, self.forward.as_deref(), "", |text| match text {
+            "" => Ok(String::new()),
+            url => config::url(url).map(|_| url.to_owned()),
+        })?;
         Ok(Answers { listen, tls, secret_env, command, forward })
     }
 }
@@ -165,22 +187,30 @@ impl Answers {
     }
 }
 
-/// What an option says, else what a person answers, else the default.
-fn ask(question: &str, given: &Option<String>, default: &str) -> Result<String, Failure> {
-    if let Some(given) = given {
-        return Ok(given.clone());
-    }
-    if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
-        return Ok(default.into());
+/// What an option says, else what a person answers, else the default. A person is asked until the
+/// answer is right.
+fn ask<T>(
+    question: &str,
+    given: Option<&str>,
+    default: &str,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, Failure> {
+    let has_person = io::stdin().is_terminal() && io::stdout().is_terminal();
+    if given.is_some() || !has_person {
+        return read(given.unwrap_or(default)).map_err(Failure::usage);
     }
     let hint = if default.is_empty() { String::new() } else { format!(" [{default}]") };
-    print(&format!("{question}{hint} "))?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(match answer.trim() {
-        "" => default.into(),
-        answer => answer.into(),
-    })
+    loop {
+        print(&format!("{question}{hint} "))?;
+        let mut answer = String::new();
+        let has_ended = io::stdin().read_line(&mut answer)? == 0;
+        let answer = if answer.trim().is_empty() { default } else { answer.trim() };
+        match read(answer) {
+            Err(why) if has_ended => return Err(Failure::usage(why)),
+            Err(why) => print(&format!("  {why}\n"))?,
+            Ok(answer) => return Ok(answer),
+        }
+    }
 }
 
 /// A text as TOML writes it: its escapes are those of JSON.

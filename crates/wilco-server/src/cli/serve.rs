@@ -62,10 +62,14 @@ struct WithoutFile {
 
 impl Serve {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let path = match self.without_file.is_asked_for() {
-            true => None,
-            false => self.file.find(),
-        };
+        let path = self.file.find();
+        if let (Some(path), true) = (&path, self.without_file.is_asked_for()) {
+            return Err(Failure::usage(format!(
+                "{} is there, and --listen, --no-tls, --store, --exec and --forward are for a start \
+                 without a file; write it into the file, or start in another folder",
+                path.display()
+            )));
+        }
         let config = match &path {
             Some(path) => {
                 let (config, warnings) = config::load(path)?;

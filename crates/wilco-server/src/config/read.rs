@@ -5,6 +5,7 @@ mod command;
 mod destination;
 mod keys;
 mod kinds;
+mod outside;
 mod reference;
 mod route;
 mod units;
@@ -24,8 +25,11 @@ use super::{
     STORE_URL, Service, Severity, Source, Store, Tls,
 };
 
+use crate::clock;
+
 pub(crate) use keys::{Keys, Quoted, nearest};
-pub(crate) use reference::look_up;
+pub(crate) use outside::missing_script;
+pub(crate) use reference::{is_variable, look_up};
 pub(crate) use units::{
     address, bytes, command_line, duration, executable, growing, rate, url, written,
 };
@@ -36,6 +40,7 @@ pub(super) fn whole(text: &str, found: &Found) -> Option<Config> {
     let mut file = Keys::of_root(&root, found);
     let listen = file.table("listen").and_then(listen);
     let store = store_of(&mut file);
+    store.iter().for_each(|store| store_records(&file, store));
     let admin = admin_of(&mut file);
     let sources: Vec<_> = file.tables_by_name("source").into_iter().map(source).collect();
     let destinations: Vec<_> =
@@ -97,6 +102,15 @@ fn syntax<'t>(text: &'t str, found: &Found) -> Option<Spanned<DeTable<'t>>> {
     is_right.then_some(root)
 }
 
+/// Warns where the store that was read would not record.
+fn store_records(file: &Keys<'_>, store: &Store) {
+    let remark = SqliteStore::path(&store.url).ok();
+    let remark = remark.and_then(|path| outside::store(&path, store.reserve));
+    if let Some((message, hint)) = remark {
+        file.warn_about("store", message, &hint);
+    }
+}
+
 fn store_of(file: &mut Keys<'_>) -> Option<Store> {
     match file.table("store") {
         Some(keys) => store(keys),
@@ -155,6 +169,12 @@ fn listen(mut keys: Keys<'_>) -> Option<Listen> {
         let hint = "tls = \"files\", or behind a proxy: address = \"127.0.0.1:8080\", or \
                     trusted_proxies = [\"10.0.0.0/8\"]";
         keys.warn_about("tls", what, hint);
+    }
+    if let Some(Tls::Files { certificate, .. }) = &tls {
+        let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
+        if let Some((message, hint)) = outside::certificate(certificate, now) {
+            keys.warn_about("certificate", message, &hint);
+        }
     }
     let max_body = keys.one("max_body", body_limit).unwrap_or(MAX_BODY_BYTES);
     keys.finish();

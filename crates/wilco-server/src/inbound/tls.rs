@@ -46,6 +46,10 @@ pub(crate) enum TlsError {
     Certificate { path: PathBuf, cause: String },
     #[error("{path} holds no private key in PEM form: {cause}")]
     Key { path: PathBuf, cause: String },
+    #[error(
+        "the key {path} is encrypted; write it without a passphrase: openssl pkey -in {path} …"
+    )]
+    Encrypted { path: PathBuf },
     #[error("the key {key} does not belong to the certificate {certificate}: {cause}")]
     Mismatch { certificate: PathBuf, key: PathBuf, cause: rustls::Error },
     #[error("no certificate could be made for {domains:?}: {cause}")]
@@ -115,7 +119,12 @@ fn read(certificate: &Path, key: &Path) -> Result<Current, TlsError> {
     if chain.is_empty() {
         return Err(bad("nothing between BEGIN CERTIFICATE and END CERTIFICATE".into()));
     }
-    let private = PrivateKeyDer::from_pem_slice(&bytes(key)?)
+    let pem = bytes(key)?;
+    let has = |word: &[u8]| pem.windows(word.len()).any(|window| window == word);
+    if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
+        return Err(TlsError::Encrypted { path: key.into() });
+    }
+    let private = PrivateKeyDer::from_pem_slice(&pem)
         .map_err(|cause| TlsError::Key { path: key.into(), cause: cause.to_string() })?;
     certified(chain, private, changed).map_err(|cause| TlsError::Mismatch {
         certificate: certificate.into(),

@@ -1,6 +1,7 @@
 //! The configuration: faults with their place and the way out, starts that fail in one sentence, and
 //! reloads that are taken whole or not at all.
 
+mod canaries;
 mod certificate;
 mod faults;
 mod warnings;

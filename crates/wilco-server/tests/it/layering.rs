@@ -16,8 +16,8 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["log", "rules", "supervise"],
-    &["client", "clock", "config", "metrics", "threads"],
+    &["clock", "log", "rules", "supervise"],
+    &["client", "config", "metrics", "threads"],
     &["guest"],
     &["inbound", "outbound", "admin"],
     &["service"],

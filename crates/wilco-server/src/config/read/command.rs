@@ -4,8 +4,11 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use rustix::process::{getegid, geteuid};
 
-use super::{Keys, Quoted, bytes, duration, executable};
-use crate::config::{Command, Limits, OUTPUT_BYTES_MAX, Protocol, RunAs};
+use super::{Keys, Quoted, bytes, duration, executable, missing_script};
+use crate::config::{
+    Command, Limits, OUTPUT_BYTES_MAX, Protocol, RunAs, find_program, first_line_fault,
+    is_text_without_interpreter,
+};
 
 pub(super) fn read(keys: &mut Keys<'_>) -> Option<Command> {
     let words = keys.each("command", |text| Ok(text.to_owned()));
@@ -31,6 +34,14 @@ pub(super) fn read(keys: &mut Keys<'_>) -> Option<Command> {
             }
         }
         return None;
+    }
+    let program = find_program(&words[0]).filter(|path| !is_text_without_interpreter(path));
+    if let Some(why) = program.as_deref().and_then(first_line_fault) {
+        let hint = "the system starts no script with such a first line; such as #!/bin/sh";
+        keys.warn_about("command", format!("{} cannot be started: {why}", words[0]), hint);
+    }
+    if let Some((message, hint)) = missing_script(&words, folder.as_ref()) {
+        keys.warn_about("command", message, &hint);
     }
     if folder.is_some() {
         words[0] = from_here(&words[0]);

@@ -5,7 +5,7 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::aws_lc_rs};
 
-use super::{GOOD, check_manners, text};
+use super::{GOOD, PRINT, check_manners, text};
 use crate::world::{SECRET, World, wilco};
 
 #[test]
@@ -84,10 +84,6 @@ struct Pem {
 impl Pem {
     fn make() -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let pem = |label: &str, der: &[u8]| {
-            let base64 = BASE64_STANDARD.encode(der);
-            format!("-----BEGIN {label}-----\n{base64}\n-----END {label}-----\n")
-        };
         Self {
             certificate: pem("CERTIFICATE", made.cert.der()),
             key: pem("PRIVATE KEY", &made.signing_key.serialize_der()),
@@ -115,4 +111,69 @@ impl Pem {
     }
 }
 
+fn pem(label: &str, der: &[u8]) -> String {
+    let base64 = BASE64_STANDARD.encode(der);
+    let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+}
+
 const FILES: &str = "tls = \"files\"\ncertificate = \"FOLDER/cert.pem\"\nkey = \"FOLDER/key.pem\"";
+
+#[test]
+fn a_certificate_that_senders_refuse_is_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Issued::new("authority", 2020, 2100);
+    let long_ago = Issued::new("localhost", 2020, 2021);
+    let not_yet = Issued::new("localhost", 2098, 2100);
+    let issued = Issued::new("localhost", 2020, 2100);
+    for (issued, issuer, expected) in [
+        (&long_ago, Some(&authority), "the certificate expired "),
+        (&not_yet, Some(&authority), "the certificate is valid only in "),
+        (&issued, None, "the certificate is self-signed"),
+        (&issued, Some(&authority), "wilco.toml is fine"),
+    ] {
+        fs::write(folder.path().join("cert.pem"), issued.by(issuer.unwrap_or(issued))).unwrap();
+        fs::write(folder.path().join("key.pem"), pem("PRIVATE KEY", &issued.key.serialize_der()))
+            .unwrap();
+        let files = "\"files\"\ncertificate = \"cert.pem\"\nkey = \"key.pem\"";
+        let file = format!("{GOOD}{PRINT}").replace("\"off\"", files);
+        fs::write(folder.path().join("wilco.toml"), file).unwrap();
+        let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    let mut openssl = std::process::Command::new("openssl");
+    openssl.current_dir(folder.path()).args(["pkcs8", "-topk8", "-in", "key.pem"]);
+    let made = openssl.args(["-out", "locked.pem", "-passout", "pass:word"]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let file = fs::read_to_string(folder.path().join("wilco.toml")).unwrap();
+    let file = file.replace("key.pem", "locked.pem");
+    fs::write(folder.path().join("wilco.toml"), file).unwrap();
+    let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("locked.pem is encrypted; write it without a passphrase"), "{said}");
+}
+
+/// A name, a key, and the years from and to.
+struct Issued {
+    parameters: rcgen::CertificateParams,
+    key: rcgen::KeyPair,
+}
+
+impl Issued {
+    fn new(name: &str, from: i32, to: i32) -> Self {
+        let mut parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+        parameters.distinguished_name = rcgen::DistinguishedName::new();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
+        Self { parameters, key: rcgen::KeyPair::generate().unwrap() }
+    }
+
+    fn by(&self, issuer: &Self) -> String {
+        let issuer = rcgen::Issuer::from_params(&issuer.parameters, &issuer.key);
+        pem("CERTIFICATE", self.parameters.signed_by(&self.key, &issuer).unwrap().der())
+    }
+}

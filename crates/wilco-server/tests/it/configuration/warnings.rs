@@ -1,6 +1,6 @@
 //! What can be used but was probably not meant: `check` says it, and `serve` repeats it.
 
-use std::fs;
+use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use super::{GOOD, PRINT, check_manners, text};
 use crate::world::{SECRET, World, wilco};
@@ -90,4 +90,57 @@ fn a_start_and_a_reload_repeat_every_warning_in_one_line() {
     assert_eq!(count(&world), 1);
     assert_eq!(world.run_verb(&["reload"]).status.code(), Some(0));
     world.eventually("the warning again", |world| count(world) == 2);
+}
+
+#[test]
+fn what_a_command_names_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    for (name, content) in [
+        ("windows.sh", "#!/bin/sh\r\necho\r\n"),
+        ("lost.sh", "#!/opt/no/such/python3 -u\n"),
+        ("good.sh", "#!/bin/sh\n"),
+    ] {
+        fs::write(at(name), content).unwrap();
+        fs::set_permissions(at(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let long = format!("{:?}", ["/bin/sh".to_owned(), at("none.sh")]);
+    for (command, code, expected) in [
+        (format!("{:?}", at("windows.sh")), 0, "its first line ends in CRLF"),
+        (format!("{:?}", at("lost.sh")), 0, "lost.sh cannot be started: the interpreter"),
+        (long, 0, "Warning: sh finds no script where the command names one"),
+        (format!("[\"/bin/sh\", {:?}]", at("good.sh")), 0, "wilco.toml is fine"),
+        ("[\"/bin/sh\", \"-c\", \"exit 0\"]".into(), 0, "wilco.toml is fine"),
+        (format!("{:?}", at("good.sh")), 0, "wilco.toml is fine"),
+        (
+            "\"/bin/sh -c true\"".into(),
+            78,
+            "write a list: command = [\"/bin/sh\", \"-c\", \"true\"]",
+        ),
+    ] {
+        let table = format!("[alerts]\nto = \"c\"\n[destination.c]\ntype = \"command\"\n");
+        let file = format!("{GOOD}{PRINT}{table}command = {command}\n");
+        fs::write(at("wilco.toml"), file).unwrap();
+        let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(code), "{command}\n{said}");
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+}
+
+#[test]
+fn a_store_that_could_not_record_is_warned_about() {
+    for (store, expected) in [
+        ("url = \"sqlite:no/such/wilco.db\"", "the folder of the store, no/such, is not there"),
+        ("reserve = \"900 TiB\"", "less than the reserve of 921600 GiB"),
+        ("reserve = \"1 B\"", "wilco.toml is fine"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = format!("{GOOD}{PRINT}[store]\n{store}\n");
+        fs::write(folder.path().join("wilco.toml"), file).unwrap();
+        let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
 }

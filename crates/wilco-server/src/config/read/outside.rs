@@ -1,0 +1,95 @@
+//! What the file names and does not have in itself: a disk, a program, a certificate. What is wrong
+//! with them is a message and a hint.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{Access, access, statvfs};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use x509_cert::der::Decode as _;
+
+use super::written;
+use crate::config::folder_of;
+
+/// A message and a hint.
+pub(crate) type Remark = (String, String);
+
+/// What keeps a store at this path from recording.
+pub(super) fn store(path: &Path, reserve_bytes: u64) -> Option<Remark> {
+    let folder = folder_of(path);
+    let shown = folder.display();
+    if !folder.is_dir() {
+        let message = format!("the folder of the store, {shown}, is not there");
+        return Some((message, format!("mkdir -p {shown}, for the user that runs wilco")));
+    }
+    if access(folder, Access::WRITE_OK).is_err() {
+        let message = format!("the folder of the store, {shown}, cannot be written by this user");
+        return Some((
+            message,
+            format!("chown it to the user that runs wilco: chown USER {shown}"),
+        ));
+    }
+    let disk = statvfs(folder).ok()?;
+    let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
+    (free_bytes < reserve_bytes).then(|| {
+        let reserve = written(reserve_bytes);
+        let message = format!(
+            "the disk of the store has {} MiB of free space, less than the reserve of {reserve}: \
+             every event would be refused with 503",
+            free_bytes >> 20
+        );
+        (message, "free some space, or set reserve in [store], such as reserve = \"64 MiB\"".into())
+    })
+}
+
+/// A script that an interpreter is to run, and that is not there.
+pub(crate) fn missing_script(words: &[String], folder: Option<&PathBuf>) -> Option<Remark> {
+    let name = Path::new(words.first()?).file_name()?.to_str()?;
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let script = words.get(1).filter(|word| !word.starts_with('-'))?;
+    let path = folder.map_or_else(|| script.into(), |folder| folder.join(script));
+    (INTERPRETERS.contains(&name) && !path.exists()).then(|| {
+        let message = format!("{name} finds no script where the command names one");
+        (message, "name the script by its full path".into())
+    })
+}
+
+/// What lets senders refuse this certificate. `now` is in Unix seconds.
+pub(super) fn certificate(path: &Path, now: u64) -> Option<Remark> {
+    let bytes = fs::read(path).ok()?;
+    let first = CertificateDer::pem_slice_iter(&bytes).next()?.ok()?;
+    let parsed = x509_cert::Certificate::from_der(&first).ok()?;
+    let content = parsed.tbs_certificate();
+    let begins = content.validity().not_before.to_unix_duration().as_secs();
+    let ends = content.validity().not_after.to_unix_duration().as_secs();
+    let days = |secs: u64| secs / SECS_A_DAY;
+    let renew = "put a new one in its place; wilco reads it by itself";
+    if now >= ends {
+        return Some((
+            format!("the certificate expired {} days ago", days(now - ends)),
+            renew.into(),
+        ));
+    }
+    if now < begins {
+        let hint = "see whether the clock of this machine is right: date";
+        let message = format!("the certificate is valid only in {} days", days(begins - now));
+        return Some((message, hint.into()));
+    }
+    if ends - now < ENDS_SOON_SECS {
+        return Some((
+            format!("the certificate expires in {} days", days(ends - now)),
+            renew.into(),
+        ));
+    }
+    (content.issuer() == content.subject()).then(|| {
+        let hint = "take one from an authority that senders trust, such as Let's Encrypt";
+        ("the certificate is self-signed: senders refuse it".into(), hint.into())
+    })
+}
+
+const INTERPRETERS: [&str; 8] = ["bash", "node", "perl", "php", "python", "ruby", "sh", "deno"];
+const SECS_A_DAY: u64 = 86_400;
+/// A certificate that ends within so many seconds is warned about.
+const ENDS_SOON_SECS: u64 = 14 * SECS_A_DAY;
