@@ -266,7 +266,7 @@ pub(crate) enum Kind {
         /// In place of the event's own body.
         body: Option<Text>,
         /// Headers besides wilco's own.
-        headers: Vec<(http::HeaderName, Text)>,
+        headers: Vec<(http::HeaderName, HeaderText)>,
     },
     /// A text to the incoming webhook of a chat.
     Chat {
@@ -372,6 +372,15 @@ pub(crate) enum Protocol {
     Once,
     /// It is kept, and gets a line for each.
     Lines,
+}
+
+/// What a header of a request is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum HeaderText {
+    /// Made of each event.
+    Template(Text),
+    /// The same for all of them, from a reference.
+    Secret(Setting),
 }
 
 /// A value that may be a secret: it is not shown.

@@ -4,7 +4,7 @@ use wilco::provider;
 
 use super::{Keys, Quoted};
 use crate::{
-    config::{Destination, Kind, Route, Source},
+    config::{Destination, HeaderText, Kind, Route, Source},
     rules::{self, Advice},
 };
 
@@ -75,7 +75,10 @@ fn about_destination(keys: &mut Keys<'_>, destination: &Destination, routes: &[&
         Kind::Http { body: Some(body), headers, .. } => {
             let kind = headers.iter().find(|(name, _)| *name == http::header::CONTENT_TYPE);
             // freispace sends JSON, and what it says is passed on where the file says nothing.
-            let is_json = kind.is_none_or(|(_, text)| text.source().contains("json"));
+            let is_json = kind.is_none_or(|(_, text)| match text {
+                HeaderText::Template(text) => text.source().contains("json"),
+                HeaderText::Secret(_) => false,
+            });
             warn(keys, "body", body.advice(&is_about, is_json));
         }
         Kind::Http { body: None, .. }
@@ -86,6 +89,7 @@ fn about_destination(keys: &mut Keys<'_>, destination: &Destination, routes: &[&
     }
     if let Kind::Http { headers, .. } = &destination.kind {
         for (_, text) in headers {
+            let HeaderText::Template(text) = text else { continue };
             for advice in text.advice(&is_about, false) {
                 keys.warn_about("headers", advice.message, &advice.hint);
             }

@@ -68,17 +68,29 @@ impl<'a> Keys<'a> {
         read(text.text).map_err(|error| self.complain_in(&text, key, &error)).ok()
     }
 
-    /// Names, each with a text in the language of `rules`.
+    /// Names, each with a text in the language of `rules`, or with a reference.
     pub(super) fn rules<T>(
         &mut self,
         key: &'static str,
         read: impl Fn(&str, &str) -> Result<T, RuleError>,
+        read_secret: impl Fn(&str, Setting) -> Result<T, RuleError>,
     ) -> Vec<T> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(table) = self.as_table(key, value) else { return Vec::new() };
         let mut found = Vec::new();
         for (name, value) in table {
             let name = name.get_ref().as_ref();
+            if value.get_ref().is_table() {
+                let read = self.as_setting(value).map(|setting| read_secret(name, setting));
+                match read {
+                    Some(Ok(read)) => found.push(read),
+                    Some(Err(error)) => {
+                        self.note(&value.span(), format!("{name}: {}", error.what), REFERENCE);
+                    }
+                    None => {}
+                }
+                continue;
+            }
             let Some(text) = self.as_text(name, value) else { continue };
             if is_of_a_credential(name) && !text.text.contains("{{") {
                 let message = format!("{name} stands in the file itself, for all who can read it");

@@ -2,7 +2,7 @@
 
 use super::{Keys, bytes, growing, url};
 use crate::{
-    config::{FILE_BYTES, FILES_KEPT, Kind, Service, TargetUrl},
+    config::{FILE_BYTES, FILES_KEPT, HeaderText, Kind, Service, Setting, TargetUrl},
     rules::{RuleError, Text},
 };
 
@@ -10,7 +10,7 @@ pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
     let url = keys.one_setting("url", url);
     let secret = keys.setting("secret");
     let body = keys.rule("body", Text::new);
-    let headers = keys.rules("headers", header);
+    let headers = keys.rules("headers", header, secret_header);
     if url.is_none() {
         keys.require("url");
     }
@@ -55,18 +55,34 @@ pub(super) fn file(keys: &mut Keys<'_>) -> Option<Kind> {
     Some(Kind::File { path, max_size: max_size.unwrap_or(FILE_BYTES), keep })
 }
 
-fn header(name: &str, text: &str) -> Result<(http::HeaderName, Text), RuleError> {
-    let fault = |what| RuleError { what, place: None, is_hopeless: true };
-    let parsed = http::HeaderName::try_from(name);
-    let parsed = parsed.map_err(|_| fault("it is no name of a header".into()))?;
-    let name = parsed.as_str();
-    if name.starts_with("webhook-") || name.starts_with("x-wilco-") || RESERVED.contains(&name) {
-        return Err(fault("wilco writes this header itself".into()));
-    }
+fn header(name: &str, text: &str) -> Result<(http::HeaderName, HeaderText), RuleError> {
+    let name = header_name(name)?;
     if text.contains(['\r', '\n']) {
-        return Err(fault("a header has no line break".into()));
+        return Err(fault("a header has no line break"));
     }
-    Ok((parsed, Text::new(text)?))
+    Ok((name, HeaderText::Template(Text::new(text)?)))
+}
+
+fn secret_header(name: &str, value: Setting) -> Result<(http::HeaderName, HeaderText), RuleError> {
+    let name = header_name(name)?;
+    match http::HeaderValue::from_bytes(&value.0) {
+        Ok(_) => Ok((name, HeaderText::Secret(value))),
+        Err(_) => Err(fault("what it leads to has a byte that no header can have")),
+    }
+}
+
+fn header_name(name: &str) -> Result<http::HeaderName, RuleError> {
+    let parsed = http::HeaderName::try_from(name);
+    let name = parsed.map_err(|_| fault("it is no name of a header"))?;
+    let text = name.as_str();
+    if text.starts_with("webhook-") || text.starts_with("x-wilco-") || RESERVED.contains(&text) {
+        return Err(fault("wilco writes this header itself"));
+    }
+    Ok(name)
+}
+
+fn fault(what: &str) -> RuleError {
+    RuleError { what: what.into(), place: None, is_hopeless: true }
 }
 
 /// Headers that say how the request itself is to be read.

@@ -17,7 +17,7 @@ use super::{Destination, Reply, post};
 use crate::{
     client::{Client, Trust},
     clock,
-    config::{Setting, TargetUrl},
+    config::{HeaderText, Setting, TargetUrl},
     rules::{Text, View},
 };
 
@@ -32,7 +32,7 @@ pub(super) struct Http {
 /// What is sent in place of the event's own body, and beside it.
 pub(super) struct Form {
     pub(super) body: Option<Text>,
-    pub(super) headers: Vec<(HeaderName, Text)>,
+    pub(super) headers: Vec<(HeaderName, HeaderText)>,
 }
 
 impl Http {
@@ -85,9 +85,20 @@ impl Form {
         let view = LazyCell::new(|| View::of(event));
         let mut headers = HeaderMap::new();
         for (name, text) in &self.headers {
-            let value = text.render(&view);
-            let value = value.map_err(|error| format!("the header {name} failed: {error}"))?;
-            headers.append(name, header_value(name, &value)?);
+            let value = match text {
+                HeaderText::Template(text) => {
+                    let value = text.render(&view);
+                    let wrong = |error| format!("the header {name} failed: {error}");
+                    header_value(name, &value.map_err(wrong)?)?
+                }
+                HeaderText::Secret(value) => {
+                    let wrong = |_| format!("the header {name} cannot be sent");
+                    let mut value = HeaderValue::from_bytes(&value.0).map_err(wrong)?;
+                    value.set_sensitive(true);
+                    value
+                }
+            };
+            headers.append(name, value);
         }
         if !headers.contains_key(header::CONTENT_TYPE)
             && let Some(kind) = event.headers.all("content-type").next()

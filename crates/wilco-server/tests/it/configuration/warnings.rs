@@ -118,7 +118,7 @@ fn what_a_command_names_is_looked_at() {
             "write a list: command = [\"/bin/sh\", \"-c\", \"true\"]",
         ),
     ] {
-        let table = format!("[alerts]\nto = \"c\"\n[destination.c]\ntype = \"command\"\n");
+        let table = "[alerts]\nto = \"c\"\n[destination.c]\ntype = \"command\"\n";
         let file = format!("{GOOD}{PRINT}{table}command = {command}\n");
         fs::write(at("wilco.toml"), file).unwrap();
         let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();

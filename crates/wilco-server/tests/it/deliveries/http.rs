@@ -22,6 +22,25 @@ fn signature(key: &[u8], caught: &Caught) -> String {
 }
 
 #[test]
+fn a_header_from_a_reference_is_sent_as_it_is_and_not_shown() {
+    let catcher = Catcher::new();
+    let world = World::plan()
+        .and(&it(&format!(
+            "type = \"http\"\nurl = {:?}\n\
+             headers = {{ authorization = {{ env = \"ERP_TOKEN\" }}, x-name = \"{{{{ data.name }}}}\" }}",
+            catcher.url()
+        )))
+        .env("ERP_TOKEN", "Bearer {{ canary }}")
+        .env("RUST_LOG", "trace")
+        .start();
+    world.send(&booking("b-1", "Grade"));
+    let caught = catcher.wait_for(1).swap_remove(0);
+    assert_eq!(caught.header("authorization"), "Bearer {{ canary }}", "it is not a template");
+    assert_eq!(caught.header("x-name"), "Grade");
+    assert!(!world.log().contains("canary"), "{}", world.log());
+}
+
+#[test]
 fn a_post_carries_the_body_to_the_byte_and_is_signed() {
     let key = b"twenty-four bytes of key";
     let encoded = format!("whsec_{}", BASE64_STANDARD.encode(key));
