@@ -2,7 +2,7 @@
 //! given in its environment. Services and programs like to repeat it.
 
 use super::Reply;
-use crate::config::{Kind, TargetUrl};
+use crate::config::{HeaderText, Kind, Setting, TargetUrl};
 
 /// The secrets of one destination, each with the words that stand in its place; the longest first, so
 /// that none is hidden in part only.
@@ -12,13 +12,22 @@ pub(crate) struct Hidden(Vec<(String, String)>);
 impl Hidden {
     pub(super) fn of(kind: &Kind) -> Self {
         let mut secrets = match kind {
-            Kind::Http { url, .. } | Kind::Chat { url, .. } => of_url(url),
-            Kind::Command(command) => {
-                let values = command.environment.iter().filter_map(|(name, value)| {
-                    let value = std::str::from_utf8(&value.0).ok()?.trim();
-                    Some((value.to_owned(), format!("(the value of {name})")))
+            Kind::Http { url, headers, .. } => {
+                let values = headers.iter().filter_map(|(name, text)| match text {
+                    HeaderText::Secret(value) => of_value(name.as_str(), value),
+                    HeaderText::Template(_) => None,
                 });
-                values.collect()
+                // A service names the token rather than the scheme before it.
+                let tokens = values.flat_map(|(value, words)| {
+                    let token = value.rsplit(' ').next().unwrap_or_default().to_owned();
+                    [(token, words.clone()), (value, words)]
+                });
+                of_url(url).into_iter().chain(tokens).collect()
+            }
+            Kind::Chat { url, .. } => of_url(url),
+            Kind::Command(command) => {
+                let values = command.environment.iter();
+                values.filter_map(|(name, value)| of_value(name, value)).collect()
             }
             Kind::Print | Kind::File { .. } | Kind::Function(_) => Vec::new(),
         };
@@ -48,6 +57,11 @@ impl Hidden {
     }
 }
 
+fn of_value(name: &str, value: &Setting) -> Option<(String, String)> {
+    let value = std::str::from_utf8(&value.0).ok()?.trim();
+    Some((value.to_owned(), format!("(the value of {name})")))
+}
+
 /// The path and the query of a secret URL, and each of their parts: a page that says "not found" likes
 /// to name what was not.
 fn of_url(url: &TargetUrl) -> Vec<(String, String)> {
@@ -66,13 +80,27 @@ const HIDDEN_BYTES_MIN: usize = 8;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Command, Setting};
+    use crate::config::Command;
 
     fn said(kind: &Kind, text: &str) -> String {
         let reply = Reply { output: text.into(), ..Reply::failed(text.into()) };
         let Reply { result, output, .. } = Hidden::of(kind).clean(reply);
         assert_eq!(result.as_bytes(), output);
         result
+    }
+
+    #[test]
+    fn a_header_from_a_reference_is_not_said_and_neither_is_its_token() {
+        let value = HeaderText::Secret(Setting(b"Bearer canary-token".to_vec()));
+        let kind = Kind::Http {
+            url: TargetUrl { uri: http::Uri::from_static("https://a.example/"), is_secret: false },
+            secret: None,
+            body: None,
+            headers: vec![(http::header::AUTHORIZATION, value)],
+        };
+        for text in ["no Bearer canary-token", "no canary-token"] {
+            assert_eq!(said(&kind, text), "no (the value of authorization)");
+        }
     }
 
     #[test]
