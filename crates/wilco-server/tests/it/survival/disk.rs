@@ -50,9 +50,11 @@ fn a_store_that_is_taken_away_is_noticed_before_anything_is_acknowledged() {
 #[test]
 fn a_second_process_is_refused_whatever_it_calls_the_store() {
     let world = World::plan().and(STORE).start_in(with_a_folder());
-    std::os::unix::fs::symlink(world.path("store/wilco.db"), world.path("link.db")).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link.db");
+    std::os::unix::fs::symlink(world.path("store/wilco.db"), link).unwrap();
     fs::remove_file(world.path("store/wilco.db.lock")).unwrap();
-    let second = wilco(world.folder.path())
+    let second = wilco(elsewhere.path())
         .env("FREISPACE_SECRET", "a-made-up-secret")
         .args(["serve", "--no-tls", "--listen", "127.0.0.1:0", "--store", "sqlite:link.db"])
         .output()
