@@ -16,6 +16,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fmt,
     ops::Range,
+    panic::{self, AssertUnwindSafe},
     sync::{Arc, LazyLock},
 };
 
@@ -104,7 +105,7 @@ impl Rule {
     }
 
     fn evaluate(&self, view: &View) -> Result<Value, RuleError> {
-        self.compiled.evaluate(&view.names, steps(view.body_bytes))
+        contained(|| self.compiled.evaluate(&view.names, steps(view.body_bytes)))
     }
 }
 
@@ -123,8 +124,15 @@ impl Text {
     /// The text for an event.
     pub(crate) fn render(&self, view: &View) -> Result<String, RuleError> {
         let bytes_max = TEXT_BYTES_MAX + TEXT_BYTES_PER_BYTE * view.body_bytes;
-        self.compiled.render(&view.names, steps(view.body_bytes), bytes_max)
+        contained(|| self.compiled.render(&view.names, steps(view.body_bytes), bytes_max))
     }
+}
+
+/// A panic in a rule is a failure of that rule for that event: routing goes on, and one odd event
+/// does not end the process at each start.
+fn contained<T>(run: impl FnOnce() -> Result<T, RuleError>) -> Result<T, RuleError> {
+    panic::catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(RuleError::failed("it panicked, the log says where".into())))
 }
 
 /// The budget of one run grows with the body: who filters a body of a megabyte needs more than who

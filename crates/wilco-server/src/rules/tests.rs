@@ -312,3 +312,9 @@ fn the_examples_bear_a_null_and_a_gap_in_any_place_of_any_event() {
     }
     assert!(seen > 8, "{seen}");
 }
+
+#[test]
+fn a_rule_that_panics_fails_for_that_event() {
+    let failed = contained::<()>(|| panic!("planted")).unwrap_err();
+    assert!(failed.to_string().contains("it panicked"), "{failed}");
+}
