@@ -218,7 +218,7 @@ fn what_a_function_did_not_do_is_tried_again_and_goes_on_after_a_restart() {
         let query = format!("SELECT count(*) FROM delivery WHERE {condition}");
         store.query_row(&query, [], |row| row.get(0)).unwrap()
     };
-    assert_eq!(count("state = 'retrying' AND attempts = 1"), 4, "each came to an end of its own");
+    assert_eq!(count("state = 'retrying' AND attempts > 0"), 4, "each came to an end of its own");
 
     let after = Called::default();
     let endpoint = open(&after, false);

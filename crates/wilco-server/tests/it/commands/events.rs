@@ -10,13 +10,18 @@ use std::{
 use serde_json::Value;
 
 use super::{send, text};
-use crate::world::{World, booking, sign};
+use crate::{
+    deliveries::PATIENT,
+    world::{World, booking, sign},
+};
 
 #[test]
 fn a_listed_event_has_the_fields_that_scripts_lean_on() {
-    let http = "[destination.erp]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n\
-                [[route]]\nevents = [\"booking.*\"]\nto = [\"erp\"]\n";
-    let world = World::plan().and(http).start();
+    let http = format!(
+        "[destination.erp]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n{PATIENT}\n\
+         [[route]]\nevents = [\"booking.*\"]\nto = [\"erp\"]\n"
+    );
+    let world = World::plan().and(&http).start();
     let body = booking("b-1", "Grade");
     let id = world.send(&body).header("x-wilco-event").unwrap().to_owned();
     let state = |world: &World| world.events()[0]["deliveries"][0]["state"].clone();

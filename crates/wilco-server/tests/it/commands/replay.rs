@@ -45,8 +45,10 @@ fn said(output: &Output) -> String {
 
 fn settled(world: &World) {
     world.eventually("all is settled", |world| {
-        world.count("SELECT count(*) FROM delivery WHERE state NOT IN ('delivered', 'dead')") == 0
-            && world.events().iter().all(|event| event["routed"] == true)
+        // In this order: what was routed before the deliveries are counted has its deliveries counted.
+        world.events().iter().all(|event| event["routed"] == true)
+            && world.count("SELECT count(*) FROM delivery WHERE state NOT IN ('delivered', 'dead')")
+                == 0
     });
 }
 

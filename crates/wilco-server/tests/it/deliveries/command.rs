@@ -7,7 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BRIEF, RETRY, delivery, is_running, it, named, quoted, results, shell, shown};
+use super::{
+    BRIEF, PATIENT, RETRY, delivery, is_running, it, named, quoted, results, shell, shown,
+};
 use crate::world::{Plan, World, booking};
 
 /// Notes what it was given, to the byte, and nothing of it goes through its own hands.
@@ -342,7 +344,7 @@ fn first_attempt(content: &str, limits: &str) -> (World, serde_json::Value) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let lines = format!(
         "type = \"command\"\ncommand = [\"FOLDER/program\"]\n{limits}\n\
-         retry = {{ first = \"1 h\", max = \"1 h\" }}"
+         {PATIENT}"
     );
     let world = World::plan().and(&it(&lines)).start_in(folder);
     let reply = world.send(&booking("b-1", "Grade"));

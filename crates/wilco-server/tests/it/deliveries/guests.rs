@@ -8,14 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{delivery, it, quoted, results, shell};
+use super::{PATIENT, delivery, it, quoted, results, shell};
 use crate::{
     survival::left_out,
     world::{World, booking},
 };
-
-/// Tried once for as long as a test takes.
-const PATIENT: &str = "retry = { first = \"1 h\" }";
 
 /// What a program says in a world with these lines for it, and what came of it.
 fn heard(script: &str, lines: &str, state: &str) -> (String, String) {
