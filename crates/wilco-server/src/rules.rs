@@ -128,9 +128,9 @@ impl Text {
     }
 }
 
-/// A panic in a rule is a failure of that rule for that event: routing goes on, and one odd event
-/// does not end the process at each start.
-fn contained<T>(run: impl FnOnce() -> Result<T, RuleError>) -> Result<T, RuleError> {
+/// A panic over an event is a failure for that event: routing goes on, and one odd event does not
+/// end the process at each start.
+pub(crate) fn contained<T>(run: impl FnOnce() -> Result<T, RuleError>) -> Result<T, RuleError> {
     panic::catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(RuleError::failed("it panicked, the log says where".into())))
 }
@@ -149,7 +149,13 @@ fn try_out(run: impl Fn(&View) -> Result<(), RuleError>) -> Result<(), RuleError
 }
 
 impl View {
-    pub(crate) fn of(event: &Event) -> Self {
+    /// Reads an event. What cannot be read as JSON is seen as a text or as nothing, so this fails only
+    /// where reading panics.
+    pub(crate) fn of(event: &Event) -> Result<Self, RuleError> {
+        contained(|| Ok(Self::read(event)))
+    }
+
+    fn read(event: &Event) -> Self {
         let text = std::str::from_utf8(&event.body).ok();
         let (whole, mut names) = match (text.and_then(body::read), text) {
             (Some(Body::Object(members)), _) => (Value::from_pairs(members.clone()), members),
@@ -264,7 +270,7 @@ static SAMPLES: LazyLock<Vec<(&str, View)>> = LazyLock::new(|| {
 });
 
 fn sample(name: &str, body: &str) -> Option<View> {
-    Some(View::of(&Event {
+    View::of(&Event {
         id: EventId::from_bits(0),
         source: SourceName::new("sample").ok()?,
         name: name.to_owned(),
@@ -275,7 +281,8 @@ fn sample(name: &str, body: &str) -> Option<View> {
         conflict: false,
         headers: Headers::default(),
         body: body.to_owned().into(),
-    }))
+    })
+    .ok()
 }
 
 /// Steps that one run of a rule may take: instructions, and for every 64 bytes of text that it makes

@@ -15,7 +15,11 @@ use super::{
     Alerts, Change, Destination, Hidden, Moment, Plan, Reply, Slots, Turns, Verdict, legible,
     take_up,
 };
-use crate::{clock, config, metrics::Metrics};
+use crate::{
+    clock,
+    config::{self, OnDead},
+    metrics::Metrics,
+};
 
 pub(super) struct Lane {
     store: Arc<dyn Store>,
@@ -123,7 +127,8 @@ impl Lane {
         let started_at = clock::now();
         let began = Instant::now();
         let tried = AssertUnwindSafe(self.try_once(&claim)).catch_unwind().await;
-        let (reply, outcome, change) = tried.unwrap_or_else(|_| after_a_panic(&claim));
+        let (reply, outcome, change) =
+            tried.unwrap_or_else(|_| after_a_panic(&claim, &self.config));
         let Reply { result, output, .. } = reply;
         let attempt = Attempt { started_at, took: began.elapsed(), result, output };
         let breaker = change.as_ref().map(|change| change.after);
@@ -269,11 +274,15 @@ fn first_line(output: &[u8]) -> Option<String> {
     output.trim_start().lines().next().map(legible)
 }
 
-/// A panic of wilco's own decisions: the delivery is tried again, later.
-fn after_a_panic(claim: &Claim) -> (Reply, Outcome, Option<Change>) {
-    let now = clock::now();
-    let at = now.checked_add(PANIC_PAUSE).unwrap_or(now);
-    let outcome = Outcome::Retry { at, waited: claim.waited().saturating_add(PANIC_PAUSE) };
+/// A panic of wilco's own decisions: the delivery is tried again, later, and given up in the end like
+/// any other that fails.
+fn after_a_panic(claim: &Claim, config: &config::Destination) -> (Reply, Outcome, Option<Change>) {
+    let (now, waited) = (clock::now(), claim.waited());
+    let wait = PANIC_PAUSE.min(config.retry.give_up_after.saturating_sub(waited));
+    let outcome = match now.checked_add(wait) {
+        Ok(at) if !wait.is_zero() => Outcome::Retry { at, waited: waited.saturating_add(wait) },
+        _ => Outcome::Dead { holds_key: config.on_dead == OnDead::Block },
+    };
     (Reply::failed("wilco panicked, its log says where".into()), outcome, None)
 }
 

@@ -10,7 +10,7 @@ use wilco_store::{ALERTS, Burst, Leg, Routed, Store, StoreError};
 use super::Plan;
 use crate::{
     clock, config,
-    rules::{Rule, RuleError, View},
+    rules::{Rule, RuleError, View, contained},
 };
 
 /// The routes of a configuration.
@@ -63,8 +63,8 @@ impl Clause {
                 format!("it is for {}, the event is {}", route.globs.join(", "), event.name)
             }
             Self::When => {
-                let view = View::of(event);
-                let found = route.when.as_ref().map_or_else(Vec::new, |when| when.found(&view));
+                let found = route.when.as_ref().zip(View::of(event).ok());
+                let found = found.map_or_else(Vec::new, |(when, view)| when.found(&view));
                 let found = if found.is_empty() {
                     String::new()
                 } else {
@@ -80,7 +80,7 @@ impl Clause {
 /// An event, looked into when the first rule asks for it.
 struct Looked<'e> {
     event: &'e Event,
-    view: OnceCell<View>,
+    view: OnceCell<Result<View, RuleError>>,
 }
 
 impl Routes {
@@ -117,6 +117,18 @@ impl Routes {
         legs
     }
 
+    /// Every destination that a route names, with the question open whether the event goes there.
+    fn in_doubt(&self, event: &Event) -> Vec<Leg> {
+        if event.source.as_str() == ALERTS {
+            return Vec::new();
+        }
+        let mut names: Vec<_> = self.routes.iter().flat_map(|route| &route.to).collect();
+        names.sort_unstable();
+        names.dedup();
+        let names = names.into_iter().map(String::as_str);
+        names.map(|name| Leg { is_doubtful: true, ..Leg::to(name) }).collect()
+    }
+
     /// Asks again whether an event goes to a destination.
     pub(super) fn takes(&self, event: &Event, destination: &str) -> Result<bool, RuleError> {
         let looked = Looked::at(event);
@@ -150,9 +162,9 @@ impl Routes {
         // Two sources may number what they send alike.
         let of_source = |key: String| format!("{}:{key}", looked.event.source);
         let order_by = self.order_by.get(destination);
-        let order_key = order_by.map(|rule| rule.key(looked.view())).transpose()?.flatten();
-        let burst_key =
-            route.debounce.as_ref().map(|d| d.by.key(looked.view())).transpose()?.flatten();
+        let key = |rule: &Rule| rule.key(looked.view()?);
+        let order_key = order_by.map(key).transpose()?.flatten();
+        let burst_key = route.debounce.as_ref().map(|d| key(&d.by)).transpose()?.flatten();
         let burst = burst_key.zip(route.debounce.as_ref()).map(|(key, debounce)| Burst {
             key: of_source(key),
             quiet: debounce.quiet,
@@ -168,8 +180,8 @@ impl<'e> Looked<'e> {
         Self { event, view: OnceCell::new() }
     }
 
-    fn view(&self) -> &View {
-        self.view.get_or_init(|| View::of(self.event))
+    fn view(&self) -> Result<&View, RuleError> {
+        self.view.get_or_init(|| View::of(self.event)).as_ref().map_err(Clone::clone)
     }
 }
 
@@ -196,7 +208,7 @@ fn clause_or_error(route: &config::Route, looked: &Looked<'_>) -> Result<Clause,
         return Ok(Clause::Events);
     }
     match &route.when {
-        Some(when) if !when.holds(looked.view())? => Ok(Clause::When),
+        Some(when) if !when.holds(looked.view()?)? => Ok(Clause::When),
         _ => Ok(Clause::Takes),
     }
 }
@@ -231,7 +243,7 @@ async fn route_some(store: &dyn Store, routes: &Routes) -> Result<usize, StoreEr
     let routed: Vec<_> = events
         .iter()
         .map(|event| {
-            let legs = routes.route(event);
+            let legs = legs(routes, event, Routes::route);
             tracing::debug!(event = %event.id, name = event.name, ?legs, "routed");
             Routed { event_id: event.id, legs }
         })
@@ -245,6 +257,12 @@ async fn route_some(store: &dyn Store, routes: &Routes) -> Result<usize, StoreEr
     }
     store.fan_out(routed, clock::now()).await?;
     Ok(events.len())
+}
+
+/// The ways of an event. Where routing itself panics over it, every destination stays open, and each is
+/// asked again in an attempt of its own: the loop goes on, and nothing is lost.
+fn legs(routes: &Routes, event: &Event, route: fn(&Routes, &Event) -> Vec<Leg>) -> Vec<Leg> {
+    contained(|| Ok(route(routes, event))).unwrap_or_else(|_| routes.in_doubt(event))
 }
 
 /// Events that are routed in one transaction.
@@ -351,6 +369,22 @@ mod tests {
         }
         let routes = Routes::new(&[when("data.status + 1", &["chat"])], &[]);
         assert!(routes.takes(&asked, "chat").is_err());
+    }
+
+    #[test]
+    fn an_event_that_routing_panics_over_is_left_to_an_attempt_at_each_destination() {
+        let routes = [
+            route(Some("freispace"), &["booking.*"], &["chat", "erp"]),
+            route(None, &["*"], &["erp"]),
+        ];
+        let routes = Routes::new(&routes, &[]);
+        let planted = |source| {
+            let event = event(source, "booking.updated");
+            legs(&routes, &event, |_, _| panic!("planted"))
+        };
+        let open = ["chat", "erp"].map(|name| Leg { is_doubtful: true, ..Leg::to(name) });
+        assert_eq!(planted("freispace"), open);
+        assert_eq!(planted(ALERTS), [], "an alert has its delivery already");
     }
 
     #[test]

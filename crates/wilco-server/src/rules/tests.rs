@@ -15,6 +15,7 @@ fn view(body: &[u8]) -> View {
         headers: Headers::from_pairs([("x-one", "1"), ("x-two", "2"), ("x-two", "3")]),
         body: body.to_vec().into(),
     })
+    .unwrap()
 }
 
 const BODY: &[u8] = br#"{"event":"other","id":"7f","data":{"size":9007199254740993,

@@ -44,8 +44,8 @@ impl Chat {
             let alert: Result<Alert, _> = serde_json::from_slice(&event.body);
             return alert.map(|alert| alert.text).map_err(|_| "the alert has no text".into());
         }
-        self.text
-            .render(&View::of(event))
+        View::of(event)
+            .and_then(|view| self.text.render(&view))
             .map_err(|error| format!("the template of text failed: {error}"))
     }
 

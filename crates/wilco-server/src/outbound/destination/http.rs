@@ -87,7 +87,7 @@ impl Form {
         for (name, text) in &self.headers {
             let value = match text {
                 HeaderText::Template(text) => {
-                    let value = text.render(&view);
+                    let value = view.as_ref().map_err(Clone::clone).and_then(|v| text.render(v));
                     let wrong = |error| format!("the header {name} failed: {error}");
                     header_value(name, &value.map_err(wrong)?)?
                 }
@@ -109,7 +109,8 @@ impl Form {
         let Some(text) = &self.body else {
             return Ok(Filled { headers, body: event.body.clone() });
         };
-        let body = text.render(&view).map_err(|error| format!("the body failed: {error}"))?;
+        let body = view.as_ref().map_err(Clone::clone).and_then(|view| text.render(view));
+        let body = body.map_err(|error| format!("the body failed: {error}"))?;
         if headers.get(header::CONTENT_TYPE).is_some_and(is_json)
             && let Err(error) = serde_json::from_str::<IgnoredAny>(&body)
         {
