@@ -25,8 +25,8 @@ use wilco_store::Store;
 use crate::metrics::Metrics;
 
 pub(crate) use actions::{
-    CancelRow, DestinationRow, REPLAYS_MAX, ReplayAsk, ReplayRow, Routing, WhyRow, destinations,
-    replay,
+    CancelRow, Configured, DestinationRow, REPLAYS_MAX, ReplayAsk, ReplayRow, Routing, WhyRow,
+    destinations, replay,
 };
 pub(crate) use api::{DeliveryRow, EventRow, Problem, ShownRow, find};
 pub(crate) use token::{path as token_path, read as read_token, read_or_make as token_of};

@@ -208,6 +208,9 @@ enum Verdict {
     },
     /// Not ever: trying again is of no use.
     Refused,
+    /// Not ever, and it was never asked: no attempt can be made of this event. That says nothing about
+    /// the destination.
+    Unsendable,
 }
 
 impl Reply {
@@ -219,8 +222,8 @@ impl Reply {
         Self { verdict: Verdict::Failed { not_before: None }, result, output: Vec::new() }
     }
 
-    /// What can never succeed, so that trying again is of no use.
-    fn refused(result: String) -> Self {
-        Self { verdict: Verdict::Refused, result, output: Vec::new() }
+    /// What can never be sent, so that trying again is of no use.
+    fn unsendable(result: String) -> Self {
+        Self { verdict: Verdict::Unsendable, result, output: Vec::new() }
     }
 }

@@ -22,7 +22,7 @@ use wilco::{Event, Secret};
 use wilco_store::{Leg, OpenError, Options, SqliteStore, Store, StoreError};
 
 use crate::{
-    admin::{self, Admin, Reload, Routing, WhyRow},
+    admin::{self, Admin, Configured, Reload, Routing, WhyRow},
     clock,
     config::{Address, Config, Tls},
     inbound::{BindError, Bound, Certificate, Door, Inbound, TlsError, bind, has_port_twice},
@@ -275,7 +275,7 @@ impl Routing for Current {
         self.plan().why(event)
     }
 
-    fn destinations(&self) -> Vec<(String, &'static str)> {
+    fn destinations(&self) -> Vec<Configured> {
         Routing::destinations(&*self.plan())
     }
 }
@@ -298,9 +298,14 @@ impl Routing for Plan {
             .collect()
     }
 
-    fn destinations(&self) -> Vec<(String, &'static str)> {
+    fn destinations(&self) -> Vec<Configured> {
         let destinations = self.destinations.iter();
-        destinations.map(|to| (to.name.clone(), to.kind.as_str())).collect()
+        let configured = destinations.map(|to| Configured {
+            name: to.name.clone(),
+            kind: to.kind.as_str(),
+            failures_max: to.breaker.failures,
+        });
+        configured.collect()
     }
 }
 

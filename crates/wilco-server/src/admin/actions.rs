@@ -11,7 +11,7 @@ use axum::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wilco::{Event, EventId};
-use wilco_store::{Leg, Replay, Shown, State as DeliveryState, Store, StoreError};
+use wilco_store::{Breaker, Leg, Replay, Shown, State as DeliveryState, Store, StoreError};
 
 use super::{Admin, Problem};
 use crate::clock;
@@ -22,8 +22,16 @@ pub(crate) trait Routing: Send + Sync {
     fn legs(&self, event: &Event) -> Vec<Leg>;
     /// What each route says of an event.
     fn why(&self, event: &Event) -> Vec<WhyRow>;
-    /// The destinations, each with its type.
-    fn destinations(&self) -> Vec<(String, &'static str)>;
+    /// The destinations.
+    fn destinations(&self) -> Vec<Configured>;
+}
+
+/// A destination of the file.
+pub(crate) struct Configured {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    /// Failures in a row that open its breaker.
+    pub(crate) failures_max: u32,
 }
 
 /// What one route says of an event.
@@ -75,15 +83,29 @@ pub(crate) struct DestinationRow {
     #[serde(rename = "type")]
     pub(crate) kind: Option<String>,
     pub(crate) paused: bool,
-    /// Until when it is left alone, because it only failed.
+    /// Until when its circuit breaker is open, because it only failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) open_until: Option<Timestamp>,
+    /// Until when nothing is sent there because its service asked for that (`retry-after`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) asked_until: Option<Timestamp>,
     /// Attempts that failed one after another.
     pub(crate) failures: u32,
     pub(crate) pending: u64,
     pub(crate) running: u64,
     pub(crate) retrying: u64,
     pub(crate) dead: u64,
+}
+
+impl DestinationRow {
+    /// Until when nothing is sent there, and why, in words.
+    pub(crate) fn waits(&self, time: impl Fn(Timestamp) -> String) -> Option<String> {
+        if let Some(until) = self.open_until {
+            return Some(format!("circuit open until {}", time(until)));
+        }
+        let until = time(self.asked_until?);
+        Some(format!("waits until {until} as its service asked (retry-after)"))
+    }
 }
 
 #[derive(Deserialize)]
@@ -145,26 +167,31 @@ pub(crate) async fn destinations(
     routing: &dyn Routing,
 ) -> Result<Vec<DestinationRow>, StoreError> {
     let counts = store.unfinished().await?;
-    let configured = routing.destinations();
-    let mut names: Vec<_> =
-        configured.iter().map(|(name, kind)| (name.clone(), Some((*kind).to_owned()))).collect();
+    let mut names: Vec<_> = routing
+        .destinations()
+        .into_iter()
+        .map(|of_file| (of_file.name.clone(), Some(of_file)))
+        .collect();
     for (name, ..) in &counts {
         if !names.iter().any(|(known, _)| known == name) {
             names.push((name.clone(), None));
         }
     }
     let mut rows = Vec::with_capacity(names.len());
-    for (name, kind) in names {
+    for (name, of_file) in names {
         let standing = store.standing(&name).await?;
+        let Breaker { failures, open_until, .. } = standing.breaker;
+        let is_open = of_file.as_ref().is_none_or(|of_file| failures >= of_file.failures_max);
         let count = |state| {
             let of_it = counts.iter().filter(|(to, is, _)| *to == name && *is == state);
             of_it.map(|(_, _, count)| count).sum()
         };
         rows.push(DestinationRow {
-            kind,
+            kind: of_file.map(|of_file| of_file.kind.to_owned()),
             paused: standing.is_paused,
-            open_until: standing.breaker.open_until,
-            failures: standing.breaker.failures,
+            open_until: open_until.filter(|_| is_open),
+            asked_until: open_until.filter(|_| !is_open),
+            failures,
             pending: count(DeliveryState::Waiting),
             running: count(DeliveryState::Running),
             retrying: count(DeliveryState::Retrying),
@@ -241,7 +268,7 @@ pub(crate) async fn is_known(
     routing: &dyn Routing,
     name: &str,
 ) -> Result<bool, StoreError> {
-    let is_configured = routing.destinations().iter().any(|(known, _)| known == name);
+    let is_configured = routing.destinations().iter().any(|of_file| of_file.name == *name);
     Ok(is_configured || store.unfinished().await?.iter().any(|(known, ..)| known == name))
 }
 

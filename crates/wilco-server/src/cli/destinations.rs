@@ -113,11 +113,10 @@ fn state(row: &DestinationRow, times: &Times) -> String {
         1 => ", the last attempt failed".into(),
         failures => format!(", the last {failures} attempts failed"),
     };
-    let circuit = row.open_until.map(|until| format!("circuit open until {}", times.time(until)));
-    match (row.paused, circuit) {
+    match (row.paused, row.waits(|until| times.time(until))) {
         (true, None) => format!("paused{failures}"),
-        (true, Some(circuit)) => format!("paused, {circuit}{failures}"),
-        (false, Some(circuit)) => format!("{circuit}{failures}"),
+        (true, Some(waits)) => format!("paused, {waits}{failures}"),
+        (false, Some(waits)) => format!("{waits}{failures}"),
         (false, None) => format!("ok{failures}"),
     }
 }

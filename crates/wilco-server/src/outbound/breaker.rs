@@ -21,6 +21,8 @@ impl config::Breaker {
                 let open_until = until.filter(|_| !self.is_open(breaker));
                 Breaker { failures: 0, open_until, ..breaker }
             }
+            // It was not asked, so nothing is known of it that was not known before.
+            Verdict::Unsendable => breaker,
             Verdict::Failed { not_before } => {
                 let asked = not_before.filter(|wait| !wait.is_zero()).map(|wait| later(now, wait));
                 if until.is_some() {
@@ -102,6 +104,10 @@ mod tests {
             (open(4, 90), FAILED, 90, open(5, 190)),
             (open(u32::MAX, 90), FAILED, 90, open(u32::MAX, 190)),
             (open(5, 190), Verdict::Delivered, 190, closed(0)),
+            // What cannot be sent says nothing about the destination, also where it was the probe.
+            (closed(2), Verdict::Unsendable, 0, closed(2)),
+            (open(3, 30), Verdict::Unsendable, 10, open(3, 30)),
+            (open(3, 30), Verdict::Unsendable, 30, open(3, 30)),
         ] {
             assert_eq!(CONFIG.after(before, verdict, at(now)), expected, "{before:?} {now}");
         }

@@ -170,7 +170,7 @@ impl Lane {
         let plan = Arc::clone(&self.plan.borrow());
         plan.routes
             .takes(claim.event(), &self.config.name)
-            .map_err(|error| Reply::refused(format!("a rule of its route failed: {error}")))
+            .map_err(|error| Reply::unsendable(format!("a rule of its route failed: {error}")))
     }
 
     fn outcome(&self, claim: &Claim, verdict: Verdict) -> Outcome {

@@ -27,7 +27,10 @@ impl Verdict {
             Self::Failed { not_before: Some(wait) } => {
                 Self::Failed { not_before: Some(wait.min(max)) }
             }
-            Self::Failed { not_before: None } | Self::Delivered | Self::Refused => self,
+            Self::Failed { not_before: None }
+            | Self::Delivered
+            | Self::Refused
+            | Self::Unsendable => self,
         }
     }
 
@@ -41,7 +44,7 @@ impl Verdict {
         let dead = Outcome::Dead { holds_key: on_dead == OnDead::Block };
         let not_before = match self.asking_at_most(retry.max) {
             Self::Delivered => return Outcome::Delivered,
-            Self::Refused => return dead,
+            Self::Refused | Self::Unsendable => return dead,
             Self::Failed { not_before } => not_before.unwrap_or_default(),
         };
         let left = retry.give_up_after.saturating_sub(tried.waited);
@@ -129,6 +132,7 @@ mod tests {
     fn what_arrived_or_was_refused_is_not_tried_again() {
         check(Verdict::Delivered, 1, 700, 1.0, &Outcome::Delivered);
         check(Verdict::Refused, 1, 0, 1.0, &DEAD);
+        check(Verdict::Unsendable, 1, 0, 1.0, &DEAD);
     }
 
     #[test]

@@ -84,8 +84,8 @@ fn line(
             let name = visible(&destination.destination);
             text.push_str(&format!("; paused: wilco destinations resume {name}"));
         }
-        if let Some(until) = destination.open_until {
-            text.push_str(&format!("; circuit open until {}", times.full(until)));
+        if let Some(waits) = destination.waits(|until| times.full(until)) {
+            text.push_str(&format!("; {waits}"));
         }
     }
     if delivery.replaced_by.as_deref() == Some(event_id) {

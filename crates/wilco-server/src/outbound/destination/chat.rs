@@ -62,15 +62,15 @@ impl Destination for Chat {
     async fn deliver(&self, claim: &Claim) -> Reply {
         let text = match self.text(claim.event()) {
             Ok(text) => text,
-            Err(why) => return Reply::refused(why),
+            Err(why) => return Reply::unsendable(why),
         };
         if text.trim().is_empty() {
             // No service takes it, and it will be as empty the next time.
-            return Reply::refused("the text is empty: there is nothing to send".into());
+            return Reply::unsendable("the text is empty: there is nothing to send".into());
         }
         match self.request(&text) {
             Ok(request) => post(&self.client, request, &self.url, self.timeout).await,
-            Err(error) => Reply::refused(format!("no request could be made: {error}")),
+            Err(error) => Reply::unsendable(format!("no request could be made: {error}")),
         }
     }
 }

@@ -145,7 +145,7 @@ impl Destination for Http {
     async fn deliver(&self, claim: &Claim) -> Reply {
         let request = match self.request(claim, clock::now().as_second()) {
             Ok(request) => request,
-            Err(why) => return Reply::refused(why),
+            Err(why) => return Reply::unsendable(why),
         };
         post(&self.client, request, &self.url, self.timeout).await
     }

@@ -134,6 +134,7 @@ impl Mood {
             Self::Changing => match dice.between(0, 9) {
                 0..4 => Verdict::Delivered,
                 4 => Verdict::Refused,
+                5 => Verdict::Unsendable,
                 _ => failed(dice),
             },
         }

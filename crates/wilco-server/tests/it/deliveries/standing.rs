@@ -53,6 +53,31 @@ fn a_destination_that_only_fails_is_left_alone_probed_and_taken_up_again() {
 }
 
 #[test]
+fn an_event_that_cannot_be_sent_is_no_probe_and_closes_no_breaker() {
+    let catcher = Catcher::of(&[Act::Answer(500)]);
+    let breaker = "breaker = { failures = 2, probe_after = \"1 s\", probe_max = \"1 s\" }";
+    let text = "headers = { x-name = \"{{ data.name }}\" }";
+    let retry = "retry = { first = \"168 h\", max = \"168 h\", give_up_after = \"400 h\" }";
+    let tables = http("erp", &catcher, &format!("{retry}\nconcurrency = 1\n{breaker}\n{text}"))
+        + "[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(&tables).start();
+    for number in 1..=2 {
+        world.send(&booking(&format!("b-{number}"), "x"));
+    }
+    world.eventually("it is open", |world| destination(world, "erp")["open_until"].is_string());
+    let broken = world.send(&booking("b-3", "a\\nb"));
+    delivery(&world, &broken, "dead");
+    let row = destination(&world, "erp");
+    assert_eq!(row["failures"], 2, "{row}");
+    assert!(row["open_until"].is_string(), "{row}");
+    assert_eq!(catcher.caught().len(), 2);
+    // The next one is the probe.
+    world.send(&booking("b-4", "x"));
+    catcher.wait_for(3);
+    world.eventually("the probe failed", |world| destination(world, "erp")["failures"] == 3);
+}
+
+#[test]
 fn a_breaker_stays_open_over_a_restart() {
     let catcher = Catcher::of(&[Act::Answer(500)]);
     let lines = format!("{RETRY}\nbreaker = {{ failures = 2, probe_after = \"1 h\" }}");
@@ -86,7 +111,7 @@ fn a_destination_that_asks_for_time_gets_it_for_all_its_deliveries_and_over_a_re
     let first = world.send(&booking("b-0", "x"));
     let began = catcher.wait_for(2)[0].at;
     for name in ["erp", "chat"] {
-        world.eventually("it waits", |world| destination(world, name)["open_until"].is_string());
+        world.eventually("it waits", |world| destination(world, name)["asked_until"].is_string());
         let metric = format!("wilco_breaker_open{{destination=\"{name}\"}}");
         assert_eq!(world.metric(&metric), 0.0, "no failure of its own");
     }
@@ -104,6 +129,21 @@ fn a_destination_that_asks_for_time_gets_it_for_all_its_deliveries_and_over_a_re
     assert_eq!(caught.len(), 10, "two were asked to wait, and each of eight arrived once");
     let waited = caught[2].at - began;
     assert!(waited >= Duration::from_millis(3_900), "{waited:?}");
+}
+
+#[test]
+fn a_wait_that_a_service_asked_for_is_not_shown_as_an_open_circuit() {
+    let catcher = Catcher::of(&[Act::With(429, "retry-after: 3600\r\n")]);
+    let tables = http("erp", &catcher, "") + "[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(&tables).start();
+    world.send(&booking("b-1", "x"));
+    world.eventually("it waits", |world| destination(world, "erp")["asked_until"].is_string());
+    assert!(destination(&world, "erp")["open_until"].is_null());
+    for verb in [&["destinations", "list"][..], &["events", "show", "latest"]] {
+        let said = String::from_utf8(world.run_verb(verb).stdout).unwrap();
+        assert!(said.contains("waits until ") && !said.contains("circuit"), "{said}");
+        assert!(said.contains(" as its service asked (retry-after)"), "{said}");
+    }
 }
 
 #[test]

@@ -19,6 +19,9 @@ impl Model {
         let wait = after.open_until.map(|until| until.as_millisecond() - now.wall);
         // Whether it asked for a wait before, and that is not over by the clock that it sees.
         let is_held = before.open_until.is_some_and(|until| until.as_millisecond() > now.wall);
+        if verdict == Verdict::Unsendable {
+            return hold(after == before, || format!("{name} was not asked, and then {after:?}"));
+        }
         let Verdict::Failed { not_before } = verdict else {
             let was_asked = is_held && place.failures < config.failures;
             place.failures = 0;
@@ -79,8 +82,12 @@ impl Model {
         };
         way.fate = match (outcome, verdict) {
             (Outcome::Delivered, Verdict::Delivered) => Fate::Delivered,
-            (Outcome::Dead { holds_key }, Verdict::Failed { .. } | Verdict::Refused) => {
-                hold(verdict == Verdict::Refused || is_old, || {
+            (
+                Outcome::Dead { holds_key },
+                Verdict::Failed { .. } | Verdict::Refused | Verdict::Unsendable,
+            ) => {
+                let is_final = matches!(verdict, Verdict::Refused | Verdict::Unsendable);
+                hold(is_final || is_old, || {
                     format!("{what} dies after {} of {give_up} ms", way.waited)
                 })?;
                 hold(*holds_key == (config.on_dead == OnDead::Block), || {
