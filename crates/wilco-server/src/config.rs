@@ -22,7 +22,7 @@ use crate::rules::{Rule, Text};
 pub(crate) use diagnostics::{
     Diagnostic, Diagnostics, Found, Severity, is_ordinary, is_path, target,
 };
-pub(crate) use known::{is_harmless, is_known, key};
+pub(crate) use known::{TABLES, heading, is_harmless, is_known, is_of_a_credential, key};
 pub(crate) use read::{address, command_line, duration, is_variable, nearest, url};
 pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
 

@@ -28,6 +28,22 @@ pub(crate) fn is_known(word: &str) -> bool {
     TABLES.contains(&word) || KEYS.iter().any(|key| last(key.name) == word)
 }
 
+/// How the heading of a table is written.
+pub(crate) fn heading(table: &str) -> String {
+    match table {
+        "source" | "destination" => format!("[{table}.NAME]"),
+        "route" => "[[route]]".into(),
+        _ => format!("[{table}]"),
+    }
+}
+
+/// Whether a header, a variable or a parameter of this name usually has what nobody else may know.
+pub(crate) fn is_of_a_credential(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let words = ["authorization", "api-key", "apikey", "cookie", "password", "secret", "token"];
+    words.iter().any(|word| name.contains(word))
+}
+
 fn last(name: &str) -> &str {
     name.rsplit('.').next().unwrap_or_default()
 }
@@ -40,7 +56,9 @@ const fn hidden(name: &'static str, example: &'static str) -> Key {
     Key { name, example, is_harmless: false }
 }
 
-const TABLES: [&str; 7] = ["admin", "alerts", "destination", "listen", "route", "source", "store"];
+/// Every table of the file.
+pub(crate) const TABLES: [&str; 7] =
+    ["admin", "alerts", "destination", "listen", "route", "source", "store"];
 
 const KEYS: [Key; 66] = [
     // [listen]

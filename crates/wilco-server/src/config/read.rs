@@ -11,7 +11,7 @@ mod route;
 mod units;
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, hash_map::Entry},
     net::{IpAddr, SocketAddr},
 };
 
@@ -38,32 +38,29 @@ pub(crate) use units::{
 pub(super) fn whole(text: &str, found: &Found) -> Option<Config> {
     let root = syntax(text, found)?;
     let mut file = Keys::of_root(&root, found);
-    let listen = file.table("listen").and_then(listen);
+    let listen = file.table("listen");
+    let has_no_listen = listen.is_none() && !file.has("listen");
+    let listen = listen.and_then(self::listen);
     let store = store_of(&mut file);
     store.iter().for_each(|store| store_records(&file, store));
     let admin = admin_of(&mut file);
-    let sources: Vec<_> = file.tables_by_name("source").into_iter().map(source).collect();
-    let destinations: Vec<_> =
-        file.tables_by_name("destination").into_iter().map(destination).collect();
+    let sources = each(file.tables_by_name("source"), source);
+    let destinations = each(file.tables_by_name("destination"), destination);
     let names = Names { sources: file.names("source"), destinations: file.names("destination") };
-    let routes: Vec<_> =
-        file.list_of_tables("route").into_iter().map(|k| route::read(k, &names)).collect();
-    let alerts = file.table("alerts").map(|keys| alerts(keys, &names));
-    if !root.get_ref().contains_key("listen") {
+    let routes = each(file.list_of_tables("route"), |keys| route::read(keys, &names));
+    let alerts = each(file.table("alerts").into_iter().collect(), |keys| alerts(keys, &names));
+    if has_no_listen {
         file.complain("no [listen]: nothing could come in", LISTEN_EXAMPLE);
     }
-    if sources.is_empty() {
+    if names.sources.is_empty() {
         file.complain("no [source.NAME]: nothing could be received", SOURCE_EXAMPLE);
     }
     file.finish();
-    let sources = sources.into_iter().collect::<Option<Vec<_>>>()?;
-    paths_differ(&sources, &mut Keys::of_root(&root, found));
-    let routes: Vec<Route> = routes.into_iter().collect::<Option<_>>()?;
-    let mut destinations: Vec<Destination> = destinations.into_iter().collect::<Option<_>>()?;
-    files_differ(&destinations, &mut Keys::of_root(&root, found));
-    let alerts = alerts.map_or(Some(None), |alerts| alerts.map(Some))?;
-    unused(&mut Keys::of_root(&root, found), &routes, alerts.as_ref());
-    advice::about_rules(&mut Keys::of_root(&root, found), &sources, &routes, &destinations);
+    paths_differ(&sources);
+    files_differ(&destinations);
+    unused(&sources, &destinations, &routes, &alerts);
+    advice::about_rules(&sources, &routes, &destinations);
+    let (routes, mut destinations) = (whole_list(routes)?, whole_list(destinations)?);
     for destination in &mut destinations {
         let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
         let bursts = bursts.filter_map(|route| route.debounce.as_ref());
@@ -74,11 +71,23 @@ pub(super) fn whole(text: &str, found: &Found) -> Option<Config> {
         listen: listen?,
         store: store?,
         admin: Some(admin?),
-        sources,
+        sources: whole_list(sources)?,
         destinations,
         routes,
-        alerts,
+        alerts: whole_list(alerts)?.pop(),
     })
+}
+
+/// Tables and what was read of them; `None` where something is wrong with it.
+type Read<'a, T> = Vec<(Keys<'a>, Option<T>)>;
+
+/// Reads each of these tables. Its keys are kept, for what can be said only once all is read.
+fn each<'a, T>(tables: Vec<Keys<'a>>, read: impl Fn(Keys<'a>) -> Option<T>) -> Read<'a, T> {
+    tables.into_iter().map(|keys| (keys.clone(), read(keys))).collect()
+}
+
+fn whole_list<T>(tables: Read<'_, T>) -> Option<Vec<T>> {
+    tables.into_iter().map(|(_, value)| value).collect()
 }
 
 /// The tables that say where a running wilco and its store are, and nothing else of the file.
@@ -274,38 +283,55 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
     })
 }
 
-fn paths_differ(sources: &[Source], file: &mut Keys<'_>) {
-    let mut seen = HashSet::new();
-    for source in sources.iter().filter(|source| !seen.insert(&source.path)) {
-        let what = format!("two sources have the path {}", source.path);
-        file.complain(&what, "give each source a path of its own");
-    }
+fn paths_differ(sources: &Read<'_, Source>) {
+    let paths = sources.iter().filter_map(|(keys, _)| Some((keys, keys.quoted("path")?)));
+    let message = |first: &str, path: &str| format!("[{first}] has the path {path} too");
+    differ(paths.collect(), message, "give each source a path of its own");
 }
 
-fn files_differ(destinations: &[Destination], file: &mut Keys<'_>) {
-    let mut seen = HashSet::new();
-    for destination in destinations {
-        if let Kind::File { path, .. } = &destination.kind
-            && !seen.insert(path)
-        {
-            let what = format!("two destinations write to {}", path.display());
-            file.complain(&what, "give each a file of its own, or one route to one of them");
+fn files_differ(destinations: &Read<'_, Destination>) {
+    let is_file = |keys: &Keys<'_>| keys.quoted("type").is_some_and(|kind| kind.text == "file");
+    let files = destinations.iter().filter(|(keys, _)| is_file(keys));
+    let paths = files.filter_map(|(keys, _)| Some((keys, keys.quoted("path")?)));
+    let message = |first: &str, path: &str| format!("[{first}] writes to {path} too");
+    differ(paths.collect(), message, "give each a file of its own, or one route to one of them");
+}
+
+/// Of tables with the same text, which only one can have, every one but the first is at fault.
+fn differ(
+    mut texts: Vec<(&Keys<'_>, Quoted<'_>)>,
+    message: impl Fn(&str, &str) -> String,
+    hint: &str,
+) {
+    texts.sort_by_key(|(_, text)| text.place.start);
+    let mut first: HashMap<&str, &str> = HashMap::new();
+    for (keys, text) in &texts {
+        match first.entry(text.text) {
+            Entry::Vacant(free) => drop(free.insert(keys.full_name())),
+            Entry::Occupied(first) => {
+                keys.complain_at(text, message(first.get(), text.text), hint);
+            }
         }
     }
 }
 
-/// Warns about destinations that get nothing, and about events that go nowhere.
-fn unused(file: &mut Keys<'_>, routes: &[Route], alerts: Option<&Alerts>) {
+/// Warns about destinations that get nothing, and about events that go nowhere. What is named counts,
+/// also in a route with something wrong.
+fn unused(
+    sources: &Read<'_, Source>,
+    destinations: &Read<'_, Destination>,
+    routes: &Read<'_, Route>,
+    alerts: &Read<'_, Alerts>,
+) {
     if routes.is_empty() {
-        for source in file.tables_by_name("source") {
+        for (source, _) in sources {
             source.warn("no route: its events are recorded and go nowhere", ROUTE_EXAMPLE);
         }
     }
-    for destination in file.tables_by_name("destination") {
-        let is_named = |to: &String| to == destination.name();
-        let is_used = routes.iter().flat_map(|route| &route.to).any(is_named)
-            || alerts.is_some_and(|alerts| is_named(&alerts.to));
-        if !is_used {
+    let tables = routes.iter().map(|(keys, _)| keys).chain(alerts.iter().map(|(keys, _)| keys));
+    let named: Vec<_> = tables.flat_map(|keys| keys.all_quoted("to")).collect();
+    for (destination, _) in destinations {
+        if !named.iter().any(|to| to.text == destination.name()) {
             let message = format!("nothing goes to {}: no route names it", destination.name());
             let hint = format!("such as [[route]] with to = [{:?}]", destination.name());
             destination.warn(&message, &hint);

@@ -4,6 +4,7 @@
 mod canaries;
 mod certificate;
 mod faults;
+mod related;
 mod warnings;
 
 use std::{
@@ -81,7 +82,7 @@ fn a_file_that_cannot_be_understood_is_refused_with_the_reason() {
         (with("[source.b]\npath = \"/b\"\n").into(), "such as secrets = [{ env ="),
         (
             with(&GOOD[GOOD.find("[source").unwrap()..].replace("[source.a", "[source.b")).into(),
-            "two sources have the path /webhook",
+            "[source.a] has the path /webhook too",
         ),
         (with("[route]\nto = [\"x\"]\n").into(), "write [[route]], with two brackets"),
         (with("[[route]]\n").into(), "such as to = [\"name-of-a-destination\"]"),
@@ -251,7 +252,7 @@ fn a_reload_that_is_refused_says_why_and_changes_nothing() {
     let takes_a_restart = "changed, which takes a restart; the old configuration stays";
     for (file, expected) in [
         (drop_secret(&good), "the environment has no NO_SUCH_SECRET"),
-        (good.clone() + "[rout]\n", "did you mean route?"),
+        (good.clone() + "[rout]\n", "did you mean [[route]]?"),
         (good.clone() + "x = [", "wilco: the old configuration stays"),
         (String::new(), "no [source.NAME]"),
         (listen.clone(), "wilco: [listen] address changed"),

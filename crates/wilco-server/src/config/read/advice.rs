@@ -2,7 +2,7 @@
 
 use wilco::provider;
 
-use super::{Keys, Quoted};
+use super::{Keys, Quoted, Read};
 use crate::{
     config::{Destination, HeaderText, Kind, Route, Source},
     rules::{self, Advice},
@@ -10,30 +10,29 @@ use crate::{
 
 /// Warns about events, conditions and templates that cannot mean what they say.
 pub(super) fn about_rules(
-    file: &mut Keys<'_>,
-    sources: &[Source],
-    routes: &[Route],
-    destinations: &[Destination],
+    sources: &Read<'_, Source>,
+    routes: &Read<'_, Route>,
+    destinations: &Read<'_, Destination>,
 ) {
-    for (mut keys, route) in file.list_of_tables("route").into_iter().zip(routes) {
-        if is_documented(route, sources) {
-            about_route(&mut keys, route);
+    let sources: Vec<_> = sources.iter().filter_map(|(_, source)| source.as_ref()).collect();
+    for (keys, route) in routes {
+        if let Some(route) = route.as_ref().filter(|route| is_documented(route, &sources)) {
+            about_route(&mut keys.clone(), route);
         }
     }
-    for mut keys in file.tables_by_name("destination") {
-        let Some(destination) = destinations.iter().find(|d| d.name == keys.name()) else {
-            continue;
-        };
+    for (keys, destination) in destinations {
+        let Some(destination) = destination else { continue };
         let leads_here = |route: &&Route| route.to.contains(&destination.name);
-        let routes: Vec<_> = routes.iter().filter(leads_here).collect();
-        if routes.iter().all(|route| is_documented(route, sources)) {
-            about_destination(&mut keys, destination, &routes);
+        let routes = routes.iter().filter_map(|(_, route)| route.as_ref());
+        let routes: Vec<_> = routes.filter(leads_here).collect();
+        if routes.iter().all(|route| is_documented(route, &sources)) {
+            about_destination(&mut keys.clone(), destination, &routes);
         }
     }
 }
 
 /// Whether all that the route sees comes from a provider of which there are samples.
-fn is_documented(route: &Route, sources: &[Source]) -> bool {
+fn is_documented(route: &Route, sources: &[&Source]) -> bool {
     let mut from =
         sources.iter().filter(|source| route.from.as_ref().is_none_or(|f| *f == source.name));
     from.all(|source| source.provider.name == "freispace")

@@ -10,11 +10,15 @@ use wilco::Secret;
 
 use super::{look_up, written};
 use crate::{
-    config::{Diagnostic, Found, Setting, Severity, is_harmless, is_ordinary, key as known_key},
+    config::{
+        Diagnostic, Found, Setting, Severity, TABLES, heading, is_harmless, is_of_a_credential,
+        is_ordinary, key as known_key,
+    },
     rules::RuleError,
 };
 
 /// A table whose keys are asked for one by one. Those that nobody asked for are unknown.
+#[derive(Clone)]
 pub(crate) struct Keys<'a> {
     table: &'a DeTable<'a>,
     place: Range<usize>,
@@ -38,9 +42,28 @@ impl<'a> Keys<'a> {
         Self { table: root.get_ref(), place: 0..0, name: String::new(), asked, found }
     }
 
+    /// The table's whole name, such as `destination.erp`.
+    pub(super) fn full_name(&self) -> &str {
+        &self.name
+    }
+
     /// The last part of the table's name: `erp` of `[destination.erp]`.
     pub(super) fn name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// A text that is there, without a word about one that is not.
+    pub(super) fn quoted(&self, key: &str) -> Option<Quoted<'a>> {
+        self.table.get(key).and_then(quoted)
+    }
+
+    /// As [`Keys::quoted`], of a list or a single text.
+    pub(super) fn all_quoted(&self, key: &str) -> Vec<Quoted<'a>> {
+        let Some(value) = self.table.get(key) else { return Vec::new() };
+        match value.get_ref() {
+            DeValue::Array(values) => values.iter().filter_map(quoted).collect(),
+            _ => quoted(value).into_iter().collect(),
+        }
     }
 
     pub(super) fn text(&mut self, key: &'static str) -> Option<Quoted<'a>> {
@@ -164,43 +187,73 @@ impl<'a> Keys<'a> {
     }
 
     pub(super) fn table(&mut self, key: &'static str) -> Option<Keys<'a>> {
-        let value = self.value(key)?;
+        let value = self.value(key).or_else(|| self.misspelt(key).next())?;
         let table = self.as_table(key, value);
         table.map(|table| self.below(key, table, value.span()))
     }
 
     /// The tables `[key.NAME]`.
     pub(super) fn tables_by_name(&mut self, key: &'static str) -> Vec<Keys<'a>> {
-        let Some(value) = self.value(key) else { return Vec::new() };
-        let Some(tables) = self.as_table(key, value) else { return Vec::new() };
+        let own = self.value(key);
         let mut found = Vec::new();
-        for (name, value) in tables {
-            let full = format!("{key}.{}", name.get_ref());
-            if let Some(table) = self.as_table(&full, value) {
-                found.push(self.below(&full, table, name.span()));
+        for value in own.into_iter().chain(self.misspelt(key)) {
+            let Some(tables) = self.as_table(key, value) else { continue };
+            if tables.values().any(|value| !value.get_ref().is_table()) {
+                let example = if key == "source" { "freispace" } else { "crew-chat" };
+                let hint = format!("such as [{key}.{example}]");
+                self.note(&value.span(), format!("[{key}] needs a name"), &hint);
+                continue;
+            }
+            for (name, value) in tables {
+                let full = format!("{key}.{}", name.get_ref());
+                if let Some(table) = self.as_table(&full, value) {
+                    found.push(self.below(&full, table, name.span()));
+                }
             }
         }
         found
     }
 
+    /// What stands at the root under a name that was probably meant for this table. It is read like
+    /// the table itself: the misspelt name is one fault, and what is missing without it is none.
+    fn misspelt(&self, key: &str) -> impl Iterator<Item = Value<'a>> + use<'a> {
+        let is_meant = |name: &str| {
+            self.name.is_empty()
+                && !TABLES.contains(&name)
+                && nearest(name, TABLES.into_iter()) == Some(key)
+        };
+        let meant = self.table.iter().filter(|(name, _)| is_meant(name.get_ref()));
+        let tables =
+            meant.filter(|(_, value)| value.get_ref().is_table() || value.get_ref().is_array());
+        tables.map(|(_, value)| value).collect::<Vec<_>>().into_iter()
+    }
+
     /// The NAMEs of `[key.NAME]`.
     pub(super) fn names(&self, key: &str) -> Vec<String> {
-        let tables = self.table.get(key).and_then(|value| value.get_ref().as_table());
-        tables.into_iter().flatten().map(|(name, _)| name.get_ref().to_string()).collect()
+        let values = self.table.get(key).into_iter().chain(self.misspelt(key));
+        let tables = values.filter_map(|value| value.get_ref().as_table());
+        tables.flatten().map(|(name, _)| name.get_ref().to_string()).collect()
     }
 
     /// The tables `[[key]]`.
     pub(super) fn list_of_tables(&mut self, key: &'static str) -> Vec<Keys<'a>> {
-        let Some(value) = self.value(key) else { return Vec::new() };
-        let DeValue::Array(values) = value.get_ref() else {
+        let own = self.value(key);
+        if let Some(value) = own.filter(|value| !value.get_ref().is_array()) {
             let hint = "each [[route]] is one of a list";
             self.note(&value.span(), format!("write [[{key}]], with two brackets"), hint);
-            return Vec::new();
-        };
+        }
         let mut found = Vec::new();
-        for value in values {
-            if let Some(table) = self.as_table(key, value) {
-                found.push(self.below(key, table, value.span()));
+        for value in own.into_iter().chain(self.misspelt(key)) {
+            match value.get_ref() {
+                DeValue::Array(values) => {
+                    for value in values {
+                        if let Some(table) = self.as_table(key, value) {
+                            found.push(self.below(key, table, value.span()));
+                        }
+                    }
+                }
+                DeValue::Table(table) => found.push(self.below(key, table, value.span())),
+                _ => {}
             }
         }
         found
@@ -374,10 +427,11 @@ impl<'a> Keys<'a> {
             };
             let table =
                 if self.name.is_empty() { String::new() } else { format!(" in [{}]", self.name) };
-            let hint = near.map_or_else(
-                || format!("known here: {}", self.asked.join(", ")),
-                |near| format!("did you mean {near}?"),
-            );
+            let hint = match near {
+                None => format!("known here: {}", self.asked.join(", ")),
+                Some(near) if self.name.is_empty() => format!("did you mean {}?", heading(near)),
+                Some(near) => format!("did you mean {near}?"),
+            };
             self.note(&key.span(), format!("{shown}{table}"), &hint);
         }
     }
@@ -522,11 +576,8 @@ impl Quoted<'_> {
     }
 }
 
-/// Whether a header or a variable of this name usually has what nobody else may know.
-fn is_of_a_credential(name: &str) -> bool {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    let words = ["authorization", "api-key", "apikey", "cookie", "password", "secret", "token"];
-    words.iter().any(|word| name.contains(word))
+fn quoted<'a>(value: Value<'a>) -> Option<Quoted<'a>> {
+    Some(Quoted { text: value.get_ref().as_str()?, place: value.span() })
 }
 
 /// The word that was probably meant.

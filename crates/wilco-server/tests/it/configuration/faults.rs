@@ -103,7 +103,7 @@ to = "nobody"
 evry = "1 h"
 
 [rout]
-
+to = ["x"]
 [destination.w]
 type = "command"
 command = ["/bin/true"]
@@ -194,7 +194,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("63:12", "there is no [destination.nobody]", ""),
     ("66:6", "there is no [destination.nobody]", ""),
     ("67:1", "unknown key evry in [alerts]", "did you mean every?"),
-    ("69:2", "unknown key rout", "did you mean route?"),
+    ("69:2", "unknown key rout", "did you mean [[route]]?"),
     (
         "74:10",
         "cannot find the folder /no/such/folder: No such file or directory (os error 2); \

@@ -1,0 +1,121 @@
+//! Faults that concern two places of a file, and faults that would cause others: each is said once,
+//! where it has to be repaired.
+
+use super::{GOOD, PRINT, check, check_manners, text};
+
+#[test]
+fn what_two_tables_share_is_drawn_at_the_second_and_names_the_first() {
+    let source = &GOOD[GOOD.find("[source").unwrap()..];
+    let file = |name: &str, path: &str| {
+        format!(
+            "[destination.{name}]\ntype = \"file\"\npath = \"{path}\"\n[[route]]\nto = [\"{name}\"]\n"
+        )
+    };
+    for (more, place, message) in [
+        (source.replace("source.a", "source.b"), "10:8", "[source.a] has the path /webhook too"),
+        // The name that comes first in the alphabet is not the one that comes first in the file.
+        (source.replace("source.a", "source.Z"), "10:8", "[source.a] has the path /webhook too"),
+        (
+            source.replace("source.a", "source.b").replace("\"freispace\"", "\"nobody\""),
+            "10:8",
+            "[source.a] has the path /webhook too",
+        ),
+        (
+            file("one", "x.jsonl") + &file("another", "x.jsonl"),
+            "15:8",
+            "[destination.one] writes to x.jsonl too",
+        ),
+        (
+            file("one", "x.jsonl") + &file("another", "x.jsonl") + "[source.c]\npath = \"/c\"\n",
+            "15:8",
+            "[destination.one] writes to x.jsonl too",
+        ),
+    ] {
+        let output = check(format!("{GOOD}{more}").as_bytes());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains(&format!("Error: {message}\n")), "{message}\n{said}");
+        let picture = &said[said.find(message).unwrap()..];
+        let at = picture.find("[ wilco.toml:").unwrap();
+        assert!(picture[at..].starts_with(&format!("[ wilco.toml:{place} ]")), "{place}\n{said}");
+        check_manners(&output);
+    }
+}
+
+#[test]
+fn a_misspelt_table_is_one_fault_and_what_is_in_it_is_read_all_the_same() {
+    let good = format!("{GOOD}{PRINT}");
+    for (file, expected) in [
+        (
+            good.replace("[source.a]", "[sources.a]"),
+            &["unknown key sources: did you mean [source.NAME]?"][..],
+        ),
+        (
+            good.replace("[destination.p]", "[destinations.p]"),
+            &["unknown key destinations: did you mean [destination.NAME]?"],
+        ),
+        (good.replace("[[route]]", "[[routes]]"), &["unknown key routes: did you mean [[route]]?"]),
+        (good.replace("[[route]]", "[routes]"), &["unknown key routes: did you mean [[route]]?"]),
+        (good.replace("[[route]]", "[route]"), &["write [[route]], with two brackets"]),
+        (good.replace("[listen]", "[listne]"), &["unknown key listne: did you mean [listen]?"]),
+        (
+            good.clone() + "[destination.q]\ntype = \"print\"\n[alert]\nto = \"q\"\n",
+            &["unknown key alert: did you mean [alerts]?"],
+        ),
+        (
+            good.replace("[source.a]", "[sources.a]").replace("\"print\"", "\"prnt\""),
+            &["unknown key sources", "no such type of destination: \"prnt\""],
+        ),
+        (
+            good.replace("[source.a]", "[sources.a]").replace("\"/webhook\"", "\"webhook\""),
+            &["unknown key sources", "\"webhook\" is no path"],
+        ),
+        (
+            good.replace("[[route]]", "[sources.b]\npath = \"/b\"\n[[route]]\nfrom = \"b\""),
+            &["unknown key sources", "[source.b] needs provider", "[source.b] needs secrets"],
+        ),
+        (
+            good.replace("[source.a]", "[source]"),
+            &["[source] needs a name: such as [source.freispace]"],
+        ),
+        (
+            good.replace("[destination.p]", "[destination]"),
+            &["[destination] needs a name", "there is no [destination.p]"],
+        ),
+    ] {
+        let output = check(file.as_bytes());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        let count = said.matches("Error: ").count() + said.matches("Warning: ").count();
+        assert_eq!(count, expected.len(), "{expected:?}\n{said}");
+        for expected in expected {
+            let (message, hint) = expected.split_once(": ").unwrap_or((expected, ""));
+            assert!(said.contains(&format!("Error: {message}")), "{message}\n{said}");
+            assert!(said.contains(hint), "{hint}\n{said}");
+        }
+    }
+}
+
+#[test]
+fn a_table_that_cannot_be_read_hides_nothing_of_the_others() {
+    let file = format!(
+        "{}{PRINT}events = [\"bookings.*\"]\n[[route]]\nto = [\"p\"]\nfrom = \"nobody\"\n\
+         [destination.q]\ntype = \"print\"\n[destination.r]\ntype = \"prnt\"\n[[route]]\n\
+         to = [\"r\"]\nwhen = \"id |\"\n",
+        GOOD.replace("\"/webhook\"", "\"webhook\"")
+    );
+    let output = check(file.as_bytes());
+    let said = text(&output.stderr);
+    for expected in [
+        "Error: \"webhook\" is no path",
+        "Warning: \"bookings.*\" matches no documented event",
+        "Error: there is no [source.nobody]",
+        "Warning: nothing goes to q: no route names it",
+        "Error: no such type of destination",
+        "Error: when cannot be read",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    let count = said.matches("Error: ").count() + said.matches("Warning: ").count();
+    assert_eq!((output.status.code(), count), (Some(78), 6), "{said}");
+}
