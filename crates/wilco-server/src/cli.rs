@@ -15,7 +15,7 @@ mod shell;
 use std::{
     fmt,
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
@@ -34,6 +34,7 @@ use crate::{
     client::{Answer, Client, ClientError, Trust},
     config::{self, Config, Diagnostics},
     guest,
+    inbound::Certificate,
     log::Queue,
     service::StartError,
 };
@@ -176,6 +177,17 @@ impl File {
 
     fn load(&self) -> Result<Config, Failure> {
         Ok(config::load(&self.required()?)?.0)
+    }
+}
+
+/// Reads the file and looks at its certificate.
+fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
+    let (config, warnings) = config::load(path)?;
+    match Certificate::load(&config.listen.tls) {
+        Ok(_) => Ok((config, warnings)),
+        Err(error) => {
+            Err(warnings.with_fault("listen", error.key(), error.to_string(), error.hint()))
+        }
     }
 }
 

@@ -7,8 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, File, is_coloured, print};
-use crate::{config, inbound::Certificate};
+use super::{Failure, File, is_coloured, load, print};
 
 /// Checks the configuration, and all that it names: secrets, certificates, commands, rules
 ///
@@ -27,9 +26,7 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let path = self.file.required()?;
-        let (config, warnings) = config::load(&path)?;
-        Certificate::load(&config.listen.tls)
-            .map_err(|error| Failure::configuration(error.to_string()))?;
+        let (config, warnings) = load(&path)?;
         io::stderr().write_all(warnings.draw(is_coloured(&io::stderr())).as_bytes())?;
         if self.strict && warnings.count() > 0 {
             return Ok(ExitCode::from(78));

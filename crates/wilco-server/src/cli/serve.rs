@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 
-use super::{Failure, File};
+use super::{Failure, File, load};
 use crate::{
     config::{self, Address, Config, Diagnostics, Kind, TargetUrl},
     inbound::raise_file_limit,
@@ -72,7 +72,7 @@ impl Serve {
         }
         let config = match &path {
             Some(path) => {
-                let (config, warnings) = config::load(path)?;
+                let (config, warnings) = load(path)?;
                 warn(&warnings);
                 config
             }
@@ -241,7 +241,7 @@ async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<
 fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
     let service = service.ok_or("wilco is just starting; try again")?;
     let path = path.ok_or("wilco was started without a configuration file")?;
-    let (config, warnings) = config::load(&path).map_err(|faults| faults.draw(false))?;
+    let (config, warnings) = load(&path).map_err(|faults| faults.draw(false))?;
     warn(&warnings);
     service.reload(config).map_err(|error| error.to_string())?;
     tracing::info!(file = %path.display(), "reloaded");

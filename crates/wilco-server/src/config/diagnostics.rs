@@ -10,6 +10,7 @@ use std::{
 };
 
 use ariadne::{Color, Config, IndexType, Label, Report, ReportKind, Source};
+use toml::{Spanned, de::DeTable};
 
 pub(crate) use excerpt::{is_ordinary, is_path, target};
 
@@ -64,6 +65,22 @@ impl Diagnostics {
         let (severity, hint) = (Severity::Fault, hint.into());
         let diagnostic = Diagnostic { severity, place: 0..0, message, hint };
         Self { path: path.into(), text: String::new(), list: vec![diagnostic] }
+    }
+
+    /// As these, with a fault of a key that is found only when its value is used.
+    pub(crate) fn with_fault(
+        mut self,
+        table: &str,
+        key: &str,
+        message: String,
+        hint: &str,
+    ) -> Self {
+        let (root, _) = DeTable::parse_recoverable(&self.text);
+        let table = root.get_ref().get(table).and_then(|table| table.get_ref().as_table());
+        let place = table.and_then(|table| table.get(key)).map_or(0..0, Spanned::span);
+        let (severity, hint) = (Severity::Fault, hint.into());
+        self.list.push(Diagnostic { severity, place, message, hint });
+        Self::new(&self.path, self.text, self.list)
     }
 
     pub(crate) fn has_faults(&self) -> bool {

@@ -155,7 +155,9 @@ fn listen(mut keys: Keys<'_>) -> Option<Listen> {
         }
         Some(Quoted { text: "off", .. }) => Some(Tls::Off),
         Some(Quoted { text: "self-signed", .. }) => Some(Tls::SelfSigned {
-            domains: domains.unwrap_or_else(|| vec!["localhost".into(), "127.0.0.1".into()]),
+            domains: domains
+                .clone()
+                .unwrap_or_else(|| vec!["localhost".into(), "127.0.0.1".into()]),
         }),
         Some(Quoted { text: "files", .. }) => {
             if certificate.is_none() {
@@ -181,7 +183,9 @@ fn listen(mut keys: Keys<'_>) -> Option<Listen> {
     }
     if let Some(Tls::Files { certificate, .. }) = &tls {
         let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
-        if let Some((message, hint)) = outside::certificate(certificate, now) {
+        if let Some((message, hint)) =
+            outside::certificate(certificate, domains.as_deref().unwrap_or_default(), now)
+        {
             keys.warn_about("certificate", message, &hint);
         }
     }

@@ -41,14 +41,12 @@ type Changed = [Option<SystemTime>; 2];
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error("cannot read {path}: {cause}")]
-    Read { path: PathBuf, cause: io::Error },
+    Read { of: &'static str, path: PathBuf, cause: io::Error },
     #[error("{path} holds no certificate in PEM form: {cause}")]
     Certificate { path: PathBuf, cause: String },
     #[error("{path} holds no private key in PEM form: {cause}")]
     Key { path: PathBuf, cause: String },
-    #[error(
-        "the key {path} is encrypted; write it without a passphrase: openssl pkey -in {path} …"
-    )]
+    #[error("the key {path} is encrypted; write it without a passphrase")]
     Encrypted { path: PathBuf },
     #[error("the key {key} does not belong to the certificate {certificate}: {cause}")]
     Mismatch { certificate: PathBuf, key: PathBuf, cause: rustls::Error },
@@ -56,6 +54,32 @@ pub(crate) enum TlsError {
     SelfSigned { domains: Vec<String>, cause: String },
     #[error("TLS could not be set up: {0}")]
     Setup(rustls::Error),
+}
+
+impl TlsError {
+    /// The key of `[listen]` that is at fault.
+    pub(crate) fn key(&self) -> &'static str {
+        match self {
+            Self::Read { of, .. } => of,
+            Self::Certificate { .. } => "certificate",
+            Self::Key { .. } | Self::Encrypted { .. } | Self::Mismatch { .. } => "key",
+            Self::SelfSigned { .. } => "domains",
+            Self::Setup(_) => "tls",
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } => "let the user that runs wilco read it",
+            Self::Certificate { .. } => "a certificate begins with -----BEGIN CERTIFICATE-----",
+            Self::Key { .. } => "a key begins with -----BEGIN PRIVATE KEY----- or the like",
+            Self::Encrypted { .. } => "openssl pkey -in KEY -out NEW; see that NEW has mode 0600",
+            Self::Mismatch { .. } => "name the key that this certificate was requested with",
+            Self::SelfSigned { .. } => "such as domains = [\"hooks.example.com\"]",
+            Self::Setup(_) => "tls = \"off\" does without, behind a proxy that ends TLS",
+        }
+    }
 }
 
 impl Certificate {
@@ -110,16 +134,17 @@ impl ResolvesServerCert for Resolver {
 
 fn read(certificate: &Path, key: &Path) -> Result<Current, TlsError> {
     let changed = changed(certificate, key);
-    let bytes =
-        |path: &Path| fs::read(path).map_err(|cause| TlsError::Read { path: path.into(), cause });
+    let bytes = |of: &'static str, path: &Path| {
+        fs::read(path).map_err(|cause| TlsError::Read { of, path: path.into(), cause })
+    };
     let bad = |cause: String| TlsError::Certificate { path: certificate.into(), cause };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes(certificate)?)
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes("certificate", certificate)?)
         .collect::<Result<_, _>>()
         .map_err(|error| bad(error.to_string()))?;
     if chain.is_empty() {
         return Err(bad("nothing between BEGIN CERTIFICATE and END CERTIFICATE".into()));
     }
-    let pem = bytes(key)?;
+    let pem = bytes("key", key)?;
     let has = |word: &[u8]| pem.windows(word.len()).any(|window| window == word);
     if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
         return Err(TlsError::Encrypted { path: key.into() });

@@ -7,7 +7,11 @@ use std::{
 };
 
 use rustix::fs::{Access, access, statvfs};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rustls::{
+    client::verify_server_name,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
+    server::ParsedCertificate,
+};
 use x509_cert::der::Decode as _;
 
 use super::written;
@@ -56,8 +60,9 @@ pub(crate) fn missing_script(words: &[String], folder: Option<&PathBuf>) -> Opti
     })
 }
 
-/// What lets senders refuse this certificate. `now` is in Unix seconds.
-pub(super) fn certificate(path: &Path, now: u64) -> Option<Remark> {
+/// What lets senders refuse this certificate, which should name these domains. `now` is in Unix
+/// seconds.
+pub(super) fn certificate(path: &Path, domains: &[String], now: u64) -> Option<Remark> {
     let bytes = fs::read(path).ok()?;
     let first = CertificateDer::pem_slice_iter(&bytes).next()?.ok()?;
     let parsed = x509_cert::Certificate::from_der(&first).ok()?;
@@ -83,10 +88,28 @@ pub(super) fn certificate(path: &Path, now: u64) -> Option<Remark> {
             renew.into(),
         ));
     }
+    let unnamed = unnamed(&first, domains);
+    if !unnamed.is_empty() {
+        let hint = "take a certificate that does, or take it out of domains";
+        return Some((
+            format!("the certificate does not name {}", unnamed.join(", ")),
+            hint.into(),
+        ));
+    }
     (content.issuer() == content.subject()).then(|| {
         let hint = "take one from an authority that senders trust, such as Let's Encrypt";
         ("the certificate is self-signed: senders refuse it".into(), hint.into())
     })
+}
+
+/// The domains that a certificate is not for, as a sender would decide it.
+fn unnamed<'d>(certificate: &CertificateDer<'_>, domains: &'d [String]) -> Vec<&'d str> {
+    let Ok(parsed) = ParsedCertificate::try_from(certificate) else { return Vec::new() };
+    let is_named = |domain: &str| {
+        let name = ServerName::try_from(domain);
+        name.map_or(true, |name| verify_server_name(&parsed, &name).is_ok())
+    };
+    domains.iter().map(String::as_str).filter(|domain| !is_named(domain)).collect()
 }
 
 const INTERPRETERS: [&str; 8] = ["bash", "node", "perl", "php", "python", "ruby", "sh", "deno"];

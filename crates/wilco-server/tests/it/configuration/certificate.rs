@@ -46,13 +46,72 @@ fn a_certificate_that_is_of_no_use_is_refused_at_the_start() {
         let files = FILES.replace("FOLDER", &folder.path().display().to_string());
         let file = GOOD.replace("tls = \"off\"", &files);
         fs::write(folder.path().join("wilco.toml"), file).unwrap();
-        for (verb, code) in [("check", 78), ("serve", 1)] {
+        for verb in ["check", "serve"] {
             let output = wilco(folder.path()).env("S", SECRET).arg(verb).output().unwrap();
             let said = text(&output.stderr);
-            assert_eq!(output.status.code(), Some(code), "{verb} {said}");
+            assert_eq!(output.status.code(), Some(78), "{verb} {said}");
             assert!(said.contains(expected), "{verb} {said}");
             check_manners(&output);
         }
+    }
+}
+
+#[test]
+fn a_certificate_of_no_use_is_drawn_at_its_line_or_that_of_its_key() {
+    let [first, second] = [(); 2].map(|()| Pem::make());
+    for (certificate, key, place, expected) in [
+        (&first.certificate, &second.key, "5:7", "does not belong to the certificate"),
+        (&first.certificate, &first.certificate, "5:7", "holds no private key in PEM form"),
+        (&first.key, &first.key, "4:15", "holds no certificate in PEM form"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        Pem { certificate: certificate.clone(), key: key.clone(), der: Vec::new() }
+            .write(folder.path());
+        let files = FILES.replace("FOLDER", &folder.path().display().to_string());
+        let file = GOOD.replace("tls = \"off\"", &files);
+        fs::write(folder.path().join("wilco.toml"), file).unwrap();
+        let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        let start = said.find("Error: ").unwrap_or_else(|| panic!("{said}"));
+        let error = &said[start..];
+        assert!(error.lines().next().unwrap().contains(expected), "{said}");
+        assert!(error.contains(&format!("[ wilco.toml:{place} ]")), "{place} {said}");
+        assert!(said.contains("no route: its events are recorded"), "the rest is said too {said}");
+        check_manners(&output);
+    }
+}
+
+#[test]
+fn a_certificate_that_does_not_name_a_domain_is_warned_about() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Issued::new("authority", 2020, 2100);
+    for (name, domains, expected) in [
+        ("hooks.example.com", "[\"hooks.example.com\"]", "wilco.toml is fine"),
+        ("*.example.com", "[\"hooks.example.com\"]", "wilco.toml is fine"),
+        ("127.0.0.1", "[\"127.0.0.1\"]", "wilco.toml is fine"),
+        ("hooks.example.com", "\"other.example.com\"", "does not name other.example.com"),
+        (
+            "hooks.example.com",
+            "[\"hooks.example.com\", \"a.example.com\", \"b.example.com\"]",
+            "does not name a.example.com, b.example.com",
+        ),
+        ("*.example.com", "[\"a.hooks.example.com\"]", "does not name a.hooks.example.com"),
+    ] {
+        let issued = Issued::new(name, 2020, 2100);
+        fs::write(folder.path().join("cert.pem"), issued.by(&authority)).unwrap();
+        fs::write(folder.path().join("key.pem"), pem("PRIVATE KEY", &issued.key.serialize_der()))
+            .unwrap();
+        let files = format!(
+            "\"files\"\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\ndomains = {domains}"
+        );
+        let file = format!("{GOOD}{PRINT}").replace("\"off\"", &files);
+        fs::write(folder.path().join("wilco.toml"), file).unwrap();
+        let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{said}");
+        assert!(said.contains(expected), "{expected}\n{said}");
+        assert_eq!(said.contains("[ wilco.toml:4:15 ]"), !expected.contains("fine"), "{said}");
     }
 }
 
