@@ -409,8 +409,28 @@ pub(crate) enum Service {
 pub(crate) struct TargetUrl {
     /// The URL.
     pub(crate) uri: http::Uri,
-    /// It came by a reference, so it is a secret itself: it is not shown.
+    /// It came by a reference, or has a credential in its query: it is not shown.
     pub(crate) is_secret: bool,
+}
+
+impl TargetUrl {
+    pub(crate) fn new(uri: http::Uri, is_by_reference: bool) -> Self {
+        let is_secret = is_by_reference || has_credential(&uri);
+        Self { uri, is_secret }
+    }
+}
+
+/// Whether a parameter in the query of a URL is a credential, as far as its name says so.
+pub(crate) fn has_credential(uri: &http::Uri) -> bool {
+    let mut parameters = uri.query().unwrap_or_default().split('&');
+    parameters.any(|parameter| match parameter.split_once('=') {
+        None | Some((_, "")) => false,
+        Some((name, _)) => {
+            let is_short = ["auth", "key", "pwd", "sig", "signature"].iter();
+            is_of_a_credential(name)
+                || is_short.into_iter().any(|word| name.eq_ignore_ascii_case(word))
+        }
+    })
 }
 
 impl std::fmt::Debug for TargetUrl {

@@ -122,7 +122,7 @@ impl WithoutFile {
             kinds.push(("exec", Kind::Command(config::Command::new(words))));
         }
         if let Some(url) = self.forward.clone() {
-            let url = TargetUrl { uri: url, is_secret: false };
+            let url = TargetUrl::new(url, false);
             let kind = Kind::Http { url, secret: None, body: None, headers: Vec::new() };
             kinds.push(("forward", kind));
         }

@@ -2,7 +2,9 @@
 
 use super::{Keys, bytes, growing, url};
 use crate::{
-    config::{FILE_BYTES, FILES_KEPT, HeaderText, Kind, Service, Setting, TargetUrl},
+    config::{
+        FILE_BYTES, FILES_KEPT, HeaderText, Kind, Service, Setting, TargetUrl, has_credential,
+    },
     rules::{RuleError, Text},
 };
 
@@ -14,7 +16,14 @@ pub(super) fn http(keys: &mut Keys<'_>) -> Option<Kind> {
     if url.is_none() {
         keys.require("url");
     }
-    let url = TargetUrl { uri: url?, is_secret: keys.is_by_reference("url") };
+    let (url, is_by_reference) = (url?, keys.is_by_reference("url"));
+    if !is_by_reference && has_credential(&url) {
+        let what = "the query of this url has a credential, for all who can read the file".into();
+        let variable = keys.name().to_ascii_uppercase().replace('-', "_");
+        let hint = format!("such as url = {{ env = \"{variable}_URL\" }}");
+        keys.warn_about("url", what, &hint);
+    }
+    let url = TargetUrl::new(url, is_by_reference);
     Some(Kind::Http { url, secret, body, headers })
 }
 
@@ -36,7 +45,7 @@ pub(super) fn chat(keys: &mut Keys<'_>, service: Service) -> Option<Kind> {
         let hint = format!("it begins with {begins}; copy it whole, and nothing else");
         keys.complain_about("url", what, &hint);
     }
-    let url = TargetUrl { uri: url?, is_secret: true };
+    let url = TargetUrl::new(url?, true);
     Some(Kind::Chat { service, url, text: text? })
 }
 

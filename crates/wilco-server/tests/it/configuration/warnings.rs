@@ -41,6 +41,15 @@ fn what_looks_wrong_is_a_warning_and_no_fault_unless_it_is_strict() {
             "{ env =",
         ),
         (
+            with(&format!(
+                "{PRINT}[destination.h]\ntype = \"http\"\n\
+                 url = \"http://127.0.0.1:1/?a=b&Api_Key=canary\"\n[alerts]\nto = \"h\"\n"
+            )),
+            "14:7",
+            "the query of this url has a credential, for all who can read the file",
+            "such as url = { env = \"H_URL\" }",
+        ),
+        (
             with(&format!("{PRINT}events = [\"bookings.*\"]\n")),
             "12:10",
             "\"bookings.*\" matches no documented event",
@@ -142,5 +151,35 @@ fn a_store_that_could_not_record_is_warned_about() {
         let said = text(&output.stderr) + &text(&output.stdout);
         assert_eq!(output.status.code(), Some(0), "{said}");
         assert!(said.contains(expected), "{expected}\n{said}");
+    }
+}
+
+#[test]
+fn a_url_with_a_credential_in_its_query_is_told_by_the_name_of_a_parameter() {
+    for (url, is_warned_about) in [
+        ("\"http://a.example/?token=canary\"", true),
+        ("\"http://a.example/x?access_token=canary\"", true),
+        ("\"http://a.example/x?b=1&KEY=canary\"", true),
+        ("\"http://a.example/x?api-key=canary\"", true),
+        ("\"http://a.example/x?apikey=canary\"", true),
+        ("\"http://a.example/x?client_secret=canary\"", true),
+        ("\"http://a.example/x?pwd=canary\"", true),
+        ("\"http://a.example/x?sig=canary\"", true),
+        ("\"http://a.example/token?tenant=7&monkey=1\"", false),
+        ("\"http://a.example/x?token=\"", false),
+        ("\"http://a.example/x?token\"", false),
+        ("{ env = \"URL\" }", false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let table = "[alerts]\nto = \"h\"\n[destination.h]\ntype = \"http\"\n";
+        let file = format!("{GOOD}{PRINT}{table}url = {url}\n");
+        fs::write(folder.path().join("wilco.toml"), file).unwrap();
+        let mut command = wilco(folder.path());
+        command.env("S", SECRET).env("URL", "http://a.example/?token=canary").arg("check");
+        let output = command.output().unwrap();
+        let said = text(&output.stderr) + &text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{url}\n{said}");
+        assert_eq!(said.contains("has a credential"), is_warned_about, "{url}\n{said}");
+        assert!(!said.contains("canary"), "{url}\n{said}");
     }
 }
