@@ -1,6 +1,7 @@
 //! The configuration: a file of TOML in, a [`Config`] out, or every fault of it at once.
 
 mod diagnostics;
+mod fixed;
 mod known;
 mod read;
 mod script;

@@ -169,25 +169,8 @@ impl Service {
     /// once; what the process holds open stays as it is.
     pub(crate) fn reload(&self, config: Config) -> Result<(), ReloadError> {
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        if config.listen.addresses != current.listen.addresses {
-            return Err(ReloadError::NeedsRestart("[listen] address"));
-        }
-        if config.listen.tls != current.listen.tls {
-            return Err(ReloadError::NeedsRestart("[listen] tls"));
-        }
-        if config.store != current.store {
-            return Err(ReloadError::NeedsRestart("[store]"));
-        }
-        let address = |config: &Config| config.admin.as_ref().map(|admin| admin.address);
-        if address(&config) != address(&current) {
-            return Err(ReloadError::NeedsRestart("[admin] address"));
-        }
-        let token = |config: &Config| {
-            let token = config.admin.as_ref().and_then(|admin| admin.token.as_ref());
-            token.map(|token| token.expose().to_vec())
-        };
-        if token(&config) != token(&current) {
-            return Err(ReloadError::NeedsRestart("[admin] token"));
+        if let Some(part) = config.restart_for(&current) {
+            return Err(ReloadError::NeedsRestart(part));
         }
         if let Some(certificate) = &self.certificate {
             certificate.refresh()?;

@@ -5,6 +5,7 @@ mod canaries;
 mod certificate;
 mod faults;
 mod related;
+mod reload;
 mod warnings;
 
 use std::{

@@ -134,14 +134,14 @@ fn date(path: &Path) {
 }
 
 /// A certificate for localhost, and its key.
-struct Pem {
+pub(super) struct Pem {
     certificate: String,
     key: String,
     der: Vec<u8>,
 }
 
 impl Pem {
-    fn make() -> Self {
+    pub(super) fn make() -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         Self {
             certificate: pem("CERTIFICATE", made.cert.der()),
@@ -150,7 +150,7 @@ impl Pem {
         }
     }
 
-    fn write(&self, folder: &Path) {
+    pub(super) fn write(&self, folder: &Path) {
         fs::write(folder.join("cert.pem"), &self.certificate).unwrap();
         fs::write(folder.join("key.pem"), &self.key).unwrap();
     }

@@ -1,0 +1,212 @@
+//! What a reload makes of each key of the file: it is applied, or it is fixed until a restart and the
+//! reload is refused.
+
+use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _};
+
+use super::{certificate::Pem, text};
+use crate::world::{SECRET, World};
+
+#[test]
+fn each_key_is_applied_by_a_reload_or_refused_until_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    Pem::make().write(folder.path());
+    for (name, content) in [("secret", SECRET), ("one", SECRET)] {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    for name in ["cert.pem", "key.pem"] {
+        fs::copy(folder.path().join(name), folder.path().join(format!("other-{name}"))).unwrap();
+    }
+    let own = fs::metadata("/proc/self").unwrap();
+    let own = format!("{}:{}", own.uid(), own.gid());
+    let at = folder.path().display().to_string();
+    let plan = World::plan()
+        .tls("tls = \"files\"\ncertificate = \"FOLDER/cert.pem\"\nkey = \"FOLDER/key.pem\"")
+        .listen("max_body = \"1 MiB\"\ntrusted_proxies = [\"10.0.0.0/8\"]")
+        .admin("token = { env = \"TOKEN\" }")
+        .source(SOURCE)
+        .and(REST)
+        .env("TOKEN", "a-made-up-token")
+        .env("SLACK", "https://hooks.slack.com/services/a")
+        .env("CREDENTIALS_DIRECTORY", &at);
+    let world = plan.start_in(folder);
+    let base = fs::read_to_string(world.path("wilco.toml")).unwrap();
+    for (key, before, after, fixed) in KEYS {
+        let [before, after] =
+            [before, after].map(|t| t.replace("FOLDER", &at).replace("OWN", &own));
+        assert!(base.contains(&before), "{key}: no {before} in\n{base}");
+        let name = key.rsplit('.').next().unwrap();
+        assert!(before.contains(name) || after.contains(name), "{key} is not in its row");
+        fs::write(world.path("wilco.toml"), base.replacen(&before, &after, 1)).unwrap();
+        let output = world.run_verb(&["reload"]);
+        let said = text(&output.stdout) + &text(&output.stderr);
+        match fixed {
+            "" => assert_eq!(said, "reloaded\n", "{key}"),
+            fixed => {
+                let refusal = format!("{fixed} changed, which takes a restart");
+                assert!(said.contains(&refusal), "{key}: {said}");
+                assert_eq!(output.status.code(), Some(78), "{key}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_self_signed_certificate_is_for_is_fixed() {
+    let world = World::plan().tls("tls = \"self-signed\"\ndomains = [\"localhost\"]").start();
+    world.reconfigure(|text| text.replace("\"localhost\"", "\"a.example\""));
+    let output = world.run_verb(&["reload"]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("[listen] tls changed, which takes a restart"));
+}
+
+#[test]
+fn the_table_of_reloads_has_every_key() {
+    let known = include_str!("../../../src/config/known.rs");
+    let (_, keys) = known.split_once("const KEYS").unwrap();
+    let names = keys.split("shown(").flat_map(|part| part.split("hidden(")).skip(1);
+    let known: BTreeSet<_> = names.map(|part| part.split('"').nth(1).unwrap()).collect();
+    assert!(known.len() > 60 && known.contains("admin.address"), "{known:?}");
+    let tried: BTreeSet<_> = KEYS.iter().map(|(key, ..)| *key).collect();
+    let untried: Vec<_> = known.difference(&tried).collect();
+    assert!(untried.is_empty(), "no row says what a reload makes of {untried:?}");
+}
+
+const SOURCE: &str = r#"allow_from = ["127.0.0.0/8"]
+duplicates = "suppress"
+duplicate_window = "24 h"
+expect_every = "3 days""#;
+
+const REST: &str = r#"[store]
+url = "sqlite:FOLDER/wilco.db"
+reserve = "1 MiB"
+[destination.c]
+type = "command"
+command = ["/bin/true"]
+environment = { A = "b" }
+folder = "FOLDER"
+limits = { memory = "512 MiB", cpu = "60 s", files = 256, output = "64 KiB" }
+protocol = "once"
+timeout = "30 s"
+concurrency = 2
+rate = "10/s"
+order_by = "id"
+on_dead = "skip"
+retry = { first = "5 s", factor = 2.0, max = "1 h", give_up_after = "24 h" }
+breaker = { failures = 10, probe_after = "30 s", probe_max = "5 min" }
+[destination.h]
+type = "http"
+url = "http://127.0.0.1:1/"
+secret = { env = "TOKEN" }
+body = "{{ body | tojson }}"
+headers = { authorization = { env = "TOKEN" }, x-api-key = { env = "TOKEN" } }
+[destination.s]
+type = "slack"
+url = { env = "SLACK" }
+text = "{{ id }}"
+[destination.f]
+type = "file"
+path = "FOLDER/events.jsonl"
+max_size = "100 MiB"
+keep = 10
+[[route]]
+from = "freispace"
+events = ["booking.*"]
+when = 'data.name == "A"'
+debounce = { by = "id", quiet = "30 s", at_most = "5 min" }
+to = ["c", "h", "s", "f"]
+[alerts]
+to = "f"
+every = "15 min"
+"#;
+
+/// A key, what is replaced in the file, by what, and the name under which it is fixed, if it is.
+const KEYS: [(&str, &str, &str, &str); 66] = [
+    ("address", "address = \"127.0.0.1:0\"", "address = \"127.0.0.2:0\"", "[listen] address"),
+    ("tls", "tls = \"files\"", "tls = \"off\"", "[listen] tls"),
+    ("certificate", "certificate = \"FOLDER/", "certificate = \"FOLDER/other-", "[listen] tls"),
+    ("key", "key = \"FOLDER/", "key = \"FOLDER/other-", "[listen] tls"),
+    // Of a certificate from files it only says what that should name.
+    ("domains", "max_body", "domains = [\"localhost\"]\nmax_body", ""),
+    ("trusted_proxies", "trusted_proxies = [\"10", "trusted_proxies = [\"11", ""),
+    ("max_body", "max_body = \"1 MiB\"", "max_body = \"2 MiB\"", ""),
+    ("store.url", "url = \"sqlite:FOLDER/wilco.db", "url = \"sqlite:FOLDER/other.db", "[store]"),
+    ("reserve", "reserve = \"1 MiB\"", "reserve = \"2 MiB\"", "[store]"),
+    (
+        "admin.address",
+        "[admin]\naddress = \"127.0.0.1:0\"",
+        "[admin]\naddress = \"[::1]:0\"",
+        "[admin] address",
+    ),
+    ("token", "token = { env = \"TOKEN", "token = { env = \"FREISPACE_SECRET", "[admin] token"),
+    // There is one provider only.
+    ("provider", "provider = \"freispace\"", "provider = 'freispace'", ""),
+    ("path", "path = \"/webhook\"", "path = \"/other\"", ""),
+    ("secrets", "secrets = [{", "secrets = [{ env = \"TOKEN\" }, {", ""),
+    ("allow_from", "allow_from = [\"127.0.0.0/8\"]", "allow_from = [\"10.0.0.0/8\"]", ""),
+    ("duplicates", "duplicates = \"suppress\"", "duplicates = \"keep\"", ""),
+    ("duplicate_window", "duplicate_window = \"24 h\"", "duplicate_window = \"1 h\"", ""),
+    ("expect_every", "expect_every = \"3 days\"", "expect_every = \"1 h\"", ""),
+    ("type", "type = \"slack\"", "type = \"discord\"", ""),
+    ("timeout", "timeout = \"30 s\"", "timeout = \"31 s\"", ""),
+    ("concurrency", "concurrency = 2", "concurrency = 3", ""),
+    ("rate", "rate = \"10/s\"", "rate = \"10/min\"", ""),
+    ("order_by", "order_by = \"id\"", "order_by = \"type\"", ""),
+    ("on_dead", "on_dead = \"skip\"", "on_dead = \"block\"", ""),
+    ("retry", "retry = { first", "retry = { max = \"2 h\" } # ", ""),
+    ("first", "first = \"5 s\"", "first = \"6 s\"", ""),
+    ("factor", "factor = 2.0", "factor = 3.0", ""),
+    ("max", "max = \"1 h\"", "max = \"2 h\"", ""),
+    ("give_up_after", "give_up_after = \"24 h\"", "give_up_after = \"25 h\"", ""),
+    ("breaker", "breaker = { failures", "breaker = { } # ", ""),
+    ("failures", "failures = 10", "failures = 11", ""),
+    ("probe_after", "probe_after = \"30 s\"", "probe_after = \"31 s\"", ""),
+    ("probe_max", "probe_max = \"5 min\"", "probe_max = \"6 min\"", ""),
+    ("command", "command = [\"/bin/true\"]", "command = [\"/bin/false\"]", ""),
+    ("environment", "environment = { A = \"b\" }", "environment = { A = \"c\" }", ""),
+    ("folder", "folder = \"FOLDER\"", "folder = \"/\"", ""),
+    ("run_as", "protocol", "run_as = \"OWN\"\nprotocol", ""),
+    ("limits", "limits = { memory", "limits = { } # ", ""),
+    ("memory", "memory = \"512 MiB\"", "memory = \"513 MiB\"", ""),
+    ("cpu", "cpu = \"60 s\"", "cpu = \"61 s\"", ""),
+    ("files", "files = 256", "files = 257", ""),
+    ("output", "output = \"64 KiB\"", "output = \"63 KiB\"", ""),
+    ("protocol", "protocol = \"once\"", "protocol = \"lines\"", ""),
+    ("url", "url = \"http://127.0.0.1:1/\"", "url = \"http://127.0.0.1:2/\"", ""),
+    ("secret", "secret = { env = \"TOKEN\" }", "secret = { env = \"FREISPACE_SECRET\" }", ""),
+    ("headers", "headers = { ", "headers = { x-new = \"a\", ", ""),
+    ("body", "body = \"{{ body | tojson }}\"", "body = \"{{ id | tojson }}\"", ""),
+    ("text", "text = \"{{ id }}\"", "text = \"{{ type }}\"", ""),
+    ("destination.path", "path = \"FOLDER/events", "path = \"FOLDER/other", ""),
+    ("max_size", "max_size = \"100 MiB\"", "max_size = \"101 MiB\"", ""),
+    ("keep", "keep = 10", "keep = 11", ""),
+    ("from", "from = \"freispace\"", "", ""),
+    ("events", "events = [\"booking.*\"]", "events = [\"project.*\", \"booking.*\"]", ""),
+    ("when", "when = 'data.name == \"A\"'", "when = 'data.name == \"B\"'", ""),
+    ("debounce", "debounce = {", "# debounce = {", ""),
+    ("by", "by = \"id\"", "by = \"type\"", ""),
+    ("quiet", "quiet = \"30 s\"", "quiet = \"31 s\"", ""),
+    ("at_most", "at_most = \"5 min\"", "at_most = \"6 min\"", ""),
+    ("to", "to = [\"c\", \"h\", \"s\", \"f\"]", "to = [\"c\"]", ""),
+    ("alerts.to", "to = \"f\"", "to = \"s\"", ""),
+    ("every", "every = \"15 min\"", "every = \"16 min\"", ""),
+    ("env", "secrets = [{ env = \"FREISPACE_SECRET\"", "secrets = [{ env = \"TOKEN\"", ""),
+    (
+        "file",
+        "secrets = [{ env = \"FREISPACE_SECRET\"",
+        "secrets = [{ file = \"FOLDER/secret\"",
+        "",
+    ),
+    (
+        "credential",
+        "secrets = [{ env = \"FREISPACE_SECRET\"",
+        "secrets = [{ credential = \"one\"",
+        "",
+    ),
+    (
+        "authorization",
+        "authorization = { env = \"TOKEN\" }",
+        "authorization = { env = \"SLACK\" }",
+        "",
+    ),
+    ("x-api-key", "x-api-key = { env = \"TOKEN\" }", "x-api-key = { env = \"SLACK\" }", ""),
+];
