@@ -44,7 +44,7 @@ use crate::{
 use lane::Lane;
 
 pub(crate) use alert::Alerts;
-pub(crate) use destination::{Function, legible};
+pub(crate) use destination::{Function, LEGIBLE_CHARS_MAX, legible};
 pub(crate) use hidden::Hidden;
 pub(crate) use pace::Pace;
 pub(crate) use retry::Tried;

@@ -21,7 +21,7 @@ use futures_util::future::FusedFuture;
 use http_body_util::Full;
 use jiff::Timestamp;
 
-use super::{Destination, Reply, Verdict};
+use super::{Destination, Hidden, Reply, Verdict};
 use crate::{
     client::{Answer, Client},
     clock,
@@ -38,7 +38,8 @@ pub(super) fn open(config: &config::Destination, functions: &[Function]) -> Arc<
         Kind::Command(command) => match command.protocol {
             Protocol::Once => Arc::new(command::Command::new(command.clone(), config.timeout)),
             Protocol::Lines => {
-                Arc::new(lines::Lines::new(config.name.clone(), command.clone(), config.timeout))
+                let (name, hidden) = (config.name.clone(), Hidden::of(&config.kind));
+                Arc::new(lines::Lines::new(name, hidden, command.clone(), config.timeout))
             }
         },
         Kind::Http { url, secret, body, headers } => {
@@ -145,7 +146,8 @@ async fn beside<T>(
     }
 }
 
-const LEGIBLE_CHARS_MAX: usize = 200;
+/// Characters of what was said that a log line or a listing shows.
+pub(crate) const LEGIBLE_CHARS_MAX: usize = 200;
 const FAILED: Verdict = Verdict::Failed { not_before: None };
 /// How long the pipes of a program may still be read when it has ended.
 const PIPES_GRACE: Duration = Duration::from_millis(500);

@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 use wilco::Event;
 use wilco_store::Claim;
 
-use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside, legible};
+use super::{Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, legible};
 use crate::{
     config,
     guest::{Guest, Pipes, Said},
@@ -32,6 +32,7 @@ use crate::{
 
 pub(super) struct Lines {
     name: String,
+    hidden: Arc<Hidden>,
     command: config::Command,
     timeout: Duration,
     place: Mutex<Place>,
@@ -45,8 +46,13 @@ struct Place {
 }
 
 impl Lines {
-    pub(super) fn new(name: String, command: config::Command, timeout: Duration) -> Self {
-        Self { name, command, timeout, place: Mutex::default() }
+    pub(super) fn new(
+        name: String,
+        hidden: Hidden,
+        command: config::Command,
+        timeout: Duration,
+    ) -> Self {
+        Self { name, hidden: Arc::new(hidden), command, timeout, place: Mutex::default() }
     }
 
     /// The worker that there is, or a new one.
@@ -58,7 +64,8 @@ impl Lines {
         while place.tasks.join_next().await.is_some() {}
         let (guest, pipes) = Guest::start(&self.command, &[])?;
         let (lines, to_write) = mpsc::channel(1);
-        let flight = Arc::new(Flight::new(self.name.clone(), self.command.limits.output));
+        let flight = Flight::new(self.name.clone(), &self.hidden, self.command.limits.output);
+        let flight = Arc::new(flight);
         let worker = Arc::new(Worker { lines, flight, end: CancellationToken::new() });
         let (flight, end) = (Arc::clone(&worker.flight), worker.end.clone());
         place.tasks.spawn(attend(guest, pipes, to_write, flight, end));
@@ -120,6 +127,7 @@ struct Worker {
 /// The deliveries that wait for an answer of one worker, and what it said beside.
 struct Flight {
     name: String,
+    hidden: Arc<Hidden>,
     said: Said,
     /// `None` when the worker takes no more.
     waiting: std::sync::Mutex<Option<Waiting>>,
@@ -128,9 +136,9 @@ struct Flight {
 type Waiting = HashMap<String, oneshot::Sender<Reply>>;
 
 impl Flight {
-    fn new(name: String, output: usize) -> Self {
+    fn new(name: String, hidden: &Arc<Hidden>, output: usize) -> Self {
         let waiting = std::sync::Mutex::new(Some(HashMap::new()));
-        Self { name, said: Said::new(output), waiting }
+        Self { name, hidden: Arc::clone(hidden), said: Said::new(output), waiting }
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
@@ -340,6 +348,7 @@ async fn read(stdout: Option<ChildStdout>, flight: &Flight) -> Over {
                 let destination = &flight.name;
                 if is_logged {
                     let line = legible(&String::from_utf8_lossy(line));
+                    let line = flight.hidden.clean_text(&line).unwrap_or(line);
                     tracing::warn!(
                         destination,
                         line,
@@ -405,7 +414,7 @@ mod tests {
             ("\"e\"", None),
             ("", None),
         ] {
-            let flight = Flight::new("it".into(), 10);
+            let flight = Flight::new("it".into(), &Arc::new(Hidden::of(&config::Kind::Print)), 10);
             let mut answer = flight.enter("e").unwrap();
             flight.answered(line.as_bytes());
             let verdict = answer.try_recv().ok().map(|reply: Reply| reply.verdict);
@@ -425,7 +434,7 @@ mod tests {
 
     #[test]
     fn an_event_is_with_a_worker_once_and_with_an_ended_one_not_at_all() {
-        let flight = Flight::new("it".into(), 10);
+        let flight = Flight::new("it".into(), &Arc::new(Hidden::of(&config::Kind::Print)), 10);
         let mut answer = flight.enter("e").unwrap();
         assert!(flight.enter("e").is_err());
         flight.enter("f").unwrap();

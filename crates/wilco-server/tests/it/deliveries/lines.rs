@@ -133,6 +133,22 @@ fn what_answers_nothing_is_logged_in_brief_and_passed_over() {
 }
 
 #[test]
+fn a_secret_in_a_line_that_answers_nothing_is_not_logged() {
+    let world = World::plan()
+        .env("TOKEN", "canary/token")
+        .and(&it(&format!(
+            "{}\nprotocol = \"lines\"\nenvironment = {{ TOKEN = {{ env = \"TOKEN\" }} }}",
+            shell(&format!("printf 'with canary\\\\/token and %s\\n' $TOKEN\n{WORKER}"))
+        )))
+        .start();
+    let reply = world.send(&named("good", "1"));
+    delivery(&world, &reply, "delivered");
+    let log = world.log();
+    assert!(log.contains("with (the value of TOKEN) and (the value of TOKEN)"), "{log}");
+    assert!(!log.contains("canary"), "{log}");
+}
+
+#[test]
 fn a_worker_that_cannot_start_is_tried_again() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("program");
