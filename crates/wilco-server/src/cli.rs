@@ -32,7 +32,7 @@ use wilco_store::SqliteStore;
 use crate::{
     admin::{self, Problem},
     client::{Answer, Client, ClientError, Trust},
-    config::{self, Config, Diagnostics},
+    config::{self, Config, Diagnostics, Places},
     guest,
     inbound::Certificate,
     log::Queue,
@@ -181,6 +181,14 @@ impl File {
 }
 
 /// Reads the file and looks at its certificate.
+
+    fn places(&self) -> Result<Places, Failure> {
+        Ok(config::places(self.find().as_deref())?)
+    }
+
+    fn load_without_secrets(&self) -> Result<Config, Failure> {
+        Ok(config::load_without_secrets(&self.required()?)?)
+    }
 fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
     let (config, warnings) = config::load(path)?;
     match Certificate::load(&config.listen.tls) {
@@ -252,13 +260,9 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Where the configuration says that it is. Its token is that of the configuration, else the one
-    /// that it keeps beside its store.
-    fn find(file: &File) -> Result<Self, Failure> {
-        let (admin, store) = match file.find() {
-            Some(path) => config::places(&path)?,
-            None => config::default_places(),
-        };
+    /// Where these places are. Its token is that of the configuration, else the one that it keeps
+    /// beside its store.
+    fn find(file: &File, places: &Places) -> Result<Self, Failure> {
         let client = client_for(&http::Uri::from_static("http://localhost/"))?;
         let store = SqliteStore::path(&store.url)?;
         let kept = || admin::read_token(&store).ok().flatten();
@@ -282,6 +286,12 @@ impl Server {
         let answer = self.exchange(method, path, body).await.map_err(|error| {
             let address = self.address;
             Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
+    /// Whether one is there that takes this token, and so has the store that the token is of.
+    async fn takes_token(&self) -> bool {
+        let asked = self.exchange(Method::GET, "/api/v1/destinations", Bytes::new());
+        self.token.is_some() && asked.await.is_ok_and(|answer| answer.status.is_success())
+    }
+
         })?;
         if answer.status != http::StatusCode::UNAUTHORIZED {
             return Ok(answer);
@@ -294,7 +304,8 @@ impl Server {
             ),
             None => format!(
                 "the wilco at {address} asks for its token, and {place} is not there for you; \
-                 run this as the user of that wilco, with its configuration"
+                 run this as the user of that wilco, with its --config, or with the --store that it \
+                 was started with"
             ),
         }))
     }

@@ -24,6 +24,7 @@ pub(crate) use diagnostics::{
     Diagnostic, Diagnostics, Found, Severity, is_ordinary, is_path, target,
 };
 pub(crate) use known::{TABLES, heading, is_harmless, is_known, is_of_a_credential, key};
+use read::References;
 pub(crate) use read::{address, command_line, duration, is_variable, nearest, url};
 pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
 
@@ -518,23 +519,43 @@ pub(crate) struct Alerts {
 ///
 /// Every fault of the file, and its warnings.
 pub(crate) fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
-    read_with(path, read::whole)
+    read_with(path, |text, found| read::whole(text, found, References::Followed))
+}
+
+/// As [`load`], without a secret: what came by a reference must not be used. It is for those who ask
+/// what the routes say, and who may not have the secrets at hand.
+///
+/// # Errors
+///
+/// Every fault of the file, and its warnings.
+pub(crate) fn load_without_secrets(path: &Path) -> Result<Config, Diagnostics> {
+    read_with(path, |text, found| read::whole(text, found, References::Left)).map(|(file, _)| file)
 }
 
 /// What a verb needs to find a running wilco or its store. The rest of the file is not looked at, so
 /// that nobody has to have the secrets at hand to look at events.
+pub(crate) struct Places {
+    /// The admin listener.
+    pub(crate) address: SocketAddr,
+    /// The token that the file names, where that is to be had.
+    pub(crate) token: Option<Secret>,
+    /// What the file names as its token; `None` for the one beside the store.
+    pub(crate) token_name: Option<String>,
+    /// The record.
+    pub(crate) store: Store,
+}
+
+/// The places that a file names, or the usual ones where there is none.
 ///
 /// # Errors
 ///
-/// The faults of these two tables.
-pub(crate) fn places(path: &Path) -> Result<(Admin, Store), Diagnostics> {
+/// The faults of `[admin]` and `[store]`.
+pub(crate) fn places(path: Option<&Path>) -> Result<Places, Diagnostics> {
+    let Some(path) = path else {
+        let store = Store { url: STORE_URL.into(), reserve: RESERVE_BYTES };
+        return Ok(Places { address: ADMIN_ADDRESS, token: None, token_name: None, store });
+    };
     read_with(path, read::places).map(|(places, _)| places)
-}
-
-/// As [`places`], where there is no file.
-pub(crate) fn default_places() -> (Admin, Store) {
-    let store = Store { url: STORE_URL.into(), reserve: RESERVE_BYTES };
-    (Admin { address: ADMIN_ADDRESS, token: None }, store)
 }
 
 fn read_with<T>(

@@ -16,7 +16,8 @@ use crate::{
         WhyRow,
     },
     client::Answer,
-    clock, config,
+    clock,
+    config::{self, Places},
     outbound::Plan,
 };
 
@@ -25,7 +26,8 @@ use crate::{
 pub(crate) struct Place {
     #[command(flatten)]
     file: File,
-    /// Opens this store itself, without asking a server [default: ask the server, else the configured store]
+    /// The store to use: the wilco that runs on it is asked, else it is opened [default: the store of
+    /// the configuration]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
     /// Shows times in UTC [default: local time]
@@ -92,27 +94,35 @@ impl Record {
         place: &Place,
         open: impl FnOnce(&str) -> Result<SqliteStore, OpenError>,
     ) -> Result<Self, Failure> {
-        let server = Server::find(&place.file)?;
-        if place.store.is_none() && server.is_there().await? {
+        let mut places = place.file.places()?;
+        let other = place.store.clone().filter(|url| *url != places.store.url);
+        let is_other = other.is_some();
+        if let Some(url) = other {
+            // Only the token beside a store proves that the wilco which answers is the one of it.
+            places = Places { token: None, token_name: None, ..places };
+            places.store.url = url;
+        }
+        let server = Server::find(&place.file, &places)?;
+        let answers = match is_other {
+            true => server.takes_token().await,
+            false => server.is_there().await?,
+        };
+        if answers {
             return Ok(Self::Server(server));
         }
-        let configured = || -> Result<String, Failure> {
-            match place.file.find() {
-                Some(path) => Ok(config::places(&path)?.1.url),
-                None => Ok(config::STORE_URL.into()),
-            }
-        };
-        let url = place.store.clone().map_or_else(configured, Ok)?;
-        let path = SqliteStore::path(&url)?;
+        let path = SqliteStore::path(&places.store.url)?;
         if !path.exists() {
-            let text = format!(
-                "no wilco answers, and there is no store {}: name it with --store or the file with \
-                 --config, or run this in the folder of wilco.toml",
-                std::path::absolute(&path).unwrap_or(path).display()
-            );
-            return Err(Failure::failed(text));
+            let shown = std::path::absolute(&path).unwrap_or(path);
+            let shown = shown.display();
+            return Err(Failure::failed(match &place.store {
+                Some(_) => format!("there is no store {shown}; is --store misspelt?"),
+                None => format!(
+                    "no wilco answers, and there is no store {shown}: name it with --store or the \
+                     file with --config, or run this in the folder of wilco.toml"
+                ),
+            }));
         }
-        Ok(Self::Store(open(&url)?, place.file.clone()))
+        Ok(Self::Store(open(&places.store.url)?, place.file.clone()))
     }
 
     pub(super) async fn events(
@@ -169,7 +179,7 @@ impl Record {
             Self::Server(server) => rows(&server.get(&format!("/api/v1/events/{id}/why")).await?),
             Self::Store(store, file) => {
                 let shown = store.event(id).await?.ok_or_else(|| no_such(id))?;
-                Ok(Plan::new(&file.load()?).why(&shown.event))
+                Ok(Plan::new(&file.load_without_secrets()?).why(&shown.event))
             }
         }
     }
@@ -180,7 +190,7 @@ impl Record {
             Self::Store(store, file) => {
                 let ids = ask.ids.iter().map(|id| id.parse()).collect::<Result<Vec<EventId>, _>>();
                 let ids = ids.map_err(|error| Failure::usage(error.to_string()))?;
-                let plan = Plan::new(&file.load()?);
+                let plan = Plan::new(&file.load_without_secrets()?);
                 Ok(admin::replay(store, &plan, &ids, ask).await?)
             }
         }
@@ -208,7 +218,7 @@ impl Record {
         match self {
             Self::Server(server) => rows(&server.get("/api/v1/destinations").await?),
             Self::Store(store, file) => {
-                Ok(admin::destinations(store, &Plan::new(&file.load()?)).await?)
+                Ok(admin::destinations(store, &Plan::new(&file.load_without_secrets()?)).await?)
             }
         }
     }

@@ -20,7 +20,7 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let server = Server::find(&self.file)?;
+        let server = Server::find(&self.file, &self.file.places()?)?;
         let answer = server.ask(Method::POST, "/api/v1/reload", Bytes::new()).await?;
         if answer.status != StatusCode::NO_CONTENT {
             let why = detail(&answer);

@@ -16,18 +16,18 @@ use std::{
 };
 
 use toml::{Spanned, de::DeTable};
-use wilco::{SourceName, provider};
+use wilco::{Secret, SourceName, provider};
 use wilco_store::{ALERTS, Duplicates, SqliteStore};
 
 use super::{
     ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Alerts, Config, DUPLICATE_WINDOW, Destination,
-    Diagnostic, Found, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, RESERVE_BYTES, Route,
-    STORE_URL, Service, Severity, Source, Store, Tls,
+    Diagnostic, Found, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES,
+    Route, STORE_URL, Service, Severity, Source, Store, Tls,
 };
 
 use crate::clock;
 
-pub(crate) use keys::{Keys, Quoted, nearest};
+pub(crate) use keys::{Keys, Quoted, References, nearest};
 pub(crate) use outside::missing_script;
 pub(crate) use reference::{is_variable, look_up};
 pub(crate) use units::{
@@ -35,9 +35,9 @@ pub(crate) use units::{
 };
 
 /// The whole file.
-pub(super) fn whole(text: &str, found: &Found) -> Option<Config> {
+pub(super) fn whole(text: &str, found: &Found, references: References) -> Option<Config> {
     let root = syntax(text, found)?;
-    let mut file = Keys::of_root(&root, found);
+    let mut file = Keys::of_root(&root, found, references);
     let listen = file.table("listen");
     let has_no_listen = listen.is_none() && !file.has("listen");
     let listen = listen.and_then(self::listen);
@@ -91,10 +91,16 @@ fn whole_list<T>(tables: Read<'_, T>) -> Option<Vec<T>> {
 }
 
 /// The tables that say where a running wilco and its store are, and nothing else of the file.
-pub(super) fn places(text: &str, found: &Found) -> Option<(Admin, Store)> {
+pub(super) fn places(text: &str, found: &Found) -> Option<Places> {
     let root = syntax(text, found)?;
-    let mut file = Keys::of_root(&root, found);
-    admin_of(&mut file).zip(store_of(&mut file))
+    let mut file = Keys::of_root(&root, found, References::Left);
+    let (admin, store) = admin_of(&mut file).zip(store_of(&mut file))?;
+    let token_name = admin.token.map(|token| token.name().to_owned());
+    let token = token_name.as_ref().and_then(|name| {
+        let (kind, target) = name.split_once(':')?;
+        Secret::new(name.as_str(), look_up(kind, target)?.ok()?).ok()
+    });
+    Some(Places { address: admin.address, token_name, token, store })
 }
 
 fn syntax<'t>(text: &'t str, found: &Found) -> Option<Spanned<DeTable<'t>>> {

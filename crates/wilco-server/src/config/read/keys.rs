@@ -25,6 +25,16 @@ pub(crate) struct Keys<'a> {
     name: String,
     asked: Vec<&'static str>,
     found: &'a Found,
+    references: References,
+}
+
+/// What becomes of `{ env = … }` and the like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum References {
+    /// They are followed to the secret, and one that leads nowhere is a fault.
+    Followed,
+    /// They are left alone, and what has to be a secret is none.
+    Left,
 }
 
 /// A text and where it stands.
@@ -37,9 +47,13 @@ pub(crate) struct Quoted<'a> {
 type Value<'a> = &'a Spanned<DeValue<'a>>;
 
 impl<'a> Keys<'a> {
-    pub(super) fn of_root(root: &'a Spanned<DeTable<'a>>, found: &'a Found) -> Self {
-        let asked = Vec::new();
-        Self { table: root.get_ref(), place: 0..0, name: String::new(), asked, found }
+    pub(super) fn of_root(
+        root: &'a Spanned<DeTable<'a>>,
+        found: &'a Found,
+        references: References,
+    ) -> Self {
+        let (table, name, asked) = (root.get_ref(), String::new(), Vec::new());
+        Self { table, place: 0..0, name, asked, found, references }
     }
 
     /// The table's whole name, such as `destination.erp`.
@@ -441,7 +455,7 @@ impl<'a> Keys<'a> {
             "" => name.to_owned(),
             above => format!("{above}.{name}"),
         };
-        Keys { table, place, name, asked: Vec::new(), found: self.found }
+        Keys { table, place, name, asked: Vec::new(), ..*self }
     }
 
     fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
@@ -539,8 +553,12 @@ impl<'a> Keys<'a> {
             self.note(&target.span(), "a reference names its place by a text".into(), REFERENCE);
             return None;
         };
+        let name = format!("{}:{text}", kind.get_ref());
+        if self.references == References::Left {
+            return Some((name, NOT_READ.to_vec()));
+        }
         match look_up(kind.get_ref(), text) {
-            Some(Ok(bytes)) => Some((format!("{}:{text}", kind.get_ref()), bytes)),
+            Some(Ok(bytes)) => Some((name, bytes)),
             Some(Err((what, hint))) => {
                 self.note(&target.span(), what, &hint);
                 None
@@ -594,6 +612,8 @@ fn kind(value: Value<'_>) -> String {
     format!("{article} {kind}")
 }
 
+/// Stands for a secret that is not read. It is right wherever a secret can be.
+const NOT_READ: &[u8] = b"https://not-read.invalid/";
 const SECRET_HINT: &str = "where it leads there is the secret alone, whole, as plain text";
 const REFERENCE: &str = "{ env = \"NAME\" }, { file = \"/path\" } or { credential = \"name\" }";
 const RULES_HINT: &str = "it is Jinja, as in Ansible; see docs/deliveries.md";

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{send, text};
 use crate::{
     deliveries::PATIENT,
-    world::{World, booking, sign},
+    world::{World, booking, sign, wilco},
 };
 
 #[test]
@@ -123,7 +123,7 @@ fn the_store_is_looked_into_where_no_server_answers_and_changed_under_its_lock_o
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(said.starts_with("wilco: no wilco is running here, so nothing comes in"), "{said}");
-    // Another wilco has the store, and its admin listener is elsewhere.
+    // Another wilco has the store, and this file does not say where its admin listener is.
     let other = world.kill_and_restart();
     let url = format!("sqlite:{}", other.path("wilco.db").display());
     let output = run(&other, &["events", "list", "--store", &url]);

@@ -1,0 +1,99 @@
+//! Where the verbs find the record: the wilco that runs, or its store; and what they need for it.
+
+use std::{fs, process::Output};
+
+use super::text;
+use crate::world::{World, booking, wilco};
+
+#[test]
+fn without_a_server_no_verb_needs_a_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), "made-up-and-in-a-file").unwrap();
+    fs::write(folder.path().join("credential"), "made-up-and-passed").unwrap();
+    let at = folder.path().display().to_string();
+    let plan = World::plan()
+        .admin("token = { env = \"TOKEN\" }")
+        .and(&format!(
+            "[destination.h]\ntype = \"http\"\nurl = {{ env = \"URL\" }}\n\
+             secret = {{ file = \"{at}/secret\" }}\n\
+             headers = {{ authorization = {{ credential = \"credential\" }} }}\n\
+             [destination.s]\ntype = \"slack\"\nurl = {{ env = \"URL\" }}\ntext = \"{{{{ id }}}}\"\n\
+             [destination.c]\ntype = \"command\"\ncommand = \"/bin/true\"\n\
+             environment = {{ A = {{ env = \"URL\" }} }}\norder_by = \"id\"\n\
+             [[route]]\nto = [\"h\", \"s\", \"c\"]\n"
+        ))
+        .env("TOKEN", "made-up-for-the-verbs")
+        .env("URL", "http://127.0.0.1:1/")
+        .env("CREDENTIALS_DIRECTORY", &at);
+    let mut world = plan.start_in(folder);
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+    world.eventually("it is delivered", |world| {
+        world.events()[0]["deliveries"][2]["state"] == "delivered"
+    });
+    let run = |world: &World, arguments: &[&str], file: &str| -> Output {
+        wilco(world.folder.path()).args(arguments).args(["--config", file]).output().unwrap()
+    };
+    let refused = run(&world, &["events", "list"], "verb.toml");
+    let said = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.contains("asks for its token, and env:TOKEN is not there for you"), "{said}");
+    assert!(world.stop().success());
+    fs::remove_file(world.path("secret")).unwrap();
+    for (arguments, expected) in [
+        (&["events", "list"][..], "booking.updated"),
+        (&["events", "show", "latest"], "booking.updated"),
+        (&["events", "why", "latest"], "takes it"),
+        (&["destinations", "list"], "command"),
+        (&["destinations", "pause", "c"], "c paused"),
+        (&["destinations", "resume", "c"], "c resumed"),
+        (&["events", "replay", "latest", "--dry-run"], "h, s, c"),
+        (&["events", "replay", "latest"], "1 event replayed in 3 new deliveries"),
+        (&["events", "cancel", "latest"], "deliveries cancelled"),
+    ] {
+        let output = run(&world, arguments, "wilco.toml");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{arguments:?} {said}");
+        assert!(said.contains(expected), "{arguments:?} {said}");
+    }
+    let checked = run(&world, &["check"], "wilco.toml");
+    assert_eq!(checked.status.code(), Some(78), "a check reads them");
+}
+
+#[test]
+fn a_server_with_its_store_elsewhere_is_found_by_that_store() {
+    let elsewhere = "[store]\nurl = \"sqlite:FOLDER/elsewhere.db\"\nreserve = \"1 MiB\"\n";
+    let world = World::plan().and(elsewhere).start();
+    let mut other = World::plan().start();
+    for (world, id) in [(&world, "b-1"), (&other, "b-2")] {
+        assert_eq!(world.send(&booking(id, "A")).status, 200);
+    }
+    assert!(other.stop().success());
+    // As without a file: the admin listener is where it always is, the store is not.
+    let file = format!("[admin]\naddress = \"{}\"\n", world.admin);
+    fs::write(world.path("other.toml"), file).unwrap();
+    let run = |arguments: &[&str]| {
+        let arguments = [arguments, &["--config", "other.toml"]].concat();
+        let output = wilco(world.folder.path()).args(arguments).output().unwrap();
+        (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+    };
+    let (code, said) = run(&["events", "list"]);
+    assert_eq!(code, Some(1), "{said}");
+    let way_out = "run this as the user of that wilco, with its --config, or with the --store that it \
+                   was started with";
+    assert!(said.contains("asks for its token") && said.contains(way_out), "{said}");
+    let theirs = format!("sqlite:{}", other.path("wilco.db").display());
+    for (arguments, expected) in [
+        (&["events", "list", "--store", "sqlite:elsewhere.db"][..], "booking/b-1"),
+        (&["destinations", "list", "--store", "sqlite:elsewhere.db"], "no destinations"),
+        // It is locked, so that only the server can do this.
+        (&["events", "cancel", "latest", "--store", "sqlite:elsewhere.db"], "no delivery was"),
+        (&["events", "list", "--store", &theirs], "booking/b-2"),
+    ] {
+        let (code, said) = run(arguments);
+        assert_eq!(code, Some(0), "{arguments:?} {said}");
+        assert!(said.contains(expected), "{arguments:?} {said}");
+    }
+    let (code, said) = run(&["events", "list", "--store", "sqlite:no.db"]);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.starts_with("wilco: there is no store ") && said.contains("no.db"), "{said}");
+}
