@@ -54,7 +54,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return tell(&Failure::failed(format!("no runtime: {error}"))),
     };
-    let log = match log(cli.log_format, !cli.is_service()) {
+    let log = match log(cli.log_format(), !cli.is_service()) {
         Ok(log) => log,
         Err(error) => return tell(&Failure::failed(format!("no log: {error}"))),
     };
@@ -84,10 +84,6 @@ pub fn main() -> ExitCode {
 #[derive(Parser)]
 #[command(name = "wilco", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
-    /// The format of the log [default: text on a terminal, else json]
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", hide_short_help = true)]
-    log_format: Option<LogFormat>,
-
     #[command(subcommand)]
     verb: Verb,
 }
@@ -115,6 +111,13 @@ enum Verb {
 impl Cli {
     fn is_service(&self) -> bool {
         matches!(self.verb, Verb::Serve(_))
+    }
+
+    fn log_format(&self) -> Option<LogFormat> {
+        match &self.verb {
+            Verb::Serve(serve) => serve.log_format,
+            _ => None,
+        }
     }
 
     async fn run(self) -> Result<ExitCode, Failure> {
@@ -178,9 +181,6 @@ impl File {
     fn load(&self) -> Result<Config, Failure> {
         Ok(config::load(&self.required()?)?.0)
     }
-}
-
-/// Reads the file and looks at its certificate.
 
     fn places(&self) -> Result<Places, Failure> {
         Ok(config::places(self.find().as_deref())?)
@@ -189,6 +189,9 @@ impl File {
     fn load_without_secrets(&self) -> Result<Config, Failure> {
         Ok(config::load_without_secrets(&self.required()?)?)
     }
+}
+
+/// Reads the file and looks at its certificate.
 fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
     let (config, warnings) = config::load(path)?;
     match Certificate::load(&config.listen.tls) {
@@ -264,14 +267,15 @@ impl Server {
     /// beside its store.
     fn find(file: &File, places: &Places) -> Result<Self, Failure> {
         let client = client_for(&http::Uri::from_static("http://localhost/"))?;
-        let store = SqliteStore::path(&store.url)?;
-        let kept = || admin::read_token(&store).ok().flatten();
-        let token_place = match &admin.token {
-            Some(token) => token.name().into(),
-            None => admin::token_path(&store).display().to_string(),
+        let store = SqliteStore::path(&places.store.url)?;
+        let (token_place, token) = match &places.token_name {
+            Some(name) => (name.clone(), places.token.clone()),
+            None => {
+                let path = admin::token_path(&store).display().to_string();
+                (path, admin::read_token(&store).ok().flatten())
+            }
         };
-        let token = admin.token.or_else(kept);
-        Ok(Self { address: admin.address, token, token_place, client, file: file.clone() })
+        Ok(Self { address: places.address, token, token_place, client, file: file.clone() })
     }
 
     async fn is_there(&self) -> Result<bool, Failure> {
@@ -282,16 +286,16 @@ impl Server {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
-        let answer = self.exchange(method, path, body).await.map_err(|error| {
-            let address = self.address;
-            Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
     /// Whether one is there that takes this token, and so has the store that the token is of.
     async fn takes_token(&self) -> bool {
         let asked = self.exchange(Method::GET, "/api/v1/destinations", Bytes::new());
         self.token.is_some() && asked.await.is_ok_and(|answer| answer.status.is_success())
     }
 
+    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
+        let answer = self.exchange(method, path, body).await.map_err(|error| {
+            let address = self.address;
+            Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
         })?;
         if answer.status != http::StatusCode::UNAUTHORIZED {
             return Ok(answer);

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 
-use super::{Failure, File, load};
+use super::{Failure, File, LogFormat, load};
 use crate::{
     config::{self, Address, Config, Diagnostics, Kind, TargetUrl},
     inbound::raise_file_limit,
@@ -35,6 +35,10 @@ pub(super) struct Serve {
     /// How long running attempts may take to end after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
     drain: Duration,
+
+    /// The format of the log [default: text on a terminal, else json]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(super) log_format: Option<LogFormat>,
 }
 
 #[derive(Args)]

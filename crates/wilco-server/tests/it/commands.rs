@@ -219,6 +219,8 @@ fn completions_and_manual_know_every_verb() {
         assert!(page.exists(), "{verb}");
         let output = here(&[verb, "--help"]);
         assert!(output.status.success() && !output.stdout.is_empty(), "{verb}");
+        let is_service = *verb == "serve";
+        assert_eq!(text(&output.stdout).contains("--log-format"), is_service, "{verb}");
     }
 }
 
@@ -280,7 +282,8 @@ fn wrong_usage_exits_with_2_and_says_how_it_is_done() {
         (&["completions", "basic"], "[possible values: bash"),
         (&["init", "--tls", "on"], "no such tls: on; files, self-signed or off"),
         (&["init", "--listen", "x"], "is no address; write IP:PORT"),
-        (&["--log-format", "xml", "check"], "[possible values: text, json]"),
+        (&["serve", "--log-format", "xml"], "[possible values: text, json]"),
+        (&["check", "--log-format", "json"], "unexpected argument '--log-format'"),
     ] {
         let mut command = wilco(folder.path());
         command.env("FREISPACE_SECRET", SECRET).stdin(Stdio::null());
@@ -339,6 +342,68 @@ fn no_secret_and_no_escape_code_is_in_anything_that_is_printed() {
     }
     let lines = said.lines().filter(|line| line.contains(SECRET)).collect::<Vec<_>>();
     assert!(lines.is_empty(), "{lines:#?}");
+}
+
+#[test]
+fn every_help_fits_a_terminal_of_80_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    for verb in [
+        "",
+        "demo",
+        "serve",
+        "init",
+        "check",
+        "send",
+        "events",
+        "events list",
+        "events show",
+        "events tail",
+        "events why",
+        "events replay",
+        "events cancel",
+        "destinations",
+        "destinations list",
+        "destinations pause",
+        "reload",
+        "completions",
+        "man",
+    ] {
+        for help in ["-h", "--help"] {
+            let mut command = wilco(folder.path());
+            command.args(verb.split_whitespace()).arg(help);
+            let said = on_a_terminal(&command, 80, &[("TERM", "xterm")]);
+            let bare = console::strip_ansi_codes(&said).into_owned();
+            assert!(bare.contains("Usage: wilco"), "{verb} {bare}");
+            for line in bare.lines() {
+                assert!(line.chars().count() <= 80, "{verb} {help}: {line}");
+            }
+            if bare.contains("--store <") && verb != "serve" {
+                let sentence = bare.split_whitespace().collect::<Vec<_>>().join(" ");
+                let expected = "The store to use: the wilco that runs on it is asked, else it is \
+                                opened [default: the store of the configuration]";
+                assert!(sentence.contains(expected), "{verb} {help} {sentence}");
+            }
+        }
+    }
+}
+
+/// What a command prints on a terminal so many columns wide.
+fn on_a_terminal(command: &Command, columns: usize, environment: &[(&str, &str)]) -> String {
+    const SCRIPT: &str = "import fcntl, os, pty, struct, sys, termios\n\
+        pid, fd = pty.fork()\n\
+        if pid == 0:\n \
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, int(sys.argv[1]), 0, 0))\n \
+        os.execv(sys.argv[2], sys.argv[2:])\n\
+        try:\n \
+        while part := os.read(fd, 65536): sys.stdout.buffer.write(part)\n\
+        except OSError: pass\n";
+    let mut python = Command::new("python3");
+    python.args(["-c", SCRIPT, &columns.to_string()]);
+    python.arg(command.get_program()).args(command.get_args());
+    python.current_dir(command.get_current_dir().unwrap()).env_remove("NO_COLOR");
+    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    python.envs(set).envs(environment.iter().copied());
+    text(&python.output().unwrap().stdout).replace('\r', "")
 }
 
 /// `wilco send` to this world.

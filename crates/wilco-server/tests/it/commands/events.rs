@@ -2,14 +2,14 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
     thread,
     time::Duration,
 };
 
 use serde_json::Value;
 
-use super::{send, text};
+use super::{on_a_terminal, send, text};
 use crate::{
     deliveries::PATIENT,
     world::{World, booking, sign, wilco},
@@ -112,7 +112,7 @@ fn the_store_is_looked_into_where_no_server_answers_and_changed_under_its_lock_o
     let id = world.send(&body).header("x-wilco-event").unwrap().to_owned();
     let ways = |world: &World| {
         let show = |more| text(&run(world, &["events", "show", &id, more]).stdout);
-        [list(world, &["--json"]), show("--json"), show("--raw"), show("--log-format=json")]
+        [list(world, &["--json"]), show("--json"), show("--raw"), show("--utc")]
     };
     world.eventually("it is routed", |world| world.events()[0]["routed"] == true);
     let from_the_server = ways(&world);
@@ -125,10 +125,13 @@ fn the_store_is_looked_into_where_no_server_answers_and_changed_under_its_lock_o
     assert!(said.starts_with("wilco: no wilco is running here, so nothing comes in"), "{said}");
     // Another wilco has the store, and this file does not say where its admin listener is.
     let other = world.kill_and_restart();
-    let url = format!("sqlite:{}", other.path("wilco.db").display());
-    let output = run(&other, &["events", "list", "--store", &url]);
+    let run = |verb: &[&str]| {
+        let arguments = [&["events"], verb, &["--config", "wilco.toml"]].concat();
+        wilco(other.folder.path()).args(arguments).output().unwrap()
+    };
+    let output = run(&["list"]);
     assert!(output.status.success(), "{output:?}");
-    let output = run(&other, &["events", "cancel", &id, "--store", &url]);
+    let output = run(&["cancel", &id]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains(&format!("is in use by process {}", other.pid())), "{said}");
@@ -297,25 +300,6 @@ fn times_are_local_with_their_offset_or_utc() {
         let output = world.verb(arguments).env("TZ", zone).output().unwrap();
         assert!(text(&output.stdout).contains(offset), "{arguments:?} {output:?}");
     }
-}
-
-/// What a command prints on a terminal so many columns wide.
-fn on_a_terminal(command: &Command, columns: usize, environment: &[(&str, &str)]) -> String {
-    const SCRIPT: &str = "import fcntl, os, pty, struct, sys, termios\n\
-        pid, fd = pty.fork()\n\
-        if pid == 0:\n \
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, int(sys.argv[1]), 0, 0))\n \
-        os.execv(sys.argv[2], sys.argv[2:])\n\
-        try:\n \
-        while part := os.read(fd, 65536): sys.stdout.buffer.write(part)\n\
-        except OSError: pass\n";
-    let mut python = Command::new("python3");
-    python.args(["-c", SCRIPT, &columns.to_string()]);
-    python.arg(command.get_program()).args(command.get_args());
-    python.current_dir(command.get_current_dir().unwrap()).env_remove("NO_COLOR");
-    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    python.envs(set).envs(environment.iter().copied());
-    text(&python.output().unwrap().stdout).replace('\r', "")
 }
 
 #[test]
