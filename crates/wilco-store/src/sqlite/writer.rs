@@ -355,6 +355,7 @@ impl Thread {
             }
             self.wal.tend(&self.ledger.connection, &self.shared);
         }
+        self.flush_known();
         self.wal.close(&self.ledger.connection, &self.shared);
         let last = self.shared.demand_sound();
         for stop in self.queue.stops() {
@@ -408,6 +409,18 @@ impl Thread {
             [Box::new(Unseen(move |ledger: &mut Ledger| ledger.reject(&rejections)))];
         if let Err(Failure { error, .. }) = self.commit(&mut job) {
             tracing::warn!(count, %error, "rejections were dropped");
+        }
+    }
+
+    /// Writes down what duplicates are recognised by, so that the next start need not read it from the
+    /// events.
+    fn flush_known(&mut self) {
+        self.ledger.known.close();
+        while !self.ledger.known.is_carried() {
+            if let Err(Failure { error, .. }) = self.commit(&mut []) {
+                tracing::warn!(%error, "the next start reads the newest events again");
+                return;
+            }
         }
     }
 
