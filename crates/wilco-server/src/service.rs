@@ -297,6 +297,7 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>,
     let options = Options {
         reserve: config.store.reserve,
         observer: Arc::new(move |events, took| metrics.committed(events, took)),
+        ..Options::default()
     };
     Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::now())?))
 }

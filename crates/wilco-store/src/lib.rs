@@ -346,6 +346,7 @@ pub struct Alert {
 pub struct Bells {
     recorded: Notify,
     due: Mutex<HashMap<String, Arc<Notify>>>,
+    damaged: Notify,
     failed: Notify,
 }
 
@@ -359,6 +360,11 @@ impl Bells {
     pub fn due(&self, destination: &str) -> Arc<Notify> {
         let mut bells = self.due.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(bells.entry(destination.into()).or_default())
+    }
+
+    /// Rings when a damaged event was found.
+    pub fn damaged(&self) -> &Notify {
+        &self.damaged
     }
 
     /// Rings once, when the store has latched: the process should end.

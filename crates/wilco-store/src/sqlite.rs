@@ -10,6 +10,7 @@ mod open;
 mod opening;
 mod queue;
 mod reads;
+mod scrub;
 mod space;
 mod wal;
 mod window;
@@ -38,7 +39,9 @@ use crate::{
     OpenError, Outcome, Receipt, Rejection, Replay, Routed, Shown, Standing, State, Store,
     StoreError, Usage,
 };
-pub(super) use check::{Due, Running as RunningCheck, Unchecked, demand_whole};
+pub(super) use check::{
+    Due, Running as RunningCheck, Unchecked, demand_whole, is_damage, stop_at_damage,
+};
 pub(super) use checksum::{Checksums, Head, content};
 pub(super) use damage::{Damage, is_damaged, mend};
 use deliveries::Taken;
@@ -47,13 +50,15 @@ pub(super) use known::{Keys, Known};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub(super) use queue::{Batch, Job, Kind, Queue};
-pub(super) use reads::is_intact;
+pub(super) use reads::{checked, is_intact};
+pub(super) use scrub::Scrub;
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(crate) use wal::WAL_BYTES_MAX;
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 pub(super) use window::Window;
 pub(super) use writer::Shared;
 use writer::Writer;
+pub(super) use writer::submit;
 use writes::Prepared;
 
 /// A store in one SQLite file.
@@ -77,11 +82,14 @@ pub struct Options {
     pub reserve: u64,
     /// Hears of every commit.
     pub observer: CommitObserver,
+    /// From the opening until the file is read through for the first time, to look for damage; then
+    /// it is read through once a day.
+    pub scrub_after: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { reserve: 0, observer: Arc::new(|_, _| {}) }
+        Self { reserve: 0, observer: Arc::new(|_, _| {}), scrub_after: SCRUB_AFTER }
     }
 }
 
@@ -114,6 +122,8 @@ impl SqliteStore {
             path: path.clone(),
             now,
             shared: Arc::clone(&shared),
+            queue: Arc::default(),
+            scrub_after: options.scrub_after,
             readers: Arc::clone(&readers),
             onlookers: Arc::clone(&onlookers),
             check: Arc::clone(&check),
@@ -245,9 +255,10 @@ impl SqliteStore {
         };
         // Where it cannot be written now, it is said again when it is met again.
         for seq in self.writer.write(Kind::Delivery, mark).await.unwrap_or(places) {
-            let event = EventId::from_bits(u128::from(seq.unsigned_abs()) << TAIL_BITS);
+            let event = id_at(seq);
             tracing::error!(%event, by, "the record of an event is damaged");
         }
+        self.writer.shared().bells.damaged.notify_one();
     }
 
     async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) {
@@ -613,6 +624,11 @@ fn seq_of(id: EventId) -> i64 {
     i64::try_from(id.to_bits() >> TAIL_BITS).unwrap_or(i64::MAX)
 }
 
+/// The front of the id of the event in this place, for where the rest of it cannot be read.
+fn id_at(seq: i64) -> EventId {
+    EventId::from_bits(u128::from(seq.unsigned_abs()) << TAIL_BITS)
+}
+
 /// The time that a place is of.
 fn time_of(seq: i64) -> Timestamp {
     Timestamp::from_millisecond(seq >> SEQ_BITS_PER_MS).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -671,6 +687,8 @@ const SLICE_ROWS: usize = if cfg!(test) { 8 } else { 512 };
 const LISTING_EVENTS: usize = if cfg!(test) { 8 } else { 10_000 };
 /// Of the connections that read, those for routing and deliveries.
 const DELIVERY_READERS: usize = 2;
+/// What a start has to do goes first.
+const SCRUB_AFTER: Duration = Duration::from_secs(5);
 /// Until what could not be read is tried again.
 const RELEASE_PAUSE: Duration = Duration::from_secs(1);
 /// Events a millisecond that keep their place in it; past that they borrow from the next.

@@ -22,7 +22,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
-use super::{Shared, beside, from_sqlite, private_file, sync_folder};
+use super::{Scrub, Shared, beside, from_sqlite, private_file, sync_folder};
 use crate::OpenError;
 
 /// When a store is to be checked.
@@ -96,31 +96,46 @@ impl Unchecked {
                 return;
             }
         };
-        if let Err(error) = write_mark(&self.path, &what) {
-            tracing::error!(store, %error, "the next start is not told of the damage");
-        }
-        shared.latch(&format!("the check found damage: {what}"));
+        stop_at_damage(&self.path, &what, shared);
     }
 }
 
-/// A check under way. It ends where it stands when this is dropped, and is due at the next start.
+/// Latches the store, and makes sure that the next start checks the file before it uses it.
+pub(crate) fn stop_at_damage(path: &Path, what: &str, shared: &Shared) {
+    if let Err(error) = write_mark(path, what) {
+        let store = path.display();
+        tracing::error!(%store, %error, "the next start does not know of the damage");
+    }
+    shared.latch(&format!("the check found damage: {what}"));
+}
+
+/// The thread that checks: once after an unclean stop, if that is due, and then bit by bit for as
+/// long as the store is open. It ends at once when this is dropped; the check after an unclean stop
+/// is then due at the next start.
 pub(crate) struct Running {
     is_stopped: Arc<AtomicBool>,
-    interrupt: InterruptHandle,
+    interrupts: Vec<InterruptHandle>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    pub(super) fn start(unchecked: Unchecked, shared: Arc<Shared>) -> io::Result<Self> {
+    pub(super) fn start(
+        unchecked: Option<Unchecked>,
+        scrub: Scrub,
+        shared: Arc<Shared>,
+    ) -> io::Result<Self> {
         let is_stopped = Arc::new(AtomicBool::new(false));
-        let interrupt = unchecked.connection.get_interrupt_handle();
+        let connections = unchecked.iter().map(|unchecked| &unchecked.connection);
+        let interrupts = connections.chain([&scrub.connection]);
+        let interrupts = interrupts.map(Connection::get_interrupt_handle).collect();
         let stopped = Arc::clone(&is_stopped);
         let thread = thread::Builder::new().name("wilco-check".into()).spawn(move || {
-            if !stopped.load(Ordering::Relaxed) {
+            if let Some(unchecked) = unchecked.filter(|_| !stopped.load(Ordering::Relaxed)) {
                 unchecked.check(&shared, &stopped);
             }
+            scrub.run(&shared, &stopped);
         })?;
-        Ok(Self { is_stopped, interrupt, thread: Some(thread) })
+        Ok(Self { is_stopped, interrupts, thread: Some(thread) })
     }
 }
 
@@ -129,8 +144,9 @@ impl Drop for Running {
         self.is_stopped.store(true, Ordering::Relaxed);
         let Some(thread) = self.thread.take() else { return };
         while !thread.is_finished() {
-            // It is lost on a check that has not begun, so it is said again.
-            self.interrupt.interrupt();
+            // Both are lost on a check that is between two steps, so they are said again.
+            self.interrupts.iter().for_each(InterruptHandle::interrupt);
+            thread.thread().unpark();
             thread::sleep(SAY_AGAIN);
         }
         // If it panicked, the check is due at the next start.
@@ -144,7 +160,7 @@ fn look(connection: &Connection) -> rusqlite::Result<Option<String>> {
     Ok((what != "ok").then_some(what))
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(
         error.sqlite_error_code(),
         Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::SystemIoFailure)

@@ -15,6 +15,8 @@ pub(crate) struct Opened {
     pub(super) writing: Connection,
     pub(super) reading: Vec<Connection>,
     pub(super) unchecked: Option<Unchecked>,
+    /// For the check that goes on while the store is open.
+    pub(super) scrubbing: Connection,
     /// Commits that damage in the write-ahead log has taken, at the least.
     pub(super) lost_commits: usize,
     /// Last, so that it outlives the connections.
@@ -48,8 +50,9 @@ pub(crate) fn open(named: &Path) -> Result<Opened, OpenError> {
     empty_log(&writing, path)?;
     let reading =
         (0..READERS).map(|_| reader(path)).collect::<Result<_, rusqlite::Error>>().map_err(at)?;
+    let scrubbing = reader(path).map_err(at)?;
     files.watch().map_err(|cause| from_io(path, &cause))?;
-    Ok(Opened { writing, reading, unchecked, lost_commits, files })
+    Ok(Opened { writing, reading, unchecked, scrubbing, lost_commits, files })
 }
 
 /// Has damage in the log told and mended before SQLite, which would cut it off without a word, opens

@@ -8,13 +8,14 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
 use jiff::Timestamp;
 
 use super::{
-    DELIVERY_READERS, Known, Ledger, Readers, RunningCheck, SLICE_ROWS, Shared, from_io,
-    from_sqlite, open_file,
+    DELIVERY_READERS, Known, Ledger, Queue, Readers, RunningCheck, SLICE_ROWS, Scrub, Shared,
+    from_io, from_sqlite, open_file,
 };
 use crate::OpenError;
 
@@ -23,6 +24,8 @@ pub(crate) struct Opening {
     pub(super) path: PathBuf,
     pub(super) now: Timestamp,
     pub(super) shared: Arc<Shared>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) scrub_after: Duration,
     pub(super) readers: Arc<Readers>,
     pub(super) onlookers: Arc<Readers>,
     pub(super) check: Arc<Mutex<Option<RunningCheck>>>,
@@ -64,11 +67,15 @@ impl Opening {
         if recovered > 0 {
             tracing::info!(recovered, "deliveries that were under way are tried again");
         }
-        if let Some(unchecked) = opened.unchecked {
-            let running = RunningCheck::start(unchecked, Arc::clone(&self.shared));
-            let running = running.map_err(|cause| from_io(path, &cause))?;
-            *self.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
-        }
+        let scrub = Scrub {
+            connection: opened.scrubbing,
+            path: opened.files.path().to_path_buf(),
+            queue: Arc::clone(&self.queue),
+            after: self.scrub_after,
+        };
+        let check = RunningCheck::start(opened.unchecked, scrub, Arc::clone(&self.shared));
+        let check = check.map_err(|cause| from_io(path, &cause))?;
+        *self.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
         self.shared.window.begin(last_seq, routed_through);
         self.shared.lost_commits.store(opened.lost_commits as u64, Ordering::Relaxed);
         self.readers.add(opened.reading);

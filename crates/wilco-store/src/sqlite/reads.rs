@@ -59,7 +59,7 @@ pub(super) fn intact(connection: &Connection, seq: i64) -> Result<Option<Event>,
 }
 
 /// The event of a row that is what was written.
-fn checked(row: &Row<'_>) -> Result<Event, StoreError> {
+pub(crate) fn checked(row: &Row<'_>) -> Result<Event, StoreError> {
     let read = event(row).and_then(|event| {
         let delivery_id: Option<String> = row.get("delivery_id")?;
         let stored = Checksums { head: row.get("head_checksum")?, whole: row.get("checksum")? };
@@ -374,10 +374,9 @@ fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<Listed>> {
 /// A row that cannot be believed: what its place tells, the front of its id and its time, and the
 /// source to find it by.
 fn unreadable(row: &Row<'_>, seq: i64) -> Listed {
-    let front = u128::from(seq.unsigned_abs()) << super::TAIL_BITS;
     let id = row.get::<_, String>("id").and_then(|text| id_of(&text)).ok();
     Listed {
-        id: id.filter(|id| seq_of(*id) == seq).unwrap_or(EventId::from_bits(front)),
+        id: id.filter(|id| seq_of(*id) == seq).unwrap_or(super::id_at(seq)),
         source: source_of(row).unwrap_or_else(|_| unknown_source()),
         name: "damaged".into(),
         subject: None,
@@ -414,7 +413,7 @@ fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     State::parse(&word).ok_or_else(|| super::odd(StoreError::Internal(format!("state {word:?}"))))
 }
 
-const EVENT: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
+pub(super) const EVENT: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
                      conflict, head_checksum, checksum, headers, body";
 const LISTED: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
                       conflict, head_checksum";

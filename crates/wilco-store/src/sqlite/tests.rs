@@ -165,32 +165,39 @@ async fn a_large_store_is_checked_while_it_is_in_use() {
 }
 
 #[tokio::test]
-async fn damage_in_a_large_store_latches_it_and_the_next_start_is_refused() {
-    let disk = OnDisk::new();
-    let whole = large(&disk).await;
-    let mut damaged = whole.clone();
-    let page = damaged.len() / 3 / 8_192 * 8_192;
-    damaged[page..page + 64].fill(0xff);
-    fs::write(disk.path(), damaged).unwrap();
-    fs::write(disk.path().with_extension("db-check"), "").unwrap();
+async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_is_refused() {
+    // Once after an unclean stop, and once in the background after a clean one.
+    for is_unclean in [true, false] {
+        let disk = OnDisk::new();
+        let whole = large(&disk).await;
+        let mut damaged = whole.clone();
+        let page = damaged.len() / 3 / 8_192 * 8_192;
+        damaged[page..page + 64].fill(0xff);
+        fs::write(disk.path(), damaged).unwrap();
+        let mark = disk.path().with_extension("db-check");
+        if is_unclean {
+            fs::write(&mark, "").unwrap();
+        }
 
-    let store = disk.open(Options::default(), NOW);
-    let latched = tokio::time::timeout(PATIENCE, store.bells().failed().notified()).await;
-    assert!(latched.is_ok(), "the damage was not found");
-    let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it goes on") };
-    assert!(cause.contains("damage"), "{cause}");
-    assert!(store.close().await.is_err());
+        let options = Options { scrub_after: Duration::ZERO, ..Options::default() };
+        let store = disk.open(options, NOW);
+        let latched = tokio::time::timeout(PATIENCE, store.bells().failed().notified()).await;
+        assert!(latched.is_ok(), "the damage was not found");
+        let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it goes on") };
+        assert!(cause.contains("the check found damage"), "{cause}");
+        assert!(store.close().await.is_err());
 
-    let url = format!("sqlite:{}", disk.path().display());
-    let again = SqliteStore::open(&url, Options::default(), NOW);
-    assert!(matches!(again, Err(OpenError::Damaged { .. })));
-    // A backup is taken, once it has been read to its end.
-    for beside in ["db-wal", "db-shm"] {
-        let _ = fs::remove_file(disk.path().with_extension(beside));
+        let url = format!("sqlite:{}", disk.path().display());
+        let again = SqliteStore::open(&url, Options::default(), NOW);
+        assert!(matches!(again, Err(OpenError::Damaged { .. })));
+        // A backup is taken, once it has been read to its end.
+        for beside in ["db-wal", "db-shm"] {
+            let _ = fs::remove_file(disk.path().with_extension(beside));
+        }
+        fs::write(disk.path(), &whole).unwrap();
+        disk.open(Options::default(), NOW).close().await.unwrap();
+        assert!(!mark.exists());
     }
-    fs::write(disk.path(), whole).unwrap();
-    disk.open(Options::default(), NOW).close().await.unwrap();
-    assert!(!disk.path().with_extension("db-check").exists());
 }
 
 #[tokio::test]

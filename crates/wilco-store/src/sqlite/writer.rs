@@ -135,7 +135,7 @@ impl Writer {
             }
             Err(error) => return Err(error),
         };
-        let writer = Self { queue: Arc::default(), shared: Arc::clone(&shared) };
+        let writer = Self { queue: Arc::clone(&opening.queue), shared: Arc::clone(&shared) };
         let (queue, path) = (Arc::clone(&writer.queue), opening.path.clone());
         let body = move || {
             let _guard = AbortOnPanic;
@@ -162,8 +162,7 @@ impl Writer {
         kind: Kind,
         work: impl FnMut(&mut Ledger) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.push(kind, Box::new(Pending { work, value: None, reply }))?;
+        let answer = submit(&self.queue, kind, work)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -240,6 +239,17 @@ impl Drop for Writer {
         // It was closed before, or else nobody waits for what the thread says at its end.
         let _ = self.queue.close(None);
     }
+}
+
+/// Queues `work` for the next transaction. The answer comes when that is durable.
+pub(crate) fn submit<T: Send + 'static>(
+    queue: &Queue,
+    kind: Kind,
+    work: impl FnMut(&mut Ledger) -> rusqlite::Result<T> + Send + 'static,
+) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError> {
+    let (reply, answer) = oneshot::channel();
+    queue.push(kind, Box::new(Pending { work, value: None, reply }))?;
+    Ok(answer)
 }
 
 struct Pending<W, T> {

@@ -54,3 +54,32 @@ fn a_damaged_event_is_listed_as_damaged_and_recorded_anew_when_it_comes_again() 
     assert_eq!(damaged, [true, false]);
     assert!((world.metric("wilco_store_damaged_events") - 1.0).abs() < 0.5);
 }
+
+#[test]
+fn damage_in_an_old_event_is_found_though_nobody_asks_for_it() {
+    let tables = "[destination.it]\ntype = \"print\"\n[[route]]\nto = [\"it\"]\n";
+    for (change, says) in [
+        ("UPDATE event SET body = x'00' WHERE seq = (SELECT min(seq) FROM event)", "is damaged"),
+        ("DELETE FROM event WHERE seq = (SELECT min(seq) FROM event)", "is missing"),
+    ] {
+        let mut world = World::plan().and(tables).start();
+        for number in 0..3 {
+            assert_eq!(world.send(&booking(&number.to_string(), "Grade")).status, 200);
+        }
+        world.eventually("every delivery", |world| {
+            world.count("SELECT count(*) FROM delivery WHERE state = 'delivered'") == 3
+        });
+        assert!(world.stop().success());
+        let disk = rusqlite::Connection::open(world.path("wilco.db")).unwrap();
+        disk.execute_batch(&format!("PRAGMA foreign_keys = OFF; {change}")).unwrap();
+        drop(disk);
+        let world = world.restart_stopped();
+        world.eventually("the line in the log", |world| {
+            let log = world.log();
+            log.contains("the check in the background") && log.contains(says)
+        });
+        assert!((world.metric("wilco_store_damaged_events") - 1.0).abs() < 0.5);
+        assert_eq!(world.get("/readyz").status, 200, "new events are as safe as before");
+        assert_eq!(world.send(&booking("new", "Grade")).status, 200);
+    }
+}

@@ -136,7 +136,6 @@ async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobod
     for change in BODY_AND_HEADERS.into_iter().chain(["name = name || 'x'", "id = 'not an id'"]) {
         let disk = OnDisk::new();
         let (store, ids) = with_damage(&disk, change).await;
-        assert_eq!(store.damaged_events().await.unwrap(), 0);
         for _ in 0..2 {
             let unrouted = store.unrouted(9).await.unwrap();
             let unrouted: Vec<_> = unrouted.iter().map(|event| event.id).collect();
@@ -177,4 +176,66 @@ async fn a_damaged_event_that_is_sent_again_is_recorded_anew() {
         assert_eq!(record(&store, again("booking/1")).await.unwrap(), anew, "{change}");
         assert_eq!(record(&store, again("booking/0")).await.unwrap(), ids[0], "{change}");
     }
+}
+
+/// What happens to the file while it is closed, how many events are reported for it, and as what.
+type Decay = (&'static str, u64);
+
+#[tokio::test]
+async fn damage_that_nobody_meets_is_found_in_the_background() {
+    let cases: [Decay; 6] = [
+        ("", 0),
+        ("UPDATE event SET body = x'00' WHERE seq IN (SELECT seq FROM event LIMIT 3)", 3),
+        ("UPDATE event SET name = 'x' WHERE seq = (SELECT max(seq) FROM event)", 1),
+        // As when the disk has kept an older version of a page.
+        ("DELETE FROM event WHERE seq IN (SELECT seq FROM event ORDER BY seq DESC LIMIT 5)", 5),
+        ("DELETE FROM event WHERE seq = (SELECT min(event) FROM delivery)", 1),
+        (
+            "PRAGMA writable_schema = ON; DELETE FROM sqlite_schema WHERE name LIKE 'delivery_%'; \
+             PRAGMA writable_schema = RESET; DELETE FROM delivery WHERE id IN (3, 17)",
+            2,
+        ),
+    ];
+    for (change, expected) in cases {
+        let disk = OnDisk::new();
+        let store = disk.open(Options::default(), NOW);
+        for number in 0..40 {
+            let subject = format!("booking/{number}");
+            let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
+            let legs = if number < 20 { vec![Leg::to("crm")] } else { Vec::new() };
+            store.fan_out(vec![Routed { event_id: id, legs }], NOW).await.unwrap();
+        }
+        for claim in store.claim("crm", 40, NOW, LONGEST).await.unwrap() {
+            store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
+        }
+        store.close().await.unwrap();
+        decay(&disk, change);
+
+        let options = Options { scrub_after: Duration::ZERO, ..Options::default() };
+        let store = disk.open(options, NOW);
+        let found = async || store.damaged_events().await.unwrap();
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while found().await < expected {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{change}: {} found", found().await);
+        store.close().await.unwrap();
+        assert_eq!(count(&disk, "damaged"), i64::try_from(expected).unwrap(), "{change}");
+    }
+}
+
+/// Changes the file, but for what it says of indexes that are not there any more.
+fn decay(disk: &OnDisk, change: &str) {
+    let side = disk.past_the_store();
+    let schema = "SELECT type, name, tbl_name, rootpage, sql FROM sqlite_schema";
+    side.execute_batch(&format!("CREATE TEMP TABLE kept AS {schema}")).unwrap();
+    side.execute_batch(change).unwrap();
+    side.execute_batch(
+        "PRAGMA writable_schema = ON; \
+         INSERT INTO sqlite_schema SELECT * FROM kept WHERE name NOT IN \
+           (SELECT name FROM sqlite_schema); \
+         PRAGMA writable_schema = RESET; PRAGMA wal_checkpoint(TRUNCATE)",
+    )
+    .unwrap();
 }

@@ -1,0 +1,227 @@
+//! The check that goes on while the store is open: a scrub, as file systems call it.
+//!
+//! After a clean stop nothing is read at the start, and an old event may not be asked for in years. So
+//! all of the store is read now and then, a slice at a time: each slice is a short transaction on a
+//! connection that only reads, so that it delays no write, and the next one waits. A record that is
+//! not what was written is reported as if routing or a listing had met it. A page that the disk
+//! replaced by an older version of itself is sound, but what was added to it is missing; that shows
+//! where another table or an index still refers to it.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use rusqlite::{CachedStatement, Connection};
+use tokio::time::Instant;
+
+use super::{
+    Kind, Ledger, Queue, Shared, checked, id_at, is_damage, reads::EVENT, stop_at_damage, submit,
+};
+
+/// Reads the store from beginning to end, and again after [`SCRUB_EVERY`].
+pub(crate) struct Scrub {
+    pub(super) connection: Connection,
+    pub(super) path: PathBuf,
+    /// For what it finds, which the writing thread writes down.
+    pub(super) queue: Arc<Queue>,
+    /// How long it leaves the store alone at first.
+    pub(super) after: Duration,
+}
+
+/// What is wrong with an event, by its place.
+type Finding = (i64, &'static str);
+
+/// The last row of a slice, behind which the next one begins. The second number is 0 but for an index
+/// over two columns.
+type Place = (i64, i64);
+
+/// What a slice found, and where the next one begins; `None` at the end of the table.
+type Slice = (Vec<Finding>, Option<Place>);
+
+/// Reads the rows behind a place.
+type Reading = fn(&Connection, Place) -> rusqlite::Result<Slice>;
+
+/// All that is read, in this order.
+const READINGS: [Reading; 4] = [events, deliveries, delivery_index, latest_events];
+
+impl Scrub {
+    /// Goes on until it is stopped, or the store latches.
+    pub(super) fn run(&self, shared: &Shared, is_stopped: &AtomicBool) {
+        let mut wait = self.after;
+        while sleep(wait, is_stopped) {
+            wait = SCRUB_EVERY;
+            let began = Instant::now();
+            match self.read_all(shared, is_stopped) {
+                Ok(true) => {
+                    let secs = began.elapsed().as_secs();
+                    tracing::debug!(secs, "the store has been read through");
+                }
+                Ok(false) => return,
+                Err(error) if is_damage(&error) => {
+                    return stop_at_damage(&self.path, &error.to_string(), shared);
+                }
+                Err(_) if is_stopped.load(Ordering::Relaxed) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the store was not read through; it is tried again later");
+                }
+            }
+        }
+    }
+
+    /// False where it was stopped on the way.
+    fn read_all(&self, shared: &Shared, is_stopped: &AtomicBool) -> rusqlite::Result<bool> {
+        for read in READINGS {
+            let mut next = Some(FIRST);
+            while let Some(place) = next {
+                if is_stopped.load(Ordering::Relaxed) || shared.demand_sound().is_err() {
+                    return Ok(false);
+                }
+                let wal_bytes = shared.wal_bytes.load(Ordering::Relaxed);
+                let (found, rest) = read(&self.connection, place)?;
+                self.report(&found, shared);
+                next = rest;
+                // The log grows with each commit.
+                sleep(SLICE_PAUSE, is_stopped);
+                if shared.wal_bytes.load(Ordering::Relaxed) != wal_bytes {
+                    sleep(BUSY_PAUSE, is_stopped);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn report(&self, found: &[Finding], shared: &Shared) {
+        if found.is_empty() {
+            return;
+        }
+        let places: Vec<i64> = found.iter().map(|(seq, _)| *seq).collect();
+        let mark = {
+            let places = places.clone();
+            move |ledger: &mut Ledger| ledger.mark_damaged(&places)
+        };
+        let marked = submit(&self.queue, Kind::Delivery, mark).ok();
+        let marked = marked.and_then(|answer| answer.blocking_recv().ok()?.ok());
+        // Where it cannot be written now, the next round finds it again.
+        for seq in marked.unwrap_or(places) {
+            let what = found.iter().find(|(place, _)| *place == seq).map_or("", |(_, what)| what);
+            let event = id_at(seq);
+            tracing::error!(%event, by = "the check in the background", "{what}");
+        }
+        shared.bells.damaged.notify_one();
+    }
+}
+
+/// Compares events with their checksums.
+fn events(connection: &Connection, (after, _): Place) -> rusqlite::Result<Slice> {
+    let mut statement = connection.prepare_cached(&format!(
+        "SELECT seq, {EVENT} FROM event WHERE seq > ?1 ORDER BY seq LIMIT {SLICE_EVENTS}"
+    ))?;
+    let mut rows = statement.query([after])?;
+    let (mut found, mut read, mut body_bytes, mut last) = (Vec::new(), 0, 0, after);
+    while body_bytes < SLICE_BODY_BYTES
+        && let Some(row) = rows.next()?
+    {
+        last = row.get("seq")?;
+        match checked(row) {
+            Ok(event) => body_bytes += event.body.len(),
+            Err(_) => found.push((last, "the record of an event is damaged")),
+        }
+        read += 1;
+    }
+    let is_end = read < SLICE_EVENTS && body_bytes < SLICE_BODY_BYTES;
+    Ok((found, (!is_end).then_some((last, 0))))
+}
+
+/// Looks for the event of each delivery, and for the delivery in the indexes that deliveries are found
+/// by: without its place in one of them it would never be tried.
+fn deliveries(connection: &Connection, after: Place) -> rusqlite::Result<Slice> {
+    let statement = connection.prepare_cached(&format!(
+        "SELECT id, 0, event, CASE \
+         WHEN NOT EXISTS (SELECT 1 FROM event WHERE seq = one.event) THEN 1 \
+         WHEN NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_by_event \
+             WHERE event = one.event AND id = one.id) \
+           OR due_at_ms IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM delivery INDEXED BY delivery_due \
+               WHERE destination = one.destination AND due_at_ms = one.due_at_ms \
+               AND id = one.id) THEN 2 \
+         END FROM delivery AS one NOT INDEXED \
+         WHERE id > ?1 AND ?2 = 0 ORDER BY id LIMIT {SLICE_ROWS}"
+    ))?;
+    references(statement, after)
+}
+
+/// Looks for each delivery that the index over events has.
+fn delivery_index(connection: &Connection, after: Place) -> rusqlite::Result<Slice> {
+    let statement = connection.prepare_cached(&format!(
+        "SELECT event, id, event, CASE WHEN NOT EXISTS (SELECT 1 FROM delivery AS other NOT INDEXED \
+         WHERE other.id = one.id AND other.event = one.event) THEN 3 END \
+         FROM delivery AS one INDEXED BY delivery_by_event \
+         WHERE (event, id) > (?1, ?2) ORDER BY event, id LIMIT {SLICE_ROWS}"
+    ))?;
+    references(statement, after)
+}
+
+/// Looks for the events that duplicates are recognised by: some have no delivery.
+fn latest_events(connection: &Connection, after: Place) -> rusqlite::Result<Slice> {
+    let statement = connection.prepare_cached(&format!(
+        "SELECT key, 0, event, CASE WHEN NOT EXISTS (SELECT 1 FROM event WHERE seq = known.event) \
+         THEN 1 END FROM known WHERE key > ?1 AND ?2 = 0 ORDER BY key LIMIT {SLICE_ROWS}"
+    ))?;
+    references(statement, after)
+}
+
+/// Rows of a place, an event, and what is wrong with it, if anything is.
+fn references(
+    mut statement: CachedStatement<'_>,
+    (first, second): Place,
+) -> rusqlite::Result<Slice> {
+    let mut rows = statement.query([first, second])?;
+    let (mut found, mut read, mut last) = (Vec::new(), 0, FIRST);
+    while let Some(row) = rows.next()? {
+        last = (row.get(0)?, row.get(1)?);
+        read += 1;
+        let what = match row.get::<_, Option<i64>>(3)? {
+            None => continue,
+            Some(1) => "the record of an event is missing",
+            Some(2) => "a delivery of an event is missing in an index",
+            Some(_) => "the record of a delivery of an event is missing",
+        };
+        found.push((row.get(2)?, what));
+    }
+    Ok((found, (read == SLICE_ROWS).then_some(last)))
+}
+
+/// False where it was stopped meanwhile.
+fn sleep(time: Duration, is_stopped: &AtomicBool) -> bool {
+    let until = Instant::now() + time;
+    loop {
+        if is_stopped.load(Ordering::Relaxed) {
+            return false;
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return true;
+        }
+        // Whoever stops it wakes it.
+        thread::park_timeout(left);
+    }
+}
+
+const FIRST: Place = (i64::MIN, 0);
+/// From the end of one scrub to the beginning of the next.
+const SCRUB_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Events that one slice reads, unless their bodies have more bytes than this.
+const SLICE_EVENTS: usize = if cfg!(test) { 8 } else { 256 };
+const SLICE_BODY_BYTES: usize = 1 << 20;
+/// Rows of any other table in one slice.
+const SLICE_ROWS: usize = if cfg!(test) { 8 } else { 1_024 };
+/// Between two slices.
+const SLICE_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 100 });
+/// The same where something was committed meanwhile.
+const BUSY_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 900 });
