@@ -1,5 +1,7 @@
 //! How wilco itself speaks HTTP: to destinations, to a running server, and as a provider would.
 
+mod status_line;
+
 use std::{
     sync::{
         Arc,
@@ -14,7 +16,10 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
+    client::legacy::{
+        self,
+        connect::{HttpConnector, capture_connection},
+    },
     rt::{TokioExecutor, TokioTimer},
 };
 use rustls::{
@@ -28,9 +33,11 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use status_line::{Note, Noting};
+
 /// A client that keeps connections, follows no redirect, and asks no proxy.
 #[derive(Clone)]
-pub(crate) struct Client(legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+pub(crate) struct Client(legacy::Client<Noting<HttpsConnector<HttpConnector>>, Full<Bytes>>);
 
 /// Whose certificates are believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,13 +108,13 @@ impl Client {
             .http1_max_buf_size(ANSWER_HEAD_BYTES_MAX)
             // The status decides, so a header that cannot be read must not hide it.
             .http1_ignore_invalid_headers_in_responses(true)
-            .build(connector);
+            .build(Noting(connector));
         Ok(Self(client))
     }
 
-    /// Sends a request and reads the answer, of its body at most `body_max` bytes. Without the head of
-    /// an answer within `timeout` this fails; what becomes of the body afterwards only decides how
-    /// much of it there is. Reading it takes no longer than `timeout` in all, nor than
+    /// Sends a request and reads the answer, of its body at most `body_max` bytes. Without the status
+    /// line of an answer within `timeout` this fails; what becomes of the head and the body behind it
+    /// only decides how much of them there is. Reading it takes no longer than `timeout` in all, nor than
     /// [`ANSWER_BODY_TIMEOUT`].
     pub(crate) async fn send(
         &self,
@@ -117,13 +124,26 @@ impl Client {
     ) -> Result<Answer, ClientError> {
         let end = Instant::now() + timeout;
         let flooded = stop_at_interim_flood(&mut request);
+        let connection = capture_connection(&mut request);
         let answer = tokio::select! {
             biased;
-            () = flooded.notified() => return Err(ClientError::TooManyInterim),
-            answer = timeout_at(end, self.0.request(request)) => answer,
+            () = flooded.notified() => Err(ClientError::TooManyInterim),
+            answer = timeout_at(end, self.0.request(request)) => match answer {
+                Ok(answer) => answer.map_err(|error| ClientError::Failed(chain(&error))),
+                Err(_) => Err(ClientError::TimedOut(timeout)),
+            },
         };
-        let answer = answer.map_err(|_| ClientError::TimedOut(timeout))?;
-        let answer = answer.map_err(|error| ClientError::Failed(chain(&error)))?;
+        // Taken in any case: the connection may answer another request after this one.
+        let status = Note::of(&connection).and_then(|note| note.take());
+        let answer = match (answer, status) {
+            (Ok(answer), _) => answer,
+            (Err(error), Some(status)) => {
+                tracing::debug!(%status, %error, "the head of an answer cannot be read");
+                let (headers, body) = (HeaderMap::new(), Vec::new());
+                return Ok(Answer { status, headers, body, is_whole: false });
+            }
+            (Err(error), None) => return Err(error),
+        };
         let (head, rest) = answer.into_parts();
         let mut body = Vec::new();
         let end = end.min(Instant::now() + ANSWER_BODY_TIMEOUT);

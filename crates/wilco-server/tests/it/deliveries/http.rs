@@ -116,6 +116,8 @@ fn an_answer_decides_over_the_delivery() {
     .leak();
     let long_head: &'static str =
         format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "x".repeat(400_000)).leak();
+    let many_fields: &'static str =
+        format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(200)).leak();
     let catcher = Catcher::start(move |_, caught| match caught.header("x-wilco-event-name") {
         "moved" => Act::With(301, location),
         "see-other" => Act::With(307, location),
@@ -127,7 +129,17 @@ fn an_answer_decides_over_the_delivery() {
             Act::Write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf")
         }
         "odd-header" => Act::Write("HTTP/1.1 200 OK\r\nodd header\u{1}: x\r\n\r\n"),
+        "no-status" => Act::Write("HTTP/1.1 200 O"),
         "no-head" => Act::Write("HTTP/1.1 200 OK\r\ncontent-le"),
+        "no-head-failure" => Act::Write("HTTP/1.1 500 X\r\ncontent-le"),
+        "zero" => Act::Write("HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n"),
+        "folded" => Act::Write("HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n"),
+        "odd-length" => Act::Write("HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n"),
+        "two-lengths" => {
+            Act::Write("HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nab")
+        }
+        "old-chunked" => Act::Write("HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+        "many-fields" => Act::Write(many_fields),
         "long-head" => Act::Write(long_head),
         "hints" => Act::Write(
             "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n\
@@ -165,8 +177,17 @@ fn an_answer_decides_over_the_delivery() {
         ("no-chunk", "delivered", "200 OK", 1..=1),
         ("half-chunk", "delivered", "200 OK", 1..=1),
         ("odd-header", "delivered", "200 OK", 1..=1),
-        ("no-head", "dead", "", 6..=60),
-        ("long-head", "dead", "message head is too large", 6..=60),
+        // Nor does the rest of the head.
+        ("no-status", "dead", "", 6..=60),
+        ("no-head", "delivered", "200 OK", 1..=1),
+        ("no-head-failure", "dead", "500 Internal Server Error", 6..=60),
+        ("long-head", "delivered", "200 OK", 1..=1),
+        ("zero", "delivered", "200 OK", 1..=1),
+        ("folded", "delivered", "200 OK", 1..=1),
+        ("odd-length", "delivered", "200 OK", 1..=1),
+        ("two-lengths", "delivered", "200 OK", 1..=1),
+        ("old-chunked", "delivered", "200 OK", 1..=1),
+        ("many-fields", "delivered", "200 OK", 1..=1),
         ("hints", "delivered", "202 Accepted", 1..=1),
         ("interim", "dead", "more than 32 interim (1xx) responses", 6..=60),
     ];
