@@ -1,5 +1,6 @@
 //! What destinations get, and what becomes of a delivery. What is the same for every kind is here.
 
+mod alerts;
 mod chat;
 mod command;
 mod file;

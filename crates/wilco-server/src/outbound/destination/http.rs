@@ -11,7 +11,7 @@ use http_body_util::Full;
 use serde::de::IgnoredAny;
 use sha2::Sha256;
 use wilco::Event;
-use wilco_store::Claim;
+use wilco_store::{ALERTS, Claim};
 
 use super::{Destination, Reply, post};
 use crate::{
@@ -81,15 +81,22 @@ struct Filled {
 }
 
 impl Form {
+    /// What is sent about an event. The body and its content type are about the events of a provider: an
+    /// alert is sent as it is, with those of the other headers that can be filled from it.
     fn fill(&self, event: &Event) -> Result<Filled, String> {
+        let is_alert = event.source.as_str() == ALERTS;
         let view = LazyCell::new(|| View::of(event));
         let mut headers = HeaderMap::new();
         for (name, text) in &self.headers {
             let value = match text {
+                HeaderText::Template(_) if is_alert && name == header::CONTENT_TYPE => continue,
                 HeaderText::Template(text) => {
                     let value = view.as_ref().map_err(Clone::clone).and_then(|v| text.render(v));
-                    let wrong = |error| format!("the header {name} failed: {error}");
-                    header_value(name, &value.map_err(wrong)?)?
+                    let value = value.map_err(|error| format!("the header {name} failed: {error}"));
+                    match value.and_then(|value| header_value(name, &value)) {
+                        Err(_) if is_alert => continue,
+                        value => value?,
+                    }
                 }
                 HeaderText::Secret(value) => {
                     let wrong = |_| format!("the header {name} cannot be sent");
@@ -106,7 +113,7 @@ impl Form {
         {
             headers.insert(header::CONTENT_TYPE, kind);
         }
-        let Some(text) = &self.body else {
+        let Some(text) = self.body.as_ref().filter(|_| !is_alert) else {
             return Ok(Filled { headers, body: event.body.clone() });
         };
         let body = view.as_ref().map_err(Clone::clone).and_then(|view| text.render(view));
