@@ -241,8 +241,10 @@ impl Inbound {
             return;
         };
         let Evidence { arrival, bytes, sender } = *evidence;
+        // A signature is no credential: without the secret it says nothing, and with the body it says
+        // why it did not match.
         let blanked = arrival.headers.iter().map(|(name, value)| {
-            (name, if CREDENTIALS.contains(&name) { &b"(blanked)"[..] } else { value })
+            (name, if config::is_of_a_credential(name) { &b"(blanked)"[..] } else { value })
         });
         let is_kept = self.store.reject(Rejection {
             at: arrival.received_at,
@@ -267,9 +269,6 @@ impl Inbound {
     }
 }
 
-/// Headers that are credentials of somebody's, and not kept with a rejection. A signature is none:
-/// without the secret it says nothing, and with the body it says why it did not match.
-const CREDENTIALS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-gitlab-token"];
 /// Lines about refusals with one outcome that are logged for a source in [`REFUSAL_LINES_WINDOW`].
 const REFUSAL_LINES_MAX: u32 = 10;
 const REFUSAL_LINES_WINDOW: Duration = Duration::from_secs(1);

@@ -15,6 +15,7 @@ use wilco::{EventId, EventIdError};
 use wilco_store::{Delivery, EventQuery, Listed, Shown, State as DeliveryState, StoreError};
 
 use super::Admin;
+use crate::config;
 
 /// One event of a listing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -202,7 +203,10 @@ impl From<Shown> for ShownRow {
     fn from(Shown { event, is_routed, deliveries }: Shown) -> Self {
         let headers = event.headers.iter();
         let headers = headers
-            .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()))
+            .map(|(name, value)| match config::is_of_a_credential(name) {
+                true => (name.to_owned(), "(not shown)".to_owned()),
+                false => (name.to_owned(), String::from_utf8_lossy(value).into_owned()),
+            })
             .collect();
         let body = std::str::from_utf8(&event.body).ok().map(ToOwned::to_owned);
         let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(&event.body));

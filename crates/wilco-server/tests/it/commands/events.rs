@@ -172,6 +172,32 @@ fn an_event_is_shown_whole_and_its_body_to_the_byte() {
 }
 
 #[test]
+fn a_credential_in_a_header_is_shown_in_no_form() {
+    let world = World::plan().start();
+    let body = booking("b-1", "A");
+    let headers = [
+        ("x-freispace-signature", sign(body.as_bytes())),
+        ("authorization", "Bearer canary".into()),
+        ("proxy-authorization", "Basic canary".into()),
+        ("cookie", "a=canary".into()),
+        ("x-gitlab-token", "canary".into()),
+        ("x-api-key", "canary".into()),
+        ("x-other", "shown".into()),
+    ];
+    let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(world.post(&body, &headers).status, 200);
+    let id = world.events()[0]["id"].as_str().unwrap().to_owned();
+    for said in [
+        text(&run(&world, &["events", "show", &id]).stdout),
+        text(&run(&world, &["events", "show", &id, "--json"]).stdout),
+        world.get(&format!("/api/v1/events/{id}")).body,
+    ] {
+        assert!(said.contains("x-api-key") && said.contains("(not shown)"), "{said}");
+        assert!(said.contains("shown") && !said.contains("canary"), "{said}");
+    }
+}
+
+#[test]
 fn nothing_that_a_sender_wrote_reaches_the_terminal_as_a_command() {
     let world = World::plan().start();
     let body = "{\"type\":\"a\\u001b[2J\\u0007\\u202e\\u2066\\u200b\",\"id\":\"b\",\"event\":\"x\\u001b]0;t\\u0007y\\u009bz\"}";
