@@ -153,9 +153,11 @@ impl List {
             && !self.listing.json
             && !record.events(&self.filter, &rest).await?.is_empty()
         {
+            let shown = self.listing.most();
+            let more = shown.saturating_mul(2).max(1);
             note(&format!(
-                "the newest {}; there are more: --limit N or --all",
-                self.listing.most()
+                "these are the newest {shown}, and there are more: --all lists them all, --limit \
+                 {more} the newest {more}"
             ));
         }
         Ok(())

@@ -30,8 +30,10 @@ impl std::str::FromStr for Which {
             {
                 Ok(Self::Prefix(ulid))
             }
+            // The error is about the text as it was typed.
             Err(error) => Err(format!(
-                "{error}; its first characters are enough, from {PREFIX_CHARS_MIN} on, or latest"
+                "{}; its first characters are enough, from {PREFIX_CHARS_MIN} on, or latest",
+                text.parse::<EventId>().err().unwrap_or(error)
             )),
         }
     }

@@ -99,7 +99,10 @@ fn a_listing_takes_filters_and_ends_where_it_is_told() {
     let output = run(&world, &["events", "list"]);
     assert_eq!(text(&output.stdout).lines().count(), 51);
     let said = text(&output.stderr);
-    assert_eq!(said, "the newest 50; there are more: --limit N or --all\n");
+    assert_eq!(
+        said,
+        "these are the newest 50, and there are more: --all lists them all, --limit 100 the newest 100\n"
+    );
     let newest: Value =
         serde_json::from_str(list(&world, &["--json"]).lines().next().unwrap()).unwrap();
     assert_eq!(newest["event"], "project.updated");
@@ -164,6 +167,8 @@ fn an_event_is_shown_whole_and_its_body_to_the_byte() {
         ("evt_00000000000000000000000000", 1, "wilco: there is no event evt_0000"),
         ("evt_", 2, "one looks like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF"),
         ("../../etc/passwd", 2, "is no event id"),
+        ("evt_nosuch", 2, "\"evt_nosuch\" is no event id"),
+        ("NoSuch", 2, "\"NoSuch\" is no event id"),
     ] {
         let output = run(&world, &["events", "show", id]);
         assert_eq!(output.status.code(), Some(code), "{id}");
