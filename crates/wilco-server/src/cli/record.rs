@@ -1,5 +1,7 @@
 //! The record, as it can be had: from the running server, or from the store itself under its lock.
 
+use std::io::ErrorKind;
+
 use bytes::Bytes;
 use clap::Args;
 use http::{Method, StatusCode};
@@ -111,7 +113,12 @@ impl Record {
             return Ok(Self::Server(server));
         }
         let path = SqliteStore::path(&places.store.url)?;
-        if !path.exists() {
+        // SQLite does not say why it cannot open a file.
+        let opened = std::fs::File::open(&path).map_err(|error| (error.kind(), error));
+        if let Err((ErrorKind::PermissionDenied, error)) = &opened {
+            return Err(not_permitted(&format!("cannot open {}: {error}", path.display())));
+        }
+        if let Err((ErrorKind::NotFound, _)) = opened {
             let shown = std::path::absolute(&path).unwrap_or(path);
             let shown = shown.display();
             return Err(Failure::failed(match &place.store {
@@ -364,15 +371,17 @@ fn no_such(id: EventId) -> Failure {
     Failure::failed(format!("there is no event {id}"))
 }
 
+fn not_permitted(text: &str) -> Failure {
+    let user = rustix::process::geteuid().as_raw();
+    let hint = "run this as the user of the service, such as sudo -u wilco";
+    Failure::failed(format!("{text}: this is user {user}; {hint}"))
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let text = error.to_string();
         match text.contains("Permission denied") {
-            true => {
-                let user = rustix::process::geteuid().as_raw();
-                let hint = "run this as the user of the service, such as sudo -u wilco";
-                Self::failed(format!("{text}: this is user {user}; {hint}"))
-            }
+            true => not_permitted(&text),
             false => Self::failed(text),
         }
     }

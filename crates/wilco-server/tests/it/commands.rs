@@ -3,6 +3,8 @@
 mod events;
 mod place;
 mod replay;
+mod start;
+mod waiting;
 
 use std::{
     fs,
