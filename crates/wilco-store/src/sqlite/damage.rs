@@ -10,14 +10,20 @@
 //! four bytes gives the stored checksum. A broken frame does not matter either where a later one
 //! holds the same page. What is sound is written again as a log that SQLite reads to its end.
 
+mod frames;
+
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{self, BufReader, Read, Write as _},
+    io::{self, BufReader, Write as _},
     path::{Path, PathBuf},
 };
 
 use super::{beside, private_file, sync_folder};
+use frames::{
+    FRAME_HEADER_BYTES, Found, Frame, HEADER_BYTES, Order, big_endian, checksum, commits, scan,
+    stored,
+};
 
 /// What was done about a damaged log.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,40 +85,6 @@ struct Mended {
     lost_commits: usize,
 }
 
-/// A frame of the log's newest generation.
-#[derive(Clone, Copy)]
-struct Frame {
-    page: u32,
-    is_commit: bool,
-    /// The frame header has the salts of the log, so that its page number can be trusted.
-    has_salts: bool,
-    is_intact: bool,
-    /// SQLite takes this for the end of the log.
-    is_end: bool,
-}
-
-type Checksum = [u32; 2];
-
-/// What is in a log.
-struct Found {
-    order: Order,
-    frame_bytes: usize,
-    frames: Vec<Frame>,
-}
-
-impl Found {
-    /// The first broken frame and the commits behind it, where that is not a torn end.
-    fn damage(&self) -> Option<(usize, usize)> {
-        let broken = self.frames.iter().position(|frame| frame.is_end)?;
-        let commits = commits(&self.frames[broken..]);
-        (commits >= 2).then_some((broken, commits))
-    }
-}
-
-fn commits(frames: &[Frame]) -> usize {
-    frames.iter().filter(|frame| frame.is_commit && frame.has_salts).count()
-}
-
 /// `None` where the log is whole, or ends as a power cut leaves it.
 fn examine(log: &[u8]) -> io::Result<Option<Mended>> {
     let Some(found) = scan(&mut &log[..])? else { return Ok(None) };
@@ -149,94 +121,6 @@ fn examine(log: &[u8]) -> io::Result<Option<Mended>> {
         saved_commits,
         lost_commits: commits_behind.saturating_sub(saved_commits),
     }))
-}
-
-/// How the words of a page are read for the checksum.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Order {
-    Little,
-    Big,
-}
-
-impl Order {
-    fn of(log: &[u8]) -> Option<Self> {
-        match big_endian(log, 0) {
-            0x377f_0682 => Some(Self::Little),
-            0x377f_0683 => Some(Self::Big),
-            _ => None,
-        }
-    }
-
-    fn read(self, word: [u8; 4]) -> u32 {
-        match self {
-            Self::Little => u32::from_le_bytes(word),
-            Self::Big => u32::from_be_bytes(word),
-        }
-    }
-
-    fn write(self, word: u32) -> [u8; 4] {
-        match self {
-            Self::Little => word.to_le_bytes(),
-            Self::Big => word.to_be_bytes(),
-        }
-    }
-}
-
-/// Verifies each frame from the checksum before it, as that is stored or as it was computed: a stored
-/// one may be all that is damaged. `None` where there is no log that could be read.
-fn scan(log: &mut impl Read) -> io::Result<Option<Found>> {
-    let mut header = [0; HEADER_BYTES];
-    if !fill(log, &mut header)? {
-        return Ok(None);
-    }
-    let Some(order) = Order::of(&header) else { return Ok(None) };
-    let page_bytes = big_endian(&header, 8) as usize;
-    if !page_bytes.is_power_of_two() || !(512..=65_536).contains(&page_bytes) {
-        return Ok(None);
-    }
-    let frame_bytes = FRAME_HEADER_BYTES + page_bytes;
-    let salts = &header[16..24];
-    let mut frames: Vec<Frame> = Vec::new();
-    let mut seeds = [stored(&header, 24); 2];
-    let mut is_current = true;
-    let mut frame = vec![0; frame_bytes];
-    while fill(log, &mut frame)? {
-        let frame = &frame[..];
-        let stored = stored(frame, 16);
-        let computed = seeds.map(|seed| checksum(order, seed, frame));
-        let has_salts = &frame[8..16] == salts;
-        let is_intact = is_current && computed.contains(&stored);
-        if is_intact && computed[0] != stored {
-            // It follows from what was computed for the frame before: only its checksum is damaged.
-            if let Some(before) = frames.last_mut() {
-                before.is_intact = true;
-            }
-        }
-        let is_end = !has_salts || computed[0] != stored;
-        is_current = has_salts || is_intact;
-        let computed = if is_intact { stored } else { computed[0] };
-        seeds = [stored, computed];
-        frames.push(Frame {
-            page: big_endian(frame, 0),
-            is_commit: big_endian(frame, 4) != 0,
-            has_salts: is_current,
-            is_intact,
-            is_end,
-        });
-    }
-    // Behind the last frame with the salts stands what an earlier generation left.
-    let end = frames.iter().rposition(|frame| frame.has_salts).map_or(0, |last| last + 1);
-    frames.truncate(end);
-    Ok(Some(Found { order, frame_bytes, frames }))
-}
-
-/// Reads as many bytes as there is room for; false where there are fewer.
-fn fill(log: &mut impl Read, part: &mut [u8]) -> io::Result<bool> {
-    match log.read_exact(part) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// The words of a frame of which a change gives the checksum that is stored: where, and what they were.
@@ -315,132 +199,5 @@ fn rewrite(log: &[u8], order: Order, frame_bytes: usize, frames: &[Frame]) -> Ve
     written
 }
 
-/// Of the first eight bytes of a frame's header and of its page.
-fn checksum(order: Order, seed: Checksum, frame: &[u8]) -> Checksum {
-    let (header, page) = (&frame[..8], &frame[FRAME_HEADER_BYTES..]);
-    header.chunks_exact(8).chain(page.chunks_exact(8)).fold(seed, |[mut a, mut b], pair| {
-        let words = [[pair[0], pair[1], pair[2], pair[3]], [pair[4], pair[5], pair[6], pair[7]]];
-        a = a.wrapping_add(order.read(words[0])).wrapping_add(b);
-        b = b.wrapping_add(order.read(words[1])).wrapping_add(a);
-        [a, b]
-    })
-}
-
-fn stored(bytes: &[u8], at: usize) -> Checksum {
-    [big_endian(bytes, at), big_endian(bytes, at + 4)]
-}
-
-/// The number at a place that the caller knows to be within.
-fn big_endian(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
-}
-
-const HEADER_BYTES: usize = 32;
-const FRAME_HEADER_BYTES: usize = 24;
-
 #[cfg(test)]
-mod tests {
-    use rusqlite::Connection;
-
-    use super::*;
-
-    const PAGE: usize = 4_096;
-    const FRAME: usize = PAGE + FRAME_HEADER_BYTES;
-
-    /// A log of 40 commits, as a process leaves it that is killed.
-    fn log() -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
-        let live = folder.path().join("live.db");
-        let writing = Connection::open(&live).unwrap();
-        writing
-            .execute_batch(
-                "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; \
-                 CREATE TABLE t (n INTEGER PRIMARY KEY, x BLOB); PRAGMA wal_checkpoint(TRUNCATE)",
-            )
-            .unwrap();
-        for n in 0..40 {
-            writing.execute("INSERT INTO t VALUES (?1, randomblob(1000))", [n]).unwrap();
-        }
-        let path = folder.path().join("left.db");
-        for ending in ["", "-wal"] {
-            fs::copy(beside(&live, ending), beside(&path, ending)).unwrap();
-        }
-        (folder, path)
-    }
-
-    fn rows(path: &Path) -> i64 {
-        let connection = Connection::open(path).unwrap();
-        let check: String =
-            connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
-        assert_eq!(check, "ok");
-        connection.query_row("SELECT count(*) FROM t", [], |row| row.get(0)).unwrap()
-    }
-
-    #[test]
-    fn a_log_that_is_whole_or_torn_at_its_end_is_left_as_it_is() {
-        let (_folder, path) = log();
-        let wal = beside(&path, "-wal");
-        let whole = fs::read(&wal).unwrap();
-        let mut last_flipped = whole.clone();
-        let last = last_flipped.len() - 100;
-        last_flipped[last] ^= 1;
-        let zeros_behind = [&whole[..], &[0; 3 * FRAME]].concat();
-        for bytes in [
-            whole.clone(),
-            whole[..whole.len() - 1].to_vec(),
-            whole[..whole.len() - 5_000].to_vec(),
-            whole[..40].to_vec(),
-            Vec::new(),
-            last_flipped,
-            zeros_behind,
-        ] {
-            fs::write(&wal, &bytes).unwrap();
-            assert!(!is_damaged(&path).unwrap(), "{} bytes", bytes.len());
-            assert_eq!(mend(&path).unwrap(), None, "{} bytes", bytes.len());
-            assert_eq!(fs::read(&wal).unwrap(), bytes);
-        }
-    }
-
-    #[test]
-    fn a_damaged_bit_is_mended_or_its_loss_is_told() {
-        let (_folder, path) = log();
-        let whole = fs::read(beside(&path, "-wal")).unwrap();
-        let database = fs::read(&path).unwrap();
-        let mut mended_whole = 0;
-        for place in [0, 3, 4, 9, 16, 21, 24, 25, 100, 2_001, 3_002, FRAME - 1] {
-            for frame in [0, 1, 7, 20, 50] {
-                for bit in 0..8 {
-                    let mut bytes = whole.clone();
-                    bytes[HEADER_BYTES + frame * FRAME + place] ^= 1 << bit;
-                    let what = format!("bit {bit} of byte {place} of frame {frame}");
-                    let mended = examine(&bytes).unwrap().expect(&what);
-                    fs::write(&path, &database).unwrap();
-                    fs::write(beside(&path, "-wal"), &mended.log).unwrap();
-                    let rows = usize::try_from(rows(&path)).unwrap();
-                    assert_eq!(rows + mended.lost_commits, 40, "{what}");
-                    mended_whole += usize::from(mended.log == whole);
-                    assert!(mended.log != bytes, "{what}");
-                }
-            }
-        }
-        assert!(mended_whole > 200, "{mended_whole} of 480");
-    }
-
-    #[test]
-    fn of_a_larger_damage_all_is_saved_that_can_be_and_the_log_is_kept() {
-        for (from, bytes_gone) in [(30, 512), (20, PAGE), (25, FRAME), (10, 3 * FRAME)] {
-            let (_folder, path) = log();
-            let wal = beside(&path, "-wal");
-            let mut bytes = fs::read(&wal).unwrap();
-            let at = HEADER_BYTES + from * FRAME + 1_000;
-            bytes[at..at + bytes_gone].fill(0xa5);
-            fs::write(&wal, &bytes).unwrap();
-            assert!(is_damaged(&path).unwrap());
-            let damage = mend(&path).unwrap().unwrap();
-            assert_eq!(fs::read(&damage.kept).unwrap(), bytes);
-            let lost = i64::try_from(damage.lost_commits).unwrap();
-            // The marks of up to three commits are damaged too.
-            assert!((40 - lost - 3..=40 - lost).contains(&rows(&path)), "{damage:?}");
-        }
-    }
-}
+mod tests;
