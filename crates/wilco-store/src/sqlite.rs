@@ -50,7 +50,7 @@ pub(super) use known::{Keys, Known};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub(super) use queue::{Batch, Job, Kind, Queue};
-pub(super) use reads::{checked, is_intact};
+pub(super) use reads::{EVENT, checked, is_intact};
 pub(super) use scrub::Scrub;
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(crate) use wal::WAL_BYTES_MAX;

@@ -413,7 +413,7 @@ fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     State::parse(&word).ok_or_else(|| super::odd(StoreError::Internal(format!("state {word:?}"))))
 }
 
-pub(super) const EVENT: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
+pub(crate) const EVENT: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
                      conflict, head_checksum, checksum, headers, body";
 const LISTED: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
                       conflict, head_checksum";

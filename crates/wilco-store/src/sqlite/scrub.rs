@@ -21,7 +21,7 @@ use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
 use super::{
-    Kind, Ledger, Queue, Shared, checked, id_at, is_damage, reads::EVENT, stop_at_damage, submit,
+    EVENT, Kind, Ledger, Queue, Shared, checked, id_at, is_damage, stop_at_damage, submit,
 };
 
 /// Reads the store from beginning to end, and again after [`SCRUB_EVERY`].
