@@ -4,6 +4,12 @@
 //! write. That is right for the last transaction only: each one is synced before the next begins. So
 //! where more than one commit stands behind the broken frame, acknowledged events are at stake.
 //!
+//! The last commit alone cannot be judged by the log: one that was torn before its sync and one that was
+//! synced and then damaged can be the same bytes. What tells them apart has to stand elsewhere. It does
+//! in the index of the log (`-shm`), which names a commit only after its sync: it is always there after
+//! a crash of the process, and after a power cut as far as the kernel had written it. Where it does not
+//! name the last commit, that is taken for torn: then nothing proves that it was acknowledged.
+//!
 //! The checksum of a frame is computed over its content and the checksum before it (the format:
 //! <https://sqlite.org/fileformat2.html#walformat>). So the frames behind a break can be verified from
 //! the checksums that are stored, and damage within four bytes can be undone where only one change of
@@ -15,14 +21,15 @@ mod frames;
 use std::{
     collections::HashMap,
     fs::{self, File},
-    io::{self, BufReader, Write as _},
+    io::{self, BufReader, Read as _, Write as _},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
 use super::{beside, private_file, sync_folder};
 use frames::{
-    FRAME_HEADER_BYTES, Found, Frame, HEADER_BYTES, Order, big_endian, checksum, commits, scan,
-    stored,
+    FRAME_HEADER_BYTES, Found, Frame, HEADER_BYTES, Header, Order, big_endian, checksum, commits,
+    fill, is_page_size, scan, stored, synced_frames,
 };
 
 /// What was done about a damaged log.
@@ -38,15 +45,26 @@ pub(crate) struct Damage {
     pub(super) lost_commits: usize,
 }
 
-/// Whether commits stand behind a break in the log. Reads a frame at a time.
+/// Whether something is in the log that SQLite would cut off, and that is not a torn end. Reads a frame
+/// at a time.
 pub(crate) fn is_damaged(store: &Path) -> io::Result<bool> {
-    let log = match File::open(beside(store, "-wal")) {
-        Ok(log) => log,
+    let path = beside(store, "-wal");
+    let mut log = match File::open(&path) {
+        Ok(log) => BufReader::new(log),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(error),
     };
-    let found = scan(&mut BufReader::new(log))?;
-    Ok(found.is_some_and(|found| found.damage().is_some()))
+    let mut header = [0; HEADER_BYTES];
+    if !fill(&mut log, &mut header)? {
+        return Ok(false);
+    }
+    match Header::read(&header) {
+        Some(header) => {
+            let synced_frames = synced_frames(&index(store), &header);
+            Ok(scan(header, &mut log)?.damage(synced_frames).is_some())
+        }
+        None => Ok(examine(store, &fs::read(path)?)?.is_some()),
+    }
 }
 
 /// Saves what can be saved of a damaged log.
@@ -55,7 +73,7 @@ pub(crate) fn is_damaged(store: &Path) -> io::Result<bool> {
 pub(crate) fn mend(store: &Path) -> io::Result<Option<Damage>> {
     let path = beside(store, "-wal");
     let bytes = fs::read(&path)?;
-    let Some(mended) = examine(&bytes)? else { return Ok(None) };
+    let Some(mended) = examine(store, &bytes)? else { return Ok(None) };
     // The name comes from the content: a start that is cut off here keeps no second copy.
     let kept = beside(store, &format!("-wal.damaged-{:08x}", crc32fast::hash(&bytes)));
     write_synced(&kept, &bytes)?;
@@ -63,6 +81,11 @@ pub(crate) fn mend(store: &Path) -> io::Result<Option<Damage>> {
     if mended.saved_commits > 0 {
         // A crash here leaves a log that ends early; the copy has all of it.
         write_synced(&path, &mended.log)?;
+        // It counts the frames that were in the log before.
+        match fs::remove_file(beside(store, "-shm")) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
     }
     Ok(Some(Damage {
         kept,
@@ -86,12 +109,29 @@ struct Mended {
 }
 
 /// `None` where the log is whole, or ends as a power cut leaves it.
-fn examine(log: &[u8]) -> io::Result<Option<Mended>> {
-    let Some(found) = scan(&mut &log[..])? else { return Ok(None) };
-    let Some((broken, commits_behind)) = found.damage() else { return Ok(None) };
-    let Found { order, frame_bytes, mut frames } = found;
-    let broken_frames = frames.iter().filter(|frame| frame.is_end).count();
+fn examine(store: &Path, log: &[u8]) -> io::Result<Option<Mended>> {
+    if log.len() < HEADER_BYTES {
+        return Ok(None);
+    }
+    let sound_header = Header::read(log);
+    let (found, damage) = if let Some(header) = sound_header {
+        let found = scan(header, &mut &log[HEADER_BYTES..])?;
+        let damage = found.damage(synced_frames(&index(store), &header));
+        (found, damage)
+    } else {
+        let Some(found) = with_lost_header(store, log)? else { return Ok(None) };
+        let commits = commits(&found.frames);
+        (found, Some((0, commits)))
+    };
+    let Some((broken, commits_behind)) = damage else { return Ok(None) };
+    let Found { header, mut frames } = found;
+    let (order, frame_bytes) = (header.order, header.frame_bytes());
     let mut log = log.to_vec();
+    if sound_header.is_none() {
+        let written = header.bytes(big_endian(&log, 12));
+        log[..HEADER_BYTES].copy_from_slice(&written);
+    }
+    let broken_frames = frames.iter().filter(|frame| frame.is_end).count();
     for (index, frame) in frames.iter_mut().enumerate().skip(broken) {
         if frame.is_intact {
             continue;
@@ -121,6 +161,56 @@ fn examine(log: &[u8]) -> io::Result<Option<Mended>> {
         saved_commits,
         lost_commits: commits_behind.saturating_sub(saved_commits),
     }))
+}
+
+/// Reads the frames behind a header that SQLite would not take. `None` where nothing is lost with it.
+///
+/// The header is synced before the first frame is written, so a power cut can break it only while there
+/// is none of its generation: when the log begins again, behind frames that are in the database. What
+/// the database does not have is there because a sound header was there before it.
+fn with_lost_header(store: &Path, log: &[u8]) -> io::Result<Option<Found>> {
+    // No connection of this process has the database open yet: closing it would drop its locks.
+    let database = File::open(store)?;
+    let mut size = [0; 2];
+    let size = match database.read_exact_at(&mut size, 16) {
+        Ok(()) if size == [0, 1] => 65_536,
+        Ok(()) => usize::from(u16::from_be_bytes(size)),
+        Err(_) => big_endian(log, 8) as usize,
+    };
+    if !is_page_size(size) {
+        return Ok(None);
+    }
+    let mut best: Option<(usize, Found)> = None;
+    for header in Header::guesses(log, size) {
+        let found = scan(header, &mut &log[HEADER_BYTES..])?;
+        let intact = found.frames.iter().filter(|frame| frame.is_intact).count();
+        if best.as_ref().map_or(0, |(most, _)| *most) < intact {
+            best = Some((intact, found));
+        }
+    }
+    let Some((_, found)) = best else { return Ok(None) };
+    let frames =
+        found.frames.iter().zip(log[HEADER_BYTES..].chunks_exact(FRAME_HEADER_BYTES + size));
+    let last: HashMap<u32, &[u8]> = frames
+        .filter(|(frame, _)| frame.is_intact)
+        .map(|(frame, bytes)| (frame.page, &bytes[FRAME_HEADER_BYTES..]))
+        .collect();
+    let is_stored = |page: u32, content: &[u8]| {
+        let mut stored = vec![0; size];
+        let at = u64::from(page.saturating_sub(1)) * size as u64;
+        database.read_exact_at(&mut stored, at).is_ok() && stored == content
+    };
+    let is_all_stored = last.into_iter().all(|(page, content)| is_stored(page, content));
+    Ok((!is_all_stored && commits(&found.frames) > 0).then_some(found))
+}
+
+/// The beginning of the log's index, if it was left behind.
+fn index(store: &Path) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let file = File::open(beside(store, "-shm"));
+    // What cannot be read says nothing.
+    let _ = file.and_then(|file| file.take(INDEX_BYTES).read_to_end(&mut bytes));
+    bytes
 }
 
 /// The words of a frame of which a change gives the checksum that is stored: where, and what they were.
@@ -198,6 +288,9 @@ fn rewrite(log: &[u8], order: Order, frame_bytes: usize, frames: &[Frame]) -> Ve
     }
     written
 }
+
+/// Both copies of the header of the log's index.
+const INDEX_BYTES: u64 = 96;
 
 #[cfg(test)]
 mod tests;

@@ -65,7 +65,8 @@ fn a_second_process_is_refused_whatever_it_calls_the_store() {
 
 #[test]
 fn a_damaged_log_loses_nothing_without_a_word() {
-    for part in [3, 5, 8] {
+    // The header, three places in the middle, and the last commit.
+    for part in [0, 3, 5, 8, 10] {
         let mut world = World::plan().start();
         for number in 0..30 {
             let body = booking(&number.to_string(), &"Grade ".repeat(50));
@@ -75,7 +76,7 @@ fn a_damaged_log_loses_nothing_without_a_word() {
         world.wait(Duration::from_secs(20));
         let path = world.path("wilco.db-wal");
         let mut log = fs::read(&path).unwrap();
-        let place = log.len() * part / 10;
+        let place = (log.len() * part / 10).clamp(17, log.len() - 100);
         log[place] ^= 1;
         fs::write(&path, &log).unwrap();
         let world = world.restart_stopped();

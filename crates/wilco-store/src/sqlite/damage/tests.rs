@@ -20,7 +20,7 @@ fn log() -> (tempfile::TempDir, PathBuf) {
         writing.execute("INSERT INTO t VALUES (?1, randomblob(1000))", [n]).unwrap();
     }
     let path = folder.path().join("left.db");
-    for ending in ["", "-wal"] {
+    for ending in ["", "-wal", "-shm"] {
         fs::copy(beside(&live, ending), beside(&path, ending)).unwrap();
     }
     (folder, path)
@@ -37,6 +37,7 @@ fn rows(path: &Path) -> i64 {
 #[test]
 fn a_log_that_is_whole_or_torn_at_its_end_is_left_as_it_is() {
     let (_folder, path) = log();
+    fs::remove_file(beside(&path, "-shm")).unwrap();
     let wal = beside(&path, "-wal");
     let whole = fs::read(&wal).unwrap();
     let mut last_flipped = whole.clone();
@@ -71,7 +72,7 @@ fn a_damaged_bit_is_mended_or_its_loss_is_told() {
                 let mut bytes = whole.clone();
                 bytes[HEADER_BYTES + frame * FRAME + place] ^= 1 << bit;
                 let what = format!("bit {bit} of byte {place} of frame {frame}");
-                let mended = examine(&bytes).unwrap().expect(&what);
+                let mended = examine(&path, &bytes).unwrap().expect(&what);
                 fs::write(&path, &database).unwrap();
                 fs::write(beside(&path, "-wal"), &mended.log).unwrap();
                 let rows = usize::try_from(rows(&path)).unwrap();
@@ -99,5 +100,108 @@ fn of_a_larger_damage_all_is_saved_that_can_be_and_the_log_is_kept() {
         let lost = i64::try_from(damage.lost_commits).unwrap();
         // The marks of up to three commits are damaged too.
         assert!((40 - lost - 3..=40 - lost).contains(&rows(&path)), "{damage:?}");
+    }
+}
+
+#[test]
+fn damage_in_the_last_commit_is_told_where_the_index_says_that_it_was_synced() {
+    let (_folder, path) = log();
+    let wal = beside(&path, "-wal");
+    let [whole, database, index] =
+        ["-wal", "", "-shm"].map(|e| fs::read(beside(&path, e)).unwrap());
+    assert!(!is_damaged(&path).unwrap());
+    let last = whole.len() - FRAME;
+    let flipped = |places: &[usize]| {
+        let mut bytes = whole.clone();
+        places.iter().for_each(|place| bytes[last + place] ^= 4);
+        bytes
+    };
+    let cases = [
+        ("one bit of the page", flipped(&[1_000]), 0),
+        // Several words would explain it.
+        ("one bit of the page number", flipped(&[3]), 1),
+        ("one bit of the salts", flipped(&[9]), 0),
+        // No frame behind it repeats the checksum.
+        ("one bit of the checksum", flipped(&[17]), 1),
+        ("several words", flipped(&[100, 200, 300]), 1),
+        ("all of the frame's header", flipped(&(0..24).collect::<Vec<_>>()), 1),
+        ("the file is shorter", whole[..last + 50].to_vec(), 1),
+        ("the frame is not there", whole[..last].to_vec(), 1),
+    ];
+    for (what, bytes, lost) in cases {
+        for (ending, bytes) in [("", &database), ("-shm", &index), ("-wal", &bytes)] {
+            fs::write(beside(&path, ending), bytes).unwrap();
+        }
+        assert!(is_damaged(&path).unwrap(), "{what}");
+        let damage = mend(&path).unwrap().unwrap();
+        assert_eq!(damage.lost_commits, lost, "{what}");
+        assert_eq!(fs::read(&damage.kept).unwrap(), bytes, "{what}");
+        assert_eq!(rows(&path), 40 - i64::try_from(lost).unwrap(), "{what}");
+        let _ = fs::remove_file(&wal);
+    }
+}
+
+#[test]
+fn an_index_of_another_generation_or_a_damaged_one_proves_nothing() {
+    let (_folder, path) = log();
+    let wal = fs::read(beside(&path, "-wal")).unwrap();
+    let index = fs::read(beside(&path, "-shm")).unwrap();
+    let header = Header::read(&wal).unwrap();
+    assert_eq!(synced_frames(&index, &header), (wal.len() - HEADER_BYTES) / FRAME);
+    let other = Header { salts: [7; 8], ..header };
+    assert_eq!(synced_frames(&index, &other), 0);
+    assert_eq!(synced_frames(&index[..40], &header), 0);
+    assert_eq!(synced_frames(&[], &header), 0);
+    for byte in 0..48 {
+        let mut damaged = index.clone();
+        // Both copies.
+        damaged[byte] ^= 0x10;
+        damaged[48 + byte] ^= 0x10;
+        assert_eq!(synced_frames(&damaged, &header), 0, "{byte}");
+    }
+}
+
+#[test]
+fn a_damaged_header_of_the_log_loses_nothing() {
+    let (_folder, path) = log();
+    let [whole, database] = ["-wal", ""].map(|ending| fs::read(beside(&path, ending)).unwrap());
+    let cases =
+        (0..HEADER_BYTES).map(|byte| byte..byte + 1).chain([0..8, 8..16, 12..24, 24..32, 0..32]);
+    for damaged in cases {
+        let mut bytes = whole.clone();
+        bytes[damaged.clone()].iter_mut().for_each(|byte| *byte ^= 0x81);
+        fs::write(&path, &database).unwrap();
+        fs::write(beside(&path, "-wal"), &bytes).unwrap();
+        assert!(is_damaged(&path).unwrap(), "{damaged:?}");
+        let damage = mend(&path).unwrap().unwrap();
+        assert_eq!((damage.saved_commits, damage.lost_commits), (40, 0), "{damaged:?}");
+        assert_eq!(fs::read(&damage.kept).unwrap(), bytes);
+        assert_eq!(rows(&path), 40, "{damaged:?}");
+    }
+}
+
+#[test]
+fn a_header_that_is_torn_when_the_log_begins_again_is_no_damage() {
+    let (_folder, path) = log();
+    let wal = beside(&path, "-wal");
+    let whole = fs::read(&wal).unwrap();
+    // All of it is in the database.
+    let connection = Connection::open(&path).unwrap();
+    connection.execute_batch("PRAGMA wal_checkpoint(PASSIVE)").unwrap();
+    let database = fs::read(&path).unwrap();
+    drop(connection);
+    fs::write(&path, database).unwrap();
+    for torn in [13, 17, 20, 23, 24, 28, 31] {
+        let mut bytes = whole.clone();
+        bytes[12..torn].fill(0x5a);
+        fs::write(&wal, &bytes).unwrap();
+        assert!(!is_damaged(&path).unwrap(), "{torn}");
+        assert_eq!(mend(&path).unwrap(), None, "{torn}");
+        assert_eq!(fs::read(&wal).unwrap(), bytes);
+    }
+    // Behind a header that never was there is nothing.
+    for bytes in [vec![0; HEADER_BYTES], vec![0; HEADER_BYTES + 3 * FRAME], vec![7; 5_000]] {
+        fs::write(&wal, &bytes).unwrap();
+        assert!(!is_damaged(&path).unwrap(), "{} bytes", bytes.len());
     }
 }
