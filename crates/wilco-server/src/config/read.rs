@@ -338,6 +338,9 @@ fn unused(
             source.warn("no route: its events are recorded and go nowhere", ROUTE_EXAMPLE);
         }
     }
+    if routes.iter().any(|(keys, _)| !keys.has("to")) {
+        return; // that is a fault already, and any of them may have been meant
+    }
     let tables = routes.iter().map(|(keys, _)| keys).chain(alerts.iter().map(|(keys, _)| keys));
     let named: Vec<_> = tables.flat_map(|keys| keys.all_quoted("to")).collect();
     for (destination, _) in destinations {
@@ -353,6 +356,7 @@ fn destination(mut keys: Keys<'_>) -> Option<Destination> {
     let kind = match keys.text("type") {
         None => {
             keys.require("type");
+            keys.allow(&KEYS_OF_KINDS);
             None
         }
         Some(Quoted { text: "print", .. }) => Some(Kind::Print),
@@ -365,6 +369,7 @@ fn destination(mut keys: Keys<'_>) -> Option<Destination> {
         Some(other) => {
             let what = format!("no such type of destination: {:?}", other.text);
             keys.complain_at(&other, what, KINDS);
+            keys.allow(&KEYS_OF_KINDS);
             None
         }
     };
@@ -392,6 +397,23 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
 
 const KINDS: &str =
     "\"command\", \"http\", \"slack\", \"teams\", \"discord\", \"file\" or \"print\"";
+/// Keys of a destination that only some types have: without a type none of them is known to be wrong.
+const KEYS_OF_KINDS: [&str; 14] = [
+    "command",
+    "environment",
+    "folder",
+    "run_as",
+    "limits",
+    "protocol",
+    "url",
+    "secret",
+    "body",
+    "headers",
+    "text",
+    "path",
+    "max_size",
+    "keep",
+];
 const SYNTAX_HINT: &str = "TOML has lines such as key = \"text\", key = [\"a\", \"b\"] and [table]";
 const ROUTE_EXAMPLE: &str = "such as [[route]] with to = [\"name-of-a-destination\"]";
 const LISTEN_EXAMPLE: &str = "[listen], with address and tls";

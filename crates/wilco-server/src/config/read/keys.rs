@@ -24,6 +24,8 @@ pub(crate) struct Keys<'a> {
     place: Range<usize>,
     name: String,
     asked: Vec<&'static str>,
+    /// Keys that have to be there and are not, each with a hint.
+    missing: Vec<(&'static str, String)>,
     found: &'a Found,
     references: References,
 }
@@ -52,8 +54,9 @@ impl<'a> Keys<'a> {
         found: &'a Found,
         references: References,
     ) -> Self {
-        let (table, name, asked) = (root.get_ref(), String::new(), Vec::new());
-        Self { table, place: 0..0, name, asked, found, references }
+        let (table, name) = (root.get_ref(), String::new());
+        let (asked, missing) = (Vec::new(), Vec::new());
+        Self { table, place: 0..0, name, asked, missing, found, references }
     }
 
     /// The table's whole name, such as `destination.erp`.
@@ -361,9 +364,13 @@ impl<'a> Keys<'a> {
 
     pub(super) fn require_such(&mut self, key: &'static str, hint: &str) {
         if !self.table.contains_key(key) {
-            let what = format!("[{}] needs {key}", self.name);
-            self.note(&self.place.clone(), what, hint);
+            self.missing.push((key, hint.into()));
         }
+    }
+
+    /// These keys are right here, though nobody asks for them.
+    pub(super) fn allow(&mut self, keys: &[&'static str]) {
+        self.asked.extend(keys);
     }
 
     /// Whether the file has this key, whatever its value.
@@ -426,14 +433,17 @@ impl<'a> Keys<'a> {
         self.note(&text.part(within), format!("{key} cannot be read: {}", error.what), hint);
     }
 
-    /// Every key that nobody asked for is a fault, with the nearest that somebody did.
+    /// Every key that nobody asked for is a fault, with the nearest that somebody did; and every key
+    /// that is missing, unless one of those was probably meant for it.
     pub(super) fn finish(self) {
+        let mut meant = Vec::new();
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if self.asked.contains(&name) {
                 continue;
             }
             let near = nearest(name, self.asked.iter().copied());
+            meant.extend(near);
             let shown = if is_ordinary(name) {
                 format!("unknown key {name}")
             } else {
@@ -448,6 +458,9 @@ impl<'a> Keys<'a> {
             };
             self.note(&key.span(), format!("{shown}{table}"), &hint);
         }
+        for (key, hint) in self.missing.iter().filter(|(key, _)| !meant.contains(key)) {
+            self.note(&self.place, format!("[{}] needs {key}", self.name), hint);
+        }
     }
 
     fn below(&self, name: &str, table: &'a DeTable<'a>, place: Range<usize>) -> Keys<'a> {
@@ -455,7 +468,9 @@ impl<'a> Keys<'a> {
             "" => name.to_owned(),
             above => format!("{above}.{name}"),
         };
-        Keys { table, place, name, asked: Vec::new(), ..*self }
+        let (asked, missing) = (Vec::new(), Vec::new());
+        let (found, references) = (self.found, self.references);
+        Keys { table, place, name, asked, missing, found, references }
     }
 
     fn value(&mut self, key: &'static str) -> Option<Value<'a>> {

@@ -97,6 +97,45 @@ fn a_misspelt_table_is_one_fault_and_what_is_in_it_is_read_all_the_same() {
 }
 
 #[test]
+fn a_misspelt_key_that_has_to_be_there_is_one_fault() {
+    let good = format!("{GOOD}{PRINT}");
+    for (file, expected) in [
+        (good.replace("secrets", "secret"), "unknown key secret in [source.a]"),
+        (good.replace("address", "adress"), "unknown key adress in [listen]"),
+        (good.replace("tls =", "tsl ="), "unknown key tsl in [listen]"),
+        (good.replace("type =", "typ ="), "unknown key typ in [destination.p]"),
+        (good.replace("to =", "too ="), "unknown key too in [route]"),
+        (
+            good.replace("\"print\"", "\"http\"\nurll = \"http://127.0.0.1:1/\""),
+            "unknown key urll in [destination.p]",
+        ),
+        (
+            good.replace("type = \"print\"", "typ = \"http\"\nurl = \"http://127.0.0.1:1/\""),
+            "unknown key typ in [destination.p]",
+        ),
+        (
+            good.clone() + "debounce = { by = \"id\", quite = \"30 s\" }\n",
+            "unknown key quite in [route.debounce]",
+        ),
+    ] {
+        let output = check(file.as_bytes());
+        let said = text(&output.stderr);
+        assert_eq!(
+            (output.status.code(), said.matches("Error: ").count()),
+            (Some(78), 1),
+            "{said}"
+        );
+        assert!(said.contains(&format!("Error: {expected}\n")), "{expected}\n{said}");
+        assert!(said.contains("did you mean ") && !said.contains("Warning: "), "{said}");
+    }
+    let file = good.replace("\"print\"", "\"htpp\"\nurl = \"http://127.0.0.1:1/\"\nbdy = \"a\"");
+    let said = text(&check(file.as_bytes()).stderr);
+    assert_eq!(said.matches("Error: ").count(), 2, "{said}");
+    assert!(said.contains("no such type of destination: \"htpp\""), "{said}");
+    assert!(said.contains("unknown key bdy") && said.contains("did you mean body?"), "{said}");
+}
+
+#[test]
 fn a_table_that_cannot_be_read_hides_nothing_of_the_others() {
     let file = format!(
         "{}{PRINT}events = [\"bookings.*\"]\n[[route]]\nto = [\"p\"]\nfrom = \"nobody\"\n\
