@@ -385,11 +385,12 @@ pub(crate) enum HeaderText {
     Secret(Setting),
 }
 
-/// A value that may be a secret: it is not shown.
+/// A value that may be a secret: it is not shown. It has no name and may be anything, unlike a
+/// [`Secret`].
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Setting(pub Vec<u8>);
+pub(crate) struct Setting<T = Vec<u8>>(pub T);
 
-impl std::fmt::Debug for Setting {
+impl<T> std::fmt::Debug for Setting<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Setting(…)")
     }
@@ -407,18 +408,18 @@ pub(crate) enum Service {
 }
 
 /// The URL of an HTTP service.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TargetUrl {
     /// The URL.
-    pub(crate) uri: http::Uri,
-    /// It came by a reference, or has a credential in its query: it is not shown.
+    pub(crate) uri: Setting<http::Uri>,
+    /// It came by a reference, or has a credential in its query: no result may show a part of it.
     pub(crate) is_secret: bool,
 }
 
 impl TargetUrl {
     pub(crate) fn new(uri: http::Uri, is_by_reference: bool) -> Self {
         let is_secret = is_by_reference || has_credential(&uri);
-        Self { uri, is_secret }
+        Self { uri: Setting(uri), is_secret }
     }
 }
 
@@ -433,15 +434,6 @@ pub(crate) fn has_credential(uri: &http::Uri) -> bool {
                 || is_short.into_iter().any(|word| name.eq_ignore_ascii_case(word))
         }
     })
-}
-
-impl std::fmt::Debug for TargetUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.is_secret {
-            true => f.write_str("TargetUrl(…)"),
-            false => write!(f, "TargetUrl({})", self.uri),
-        }
-    }
 }
 
 /// When a failed delivery is tried again, and when it is given up.

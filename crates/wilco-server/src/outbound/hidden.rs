@@ -114,7 +114,7 @@ fn of_url(url: &TargetUrl) -> Vec<(String, String)> {
     if !url.is_secret {
         return Vec::new();
     }
-    let (path, query) = (url.uri.path(), url.uri.query().unwrap_or_default());
+    let (path, query) = (url.uri.0.path(), url.uri.0.query().unwrap_or_default());
     let values = query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
     let parts = [path, query].into_iter().chain(path.split('/')).chain(values);
     parts.map(|part| (part.to_owned(), "(the secret URL)".to_owned())).collect()
@@ -139,7 +139,7 @@ mod tests {
     fn a_header_from_a_reference_is_not_said_and_neither_is_its_token() {
         let value = HeaderText::Secret(Setting(b"Bearer canary-token".to_vec()));
         let kind = Kind::Http {
-            url: TargetUrl { uri: http::Uri::from_static("https://a.example/"), is_secret: false },
+            url: TargetUrl::new(http::Uri::from_static("https://a.example/"), false),
             secret: None,
             body: None,
             headers: vec![(http::header::AUTHORIZATION, value)],
@@ -154,7 +154,7 @@ mod tests {
         let uri =
             "https://a.example/services/T000/canary-path?v=1&sig=canary-query".parse().unwrap();
         let kind = |is_secret| Kind::Http {
-            url: TargetUrl { uri: http::Uri::clone(&uri), is_secret },
+            url: TargetUrl { uri: Setting(http::Uri::clone(&uri)), is_secret },
             secret: None,
             body: None,
             headers: Vec::new(),
@@ -230,7 +230,7 @@ mod tests {
     fn the_password_in_basic_authorization_is_hidden_as_well() {
         let value = HeaderText::Secret(Setting(b"Basic dXNlcjpjYW5hcnktcGFzcw==".to_vec()));
         let kind = Kind::Http {
-            url: TargetUrl { uri: http::Uri::from_static("https://a.example/"), is_secret: false },
+            url: TargetUrl::new(http::Uri::from_static("https://a.example/"), false),
             secret: None,
             body: None,
             headers: vec![(http::header::AUTHORIZATION, value)],

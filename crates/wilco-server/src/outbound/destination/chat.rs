@@ -50,7 +50,7 @@ impl Chat {
     }
 
     fn request(&self, text: &str) -> Result<Request<Full<Bytes>>, http::Error> {
-        Request::post(&self.url.uri)
+        Request::post(&self.url.uri.0)
             .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(message(self.service, text).to_string().into()))

@@ -55,7 +55,7 @@ impl Http {
     fn request(&self, claim: &Claim, unix_seconds: i64) -> Result<Request<Full<Bytes>>, String> {
         let event = claim.event();
         let id = event.id.to_string();
-        let mut request = Request::post(&self.url.uri)
+        let mut request = Request::post(&self.url.uri.0)
             .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
             .header("webhook-id", &id)
             .header("webhook-timestamp", unix_seconds)
