@@ -195,7 +195,8 @@ pub trait Store: Send + Sync {
     /// [`StoreError`]: it was not recorded.
     async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError>;
 
-    /// When the last event of a source came, of those that came at `since` or later.
+    /// When the last event of a source came, of those that came at `since` or later and not after
+    /// `until`: one that is stamped later was received while the clock was wrong.
     ///
     /// # Errors
     ///
@@ -204,6 +205,7 @@ pub trait Store: Send + Sync {
         &self,
         source: &str,
         since: Timestamp,
+        until: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError>;
 
     /// Recorded events with the state of their deliveries, newest first unless the query follows on.

@@ -212,11 +212,13 @@ impl Store for MemoryStore {
         &self,
         source: &str,
         since: Timestamp,
+        until: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
         self.read(|record| {
             let events = record.events.iter().rev().map(|kept| &kept.event);
             let of_source = events.filter(|event| event.source.as_str() == source);
-            of_source.map(|event| event.received_at).find(|at| *at >= in_millis(since))
+            let expected = in_millis(since)..=in_millis(until);
+            of_source.map(|event| event.received_at).find(|at| expected.contains(at))
         })
     }
 

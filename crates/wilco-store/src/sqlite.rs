@@ -416,11 +416,21 @@ impl Store for SqliteStore {
         &self,
         source: &str,
         since: Timestamp,
+        until: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let source = source.to_owned();
-        self.onlookers
-            .read(move |connection| reads::last_received(connection, &source, since))
-            .await
+        let mut part = Some(reads::Part::since(since));
+        while let Some(next) = part {
+            let source = source.to_owned();
+            let read = move |connection: &Connection| {
+                reads::last_received(connection, &source, since, until, next)
+            };
+            let (found, rest) = self.onlookers.read(read).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            part = rest;
+        }
+        Ok(None)
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
@@ -683,7 +693,7 @@ fn row_limit(limit: usize) -> i64 {
 /// Rows that one job changes at most, so that no work of many rows holds up an acknowledgement: a
 /// longer one takes several transactions, and others get their turn in between.
 const SLICE_ROWS: usize = if cfg!(test) { 8 } else { 512 };
-/// Events that a listing looks at in one read.
+/// Events that a listing, or the search for the last one of a source, looks at in one read.
 const LISTING_EVENTS: usize = if cfg!(test) { 8 } else { 10_000 };
 /// Of the connections that read, those for routing and deliveries.
 const DELIVERY_READERS: usize = 2;

@@ -54,7 +54,8 @@ pub(super) async fn run(
     }
 }
 
-/// When something came within the time that is expected. While wilco did not run nothing could.
+/// When something came within the time that is expected. While wilco did not run nothing could. An
+/// event that is stamped later than now came while the clock was wrong, and says nothing of today.
 async fn last_heard(
     store: &dyn Store,
     source: &str,
@@ -63,7 +64,7 @@ async fn last_heard(
     now: Timestamp,
 ) -> Result<Option<Timestamp>, StoreError> {
     let since = now.checked_sub(every).unwrap_or(Timestamp::MIN);
-    let last = store.last_received(source, since).await?;
+    let last = store.last_received(source, since, later(now, CLOCK_TOLERANCE)).await?;
     Ok(last.or_else(|| (started > since && started <= now).then_some(started)))
 }
 
@@ -76,4 +77,6 @@ fn until(look: Timestamp, now: Timestamp) -> Duration {
 }
 
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How far a clock is set back in everyday use.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 const WAIT_MIN: Duration = Duration::from_millis(100);

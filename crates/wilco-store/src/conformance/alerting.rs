@@ -58,7 +58,10 @@ async fn the_last_event_of_a_source_is_found(bench: Bench) {
         bench.record(Sent { at: after(secs), ..sent }).await;
         bench.record(Sent { at: after(secs + 1), source: "archive", ..sent }).await;
     }
-    let last = async |source, since| bench.store.last_received(source, after(since)).await.unwrap();
+    let between = async |source, since, until| {
+        bench.store.last_received(source, after(since), after(until)).await.unwrap()
+    };
+    let last = async |source, since| between(source, since, 10_000).await;
     assert_eq!(last("office", 0).await, Some(after(20)));
     assert_eq!(last("office", 20).await, Some(after(20)));
     assert_eq!(last("office", 21).await, None);
@@ -71,4 +74,14 @@ async fn the_last_event_of_a_source_is_found(bench: Bench) {
     assert_eq!(last("office", 30).await, Some(after(40)), "its id is that of a later time");
     assert_eq!(last("office", 41).await, Some(after(500)));
     assert_eq!(last("office", 501).await, None, "though its id is behind one of that time");
+    assert_eq!(between("office", 0, 39).await, Some(after(20)));
+    assert_eq!(between("office", 41, 499).await, None, "one from the future is not counted");
+    // The only one of its source stands behind more than are looked through at once.
+    for number in 0..30 {
+        let subject = format!("other/{number}");
+        let sent = Sent { at: after(600), subject: Some(&subject), source: "archive", ..SENT };
+        bench.record(sent).await;
+    }
+    assert_eq!(last("office", 30).await, Some(after(40)));
+    assert_eq!(last("nowhere", 0).await, None);
 }

@@ -67,7 +67,7 @@ async fn after_close_every_call_says_closed(bench: Bench) {
         ("pause", store.pause("crm", true).await.err()),
         ("standing", store.standing("crm").await.err()),
         ("announce", store.announce(alert, NOW).await.err()),
-        ("last_received", store.last_received("office", NOW).await.err()),
+        ("last_received", store.last_received("office", NOW, NOW).await.err()),
         ("events", store.events(EventQuery::default()).await.err()),
         ("event", store.event(id).await.err()),
         ("unfinished", store.unfinished().await.err()),

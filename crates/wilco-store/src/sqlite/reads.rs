@@ -101,12 +101,16 @@ pub(super) struct Part {
 impl Part {
     /// All that a query can find.
     pub(super) fn all(query: &EventQuery) -> Self {
-        // An event's place is never behind the time at which it came.
-        let since = query.since.map_or(0, |since| super::seq_at(since).saturating_sub(1));
+        let since = query.since.map_or(0, |since| Self::since(since).after);
         Self {
             after: query.after.map_or(0, seq_of).max(since),
             before: query.before.map_or(i64::MAX, seq_of),
         }
+    }
+
+    /// All that can have come at this time or later: the place of an event is never behind its time.
+    pub(super) fn since(since: Timestamp) -> Self {
+        Self { after: super::seq_at(since).saturating_sub(1), before: i64::MAX }
     }
 }
 
@@ -244,22 +248,36 @@ pub(super) fn standing(connection: &Connection, name: &str) -> Result<Standing, 
     Ok(standing.unwrap_or_default())
 }
 
-/// Looks from the newest event backwards: the one that is looked for is mostly near.
+/// Looks through a part of the events, from the newest backwards, and gives the part behind it: the one
+/// that is looked for is mostly near, but a source that has been silent for days is looked for among
+/// all events of the others.
 pub(super) fn last_received(
     connection: &Connection,
     source: &str,
     since: Timestamp,
-) -> Result<Option<Timestamp>, StoreError> {
+    until: Timestamp,
+    part: Part,
+) -> Result<(Option<Timestamp>, Option<Part>), StoreError> {
+    let (part, rest) = cut(connection, &EventQuery::default(), part)?;
     let received_at_ms = connection
         .prepare_cached(
             // The id of an event is never behind its time, and ahead of it where the clock was set
             // back.
-            "SELECT received_at_ms FROM event WHERE source = ?1 AND seq >= ?2 \
-             AND received_at_ms >= ?3 ORDER BY seq DESC LIMIT 1",
+            "SELECT received_at_ms FROM event WHERE source = ?1 AND seq > ?2 AND seq < ?3 \
+             AND received_at_ms BETWEEN ?4 AND ?5 ORDER BY seq DESC LIMIT 1",
         )?
-        .query_row(params![source, super::seq_at(since), since.as_millisecond()], |row| row.get(0))
+        .query_row(
+            params![
+                source,
+                part.after,
+                part.before,
+                since.as_millisecond(),
+                until.as_millisecond()
+            ],
+            |row| row.get(0),
+        )
         .optional()?;
-    Ok(received_at_ms.map(moment).transpose()?)
+    Ok((received_at_ms.map(moment).transpose()?, rest))
 }
 
 /// Asked for each row of a listing and not in its query, which may have to sort the rows.

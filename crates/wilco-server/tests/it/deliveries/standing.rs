@@ -219,6 +219,25 @@ fn what_dies_is_told_once_in_a_while_and_an_open_breaker_and_a_silent_source_too
 }
 
 #[test]
+fn an_event_from_the_future_does_not_hide_that_its_source_is_silent() {
+    let chat = Catcher::new();
+    let tables = http("chat", &chat, "") + "[alerts]\nto = \"chat\"\n";
+    let mut world = World::plan().source("expect_every = \"2 s\"").and(&tables).start();
+    assert_eq!(world.send(&booking("b-1", "x")).status, 200);
+    assert!(world.stop().success());
+    // As if it had come while the clock was a year ahead.
+    let store = rusqlite::Connection::open(world.path("wilco.db")).unwrap();
+    store.execute("UPDATE event SET received_at_ms = received_at_ms + 31536000000", []).unwrap();
+    store.execute("DELETE FROM event WHERE source = 'wilco'", []).unwrap();
+    store.execute("DELETE FROM alert", []).unwrap();
+    drop(store);
+    let before = chat.caught().len();
+    let _world = world.restart_stopped();
+    let alert = &chat.wait_for(before + 1)[before];
+    assert_eq!(alert.header("x-wilco-event-name"), "alert.silent");
+}
+
+#[test]
 fn one_bad_destination_changes_neither_the_answers_nor_the_others() {
     let good = Catcher::new();
     let bad = [Act::Hang, Act::Reset, Act::Drip, Act::Flood].map(|act| Catcher::of(&[act]));
