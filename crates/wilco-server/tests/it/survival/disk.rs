@@ -72,6 +72,11 @@ fn a_damaged_log_loses_nothing_without_a_word() {
             let body = booking(&number.to_string(), &"Grade ".repeat(50));
             assert_eq!(world.send(&body).status, 200);
         }
+        // A commit that the kill cuts short would be a torn one.
+        world.eventually("an end of all commits", |world| {
+            let unrouted = "SELECT count(*) FROM event, progress WHERE seq > routed_through";
+            world.count(unrouted) == 0
+        });
         world.signal("KILL");
         world.wait(Duration::from_secs(20));
         let path = world.path("wilco.db-wal");
