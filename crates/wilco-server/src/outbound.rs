@@ -7,6 +7,7 @@
 
 mod alert;
 mod breaker;
+mod damage;
 mod destination;
 mod hidden;
 mod lane;
@@ -91,6 +92,8 @@ impl Outbound {
         tasks.spawn("routing", stop.clone(), &on, routing);
         let silence = silence::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
         tasks.spawn("the inactivity check", stop.clone(), &on, silence);
+        let damage = damage::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
+        tasks.spawn("the alerts about damage", stop.clone(), &on, damage);
         let mut lanes: HashMap<String, Open> = HashMap::new();
         loop {
             let plan = Arc::clone(&self.plan.borrow_and_update());

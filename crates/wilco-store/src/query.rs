@@ -19,7 +19,8 @@ pub struct EventQuery {
     pub until: Option<Timestamp>,
     /// Only with a delivery to this destination.
     pub destination: Option<String>,
-    /// Only with a delivery that is dead and was not replayed; with a destination, that one's.
+    /// Only with a delivery that is dead and was not replayed; with a destination, that one's. Without
+    /// one also what is damaged and has no delivery at all.
     pub is_dead: bool,
     /// Only recorded after this event, and then oldest first: for following along.
     pub after: Option<EventId>,

@@ -131,7 +131,17 @@ pub(crate) async fn replay(
     let reason = ask.reason.as_deref().unwrap_or("by hand");
     let (mut replays, mut rows) = (Vec::new(), Vec::new());
     for id in ids {
-        let Some(shown) = store.event(*id).await? else { continue };
+        let shown = match store.event(*id).await {
+            Ok(Some(shown)) => shown,
+            Ok(None) => continue,
+            // It can never be delivered, and the others can.
+            Err(StoreError::Damaged(_)) => {
+                let (id, event) = (id.to_string(), "damaged".into());
+                rows.push(ReplayRow { id, event, destinations: Vec::new() });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         let mut legs = routing.legs(&shown.event);
         legs.retain(|leg| {
             ask.destination.as_ref().is_none_or(|name| leg.destination == *name)

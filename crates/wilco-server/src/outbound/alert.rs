@@ -1,4 +1,5 @@
-//! What wilco has to tell a person: something died, a destination is left alone, a source is silent.
+//! What wilco has to tell a person: something died, a destination is left alone, a source is silent, the
+//! store is damaged.
 //!
 //! An alert is an event like any other, of a source of its own: recorded, delivered with retries, and
 //! seen by `wilco events list`.
@@ -66,19 +67,62 @@ impl Alerts {
         self.tell(format!("silent:{source}"), "alert.silent", &text, &data).await;
     }
 
+    /// The records of so many events were found damaged, all together. Answers whether that is news.
+    pub(super) async fn damaged(&self, count: u64) -> bool {
+        let (events, are) =
+            if count == 1 { ("1 event".into(), "is") } else { (format!("{count} events"), "are") };
+        let text = format!(
+            "the records of {events} {are} damaged: the disk has not kept what was written. What is \
+             damaged is not delivered. See `wilco events list` and the log, check the disk, and have \
+             the provider send these events again."
+        );
+        let data = json!({ "damaged_events": count });
+        // A number is told once, over restarts too.
+        let key = format!("damaged:{count}");
+        self.announce(key, Duration::MAX, "alert.damaged", &text, &data).await
+    }
+
+    /// Damage in the write-ahead log has taken so many commits.
+    pub(super) async fn lost(&self, commits: u64) {
+        let text = format!(
+            "damage in the write-ahead log of the store has taken {commits} commits or more, and \
+             perhaps events that were acknowledged. See the log, check the disk, and have the provider \
+             send the latest events again."
+        );
+        let data = json!({ "lost_commits": commits });
+        self.tell("lost".into(), "alert.damaged", &text, &data).await;
+    }
+
     async fn tell(&self, key: String, name: &str, text: &str, data: &serde_json::Value) {
+        self.announce(key, self.config.every, name, text, data).await;
+    }
+
+    async fn announce(
+        &self,
+        key: String,
+        every: Duration,
+        name: &str,
+        text: &str,
+        data: &serde_json::Value,
+    ) -> bool {
         let body = json!({ "type": "alert", "event": name, "text": text, "data": data });
         let alert = Alert {
-            every: self.config.every,
+            every,
             name: name.into(),
             to: self.config.to.clone(),
             body: body.to_string().into(),
             key,
         };
         match self.store.announce(alert, clock::now()).await {
-            Ok(true) => tracing::warn!(to = self.config.to, "alert: {text}"),
-            Ok(false) => {}
-            Err(error) => tracing::error!(%error, "an alert was not recorded: {text}"),
+            Ok(true) => {
+                tracing::warn!(to = self.config.to, "alert: {text}");
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                tracing::error!(%error, "an alert was not recorded: {text}");
+                false
+            }
         }
     }
 }

@@ -435,10 +435,12 @@ pub(crate) const EVENT: &str = "id, source, name, subject, delivery_id, received
                      conflict, head_checksum, checksum, headers, body";
 const LISTED: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
                       conflict, head_checksum";
-/// Events with a dead delivery. The first two conditions are those of the index.
+/// Events with a dead delivery, for which the first two conditions are those of the index, and those
+/// that are damaged and have none, for they will never get one.
 const DEAD: &str = "?8 IS NULL AND seq IN (SELECT event FROM delivery INDEXED BY \
                     delivery_unfinished WHERE state IN ('running', 'dead') \
-                    AND replaced_by IS NULL AND state = 'dead')";
+                    AND replaced_by IS NULL AND state = 'dead' UNION ALL SELECT event FROM damaged \
+                    WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = damaged.event))";
 const DEAD_AT_ONE: &str = "seq IN (SELECT event FROM delivery INDEXED BY delivery_unfinished \
                            WHERE state IN ('running', 'dead') AND replaced_by IS NULL \
                            AND state = 'dead' AND destination = ?8)";

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::world::{World, booking};
+use crate::{
+    catcher::Catcher,
+    world::{World, booking},
+};
 
 #[test]
 fn all_senders_are_refused_together_while_another_program_has_the_write_lock() {
@@ -53,6 +56,49 @@ fn a_damaged_event_is_listed_as_damaged_and_recorded_anew_when_it_comes_again() 
     let damaged: Vec<_> = world.events().iter().map(|event| event["damaged"] == true).collect();
     assert_eq!(damaged, [true, false]);
     assert!((world.metric("wilco_store_damaged_events") - 1.0).abs() < 0.5);
+}
+
+#[test]
+fn an_event_that_is_damaged_before_it_was_routed_is_told_and_listed_as_dead() {
+    let chat = Catcher::new();
+    let tables = format!(
+        "[destination.chat]\ntype = \"http\"\nurl = \"{}\"\n[alerts]\nto = \"chat\"\n\
+         [[route]]\nto = [\"chat\"]\n",
+        chat.url()
+    );
+    let mut world = World::plan().and(&tables).start();
+    let damaged = world.send(&booking("b-1", "A")).header("x-wilco-event").unwrap().to_owned();
+    chat.wait_for(1);
+    assert!(world.stop().success());
+    let disk = rusqlite::Connection::open(world.path("wilco.db")).unwrap();
+    // As if wilco had stopped between the two.
+    disk.execute_batch(
+        "UPDATE event SET body = x'00'; UPDATE progress SET routed_through = 0; \
+         DELETE FROM attempt; DELETE FROM delivery",
+    )
+    .unwrap();
+    drop(disk);
+
+    for round in 0..2 {
+        world = world.restart_stopped();
+        let alert = &chat.wait_for(2)[1];
+        assert_eq!(alert.header("x-wilco-event-name"), "alert.damaged");
+        let body: serde_json::Value = serde_json::from_slice(&alert.body).unwrap();
+        assert_eq!(body["data"]["damaged_events"], 1, "{body}");
+        let listed = world.run_verb(&["events", "list", "--dead", "--json"]);
+        let listed = String::from_utf8(listed.stdout).unwrap();
+        assert!(listed.contains(&damaged) && listed.contains("\"damaged\":true"), "{listed}");
+        // It hinders nothing else.
+        assert_eq!(world.send(&booking(&format!("new-{round}"), "A")).status, 200);
+        chat.wait_for(3 + round);
+        let replayed = world.run_verb(&["events", "replay", "--dead", "--dry-run"]);
+        assert!(replayed.status.success(), "{replayed:?}");
+        assert!(world.stop().success());
+    }
+    // Each number is told once, over restarts too.
+    let caught = chat.caught();
+    let names = caught.iter().map(|caught| caught.header("x-wilco-event-name"));
+    assert_eq!(names.filter(|name| *name == "alert.damaged").count(), 1);
 }
 
 #[test]

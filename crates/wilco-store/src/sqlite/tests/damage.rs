@@ -151,6 +151,13 @@ async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobod
         let listed = store.events(query).await.unwrap();
         let damaged: Vec<_> = listed.iter().map(|event| event.is_damaged).collect();
         assert_eq!(damaged, [false, true, false], "{change}");
+        // It has no delivery that could be dead, and never gets one.
+        let dead = EventQuery { is_dead: true, limit: 9, ..EventQuery::default() };
+        let listed = store.events(dead.clone()).await.unwrap();
+        let listed: Vec<_> = listed.iter().map(|event| seq_of(event.id)).collect();
+        assert_eq!(listed, [seq_of(ids[1])], "{change}");
+        let at_crm = EventQuery { destination: Some("crm".into()), ..dead };
+        assert_eq!(store.events(at_crm).await.unwrap(), [], "{change}");
     }
 }
 
