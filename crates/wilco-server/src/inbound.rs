@@ -6,6 +6,7 @@ mod gate;
 mod large;
 mod listen;
 mod log_limit;
+mod throttle;
 mod tls;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -15,7 +16,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body::Body;
 use ipnet::IpNet;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use wilco::{Arrival, Headers, Mismatch, Verified, verify};
 use wilco_store::{Receipt, Rejection, Store};
 
@@ -26,6 +27,7 @@ use gate::legible;
 use large::LargeBodies;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
+use throttle::Throttle;
 
 pub(crate) use answer::Refusal;
 pub(crate) use gate::{Network, Peer, UnreadableHop};
@@ -37,6 +39,7 @@ pub(crate) struct Inbound {
     door: ArcSwap<Door>,
     budget: Arc<BodyBudget>,
     large_bodies: LargeBodies,
+    throttle: Throttle,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
@@ -68,6 +71,7 @@ impl Inbound {
             door: ArcSwap::from_pointee(door),
             budget: Arc::default(),
             large_bodies: LargeBodies::new(),
+            throttle: Throttle::new(),
             store,
             metrics,
             connections: ConnectionLimits::of_process(),
@@ -102,7 +106,7 @@ impl Inbound {
             Ok(receipt) => acknowledge(&receipt),
             Err(refusal) => {
                 let answer = refusal.to_answer(has_body);
-                self.refuse(source.map(Arc::as_ref), refusal, client);
+                self.refuse(source.map(Arc::as_ref), refusal, client).await;
                 answer
             }
         }
@@ -190,7 +194,9 @@ impl Inbound {
     }
 
     /// Logs and counts a refusal, and keeps the request where a person would want to look into it.
-    fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Peer) {
+    /// Then waits, if too much is refused, until it may be answered.
+    async fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Peer) {
+        let unsigned_bytes = refusal.unsigned_bytes();
         let name = source.map_or("-", |source| source.name.as_str());
         let (status, outcome, _) = refusal.answer();
         self.metrics.answered(name, outcome);
@@ -207,6 +213,17 @@ impl Inbound {
         if let Some(source) = source {
             self.keep(source, refusal);
         }
+        let Some(bytes) = unsigned_bytes else { return };
+        let wait = self.throttle.refuse(bytes, Instant::now());
+        if !wait.is_zero() {
+            self.metrics.delayed_refusal();
+            sleep(wait).await;
+        }
+    }
+
+    /// Waits, if too much is refused, until more of an unread body may be discarded.
+    async fn wait_for_discarded(&self, bytes: usize) {
+        sleep(self.throttle.discard(bytes, Instant::now())).await;
     }
 
     /// Logs how often something was not logged by itself, once the time for that is over.
@@ -261,10 +278,10 @@ impl Inbound {
     }
 
     /// The answer to a head that was not let through.
-    fn refuse_head(&self, fault: HeadFault, client: Peer) -> Answer {
+    async fn refuse_head(&self, fault: HeadFault, client: Peer) -> Answer {
         let refusal = Refusal::Head(fault);
         let answer = refusal.to_answer(true);
-        self.refuse(None, refusal, client);
+        self.refuse(None, refusal, client).await;
         answer
     }
 }

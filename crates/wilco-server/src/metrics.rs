@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     attempt: Family<ByDestination, Histogram, fn() -> Histogram>,
     connections: Gauge,
     connections_refused: Counter,
+    refusals_delayed: Counter,
     rejections_dropped: Counter,
     tls_handshake_failures: Family<Reason, Counter>,
     tls_expiry: Gauge,
@@ -58,6 +59,7 @@ impl Metrics {
             attempt: Family::new_with_constructor(|| Histogram::new(SLOW_SECONDS)),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            refusals_delayed: Counter::default(),
             rejections_dropped: Counter::default(),
             tls_handshake_failures: Family::default(),
             tls_expiry: Gauge::default(),
@@ -98,6 +100,11 @@ impl Metrics {
             "connections_refused",
             "Connections closed at once, for there were too many",
             self.connections_refused.clone(),
+        );
+        r.register(
+            "refusals_delayed",
+            "Answers to refused requests that waited because too much was refused",
+            self.refusals_delayed.clone(),
         );
         r.register(
             "rejections_dropped",
@@ -198,6 +205,11 @@ impl Metrics {
     /// A connection was closed at once.
     pub(crate) fn refused_connection(&self) {
         self.connections_refused.inc();
+    }
+
+    /// The answer to a refused request has to wait.
+    pub(crate) fn delayed_refusal(&self) {
+        self.refusals_delayed.inc();
     }
 
     /// A rejection was not handed to the store.

@@ -151,6 +151,24 @@ impl Refusal {
         answer
     }
 
+    /// How many bytes of the body were read and kept before it was refused, of a request that nobody
+    /// has signed; `None` where the signature is right, for nothing floods with that.
+    pub(super) fn unsigned_bytes(&self) -> Option<usize> {
+        match self {
+            Self::NotVerified(_, evidence) => Some(evidence.arrival.body.len()),
+            Self::NotAnObject(..) | Self::NotRecorded(_) => None,
+            Self::UnknownPath(_)
+            | Self::Method
+            | Self::Address(_)
+            | Self::Hop(_)
+            | Self::Head(_)
+            | Self::TooLarge { .. }
+            | Self::TooSlow { .. }
+            | Self::Broken(_)
+            | Self::Busy => Some(0),
+        }
+    }
+
     /// Whether the body was read to its end. The connection ends behind one that was not.
     fn has_read_the_body(&self) -> bool {
         match self {

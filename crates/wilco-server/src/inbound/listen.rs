@@ -5,13 +5,22 @@ mod handshake;
 mod limits;
 mod wire;
 
-use std::{convert::Infallible, io, pin::pin, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Poll, ready},
+    time::Duration,
+};
 
 use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
     time::{Instant, interval, timeout},
 };
@@ -132,7 +141,7 @@ impl Connection {
             let verdict = Arc::clone(&verdict);
             async move {
                 let mut answer = match verdict.fault() {
-                    Some(fault) => self.inbound.refuse_head(fault, self.peer),
+                    Some(fault) => self.inbound.refuse_head(fault, self.peer).await,
                     None => self.inbound.respond(request, self.peer).await,
                 };
                 if verdict.is_last() {
@@ -150,7 +159,7 @@ impl Connection {
         let ended = tokio::select! {
             ended = &mut connection => ended,
             () = self.stop.cancelled() => {
-                std::pin::Pin::new(&mut connection).graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
                 (&mut connection).await
             }
         };
@@ -158,7 +167,7 @@ impl Connection {
             tracing::debug!(peer = %self.peer, %error, "the connection ended early");
         }
         let stream = connection.into_parts().io.into_inner().into_inner();
-        let mut lingering = pin!(linger(stream));
+        let mut lingering = pin!(linger(stream, &self.inbound));
         if self.stop.run_until_cancelled(&mut lingering).await.is_none() {
             // What is not read by then is reset.
             let _ = timeout(LINGER_AT_STOP, lingering).await;
@@ -169,18 +178,32 @@ impl Connection {
 /// Reads on for a while what the peer still sends. To close a socket with unread bytes resets it, and
 /// the reset can overtake the answer that was just written (RFC 9112, section 9.6). Many clients send
 /// all of their request before they look for an answer.
-async fn linger<S: AsyncRead + Unpin>(mut stream: S) {
+async fn linger<S: AsyncRead + Unpin>(mut stream: S, inbound: &Inbound) {
     let drain = async {
-        let (mut waste, mut left) = ([0; 4096], LINGER_BYTES);
+        let mut left = LINGER_BYTES;
         while left > 0 {
-            match timeout(LINGER_IDLE, stream.read(&mut waste)).await {
-                Ok(Ok(read @ 1..)) => left = left.saturating_sub(read),
+            match timeout(LINGER_IDLE, discard(&mut stream)).await {
+                Ok(Ok(read @ 1..)) => {
+                    left = left.saturating_sub(read);
+                    inbound.wait_for_discarded(read).await;
+                }
                 Ok(Ok(0) | Err(_)) | Err(_) => break,
             }
         }
     };
     // Past the time or the bytes it is closed all the same.
     let _ = timeout(LINGER, drain).await;
+}
+
+/// Reads into memory that is there only while it reads, and not while it waits.
+async fn discard<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut waste = [MaybeUninit::uninit(); 16 << 10];
+        let mut waste = ReadBuf::uninit(&mut waste);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut waste))?;
+        Poll::Ready(Ok(waste.filled().len()))
+    })
+    .await
 }
 
 /// How long a TLS handshake may take.

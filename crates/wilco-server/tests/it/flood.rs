@@ -130,6 +130,56 @@ fn a_flood_of_large_bodies_with_a_wrong_signature_takes_no_memory_and_refuses_no
     assert!(peak < 256 << 10, "{peak} KiB");
 }
 
+/// The answers of all of them together take at least the time that their bytes have at the rate, as
+/// slow as the machine may be.
+#[test]
+fn refused_requests_are_answered_at_a_rate_that_all_senders_share() {
+    let world = World::plan().start();
+    let request = |path: &str, bytes: usize| {
+        let wrong = format!("x-freispace-signature: {}\r\nconnection: close", "0".repeat(64));
+        let head = format!("POST {path} HTTP/1.1\r\nhost: a\r\n{wrong}\r\ncontent-length: {bytes}");
+        format!("{head}\r\n\r\n{}", "x".repeat(bytes))
+    };
+    for (status, path, bytes, times) in [(403, "/webhook", 60_000, 64), (404, "/other", 0, 250)] {
+        let request = request(path, bytes);
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..times {
+                        let mut stream = world.connect();
+                        stream.write_all(request.as_bytes()).unwrap();
+                        let reply = Reply::read(&mut BufReader::new(stream)).unwrap();
+                        assert_eq!(reply.status, status);
+                    }
+                });
+            }
+        });
+        // The last one waits for all before it.
+        let counted = (16 * times - 1) * bytes.max(16 << 10);
+        let least = (counted - (4 << 20)) as f64 / f64::from(32 << 20);
+        let took = began.elapsed().as_secs_f64();
+        assert!(took >= least, "{status}: {took} s, and not {least} s");
+    }
+    assert!(world.metric("wilco_refusals_delayed_total") > 0.0);
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+}
+
+#[test]
+fn a_body_that_was_refused_unread_is_drained_at_that_rate_too() {
+    let world = World::plan().start();
+    let (bytes, held_by_the_kernel) = (96 << 20, 40 << 20);
+    let head = format!("POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\n\r\n");
+    let began = Instant::now();
+    let mut stream = world.connect();
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.write_all(&vec![b'x'; bytes]).unwrap();
+    let least = (bytes - held_by_the_kernel - (4 << 20)) as f64 / f64::from(32 << 20);
+    let took = began.elapsed().as_secs_f64();
+    assert!(took >= least, "{took} s, and not {least} s");
+    assert_eq!(Reply::read(&mut BufReader::new(stream)).unwrap().status, 413);
+}
+
 fn memory_kib(world: &World, field: &str) -> u32 {
     let status = fs::read_to_string(format!("/proc/{}/status", world.pid())).unwrap();
     let value = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();

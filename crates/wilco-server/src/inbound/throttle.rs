@@ -1,0 +1,90 @@
+//! Slows down what is refused, so that a flood of it costs signed requests little.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+/// A rate in bytes that all requests share that are refused without a right signature. Their answers
+/// wait for it: whoever floods and reads the answers is slowed down, and a sender with a wrong secret
+/// notices nothing unless others flood. Nothing of a request is held meanwhile but its connection.
+#[derive(Debug)]
+pub(super) struct Throttle {
+    /// When all bytes so far have had their time.
+    free_from: Mutex<Instant>,
+}
+
+impl Throttle {
+    pub(super) fn new() -> Self {
+        Self { free_from: Mutex::new(Instant::now()) }
+    }
+
+    /// How long the answer to a request has to wait of which `bytes` were read.
+    pub(super) fn refuse(&self, bytes: usize, now: Instant) -> Duration {
+        self.take(bytes.max(REFUSED_REQUEST_BYTES_MIN), now)
+    }
+
+    /// How long to wait behind `bytes` that were read to be thrown away.
+    pub(super) fn discard(&self, bytes: usize, now: Instant) -> Duration {
+        self.take(bytes, now)
+    }
+
+    fn take(&self, bytes: usize, now: Instant) -> Duration {
+        let mut free_from = self.free_from.lock().unwrap_or_else(PoisonError::into_inner);
+        let wait = free_from.saturating_duration_since(now + time_of(REFUSED_BURST_BYTES));
+        // No wait is longer than the longest, and so a flood is forgotten as soon as it is over.
+        let most = now + time_of(REFUSED_BURST_BYTES) + REFUSED_WAIT_MAX;
+        *free_from = ((*free_from).max(now) + time_of(bytes)).min(most);
+        wait
+    }
+}
+
+fn time_of(bytes: usize) -> Duration {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    Duration::from_micros(bytes.saturating_mul(1_000_000) / THROTTLED_BYTES_PER_SEC)
+}
+
+/// Bytes of refused requests in a second, from which on their answers wait.
+const THROTTLED_BYTES_PER_SEC: u64 = 32 << 20;
+/// What a refused request counts at the least: its head and its answer take time as well.
+const REFUSED_REQUEST_BYTES_MIN: usize = 16 << 10;
+/// Bytes that may come at once before anything waits: 256 small requests.
+const REFUSED_BURST_BYTES: usize = 4 << 20;
+/// The longest wait.
+const REFUSED_WAIT_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_passes_and_what_follows_waits_for_the_rate_up_to_the_longest_wait() {
+        // So many refusals at once of so many bytes: how long do the first and the last one wait?
+        for (times, bytes, first, last) in [
+            (1, 0, 0, 0),
+            (256, 0, 0, 0),
+            (258, 0, 0, 0),
+            (512, 0, 0, 124),
+            (64, 64 << 10, 0, 0),
+            (129, 64 << 10, 0, 124),
+            (100_000, 0, 0, 1_000),
+        ] {
+            let (throttle, now) = (Throttle::new(), Instant::now());
+            let waits: Vec<_> = (0..times).map(|_| throttle.refuse(bytes, now)).collect();
+            let found = (waits[0].as_millis(), waits[times - 1].as_millis());
+            assert_eq!(found, (first, last), "{times} × {bytes}");
+        }
+    }
+
+    #[test]
+    fn a_flood_is_forgotten_a_little_after_it_is_over() {
+        let (throttle, now) = (Throttle::new(), Instant::now());
+        for _ in 0..100_000 {
+            throttle.discard(64 << 10, now);
+        }
+        assert_eq!(throttle.refuse(0, now), REFUSED_WAIT_MAX);
+        assert_eq!(throttle.refuse(0, now + REFUSED_WAIT_MAX + time_of(1 << 20)), Duration::ZERO);
+    }
+}
