@@ -383,7 +383,11 @@ fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Queue> {
     });
     match format {
         LogFormat::Text => lines.with_ansi(is_coloured(&io::stderr())).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
+        // There are no spans to look for.
+        LogFormat::Json => {
+            let lines = lines.json().flatten_event(true);
+            lines.with_current_span(false).with_span_list(false).init();
+        }
     }
     let panics = queue.clone();
     // The usual hook writes to stderr itself, and waits where nobody reads it.

@@ -73,7 +73,7 @@ fn every_other_request_gets_its_row_of_the_table_and_is_no_event() {
         assert_eq!(reply.header("x-wilco-event"), None, "{request}");
     }
     assert_eq!(world.recorded(), 0);
-    assert!(world.log().contains("which [listen] max_body allows"), "{}", world.log());
+    world.log_with("which [listen] max_body allows");
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn with_less_free_space_than_the_reserve_it_answers_503_and_says_when_to_come_ag
     assert_eq!(world.get("/livez").status, 200);
     assert_eq!(world.recorded(), 0);
     assert_eq!(world.post("{}", &[]).status, 400, "an unsigned one is told so all the same");
-    assert!(world.log().contains("which [store] reserve keeps; free some space"));
+    world.log_with("which [store] reserve keeps; free some space");
 }
 
 #[test]

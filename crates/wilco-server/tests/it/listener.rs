@@ -126,7 +126,7 @@ fn a_port_that_is_there_twice_is_said_to_be() {
 #[test]
 fn there_may_be_so_many_connections_of_one_address_and_others_are_served_beside_them() {
     let world = World::plan().files("256:256").start();
-    assert!(world.log().contains("at most 128 connections are taken"), "{}", world.log());
+    world.log_with("at most 128 connections are taken");
     let mut idle: Vec<_> = (0..64).map(|_| world.connect()).collect();
     world.eventually("64 connections", |world| world.metric("wilco_connections") == 64.0);
     let mut refused = world.connect();
@@ -257,7 +257,8 @@ fn a_failed_tls_handshake_is_counted_by_reason_and_logged_once_with_a_hint() {
         ("broken_off", "the other side closed the connection"),
     ] {
         world.eventually(reason, |world| world.metric(&failures(reason)) == 3.0);
-        assert_eq!(world.log().matches(hint).count(), 1, "{reason}: {}", world.log());
+        let log = world.log_with(hint);
+        assert_eq!(log.matches(hint).count(), 1, "{reason}: {log}");
     }
     let mut client = Command::new("openssl");
     client.args(["s_client", "-connect", &world.address.to_string()]);

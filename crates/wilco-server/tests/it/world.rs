@@ -378,6 +378,13 @@ impl World {
         }
     }
 
+    /// The log, once it contains this text: lines are written a moment after what they are about.
+    #[track_caller]
+    pub(crate) fn log_with(&self, text: &str) -> String {
+        self.eventually(text, |world| world.log().contains(text));
+        self.log()
+    }
+
     /// The log so far.
     pub(crate) fn log(&self) -> String {
         self.log.text()

@@ -365,7 +365,7 @@ fn the_log_names_each_attempt_and_what_a_program_said_without_its_secrets() {
     let reply = world.send(&booking("b-1", "Grade"));
     let delivered = delivery(&world, &reply, "delivered");
     assert!(!delivered.to_string().contains("canary"), "{delivered}");
-    let log = world.log();
+    let log = world.log_with("event delivered");
     assert!(!log.contains("canary"), "{log}");
     let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
     let lines: Vec<_> = lines.filter(|line| line["destination"] == "it").collect();

@@ -121,7 +121,7 @@ fn what_answers_nothing_is_logged_in_brief_and_passed_over() {
     let world = world(&format!("{noise}\n{WORKER}"), "");
     let reply = world.send(&named("good", "1"));
     assert_eq!(results(&delivery(&world, &reply, "delivered")), ["delivered"]);
-    let log = world.log();
+    let log = world.log_with("event delivered");
     let lines: Vec<Value> = log
         .lines()
         .filter(|line| line.contains("answers nothing"))

@@ -270,9 +270,7 @@ fn a_line_for_a_file_on_a_full_disk_waits_for_room_and_no_half_of_it_stays() {
     assert_eq!(world.send(&booking("2", &"x".repeat(100_000))).status, 200);
     world.eventually("a failure", |_| state(1) == "retrying");
     assert_eq!(fs::read(&path).unwrap(), before, "half a line stays");
-    let log = world.log();
-    let result = format!("cannot write to {}: No space left on device", path.display());
-    assert!(log.contains(&result), "{log}");
+    world.log_with(&format!("cannot write to {}: No space left on device", path.display()));
     fs::remove_file(&ballast).unwrap();
     world.eventually("the line", |_| state(1) == "delivered");
     let text = fs::read_to_string(&path).unwrap();
