@@ -127,6 +127,8 @@ impl Service {
             let name = format!("the listener on {}", bound.address());
             let inbound = Arc::clone(&inbound);
             let serve = bound.serve(inbound, acceptor.clone(), open.clone(), stop.clone());
+            // The drain waits for it, or a socket's file might stay behind.
+            let serve = open.track_future(serve);
             tasks.spawn(name, stop.clone(), &Handle::current(), serve);
         }
         let admin_address = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
