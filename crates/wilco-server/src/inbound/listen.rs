@@ -134,28 +134,44 @@ impl Connection {
         }
     }
 
+    /// Waits for a request, serves it and those that follow, and waits again once none comes for a
+    /// moment: a connection that waits needs little memory, and one that is served some buffers.
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
         let verdict = Arc::new(Verdict::default());
-        let wire = TokioIo::new(Wire::new(stream, Arc::clone(&verdict)));
-        let service = service_fn(|request: Request<Incoming>| {
-            let verdict = Arc::clone(&verdict);
-            async move {
-                let mut answer = match verdict.fault() {
-                    Some(fault) => self.inbound.refuse_head(fault, self.peer).await,
-                    None => self.inbound.respond(request, self.peer).await,
-                };
-                if verdict.is_last() {
-                    let close = HeaderValue::from_static("close");
-                    answer.headers_mut().insert(header::CONNECTION, close);
-                }
-                Ok::<_, Infallible>(answer)
+        let mut wire = Wire::new(stream, Arc::clone(&verdict));
+        while wire.is_open()
+            && let Some(true) = self.stop.run_until_cancelled(wire.has_request()).await
+        {
+            wire = Box::pin(self.serve_requests(wire, &verdict)).await;
+        }
+        let mut lingering = pin!(linger(wire.close().await, &self.inbound));
+        if self.stop.run_until_cancelled(&mut lingering).await.is_none() {
+            // What is not read by then is reset.
+            let _ = timeout(LINGER_AT_STOP, lingering).await;
+        }
+    }
+
+    async fn serve_requests<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        wire: Wire<S>,
+        verdict: &Arc<Verdict>,
+    ) -> Wire<S> {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let mut answer = match verdict.fault() {
+                Some(fault) => self.inbound.refuse_head(fault, self.peer).await,
+                None => self.inbound.respond(request, self.peer).await,
+            };
+            if verdict.is_last() {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
             }
+            Ok::<_, Infallible>(answer)
         });
         let mut connection = http1::Builder::new()
             .half_close(true)
             .max_headers(HEADERS_MAX)
             .max_buf_size(BUFFER_BYTES)
-            .serve_connection(wire, service);
+            .serve_connection(TokioIo::new(wire), service);
         let ended = tokio::select! {
             ended = &mut connection => ended,
             () = self.stop.cancelled() => {
@@ -166,12 +182,7 @@ impl Connection {
         if let Err(error) = ended {
             tracing::debug!(peer = %self.peer, %error, "the connection ended early");
         }
-        let stream = connection.into_parts().io.into_inner().into_inner();
-        let mut lingering = pin!(linger(stream, &self.inbound));
-        if self.stop.run_until_cancelled(&mut lingering).await.is_none() {
-            // What is not read by then is reset.
-            let _ = timeout(LINGER_AT_STOP, lingering).await;
-        }
+        connection.into_parts().io.into_inner()
     }
 }
 

@@ -12,6 +12,7 @@ use std::{
     },
     path::Path,
     process::{Command, Output, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -68,6 +69,23 @@ fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
     assert!(said.contains("stop what listens there"), "{said}");
     assert_eq!(send_by(&path, &booking("b-2", "A")).status, 200);
     assert_eq!(world.recorded(), 2);
+}
+
+#[test]
+fn a_connection_serves_the_next_request_after_it_has_idled() {
+    let world = World::plan().start();
+    let mut stream = BufReader::new(world.connect());
+    for seconds in [0, 3, 0, 3] {
+        thread::sleep(Duration::from_secs(seconds));
+        stream.get_mut().write_all(b"GET /webhook HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+        let reply = Reply::read(&mut stream).unwrap();
+        assert_eq!((reply.status, reply.header("connection")), (405, None));
+    }
+    stream.get_mut().write_all(b"GET /webhook HTTP/1.1\r\n").unwrap();
+    thread::sleep(Duration::from_secs(3));
+    stream.get_mut().write_all(b"host: a\r\nconnection: close\r\n\r\n").unwrap();
+    assert_eq!(Reply::read(&mut stream).unwrap().status, 405);
+    assert_eq!(stream.read_to_end(&mut Vec::new()).unwrap(), 0);
 }
 
 #[test]

@@ -8,7 +8,9 @@
 //! other refusal, after which the connection ends.
 
 use std::{
+    future::poll_fn,
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc,
@@ -35,6 +37,7 @@ pub(super) struct Wire<S> {
     is_begun: bool,
     /// Whether it was preceded by the one empty line that is allowed.
     had_empty_line: bool,
+    service: Service,
     due: Instant,
     alarm: Pin<Box<Sleep>>,
     writing_since: Option<Instant>,
@@ -50,6 +53,17 @@ enum Phase {
     LastBody,
     /// Nothing any more.
     Refused,
+}
+
+/// What hyper has to do with the connection.
+#[derive(PartialEq, Eq)]
+enum Service {
+    /// Nothing, until there is a request.
+    Waiting,
+    /// It serves requests.
+    Serving,
+    /// It was told that no more requests come, so that it ends and its buffers are freed.
+    Rested,
 }
 
 /// What was wrong with a head, for the service that answers in its place.
@@ -98,15 +112,16 @@ impl<S> Wire<S> {
             verdict,
             is_begun: false,
             had_empty_line: false,
+            service: Service::Waiting,
             due,
             alarm: Box::pin(sleep_until(due)),
             writing_since: None,
         }
     }
 
-    /// The connection itself, when hyper is done with it.
-    pub(super) fn into_inner(self) -> S {
-        self.stream
+    /// Whether more requests may come when hyper is done with it.
+    pub(super) fn is_open(&self) -> bool {
+        self.service != Service::Serving
     }
 
     /// Looks for a whole head in what was read, and decides how far hyper may read on.
@@ -140,7 +155,7 @@ impl<S> Wire<S> {
     fn next_head(&mut self) -> Phase {
         self.is_begun = false;
         self.had_empty_line = false;
-        self.due = Instant::now() + IDLE_TIMEOUT;
+        self.due = Instant::now() + REST_AFTER;
         Phase::Head
     }
 
@@ -185,6 +200,9 @@ impl<S> Wire<S> {
         buf.put_slice(&self.unread[..take]);
         self.unread.advance(take);
         self.cleared = self.cleared.saturating_sub(take);
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new(); // who idles holds no buffer
+        }
         take
     }
 
@@ -199,19 +217,41 @@ impl<S> Wire<S> {
 }
 
 impl<S: AsyncRead + Unpin> Wire<S> {
+    /// Waits until there is a request for hyper, be it one that is refused. `false` where none comes.
+    pub(super) async fn has_request(&mut self) -> bool {
+        if self.service == Service::Rested {
+            self.due = Instant::now() + (IDLE_TIMEOUT - REST_AFTER);
+        }
+        self.service = Service::Waiting;
+        let has_request = poll_fn(|cx| {
+            loop {
+                self.examine();
+                if self.cleared > 0 {
+                    return Poll::Ready(true);
+                }
+                if !matches!(ready!(self.poll_head(cx)), Ok(true)) {
+                    return Poll::Ready(false);
+                }
+            }
+        });
+        let has_request = has_request.await;
+        self.service = Service::Serving;
+        has_request
+    }
+
     fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         if !self.unread.is_empty() {
             self.begin_head(); // it came together with the request before it
         }
-        self.unread.reserve(READ_BYTES);
-        match poll_read_into(&mut self.stream, &mut self.unread, cx) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(false)),
-            Poll::Ready(Ok(_)) => {
-                self.begin_head();
-                return Poll::Ready(Ok(true));
+        let mut part = [MaybeUninit::uninit(); READ_BYTES];
+        let mut part = ReadBuf::uninit(&mut part);
+        if Pin::new(&mut self.stream).poll_read(cx, &mut part)?.is_ready() {
+            if part.filled().is_empty() {
+                return Poll::Ready(Ok(false));
             }
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => {}
+            self.unread.extend_from_slice(part.filled());
+            self.begin_head();
+            return Poll::Ready(Ok(true));
         }
         if self.is_begun && self.alarm.deadline() > self.due {
             let due = self.due;
@@ -219,14 +259,15 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         }
         loop {
             ready!(self.alarm.as_mut().poll(cx));
-            if self.unread.is_empty() {
-                self.unread = BytesMut::new(); // who idles for long holds no buffer
-            }
             // While a connection idles the alarm is set anew when it rings, not at every request.
             if self.alarm.deadline() < self.due {
                 let due = self.due;
                 self.alarm.as_mut().reset(due);
                 continue;
+            }
+            if self.service == Service::Serving && !self.is_begun {
+                self.service = Service::Rested;
+                return Poll::Ready(Ok(false));
             }
             if self.unread.is_empty() {
                 return Poll::Ready(Ok(false)); // nothing came, or nothing but an empty line
@@ -298,6 +339,19 @@ impl<S: AsyncWrite + Unpin> Wire<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Wire<S> {
+    /// Tells the peer that nothing more is written. What comes back is only for reading.
+    pub(super) async fn close(mut self) -> S {
+        let closed = poll_fn(|cx| {
+            let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+            self.watch(cx, closed)
+        });
+        // It fails where the peer has gone already.
+        let _ = closed.await;
+        self.stream
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -326,19 +380,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         self.watch(cx, flushed)
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, shut)
+    /// Leaves the connection as it is: it may go on when hyper is done. [`Wire::close`] ends it.
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_flush(cx)
     }
-}
-
-fn poll_read_into<S: AsyncRead + Unpin>(
-    stream: &mut S,
-    buffer: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Poll<io::Result<usize>> {
-    use tokio_util::io::poll_read_buf;
-    poll_read_buf(Pin::new(stream), cx, buffer)
 }
 
 /// How the end of a body is told.
@@ -423,6 +468,8 @@ pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a peer may take nothing of an answer.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection idles until its buffers are freed.
+const REST_AFTER: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 4 << 10;
 
 #[cfg(test)]
