@@ -15,7 +15,7 @@ use std::{
     io,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
     process::{ExitStatus, Stdio},
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -31,6 +31,16 @@ use crate::config::{self, find_program, has_crlf};
 pub(crate) use family::{descendants, tell};
 pub(crate) use terms::{Stage, Terms};
 pub(crate) use warden::main;
+
+/// Programs get this soft limit on open files and not the one that this process has by now.
+pub(crate) fn keep_file_limit(soft: u64) {
+    // It was empty: the limit is raised once, at the start.
+    let _ = OWN_FILES.set(soft);
+}
+
+fn own_files() -> Option<u64> {
+    OWN_FILES.get().copied()
+}
 
 /// A program that runs, and all that it started. If it is dropped, they are killed.
 pub(crate) struct Guest {
@@ -200,6 +210,8 @@ impl Said {
     }
 }
 
+/// The soft limit on open files that this process was started with, where it was raised.
+static OWN_FILES: OnceLock<u64> = OnceLock::new();
 /// The first argument of a warden.
 pub(crate) const VERB: &str = "guest";
 /// Whatever became of the file since wilco was started, this is what runs.

@@ -15,6 +15,7 @@ use wilco::Secret;
 use super::{Failure, File, LogFormat, load};
 use crate::{
     config::{self, Address, Config, Diagnostics, Kind, TargetUrl},
+    guest::keep_file_limit,
     inbound::raise_file_limit,
     service::{Service, StartError},
 };
@@ -82,7 +83,9 @@ impl Serve {
             }
             None => self.without_file.config()?,
         };
-        raise_file_limit();
+        if let Some(soft) = raise_file_limit() {
+            keep_file_limit(soft);
+        }
         let slot: Arc<OnceLock<Weak<Service>>> = Arc::default();
         let reload = {
             let (slot, path) = (Arc::clone(&slot), path.clone());

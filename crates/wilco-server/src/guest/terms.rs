@@ -17,6 +17,8 @@ pub(crate) struct Terms {
     pub(super) memory: Option<u64>,
     pub(super) cpu: Option<u64>,
     pub(super) files: Option<u64>,
+    /// The soft limit on open files that wilco had before it raised its own.
+    pub(super) own_files: Option<u64>,
     pub(super) words: Arguments,
 }
 
@@ -39,6 +41,7 @@ impl Terms {
             memory: limits.memory,
             cpu: limits.cpu,
             files: limits.files,
+            own_files: super::own_files(),
             words: command.words.iter().map(Into::into).collect(),
         }
     }
@@ -61,6 +64,7 @@ impl Terms {
             (MEMORY, number(self.memory)),
             (CPU, number(self.cpu)),
             (FILES, number(self.files)),
+            (OWN_FILES, number(self.own_files)),
         ];
         for (name, value) in options {
             arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
@@ -74,7 +78,8 @@ impl Terms {
     pub(super) fn read(mut arguments: impl Iterator<Item = OsString>) -> Option<(Stage, Self)> {
         let mut stage = Stage::Keep;
         let mut host = None;
-        let (mut folder, mut run_as, mut memory, mut cpu, mut files) = Default::default();
+        let (mut folder, mut run_as, mut memory, mut cpu) = Default::default();
+        let (mut files, mut own_files) = Default::default();
         loop {
             let name = arguments.next()?;
             match name.to_str()? {
@@ -86,11 +91,13 @@ impl Terms {
                 MEMORY => memory = Some(number(arguments.next())?),
                 CPU => cpu = Some(number(arguments.next())?),
                 FILES => files = Some(number(arguments.next())?),
+                OWN_FILES => own_files = Some(number(arguments.next())?),
                 _ => return None,
             }
         }
         let words = arguments.collect();
-        Some((stage, Self { host: host?, folder, run_as, memory, cpu, files, words }))
+        let host = host?;
+        Some((stage, Self { host, folder, run_as, memory, cpu, files, own_files, words }))
     }
 }
 
@@ -111,6 +118,7 @@ const RUN_AS: &str = "--run-as";
 const MEMORY: &str = "--memory";
 const CPU: &str = "--cpu";
 const FILES: &str = "--files";
+const OWN_FILES: &str = "--own-files";
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +133,7 @@ mod tests {
             memory: None,
             cpu: None,
             files: None,
+            own_files: None,
             words: vec!["/bin/sh".into(), "--".into(), "--memory".into(), "".into()],
         };
         let full = Terms {
@@ -133,6 +142,7 @@ mod tests {
             memory: Some(1 << 40),
             cpu: Some(60),
             files: Some(8),
+            own_files: Some(1_024),
             words: vec!["x".into()],
             ..plain
         };

@@ -58,6 +58,7 @@ async fn keep(terms: &Terms) -> io::Result<Option<WaitStatus>> {
     if getppid() != Some(terms.host) {
         return Ok(None);
     }
+    restore_file_limit(terms)?;
     let program = start(terms)?;
     leave_pipes()?;
     let mut family = Family { program, ended: None };
@@ -81,6 +82,14 @@ async fn keep(terms: &Terms) -> io::Result<Option<WaitStatus>> {
         say(0, &format!("processes that could not be killed are left: {}", left.join(", ")));
     }
     Ok(family.ended)
+}
+
+/// Gives back the soft limit on open files that wilco was started with: a program that uses `select`
+/// fails, or worse, with a descriptor above 1,023.
+fn restore_file_limit(terms: &Terms) -> io::Result<()> {
+    let Some(current) = terms.own_files else { return Ok(()) };
+    let limit = Rlimit { current: Some(current), ..getrlimit(Resource::Nofile) };
+    Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
 /// Starts the program. Where it has limits there is a step in between, for they cannot be set on a

@@ -68,9 +68,11 @@ impl Drop for Slot {
 }
 
 /// Raises the limit on open files as far as the connections need it and the system allows it. The
-/// usual soft limit, 1,024, is for programs that use `select`. Says so where it cannot be enough.
-pub(crate) fn raise_file_limit() {
+/// usual soft limit, 1,024, is for programs that use `select`. Says so where it cannot be enough. Gives
+/// the soft limit of before, if there was one.
+pub(crate) fn raise_file_limit() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
+    let before = limit.current;
     let wanted = limit.maximum.map_or(FILES_WANTED, |most| most.min(FILES_WANTED));
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(wanted);
@@ -88,6 +90,7 @@ pub(crate) fn raise_file_limit() {
              unit"
         );
     }
+    before
 }
 
 /// How many connections there may be with this limit on open files: a part of them is reserved for

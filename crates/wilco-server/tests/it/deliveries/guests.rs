@@ -64,6 +64,22 @@ fn a_program_runs_as_its_user_and_has_no_other_groups() {
 }
 
 #[test]
+fn a_program_has_the_soft_limit_on_open_files_that_wilco_was_started_with() {
+    for (lines, expected) in [
+        ("", "500 4096\n"),
+        ("limits = { cpu = \"1 min\" }", "500 4096\n"),
+        ("limits = { files = 600 }", "600 600\n"),
+    ] {
+        let program = shell("echo $(ulimit -Sn) $(ulimit -Hn)");
+        let world =
+            World::plan().and(&it(&format!("{program}\n{lines}"))).files("500:4096").start();
+        let reply = world.send(&booking("b-1", "Grade"));
+        let delivery = delivery(&world, &reply, "delivered");
+        assert_eq!(delivery["history"][0]["output"], expected, "{lines}");
+    }
+}
+
+#[test]
 fn a_program_has_the_limits_that_it_was_given_and_no_others() {
     let script = "ulimit -v; ulimit -t; ulimit -n";
     let said = heard(
