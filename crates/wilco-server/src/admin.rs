@@ -3,6 +3,7 @@
 
 mod actions;
 mod api;
+mod listen;
 mod token;
 
 use std::{net::IpAddr, sync::Arc};
@@ -50,6 +51,7 @@ impl Admin {
     /// Serves until `stop`.
     pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let admin = Arc::new(self);
+        let counts = Arc::clone(&admin.metrics);
         let router = Router::new()
             .route("/livez", get(async || "ok\n"))
             .route("/healthz", get(ready))
@@ -69,11 +71,7 @@ impl Admin {
             .layer(middleware::from_fn_with_state(Arc::clone(&admin), guard))
             .layer(middleware::map_response(as_problem))
             .with_state(admin);
-        let served = axum::serve(listener, router)
-            .with_graceful_shutdown(async move { stop.cancelled().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the admin listener ended");
-        }
+        listen::serve(listener, router, counts, stop).await;
     }
 }
 

@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     attempt: Family<ByDestination, Histogram, fn() -> Histogram>,
     connections: Gauge,
     connections_refused: Counter,
+    admin_connections_refused: Counter,
     refusals_delayed: Counter,
     rejections_dropped: Counter,
     tls_handshake_failures: Family<Reason, Counter>,
@@ -59,6 +60,7 @@ impl Metrics {
             attempt: Family::new_with_constructor(|| Histogram::new(SLOW_SECONDS)),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            admin_connections_refused: Counter::default(),
             refusals_delayed: Counter::default(),
             rejections_dropped: Counter::default(),
             tls_handshake_failures: Family::default(),
@@ -100,6 +102,11 @@ impl Metrics {
             "connections_refused",
             "Connections closed at once, for there were too many",
             self.connections_refused.clone(),
+        );
+        r.register(
+            "admin_connections_refused",
+            "Connections of the admin listener closed at once, for there were too many",
+            self.admin_connections_refused.clone(),
         );
         r.register(
             "refusals_delayed",
@@ -205,6 +212,11 @@ impl Metrics {
     /// A connection was closed at once.
     pub(crate) fn refused_connection(&self) {
         self.connections_refused.inc();
+    }
+
+    /// A connection of the admin listener was closed at once.
+    pub(crate) fn refused_admin_connection(&self) {
+        self.admin_connections_refused.inc();
     }
 
     /// The answer to a refused request has to wait.

@@ -1,6 +1,12 @@
 //! The admin listener: who may ask it, and how it says no.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{ErrorKind, Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    time::Duration,
+};
 
 use crate::world::{World, booking};
 
@@ -21,6 +27,27 @@ fn without_a_token_in_the_file_one_is_made_that_the_verbs_find() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("wilco.db.token is not there for you"), "{said}");
+}
+
+#[test]
+fn idle_and_half_sent_admin_connections_are_bounded_and_closed_after_a_while() {
+    let world = World::plan().start();
+    let connect = |sent: &str| {
+        let mut stream = TcpStream::connect(world.admin).unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
+        stream
+    };
+    let mut held: Vec<_> = ["", "GET /livez HTTP/1.1\r\nhost: a\r\n"].repeat(80);
+    let mut held: Vec<_> = held.drain(..).map(connect).collect();
+    // The first 128 are open and the last is not.
+    let last = held.pop().unwrap().read_to_end(&mut Vec::new());
+    assert!(last.map_or_else(|error| error.kind() == ErrorKind::ConnectionReset, |read| read == 0));
+    for mut stream in held.drain(..2) {
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
+    assert_eq!(world.metric("wilco_admin_connections_refused_total"), 32.0);
+    assert_eq!(world.ask("GET", "/readyz", &[], "").status, 200);
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! The connections of the admin listener, within bounds of their own.
+
+use std::{pin::pin, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::sleep,
+};
+use tokio_util::sync::CancellationToken;
+use tower_service::Service as _;
+
+use crate::metrics::Metrics;
+
+/// Serves until `stop`, then answers what is under way.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let mut open = JoinSet::new();
+    while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
+        while open.try_join_next().is_some() {}
+        match accepted {
+            Ok(_) if open.len() >= ADMIN_CONNECTIONS_MAX => metrics.refused_admin_connection(),
+            Ok((stream, _)) => {
+                open.spawn(serve_connection(stream, router.clone(), stop.clone()));
+            }
+            Err(error) => {
+                // Out of file descriptors, mostly: others will close theirs.
+                tracing::warn!(%error, "an admin connection could not be accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    while open.join_next().await.is_some() {}
+}
+
+async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+    let service = service_fn(|request| router.clone().call(request));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(ADMIN_HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "an admin connection ended early");
+    }
+}
+
+/// Open connections; one more is closed at once.
+const ADMIN_CONNECTIONS_MAX: usize = 128;
+/// From the last answer of a connection, or its start, to the end of the next head.
+const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
