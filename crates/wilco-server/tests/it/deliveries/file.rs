@@ -207,7 +207,7 @@ fn two_files_are_two_destinations_and_one_file_is_one() {
         assert_eq!((ids.len(), ids.into_iter().collect::<HashSet<_>>()), (20, sent.clone()));
     }
     let output = check(&two("a.jsonl"));
-    assert!(output.contains("two destinations write to") && output.contains("a.jsonl"), "{output}");
+    assert!(output.contains("] writes to ") && output.contains("a.jsonl too"), "{output}");
 }
 
 #[test]
