@@ -11,6 +11,7 @@
 mod advice;
 mod body;
 mod language;
+mod number;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,6 +26,7 @@ use minijinja::{ErrorKind, Value};
 use wilco::{Digest, Event, EventId, Headers, SourceName, freispace};
 
 pub(crate) use advice::{Advice, unmatched};
+pub(crate) use number::Exact;
 
 use body::Body;
 use language::Compiled;
@@ -105,7 +107,7 @@ impl Rule {
     }
 
     fn evaluate(&self, view: &View) -> Result<Value, RuleError> {
-        contained(|| self.compiled.evaluate(&view.names, steps(view.body_bytes)))
+        view.try_both(|names| self.compiled.evaluate(names, steps(view.body_bytes)))
     }
 }
 
@@ -124,7 +126,7 @@ impl Text {
     /// The text for an event.
     pub(crate) fn render(&self, view: &View) -> Result<String, RuleError> {
         let bytes_max = TEXT_BYTES_MAX + TEXT_BYTES_PER_BYTE * view.body_bytes;
-        contained(|| self.compiled.render(&view.names, steps(view.body_bytes), bytes_max))
+        view.try_both(|names| self.compiled.render(names, steps(view.body_bytes), bytes_max))
     }
 }
 
@@ -184,6 +186,26 @@ impl View {
         names.insert("headers".into(), Value::from_pairs(headers));
         names.insert("body".into(), whole);
         Self { names: Value::from_pairs(names), body_bytes: event.body.len() }
+    }
+
+    /// Runs a rule over the names. Where it fails with numbers that are kept as they were written, it is
+    /// one that needs the language's own, such as `range(data.count)`.
+    fn try_both<T>(&self, run: impl Fn(&Value) -> Result<T, RuleError>) -> Result<T, RuleError> {
+        contained(|| {
+            let error = match run(&self.names) {
+                Err(error) if !error.is_hopeless => error,
+                done => return done,
+            };
+            let plain = Exact::replaced(
+                &self.names,
+                &mut |number| Value::from(number.approximately()),
+                &mut || Ok(()),
+            );
+            match plain {
+                Ok(Some(names)) => run(&names).map_err(|_| error),
+                Ok(None) | Err(_) => Err(error),
+            }
+        })
     }
 
     /// The value at a path such as `data.status.name`.

@@ -1,13 +1,15 @@
 //! Reads a JSON body into the values of the language, in one pass.
 //!
 //! The text was found to be valid JSON by `serde_json`; reading is done here because a rule has to
-//! see more than that crate hands out: whole numbers of more than 64 bits by their digits, and a
+//! see more than that crate hands out: numbers by their digits, and a
 //! text with a lone surrogate (half an emoji, left by software that cuts texts by UTF-16 units) with
 //! U+FFFD in its place.
 
 use std::collections::BTreeMap;
 
 use minijinja::Value;
+
+use super::Exact;
 
 /// A JSON object, or any other value.
 pub(super) enum Body {
@@ -179,22 +181,8 @@ impl Reader<'_> {
             "false" => Value::from(false),
             // What is null is as if it were not there.
             "null" => Value::UNDEFINED,
-            number => read_number(number),
+            text => Exact::read(text),
         }
-    }
-}
-
-/// A whole number that is too large for 128 bits stays the text that it is.
-fn read_number(text: &str) -> Value {
-    if let Ok(whole) = text.parse::<i64>() {
-        return Value::from(whole);
-    }
-    if let Ok(whole) = text.parse::<i128>() {
-        return Value::from(whole);
-    }
-    match text.parse::<f64>() {
-        Ok(fraction) if text.contains(['.', 'e', 'E']) => Value::from(fraction),
-        _ => Value::from(text),
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod compare;
 mod local;
+mod numbers;
 mod rewrite;
 
 use std::{
@@ -16,8 +17,8 @@ use minijinja::{
     value::{Kwargs, Rest, ValueOrKwargs},
 };
 
-use super::RuleError;
-use rewrite::{Pieces, Rewritten, Used, UsedKind};
+use super::{Exact, RuleError};
+use rewrite::{Filters, Pieces, Rewritten, Used, UsedKind};
 
 /// An expression or a template that was compiled.
 pub(super) struct Compiled {
@@ -40,7 +41,7 @@ impl Compiled {
 
     fn new(source: &str, pieces: &Pieces<'_>, around: [&str; 2]) -> Result<Self, RuleError> {
         pieces.used().iter().try_for_each(check_name)?;
-        let rewritten = pieces.rewrite(source, COMPARE, around);
+        let rewritten = pieces.rewrite(source, SPELLED_OUT, around);
         let mut environment = LANGUAGE.clone();
         environment.add_template_owned(NAME, rewritten.source.clone())?;
         Ok(Self { environment, rewritten })
@@ -179,7 +180,10 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
         value if is_nothing(value) => Ok(()),
         value => minijinja::escape_formatter(out, state, value),
     });
-    language.add_filter(COMPARE, compare::chain);
+    language.add_filter(SPELLED_OUT.compare, compare::chain);
+    language.add_filter(SPELLED_OUT.number, |value: &Value| numbers::shallow(value));
+    language.add_filter(SPELLED_OUT.numbers, numbers::plain);
+    language.add_filter("tojson", numbers::to_json);
     language.add_filter("local", |value: &Value, zone: &Value, format: Option<Cow<'_, str>>| {
         local::local(value, zone, format.as_deref())
     });
@@ -190,6 +194,7 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
 
 fn add_tests(language: &mut Environment<'static>) {
     language.add_test("none", |value: &Value| is_nothing(value));
+    numbers::add_tests(language);
     for (operator, names) in [
         ("==", &["eq", "equalto", "=="][..]),
         ("!=", &["ne", "!="]),
@@ -248,7 +253,16 @@ fn add_filters(language: &mut Environment<'static>) {
 }
 
 fn format(state: &mut State, text: &Value, args: Rest<ValueOrKwargs>) -> Result<Value, Error> {
-    if is_nothing(text) { Ok(Value::UNDEFINED) } else { filters::format(state, text, args) }
+    if is_nothing(text) {
+        return Ok(Value::UNDEFINED);
+    }
+    let args = args.into_values();
+    let rest = |args: Vec<Value>| Rest(args.into_iter().map(ValueOrKwargs::from).collect());
+    let done = filters::format(state, text, rest(args.clone()));
+    // `%s` takes a number as it was sent, `%.2f` does not.
+    done.or_else(|_| {
+        filters::format(state, text, rest(args.iter().map(numbers::shallow).collect()))
+    })
 }
 
 fn map(state: &mut State, list: Value, args: Rest<ValueOrKwargs>) -> Result<Vec<Value>, Error> {
@@ -387,8 +401,14 @@ const TIME_FILTERS: &[&str] = &[
 ];
 /// How alike a known name has to be to be suggested.
 const LIKENESS_MIN: f64 = 0.8;
-/// The filter that comparisons are compiled to.
-const COMPARE: &str = "_compare";
+/// Filters that calculate with what they get, or put it in order.
+const CALCULATING: &[&str] = &[
+    "abs", "dictsort", "float", "groupby", "int", "local", "max", "min", "round", "sort", "sum",
+    "unique",
+];
+/// What comparisons and calculations are compiled to.
+const SPELLED_OUT: Filters =
+    Filters { compare: "_compare", number: "_number", numbers: "_numbers" };
 const NAME: &str = "rule";
 
 #[cfg(test)]

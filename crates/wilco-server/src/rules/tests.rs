@@ -101,7 +101,7 @@ fn a_text_is_filled_and_numbers_come_through_as_they_stand() {
         ("{{ data.long }}", "123456789012345678901234567890123456789012"),
         ("{{ data.net }}", "-12.5"),
         ("{{ data.list | tojson }}{{ data.long | tojson }}", &{
-            "[1, {\"x\": \"y\"}]\"123456789012345678901234567890123456789012\"".to_owned()
+            "[1, {\"x\": \"y\"}]123456789012345678901234567890123456789012".to_owned()
         }),
         ("{{ event.id }}", "evt_00000000000000000000000007"),
         ("{% for item in data.list %}<{{ item }}>{% endfor %}", "<1><{'x': 'y'}>"),
@@ -118,6 +118,74 @@ fn a_text_is_filled_and_numbers_come_through_as_they_stand() {
     ] {
         assert_eq!(Text::new(text).unwrap().render(&view(BODY)).unwrap(), expected, "{text}");
     }
+}
+
+const MONEY: &[u8] = br#"{"id":"i-1","data":{"net":1.10,"vat":0.20900,"total":1.309,"count":2.0,
+    "big":1E2,"long":123456789012345678901234567890123456789012,"huge":1e400,
+    "longer":123456789012345678901234567890123456789013,"zero":0.00,
+    "text":"number-1-0","prices":[1.10,2.5,10.00],
+    "items":[{"price":1.10},{"price":10.00},{"price":2.5}]}}"#;
+
+#[test]
+fn numbers_are_printed_to_the_digit_as_they_were_sent() {
+    for (text, expected) in [
+        ("{{ data.net }} + {{ data.vat }} = {{ data.total }}", "1.10 + 0.20900 = 1.309"),
+        ("{{ data.net ~ ' EUR' }} {{ data.prices | join(', ') }}", "1.10 EUR 1.10, 2.5, 10.00"),
+        ("{{ data.big }} {{ data.huge }} {{ data.zero }} {{ data.count }}", "1E2 1e400 0.00 2.0"),
+        (
+            "{{ data.net | string | length }} {{ data.net | default(0) }} {{ data.net or 0 }}",
+            "4 1.10 1.10",
+        ),
+        ("{{ data.net | tojson }} {{ data.prices | tojson }}", "1.10 [1.10, 2.5, 10.00]"),
+        (
+            "{{ data.items[1] | tojson }}{{ data.text | tojson }}",
+            "{\"price\": 10.00}\"number-1-0\"",
+        ),
+        ("{{ data.items[0] | tojson(indent=1) }}", "{\n \"price\": 1.10\n}"),
+        (
+            "{{ data.long }} {{ data.long | tojson }}",
+            &"123456789012345678901234567890123456789012 ".repeat(2)[..85],
+        ),
+        ("{% for item in data.items %}{{ item.price }};{% endfor %}", "1.10;10.00;2.5;"),
+        ("{{ data.items | map(attribute='price') | join(' ') }}", "1.10 10.00 2.5"),
+        ("{% set net = data.net %}{{ net }}", "1.10"),
+        ("{{ '%s' | format(data.net) }} {{ '%.3f' | format(data.net) }}", "1.10 1.100"),
+        // What is calculated is a 64-bit fraction; what stands beside it is not.
+        ("{{ data.net }} {{ data.net * 2 }} {{ 1 + data.net }}", "1.10 2.2 2.1"),
+        ("{{ -data.net }} {{ data.net - -data.big }} {{ data.big // 3 }}", "-1.1 101.1 33.0"),
+        ("{{ 'a ' ~ data.net + ' b ' ~ data.net * 2 }}", "a 1.10 b 2.2"),
+        ("{{ (data.net) ** 2 > 1 }}", "True"),
+        ("{{ data.net | round }} {{ data.net | int }} {{ -data.net | abs }}", "1.0 1 1.1"),
+        ("{{ data.prices | sum }} {{ data.items | sum(attribute='price') }}", "13.6 13.6"),
+        ("{{ data.prices | max }} {{ data.prices | sort | last }}", "10.0 10.0"),
+        ("{{ data.items | sort(attribute='price') | map(attribute='price') | last }}", "10.0"),
+        // So is all in a rule that needs the language's own numbers.
+        ("{{ data.net }} {{ range(data.count) | length }}", "1.10 2"),
+        ("{{ range(data.big) | length }}", "100"),
+    ] {
+        assert_eq!(Text::new(text).unwrap().render(&view(MONEY)).unwrap(), expected, "{text}");
+    }
+    for (rule, expected) in [
+        ("data.net == 1.1 and data.net != 1.11 and 1.1 == data.net", true),
+        ("data.net > 1 and data.net < 1.11 and data.net <= 1.1 and 2 > data.net", true),
+        ("data.net in [1.1] and 1.1 in data.prices and data.net not in [2]", true),
+        ("data.prices | select('gt', 2) | list | length == 2", true),
+        ("data.items | selectattr('price', 'eq', 10) | list | length == 1", true),
+        ("data.big == 100 and data.huge > 1 and data.zero == 0 and not data.zero", true),
+        (
+            "data.long < data.longer and data.long != data.longer and data.long == body.data.long",
+            true,
+        ),
+        ("data.long > 1 and data.long is integer and data.long is number", true),
+        ("data.net is float and data.net is number and data.net is not integer", true),
+        ("data.net is string or data.net is iterable or data.net is mapping", false),
+        ("data.big is even and data.big is divisibleby(50) and data.big is not odd", true),
+        ("data.net == '1.10' or data.net > '1' or '1' in data.net", false),
+    ] {
+        assert_eq!(Rule::new(rule).unwrap().holds(&view(MONEY)), Ok(expected), "{rule}");
+    }
+    assert_eq!(Rule::new("data.net").unwrap().key(&view(MONEY)), Ok(Some("1.10".into())));
+    assert_eq!(Rule::new("data.net > 2").unwrap().found(&view(MONEY)), ["data.net is 1.10"]);
 }
 
 #[test]

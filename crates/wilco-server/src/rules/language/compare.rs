@@ -1,11 +1,13 @@
 //! What comparisons mean: what is absent or null is nothing, and kinds do not mix.
 
+use std::cmp::Ordering;
+
 use minijinja::{
     Error, ErrorKind, State, Value,
     value::{Rest, ValueKind},
 };
 
-use super::is_nothing;
+use super::{Exact, is_nothing};
 
 /// `a < b`, and `a < b <= c`: each operator as a text, and behind it its right side.
 pub(super) fn chain(state: &mut State, first: Value, rest: Rest<Value>) -> Result<bool, Error> {
@@ -28,7 +30,7 @@ fn note_mixed(state: &mut State, left: &Value, operator: &str, right: &Value) {
     let is_of_something = !is_nothing(left) && !is_nothing(right);
     let is_mixed = is_of_something && !is_same_kind(left, right);
     if is_mixed && !operator.ends_with("in") && state.get_temp(MIXED).is_none() {
-        let what = format!("compares a {} with a {}", left.kind(), right.kind());
+        let what = format!("compares a {} with a {}", Exact::kind(left), Exact::kind(right));
         state.set_temp(MIXED, Value::from(what));
     }
 }
@@ -41,19 +43,26 @@ pub(super) fn holds(
     operator: &str,
     right: &Value,
 ) -> Result<bool, Error> {
-    // Texts are compared by their bytes, of which one step pays for so many.
-    let shorter = left.as_str().map_or(0, str::len).min(right.as_str().map_or(0, str::len));
-    state.consume_fuel(u64::try_from(shorter / BYTES_PER_STEP).unwrap_or(u64::MAX))?;
+    // What is compared byte for byte or digit by digit, of which one step pays for so many.
+    let length = |value: &Value| match Exact::of(value) {
+        Some(number) => number.text().len(),
+        None => value.as_str().map_or(0, str::len),
+    };
+    let compared = match (Exact::of(left), Exact::of(right)) {
+        (None, None) => length(left).min(length(right)),
+        _ => length(left) + length(right),
+    };
+    state.consume_fuel(u64::try_from(compared / BYTES_PER_STEP).unwrap_or(u64::MAX))?;
     Ok(match operator {
         "==" => equal(left, right),
         "!=" => !equal(left, right),
         "in" => contains(state, right, left)?,
         "not in" => !contains(state, right, left)?,
         _ if is_nothing(left) || is_nothing(right) || !is_same_kind(left, right) => false,
-        "<" => left < right,
-        "<=" => left <= right,
-        ">" => left > right,
-        ">=" => left >= right,
+        "<" => order(left, right).is_lt(),
+        "<=" => order(left, right).is_le(),
+        ">" => order(left, right).is_gt(),
+        ">=" => order(left, right).is_ge(),
         _ => return Err(Error::new(ErrorKind::InvalidOperation, "unknown comparison")),
     })
 }
@@ -61,14 +70,21 @@ pub(super) fn holds(
 fn equal(left: &Value, right: &Value) -> bool {
     match (is_nothing(left), is_nothing(right)) {
         (true, true) => true,
-        (false, false) => is_same_kind(left, right) && left == right,
+        (false, false) if is_same_kind(left, right) => {
+            Exact::compare(left, right).map_or_else(|| left == right, Ordering::is_eq)
+        }
         _ => false,
     }
 }
 
+fn order(left: &Value, right: &Value) -> Ordering {
+    Exact::compare(left, right).unwrap_or_else(|| left.cmp(right))
+}
+
 fn is_same_kind(left: &Value, right: &Value) -> bool {
     let is_list = |kind| matches!(kind, ValueKind::Seq | ValueKind::Iterable);
-    left.kind() == right.kind() || is_list(left.kind()) && is_list(right.kind())
+    let (left, right) = (Exact::kind(left), Exact::kind(right));
+    left == right || is_list(left) && is_list(right)
 }
 
 fn contains(state: &State, container: &Value, value: &Value) -> Result<bool, Error> {

@@ -1,13 +1,19 @@
-//! Spells comparisons out.
+//! Spells comparisons out, and says where numbers are calculated with.
 //!
 //! Jinja puts all values in one order: every text is larger than every number, and what is absent is
 //! smaller. So `a > b` is compiled as a filter, `(a)|compare(">", (b))`, which decides as wilco
 //! documents it. The operands are found among the tokens: nothing but `and`, `or`, `not`, `if`,
 //! `else`, commas and the like binds less tightly than a comparison.
+//!
+//! A number that is kept as it was written has to become one of the language's own before anything is
+//! calculated with it: `a * -b | round` is compiled as `a|number * -(b|number) |numbers| round`. A filter
+//! binds more tightly than any operator but the sign.
 
 use std::ops::Range;
 
 use minijinja::machinery::{Token, tokenize};
+
+use super::CALCULATING;
 
 /// A source in which comparisons are spelled out.
 #[derive(Debug, Default)]
@@ -60,6 +66,37 @@ struct Run {
     current: Option<Range<usize>>,
     /// In `for x in …` the first `in` compares nothing.
     is_for: bool,
+    term: Term,
+}
+
+/// What is between two operators.
+#[derive(Default)]
+struct Term {
+    at: Option<Range<usize>>,
+    /// What it stands behind.
+    before: Option<Binds>,
+    /// It has a sign, and filters and tests are behind what that is the sign of.
+    is_signed: bool,
+    is_literal: bool,
+}
+
+/// How tightly an operator binds, the loosest first.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Binds {
+    Sum,
+    /// `~`, which makes texts.
+    Concat,
+    Product,
+}
+
+/// The filters that take the place of what was written.
+#[derive(Clone, Copy)]
+pub(super) struct Filters {
+    pub(super) compare: &'static str,
+    /// Makes a number one of the language's own.
+    pub(super) number: &'static str,
+    /// The same with those in lists and objects.
+    pub(super) numbers: &'static str,
 }
 
 impl<'s> Pieces<'s> {
@@ -100,16 +137,16 @@ impl<'s> Pieces<'s> {
     pub(super) fn rewrite(
         &self,
         source: &str,
-        filter: &str,
+        filters: Filters,
         [prefix, suffix]: [&str; 2],
     ) -> Rewritten {
         let mut edits = vec![Edit { at: 0..0, text: prefix.to_owned() }];
         let mut open = vec![Run::default()];
         for index in 0..self.0.len() {
-            self.take(index, filter, &mut open, &mut edits);
+            self.take(index, filters, &mut open, &mut edits);
         }
         for run in &mut open {
-            run.flush(filter, &mut edits);
+            run.flush(filters, &mut edits);
         }
         edits.push(Edit { at: source.len()..source.len(), text: suffix.to_owned() });
         edits.sort_by_key(|edit| edit.at.start);
@@ -124,46 +161,82 @@ impl<'s> Pieces<'s> {
         Rewritten { source: rewritten, edits }
     }
 
-    fn take(&self, index: usize, filter: &str, open: &mut Vec<Run>, edits: &mut Vec<Edit>) {
+    fn take(&self, index: usize, filters: Filters, open: &mut Vec<Run>, edits: &mut Vec<Edit>) {
         let piece = &self.0[index];
         let Some(run) = open.last_mut() else { return };
         match piece.token {
             Token::TemplateData(_) => {}
             Token::BracketOpen | Token::ParenOpen | Token::BraceOpen => {
-                run.extend(&piece.at);
+                run.extend(piece);
                 open.push(Run::default());
             }
             Token::VariableStart | Token::BlockStart => open.push(Run::default()),
             Token::BracketClose | Token::ParenClose | Token::BraceClose => {
-                run.flush(filter, edits);
+                run.flush(filters, edits);
                 open.pop();
                 if let Some(run) = open.last_mut() {
-                    run.extend(&piece.at);
+                    run.extend(piece);
                 }
             }
             Token::VariableEnd | Token::BlockEnd => {
-                run.flush(filter, edits);
+                run.flush(filters, edits);
                 open.pop();
             }
-            Token::Comma | Token::Colon | Token::Assign => run.flush(filter, edits),
+            Token::Comma | Token::Colon | Token::Assign => run.flush(filters, edits),
             Token::Ident(_) if self.ends_operand(index) => {
-                run.flush(filter, edits);
+                run.flush(filters, edits);
                 run.is_for |= self.is_keyword(index, "for");
             }
             Token::Ident(_) if self.is_part_of_not_in(index) => {}
+            Token::Pipe => {
+                run.term.close_sign(filters, edits);
+                if let Some(Token::Ident(name)) = self.0.get(index + 1).map(|piece| &piece.token)
+                    && CALCULATING.contains(name)
+                {
+                    insert(edits, piece.at.start, format!("|{}", filters.numbers));
+                }
+                run.extend(piece);
+            }
+            Token::Ident("is") if !self.is_name(index) => {
+                run.term.close_sign(filters, edits);
+                run.extend(piece);
+            }
+            Token::Minus if run.term.at.is_none() => {
+                run.term.is_signed = true;
+                run.reach(&piece.at);
+            }
+            _ if let Some(binds) = self.binds(index) => {
+                run.end_term(Some(binds), filters, edits);
+                run.term.before = Some(binds);
+                run.reach(&piece.at);
+            }
             _ => match self.operator(index) {
                 Some("in") if run.is_for => {
                     run.current = None;
                     run.is_for = false;
+                    run.term = Term::default();
                 }
                 Some(operator) => {
+                    run.end_term(None, filters, edits);
                     let operand = run.current.take();
                     run.operands.extend(operand);
                     run.operators.push(operator);
                 }
-                None => run.extend(&piece.at),
+                None => run.extend(piece),
             },
         }
+    }
+
+    /// An operator that makes a value of two. Behind the name of a test stands its argument.
+    fn binds(&self, index: usize) -> Option<Binds> {
+        let binds = match self.0[index].token {
+            Token::Plus | Token::Minus => Binds::Sum,
+            Token::Tilde => Binds::Concat,
+            Token::Mul | Token::Div | Token::FloorDiv | Token::Pow | Token::Mod => Binds::Product,
+            _ => return None,
+        };
+        let is_argument = index.checked_sub(1).is_some_and(|before| self.follows_is(before));
+        (!is_argument).then_some(binds)
     }
 
     fn operator(&self, index: usize) -> Option<&'static str> {
@@ -233,31 +306,84 @@ impl<'s> Pieces<'s> {
 }
 
 impl Run {
-    fn extend(&mut self, at: &Range<usize>) {
+    /// The operand goes on, and with it its term.
+    fn extend(&mut self, piece: &Piece<'_>) {
+        self.reach(&piece.at);
+        match &mut self.term.at {
+            Some(term) => {
+                term.end = piece.at.end;
+                self.term.is_literal = false;
+            }
+            None => {
+                self.term.at = Some(piece.at.clone());
+                self.term.is_literal = matches!(
+                    piece.token,
+                    Token::Int(_)
+                        | Token::Int128(_)
+                        | Token::Float(_)
+                        | Token::Str(_)
+                        | Token::String(_)
+                );
+            }
+        }
+    }
+
+    fn reach(&mut self, at: &Range<usize>) {
         match &mut self.current {
             Some(current) => current.end = at.end,
             None => self.current = Some(at.clone()),
         }
     }
 
+    /// An operator follows, or the end.
+    fn end_term(&mut self, next: Option<Binds>, filters: Filters, edits: &mut Vec<Edit>) {
+        let was_signed = self.term.is_signed;
+        self.term.close_sign(filters, edits);
+        let Term { at: Some(at), before, is_literal, .. } = std::mem::take(&mut self.term) else {
+            return;
+        };
+        let sides = [before, next];
+        let is_calculated = sides.contains(&Some(Binds::Product))
+            || sides.contains(&Some(Binds::Sum)) && !sides.contains(&Some(Binds::Concat));
+        if is_calculated && !is_literal && !was_signed {
+            insert(edits, at.end, format!("|{}", filters.number));
+        }
+    }
+
     /// Spells out `a < b` and `a < b <= c`, if that is what there was.
-    fn flush(&mut self, filter: &str, edits: &mut Vec<Edit>) {
-        let Self { mut operands, operators, current, is_for } = std::mem::take(self);
+    fn flush(&mut self, filters: Filters, edits: &mut Vec<Edit>) {
+        self.end_term(None, filters, edits);
+        let Self { mut operands, operators, current, is_for, .. } = std::mem::take(self);
         self.is_for = is_for;
         operands.extend(current);
         if operators.is_empty() || operands.len() != operators.len() + 1 {
             return;
         }
-        let mut insert = |at: Range<usize>, text: String| edits.push(Edit { at, text });
-        insert(operands[0].start..operands[0].start, "(".into());
+        insert(edits, operands[0].start, "(".into());
         for (index, operator) in operators.into_iter().enumerate() {
             let gap = operands[index].end..operands[index + 1].start;
+            let filter = filters.compare;
             let open = if index == 0 { format!(")|{filter}(") } else { "),".into() };
-            insert(gap, format!("{open}\"{operator}\",("));
+            edits.push(Edit { at: gap, text: format!("{open}\"{operator}\",(") });
         }
         let end = operands[operands.len() - 1].end;
-        insert(end..end, "))".into());
+        insert(edits, end, "))".into());
     }
+}
+
+impl Term {
+    /// What there is so far is what the sign is the sign of.
+    fn close_sign(&mut self, filters: Filters, edits: &mut Vec<Edit>) {
+        if let Some(at) = self.at.as_ref().filter(|_| self.is_signed && !self.is_literal) {
+            insert(edits, at.start, "(".into());
+            insert(edits, at.end, format!("|{})", filters.number));
+        }
+        self.is_signed = false;
+    }
+}
+
+fn insert(edits: &mut Vec<Edit>, at: usize, text: String) {
+    edits.push(Edit { at: at..at, text });
 }
 
 impl Rewritten {
@@ -288,12 +414,14 @@ impl Rewritten {
 mod tests {
     use super::*;
 
+    const FILTERS: Filters = Filters { compare: "c", number: "n", numbers: "m" };
+
     #[test]
     fn comparisons_are_spelled_out_and_nothing_else_is_touched() {
         for (source, expected) in [
             ("a", "a"),
             ("a > 5", r#"(a)|c(">",(5))"#),
-            ("not a.b + 1 <= -c | abs and d", r#"not (a.b + 1)|c("<=",(-c | abs)) and d"#),
+            ("not a.b + 1 <= -c | abs and d", r#"not (a.b|n + 1)|c("<=",(-(c|n) |m| abs)) and d"#),
             ("1 < a < 5 or b", r#"(1)|c("<",(a),"<",(5)) or b"#),
             ("(a > b) == c[d < e]", r#"(((a)|c(">",(b))))|c("==",(c[(d)|c("<",(e))]))"#),
             ("a in b", r#"(a)|c("in",(b))"#),
@@ -306,7 +434,7 @@ mod tests {
             ("'a > b'", "'a > b'"),
             ("a is defined == b", r#"(a is defined)|c("==",(b))"#),
         ] {
-            let rewritten = Pieces::of(source, true).rewrite(source, "c", ["", ""]);
+            let rewritten = Pieces::of(source, true).rewrite(source, FILTERS, ["", ""]);
             assert_eq!(rewritten.source, expected, "{source}");
         }
         for (source, expected) in [
@@ -326,7 +454,29 @@ mod tests {
                 "{% raw %}{{ a > b }}{% endraw %}{# a > b #}",
             ),
         ] {
-            let rewritten = Pieces::of(source, false).rewrite(source, "c", ["", ""]);
+            let rewritten = Pieces::of(source, false).rewrite(source, FILTERS, ["", ""]);
+            assert_eq!(rewritten.source, expected, "{source}");
+        }
+    }
+
+    #[test]
+    fn what_is_calculated_with_is_made_a_number() {
+        for (source, expected) in [
+            ("a + b.c * 2", "a|n + b.c|n * 2"),
+            ("a - -b", "a|n - -(b|n)"),
+            ("-a.b[-1] | f + 1", "-(a.b[-1]|n) | f|n + 1"),
+            ("(a + b) ** f(-c)", "(a|n + b|n)|n ** f(-(c|n))|n"),
+            ("a ~ b + c ~ -d * e", "a ~ b + c ~ -(d|n) * e|n"),
+            ("a | round(b - 1) // c", "a |m| round(b|n - 1)|n // c|n"),
+            ("a | join | sort if b % c else -1", "a | join |m| sort if b|n % c|n else -1"),
+            ("a is odd and -b is even", "a is odd and -(b|n) is even"),
+            ("a is divisibleby -b", "a is divisibleby -b"),
+            ("[a, -b, {'k': c / d}]", "[a, -(b|n), {'k': c|n / d|n}]"),
+            ("a > b - c", r#"(a)|c(">",(b|n - c|n))"#),
+            ("a[1:-b]", "a[1:-(b|n)]"),
+            ("a.is-b", "a.is|n-b|n"),
+        ] {
+            let rewritten = Pieces::of(source, true).rewrite(source, FILTERS, ["", ""]);
             assert_eq!(rewritten.source, expected, "{source}");
         }
     }
@@ -334,7 +484,7 @@ mod tests {
     #[test]
     fn a_place_is_found_where_it_was_written() {
         let source = "a > 5 and b | odd(x == 1)";
-        let rewritten = Pieces::of(source, true).rewrite(source, "c", ["{{", "}}"]);
+        let rewritten = Pieces::of(source, true).rewrite(source, FILTERS, ["{{", "}}"]);
         for word in ["a", "5", "and", "b", "odd", "1"] {
             let [written, now] = [source, &rewritten.source].map(|text| text.find(word).unwrap());
             let place = rewritten.written(&(now..now + word.len()));
