@@ -8,13 +8,48 @@ use std::{
     },
 };
 
-use wilco::{Secret, provider};
+use wilco::{Key, Provider, Secret, Unsigned, provider};
+
+use crate::clock;
 
 /// The secret that every body is signed with.
 pub(crate) const SECRET: &str = "a-made-up-secret-for-the-bench";
 
 /// The length of every body, in bytes.
 pub(crate) const BODY_BYTES: usize = 1_000;
+
+/// Signs as freispace does.
+pub(crate) struct Signer {
+    /// freispace.
+    pub(crate) provider: &'static Provider,
+    /// The one key.
+    pub(crate) keys: [Key; 1],
+    secret: Secret,
+}
+
+impl Signer {
+    /// # Errors
+    ///
+    /// The library does not know freispace, or refuses the secret: a mistake in this program.
+    pub(crate) fn new() -> io::Result<Self> {
+        let provider = provider::find("freispace").ok_or_else(|| io::Error::other("no preset"))?;
+        let secret = Secret::new("bench", SECRET.as_bytes().to_vec()).map_err(io::Error::other)?;
+        let key = provider.scheme.key(&secret).map_err(io::Error::other)?;
+        Ok(Self { provider, keys: [key], secret })
+    }
+
+    /// The header that signs a body: its name and value.
+    ///
+    /// # Errors
+    ///
+    /// freispace signs otherwise: a mistake in this program.
+    pub(crate) fn sign(&self, body: &[u8]) -> io::Result<(String, String)> {
+        let request = Unsigned::post(body, clock::now());
+        let headers = self.provider.scheme.sign(&self.secret, &request);
+        let header = headers.map_err(io::Error::other)?.pop();
+        header.ok_or_else(|| io::Error::other("nothing is signed"))
+    }
+}
 
 /// Requests of one length, one after another in one buffer.
 pub(crate) struct Requests {
@@ -38,13 +73,12 @@ impl Requests {
     ///
     /// Like [`signed`](Self::signed).
     pub(crate) fn signed_from(first: u64, count: usize, subjects: Option<u32>) -> io::Result<Self> {
-        let freispace = provider::find("freispace").ok_or_else(|| io::Error::other("no preset"))?;
-        let secret = Secret::new("bench", SECRET.as_bytes().to_vec()).map_err(io::Error::other)?;
+        let signer = Signer::new()?;
         let mut requests = Self { buffer: Vec::new(), length: 0 };
         for number in (first..).take(count) {
             let subject = subjects.map_or(number, |subjects| number % u64::from(subjects));
             let body = body(number, subject);
-            let (header, signature) = freispace.scheme.sign(&secret, &body);
+            let (header, signature) = signer.sign(&body)?;
             write!(
                 requests.buffer,
                 "POST /webhook HTTP/1.1\r\nhost: localhost\r\nuser-agent: wilco-bench\r\n\

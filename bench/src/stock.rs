@@ -13,10 +13,15 @@ use std::{
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 use tokio::{task::JoinSet, time::Instant};
-use wilco::{Arrival, Envelope, Headers, Provider, Secret, SourceName, Verified, provider, verify};
+use wilco::{Arrival, Envelope, Head, Headers, SourceName, Verified, verify};
 use wilco_store::{Duplicates, Leg, Options, Routed, SqliteStore, Store};
 
-use crate::{bodies, clock, deliver::DESTINATION, rounds::tell};
+use crate::{
+    bodies::{self, Signer},
+    clock,
+    deliver::DESTINATION,
+    rounds::tell,
+};
 
 /// A folder with a store in it, which no process has open.
 pub(crate) struct Stock {
@@ -42,7 +47,7 @@ impl Stock {
         let begun = Instant::now();
         let store = stock.open()?;
         store.pause(DESTINATION, true).await.map_err(io::Error::other)?;
-        let signer = Arc::new(Signer::new()?);
+        let signer = Arc::new(Sender::new()?);
         let mut told = 0;
         for first in (0..count).step_by(AT_ONCE) {
             let end = count.min(first + AT_ONCE as u64);
@@ -113,37 +118,36 @@ impl Stock {
 }
 
 /// Makes what a server would have made of a request, by the library's own sign and verify.
-struct Signer {
-    provider: &'static Provider,
+struct Sender {
+    signer: Signer,
     source: SourceName,
-    secrets: [Secret; 1],
 }
 
-impl Signer {
+impl Sender {
     fn new() -> io::Result<Self> {
-        let provider = provider::find("freispace").ok_or_else(|| io::Error::other("no preset"))?;
         let source = SourceName::new("freispace").map_err(io::Error::other)?;
-        let secret = Secret::new("bench", bodies::SECRET.as_bytes().to_vec());
-        Ok(Self { provider, source, secrets: [secret.map_err(io::Error::other)?] })
+        Ok(Self { signer: Signer::new()?, source })
     }
 
     fn verified(&self, number: u64) -> io::Result<(Verified, Envelope)> {
         let body = Bytes::from(bodies::body(number, number));
-        let (name, signature) = self.provider.scheme.sign(&self.secrets[0], &body);
+        let (name, value) = self.signer.sign(&body)?;
         let headers = [("content-type", "application/json"), ("user-agent", "wilco-bench")];
-        let signed = (name, signature.as_str());
+        let signed = (name.as_str(), value.as_str());
         let headers = Headers::from_pairs(headers.into_iter().chain([signed]));
-        let arrival = Arrival { received_at: clock::now(), headers, body };
-        let verified = verify(&self.provider.scheme, &self.source, &self.secrets, arrival);
+        let head = Head { method: "POST".into(), url: String::new(), headers };
+        let arrival = Arrival { received_at: clock::now(), head, body };
+        let Signer { provider, keys, .. } = &self.signer;
+        let verified = verify(&provider.scheme, &self.source, keys, arrival);
         let verified = verified.map_err(io::Error::other)?;
-        let envelope = self.provider.envelope(&verified).map_err(io::Error::other)?;
+        let envelope = provider.envelope(&verified).map_err(io::Error::other)?;
         Ok((verified, envelope))
     }
 }
 
 async fn record(
     store: &Arc<dyn Store>,
-    signer: &Arc<Signer>,
+    signer: &Arc<Sender>,
     numbers: Range<u64>,
 ) -> io::Result<()> {
     let mut recording = JoinSet::new();

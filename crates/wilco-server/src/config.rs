@@ -15,7 +15,7 @@ use std::{
 
 use globset::GlobSet;
 use ipnet::IpNet;
-use wilco::{Provider, Secret, SourceName};
+use wilco::{Key, Provider, Secret, SourceName};
 use wilco_store::Duplicates;
 
 use crate::rules::{Rule, Text};
@@ -146,6 +146,8 @@ pub(crate) struct Source {
     pub(crate) path: String,
     /// Any of them may have signed.
     pub(crate) secrets: Vec<Secret>,
+    /// The same, made ready to verify with.
+    pub(crate) keys: Vec<Key>,
     /// Who may send; empty for everybody.
     pub(crate) allow_from: Vec<IpNet>,
     /// What is done about copies.
@@ -155,18 +157,36 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// The endpoint of a provider, named after it; `None` where there is no such provider.
-    pub(crate) fn new(provider: &str, path: &str, secrets: Vec<Secret>) -> Option<Self> {
-        Some(Self {
-            name: SourceName::new(provider).ok()?,
-            provider: wilco::provider::find(provider)?,
+    /// The endpoint of a provider, named after it.
+    pub(crate) fn new(
+        provider: &str,
+        path: &str,
+        secrets: Vec<Secret>,
+    ) -> Result<Self, SourceError> {
+        let unknown = || SourceError::Provider(provider.to_owned());
+        let name = SourceName::new(provider).map_err(|_| unknown())?;
+        let provider = wilco::provider::find(provider).ok_or_else(unknown)?;
+        let keys: Result<_, _> = secrets.iter().map(|secret| provider.scheme.key(secret)).collect();
+        Ok(Self {
+            name,
+            provider,
             path: path.into(),
+            keys: keys?,
             secrets,
             allow_from: Vec::new(),
             duplicates: Duplicates::Suppress { window: DUPLICATE_WINDOW },
             expect_every: None,
         })
     }
+}
+
+/// Why there can be no such source.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SourceError {
+    #[error("there is no provider {0:?}")]
+    Provider(String),
+    #[error("{0}")]
+    Key(#[from] wilco::KeyError),
 }
 
 /// A place where events go.

@@ -219,7 +219,10 @@ impl Builder {
             });
         }
         let source = config::Source::new(&self.provider, &self.path, self.secrets);
-        let source = source.ok_or(Error::Provider(self.provider))?;
+        let source = source.map_err(|error| match error {
+            config::SourceError::Provider(name) => Error::Provider(name),
+            config::SourceError::Key(error) => Error::Key(error),
+        })?;
         let mut config = Config::of(source, addresses);
         config.store.url = self.store;
         config.destinations = destinations;
@@ -237,6 +240,9 @@ pub enum Error {
     /// A secret was refused.
     #[error("{0}")]
     Secret(#[from] wilco::SecretError),
+    /// A secret is not written as the provider writes its keys.
+    #[error("{0}")]
+    Key(#[from] wilco::KeyError),
     /// The body of an event has another shape than the function expected.
     #[error("{0}")]
     Data(#[from] wilco::DataError),

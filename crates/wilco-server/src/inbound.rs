@@ -17,7 +17,7 @@ use http::{Method, Request};
 use http_body::Body;
 use ipnet::IpNet;
 use tokio::time::{Instant, sleep};
-use wilco::{Arrival, Headers, Mismatch, Verified, verify};
+use wilco::{Arrival, Headers, Refused, Verified, verify};
 use wilco_store::{Receipt, Rejection, Store};
 
 use crate::{config, metrics::Metrics};
@@ -138,16 +138,14 @@ impl Inbound {
         let arrival = body::read(request, max_body, &mut charge).await?;
         let bytes = arrival.body.len();
 
-        let verified = self
-            .verify(source, &arrival)
-            .await
-            .map_err(|cause| Refusal::NotVerified(cause, Evidence::of(&arrival, sender)))?;
+        let verified = self.verify(source, arrival).await.map_err(|refused| {
+            let Refused { mismatch, arrival } = *refused;
+            Refusal::NotVerified(mismatch, Evidence::of(&arrival, sender))
+        })?;
         self.metrics.matched(source.name.as_str(), verified.secret());
-        let envelope = source
-            .provider
-            .envelope(&verified)
-            .map_err(|cause| Refusal::NotAnObject(cause, Evidence::of(&arrival, sender)))?;
-        drop(arrival);
+        let envelope = source.provider.envelope(&verified).map_err(|cause| {
+            Refusal::NotAnObject(cause, Evidence::of(verified.arrival(), sender))
+        })?;
 
         let name = envelope.name.clone();
         let receipt = self.store.record(verified, envelope, source.duplicates).await?;
@@ -184,11 +182,10 @@ impl Inbound {
     async fn verify(
         &self,
         source: &Arc<config::Source>,
-        arrival: &Arrival,
-    ) -> Result<Verified, Mismatch> {
-        let arrival = arrival.clone();
+        arrival: Arrival,
+    ) -> Result<Verified, Box<Refused>> {
         if arrival.body.len() <= SMALL_BODY_BYTES_MAX {
-            return verify(&source.provider.scheme, &source.name, &source.secrets, arrival);
+            return verify(&source.provider.scheme, &source.name, &source.keys, arrival);
         }
         self.large_bodies.verify(Arc::clone(source), arrival).await
     }
@@ -260,7 +257,7 @@ impl Inbound {
         let Evidence { arrival, bytes, sender } = *evidence;
         // A signature is no credential: without the secret it says nothing, and with the body it says
         // why it did not match.
-        let blanked = arrival.headers.iter().map(|(name, value)| {
+        let blanked = arrival.head.headers.iter().map(|(name, value)| {
             (name, if config::is_of_a_credential(name) { &b"(blanked)"[..] } else { value })
         });
         let is_kept = self.store.reject(Rejection {

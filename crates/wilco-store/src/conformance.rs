@@ -42,7 +42,10 @@ use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
-use wilco::{Arrival, Envelope, EventId, Headers, Secret, SourceName, Verified, provider, verify};
+use wilco::{
+    Arrival, Envelope, EventId, Head, Headers, Secret, SourceName, Unsigned, Verified, provider,
+    verify,
+};
 
 use crate::{
     Attempt, Claim, Delivery, Duplicates, EventQuery, Leg, Listed, Outcome, Receipt, Rejection,
@@ -89,20 +92,18 @@ pub(crate) const SENT: Sent<'static> = Sent {
 pub(crate) fn event(sent: Sent<'_>) -> (Verified, Envelope) {
     let scheme = &provider::find("freispace").unwrap().scheme;
     let secret = Secret::new("test:secret", b"a-made-up-secret".to_vec()).unwrap();
-    let (header, signature) = scheme.sign(&secret, sent.body);
-    let signed = [(header, signature.as_bytes())];
-    let arrival = Arrival {
-        received_at: sent.at,
-        headers: Headers::from_pairs(sent.headers.iter().chain(&signed).copied()),
-        body: sent.body.to_vec().into(),
-    };
+    let signed = scheme.sign(&secret, &Unsigned::post(sent.body, sent.at)).unwrap();
+    let signed = signed.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = Headers::from_pairs(sent.headers.iter().copied().chain(signed));
+    let head = Head { method: "POST".into(), url: String::new(), headers };
+    let arrival = Arrival { received_at: sent.at, head, body: sent.body.to_vec().into() };
     let source = SourceName::new(sent.source).unwrap();
     let envelope = Envelope {
         name: sent.name.into(),
         subject: sent.subject.map(Into::into),
         delivery_id: sent.delivery_id.map(Into::into),
     };
-    (verify(scheme, &source, &[secret], arrival).unwrap(), envelope)
+    (verify(scheme, &source, &[scheme.key(&secret).unwrap()], arrival).unwrap(), envelope)
 }
 
 /// A refused request that can be told from others.

@@ -1,11 +1,11 @@
 //! The words as types: what arrives, what it becomes, and what it is called.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
 
+use aws_lc_rs::digest;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 use ulid::Ulid;
 
 /// A request off the wire, not verified: treat every byte of it as a stranger's.
@@ -15,10 +15,29 @@ use ulid::Ulid;
 pub struct Arrival {
     /// When the whole body had been read, by the receiver's clock.
     pub received_at: Timestamp,
-    /// The headers, as [`Headers`] describes them.
-    pub headers: Headers,
+    /// Its method, URL and headers.
+    pub head: Head,
     /// The body, byte for byte as it came.
     pub body: Bytes,
+}
+
+/// The head of a request.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// `POST`.
+    pub method: Cow<'static, str>,
+    /// The URL by which the provider knows this endpoint, with scheme, host and query. Empty where
+    /// the scheme does not sign it.
+    pub url: String,
+    /// The header fields.
+    pub headers: Headers,
+}
+
+impl Head {
+    /// What follows the `?` of the URL.
+    pub(crate) fn query(&self) -> &str {
+        self.url.split_once('?').map(|(_, query)| query).unwrap_or_default()
+    }
 }
 
 /// A verified webhook that was recorded: what destinations and endpoint functions see.
@@ -52,10 +71,10 @@ pub struct Event {
 impl fmt::Debug for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // A line of a log must not hold what customers plan.
-        let Self { received_at, headers, body } = self;
+        let Self { received_at, head, body } = self;
         f.debug_struct("Arrival")
             .field("received_at", received_at)
-            .field("headers", headers)
+            .field("head", head)
             .field("body_bytes", &body.len())
             .finish()
     }
@@ -197,7 +216,16 @@ pub struct Digest(pub [u8; 32]);
 impl Digest {
     /// The digest of these bytes.
     pub fn of(body: &[u8]) -> Self {
-        Self(Sha256::digest(body).into())
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(body);
+        Self::finish(context)
+    }
+
+    /// The digest of what a context for SHA-256 was given.
+    pub(crate) fn finish(context: digest::Context) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(context.finish().as_ref());
+        Self(bytes)
     }
 }
 
@@ -348,7 +376,8 @@ mod tests {
             headers: headers.clone(),
             body: body.clone(),
         };
-        let arrival = Arrival { received_at, headers, body };
+        let head = Head { headers, ..Head::default() };
+        let arrival = Arrival { received_at, head, body };
         for printed in [format!("{event:#?}"), format!("{arrival:?}")] {
             // Neither as text nor as the numbers of its bytes.
             assert!(!printed.contains("canary") && !printed.contains("99, 97"), "{printed}");

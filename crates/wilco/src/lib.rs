@@ -6,29 +6,28 @@
 //!
 //! The way of a request through it has three steps:
 //!
-//! 1. You put the request into an [`Arrival`]: its raw body, its headers, and when it came.
-//! 2. [`verify()`] holds the signature against your [`Secret`]s and returns [`Verified`], which
-//!    nobody else can make; or a [`Mismatch`] that says what was wrong.
+//! 1. You put the request into an [`Arrival`]: its raw body, its head, and when it came.
+//! 2. [`verify()`] checks the signature with your [`Key`]s and returns [`Verified`], which nobody
+//!    else can make; or [`Refused`], which says what was wrong. A body that is still coming in is
+//!    verified part by part: [`Scheme::begin`].
 //! 3. [`Provider::envelope`] reads, in one pass, which event this is and what it is about.
 //!
 //! ```
-//! use wilco::{Arrival, Headers, Secret, SourceName, provider, verify};
+//! use wilco::{Arrival, Head, Headers, Secret, SourceName, Unsigned, provider, verify};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let freispace = provider::find("freispace").ok_or("no such provider")?;
 //! let secret = Secret::new("doc", b"a-made-up-secret".to_vec())?;
 //!
 //! // What freispace would send.
+//! let now = "2026-03-02T08:30:00Z".parse()?;
 //! let body = br#"{"id":"7f1d","type":"booking","event":"booking.created","data":{}}"#;
-//! let (name, value) = freispace.scheme.sign(&secret, body);
+//! let signed = freispace.scheme.sign(&secret, &Unsigned::post(body, now))?;
 //!
-//! let arrival = Arrival {
-//!     received_at: "2026-03-02T08:30:00Z".parse()?,
-//!     headers: Headers::from_pairs([(name, value.as_bytes())]),
-//!     body: body.to_vec().into(),
-//! };
-//! let source = SourceName::new("freispace")?;
-//! let verified = verify(&freispace.scheme, &source, &[secret], arrival)?;
+//! let head = Head { headers: Headers::from_pairs(signed), ..Head::default() };
+//! let arrival = Arrival { received_at: now, head, body: body.to_vec().into() };
+//! let keys = [freispace.scheme.key(&secret)?];
+//! let verified = verify(&freispace.scheme, &SourceName::new("freispace")?, &keys, arrival)?;
 //! let envelope = freispace.envelope(&verified)?;
 //! assert_eq!(envelope.name, "booking.created");
 //! # Ok(())
@@ -40,13 +39,17 @@
 
 mod event;
 pub mod freispace;
+mod mismatch;
+mod path;
+mod place;
 pub mod provider;
 mod secret;
 mod verify;
 
 pub use event::{
-    Arrival, DataError, Digest, Event, EventId, EventIdError, Headers, NameError, SourceName,
+    Arrival, DataError, Digest, Event, EventId, EventIdError, Head, Headers, NameError, SourceName,
 };
+pub use mismatch::Mismatch;
 pub use provider::{Envelope, EnvelopeError, Provider};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
-pub use verify::{Mismatch, Scheme, Verified, verify};
+pub use verify::{Key, KeyError, Refused, Scheme, SignError, Unsigned, Verified, Verifier, verify};

@@ -1,17 +1,17 @@
-//! The table of presets: how each provider signs and where its events name themselves.
+//! The presets: how each provider signs, and where its requests name event, subject and delivery.
 //!
-//! A provider is a file of data in `providers/`, compiled in. Adding one is adding a file and a row
-//! to `FILES`.
+//! A provider is a file of data in `providers/`, compiled in. Adding one is adding a file.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, sync::LazyLock};
+use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
+use serde::Deserialize;
+use serde_json::error::Category;
+
+use crate::{
+    Scheme, Verified,
+    path::{self, Path},
+    place::{Half, Place},
 };
-use serde_json::{error::Category, value::RawValue};
-
-use crate::{Scheme, Verified};
 
 /// Every provider that this version knows.
 pub fn all() -> &'static [Provider] {
@@ -21,7 +21,7 @@ pub fn all() -> &'static [Provider] {
             reason = "the files are compiled in and every one is parsed by a test"
         )]
         let parsed =
-            FILES.iter().map(|file| toml::from_str(file).expect("a preset parses")).collect();
+            FILES.iter().map(|text| toml::from_str(text).expect("a preset parses")).collect();
         parsed
     });
     &PROVIDERS
@@ -49,7 +49,7 @@ pub fn synonyms(name: &str) -> Vec<&str> {
     names
 }
 
-/// Who sends: its signature scheme, and where its event name and subject stand.
+/// Who sends: its signature scheme, and where its requests name event, subject and delivery.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
@@ -61,6 +61,9 @@ pub struct Provider {
     pub scheme: Scheme,
     envelope: Places,
     events: Events,
+    /// Requests that the provider or its libraries publish as tests. The tests read them.
+    #[serde(default, rename = "vector")]
+    _vectors: serde::de::IgnoredAny,
 }
 
 impl Provider {
@@ -71,18 +74,42 @@ impl Provider {
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError`] where the body is not a JSON object (RFC 8259) in UTF-8.
+    /// [`EnvelopeError`] where the body is not what the provider sends: JSON (RFC 8259) in UTF-8,
+    /// for most.
     pub fn envelope(&self, verified: &Verified) -> Result<Envelope, EnvelopeError> {
-        let text =
-            std::str::from_utf8(&verified.arrival().body).map_err(|_| EnvelopeError::NotUtf8)?;
-        let mut reader = serde_json::Deserializer::from_str(text);
-        let members = reader.deserialize_map(Members(&self.envelope)).map_err(EnvelopeError::of)?;
-        reader.end().map_err(EnvelopeError::of)?;
-
-        let name = members.name.filter(|name| !name.is_empty()).unwrap_or(Cow::Borrowed(UNKNOWN));
-        let subject =
-            members.subject.into_iter().collect::<Option<Vec<_>>>().map(|parts| parts.join("/"));
-        Ok(Envelope { name: name.into_owned(), subject, delivery_id: None })
+        let Places { name, subject, delivery_id, content } = &self.envelope;
+        let arrival = verified.arrival();
+        let places = || name.iter().chain(subject).chain(delivery_id);
+        let paths: Vec<&Path> = places().filter_map(Place::path).collect();
+        let mut members = match content {
+            Content::Object | Content::Json => {
+                let text =
+                    std::str::from_utf8(&arrival.body).map_err(|_| EnvelopeError::NotUtf8)?;
+                let is_array_allowed = *content == Content::Json;
+                path::values(text, &paths, is_array_allowed).map_err(EnvelopeError::of)?
+            }
+            Content::Any => Vec::new(),
+        }
+        .into_iter();
+        let mut values = places().map(|place| match place.path() {
+            Some(_) => members.next().flatten(),
+            None => {
+                let half = match place.is_in_body() {
+                    true => Half::Body(&arrival.body),
+                    false => Half::Head(&arrival.head),
+                };
+                let value = place.value(half).ok()?;
+                Some(Cow::Owned(String::from_utf8_lossy(&value).into_owned()))
+            }
+        });
+        let names: Vec<_> = values.by_ref().take(name.len()).flatten().collect();
+        let names = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(".");
+        let subject: Option<Vec<_>> = values.by_ref().take(subject.len()).collect();
+        Ok(Envelope {
+            name: if names.is_empty() { UNKNOWN.to_owned() } else { names },
+            subject: subject.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/")),
+            delivery_id: values.next().flatten().map(Cow::into_owned),
+        })
     }
 
     /// The names of all events that the provider documents.
@@ -90,11 +117,19 @@ impl Provider {
         self.events.names.iter().map(String::as_str)
     }
 
-    /// The documented name of an event: an alias becomes the name that it stands for. `None` for an
-    /// event that the provider does not document, which is accepted all the same.
+    /// The documented name of an event: an alias becomes the name that it stands for, and an event
+    /// with actions loses the action. `None` for an event that the provider does not document, which
+    /// is accepted all the same.
     pub fn documented<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         let name = self.events.aliases.get(name).map_or(name, String::as_str);
-        self.events.names.iter().any(|known| known == name).then_some(name)
+        self.events.names.iter().find_map(|known| match known.strip_suffix(".*") {
+            // `pull_request.opened`: the body says which action, so there is no list of them.
+            Some(event) => {
+                let rest = name.strip_prefix(event)?;
+                (rest.is_empty() || rest.starts_with('.')).then_some(event)
+            }
+            None => (known == name).then_some(known.as_str()),
+        })
     }
 }
 
@@ -139,12 +174,33 @@ impl EnvelopeError {
     }
 }
 
-/// Where the parts of the envelope stand: members of the body's object.
+/// Where the parts of the envelope are.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Places {
-    name: String,
-    subject: Vec<String>,
+    /// Joined by dots; what is absent is left out.
+    name: Vec<Place>,
+    /// Joined by slashes; `None` unless each is there.
+    #[serde(default)]
+    subject: Vec<Place>,
+    /// What the provider sends again with the same delivery.
+    #[serde(default)]
+    delivery_id: Option<Place>,
+    #[serde(default)]
+    content: Content,
+}
+
+/// What the body has to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Content {
+    /// One JSON object.
+    #[default]
+    Object,
+    /// One JSON object or array.
+    Json,
+    /// Anything: a form, a text, nothing.
+    Any,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -155,99 +211,25 @@ struct Events {
     aliases: BTreeMap<String, String>,
 }
 
-/// Collects the wanted members and passes over the rest.
-struct Members<'p>(&'p Places);
-
-struct Found<'b> {
-    name: Option<Cow<'b, str>>,
-    subject: Vec<Option<Cow<'b, str>>>,
-}
-
-impl<'b> Visitor<'b> for Members<'_> {
-    type Value = Found<'b>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON object")
-    }
-
-    fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<Found<'b>, A::Error> {
-        let mut found = Found { name: None, subject: vec![None; self.0.subject.len()] };
-        while let Some((key, value)) = map.next_entry::<&'b RawValue, &'b RawValue>()? {
-            let Some(key) = scalar(key) else { continue };
-            if key == self.0.name {
-                found.name = scalar(value);
-            }
-            for (place, part) in self.0.subject.iter().zip(&mut found.subject) {
-                if key == *place {
-                    *part = scalar(value);
-                }
-            }
-        }
-        Ok(found)
-    }
-}
-
-/// A text borrowed from the body where it has no escapes. An escape for half a character, which
-/// JSON allows and software that cuts a text by UTF-16 units writes, becomes U+FFFD.
-struct Text<'b>(Cow<'b, str>);
-
-impl<'b> Deserialize<'b> for Text<'b> {
-    fn deserialize<D: Deserializer<'b>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Legible;
-
-        impl<'b> Visitor<'b> for Legible {
-            type Value = Text<'b>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
-            }
-
-            fn visit_borrowed_bytes<E>(self, bytes: &'b [u8]) -> Result<Text<'b>, E> {
-                Ok(Text(String::from_utf8_lossy(bytes)))
-            }
-
-            fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text<'b>, E> {
-                // Half a character comes as three bytes, each of them invalid.
-                let text =
-                    String::from_utf8_lossy(bytes).replace("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}");
-                Ok(Text(Cow::Owned(text)))
-            }
-        }
-
-        // As a string it would have to be whole characters.
-        deserializer.deserialize_bytes(Legible)
-    }
-}
-
-/// A string's text, or a number as it is written; nothing for what has no plain text.
-fn scalar(value: &RawValue) -> Option<Cow<'_, str>> {
-    match value.get().as_bytes() {
-        [b'"', ..] => serde_json::from_str::<Text<'_>>(value.get()).ok().map(|Text(text)| text),
-        [b'-' | b'0'..=b'9', ..] => Some(Cow::Borrowed(value.get())),
-        _ => None,
-    }
-}
-
-const FILES: &[&str] = &[include_str!("../providers/freispace.toml")];
+// `FILES`: the text of each file in `providers/`.
+include!(concat!(env!("OUT_DIR"), "/providers.rs"));
 const UNKNOWN: &str = "unknown";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arrival, Headers, Secret, SourceName, verify};
+    use crate::{Arrival, Head, Headers, Secret, SourceName, Unsigned, verify};
 
     fn check(body: &[u8]) -> Result<Envelope, EnvelopeError> {
         let freispace = find("freispace").unwrap();
         let secret = Secret::new("t", b"a-made-up-secret".to_vec()).unwrap();
-        let (header, value) = freispace.scheme.sign(&secret, body);
-        let arrival = Arrival {
-            received_at: jiff::Timestamp::UNIX_EPOCH,
-            headers: Headers::from_pairs([(header, value)]),
-            body: body.to_vec().into(),
-        };
-        let verified =
-            verify(&freispace.scheme, &SourceName::new("t").unwrap(), &[secret], arrival).unwrap();
-        freispace.envelope(&verified)
+        let key = freispace.scheme.key(&secret).unwrap();
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        let headers = freispace.scheme.sign(&secret, &Unsigned::post(body, now)).unwrap();
+        let head = Head { headers: Headers::from_pairs(headers), ..Head::default() };
+        let arrival = Arrival { received_at: now, head, body: body.to_vec().into() };
+        let source = SourceName::new("t").unwrap();
+        freispace.envelope(&verify(&freispace.scheme, &source, &[key], arrival).unwrap())
     }
 
     #[test]
@@ -334,12 +316,17 @@ mod tests {
     }
 
     #[test]
-    fn both_names_of_a_quote_are_documented() {
+    fn names_are_documented_with_their_aliases_and_actions() {
         let freispace = find("freispace").unwrap();
         assert_eq!(freispace.documented("quote.finalized"), Some("offer.finalized"));
         assert_eq!(freispace.documented("offer.finalized"), Some("offer.finalized"));
         assert_eq!(freispace.documented("booking.exploded"), None);
         assert_eq!(freispace.events().count(), 15);
+        let github = find("github").unwrap();
+        assert_eq!(github.documented("pull_request.opened"), Some("pull_request"));
+        assert_eq!(github.documented("pull_request_review"), Some("pull_request_review"));
+        assert_eq!(github.documented("push"), Some("push"));
+        assert_eq!(github.documented("push.x"), None);
         assert_eq!(synonyms("quote.finalized"), ["offer.finalized", "quote.finalized"]);
         assert_eq!(synonyms("offer.finalized"), ["offer.finalized", "quote.finalized"]);
         assert_eq!(synonyms("push"), ["push"]);

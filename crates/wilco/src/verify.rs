@@ -1,42 +1,152 @@
-//! Is this arrival the provider's? The one place that decides it.
+//! Is this request the provider's? The one place that decides it.
+//!
+//! A request is verified as it comes in: [`Scheme::begin`] reads the claimed signature from the
+//! head, [`Verifier::update`] takes each part of the body, [`Verifier::finish`] decides. Nothing is
+//! copied and the body is read once, for the signature and the digest together.
 
 mod scheme;
 
-use crate::{Arrival, Digest, Secret, SourceName};
+use aws_lc_rs::digest;
+use jiff::Timestamp;
 
-pub use scheme::Scheme;
+use crate::{Arrival, Digest, Head, SourceName, mismatch::Mismatch, place::Half};
+use scheme::{Stream, Values};
 
-/// Holds the signature of `arrival` against each of `secrets`, over the raw bytes of its body.
-///
-/// Every secret is tried even after one has matched: the time that the answer takes does not tell
-/// which of two rotating secrets is the current one. MACs are compared in constant time.
+pub use scheme::{Key, KeyError, Scheme, SignError, Unsigned};
+
+/// Verifies a request that is there as a whole.
 ///
 /// # Errors
 ///
-/// [`Mismatch`], which says what was wrong with the signature, not what would have been right.
+/// [`Refused`], which says what is wrong with the signature, and gives the request back.
 pub fn verify(
     scheme: &Scheme,
     source: &SourceName,
-    secrets: &[Secret],
+    keys: &[Key],
     arrival: Arrival,
-) -> Result<Verified, Mismatch> {
-    let claim = scheme.claim(&arrival.headers)?;
-    let mut matched = None;
-    for secret in secrets {
-        if scheme.matches(secret, &arrival.body, &claim) {
-            matched = matched.or(Some(secret));
+) -> Result<Verified, Box<Refused>> {
+    match scheme.begin(&arrival.head, keys, arrival.received_at) {
+        Ok(mut verifier) => {
+            verifier.update(&arrival.body);
+            verifier.finish(source, arrival)
         }
+        Err(mismatch) => Err(Box::new(Refused { mismatch, arrival })),
     }
-    let secret = matched.ok_or(Mismatch::Wrong)?;
-    Ok(Verified {
-        source: source.clone(),
-        secret: secret.name().into(),
-        digest: Digest::of(&arrival.body),
-        arrival,
-    })
 }
 
-/// Proof that an arrival carries a right signature. Only [`verify()`] makes one.
+impl Scheme {
+    /// Begins to verify a request that has this head, at this time.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`], where the head alone shows that the request cannot be verified.
+    pub fn begin<'k>(
+        &'k self,
+        head: &Head,
+        keys: &'k [Key],
+        now: Timestamp,
+    ) -> Result<Verifier<'k>, Mismatch> {
+        let claims = match self.signature.is_in_body() {
+            true => None,
+            false => Some(self.claims(Half::Head(head))?),
+        };
+        let values = self.values(head)?;
+        self.signed_at(&values)?;
+        let body_sha256 = match &self.body_sha256 {
+            Some(place) => place.value(Half::Head(head)).ok(),
+            None => None,
+        };
+        let pairs = keys.iter().flat_map(|key| self.signed.iter().map(move |signed| (key, signed)));
+        let streams = pairs.map(|(key, signed)| Scheme::stream(signed, &values, key)).collect();
+        let digest = digest::Context::new(&digest::SHA256);
+        Ok(Verifier {
+            scheme: self,
+            keys,
+            now,
+            claims,
+            values,
+            body_sha256,
+            streams,
+            digest,
+            body_bytes: 0,
+        })
+    }
+}
+
+/// A request whose body is coming in.
+///
+/// Every key is tried even after one has matched, and signatures are compared in constant time: the
+/// time that the answer takes does not tell which of two rotating secrets is the current one.
+#[must_use]
+pub struct Verifier<'k> {
+    scheme: &'k Scheme,
+    keys: &'k [Key],
+    now: Timestamp,
+    /// `None` where the body has them.
+    claims: Option<Vec<Vec<u8>>>,
+    values: Values,
+    body_sha256: Option<Vec<u8>>,
+    /// One for each way of signing of each key; `None` where that needs the message as a whole.
+    streams: Vec<Option<Stream>>,
+    digest: digest::Context,
+    body_bytes: usize,
+}
+
+impl Verifier<'_> {
+    /// Takes the next part of the body.
+    pub fn update(&mut self, chunk: &[u8]) {
+        for stream in self.streams.iter_mut().flatten() {
+            stream.update(chunk);
+        }
+        self.digest.update(chunk);
+        self.body_bytes += chunk.len();
+    }
+
+    /// Decides. The body of `arrival` is what [`update`](Self::update) was given, in one piece.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], which says what is wrong with the signature, and gives the request back.
+    pub fn finish(self, source: &SourceName, arrival: Arrival) -> Result<Verified, Box<Refused>> {
+        match self.decide(&arrival.body) {
+            Ok((secret, digest)) => {
+                Ok(Verified { source: source.clone(), secret, digest, arrival })
+            }
+            Err(mismatch) => Err(Box::new(Refused { mismatch, arrival })),
+        }
+    }
+
+    /// The name of the secret that matched, and the body's digest.
+    fn decide(self, body: &[u8]) -> Result<(String, Digest), Mismatch> {
+        let Self { scheme, keys, claims, mut values, .. } = self;
+        if self.body_bytes != body.len() {
+            return Err(Mismatch::Wrong);
+        }
+        let digest = Digest::finish(self.digest);
+        let claims = match claims {
+            Some(claims) => claims,
+            None => scheme.claims(Half::Body(body))?,
+        };
+        scheme.complete(&mut values, body)?;
+        let signed_at = scheme.signed_at(&values)?;
+        let mut streams = self.streams.into_iter();
+        let mut matched: Option<&Key> = None;
+        for key in keys {
+            for signed in &scheme.signed {
+                let stream = streams.next().flatten();
+                if Scheme::matches(signed, stream, (&values, key), body, &claims) {
+                    matched = matched.or(Some(key));
+                }
+            }
+        }
+        let key = matched.ok_or(Mismatch::Wrong)?;
+        scheme.in_time(signed_at, self.now)?;
+        scheme.covers_body(&values, self.body_sha256.as_deref(), &digest, body)?;
+        Ok((key.name().to_owned(), digest))
+    }
+}
+
+/// Proof that a request carries a right signature. Only this module makes one.
 #[derive(Clone, Debug)]
 pub struct Verified {
     source: SourceName,
@@ -67,44 +177,20 @@ impl Verified {
     }
 }
 
-/// Why a signature was not accepted.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Mismatch {
-    /// The signature header is not there, or is empty.
-    #[error(
-        "header {header} is missing or empty; is this the provider's endpoint, and does a proxy drop the header?"
-    )]
-    Missing {
-        /// The header's name.
-        header: String,
-    },
-    /// The signature header came more than once. Which one would count is a guess, so none does.
-    #[error("header {header} came {times} times; a provider sends it once")]
-    Repeated {
-        /// The header's name.
-        header: String,
-        /// How often it came.
-        times: usize,
-    },
-    /// The signature header is there and cannot be a signature of this scheme.
-    #[error("header {header} is not {expected}")]
-    Malformed {
-        /// The header's name.
-        header: String,
-        /// What the scheme demands of the value.
-        expected: &'static str,
-    },
-    /// A signature, made with another secret or over other bytes.
-    #[error(
-        "no secret of this source gives this signature; another secret, or the body was changed on its way"
-    )]
-    Wrong,
+/// A request that could not be verified, with the reason.
+#[derive(Debug, thiserror::Error)]
+#[error("{mismatch}")]
+pub struct Refused {
+    /// What is wrong with its signature.
+    pub mismatch: Mismatch,
+    /// The request, as it was handed in.
+    pub arrival: Arrival,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Headers, provider};
+    use crate::{Headers, Secret, provider};
 
     const BODY: &[u8] = br#"{"event":"booking.created"}"#;
     const HEADER: &str = "x-freispace-signature";
@@ -113,21 +199,29 @@ mod tests {
         Secret::new(format!("test:{text}"), text.into()).unwrap()
     }
 
+    fn key(text: &str) -> Key {
+        provider::find("freispace").unwrap().scheme.key(&secret(text)).unwrap()
+    }
+
     /// The only caller of `verify()` in these tests: the name of the secret that matched, or why not.
     fn check(headers: &[(&str, &[u8])], body: &[u8], secrets: &[&str]) -> Result<String, Mismatch> {
+        let headers = Headers::from_pairs(headers.iter().copied());
         let arrival = Arrival {
-            received_at: jiff::Timestamp::UNIX_EPOCH,
-            headers: Headers::from_pairs(headers.iter().copied()),
+            received_at: Timestamp::UNIX_EPOCH,
+            head: Head { headers, ..Head::default() },
             body: body.to_vec().into(),
         };
-        let secrets: Vec<_> = secrets.iter().map(|text| secret(text)).collect();
+        let keys: Vec<_> = secrets.iter().map(|text| key(text)).collect();
         let scheme = &provider::find("freispace").unwrap().scheme;
-        verify(scheme, &SourceName::new("t").unwrap(), &secrets, arrival)
+        verify(scheme, &SourceName::new("t").unwrap(), &keys, arrival)
             .map(|verified| verified.secret().into())
+            .map_err(|refused| refused.mismatch)
     }
 
     fn signed(text: &str) -> String {
-        provider::find("freispace").unwrap().scheme.sign(&secret(text), BODY).1
+        let request = Unsigned::post(BODY, Timestamp::UNIX_EPOCH);
+        let scheme = &provider::find("freispace").unwrap().scheme;
+        scheme.sign(&secret(text), &request).unwrap().pop().unwrap().1
     }
 
     #[test]
@@ -150,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_missing_or_empty_header_is_told_from_a_wrong_one() {
-        let missing = Err(Mismatch::Missing { header: HEADER.into() });
+        let missing = Err(Mismatch::Missing { place: format!("header {HEADER}") });
         assert_eq!(check(&[], BODY, &["a-made-up-secret"]), missing);
         assert_eq!(check(&[(HEADER, b"")], BODY, &["a-made-up-secret"]), missing);
     }
@@ -194,6 +288,28 @@ mod tests {
             let result = check(&[(HEADER, &row)], BODY, &["a-made-up-secret"]);
             assert!(matches!(result, Err(Mismatch::Malformed { .. })), "{row:?} gave {result:?}");
         }
+    }
+
+    #[test]
+    fn a_body_may_come_in_parts_of_any_size() {
+        let signature = signed("a-made-up-secret");
+        let headers = Headers::from_pairs([(HEADER, &signature)]);
+        let head = Head { headers, ..Head::default() };
+        let keys = [key("another-secret"), key("a-made-up-secret")];
+        let (scheme, now) = (&provider::find("freispace").unwrap().scheme, Timestamp::UNIX_EPOCH);
+        for size in 1..=BODY.len() {
+            let mut verifier = scheme.begin(&head, &keys, now).unwrap();
+            BODY.chunks(size).for_each(|chunk| verifier.update(chunk));
+            let arrival = Arrival { received_at: now, head: head.clone(), body: BODY.into() };
+            let verified = verifier.finish(&SourceName::new("t").unwrap(), arrival).unwrap();
+            assert_eq!(verified.digest(), Digest::of(BODY));
+        }
+        // A body of which a part was not looked at is not verified, whatever the rest says.
+        let mut verifier = scheme.begin(&head, &keys, now).unwrap();
+        verifier.update(BODY);
+        let body = [BODY, b" "].concat().into();
+        let arrival = Arrival { received_at: now, head, body };
+        assert!(verifier.finish(&SourceName::new("t").unwrap(), arrival).is_err());
     }
 
     #[test]

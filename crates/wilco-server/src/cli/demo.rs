@@ -10,12 +10,13 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
-use wilco::{Event, EventId, Secret, freispace, freispace::Change, provider};
+use wilco::{Event, EventId, Secret, Unsigned, freispace, freispace::Change, provider};
 use wilco_store::{EventQuery, Shown, State};
 
 use super::{Failure, Screen, Table, print, readable};
 use crate::{
     client::{Client, Trust},
+    clock,
     config::{self, Address, Config, Kind},
     outbound::Function,
     service::Service,
@@ -82,7 +83,8 @@ impl Signals {
 struct Act {
     label: &'static str,
     body: Bytes,
-    signature: String,
+    /// The headers that sign it.
+    signed: Vec<(String, String)>,
     expected: Expected,
     answer: StatusCode,
     took: Duration,
@@ -190,11 +192,13 @@ impl Stage {
     ) -> Result<Act, Failure> {
         let freispace = provider::find("freispace")
             .ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
-        let (_, signature) = freispace.scheme.sign(&self.secret, body);
+        let scheme = &freispace.scheme;
+        let signed = scheme.sign(&self.secret, &Unsigned::post(body, clock::now()));
+        let signed = signed.map_err(|error| Failure::failed(error.to_string()))?;
         Ok(Act {
             label,
             body: Bytes::from_static(body),
-            signature,
+            signed,
             expected,
             answer: StatusCode::default(),
             took: Duration::ZERO,
@@ -203,9 +207,11 @@ impl Stage {
     }
 
     async fn send(&self, client: &Client, act: &mut Act) -> Result<(), Failure> {
-        let request = Request::post(&self.url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header("x-freispace-signature", &act.signature)
+        let request = Request::post(&self.url).header(header::CONTENT_TYPE, "application/json");
+        let request = act
+            .signed
+            .iter()
+            .fold(request, |request, (name, value)| request.header(name, value))
             .body(Full::new(act.body.clone()))
             .map_err(|error| Failure::failed(error.to_string()))?;
         let began = Instant::now();
@@ -398,8 +404,7 @@ fn config(folder: &Path, secret: Secret) -> Result<Config, Failure> {
         route.map_err(|error| Failure::failed(error.to_string()))
     };
     let source = config::Source::new("freispace", "/webhook", vec![secret]);
-    let source =
-        source.ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
+    let source = source.map_err(|error| Failure::failed(error.to_string()))?;
     let loopback = config::address("127.0.0.1:0").map_err(Failure::failed)?;
     let mut config = Config::of(source, vec![loopback]);
     config.listen.tls = config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] };

@@ -9,7 +9,7 @@ use http_body_util::Full;
 use indicatif::ProgressBar;
 use jiff::{ToSpan as _, civil::Date};
 use tokio::{signal::ctrl_c, task::JoinSet, time::Instant};
-use wilco::{Secret, freispace, provider};
+use wilco::{Secret, Unsigned, freispace, provider};
 
 use super::{Failure, File, client_for, did_you_mean, print, progress, rate, readable, visible};
 use crate::{
@@ -197,17 +197,21 @@ impl Send {
     fn request(&self, target: &Target, mut body: Vec<u8>) -> Result<Request<Full<Bytes>>, Failure> {
         let freispace = provider::find("freispace")
             .ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
-        let (name, value) = freispace.scheme.sign(&target.secret, &body);
+        let unsigned = Unsigned::post(&body, clock::now());
+        let signed = freispace.scheme.sign(&target.secret, &unsigned);
+        let signed = signed.map_err(|error| Failure::usage(error.to_string()))?;
         if self.tamper {
             match body.iter_mut().find(|byte| byte.is_ascii_lowercase()) {
                 Some(letter) => letter.make_ascii_uppercase(),
                 None => body.push(b' '),
             }
         }
-        Request::post(&target.url)
+        let request = Request::post(&target.url)
             .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("wilco-send/", env!("CARGO_PKG_VERSION")))
-            .header(name, value)
+            .header(header::USER_AGENT, concat!("wilco-send/", env!("CARGO_PKG_VERSION")));
+        signed
+            .iter()
+            .fold(request, |request, (name, value)| request.header(name, value))
             .body(Full::new(body.into()))
             .map_err(|error| Failure::usage(format!("cannot build the request: {error}")))
     }

@@ -273,6 +273,19 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
     if secrets.is_none() {
         keys.require("secrets");
     }
+    let ready: Vec<_> = match (provider, &secrets) {
+        (Some(provider), Some(secrets)) => {
+            let ready = secrets.iter().map(|secret| provider.scheme.key(secret));
+            let ready = ready.map(|key| {
+                key.map_err(|error| {
+                    let hint = "copy it again from the provider's page";
+                    keys.complain_about("secrets", error.to_string(), hint);
+                })
+            });
+            ready.filter_map(Result::ok).collect()
+        }
+        _ => Vec::new(),
+    };
     let allow_from = keys.each("allow_from", units::network).unwrap_or_default();
     let window = keys.one("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
     let duplicates = keys.one("duplicates", |text| match text {
@@ -287,6 +300,7 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
         provider: provider?,
         path: path?,
         secrets: secrets?,
+        keys: ready,
         allow_from,
         duplicates: duplicates.unwrap_or(Duplicates::Suppress { window }),
         expect_every,

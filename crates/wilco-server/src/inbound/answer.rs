@@ -110,7 +110,11 @@ impl Refusal {
                 (StatusCode::BAD_REQUEST, "missing_signature", "Missing signature")
             }
             Self::NotVerified(
-                Mismatch::Repeated { .. } | Mismatch::Malformed { .. } | Mismatch::Wrong,
+                Mismatch::Repeated { .. }
+                | Mismatch::Malformed { .. }
+                | Mismatch::Wrong
+                | Mismatch::OutOfTime { .. }
+                | Mismatch::BodyNotCovered,
                 _,
             ) => (StatusCode::FORBIDDEN, "invalid_signature", "Invalid signature"),
             Self::NotAnObject(..) => {

@@ -9,7 +9,7 @@ use http::Request;
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
-use wilco::{Arrival, Headers};
+use wilco::{Arrival, Head, Headers};
 
 use super::Refusal;
 use crate::clock;
@@ -37,7 +37,10 @@ where
     let (head, body) = request.into_parts();
     let body = read_body(body, limit, charge).await?;
     let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    Ok(Arrival { received_at: clock::now(), headers: Headers::from_pairs(fields), body })
+    let headers = Headers::from_pairs(fields);
+    // No provider so far signs the URL by which it knows this endpoint.
+    let head = Head { method: "POST".into(), url: String::new(), headers };
+    Ok(Arrival { received_at: clock::now(), head, body })
 }
 
 async fn read_body<B>(mut body: B, limit: usize, charge: &mut Charge) -> Result<Bytes, Refusal>

@@ -7,7 +7,7 @@ use tokio::{
     task::spawn_blocking,
     time::{Instant, sleep_until},
 };
-use wilco::{Arrival, Mismatch, Verified, verify};
+use wilco::{Arrival, Refused, Verified, verify};
 
 use crate::config;
 
@@ -32,14 +32,14 @@ impl LargeBodies {
         &self,
         source: Arc<config::Source>,
         arrival: Arrival,
-    ) -> Result<Verified, Mismatch> {
+    ) -> Result<Verified, Box<Refused>> {
         let bytes = arrival.body.len();
         let mut free_from = self.free_from.lock().await;
         sleep_until(*free_from).await;
         // Before it is known to be refused: the request may be given up meanwhile.
         *free_from = Instant::now() + time_of_refused(bytes);
         let verifying = spawn_blocking(move || {
-            verify(&source.provider.scheme, &source.name, &source.secrets, arrival)
+            verify(&source.provider.scheme, &source.name, &source.keys, arrival)
         });
         let verified = match verifying.await.map_err(tokio::task::JoinError::try_into_panic) {
             Ok(verified) => verified,

@@ -18,9 +18,7 @@ use std::{
     process::{Output, Stdio},
 };
 
-use wilco::{Secret, provider};
-
-use crate::world::{SECRET, World, booking, wilco};
+use crate::world::{SECRET, World, booking, sign_with, wilco};
 
 #[test]
 fn only_a_wilco_of_root_can_run_programs_as_somebody_else() {
@@ -341,10 +339,8 @@ fn newer_store(path: &Path) {
 }
 
 fn send_with(secret: &str, world: &World, id: &str) -> crate::world::Reply {
-    let secret = Secret::new("test", secret.into()).unwrap();
     let body = booking(id, "A");
-    let scheme = &provider::find("freispace").unwrap().scheme;
-    world.post(&body, &[("x-freispace-signature", &scheme.sign(&secret, body.as_bytes()).1)])
+    world.post(&body, &[("x-freispace-signature", &sign_with(secret, body.as_bytes()))])
 }
 
 const PRINT: &str = "[destination.p]\ntype = \"print\"\n[[route]]\nto = [\"p\"]\n";

@@ -16,6 +16,7 @@ mod flood;
 mod handlers;
 mod layering;
 mod listener;
+mod providers;
 mod survival;
 mod wire;
 mod world;

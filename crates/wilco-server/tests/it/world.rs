@@ -15,7 +15,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use wilco::{Secret, provider};
+use wilco::{Secret, Unsigned, provider};
 
 pub(crate) use reply::Reply;
 
@@ -251,8 +251,13 @@ impl World {
 
     /// Sends a body with these headers to the endpoint.
     pub(crate) fn post(&self, body: &str, headers: &[(&str, &str)]) -> Reply {
+        self.post_to("/webhook", body, headers)
+    }
+
+    /// Posts to another source.
+    pub(crate) fn post_to(&self, path: &str, body: &str, headers: &[(&str, &str)]) -> Reply {
         let mut head = format!(
-            "POST /webhook HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
              content-length: {}\r\nconnection: close\r\n",
             self.address,
             body.len()
@@ -463,8 +468,15 @@ fn limited(folder: &Path, limits: &str) -> Command {
 
 /// The signature that freispace would send for this body.
 pub(crate) fn sign(body: &[u8]) -> String {
-    let secret = Secret::new("test", SECRET.into()).unwrap();
-    provider::find("freispace").unwrap().scheme.sign(&secret, body).1
+    sign_with(SECRET, body)
+}
+
+/// The signature that freispace would send for this body to whoever has this secret.
+pub(crate) fn sign_with(secret: &str, body: &[u8]) -> String {
+    let secret = Secret::new("test", secret.into()).unwrap();
+    let request = Unsigned::post(body, jiff::Timestamp::now());
+    let scheme = &provider::find("freispace").unwrap().scheme;
+    scheme.sign(&secret, &request).unwrap().pop().unwrap().1
 }
 
 /// A body about a booking.

@@ -52,7 +52,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
             secret: "test:secret".into(),
             digest: verified.digest(),
             conflict: false,
-            headers: arrival.headers.clone(),
+            headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };
 

@@ -35,7 +35,7 @@ impl Pending {
             secret: verified.secret().into(),
             digest,
             conflict: verdict == Verdict::Conflict,
-            headers: arrival.headers.clone(),
+            headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };
         let receipt = Receipt { event_id: event.id, is_first: true };

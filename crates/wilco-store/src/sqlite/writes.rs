@@ -29,7 +29,7 @@ impl Prepared {
                 envelope.delivery_id.as_deref(),
                 verified.digest(),
             ),
-            content: content(arrival.headers.as_bytes(), &arrival.body),
+            content: content(arrival.head.headers.as_bytes(), &arrival.body),
         }
     }
 }
@@ -72,7 +72,7 @@ impl Ledger {
             secret: verified.secret().into(),
             digest: verified.digest(),
             conflict: verdict == Verdict::Conflict,
-            headers: arrival.headers.clone(),
+            headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };
         let Event { id: event_id, received_at, digest, .. } = event;

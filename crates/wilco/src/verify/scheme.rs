@@ -1,102 +1,437 @@
 //! How a provider signs, as data: each scheme is a table in the provider's file.
 
-use hmac::{Hmac, KeyInit, Mac};
+mod key;
+mod template;
+
+use base64::{Engine as _, engine::general_purpose};
+use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use sha2::Sha256;
 
-use super::Mismatch;
-use crate::{Headers, Secret};
+use crate::{
+    Digest, Head, Secret,
+    mismatch::Mismatch,
+    place::{Half, Place},
+};
+use key::{Algorithm, KeyText, without_padding};
+use template::{Part, Template};
 
-/// How a provider signs: which header, which algorithm, which text, which bytes.
+pub(in crate::verify) use key::Stream;
+pub use key::{Key, KeyError};
+pub(in crate::verify) use template::Values;
+
+/// How a provider signs: where the signature is, how it is written, and which bytes it covers.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[serde(try_from = "Raw")]
 pub struct Scheme {
-    header: String,
     algorithm: Algorithm,
+    key: KeyText,
+    pub(super) signature: Place,
     encoding: Encoding,
-    signed: Signed,
+    /// More than one where a provider signs in one of several ways: each is tried.
+    pub(super) signed: Vec<Template>,
+    timestamp: Option<Place>,
+    timestamp_unit: Unit,
+    tolerance: Option<SignedDuration>,
+    id: Option<Place>,
+    pub(super) body_sha256: Option<Place>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Raw {
+    algorithm: Algorithm,
+    #[serde(default)]
+    key: KeyText,
+    signature: Place,
+    #[serde(default)]
+    encoding: Encoding,
+    #[serde(default)]
+    signed: Vec<Template>,
+    timestamp: Option<Place>,
+    #[serde(default)]
+    timestamp_unit: Unit,
+    tolerance_secs: Option<u32>,
+    id: Option<Place>,
+    body_sha256: Option<Place>,
+}
+
+/// How a signature is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Encoding {
+    /// In either case.
+    #[default]
+    Hex,
+    /// In lower case only: what is compared as text must not be accepted in another spelling.
+    HexLower,
+    Base64,
+    /// The URL-safe alphabet, without padding.
+    Base64Url,
+    /// As it is: a token.
+    Text,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Unit {
+    #[default]
+    Seconds,
+    Milliseconds,
+    Rfc3339,
+}
+
+impl TryFrom<Raw> for Scheme {
+    type Error = String;
+
+    fn try_from(raw: Raw) -> Result<Self, String> {
+        let uses = |part| raw.signed.iter().any(|template| template.has(&part));
+        let signed = match (raw.algorithm, raw.signed.is_empty()) {
+            // The value itself is compared; nothing is signed.
+            (Algorithm::Token, true) => vec![Template::default()],
+            (Algorithm::Token, false) => {
+                return Err("a token signs nothing: unexpected \"signed\"".into());
+            }
+            (_, true) => return Err("expected \"signed\"".into()),
+            (_, false) => raw.signed.clone(),
+        };
+        if uses(Part::Timestamp) && raw.timestamp.is_none() {
+            return Err("{timestamp} is signed: expected \"timestamp\"".into());
+        }
+        if uses(Part::Id) && raw.id.is_none() {
+            return Err("{id} is signed: expected \"id\"".into());
+        }
+        if raw.tolerance_secs.is_some() && raw.timestamp.is_none() {
+            return Err("\"tolerance-secs\" without \"timestamp\"".into());
+        }
+        Ok(Self {
+            algorithm: raw.algorithm,
+            key: raw.key,
+            signature: raw.signature,
+            encoding: raw.encoding,
+            signed,
+            timestamp: raw.timestamp,
+            timestamp_unit: raw.timestamp_unit,
+            tolerance: raw.tolerance_secs.map(|secs| SignedDuration::from_secs(secs.into())),
+            id: raw.id,
+            body_sha256: raw.body_sha256,
+        })
+    }
+}
+
+/// Why a request could not be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The secret is not written as the provider writes its keys.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// The provider signs with a key that it shares with nobody, or within the body.
+    #[error("requests of this provider can only be signed by the provider")]
+    OnlyByProvider,
+}
+
+/// A request that is about to be signed, as [`Scheme::sign`] needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsigned<'a> {
+    /// `POST`, for most.
+    pub method: &'a str,
+    /// The URL that the receiver is known by. Empty will do where the scheme does not sign it.
+    pub url: &'a str,
+    /// The delivery's id, where the scheme signs one.
+    pub id: &'a str,
+    /// When it is signed.
+    pub at: Timestamp,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl<'a> Unsigned<'a> {
+    /// A `POST` of this body.
+    pub fn post(body: &'a [u8], at: Timestamp) -> Self {
+        Self { method: "POST", url: "", id: "", at, body }
+    }
 }
 
 impl Scheme {
-    /// The header that carries the signature, in lower case.
-    pub fn header(&self) -> &str {
-        &self.header
+    /// The header that carries the signature, where one does.
+    pub fn header(&self) -> Option<&str> {
+        self.signature.header()
     }
 
-    /// What a provider would send for this body: the header's name and its value.
-    pub fn sign(&self, secret: &Secret, body: &[u8]) -> (&str, String) {
-        let mac: [u8; 32] = self.mac(secret, body).finalize().into_bytes().into();
-        let value = match self.encoding {
-            Encoding::HexLower => base16ct::lower::encode_string(&mac),
-        };
-        (&self.header, value)
+    /// Makes a secret ready for this scheme.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] where the secret is not written as the provider writes its keys.
+    pub fn key(&self, secret: &Secret) -> Result<Key, KeyError> {
+        Key::new(secret, self.algorithm, self.key)
     }
 
-    /// The signature that the headers claim, decoded but not believed.
-    pub(super) fn claim(&self, headers: &Headers) -> Result<Claim, Mismatch> {
-        let values: Vec<_> = headers.all(&self.header).collect();
-        let value = match values[..] {
-            [] | [b""] => return Err(Mismatch::Missing { header: self.header.clone() }),
-            [value] => value,
-            _ => {
-                return Err(Mismatch::Repeated {
-                    header: self.header.clone(),
-                    times: values.len(),
-                });
-            }
+    /// The headers with which a provider would send this request.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`] where the secret is not one of this scheme's, or where only the provider can
+    /// sign.
+    pub fn sign(
+        &self,
+        secret: &Secret,
+        request: &Unsigned<'_>,
+    ) -> Result<Vec<(String, String)>, SignError> {
+        let key = self.key(secret)?;
+        self.sign_with(&key, request).ok_or(SignError::OnlyByProvider)
+    }
+
+    /// `None` where only the provider's private key can sign, and where the signature is a part of
+    /// the body.
+    fn sign_with(&self, key: &Key, request: &Unsigned<'_>) -> Option<Vec<(String, String)>> {
+        let timestamp = match self.timestamp_unit {
+            Unit::Seconds => request.at.as_second().to_string(),
+            Unit::Milliseconds => request.at.as_millisecond().to_string(),
+            Unit::Rfc3339 => request.at.to_string(),
         };
-        let mut claim = [0; 32];
-        let (decoded, expected) = match self.encoding {
-            Encoding::HexLower => {
-                (base16ct::lower::decode(value, &mut claim), "64 lower-case hexadecimal digits")
-            }
+        let values = Values {
+            timestamp: Some(timestamp.clone().into_bytes()),
+            id: Some(request.id.as_bytes().to_vec()),
+            method: request.method.to_owned(),
+            url: request.url.to_owned(),
+            is_form: self.signed.iter().any(|template| template.has(&Part::Form)),
         };
-        match decoded {
-            Ok([_, ..]) if value.len() == 64 => Ok(Claim(claim)),
-            _ => Err(Mismatch::Malformed { header: self.header.clone(), expected }),
+        let message = match self.signed.first() {
+            Some(template) => template.message(&values, key.secret(), request.body),
+            None => Vec::new(),
+        };
+        let signature = self.encoding.encode(&key.sign(&message)?);
+        let mut headers: Vec<(String, String)> = Vec::new();
+        let places = [(&self.timestamp, timestamp.as_str()), (&self.id, request.id)];
+        let places = places.into_iter().filter_map(|(place, value)| Some((place.as_ref()?, value)));
+        for (place, value) in places.chain([(&self.signature, signature.as_str())]) {
+            if place.is_in_body() && place != &self.signature {
+                continue;
+            }
+            let (name, value) = place.write(value)?;
+            match (headers.iter_mut().find(|(header, _)| *header == name), place.split()) {
+                (Some((_, items)), Some(split)) => items.push_str(&format!("{split}{value}")),
+                _ => headers.push((name, value)),
+            }
+        }
+        Some(headers)
+    }
+
+    /// The signatures that a request claims to have, decoded and not believed. Of several, those
+    /// that cannot be one are left out.
+    pub(super) fn claims(&self, half: Half<'_>) -> Result<Vec<Vec<u8>>, Mismatch> {
+        let candidates = self.signature.candidates(half)?;
+        let claims: Vec<_> = candidates.iter().filter_map(|claim| self.decode(claim)).collect();
+        if claims.is_empty() {
+            return Err(self.signature.malformed(&self.expected()));
+        }
+        Ok(claims)
+    }
+
+    fn decode(&self, claim: &[u8]) -> Option<Vec<u8>> {
+        let claim = self.encoding.decode(claim)?;
+        let fits = self.algorithm.signature_bytes().is_none_or(|bytes| claim.len() == bytes);
+        fits.then_some(claim)
+    }
+
+    fn expected(&self) -> String {
+        let form = match self.encoding {
+            Encoding::Hex => "hexadecimal digits",
+            Encoding::HexLower => "lower-case hexadecimal digits",
+            Encoding::Base64 => "base64",
+            Encoding::Base64Url => "URL-safe base64",
+            Encoding::Text => "text",
+        };
+        match (self.algorithm.signature_bytes(), self.encoding) {
+            (Some(bytes), Encoding::Hex | Encoding::HexLower) => format!("{} {form}", bytes * 2),
+            (Some(bytes), _) => format!("{bytes} bytes in {form}"),
+            (None, _) => form.to_owned(),
         }
     }
 
-    /// Whether `claim` is this secret's signature of `body`. Takes the same time either way.
-    pub(super) fn matches(&self, secret: &Secret, body: &[u8], claim: &Claim) -> bool {
-        self.mac(secret, body).verify_slice(&claim.0).is_ok()
-    }
-
-    fn mac(&self, secret: &Secret, body: &[u8]) -> Hmac<Sha256> {
-        let mut mac = match self.algorithm {
-            #[expect(
-                clippy::expect_used,
-                reason = "HMAC takes a key of any length (RFC 2104, section 2)"
-            )]
-            Algorithm::HmacSha256 => {
-                Hmac::<Sha256>::new_from_slice(secret.expose()).expect("any length")
-            }
-        };
-        match self.signed {
-            Signed::Body => mac.update(body),
+    /// Begins one of the ways of signing, where it goes on with the body alone; `None` where it needs
+    /// the whole message.
+    pub(in crate::verify) fn stream(
+        signed: &Template,
+        values: &Values,
+        key: &Key,
+    ) -> Option<Stream> {
+        let (before, _) = signed.around_body()?;
+        let mut stream = key.stream()?;
+        for part in before {
+            stream.update(&part.bytes(values, key.secret())?);
         }
-        mac
+        Some(stream)
+    }
+
+    /// Whether one of `claims` is what this way of signing comes to.
+    pub(in crate::verify) fn matches(
+        signed: &Template,
+        stream: Option<Stream>,
+        (values, key): (&Values, &Key),
+        body: &[u8],
+        claims: &[Vec<u8>],
+    ) -> bool {
+        let Some(mut stream) = stream else {
+            return key.matches_any(&signed.message(values, key.secret(), body), claims);
+        };
+        let (_, after) = signed.around_body().unwrap_or_default();
+        for part in after {
+            stream.update(&part.bytes(values, key.secret()).unwrap_or_default());
+        }
+        stream.matches_any(claims)
+    }
+
+    /// What of the head the signature covers.
+    pub(super) fn values(&self, head: &Head) -> Result<Values, Mismatch> {
+        let in_head = |place: &Option<Place>| match place {
+            Some(place) if !place.is_in_body() => place.value(Half::Head(head)).map(Some),
+            _ => Ok(None),
+        };
+        let has = |is_part: fn(&Part) -> bool| {
+            self.signed.iter().any(|template| template.parts().iter().any(is_part))
+        };
+        let has_method = has(|part| *part == Part::Method);
+        let has_url = has(|part| matches!(part, Part::Url(_)));
+        let is_form = |value: &[u8]| {
+            let value = value.trim_ascii_start().to_ascii_lowercase();
+            value.starts_with(b"application/x-www-form-urlencoded")
+        };
+        Ok(Values {
+            timestamp: in_head(&self.timestamp)?,
+            id: in_head(&self.id)?,
+            method: if has_method { head.method.clone().into_owned() } else { String::new() },
+            url: if has_url { head.url.clone() } else { String::new() },
+            is_form: has(|part| *part == Part::Form)
+                && head.headers.all("content-type").any(is_form),
+        })
+    }
+
+    /// Adds what is in the body.
+    pub(super) fn complete(&self, values: &mut Values, body: &[u8]) -> Result<(), Mismatch> {
+        for (place, value) in [(&self.timestamp, &mut values.timestamp), (&self.id, &mut values.id)]
+        {
+            if let Some(place) = place
+                && value.is_none()
+            {
+                *value = Some(place.value(Half::Body(body))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the request was signed, where it says so and the time is judged.
+    pub(super) fn signed_at(&self, values: &Values) -> Result<Option<Timestamp>, Mismatch> {
+        let (Some(place), Some(text)) = (&self.timestamp, &values.timestamp) else {
+            return Ok(None);
+        };
+        let text = std::str::from_utf8(text).unwrap_or_default();
+        let number = || {
+            let is_plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            is_plain.then(|| text.parse().ok()).flatten()
+        };
+        let (at, expected) = match self.timestamp_unit {
+            Unit::Seconds => {
+                (number().and_then(|n| Timestamp::from_second(n).ok()), "seconds since 1970")
+            }
+            Unit::Milliseconds => (
+                number().and_then(|n| Timestamp::from_millisecond(n).ok()),
+                "milliseconds since 1970",
+            ),
+            Unit::Rfc3339 => (text.parse().ok(), "a time, such as 2026-03-02T08:30:00Z"),
+        };
+        at.map(Some).ok_or_else(|| place.malformed(expected))
+    }
+
+    /// Whether the right signature says anything of the body, where not all of it is signed: a form
+    /// is, and so is a body whose digest is in the URL.
+    pub(super) fn covers_body(
+        &self,
+        values: &Values,
+        body_sha256: Option<&[u8]>,
+        digest: &Digest,
+        body: &[u8],
+    ) -> Result<(), Mismatch> {
+        if self.body_sha256.is_none() {
+            return Ok(());
+        }
+        let is_covered = match body_sha256 {
+            Some(text) => Encoding::Hex.decode(text).is_some_and(|claim| claim == digest.0),
+            None => values.is_form || body.is_empty(),
+        };
+        is_covered.then_some(()).ok_or(Mismatch::BodyNotCovered)
+    }
+
+    /// Whether a request that was signed at one time may come at another.
+    pub(super) fn in_time(&self, at: Option<Timestamp>, now: Timestamp) -> Result<(), Mismatch> {
+        let (Some(at), Some(tolerance)) = (at, self.tolerance) else { return Ok(()) };
+        let age = now.duration_since(at);
+        if age.abs() > tolerance {
+            let (age_secs, tolerance_secs) = (age.as_secs(), tolerance.as_secs());
+            return Err(Mismatch::OutOfTime { age_secs, tolerance_secs });
+        }
+        Ok(())
     }
 }
 
-/// A signature as a stranger claims it.
-pub(super) struct Claim([u8; 32]);
-
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Algorithm {
-    HmacSha256,
+impl Algorithm {
+    /// How long each signature is; `None` where they differ.
+    fn signature_bytes(self) -> Option<usize> {
+        match self {
+            Self::HmacSha1 | Self::Sha1 => Some(20),
+            Self::HmacSha256 | Self::Sha256 => Some(32),
+            Self::HmacSha512 | Self::Ed25519 => Some(64),
+            Self::EcdsaP256 | Self::Token => None,
+        }
+    }
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Encoding {
-    HexLower,
+impl Encoding {
+    pub(super) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Hex => base16ct::mixed::decode_vec(text).ok(),
+            Self::HexLower => base16ct::lower::decode_vec(text).ok(),
+            Self::Base64 => general_purpose::STANDARD_NO_PAD.decode(without_padding(text)).ok(),
+            Self::Base64Url => general_purpose::URL_SAFE_NO_PAD.decode(text).ok(),
+            Self::Text => Some(text.to_vec()),
+        }
+    }
+
+    fn encode(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Hex | Self::HexLower => base16ct::lower::encode_string(bytes),
+            Self::Base64 => general_purpose::STANDARD.encode(bytes),
+            Self::Base64Url => general_purpose::URL_SAFE_NO_PAD.encode(bytes),
+            Self::Text => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
 }
 
-/// Which bytes the signature covers.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Signed {
-    Body,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scheme_that_cannot_be_meant_is_refused() {
+        let base = "algorithm = \"hmac-sha256\"\nsignature = { header = \"x\" }\n";
+        for (lines, expected) in [
+            ("", "expected \"signed\""),
+            ("signed = [\"{timestamp}.{body}\"]", "{timestamp} is signed"),
+            ("signed = [\"{id}{body}\"]", "{id} is signed"),
+            ("signed = [\"{body}\"]\ntolerance-secs = 3", "without \"timestamp\""),
+            ("signed = [\"{body}\"]\nencodig = \"hex\"", "unknown field"),
+        ] {
+            let error = toml::from_str::<Scheme>(&format!("{base}{lines}")).unwrap_err();
+            assert!(error.to_string().contains(expected), "{lines}: {error}");
+        }
+        let places = "algorithm = \"token\"\nsignature = ";
+        for (place, expected) in [
+            ("{ header = \"X\" }", "lower case"),
+            ("{ header = \"x\", query = \"y\" }", "one of header, json, form, query"),
+            ("{}", "one of header, json, form, query"),
+        ] {
+            let error = toml::from_str::<Scheme>(&format!("{places}{place}")).unwrap_err();
+            assert!(error.to_string().contains(expected), "{place}: {error}");
+        }
+    }
 }

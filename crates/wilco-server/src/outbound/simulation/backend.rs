@@ -4,7 +4,9 @@ use std::fs;
 
 use jiff::Timestamp;
 use tempfile::TempDir;
-use wilco::{Arrival, Envelope, EventId, Headers, Secret, SourceName, provider, verify};
+use wilco::{
+    Arrival, Envelope, EventId, Head, Headers, Secret, SourceName, Unsigned, provider, verify,
+};
 use wilco_store::{Duplicates, MemoryStore, Options, SqliteStore, Store};
 
 pub(crate) enum Backend {
@@ -56,11 +58,12 @@ impl Backend {
     pub(crate) async fn record(&self, name: &str, body: String, now: Timestamp) -> EventId {
         let scheme = &provider::find("freispace").unwrap().scheme;
         let secret = Secret::new("test:secret", b"a-made-up-secret".to_vec()).unwrap();
-        let (header, signature) = scheme.sign(&secret, body.as_bytes());
-        let headers = Headers::from_pairs([(header, signature.as_bytes())]);
-        let arrival = Arrival { received_at: now, headers, body: body.into_bytes().into() };
+        let key = scheme.key(&secret).unwrap();
+        let signed = scheme.sign(&secret, &Unsigned::post(body.as_bytes(), now)).unwrap();
+        let head = Head { headers: Headers::from_pairs(signed), ..Head::default() };
+        let arrival = Arrival { received_at: now, head, body: body.into_bytes().into() };
         let source = SourceName::new("freispace").unwrap();
-        let verified = verify(scheme, &source, &[secret], arrival).unwrap();
+        let verified = verify(scheme, &source, &[key], arrival).unwrap();
         let envelope = Envelope { name: name.into(), subject: None, delivery_id: None };
         let receipt = self.store().record(verified, envelope, Duplicates::Keep).await.unwrap();
         receipt.event_id()

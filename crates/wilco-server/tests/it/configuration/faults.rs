@@ -138,7 +138,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("9:7", "the store url is not understood; write sqlite:PATH", "url = \"sqlite:wilco.db\""),
     ("10:11", "reserve is a text, not an integer", "write reserve = \"5 B\""),
     ("13:11", "[admin] needs a token, for 0.0.0.0:9440 is not loopback", "WILCO_ADMIN_TOKEN"),
-    ("16:12", "provider \"freispase\" is not known; there is: freispace", ""),
+    ("16:12", "provider \"freispase\" is not known; there is: freispace, github", ""),
     ("17:8", "\"webhook\" is no path; it begins with / and has no ? or space", ""),
     ("18:20", "the environment has no NO_SUCH", "set it: export NO_SUCH=…"),
     ("18:33", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),

@@ -1,0 +1,217 @@
+//! A secret made ready for one scheme: read once when the configuration is, used for every request.
+
+use std::fmt;
+
+use aws_lc_rs::{
+    constant_time::verify_slices_are_equal,
+    digest, hmac,
+    signature::{self, UnparsedPublicKey, VerificationAlgorithm},
+};
+use base64::{
+    Engine as _, alphabet,
+    engine::general_purpose::{self, GeneralPurpose},
+};
+use serde::Deserialize;
+
+use crate::Secret;
+
+/// How signatures are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Algorithm {
+    HmacSha1,
+    HmacSha256,
+    HmacSha512,
+    /// A plain hash; the secret is a part of what is signed.
+    Sha1,
+    Sha256,
+    Ed25519,
+    /// ECDSA over P-256 with SHA-256, the signature in ASN.1 DER.
+    EcdsaP256,
+    /// The value is the secret itself: nothing is signed.
+    Token,
+}
+
+/// How a provider writes its keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum KeyText {
+    /// The bytes of the text.
+    #[default]
+    Text,
+    Hex,
+    Base64,
+    /// Base64 after `whsec_` or `whpk_`, which may be left out (Standard Webhooks).
+    StandardWebhooks,
+}
+
+/// A secret made ready for a scheme: decoded, and with the work done that is the same for every
+/// request. Its `Debug` shows the secret's name only.
+#[derive(Clone)]
+pub struct Key {
+    name: String,
+    kind: Kind,
+}
+
+#[derive(Clone)]
+enum Kind {
+    // Boxed: it has room for the three states of the widest hash.
+    Mac(Box<hmac::Key>),
+    Hash(&'static digest::Algorithm, Vec<u8>),
+    Public(&'static dyn VerificationAlgorithm, Vec<u8>),
+    Token(Vec<u8>),
+}
+
+impl Key {
+    pub(super) fn new(
+        secret: &Secret,
+        algorithm: Algorithm,
+        text: KeyText,
+    ) -> Result<Self, KeyError> {
+        let invalid = |expected| KeyError { name: secret.name().to_owned(), expected };
+        let bytes = match text {
+            KeyText::Text => secret.expose().to_vec(),
+            KeyText::Hex => {
+                base16ct::mixed::decode_vec(secret.expose()).map_err(|_| invalid("hexadecimal"))?
+            }
+            KeyText::Base64 => base64_key(secret.expose()).ok_or(invalid("base64"))?,
+            KeyText::StandardWebhooks => {
+                let text = secret.expose();
+                let text = text.strip_prefix(b"whsec_").unwrap_or(text);
+                let text = text.strip_prefix(b"whpk_").unwrap_or(text);
+                base64_key(text).ok_or(invalid("base64, as in \"whsec_MfKQ9r8G…\""))?
+            }
+        };
+        let mac = |algorithm| Kind::Mac(Box::new(hmac::Key::new(algorithm, &bytes)));
+        let kind = match algorithm {
+            Algorithm::HmacSha1 => mac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
+            Algorithm::HmacSha256 => mac(hmac::HMAC_SHA256),
+            Algorithm::HmacSha512 => mac(hmac::HMAC_SHA512),
+            Algorithm::Sha1 => Kind::Hash(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes),
+            Algorithm::Sha256 => Kind::Hash(&digest::SHA256, bytes),
+            Algorithm::Ed25519 => Kind::Public(&signature::ED25519, bytes),
+            Algorithm::EcdsaP256 => Kind::Public(&signature::ECDSA_P256_SHA256_ASN1, bytes),
+            Algorithm::Token => Kind::Token(bytes),
+        };
+        if let Kind::Public(algorithm, bytes) = &kind {
+            UnparsedPublicKey::new(*algorithm, bytes)
+                .parse()
+                .map_err(|_| invalid("a public key of this provider"))?;
+        }
+        Ok(Self { name: secret.name().to_owned(), kind })
+    }
+
+    /// The secret's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What a hash that covers the secret takes for `{secret}`.
+    pub(super) fn secret(&self) -> &[u8] {
+        match &self.kind {
+            Kind::Hash(_, bytes) => bytes,
+            Kind::Mac(_) | Kind::Public(..) | Kind::Token(_) => &[],
+        }
+    }
+
+    /// A computation that takes its message in parts; `None` where the message is needed whole.
+    pub(super) fn stream(&self) -> Option<Stream> {
+        match &self.kind {
+            Kind::Mac(key) => Some(Stream::Mac(Box::new(hmac::Context::with_key(key)))),
+            Kind::Hash(algorithm, _) => Some(Stream::Hash(digest::Context::new(algorithm))),
+            Kind::Public(..) | Kind::Token(_) => None,
+        }
+    }
+
+    /// Whether `claimed` is this key's signature of `message`.
+    fn is_signature(&self, message: &[u8], claimed: &[u8]) -> bool {
+        match &self.kind {
+            Kind::Mac(key) => {
+                verify_slices_are_equal(hmac::sign(key, message).as_ref(), claimed).is_ok()
+            }
+            Kind::Hash(algorithm, _) => {
+                let hash = digest::digest(algorithm, message);
+                verify_slices_are_equal(hash.as_ref(), claimed).is_ok()
+            }
+            Kind::Public(algorithm, bytes) => {
+                UnparsedPublicKey::new(*algorithm, bytes).verify(message, claimed).is_ok()
+            }
+            // Of equal length whatever was sent, so that the time tells nothing of the token's.
+            Kind::Token(token) => {
+                let [token, claimed] =
+                    [token, claimed].map(|text| digest::digest(&digest::SHA256, text));
+                verify_slices_are_equal(token.as_ref(), claimed.as_ref()).is_ok()
+            }
+        }
+    }
+
+    /// Whether one of `claims` is the signature of `message`. Each is compared.
+    pub(super) fn matches_any(&self, message: &[u8], claims: &[Vec<u8>]) -> bool {
+        claims.iter().filter(|claim| self.is_signature(message, claim)).count() > 0
+    }
+
+    /// The signature of `message`, where this key can make one.
+    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+        match &self.kind {
+            Kind::Mac(key) => Some(hmac::sign(key, message).as_ref().to_vec()),
+            Kind::Hash(algorithm, _) => Some(digest::digest(algorithm, message).as_ref().to_vec()),
+            Kind::Token(token) => Some(token.clone()),
+            Kind::Public(..) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({})", self.name)
+    }
+}
+
+/// A signature that is being computed.
+pub(in crate::verify) enum Stream {
+    // Boxed: with its three hash states it is large.
+    Mac(Box<hmac::Context>),
+    Hash(digest::Context),
+}
+
+impl Stream {
+    pub(in crate::verify) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Self::Mac(context) => context.update(bytes),
+            Self::Hash(context) => context.update(bytes),
+        }
+    }
+
+    /// Whether one of `claims` is the signature. Each is compared.
+    pub(super) fn matches_any(self, claims: &[Vec<u8>]) -> bool {
+        let compare = |signature: &[u8]| {
+            let is_equal = |claim: &Vec<u8>| verify_slices_are_equal(signature, claim).is_ok();
+            claims.iter().filter(|claim| is_equal(claim)).count() > 0
+        };
+        match self {
+            Self::Mac(context) => compare(context.sign().as_ref()),
+            Self::Hash(context) => compare(context.finish().as_ref()),
+        }
+    }
+}
+
+/// A secret is not written as its provider writes them. The text holds nothing of it.
+#[derive(Debug, thiserror::Error)]
+#[error("secret {name} is not {expected}, as the keys of this provider are")]
+pub struct KeyError {
+    name: String,
+    expected: &'static str,
+}
+
+/// With or without padding, and whatever the bits behind the last byte are: people make keys up, and
+/// the libraries of Standard Webhooks take them.
+fn base64_key(text: &[u8]) -> Option<Vec<u8>> {
+    let lenient = general_purpose::NO_PAD.with_decode_allow_trailing_bits(true);
+    GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(without_padding(text)).ok()
+}
+
+/// A text in base64 without its padding.
+pub(super) fn without_padding(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    &text[..end]
+}

@@ -1,0 +1,237 @@
+//! What is signed, as the provider's documentation writes it: `{timestamp}.{body}`.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+use crate::path::{self, Path};
+
+/// The bytes that a signature covers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(in crate::verify) struct Template(Vec<Part>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::verify) enum Part {
+    Text(String),
+    /// The raw body.
+    Body,
+    /// The timestamp as it was sent, not as it was read.
+    Timestamp,
+    Id,
+    Method,
+    /// The URL as the provider calls it: with scheme, host and query.
+    Url(Port),
+    Secret,
+    /// Each name of the form and its value, sorted, without separators (Twilio).
+    Form,
+    /// A value of the JSON body; nothing where it is absent.
+    Json(Path),
+}
+
+/// Whether the URL names a port that its scheme implies: some providers' proxies add or drop it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::verify) enum Port {
+    AsSent,
+    Added,
+    Dropped,
+}
+
+impl TryFrom<String> for Template {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let mut parts = Vec::new();
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once('{') {
+            let (name, after) =
+                after.split_once('}').ok_or_else(|| format!("missing }} in {text:?}"))?;
+            if !before.is_empty() {
+                parts.push(Part::Text(before.to_owned()));
+            }
+            parts.push(match name {
+                "body" => Part::Body,
+                "timestamp" => Part::Timestamp,
+                "id" => Part::Id,
+                "method" => Part::Method,
+                "url" => Part::Url(Port::AsSent),
+                "url+port" => Part::Url(Port::Added),
+                "url-port" => Part::Url(Port::Dropped),
+                "secret" => Part::Secret,
+                "form" => Part::Form,
+                _ => match name.strip_prefix("json:") {
+                    Some(path) => Part::Json(Path::try_from(path.to_owned())?),
+                    None => {
+                        return Err(format!("unknown part {{{name}}}: expected one of {KNOWN}"));
+                    }
+                },
+            });
+            rest = after;
+        }
+        if !rest.is_empty() {
+            parts.push(Part::Text(rest.to_owned()));
+        }
+        Ok(Self(parts))
+    }
+}
+
+impl Template {
+    /// What precedes the body and what follows it, where only the body itself is needed to go on:
+    /// then the signature can be computed while the body comes in.
+    pub(super) fn around_body(&self) -> Option<(&[Part], &[Part])> {
+        let is_late = |part: &Part| matches!(part, Part::Form | Part::Json(_));
+        let at = self.0.iter().position(|part| *part == Part::Body)?;
+        let (before, after) = (&self.0[..at], &self.0[at + 1..]);
+        let again = after.contains(&Part::Body) || self.0.iter().any(is_late);
+        (!again).then_some((before, after))
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.0
+    }
+
+    pub(super) fn has(&self, part: &Part) -> bool {
+        self.0.contains(part)
+    }
+
+    /// All that the template names, one after the other.
+    pub(super) fn message(&self, values: &Values, secret: &[u8], body: &[u8]) -> Vec<u8> {
+        let mut message = Vec::with_capacity(body.len() + 128);
+        for part in &self.0 {
+            match part {
+                Part::Body => message.extend_from_slice(body),
+                Part::Form if values.is_form => message.extend(sorted_form(body)),
+                Part::Json(path) => message.extend(json_value(body, path)),
+                _ => message.extend_from_slice(&part.bytes(values, secret).unwrap_or_default()),
+            }
+        }
+        message
+    }
+}
+
+/// What a signature covers besides the body; `None` as long as the body has to say it.
+#[derive(Default)]
+pub(in crate::verify) struct Values {
+    pub(super) timestamp: Option<Vec<u8>>,
+    pub(super) id: Option<Vec<u8>>,
+    pub(super) method: String,
+    pub(super) url: String,
+    /// Whether the body is a form that is signed.
+    pub(super) is_form: bool,
+}
+
+impl Part {
+    /// The bytes of a part that the body is not needed for.
+    pub(super) fn bytes<'a>(
+        &'a self,
+        values: &'a Values,
+        secret: &'a [u8],
+    ) -> Option<Cow<'a, [u8]>> {
+        match self {
+            Self::Text(text) => Some(text.as_bytes().into()),
+            Self::Timestamp => values.timestamp.as_deref().map(Cow::Borrowed),
+            Self::Id => values.id.as_deref().map(Cow::Borrowed),
+            Self::Method => Some(values.method.as_bytes().into()),
+            Self::Url(port) => Some(with_port(&values.url, *port).into_owned().into_bytes().into()),
+            Self::Secret => Some(secret.into()),
+            Self::Body | Self::Form | Self::Json(_) => None,
+        }
+    }
+}
+
+/// The URL with the port that its scheme implies, or without any.
+fn with_port(url: &str, port: Port) -> Cow<'_, str> {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let (host, has_port) = match authority.rsplit_once(':') {
+        Some((host, digits)) if digits.bytes().all(|b| b.is_ascii_digit()) => (host, true),
+        _ => (authority, false),
+    };
+    match port {
+        Port::Added if !has_port => {
+            let number = if scheme == "https" { 443 } else { 80 };
+            format!("{scheme}://{host}:{number}{path}").into()
+        }
+        Port::Dropped if has_port => format!("{scheme}://{host}{path}").into(),
+        _ => url.into(),
+    }
+}
+
+/// Names and values in the order of both, each pair once.
+fn sorted_form(body: &[u8]) -> Vec<u8> {
+    let mut pairs: Vec<_> = form_urlencoded::parse(body).collect();
+    pairs.sort();
+    pairs.dedup();
+    pairs.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()].concat()).collect()
+}
+
+fn json_value(body: &[u8], path: &Path) -> Vec<u8> {
+    let text = std::str::from_utf8(body).unwrap_or_default();
+    let value =
+        path::values(text, &[path], true).ok().and_then(|mut values| values.pop()).flatten();
+    value.map(|value| value.into_owned().into_bytes()).unwrap_or_default()
+}
+
+const KNOWN: &str = "{body}, {timestamp}, {id}, {method}, {url}, {url+port}, {url-port}, {secret}, \
+                     {form}, {json:PATH}";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_that_a_scheme_implies_is_added_or_dropped() {
+        for (url, added, dropped) in [
+            (
+                "https://a.example/x?y=1:2",
+                "https://a.example:443/x?y=1:2",
+                "https://a.example/x?y=1:2",
+            ),
+            ("http://a.example", "http://a.example:80", "http://a.example"),
+            ("http://a.example:8080/x", "http://a.example:8080/x", "http://a.example/x"),
+        ] {
+            assert_eq!(with_port(url, Port::AsSent), url);
+            assert_eq!(with_port(url, Port::Added), added);
+            assert_eq!(with_port(url, Port::Dropped), dropped);
+        }
+    }
+
+    #[test]
+    fn a_template_is_read_into_its_parts() {
+        let parts = Template::try_from("v0:{timestamp}:{body}{json:a[0].b}!".to_owned()).unwrap().0;
+        let path = Path::try_from("a[0].b".to_owned()).unwrap();
+        let text = |text: &str| Part::Text(text.into());
+        let expected =
+            [text("v0:"), Part::Timestamp, text(":"), Part::Body, Part::Json(path), text("!")];
+        assert_eq!(parts, expected);
+    }
+
+    #[test]
+    fn a_template_that_names_nothing_known_is_refused() {
+        for (text, expected) in [
+            ("{bodi}", "unknown part {bodi}: expected one of {body}, "),
+            ("{body", "missing }"),
+            ("{json:}", "invalid path"),
+        ] {
+            let error = Template::try_from(text.to_owned()).unwrap_err();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_what_needs_nothing_but_the_body_is_computed_while_it_comes_in() {
+        for (text, expected) in [
+            ("{timestamp}.{body}", true),
+            ("{body}{timestamp}{secret}", true),
+            ("{body}", true),
+            ("{url}{form}", false),
+            ("{timestamp}{json:signature.token}", false),
+            ("{body}{body}", false),
+            ("{timestamp}", false),
+        ] {
+            let template = Template::try_from(text.to_owned()).unwrap();
+            assert_eq!(template.around_body().is_some(), expected, "{text}");
+        }
+    }
+}
