@@ -274,7 +274,7 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
         keys.require("secrets");
     }
     let ready: Vec<_> = match (provider, &secrets) {
-        (Some(provider), Some(secrets)) => {
+        (Some(provider), Some(secrets)) if keys.has_secrets() => {
             let ready = secrets.iter().map(|secret| provider.scheme.key(secret));
             let ready = ready.map(|key| {
                 key.map_err(|error| {

@@ -221,6 +221,11 @@ impl<'a> Keys<'a> {
         self.asked.extend(keys);
     }
 
+    /// Whether what came by a reference is what that leads to.
+    pub(super) fn has_secrets(&self) -> bool {
+        self.references == References::Followed
+    }
+
     /// Whether the file has this key, whatever its value.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
