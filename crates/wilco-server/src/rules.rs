@@ -220,10 +220,7 @@ fn shown(value: &Value) -> String {
     if value.is_undefined() || value.is_none() {
         return "absent or null".into();
     }
-    let text = match value.as_str() {
-        Some(text) => format!("{text:?}"),
-        None => value.to_string(),
-    };
+    let text = language::shown(value);
     match text.char_indices().nth(FOUND_CHARS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,

@@ -2,6 +2,7 @@
 //! of times.
 
 mod compare;
+mod json;
 mod local;
 mod numbers;
 mod rewrite;
@@ -106,6 +107,11 @@ impl Compiled {
     }
 }
 
+/// A value as people read it: a text in quotes, a list or an object as JSON.
+pub(super) fn shown(value: &Value) -> String {
+    json::write(value, None, &|_| Ok(())).unwrap_or_else(|_| value.to_string())
+}
+
 /// Absent or null.
 fn is_nothing(value: &Value) -> bool {
     value.is_undefined() || value.is_none()
@@ -176,14 +182,11 @@ static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     language.set_undefined_behavior(UndefinedBehavior::Chainable);
     // What is written is a chat's text, a header or JSON, and never a page.
     language.set_auto_escape_callback(|_| AutoEscape::None);
-    language.set_formatter(|out, state, value| match value {
-        value if is_nothing(value) => Ok(()),
-        value => minijinja::escape_formatter(out, state, value),
-    });
+    language.set_formatter(json::print);
     language.add_filter(SPELLED_OUT.compare, compare::chain);
     language.add_filter(SPELLED_OUT.number, |value: &Value| numbers::shallow(value));
     language.add_filter(SPELLED_OUT.numbers, numbers::plain);
-    language.add_filter("tojson", numbers::to_json);
+    language.add_filter("tojson", json::filter);
     language.add_filter("local", |value: &Value, zone: &Value, format: Option<Cow<'_, str>>| {
         local::local(value, zone, format.as_deref())
     });
