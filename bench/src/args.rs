@@ -129,39 +129,40 @@ pub(crate) struct Backlog {
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Flood {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) steady: Steady,
     /// How long it measures with the flood, and as long without
     #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(3..=3_600))]
     pub(crate) seconds: u64,
-    /// How many signed requests come in a second
-    #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=10_000))]
-    pub(crate) rate: u32,
     /// How many connections flood
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = value_parser!(u16).range(1..=1_000))]
     pub(crate) senders: u16,
     /// How large the bodies of the flood are
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     pub(crate) body_bytes: usize,
-    /// How many times the p99 without the flood the one with it may be
-    #[arg(long, value_name = "N", default_value_t = 1.5)]
-    pub(crate) ratio: f64,
 }
 
 /// How `neighbours` measures.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Neighbours {
     #[command(flatten)]
-    pub(crate) place: Place,
+    pub(crate) steady: Steady,
     /// How long one round measures
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
     /// How many rounds there are of each kind, by turns
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
+}
+
+/// The signed requests that a flood must not disturb.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Steady {
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// How many signed requests come in a second
     #[arg(long, value_name = "N", default_value_t = 200, value_parser = value_parser!(u32).range(1..=10_000))]
     pub(crate) rate: u32,
-    /// How many times the p50 and p99 without a flood those beside one may be
+    /// How many times the latency without a flood the one beside it may be
     #[arg(long, value_name = "N", default_value_t = 1.5)]
     pub(crate) ratio: f64,
 }

@@ -36,13 +36,14 @@ use crate::{
 ///
 /// Something is not there or cannot be started: nothing was measured.
 pub(crate) async fn run(args: &Flood) -> io::Result<bool> {
-    let wilco = args.place.wilco()?;
-    let folder = tempfile::Builder::new().prefix("wilco-bench-").tempdir_in(args.place.dir())?;
+    let wilco = args.steady.place.wilco()?;
+    let folder =
+        tempfile::Builder::new().prefix("wilco-bench-").tempdir_in(args.steady.place.dir())?;
     let dir = folder.path().canonicalize()?;
     let machine = Machine::examine(&dir)?;
     let span = Duration::from_secs(args.seconds) / ROUNDS;
-    let count = span.as_millis() * u128::from(2 * ROUNDS * args.rate) / 1_000;
-    let count = usize::try_from(count).map_err(io::Error::other)? + args.rate as usize;
+    let count = span.as_millis() * u128::from(2 * ROUNDS * args.steady.rate) / 1_000;
+    let count = usize::try_from(count).map_err(io::Error::other)? + args.steady.rate as usize;
     let queue = Arc::new(Queue::new(Arc::new(Requests::signed(count, None)?)));
 
     let server = Server::wilco(&wilco, &dir, "").await?;
@@ -117,7 +118,7 @@ async fn measure(
     senders: u16,
     span: Duration,
 ) -> io::Result<Side> {
-    let (address, rate) = (server.address, args.rate);
+    let (address, rate) = (server.address, args.steady.rate);
     let begin = Instant::now() + BEFORE;
     let end = begin + span;
     let unsigned = Arc::new(unsigned(args.body_bytes));
@@ -290,7 +291,7 @@ fn report(
     writeln!(
         out,
         "{} signed requests/s for {} s each way; flood: {} senders, bodies of {} bytes",
-        args.rate, args.seconds, args.senders, args.body_bytes
+        args.steady.rate, args.seconds, args.senders, args.body_bytes
     )?;
     for (name, side) in ["without", "with"].iter().zip(sides) {
         let (acknowledged, failed) = (side.latencies.len(), side.failed.values().sum::<u64>());
@@ -318,8 +319,8 @@ fn report(
             format!("{recorded} events recorded, {acknowledged} acknowledged"),
         ),
         (
-            ratio <= args.ratio,
-            format!("p99 is {ratio:.2} times that without the flood (aim: {})", args.ratio),
+            ratio <= args.steady.ratio,
+            format!("p99 is {ratio:.2} times that without the flood (aim: {})", args.steady.ratio),
         ),
         (
             peak_mib < PEAK_MIB_MAX,

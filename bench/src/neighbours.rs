@@ -29,13 +29,14 @@ use crate::{
 ///
 /// Something is not there or cannot be started: nothing was measured from there on.
 pub(crate) async fn run(args: &Neighbours) -> io::Result<bool> {
-    let wilco = args.place.wilco()?;
-    let folder = tempfile::Builder::new().prefix("wilco-bench-").tempdir_in(args.place.dir())?;
+    let wilco = args.steady.place.wilco()?;
+    let folder =
+        tempfile::Builder::new().prefix("wilco-bench-").tempdir_in(args.steady.place.dir())?;
     let dir = folder.path().canonicalize()?;
     let machine = Machine::examine(&dir)?;
     let seconds = usize::try_from(args.seconds).map_err(io::Error::other)?;
     let spans = args.rounds as usize * Neighbour::ALL.len();
-    let count = (seconds * spans + 1).saturating_mul(args.rate as usize);
+    let count = (seconds * spans + 1).saturating_mul(args.steady.rate as usize);
     let queue = Arc::new(Queue::new(Arc::new(Requests::signed(count, None)?)));
     let interim = interim_flood()?;
 
@@ -48,7 +49,7 @@ pub(crate) async fn run(args: &Neighbours) -> io::Result<bool> {
             let more = destination(&sink, SINK_CONCURRENCY) + &neighbour.destination(interim);
             let server = Server::wilco(&wilco, folder.path(), &more).await?;
             let span = Duration::from_secs(args.seconds);
-            side.add(steady_span(server.address, args.rate, &queue, span).await?);
+            side.add(steady_span(server.address, args.steady.rate, &queue, span).await?);
             // Asked to stop, it would let the flood come to its end.
             server.kill().await?;
         }
@@ -130,7 +131,7 @@ fn report(args: &Neighbours, machine: &Machine, sides: &[Side]) -> io::Result<bo
     writeln!(
         out,
         "{} signed requests/s, {} × {} s each way",
-        args.rate, args.rounds, args.seconds
+        args.steady.rate, args.rounds, args.seconds
     )?;
     let Some(alone) = sides.first() else { return Ok(false) };
     let mut is_met = true;
@@ -138,7 +139,7 @@ fn report(args: &Neighbours, machine: &Machine, sides: &[Side]) -> io::Result<bo
         let (p50, p99) = (side.millis(0.5), side.millis(0.99));
         let ratios = [p50 / alone.millis(0.5), p99 / alone.millis(0.99)];
         let failed = side.failed();
-        let is_within = failed == 0 && ratios.iter().all(|ratio| *ratio <= args.ratio);
+        let is_within = failed == 0 && ratios.iter().all(|ratio| *ratio <= args.steady.ratio);
         is_met &= is_within;
         writeln!(
             out,
@@ -150,7 +151,11 @@ fn report(args: &Neighbours, machine: &Machine, sides: &[Side]) -> io::Result<bo
             ratios[1],
         )?;
     }
-    writeln!(out, "in brackets: times the figure without a flood (aim: at most {})", args.ratio)?;
+    writeln!(
+        out,
+        "in brackets: times the figure without a flood (aim: at most {})",
+        args.steady.ratio
+    )?;
     Ok(is_met)
 }
 
