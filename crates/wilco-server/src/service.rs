@@ -14,6 +14,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
+use tokio_rustls::TlsAcceptor;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -51,6 +52,18 @@ pub(crate) struct Service {
     threads: Threads,
 }
 
+/// All that a start may fail at. Nothing runs yet.
+struct Opened {
+    metrics: Arc<Metrics>,
+    certificate: Option<Arc<Certificate>>,
+    acceptor: Option<TlsAcceptor>,
+    threads: Threads,
+    store: Arc<dyn Store>,
+    bound: Vec<Bound>,
+    /// With the token that it asks for.
+    admin: Option<(TcpListener, Secret)>,
+}
+
 /// Why wilco could not start.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
@@ -83,26 +96,8 @@ impl Service {
         functions: Vec<Function>,
         reload: Reload,
     ) -> Result<Arc<Self>, StartError> {
-        let metrics = Metrics::new(config.listen.tls != Tls::Off);
-        let certificate = Certificate::load(&config.listen.tls)?;
-        let threads = Threads::start().map_err(StartError::Threads)?;
-        let store = open_store(&config, &metrics)?;
-        let bound = match admin_token(&config) {
-            Ok(token) => {
-                let bound = bind_all(&config, threads.handle()).await;
-                bound.map(|(bound, admin)| (bound, admin.zip(token)))
-            }
-            Err(error) => Err(error),
-        };
-        let (bound, admin) = match bound {
-            Ok(bound) => bound,
-            Err(error) => {
-                // The store was opened for nothing; closing it leaves no trace of this attempt.
-                let _ = store.close().await;
-                return Err(error);
-            }
-        };
-
+        let opened = Opened::open(&config).await?;
+        let Opened { metrics, certificate, acceptor, threads, store, bound, admin } = opened;
         let door = Door::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(door, Arc::clone(&store), Arc::clone(&metrics)));
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
@@ -122,7 +117,6 @@ impl Service {
 
         let addresses = bound.iter().map(Bound::address).collect();
         let open = TaskTracker::new();
-        let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         for bound in bound {
             let name = format!("the listener on {}", bound.address());
             let inbound = Arc::clone(&inbound);
@@ -225,6 +219,26 @@ impl Service {
     }
 }
 
+impl Opened {
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        let metrics = Metrics::new(config.listen.tls != Tls::Off);
+        let certificate = Certificate::load(&config.listen.tls)?;
+        let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        let threads = Threads::start().map_err(StartError::Threads)?;
+        let store = open_store(config, &metrics)?;
+        match bind_all(config, threads.handle()).await {
+            Ok((bound, admin)) => {
+                Ok(Self { metrics, certificate, acceptor, threads, store, bound, admin })
+            }
+            Err(error) => {
+                // The store was opened for nothing; closing it leaves no trace of this attempt.
+                let _ = store.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
 /// A service that nobody has any more stops, and gives up its store.
 impl Drop for Service {
     fn drop(&mut self) {
@@ -316,10 +330,12 @@ fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
     token.map(Some).map_err(wrong)
 }
 
+/// Opens all sockets, that of the admin listener together with its token.
 async fn bind_all(
     config: &Config,
     threads: &Handle,
-) -> Result<(Vec<Bound>, Option<TcpListener>), StartError> {
+) -> Result<(Vec<Bound>, Option<(TcpListener, Secret)>), StartError> {
+    let token = admin_token(config)?;
     let mut bound = Vec::new();
     let all = &config.listen.addresses;
     for address in all {
@@ -336,7 +352,7 @@ async fn bind_all(
             })?)
         }
     };
-    Ok((bound, admin))
+    Ok((bound, admin.zip(token)))
 }
 
 /// Listens on this address for connections that these threads serve.
