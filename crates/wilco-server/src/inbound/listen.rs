@@ -113,15 +113,19 @@ impl Connection {
     async fn run(&self, stream: Stream, tls: Option<TlsAcceptor>) {
         let _counted = self.inbound.metrics.connected();
         match (stream, tls) {
-            (Stream::Tcp(stream), Some(tls)) => {
-                match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.serve(stream).await,
-                    Ok(Err(error)) => self.tell_failed_handshake(Reason::of(&error), &error),
-                    Err(late) => self.tell_failed_handshake(Reason::TooSlow, &late.into()),
-                }
-            }
+            // It is large, which connections without it need not be.
+            (Stream::Tcp(stream), Some(tls)) => Box::pin(self.serve_tls(stream, &tls)).await,
             (Stream::Tcp(stream), None) => self.serve(stream).await,
             (Stream::Unix(stream), _) => self.serve(stream).await,
+        }
+    }
+
+    async fn serve_tls(&self, stream: TcpStream, tls: &TlsAcceptor) {
+        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)));
+        match handshake.await {
+            Ok(Ok(stream)) => self.serve(Box::new(stream)).await,
+            Ok(Err(error)) => self.tell_failed_handshake(Reason::of(&error), &error),
+            Err(late) => self.tell_failed_handshake(Reason::TooSlow, &late.into()),
         }
     }
 
