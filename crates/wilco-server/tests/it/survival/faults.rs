@@ -237,6 +237,35 @@ fn full_and_free(small: &Small, reserve: &str) {
     assert!(world.stop().success());
 }
 
+#[test]
+fn an_exceeded_quota_is_an_honest_503_and_heals() {
+    let mut world = World::plan().start();
+    assert_eq!(world.send(&booking("before", "Grade")).status, 200);
+    // SQLite says of it only that a write failed, so wilco writes a file of its own to find out.
+    let (log, probe) = (world.path("wilco.db-wal"), world.path("wilco.db-probe"));
+    let calls = "pwrite64,write";
+    let strace = Strace::inject_at(&[&log, &probe], world.pid(), calls, "error=EDQUOT");
+    let strace = match strace {
+        Ok(strace) => strace,
+        Err(why) => return left_out(&format!("no strace: {why}")),
+    };
+    for number in 0..5 {
+        let reply = world.send(&booking(&number.to_string(), "Grade"));
+        assert_eq!(reply.status, 503, "{}", reply.body);
+        assert!(reply.header("retry-after").is_some());
+    }
+    let ready = world.get("/readyz");
+    assert!(ready.status == 503 && ready.body.contains("is full"), "{}", ready.body);
+    drop(strace);
+    world.eventually("readiness", |world| world.get("/readyz").status == 200);
+    for number in 0..5 {
+        assert_eq!(world.send(&booking(&number.to_string(), "Grade")).status, 200);
+    }
+    assert_eq!(recorded_once(&world).len(), 6);
+    assert!(world.stop().success());
+    assert_eq!(integrity(&world), "ok");
+}
+
 /// Takes all space that there is.
 pub(super) fn fill(path: &Path) {
     use std::io::Write as _;

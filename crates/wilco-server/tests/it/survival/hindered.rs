@@ -129,3 +129,54 @@ fn damage_in_an_old_event_is_found_though_nobody_asks_for_it() {
         assert_eq!(world.send(&booking("new", "Grade")).status, 200);
     }
 }
+
+#[test]
+fn a_log_that_a_reader_keeps_from_being_emptied_has_a_bound() {
+    let mut world = World::plan().listen("max_body = \"32 MiB\"").start();
+    assert_eq!(world.send(&booking("first", "A")).status, 200);
+    let reader = rusqlite::Connection::open(world.path("wilco.db")).unwrap();
+    let recorded =
+        || -> i64 { reader.query_row("SELECT count(*) FROM event", [], |row| row.get(0)).unwrap() };
+    reader.execute_batch("BEGIN").unwrap();
+    assert_eq!(recorded(), 1);
+    let log_mib = |world: &World| world.path("wilco.db-wal").metadata().unwrap().len() >> 20;
+    let text = "x".repeat(31 << 20);
+    let mut sent = 1;
+    let refused = loop {
+        let before = log_mib(&world);
+        let reply = world.send(&booking(&sent.to_string(), &text));
+        if reply.status != 200 {
+            assert!(before >= 1_024, "refused at {before} MiB");
+            break reply;
+        }
+        assert!(before <= 1_024, "taken at {before} MiB");
+        sent += 1;
+        if log_mib(&world) >= 100 {
+            world.eventually("a warning", |world| {
+                let reader = format!("process {}", std::process::id());
+                world.log().lines().any(|line| {
+                    line.contains("cannot be emptied while another program")
+                        && line.contains(&reader)
+                })
+            });
+        }
+    };
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.header("retry-after").is_some());
+    let ready = world.get("/readyz");
+    assert_eq!(ready.status, 503);
+    assert!(
+        ready.body.contains("write-ahead log") && ready.body.contains("close it"),
+        "{}",
+        ready.body
+    );
+    assert_eq!(recorded(), 1, "the reader sees what it saw");
+
+    reader.execute_batch("COMMIT").unwrap();
+    world.eventually("readiness", |world| world.get("/readyz").status == 200);
+    assert!(log_mib(&world) < 64, "{} MiB are left", log_mib(&world));
+    assert_eq!(world.send(&booking("last", "A")).status, 200);
+    assert_eq!(recorded(), sent + 1);
+    drop(reader);
+    assert!(world.stop().success());
+}
