@@ -4,6 +4,7 @@ mod disk;
 mod faults;
 mod hindered;
 mod log;
+mod power;
 
 use std::{
     collections::{HashMap, HashSet},

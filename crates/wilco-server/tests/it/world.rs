@@ -26,7 +26,7 @@ pub(crate) const SECRET: &str = "a-made-up-secret";
 #[derive(Clone)]
 pub(crate) struct Plan {
     address: Option<String>,
-    files: Option<String>,
+    under: Vec<String>,
     tls: String,
     listen: String,
     admin: String,
@@ -60,8 +60,14 @@ impl Plan {
     }
 
     /// Limits on open files, `SOFT:HARD`.
-    pub(crate) fn files(mut self, limits: &str) -> Self {
-        self.files = Some(limits.into());
+    pub(crate) fn files(self, limits: &str) -> Self {
+        self.under(&["prlimit", &format!("--nofile={limits}")])
+    }
+
+    /// A program, with its arguments, that the real one is started by. It has to become that, for its
+    /// process is the one that gets signals. The word FOLDER stands for the world's folder.
+    pub(crate) fn under(mut self, program: &[&str]) -> Self {
+        self.under = program.iter().map(ToString::to_string).collect();
         self
     }
 
@@ -140,7 +146,7 @@ impl World {
     pub(crate) fn plan() -> Plan {
         Plan {
             address: None,
-            files: None,
+            under: Vec::new(),
             tls: "tls = \"off\"".into(),
             listen: String::new(),
             admin: String::new(),
@@ -172,10 +178,13 @@ impl World {
     }
 
     fn spawn(plan: &Plan, folder: &TempDir, log: Stdio) -> Child {
-        let mut command = match &plan.files {
-            Some(limits) => limited(folder.path(), limits),
-            None => wilco(folder.path()),
-        };
+        let mut command = wilco(folder.path());
+        if let [program, arguments @ ..] = &plan.under[..] {
+            let at = folder.path().display().to_string();
+            let arguments = arguments.iter().map(|argument| argument.replace("FOLDER", &at));
+            command = within(folder.path(), Command::new(program));
+            command.args(arguments).arg(env!("CARGO_BIN_EXE_wilco"));
+        }
         command.envs(plan.environment.iter().cloned()).args(["serve", "--config", "wilco.toml"]);
         command.args(["--log-format", "json"]);
         let stdout = fs::File::options()
@@ -453,15 +462,10 @@ impl Log {
 
 /// The binary, in this folder and with a clean environment.
 pub(crate) fn wilco(folder: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wilco"));
-    command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
-    command
+    within(folder, Command::new(env!("CARGO_BIN_EXE_wilco")))
 }
 
-/// As [`wilco`], with limits on open files.
-fn limited(folder: &Path, limits: &str) -> Command {
-    let mut command = Command::new("prlimit");
-    command.arg(format!("--nofile={limits}")).arg(env!("CARGO_BIN_EXE_wilco"));
+fn within(folder: &Path, mut command: Command) -> Command {
     command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
     command
 }
