@@ -15,7 +15,7 @@ mod shell;
 use std::{
     fmt,
     io::{self, IsTerminal as _, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
@@ -191,11 +191,10 @@ impl File {
     }
 }
 
-/// Reads the file and looks at its certificate.
-fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
-    let (config, warnings) = config::load(path)?;
+/// Looks at the certificate of a file that was read with these warnings.
+fn with_certificate(config: &Config, warnings: Diagnostics) -> Result<Diagnostics, Diagnostics> {
     match Certificate::load(&config.listen.tls) {
-        Ok(_) => Ok((config, warnings)),
+        Ok(_) => Ok(warnings),
         Err(error) => {
             Err(warnings.with_fault("listen", error.key(), error.to_string(), error.hint()))
         }

@@ -7,7 +7,8 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, File, is_coloured, load, print};
+use super::{Failure, File, is_coloured, print, with_certificate};
+use crate::config;
 
 /// Checks the configuration, and all that it names: secrets, certificates, commands, rules
 ///
@@ -26,7 +27,8 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let path = self.file.required()?;
-        let (config, warnings) = load(&path)?;
+        let (config, warnings) = config::load(&path)?;
+        let warnings = with_certificate(&config, warnings)?;
         io::stderr().write_all(warnings.draw(is_coloured(&io::stderr())).as_bytes())?;
         if self.strict && warnings.count() > 0 {
             return Ok(ExitCode::from(78));

@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 
-use super::{Failure, File, LogFormat, load};
+use super::{Failure, File, LogFormat, with_certificate};
 use crate::{
     config::{self, Address, Config, Diagnostics, Kind, TargetUrl},
     guest::keep_file_limit,
@@ -77,7 +77,11 @@ impl Serve {
         }
         let config = match &path {
             Some(path) => {
-                let (config, warnings) = load(path)?;
+                let (config, warnings) = config::load(path)?;
+                // Files that are being renewed fit together a moment later, so another start is worth
+                // a try, which 78 would tell systemd to leave.
+                let warnings = with_certificate(&config, warnings)
+                    .map_err(|faults| Failure { code: 1, ..faults.into() })?;
                 warn(&warnings);
                 config
             }
@@ -248,7 +252,8 @@ async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<
 fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
     let service = service.ok_or("wilco is just starting; try again")?;
     let path = path.ok_or("wilco was started without a configuration file")?;
-    let (config, warnings) = load(&path).map_err(|faults| faults.draw(false))?;
+    let (config, warnings) = config::load(&path).map_err(|faults| faults.draw(false))?;
+    let warnings = with_certificate(&config, warnings).map_err(|faults| faults.draw(false))?;
     warn(&warnings);
     service.reload(config).map_err(|error| error.to_string())?;
     tracing::info!(file = %path.display(), "reloaded");

@@ -46,10 +46,11 @@ fn a_certificate_that_is_of_no_use_is_refused_at_the_start() {
         let files = FILES.replace("FOLDER", &folder.path().display().to_string());
         let file = GOOD.replace("tls = \"off\"", &files);
         fs::write(folder.path().join("wilco.toml"), file).unwrap();
-        for verb in ["check", "serve"] {
+        // Another start may find files that fit together, so 78 would be wrong there.
+        for (verb, code) in [("check", 78), ("serve", 1)] {
             let output = wilco(folder.path()).env("S", SECRET).arg(verb).output().unwrap();
             let said = text(&output.stderr);
-            assert_eq!(output.status.code(), Some(78), "{verb} {said}");
+            assert_eq!(output.status.code(), Some(code), "{verb} {said}");
             assert!(said.contains(expected), "{verb} {said}");
             check_manners(&output);
         }
