@@ -1,8 +1,11 @@
 //! What filters and tests make of numbers that are kept as they were written.
 
-use minijinja::{Environment, Error, State, Value, tests};
+use minijinja::{
+    Environment, Error, State, Value, filters, tests,
+    value::{Rest, ValueOrKwargs},
+};
 
-use super::Exact;
+use super::{Exact, is_nothing};
 
 /// The value with each such number as the 64-bit fraction next to it, also in lists and objects.
 pub(super) fn plain(state: &State, value: Value) -> Result<Value, Error> {
@@ -14,6 +17,22 @@ pub(super) fn plain(state: &State, value: Value) -> Result<Value, Error> {
 /// The same, but not in lists and objects.
 pub(super) fn shallow(value: &Value) -> Value {
     Exact::of(value).map_or_else(|| value.clone(), |number| Value::from(number.approximately()))
+}
+
+/// `text | format(…)`.
+pub(super) fn format(
+    state: &mut State,
+    text: &Value,
+    args: Rest<ValueOrKwargs>,
+) -> Result<Value, Error> {
+    if is_nothing(text) {
+        return Ok(Value::UNDEFINED);
+    }
+    let args = args.into_values();
+    let rest = |args: Vec<Value>| Rest(args.into_iter().map(ValueOrKwargs::from).collect());
+    let done = filters::format(state, text, rest(args.clone()));
+    // `%s` takes a number as it was sent, `%.2f` does not.
+    done.or_else(|_| filters::format(state, text, rest(args.iter().map(shallow).collect())))
 }
 
 pub(super) fn add_tests(language: &mut Environment<'static>) {
