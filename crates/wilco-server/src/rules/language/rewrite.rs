@@ -9,11 +9,14 @@
 //! calculated with it: `a * -b | round` is compiled as `a|number * -(b|number) |numbers| round`. A filter
 //! binds more tightly than any operator but the sign.
 
+mod run;
+
 use std::ops::Range;
 
 use minijinja::machinery::{Token, tokenize};
 
 use super::CALCULATING;
+use run::{Binds, Run, Term, insert};
 
 /// A source in which comparisons are spelled out.
 #[derive(Debug, Default)]
@@ -57,37 +60,6 @@ impl Piece<'_> {
 
 /// The pieces of a source, an expression or a template, that was compiled before.
 pub(super) struct Pieces<'s>(Vec<Piece<'s>>);
-
-/// What is between two tokens that bind less tightly than a comparison.
-#[derive(Default)]
-struct Run {
-    operands: Vec<Range<usize>>,
-    operators: Vec<&'static str>,
-    current: Option<Range<usize>>,
-    /// In `for x in …` the first `in` compares nothing.
-    is_for: bool,
-    term: Term,
-}
-
-/// What is between two operators.
-#[derive(Default)]
-struct Term {
-    at: Option<Range<usize>>,
-    /// What it stands behind.
-    before: Option<Binds>,
-    /// It has a sign, and filters and tests are behind what that is the sign of.
-    is_signed: bool,
-    is_literal: bool,
-}
-
-/// How tightly an operator binds, the loosest first.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Binds {
-    Sum,
-    /// `~`, which makes texts.
-    Concat,
-    Product,
-}
 
 /// The filters that take the place of what was written.
 #[derive(Clone, Copy)]
@@ -303,87 +275,6 @@ impl<'s> Pieces<'s> {
     fn before(&self, index: usize) -> Option<&Token<'s>> {
         index.checked_sub(1).and_then(|index| self.0.get(index)).map(|piece| &piece.token)
     }
-}
-
-impl Run {
-    /// The operand goes on, and with it its term.
-    fn extend(&mut self, piece: &Piece<'_>) {
-        self.reach(&piece.at);
-        match &mut self.term.at {
-            Some(term) => {
-                term.end = piece.at.end;
-                self.term.is_literal = false;
-            }
-            None => {
-                self.term.at = Some(piece.at.clone());
-                self.term.is_literal = matches!(
-                    piece.token,
-                    Token::Int(_)
-                        | Token::Int128(_)
-                        | Token::Float(_)
-                        | Token::Str(_)
-                        | Token::String(_)
-                );
-            }
-        }
-    }
-
-    fn reach(&mut self, at: &Range<usize>) {
-        match &mut self.current {
-            Some(current) => current.end = at.end,
-            None => self.current = Some(at.clone()),
-        }
-    }
-
-    /// An operator follows, or the end.
-    fn end_term(&mut self, next: Option<Binds>, filters: Filters, edits: &mut Vec<Edit>) {
-        let was_signed = self.term.is_signed;
-        self.term.close_sign(filters, edits);
-        let Term { at: Some(at), before, is_literal, .. } = std::mem::take(&mut self.term) else {
-            return;
-        };
-        let sides = [before, next];
-        let is_calculated = sides.contains(&Some(Binds::Product))
-            || sides.contains(&Some(Binds::Sum)) && !sides.contains(&Some(Binds::Concat));
-        if is_calculated && !is_literal && !was_signed {
-            insert(edits, at.end, format!("|{}", filters.number));
-        }
-    }
-
-    /// Spells out `a < b` and `a < b <= c`, if that is what there was.
-    fn flush(&mut self, filters: Filters, edits: &mut Vec<Edit>) {
-        self.end_term(None, filters, edits);
-        let Self { mut operands, operators, current, is_for, .. } = std::mem::take(self);
-        self.is_for = is_for;
-        operands.extend(current);
-        if operators.is_empty() || operands.len() != operators.len() + 1 {
-            return;
-        }
-        insert(edits, operands[0].start, "(".into());
-        for (index, operator) in operators.into_iter().enumerate() {
-            let gap = operands[index].end..operands[index + 1].start;
-            let filter = filters.compare;
-            let open = if index == 0 { format!(")|{filter}(") } else { "),".into() };
-            edits.push(Edit { at: gap, text: format!("{open}\"{operator}\",(") });
-        }
-        let end = operands[operands.len() - 1].end;
-        insert(edits, end, "))".into());
-    }
-}
-
-impl Term {
-    /// What there is so far is what the sign is the sign of.
-    fn close_sign(&mut self, filters: Filters, edits: &mut Vec<Edit>) {
-        if let Some(at) = self.at.as_ref().filter(|_| self.is_signed && !self.is_literal) {
-            insert(edits, at.start, "(".into());
-            insert(edits, at.end, format!("|{})", filters.number));
-        }
-        self.is_signed = false;
-    }
-}
-
-fn insert(edits: &mut Vec<Edit>, at: usize, text: String) {
-    edits.push(Edit { at: at..at, text });
 }
 
 impl Rewritten {
