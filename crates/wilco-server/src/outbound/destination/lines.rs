@@ -1,22 +1,17 @@
 //! A program that is kept: a line in for each event, a line out for each answer.
 
-use std::{
-    collections::HashMap,
-    io,
-    pin::pin,
-    process::ExitStatus,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+mod flight;
+
+use std::{io, pin::pin, process::ExitStatus, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::{FutureExt as _, future::FusedFuture as _};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{ChildStdin, ChildStdout},
-    sync::{Mutex, mpsc, oneshot},
+    sync::{Mutex, mpsc},
     task::{JoinSet, yield_now},
     time::{Instant, sleep, timeout},
 };
@@ -29,6 +24,7 @@ use crate::{
     config,
     guest::{Guest, Pipes, Said},
 };
+use flight::Flight;
 
 pub(super) struct Lines {
     name: String,
@@ -124,77 +120,6 @@ struct Worker {
     end: CancellationToken,
 }
 
-/// The deliveries that wait for an answer of one worker, and what it said beside.
-struct Flight {
-    name: String,
-    hidden: Arc<Hidden>,
-    said: Said,
-    /// `None` when the worker takes no more.
-    waiting: std::sync::Mutex<Option<Waiting>>,
-}
-
-type Waiting = HashMap<String, oneshot::Sender<Reply>>;
-
-impl Flight {
-    fn new(name: String, hidden: &Arc<Hidden>, output: usize) -> Self {
-        let waiting = std::sync::Mutex::new(Some(HashMap::new()));
-        Self { name, hidden: Arc::clone(hidden), said: Said::new(output), waiting }
-    }
-
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn is_over(&self) -> bool {
-        self.waiting().is_none()
-    }
-
-    fn enter(&self, id: &str) -> Result<oneshot::Receiver<Reply>, String> {
-        let mut waiting = self.waiting();
-        let Some(waiting) = waiting.as_mut() else {
-            return Err("the worker has just ended".into());
-        };
-        if waiting.get(id).is_some_and(|sender| !sender.is_closed()) {
-            return Err("the worker has this event already".into());
-        }
-        let (sender, answer) = oneshot::channel();
-        waiting.insert(id.into(), sender);
-        Ok(answer)
-    }
-
-    fn leave(&self, id: &str) -> Option<oneshot::Sender<Reply>> {
-        self.waiting().as_mut()?.remove(id)
-    }
-
-    /// Whoever still waits is told this, and nobody can enter any more.
-    fn end(&self, why: &str) {
-        for (_, sender) in self.waiting().take().into_iter().flatten() {
-            let _ = sender.send(Reply { output: self.said.so_far(), ..Reply::failed(why.into()) });
-        }
-    }
-
-    /// Passes an answer on to the delivery that waits for it. `false` where the line is none, or
-    /// nobody waits for it.
-    fn answered(&self, line: &[u8]) -> bool {
-        let answer: Option<Answer> = serde_json::from_slice(line).ok();
-        let verdict = answer.as_ref().and_then(Answer::verdict);
-        let waits = verdict.and(answer.as_ref()).and_then(|answer| self.leave(&answer.id));
-        let (Some(verdict), Some(answer), Some(sender)) = (verdict, answer, waits) else {
-            return false;
-        };
-        let reply = match (verdict, answer.error) {
-            (Verdict::Delivered, _) => Reply::delivered(),
-            (_, error) => Reply {
-                verdict,
-                result: legible(&error.unwrap_or_default()),
-                output: self.said.so_far(),
-            },
-        };
-        let _ = sender.send(reply);
-        true
-    }
-}
-
 /// Lines of a worker that answer nothing: how many are logged, and when reading has to pause so
 /// that a worker that prints without end floods neither the log nor the processor.
 #[derive(Default)]
@@ -215,32 +140,6 @@ impl Stray {
         let ends = self.second.unwrap_or(now) + SECOND;
         let is_flood = self.lines >= STRAY_LINES_MAX;
         (is_logged, is_flood.then(|| ends.saturating_duration_since(now)))
-    }
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    id: String,
-    #[serde(default)]
-    ok: bool,
-    error: Option<String>,
-    #[serde(default = "yes")]
-    retry: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Answer {
-    /// `None` where it says neither that it went well nor that it did not, or both.
-    fn verdict(&self) -> Option<Verdict> {
-        match (self.ok, &self.error) {
-            (true, None) => Some(Verdict::Delivered),
-            (false, Some(_)) if self.retry => Some(FAILED),
-            (false, Some(_)) => Some(Verdict::Refused),
-            (true, Some(_)) | (false, None) => None,
-        }
     }
 }
 
@@ -397,32 +296,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_says_one_thing() {
-        for (line, expected) in [
-            (r#"{"id":"e","ok":true}"#, Some(Verdict::Delivered)),
-            (r#"{"ok":true,"id":"e","x":[1]}"#, Some(Verdict::Delivered)),
-            (r#"{"id":"e","error":"no"}"#, Some(FAILED)),
-            (r#"{"id":"e","error":"no","retry":true}"#, Some(FAILED)),
-            (r#"{"id":"e","ok":false,"error":"no","retry":false}"#, Some(Verdict::Refused)),
-            (r#"{"id":"e","ok":true,"error":"no"}"#, None),
-            (r#"{"id":"e","ok":false}"#, None),
-            (r#"{"id":"e"}"#, None),
-            (r#"{"ok":true}"#, None),
-            (r#"{"id":1,"ok":true}"#, None),
-            (r#"{"id":"other","ok":true}"#, None),
-            ("[]", None),
-            ("\"e\"", None),
-            ("", None),
-        ] {
-            let flight = Flight::new("it".into(), &Arc::new(Hidden::of(&config::Kind::Print)), 10);
-            let mut answer = flight.enter("e").unwrap();
-            flight.answered(line.as_bytes());
-            let verdict = answer.try_recv().ok().map(|reply: Reply| reply.verdict);
-            assert_eq!(verdict, expected, "{line}");
-        }
-    }
-
-    #[test]
     fn a_few_stray_lines_a_second_are_logged_and_a_flood_is_paused() {
         let (mut stray, now) = (Stray::default(), Instant::now());
         let first: Vec<_> = (0..STRAY_LINES_MAX).map(|_| stray.count(now)).collect();
@@ -430,18 +303,6 @@ mod tests {
         let pauses: Vec<_> = first.iter().filter_map(|(_, pause)| *pause).collect();
         assert_eq!(pauses, [SECOND], "only the last line of the second's share");
         assert_eq!(stray.count(now + SECOND), (true, None), "the next second starts at none");
-    }
-
-    #[test]
-    fn an_event_is_with_a_worker_once_and_with_an_ended_one_not_at_all() {
-        let flight = Flight::new("it".into(), &Arc::new(Hidden::of(&config::Kind::Print)), 10);
-        let mut answer = flight.enter("e").unwrap();
-        assert!(flight.enter("e").is_err());
-        flight.enter("f").unwrap();
-        flight.enter("f").unwrap();
-        flight.end("over");
-        assert_eq!(answer.try_recv().unwrap().result, "over");
-        assert!(flight.is_over() && flight.enter("g").is_err());
     }
 
     #[test]
