@@ -53,7 +53,6 @@ pub(super) use queue::{Batch, Job, Kind, Queue};
 pub(super) use reads::{EVENT, checked, is_intact};
 pub(super) use scrub::Scrub;
 pub(super) use space::{Space, is_no_room, ran_out};
-pub(crate) use wal::WAL_BYTES_MAX;
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 pub(super) use window::Window;
 pub(super) use writer::Shared;

@@ -207,9 +207,6 @@ pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(1);
 pub(crate) const CHECKPOINT_BYTES: u64 = 16 << 20;
 /// A log of so many bytes is kept long by a reader: from here on readers are waited for.
 const WAL_LONG_BYTES: u64 = 64 << 20;
-/// Bytes of the log, which only another program's read transaction can bring about, past which no
-/// event is recorded.
-pub(crate) const WAL_BYTES_MAX: u64 = 1 << 30;
 /// Bytes of the log that are left alone although space has run short.
 const WAL_SHORT_BYTES: u64 = 1 << 20;
 /// Between two tries to empty the log while space is short.

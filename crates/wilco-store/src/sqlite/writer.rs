@@ -16,10 +16,9 @@ use rusqlite::ErrorCode;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
-    Batch, Job, Kind, LOCK_WAIT, Ledger, Opening, Queue, Space, StoreFiles, WAL_BYTES_MAX, Wal,
-    Window, from_io,
+    Batch, Job, Kind, LOCK_WAIT, Ledger, Opening, Queue, Space, StoreFiles, Wal, Window, from_io,
 };
-use crate::{Bells, CommitObserver, OpenError, Rejection, StoreError, Usage};
+use crate::{Bells, CommitObserver, OpenError, Rejection, StoreError, Usage, WAL_BYTES_MAX};
 
 /// The way to the writing thread.
 pub(super) struct Writer {
