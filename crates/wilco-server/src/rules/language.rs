@@ -336,4 +336,39 @@ mod tests {
             assert!(error.is_none_or(|e| e.kind() != ErrorKind::UnknownTest), "{name}");
         }
     }
+
+    #[test]
+    fn what_is_spelled_out_means_what_was_written() {
+        let names = minijinja::context! {
+            a => 7, b => 2, c => 1.5, text => "x", list => [3, 1, 2], no => false,
+            map => minijinja::context! { in => 4, not => 5, x => [1, 2] },
+        };
+        for source in [
+            "{{ a + b * c - -a // b }} {{ (a + b) * c ** -b }} {{ -a ** b }} {{ - map.in | abs }}",
+            "{{ -a | abs + -b }} {{ a-b }} {{ a -b }} {{ map.x[-1] - map.in }} {{ -map['not'] }}",
+            "{{ list[-b:] }} {{ list[b - 1:a - -b:b] }} {{ [a, -b, a % b] }} {{ (a,) + (b,) }}",
+            "{{ {'k': -a, 'l': a + b, text: -b} }} {{ list | map('string') | join(text ~ -a) }}",
+            "{{ a if b - 2 else -c }} {{ not -a }} {{ a and -b or c + 1 }} {{ -a is odd }}",
+            "{{ a is divisibleby b + 1 }} {{ a is divisibleby -b }} {{ a is not odd and b is even }}",
+            "{{ text ~ a + text ~ b }} {{ text ~ a * b ~ -c }} {{ text + text ~ a }} {{ text * b }}",
+            "{{ list + list }} {{ list | sort | last - list | min }} {{ list | sum + 1 | round }}",
+            "{% for x in list + [a - b] if x - 1 %}{{ x * loop.index - 1 }},{% endfor %}",
+            "{% for k, v in map | items %}{{ k ~ -1 }}{% else %}{{ -a }}{% endfor %}",
+            "{% set x, y = a + b, -c %}{{ x - y }}{%- set z = -x -%}{{ z }}",
+            "{% macro m(x, y=1 - b) %}{{ x * y }}{% endmacro %}{{ m(-a) }} {{ m(y=-c, x=a + b) }}",
+            "{% set args = [a, b] %}{% macro m(x, y) %}{{ x - y }}{% endmacro %}{{ m(*args) }}",
+            "{% if a - 7 %}x{% elif -b + 2 %}y{% else %}{{ '-' ~ a }}{% endif %}{{ range(a - b) | list }}",
+            "{% filter replace('7', a - b) %}{{ a }} - {{ -a }}{% endfilter %}{% raw %}{{ -a }}{% endraw %}",
+            "{{ c | round(b - 1) }} {{ '%d-%s' | format(a * b, -c) }} {{ c | int - a }} {# -a + b #}",
+            "{% with x = a * b %}{{ -x }}{% endwith %} {{ dict(x=-a, y=a / b) }} {{ 1 - -1 - 1 }}",
+        ] {
+            let written = LANGUAGE.render_str(source, &names);
+            let written = written.unwrap_or_else(|error| panic!("{source}: {error}"));
+            let spelled_out = Compiled::template(source).and_then(|text| {
+                let steps = 100_000;
+                text.render(&names, steps, 1 << 10)
+            });
+            assert_eq!(spelled_out, Ok(written), "{source}");
+        }
+    }
 }

@@ -211,6 +211,29 @@ fn an_answer_decides_over_the_delivery() {
 }
 
 #[test]
+fn an_answer_on_a_kept_connection_is_not_that_to_the_request_before() {
+    let broken = "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n";
+    let catcher = Catcher::start(move |_, caught| match caught.header("x-wilco-event-name") {
+        "whole" => Act::Answer(200),
+        "broken" => Act::Write(broken),
+        _ => Act::Reset,
+    });
+    let lines = format!("type = \"http\"\nurl = \"{}\"\nconcurrency = 1\n{BRIEF}", catcher.url());
+    let world = World::plan().and(&it(&lines)).start();
+    for (number, (event, state)) in
+        [("whole", "delivered"), ("broken", "delivered"), ("whole", "delivered"), ("none", "dead")]
+            .into_iter()
+            .enumerate()
+    {
+        let reply = world.send(&named(event, &number.to_string()));
+        let delivery = delivery(&world, &reply, state);
+        let results = results(&delivery);
+        assert_eq!(results.len() == 1, state == "delivered", "{event}: {results:?}");
+        assert!(state == "delivered" || !results[0].contains("200"), "{results:?}");
+    }
+}
+
+#[test]
 fn a_header_that_can_never_be_sent_is_dead_at_once() {
     let catcher = Catcher::new();
     let lines = format!(
