@@ -340,7 +340,7 @@ mod tests {
     #[test]
     fn what_is_spelled_out_means_what_was_written() {
         let names = minijinja::context! {
-            a => 7, b => 2, c => 1.5, text => "x", list => [3, 1, 2], no => false,
+            a => 7, b => 2, c => 1.5, text => "x", list => [3, 1, 2],
             map => minijinja::context! { in => 4, not => 5, x => [1, 2] },
         };
         for source in [

@@ -91,7 +91,7 @@ impl Writer<'_> {
         value: &Value,
         mut item: impl FnMut(&mut Self, &Value) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        if self.depth == DEPTH_MAX {
+        if self.depth == JSON_DEPTH_MAX {
             return Err(Error::new(
                 ErrorKind::InvalidOperation,
                 "it is nested too deeply for JSON",
@@ -138,6 +138,6 @@ impl Writer<'_> {
 
 /// As the language itself counts.
 const BYTES_PER_STEP: usize = 4;
-const DEPTH_MAX: usize = 128;
+const JSON_DEPTH_MAX: usize = 128;
 const USUAL_INDENT: usize = 2;
 const INDENT_MAX: usize = 16;
