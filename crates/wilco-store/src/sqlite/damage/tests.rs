@@ -123,7 +123,7 @@ fn damage_in_the_last_commit_is_told_where_the_index_says_that_it_was_synced() {
         ("one bit of the salts", flipped(&[9]), 0),
         // No frame behind it repeats the checksum.
         ("one bit of the checksum", flipped(&[17]), 1),
-        ("several words", flipped(&[100, 200, 300]), 1),
+        ("several words", flipped(&[100, 205, 777, 1_302]), 1),
         ("all of the frame's header", flipped(&(0..24).collect::<Vec<_>>()), 1),
         ("the file is shorter", whole[..last + 50].to_vec(), 1),
         ("the frame is not there", whole[..last].to_vec(), 1),
