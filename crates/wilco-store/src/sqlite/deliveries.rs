@@ -4,36 +4,17 @@
 //! first of them becomes the head when the head has come to its end. So a key that waits costs a claim
 //! nothing.
 
-use std::{sync::Arc, time::Duration};
+mod attempts;
+
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
-use wilco::{Event, EventId};
+use wilco::EventId;
 
 use super::{Ledger, seq_of};
-use crate::{Attempt, Breaker, Burst, Claim, Leg, Outcome, Replay, Routed, State};
-
-/// A delivery that was taken; its event is read by a reader.
-pub(super) struct Taken {
-    pub(super) delivery: i64,
-    pub(super) event_seq: i64,
-    pub(super) attempt: u32,
-    pub(super) waited: Duration,
-    pub(super) is_doubtful: bool,
-}
-
-impl Taken {
-    pub(super) fn with(self, destination: &str, event: Arc<Event>) -> Claim {
-        Claim {
-            delivery: self.delivery,
-            destination: destination.into(),
-            attempt: self.attempt,
-            waited: self.waited,
-            is_doubtful: self.is_doubtful,
-            event,
-        }
-    }
-}
+use crate::{Breaker, Burst, Leg, Replay, Routed, State};
+pub(super) use attempts::Taken;
 
 /// A delivery that has come to its end, and the key that it was the head of.
 struct Ended {
@@ -213,174 +194,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// Shortens waits that were written by a clock which has been set back since: at most `limit` of
-    /// them, and says how many.
-    pub(super) fn limit_waits(
-        &mut self,
-        destination: &str,
-        now: Timestamp,
-        longest_wait: Duration,
-        limit: usize,
-    ) -> rusqlite::Result<usize> {
-        let latest = now.checked_add(longest_wait).unwrap_or(Timestamp::MAX);
-        self.connection
-            .prepare_cached(
-                "UPDATE delivery SET due_at_ms = ?2 WHERE id IN (SELECT id FROM delivery \
-                 WHERE destination = ?1 AND due_at_ms > ?2 LIMIT ?3)",
-            )?
-            .execute(params![destination, latest.as_millisecond(), super::row_limit(limit)])
-    }
-
-    pub(super) fn claim(
-        &mut self,
-        destination: &str,
-        limit: usize,
-        now: Timestamp,
-    ) -> rusqlite::Result<Vec<Taken>> {
-        let is_paused = self
-            .connection
-            .prepare_cached("SELECT 1 FROM destination WHERE name = ?1 AND paused = 1")?
-            .exists([destination])?;
-        if is_paused {
-            return Ok(Vec::new());
-        }
-        // RETURNING gives rows in no order of its own, so the order is taken from the SELECT.
-        let due = self
-            .connection
-            .prepare_cached(
-                "SELECT id FROM delivery WHERE destination = ?1 AND due_at_ms <= ?2 \
-                 ORDER BY due_at_ms, id LIMIT ?3",
-            )?
-            .query_map(
-                params![destination, now.as_millisecond(), super::row_limit(limit)],
-                |row| row.get(0),
-            )?
-            .collect::<rusqlite::Result<Vec<i64>>>()?;
-        let mut take = self.connection.prepare_cached(
-            "UPDATE delivery SET state = 'running', due_at_ms = NULL, attempts = attempts + 1 \
-             WHERE id = ?1 RETURNING id, event, attempts, waited_ms, doubtful",
-        )?;
-        let mut taken = |id: i64| {
-            take.query_row([id], |row| {
-                Ok(Taken {
-                    delivery: row.get(0)?,
-                    event_seq: row.get(1)?,
-                    attempt: row.get(2)?,
-                    waited: Duration::from_millis(row.get(3)?),
-                    is_doubtful: row.get(4)?,
-                })
-            })
-        };
-        due.into_iter().map(&mut taken).collect()
-    }
-
-    /// Gives back what was claimed and could not be read just now: deliveries and the numbers of
-    /// their attempts, so that a later claim of the same delivery is left alone.
-    pub(super) fn release(
-        &mut self,
-        taken: &[(i64, u32)],
-        due_at: Timestamp,
-    ) -> rusqlite::Result<()> {
-        let mut release = self.connection.prepare_cached(
-            "UPDATE delivery SET state = 'retrying', due_at_ms = ?2 \
-             WHERE id = ?1 AND state = 'running' AND attempts = ?3",
-        )?;
-        for (id, attempt) in taken {
-            release.execute(params![id, due_at.as_millisecond(), attempt])?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn settle(
-        &mut self,
-        claim: &Claim,
-        attempt: &Attempt,
-        outcome: &Outcome,
-        breaker: Option<Breaker>,
-    ) -> rusqlite::Result<()> {
-        let (state, due_at, waited) = match outcome {
-            Outcome::Delivered => (State::Delivered, None, claim.waited),
-            Outcome::Retry { at, waited } => (State::Retrying, Some(at.as_millisecond()), *waited),
-            Outcome::Dead { .. } => (State::Dead, None, claim.waited),
-            Outcome::Skipped => (State::Skipped, None, claim.waited),
-        };
-        let error = matches!(state, State::Retrying | State::Dead).then_some(&attempt.result);
-        let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
-        let settled = self
-            .connection
-            .prepare_cached(
-                "UPDATE delivery SET state = ?2, due_at_ms = ?3, last_error = ?4, waited_ms = ?6 \
-                 WHERE id = ?1 AND state = 'running' AND attempts = ?5 \
-                 RETURNING destination, iif(key_role = 'head', order_key, NULL)",
-            )?
-            .query_row(
-                params![claim.delivery, state.as_str(), due_at, error, claim.attempt, waited_ms],
-                ended,
-            )
-            .optional()?;
-        // It was settled before, or the store was opened since: the claim is an old one.
-        let Some(settled) = settled else { return Ok(()) };
-        self.write_attempt(claim.delivery, claim.attempt, attempt)?;
-        if let Some(breaker) = breaker {
-            self.set_breaker(&claim.destination, breaker)?;
-        }
-        if due_at.is_some() {
-            self.awaited.insert(claim.destination.clone());
-        } else if settled.head_of.is_some() && *outcome != (Outcome::Dead { holds_key: true }) {
-            self.leave_key(claim.delivery, settled, attempt.started_at)?;
-        }
-        Ok(())
-    }
-
-    fn write_attempt(
-        &mut self,
-        delivery: i64,
-        number: u32,
-        attempt: &Attempt,
-    ) -> rusqlite::Result<()> {
-        let took_us = i64::try_from(attempt.took.as_micros()).unwrap_or(i64::MAX);
-        self.connection
-            .prepare_cached(
-                "INSERT OR REPLACE INTO attempt (delivery, number, started_at_ms, took_us, result, \
-                 output) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            )?
-            .execute(params![
-                delivery,
-                number,
-                attempt.started_at.as_millisecond(),
-                took_us,
-                attempt.result,
-                attempt.output,
-            ])?;
-        Ok(())
-    }
-
-    /// Settles a delivery whose event cannot be read.
-    pub(super) fn bury(
-        &mut self,
-        delivery: i64,
-        number: u32,
-        why: &str,
-        now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        let is_claimed = self.connection.execute(
-            "UPDATE delivery SET last_error = ?3 \
-             WHERE id = ?1 AND state = 'running' AND attempts = ?2",
-            params![delivery, number, why],
-        )?;
-        if is_claimed == 0 {
-            return Ok(());
-        }
-        self.end(delivery, State::Dead, None, now)?;
-        let attempt = Attempt {
-            started_at: now,
-            took: Duration::ZERO,
-            result: why.to_owned(),
-            output: Vec::new(),
-        };
-        self.write_attempt(delivery, number, &attempt)
-    }
-
     pub(super) fn cancel(
         &mut self,
         event_id: EventId,
@@ -462,19 +275,6 @@ impl Ledger {
                 breaker.revision,
             ])?;
         Ok(())
-    }
-
-    /// What was running when the last process ended is tried again: at least once, not at most. It
-    /// recovers at most `limit` deliveries, and says how many.
-    pub(super) fn recover(&self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
-        // The condition repeats that of the index, which is then all that is read.
-        self.connection.execute(
-            "UPDATE delivery SET state = 'retrying', \
-             due_at_ms = ?1, last_error = 'wilco stopped during the attempt' WHERE id IN (\
-             SELECT id FROM delivery INDEXED BY delivery_unfinished WHERE state = 'running' \
-             AND state IN ('running', 'dead') AND replaced_by IS NULL LIMIT ?2)",
-            params![now.as_millisecond(), super::row_limit(limit)],
-        )
     }
 }
 
