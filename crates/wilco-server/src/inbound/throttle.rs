@@ -47,7 +47,7 @@ fn time_of(bytes: usize) -> Duration {
 }
 
 /// Bytes of refused requests in a second, from which on their answers wait.
-const THROTTLED_BYTES_PER_SEC: u64 = 32 << 20;
+const THROTTLED_BYTES_PER_SEC: u64 = 8 << 20;
 /// What a refused request counts at the least: its head and its answer take time as well.
 const REFUSED_REQUEST_BYTES_MIN: usize = 16 << 10;
 /// Bytes that may come at once before anything waits: 256 small requests.
@@ -65,10 +65,10 @@ mod tests {
         for (times, bytes, first, last) in [
             (1, 0, 0, 0),
             (256, 0, 0, 0),
-            (258, 0, 0, 0),
-            (512, 0, 0, 124),
+            (257, 0, 0, 0),
+            (512, 0, 0, 497),
             (64, 64 << 10, 0, 0),
-            (129, 64 << 10, 0, 124),
+            (129, 64 << 10, 0, 499),
             (100_000, 0, 0, 1_000),
         ] {
             let (throttle, now) = (Throttle::new(), Instant::now());
