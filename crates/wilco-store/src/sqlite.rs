@@ -2,15 +2,19 @@
 
 mod check;
 mod checksum;
+mod claimed;
 mod damage;
 mod deliveries;
 mod files;
+mod ids;
 mod known;
 mod open;
 mod opening;
 mod queue;
+mod readers;
 mod reads;
 mod scrub;
+mod shared;
 mod space;
 mod wal;
 mod window;
@@ -18,7 +22,7 @@ mod writer;
 mod writes;
 
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::BTreeSet,
     ffi::OsString,
     fs::File,
     os::unix::fs::OpenOptionsExt as _,
@@ -30,9 +34,8 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::{Connection, Row, RowIndex};
-use tokio::sync::Semaphore;
-use wilco::{Digest, Envelope, Event, EventId, Verified};
+use rusqlite::Connection;
+use wilco::{Envelope, Event, EventId, Verified};
 
 use crate::{
     Alert, Attempt, Bells, Breaker, Claim, CommitObserver, Duplicates, EventQuery, Listed,
@@ -44,18 +47,20 @@ pub(super) use check::{
 };
 pub(super) use checksum::{Checksums, Head, content};
 pub(super) use damage::{Damage, is_damaged, mend};
-use deliveries::Taken;
+pub(super) use deliveries::Taken;
 pub(super) use files::{StoreFiles, users};
+pub(super) use ids::{TAIL_BITS, digest_of, id_at, id_of, moment, odd, seq_at, seq_of, time_of};
 pub(super) use known::{Keys, Known};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub(super) use queue::{Batch, Job, Kind, Queue};
-pub(super) use reads::{EVENT, checked, is_intact};
+pub(super) use readers::Readers;
+pub(super) use reads::{EVENT, checked, intact, is_intact};
 pub(super) use scrub::Scrub;
+pub(super) use shared::Shared;
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 pub(super) use window::Window;
-pub(super) use writer::Shared;
 use writer::Writer;
 pub(super) use writer::submit;
 use writes::Prepared;
@@ -171,109 +176,6 @@ impl SqliteStore {
                 Ok(path.into())
             }
             _ => Err(OpenError::Url(url.into())),
-        }
-    }
-
-    /// Reads the events of what was claimed. None stays half claimed: one whose event is damaged is
-    /// settled as dead, and one whose event cannot be read now is given back.
-    async fn complete(
-        &self,
-        destination: &str,
-        taken: Vec<Taken>,
-        now: Timestamp,
-    ) -> Result<Vec<Claim>, StoreError> {
-        let window = &self.writer.shared().window;
-        let recent: Vec<_> = taken.iter().map(|taken| window.get(taken.event_seq)).collect();
-        let others = taken.iter().zip(&recent).filter(|(_, event)| event.is_none());
-        let mut read = self.read_events(others.map(|(taken, _)| taken.event_seq).collect()).await;
-
-        let mut claims = Vec::with_capacity(taken.len());
-        let mut unread = Vec::new();
-        let mut failure = None;
-        for (taken, event) in taken.into_iter().zip(recent) {
-            let event = match event {
-                Some(event) => Ok(Some(event)),
-                None => read.pop_front().unwrap_or(Ok(None)),
-            };
-            match event {
-                Ok(Some(event)) => claims.push(taken.with(destination, event)),
-                Ok(None) => self.give_up(&taken, "the event is not there any more", now).await,
-                Err(error @ StoreError::Damaged(_)) => {
-                    self.found_damaged(vec![taken.event_seq], "a delivery").await;
-                    self.give_up(&taken, &error.to_string(), now).await;
-                }
-                Err(error) => {
-                    unread.push(taken);
-                    failure = Some(error);
-                }
-            }
-        }
-        if !unread.is_empty() {
-            self.release(unread, now).await;
-        }
-        match failure {
-            Some(error) if claims.is_empty() => Err(error),
-            Some(_) | None => Ok(claims),
-        }
-    }
-
-    /// Reads events from the file: an answer for each place, in their order.
-    async fn read_events(
-        &self,
-        places: Vec<i64>,
-    ) -> VecDeque<Result<Option<Arc<Event>>, StoreError>> {
-        if places.is_empty() {
-            return VecDeque::new();
-        }
-        let count = places.len();
-        let intact = |connection: &Connection, seq| {
-            reads::intact(connection, seq).map(|event| event.map(Arc::new))
-        };
-        let read = self.readers.read(move |connection| {
-            Ok(places.into_iter().map(|seq| intact(connection, seq)).collect())
-        });
-        read.await.unwrap_or_else(|error| vec![Err(error); count].into())
-    }
-
-    /// Makes deliveries due again, a moment from now.
-    async fn release(&self, taken: Vec<Taken>, now: Timestamp) {
-        let due_at = now.checked_add(RELEASE_PAUSE).unwrap_or(now);
-        let taken: Vec<_> = taken.iter().map(|taken| (taken.delivery, taken.attempt)).collect();
-        tracing::warn!(count = taken.len(), "events could not be read; delivered later");
-        self.write_surely(move |ledger| ledger.release(&taken, due_at)).await;
-    }
-
-    /// Remembers which records are damaged, so that listings and metrics show them, and says so once.
-    async fn found_damaged(&self, places: Vec<i64>, by: &'static str) {
-        if places.is_empty() {
-            return;
-        }
-        let mark = {
-            let places = places.clone();
-            move |ledger: &mut Ledger| ledger.mark_damaged(&places)
-        };
-        // Where it cannot be written now, it is said again when it is met again.
-        for seq in self.writer.write(Kind::Delivery, mark).await.unwrap_or(places) {
-            let event = id_at(seq);
-            tracing::error!(%event, by, "the record of an event is damaged");
-        }
-        self.writer.shared().bells.damaged.notify_one();
-    }
-
-    async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) {
-        tracing::error!(delivery = taken.delivery, why, "gave up");
-        let (delivery, number, why) = (taken.delivery, taken.attempt, why.to_owned());
-        self.write_surely(move |ledger| ledger.bury(delivery, number, &why, now)).await;
-    }
-
-    /// Writes what must not be lost, for without it a delivery would stay claimed until the next
-    /// start. If the store cannot take it now, the writing thread tries it again by itself.
-    async fn write_surely(
-        &self,
-        work: impl FnMut(&mut Ledger) -> rusqlite::Result<()> + Clone + Send + 'static,
-    ) {
-        if self.writer.write(Kind::Delivery, work.clone()).await.is_err() {
-            self.writer.repair(work);
         }
     }
 }
@@ -519,64 +421,6 @@ pub(super) struct Ledger {
     rejected_bytes: Option<u64>,
 }
 
-/// Connections that look and never write.
-struct Readers {
-    shared: Arc<Shared>,
-    free: Arc<Semaphore>,
-    connections: Mutex<Vec<Connection>>,
-}
-
-impl Readers {
-    /// Runs `look` on a connection, away from the threads that serve requests.
-    async fn read<T: Send + 'static>(
-        self: &Arc<Self>,
-        look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.shared.demand_opened()?;
-        let readers = Arc::clone(self);
-        let free = Arc::clone(&self.free);
-        let permit = free.acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let seen = tokio::task::spawn_blocking(move || {
-            // The place goes with the connection, and not with a caller who may stop waiting.
-            let seen = readers.lend(look);
-            drop(permit);
-            seen
-        })
-        .await;
-        seen.map_err(|error| StoreError::Internal(error.to_string()))?
-    }
-
-    /// Those of a store that is not open yet: none.
-    fn of(shared: &Arc<Shared>) -> Self {
-        let free = Arc::new(Semaphore::new(0));
-        Self { shared: Arc::clone(shared), free, connections: Mutex::default() }
-    }
-
-    fn add(&self, connections: Vec<Connection>) {
-        let permits = connections.len();
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).extend(connections);
-        self.free.add_permits(permits);
-    }
-
-    fn lend<T>(
-        &self,
-        look: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let lent = self.connections.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let connection = lent.ok_or(StoreError::Closed)?;
-        let seen = look(&connection);
-        if !self.free.is_closed() {
-            self.connections.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
-        }
-        seen
-    }
-
-    fn close(&self) {
-        self.free.close();
-        self.connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-}
-
 fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
     use rusqlite::ErrorCode;
     let ran_out = ran_out(path, error);
@@ -627,44 +471,6 @@ impl From<rusqlite::Error> for StoreError {
     }
 }
 
-/// The place of an event in the table is the front of its id, so that an id finds its row without an
-/// index of its own.
-fn seq_of(id: EventId) -> i64 {
-    i64::try_from(id.to_bits() >> TAIL_BITS).unwrap_or(i64::MAX)
-}
-
-/// The front of the id of the event in this place, for where the rest of it cannot be read.
-fn id_at(seq: i64) -> EventId {
-    EventId::from_bits(u128::from(seq.unsigned_abs()) << TAIL_BITS)
-}
-
-/// The time that a place is of.
-fn time_of(seq: i64) -> Timestamp {
-    Timestamp::from_millisecond(seq >> SEQ_BITS_PER_MS).unwrap_or(Timestamp::UNIX_EPOCH)
-}
-
-/// The first place that an event of this time can have.
-fn seq_at(time: Timestamp) -> i64 {
-    time.as_millisecond().clamp(0, MILLIS_MAX) << SEQ_BITS_PER_MS
-}
-
-fn id_of(text: &str) -> rusqlite::Result<EventId> {
-    text.parse().map_err(odd)
-}
-
-fn moment(millis: i64) -> rusqlite::Result<Timestamp> {
-    Timestamp::from_millisecond(millis).map_err(odd)
-}
-
-fn digest_of<I: RowIndex>(row: &Row<'_>, column: I) -> rusqlite::Result<Digest> {
-    Ok(Digest(row.get(column)?))
-}
-
-/// A column holds what wilco would not have written.
-fn odd(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(error))
-}
-
 /// Cuts what is to be written into pieces of at most [`SLICE_ROWS`] rows, as long as a single item
 /// has no more, and keeps the order.
 fn slices<T>(items: Vec<T>, rows: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
@@ -698,13 +504,6 @@ const LISTING_EVENTS: usize = if cfg!(test) { 8 } else { 10_000 };
 const DELIVERY_READERS: usize = 2;
 /// What a start has to do goes first.
 const SCRUB_AFTER: Duration = Duration::from_secs(5);
-/// Until what could not be read is tried again.
-const RELEASE_PAUSE: Duration = Duration::from_secs(1);
-/// Events a millisecond that keep their place in it; past that they borrow from the next.
-const SEQ_BITS_PER_MS: u32 = 15;
-const MILLIS_MAX: i64 = (1 << 48) - 1;
-/// Bits of an id behind its place.
-const TAIL_BITS: u32 = 65;
 
 #[cfg(test)]
 pub(crate) mod tests;

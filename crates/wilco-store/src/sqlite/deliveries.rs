@@ -14,7 +14,7 @@ use wilco::EventId;
 
 use super::{Ledger, seq_of};
 use crate::{Breaker, Burst, Leg, Replay, Routed, State};
-pub(super) use attempts::Taken;
+pub(crate) use attempts::Taken;
 
 /// A delivery that has come to its end, and the key that it was the head of.
 struct Ended {

@@ -53,7 +53,7 @@ pub(crate) fn is_intact(connection: &Connection, id: EventId) -> rusqlite::Resul
 }
 
 /// The event in this place, its checksum compared with what was read.
-pub(super) fn intact(connection: &Connection, seq: i64) -> Result<Option<Event>, StoreError> {
+pub(crate) fn intact(connection: &Connection, seq: i64) -> Result<Option<Event>, StoreError> {
     let mut statement =
         connection.prepare_cached(&format!("SELECT {EVENT} FROM event WHERE seq = ?1"))?;
     let mut rows = statement.query([seq])?;

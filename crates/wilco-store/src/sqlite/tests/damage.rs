@@ -125,7 +125,7 @@ async fn a_damaged_event_is_listed_as_damaged_and_hides_no_other() {
             assert_eq!(seen, expected, "{change}");
             // Nothing that may be wrong is shown.
             assert_eq!((&*listed[1].name, &listed[1].subject), ("damaged", &None), "{change}");
-            assert_eq!(listed[1].digest, Digest([0; 32]), "{change}");
+            assert_eq!(listed[1].digest, wilco::Digest([0; 32]), "{change}");
         }
         assert_eq!(store.damaged_events().await.unwrap(), 1, "{change}");
     }

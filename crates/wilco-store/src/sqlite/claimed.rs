@@ -1,0 +1,117 @@
+//! From a claimed row to a claim: the event is read, and no delivery stays half claimed.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use rusqlite::Connection;
+use wilco::Event;
+
+use super::{Kind, Ledger, SqliteStore, Taken, id_at, intact};
+use crate::{Claim, StoreError};
+
+impl SqliteStore {
+    /// Reads the events of what was claimed. None stays half claimed: one whose event is damaged is
+    /// settled as dead, and one whose event cannot be read now is given back.
+    pub(super) async fn complete(
+        &self,
+        destination: &str,
+        taken: Vec<Taken>,
+        now: Timestamp,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let window = &self.writer.shared().window;
+        let recent: Vec<_> = taken.iter().map(|taken| window.get(taken.event_seq)).collect();
+        let others = taken.iter().zip(&recent).filter(|(_, event)| event.is_none());
+        let mut read = self.read_events(others.map(|(taken, _)| taken.event_seq).collect()).await;
+
+        let mut claims = Vec::with_capacity(taken.len());
+        let mut unread = Vec::new();
+        let mut failure = None;
+        for (taken, event) in taken.into_iter().zip(recent) {
+            let event = match event {
+                Some(event) => Ok(Some(event)),
+                None => read.pop_front().unwrap_or(Ok(None)),
+            };
+            match event {
+                Ok(Some(event)) => claims.push(taken.with(destination, event)),
+                Ok(None) => self.give_up(&taken, "the event is not there any more", now).await,
+                Err(error @ StoreError::Damaged(_)) => {
+                    self.found_damaged(vec![taken.event_seq], "a delivery").await;
+                    self.give_up(&taken, &error.to_string(), now).await;
+                }
+                Err(error) => {
+                    unread.push(taken);
+                    failure = Some(error);
+                }
+            }
+        }
+        if !unread.is_empty() {
+            self.release(unread, now).await;
+        }
+        match failure {
+            Some(error) if claims.is_empty() => Err(error),
+            Some(_) | None => Ok(claims),
+        }
+    }
+
+    /// Reads events from the file: an answer for each place, in their order.
+    async fn read_events(
+        &self,
+        places: Vec<i64>,
+    ) -> VecDeque<Result<Option<Arc<Event>>, StoreError>> {
+        if places.is_empty() {
+            return VecDeque::new();
+        }
+        let count = places.len();
+        let read_one =
+            |connection: &Connection, seq| intact(connection, seq).map(|event| event.map(Arc::new));
+        let read = self.readers.read(move |connection| {
+            Ok(places.into_iter().map(|seq| read_one(connection, seq)).collect())
+        });
+        read.await.unwrap_or_else(|error| vec![Err(error); count].into())
+    }
+
+    /// Makes deliveries due again, a moment from now.
+    async fn release(&self, taken: Vec<Taken>, now: Timestamp) {
+        let due_at = now.checked_add(RELEASE_PAUSE).unwrap_or(now);
+        let taken: Vec<_> = taken.iter().map(|taken| (taken.delivery, taken.attempt)).collect();
+        tracing::warn!(count = taken.len(), "events could not be read; delivered later");
+        self.write_surely(move |ledger| ledger.release(&taken, due_at)).await;
+    }
+
+    /// Remembers which records are damaged, so that listings and metrics show them, and says so once.
+    pub(super) async fn found_damaged(&self, places: Vec<i64>, by: &'static str) {
+        if places.is_empty() {
+            return;
+        }
+        let mark = {
+            let places = places.clone();
+            move |ledger: &mut Ledger| ledger.mark_damaged(&places)
+        };
+        // Where it cannot be written now, it is said again when it is met again.
+        for seq in self.writer.write(Kind::Delivery, mark).await.unwrap_or(places) {
+            let event = id_at(seq);
+            tracing::error!(%event, by, "the record of an event is damaged");
+        }
+        self.writer.shared().bells.damaged.notify_one();
+    }
+
+    async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) {
+        tracing::error!(delivery = taken.delivery, why, "gave up");
+        let (delivery, number, why) = (taken.delivery, taken.attempt, why.to_owned());
+        self.write_surely(move |ledger| ledger.bury(delivery, number, &why, now)).await;
+    }
+
+    /// Writes what must not be lost, for without it a delivery would stay claimed until the next
+    /// start. If the store cannot take it now, the writing thread tries it again by itself.
+    async fn write_surely(
+        &self,
+        work: impl FnMut(&mut Ledger) -> rusqlite::Result<()> + Clone + Send + 'static,
+    ) {
+        if self.writer.write(Kind::Delivery, work.clone()).await.is_err() {
+            self.writer.repair(work);
+        }
+    }
+}
+
+/// Until what could not be read is tried again.
+const RELEASE_PAUSE: Duration = Duration::from_secs(1);
