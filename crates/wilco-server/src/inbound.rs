@@ -3,7 +3,6 @@
 mod answer;
 mod body;
 mod gate;
-mod large;
 mod listen;
 mod log_limit;
 mod throttle;
@@ -17,14 +16,13 @@ use http::{Method, Request};
 use http_body::Body;
 use ipnet::IpNet;
 use tokio::time::{Instant, sleep};
-use wilco::{Arrival, Headers, Refused, Verified, verify};
+use wilco::{Arrival, Head, Headers, Refused};
 use wilco_store::{Receipt, Rejection, Store};
 
-use crate::{config, metrics::Metrics};
+use crate::{clock, config, metrics::Metrics};
 use answer::{Answer, Evidence, acknowledge};
-use body::{BodyBudget, SMALL_BODY_BYTES_MAX};
+use body::BodyBudget;
 use gate::legible;
-use large::LargeBodies;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
 use throttle::Throttle;
@@ -38,7 +36,6 @@ pub(crate) use tls::{Certificate, TlsError};
 pub(crate) struct Inbound {
     door: ArcSwap<Door>,
     budget: Arc<BodyBudget>,
-    large_bodies: LargeBodies,
     throttle: Throttle,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
@@ -70,7 +67,6 @@ impl Inbound {
         Self {
             door: ArcSwap::from_pointee(door),
             budget: Arc::default(),
-            large_bodies: LargeBodies::new(),
             throttle: Throttle::new(),
             store,
             metrics,
@@ -135,10 +131,19 @@ impl Inbound {
         body::check_announced(&request, max_body)?;
         // Given back when the event is recorded, or when what is kept of a refused body is copied.
         let mut charge = self.budget.charge(sender.into());
-        let arrival = body::read(request, max_body, &mut charge).await?;
-        let bytes = arrival.body.len();
+        let (head, body) = request.into_parts();
+        let head = signed_head(&head);
+        let mut verifier = source.provider.scheme.begin(&head, &source.keys, clock::now());
+        let update = |chunk: &[u8]| verifier.iter_mut().for_each(|verifier| verifier.update(chunk));
+        let body = body::read(body, max_body, &mut charge, update).await?;
+        let bytes = body.len();
+        let arrival = Arrival { received_at: clock::now(), head, body };
 
-        let verified = self.verify(source, arrival).await.map_err(|refused| {
+        let verified = match verifier {
+            Ok(verifier) => verifier.finish(&source.name, arrival),
+            Err(mismatch) => Err(Box::new(Refused { mismatch, arrival })),
+        };
+        let verified = verified.map_err(|refused| {
             let Refused { mismatch, arrival } = *refused;
             Refusal::NotVerified(mismatch, Evidence::of(&arrival, sender))
         })?;
@@ -175,19 +180,6 @@ impl Inbound {
             self.metrics.answered(name, "duplicate");
             tracing::info!(source = name, event = shown, %id, bytes, millis, "duplicate event");
         }
-    }
-
-    /// Verifies at once what is quick to verify. A large body takes long enough to hold up others: it
-    /// is verified on a thread for that, and waits there for its turn.
-    async fn verify(
-        &self,
-        source: &Arc<config::Source>,
-        arrival: Arrival,
-    ) -> Result<Verified, Box<Refused>> {
-        if arrival.body.len() <= SMALL_BODY_BYTES_MAX {
-            return verify(&source.provider.scheme, &source.name, &source.keys, arrival);
-        }
-        self.large_bodies.verify(Arc::clone(source), arrival).await
     }
 
     /// Logs and counts a refusal, and keeps the request where a person would want to look into it.
@@ -281,6 +273,12 @@ impl Inbound {
         self.refuse(None, refusal, client).await;
         answer
     }
+}
+
+/// The head as schemes look at it. No provider so far signs the URL by which it knows this endpoint.
+fn signed_head(head: &http::request::Parts) -> Head {
+    let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    Head { method: "POST".into(), url: String::new(), headers: Headers::from_pairs(fields) }
 }
 
 /// Lines about refusals with one outcome that are logged for a source in [`REFUSAL_LINES_WINDOW`].

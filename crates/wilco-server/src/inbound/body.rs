@@ -9,12 +9,10 @@ use http::Request;
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tokio::time::{Instant, timeout_at};
-use wilco::{Arrival, Head, Headers};
 
 use super::Refusal;
-use crate::clock;
 
-pub(crate) use budget::{BodyBudget, Charge, SMALL_BODY_BYTES_MAX};
+pub(crate) use budget::{BodyBudget, Charge};
 
 /// Refuses a body that announces more than `limit`, before any of it is read.
 pub(super) fn check_announced<B: Body>(request: &Request<B>, limit: usize) -> Result<(), Refusal> {
@@ -24,26 +22,13 @@ pub(super) fn check_announced<B: Body>(request: &Request<B>, limit: usize) -> Re
     }
 }
 
-/// Reads the body and makes an arrival of the request.
+/// Reads the body, and hands each part of it to `update` as it arrives.
 pub(super) async fn read<B>(
-    request: Request<B>,
+    mut body: B,
     limit: usize,
     charge: &mut Charge,
-) -> Result<Arrival, Refusal>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::error::Error,
-{
-    let (head, body) = request.into_parts();
-    let body = read_body(body, limit, charge).await?;
-    let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    let headers = Headers::from_pairs(fields);
-    // No provider so far signs the URL by which it knows this endpoint.
-    let head = Head { method: "POST".into(), url: String::new(), headers };
-    Ok(Arrival { received_at: clock::now(), head, body })
-}
-
-async fn read_body<B>(mut body: B, limit: usize, charge: &mut Charge) -> Result<Bytes, Refusal>
+    mut update: impl FnMut(&[u8]),
+) -> Result<Bytes, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error,
@@ -74,6 +59,7 @@ where
             }
             whole.reserve_exact(capacity - whole.len());
         }
+        update(&data);
         whole.extend_from_slice(&data);
     }
     whole.shrink_to_fit();

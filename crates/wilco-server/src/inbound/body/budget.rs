@@ -117,7 +117,7 @@ impl Part {
 }
 
 /// The largest body that counts as small.
-pub(crate) const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
+const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
 /// Small bodies that arrive quickly, all together.
 const SMALL_BODIES_BYTES_MAX: usize = 32 << 20;
 /// Those of one network.
