@@ -159,7 +159,9 @@ impl Refusal {
     /// has signed; `None` where the signature is right, for nothing floods with that.
     pub(super) fn unsigned_bytes(&self) -> Option<usize> {
         match self {
-            Self::NotVerified(_, evidence) => Some(evidence.arrival.body.len()),
+            Self::NotVerified(_, evidence) => {
+                Some(usize::try_from(evidence.bytes).unwrap_or(usize::MAX))
+            }
             Self::NotAnObject(..) | Self::NotRecorded(_) => None,
             Self::UnknownPath(_)
             | Self::Method
