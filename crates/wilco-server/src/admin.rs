@@ -25,15 +25,15 @@ use wilco_store::Store;
 
 use crate::metrics::Metrics;
 
-pub(crate) use actions::{
-    CancelRow, Configured, DestinationRow, REPLAYS_MAX, ReplayAsk, ReplayRow, Routing, WhyRow,
-    destinations, replay,
-};
-pub(crate) use api::{DeliveryRow, EventRow, Problem, ShownRow, find};
-pub(crate) use token::{path as token_path, read as read_token, read_or_make as token_of};
+pub use actions::{CancelRow, DestinationRow, REPLAYS_MAX, ReplayAsk, ReplayRow, WhyRow};
+pub(crate) use actions::{Configured, Routing, destinations, replay};
+pub(crate) use api::find;
+pub use api::{AttemptRow, DeliveryRow, EventRow, Problem, ShownRow};
+pub(crate) use token::read_or_make as token_of;
+pub use token::{path as token_path, read as read_token};
 
 /// Reads the configuration again; an error is what was wrong with it.
-pub(crate) type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
 /// The admin listener.
 pub(crate) struct Admin {

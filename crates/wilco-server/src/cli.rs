@@ -1,8 +1,10 @@
 //! The command line: one verb a file, and what they have in common.
 
+mod certificate;
 mod check;
 mod demo;
 mod destinations;
+mod drawing;
 mod events;
 mod init;
 mod output;
@@ -17,6 +19,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,21 +36,20 @@ use crate::{
     admin::{self, Problem},
     client::{Answer, Client, ClientError, Trust},
     config::{self, Config, Diagnostics, Places},
-    guest,
-    inbound::Certificate,
     log::Queue,
-    service::StartError,
+    service::{self, StartError, TlsError},
 };
 
+pub(crate) use certificate::{certificate_for, certificate_for_file};
+pub(crate) use drawing::draw;
 pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
 pub(crate) use record::{Filter, PAGE, Page, Place, Record};
 
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
-    // A warden is started for every attempt: it does without what the verbs need.
-    if arguments.next().is_some_and(|verb| verb == guest::VERB) {
-        return guest::main(arguments);
+    // One is started for every attempt: it does without what the verbs need.
+    if let Some(code) = service::child_supervisor(std::env::args_os().skip(1)) {
+        return code;
     }
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -67,7 +69,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         // A service ends also where nobody reads why.
         Err(failure) if is_service => {
-            let _ = (&log).write_all(failure.to_string().as_bytes());
+            let _ = (&*log).write_all(failure.to_string().as_bytes());
             failure.code.into()
         }
         Err(failure) => {
@@ -191,16 +193,6 @@ impl File {
     }
 }
 
-/// Looks at the certificate of a file that was read with these warnings.
-fn with_certificate(config: &Config, warnings: Diagnostics) -> Result<Diagnostics, Diagnostics> {
-    match Certificate::load(&config.listen.tls) {
-        Ok(_) => Ok(warnings),
-        Err(error) => {
-            Err(warnings.with_fault("listen", error.key(), error.to_string(), error.hint()))
-        }
-    }
-}
-
 /// Why a verb did not do what it was asked, and what the process exits with.
 pub(crate) struct Failure {
     code: u8,
@@ -224,7 +216,13 @@ impl Failure {
 
 impl From<Diagnostics> for Failure {
     fn from(diagnostics: Diagnostics) -> Self {
-        Self::configuration(diagnostics.draw(is_coloured(&io::stderr())))
+        Self::configuration(drawing::draw(&diagnostics, is_coloured(&io::stderr())))
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        Self::failed(error.to_string())
     }
 }
 
@@ -369,13 +367,13 @@ fn is_coloured(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Queue> {
-    let queue = Queue::to_stderr()?;
+fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Arc<Queue>> {
+    let queue = Arc::new(Queue::to_stderr()?);
     let default = if quiet { "warn" } else { "info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
     // What `fmt` says of its own failures goes to stderr, and panics where that is broken.
-    let lines = lines.log_internal_errors(false).with_writer(queue.clone());
+    let lines = lines.log_internal_errors(false).with_writer(Arc::clone(&queue));
     let format = format.unwrap_or(match io::stderr().is_terminal() {
         true => LogFormat::Text,
         false => LogFormat::Json,
@@ -388,7 +386,7 @@ fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Queue> {
             lines.with_current_span(false).with_span_list(false).init();
         }
     }
-    let panics = queue.clone();
+    let panics = Arc::clone(&queue);
     // The usual hook writes to stderr itself, and waits where nobody reads it.
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();

@@ -37,11 +37,11 @@ use status_line::{Note, Noting};
 
 /// A client that keeps connections, follows no redirect, and asks no proxy.
 #[derive(Clone)]
-pub(crate) struct Client(legacy::Client<Noting<HttpsConnector<HttpConnector>>, Full<Bytes>>);
+pub struct Client(legacy::Client<Noting<HttpsConnector<HttpConnector>>, Full<Bytes>>);
 
 /// Whose certificates are believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trust {
+pub enum Trust {
     /// Those that the system trusts.
     System,
     /// Anybody's: for a self-signed certificate on loopback, where nobody stands in between.
@@ -50,30 +50,41 @@ pub(crate) enum Trust {
 
 /// What came back.
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderMap,
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers; none where they cannot be read.
+    pub headers: HeaderMap,
     /// As much of the body as arrived in time, up to a limit.
-    pub(crate) body: Vec<u8>,
+    pub body: Vec<u8>,
     /// The body is complete: neither too large, nor too slow, nor broken off.
-    pub(crate) is_whole: bool,
+    pub is_whole: bool,
 }
 
 /// Why nothing came back.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ClientError {
+pub enum ClientError {
+    /// It did not come in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    /// The other side only said that it is working on it.
     #[error("more than {INTERIM_RESPONSES_MAX} interim (1xx) responses before the answer")]
     TooManyInterim,
+    /// The connection failed, or was not made.
     #[error("{0}")]
     Failed(String),
+    /// TLS could not be set up.
     #[error("TLS could not be set up: {0}")]
     Tls(rustls::Error),
 }
 
 impl Client {
-    pub(crate) fn new(trust: Trust) -> Result<Self, ClientError> {
+    /// A client that believes these certificates.
+    ///
+    /// # Errors
+    ///
+    /// TLS cannot be set up.
+    pub fn new(trust: Trust) -> Result<Self, ClientError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -116,7 +127,11 @@ impl Client {
     /// line of an answer within `timeout` this fails; what becomes of the head and the body behind it
     /// only decides how much of them there is. Reading it takes no longer than `timeout` in all, nor than
     /// [`ANSWER_BODY_TIMEOUT`].
-    pub(crate) async fn send(
+    ///
+    /// # Errors
+    ///
+    /// There is no answer, and why.
+    pub async fn send(
         &self,
         mut request: Request<Full<Bytes>>,
         timeout: Duration,

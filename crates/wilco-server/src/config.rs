@@ -21,41 +21,41 @@ use wilco_store::Duplicates;
 
 use crate::rules::Rule;
 
+pub use destination::Destination;
 pub(crate) use destination::{
-    ATTEMPT_TIMEOUT, Breaker, Command, Destination, FILE_BYTES, FILES_KEPT, HeaderText, Kind,
-    Limits, OUTPUT_BYTES_MAX, OnDead, Protocol, Rate, Retry, RunAs, Service, Setting, TargetUrl,
+    ATTEMPT_TIMEOUT, Breaker, Command, FILE_BYTES, FILES_KEPT, HeaderText, Kind, Limits,
+    OUTPUT_BYTES_MAX, OnDead, Protocol, Rate, Retry, RunAs, Service, Setting, TargetUrl,
     has_credential,
 };
-pub(crate) use diagnostics::{
-    Diagnostic, Diagnostics, Found, Severity, is_ordinary, is_path, target,
-};
+pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub(crate) use diagnostics::{Found, is_ordinary, is_path, target};
 pub(crate) use known::{TABLES, heading, is_harmless, is_known, is_of_a_credential, key};
 use read::References;
-pub(crate) use read::{address, command_line, duration, is_variable, nearest, url};
+pub use read::{address, command_line, duration, is_variable, nearest, url};
 pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
 
 /// All that a running wilco was told.
 #[derive(Clone, Debug)]
-pub(crate) struct Config {
+pub struct Config {
     /// Where webhooks come in.
-    pub(crate) listen: Listen,
+    pub listen: Listen,
     /// Where they are recorded.
-    pub(crate) store: Store,
+    pub store: Store,
     /// Where people look; `None` for an endpoint function, which has no such place.
-    pub(crate) admin: Option<Admin>,
+    pub admin: Option<Admin>,
     /// The endpoints.
-    pub(crate) sources: Vec<Source>,
+    pub sources: Vec<Source>,
     /// Where events can go.
-    pub(crate) destinations: Vec<Destination>,
+    pub destinations: Vec<Destination>,
     /// Which of them go where.
-    pub(crate) routes: Vec<Route>,
+    pub routes: Vec<Route>,
     /// Where wilco tells of what went wrong; `None` for nowhere.
     pub(crate) alerts: Option<Alerts>,
 }
 
 impl Config {
     /// One endpoint without TLS, and nothing else said.
-    pub(crate) fn of(source: Source, addresses: Vec<Address>) -> Self {
+    pub fn of(source: Source, addresses: Vec<Address>) -> Self {
         Self {
             listen: Listen {
                 addresses,
@@ -75,11 +75,11 @@ impl Config {
 
 /// The public listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Listen {
+pub struct Listen {
     /// Every address that is listened on.
-    pub(crate) addresses: Vec<Address>,
+    pub addresses: Vec<Address>,
     /// How TLS is ended.
-    pub(crate) tls: Tls,
+    pub tls: Tls,
     /// Whose `X-Forwarded-For` is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// The largest body that is read, in bytes.
@@ -88,7 +88,7 @@ pub(crate) struct Listen {
 
 /// A place to listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+pub enum Address {
     /// An address and a port; port 0 lets the system choose.
     Tcp(SocketAddr),
     /// A socket in the file system.
@@ -106,7 +106,7 @@ impl std::fmt::Display for Address {
 
 /// How TLS is ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Tls {
+pub enum Tls {
     /// Not here: behind a proxy that does, or on loopback.
     Off,
     /// With a certificate made at start, which nobody else trusts.
@@ -125,33 +125,33 @@ pub(crate) enum Tls {
 
 /// The record.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Store {
+pub struct Store {
     /// `sqlite:` and a path.
-    pub(crate) url: String,
+    pub url: String,
     /// Free space, in bytes, below which nothing is recorded.
-    pub(crate) reserve: u64,
+    pub reserve: u64,
 }
 
 /// The admin listener.
 #[derive(Clone, Debug)]
-pub(crate) struct Admin {
+pub struct Admin {
     /// Its address.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// What callers show; `None` for one that wilco makes and keeps beside the store.
-    pub(crate) token: Option<Secret>,
+    pub token: Option<Secret>,
 }
 
 /// One endpoint.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
+pub struct Source {
     /// Its name.
-    pub(crate) name: SourceName,
+    pub name: SourceName,
     /// Who sends to it.
-    pub(crate) provider: &'static Provider,
+    pub provider: &'static Provider,
     /// The path that it answers on.
-    pub(crate) path: String,
+    pub path: String,
     /// Any of them may have signed.
-    pub(crate) secrets: Vec<Secret>,
+    pub secrets: Vec<Secret>,
     /// The same, made ready to verify with.
     pub(crate) keys: Vec<Key>,
     /// Who may send; empty for everybody.
@@ -164,11 +164,11 @@ pub(crate) struct Source {
 
 impl Source {
     /// The endpoint of a provider, named after it.
-    pub(crate) fn new(
-        provider: &str,
-        path: &str,
-        secrets: Vec<Secret>,
-    ) -> Result<Self, SourceError> {
+    ///
+    /// # Errors
+    ///
+    /// There is no such provider, or a secret is not written as its keys are.
+    pub fn new(provider: &str, path: &str, secrets: Vec<Secret>) -> Result<Self, SourceError> {
         let unknown = || SourceError::Provider(provider.to_owned());
         let name = SourceName::new(provider).map_err(|_| unknown())?;
         let provider = wilco::provider::find(provider).ok_or_else(unknown)?;
@@ -188,16 +188,18 @@ impl Source {
 
 /// Why there can be no such source.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SourceError {
+pub enum SourceError {
+    /// There is no preset of this name.
     #[error("there is no provider {0:?}")]
     Provider(String),
+    /// A secret is not written as the provider writes its keys.
     #[error("{0}")]
     Key(#[from] wilco::KeyError),
 }
 
 /// Which events go to which destinations.
 #[derive(Clone, Debug)]
-pub(crate) struct Route {
+pub struct Route {
     /// The source; `None` for every one.
     pub(crate) from: Option<SourceName>,
     /// Which names of events.
@@ -213,10 +215,10 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Every event whose name this glob matches.
-    pub(crate) fn new(glob: &str, to: Vec<String>) -> Result<Self, globset::Error> {
-        let events = GlobSet::new([globset::Glob::new(glob)?])?;
-        Ok(Self { from: None, events, globs: vec![glob.into()], when: None, debounce: None, to })
+    /// Every event whose name this glob matches; `None` where it cannot be read.
+    pub fn new(glob: &str, to: Vec<String>) -> Option<Self> {
+        let events = GlobSet::new([globset::Glob::new(glob).ok()?]).ok()?;
+        Some(Self { from: None, events, globs: vec![glob.into()], when: None, debounce: None, to })
     }
 }
 
@@ -245,7 +247,7 @@ pub(crate) struct Alerts {
 /// # Errors
 ///
 /// Every fault of the file, and its warnings.
-pub(crate) fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
+pub fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
     read_with(path, |text, found| read::whole(text, found, References::Followed))
 }
 
@@ -255,21 +257,21 @@ pub(crate) fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
 /// # Errors
 ///
 /// Every fault of the file, and its warnings.
-pub(crate) fn load_without_secrets(path: &Path) -> Result<Config, Diagnostics> {
+pub fn load_without_secrets(path: &Path) -> Result<Config, Diagnostics> {
     read_with(path, |text, found| read::whole(text, found, References::Left)).map(|(file, _)| file)
 }
 
 /// What a verb needs to find a running wilco or its store. The rest of the file is not looked at, so
 /// that nobody has to have the secrets at hand to look at events.
-pub(crate) struct Places {
+pub struct Places {
     /// The admin listener.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
     /// The token that the file names, where that is to be had.
-    pub(crate) token: Option<Secret>,
+    pub token: Option<Secret>,
     /// What the file names as its token; `None` for the one beside the store.
-    pub(crate) token_name: Option<String>,
+    pub token_name: Option<String>,
     /// The record.
-    pub(crate) store: Store,
+    pub store: Store,
 }
 
 /// The places that a file names, or the usual ones where there is none.
@@ -277,7 +279,7 @@ pub(crate) struct Places {
 /// # Errors
 ///
 /// The faults of `[admin]` and `[store]`.
-pub(crate) fn places(path: Option<&Path>) -> Result<Places, Diagnostics> {
+pub fn places(path: Option<&Path>) -> Result<Places, Diagnostics> {
     let Some(path) = path else {
         let store = Store { url: STORE_URL.into(), reserve: RESERVE_BYTES };
         return Ok(Places { address: ADMIN_ADDRESS, token: None, token_name: None, store });
@@ -300,7 +302,7 @@ fn read_with<T>(
 }
 
 /// The names of the sources in a file, whatever else is wrong with it.
-pub(crate) fn source_names(path: &Path) -> Vec<String> {
+pub fn source_names(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).unwrap_or_default();
     let file: toml::Table = text.parse().unwrap_or_default();
     let sources = file.get("source").and_then(toml::Value::as_table);
@@ -308,7 +310,7 @@ pub(crate) fn source_names(path: &Path) -> Vec<String> {
 }
 
 /// Where the file is: the one that was named, else `wilco.toml` here, else the one in `/etc`.
-pub(crate) fn find(named: Option<&Path>) -> Option<PathBuf> {
+pub fn find(named: Option<&Path>) -> Option<PathBuf> {
     match named {
         Some(path) => Some(path.into()),
         None => PLACES.iter().map(PathBuf::from).find(|path| path.exists()),
@@ -324,7 +326,7 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
 }
 
 /// The admin listener where the file has none: this machine only.
-pub(crate) const ADMIN_ADDRESS: SocketAddr =
+pub const ADMIN_ADDRESS: SocketAddr =
     SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9440);
 /// Where events are recorded, unless `url` says otherwise.
 pub(crate) const STORE_URL: &str = "sqlite:wilco.db";

@@ -193,7 +193,7 @@ impl Builder {
         let reload = Arc::new(|| -> BoxFuture<'static, _> {
             Box::pin(async { Err("an endpoint function has no configuration file".into()) })
         });
-        let service = Service::start(config, functions, reload).await?;
+        let service = Service::start(config, None, functions, reload).await?;
         Ok(Endpoint { service })
     }
 
@@ -211,11 +211,10 @@ impl Builder {
                 before => format!("on {glob} ({})", before + 1),
             };
             let route = config::Route::new(glob, vec![to.clone()]);
-            routes.push(route.map_err(|_| Error::Glob(glob.clone()))?);
+            routes.push(route.ok_or_else(|| Error::Glob(glob.clone()))?);
             destinations.push(config::Destination {
                 timeout: self.timeout,
-                concurrency: FUNCTION_CONCURRENCY,
-                ..config::Destination::new(&to, config::Kind::Function(index))
+                ..config::Destination::function(&to, index)
             });
         }
         let source = config::Source::new(&self.provider, &self.path, self.secrets);
@@ -315,4 +314,3 @@ pub async fn asked_to_stop() {
 }
 
 const DRAIN: Duration = Duration::from_secs(30);
-const FUNCTION_CONCURRENCY: usize = 8;

@@ -29,8 +29,9 @@ use throttle::Throttle;
 
 pub(crate) use answer::Refusal;
 pub(crate) use gate::{Network, Peer, UnreadableHop};
-pub(crate) use listen::{BindError, Bound, HeadFault, bind, has_port_twice, raise_file_limit};
-pub(crate) use tls::{Certificate, TlsError};
+pub use listen::BindError;
+pub(crate) use listen::{Bound, HeadFault, bind, has_port_twice, raise_file_limit};
+pub use tls::{Certificate, SelfSigned, TlsError};
 
 /// The way of every request, whatever socket it came in by.
 pub(crate) struct Inbound {

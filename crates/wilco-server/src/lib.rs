@@ -17,19 +17,19 @@
 //! The binary `wilco` is this library with a command line. A program of your own uses it as an
 //! [`Endpoint`]: the same pipeline around Rust functions.
 
-mod admin;
+pub mod admin;
 pub mod cli;
-mod client;
-mod clock;
-mod config;
+pub mod client;
+pub mod clock;
+pub mod config;
 mod endpoint;
 mod guest;
 mod inbound;
-mod log;
+pub mod log;
 mod metrics;
 mod outbound;
 mod rules;
-mod service;
+pub mod service;
 mod supervise;
 mod threads;
 

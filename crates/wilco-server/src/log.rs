@@ -16,7 +16,6 @@ use std::{
 };
 
 use tokio::time::Instant;
-use tracing_subscriber::fmt::MakeWriter;
 
 /// Log lines that were not written since the process started.
 pub(crate) fn dropped() -> u64 {
@@ -25,7 +24,7 @@ pub(crate) fn dropped() -> u64 {
 
 /// The way to the thread that writes the log. A line that finds no room is dropped and counted.
 #[derive(Clone)]
-pub(crate) struct Queue(Arc<Shared>);
+pub struct Queue(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -50,7 +49,11 @@ impl Queue {
     ///
     /// It writes to a descriptor of its own: `std`'s handle has a lock, and whoever waits for a
     /// blocked write would take everybody else who writes there along.
-    pub(crate) fn to_stderr() -> io::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// The system gives no descriptor or no thread.
+    pub fn to_stderr() -> io::Result<Self> {
         Self::to(File::from(rustix::io::dup(rustix::stdio::stderr())?))
     }
 
@@ -63,7 +66,7 @@ impl Queue {
 
     /// Waits until nothing is left to be written, for at most `within`: a log that blocks does not
     /// keep the process from ending.
-    pub(crate) fn flush(&self, within: Duration) {
+    pub fn flush(&self, within: Duration) {
         let mut waiting = self.0.waiting();
         waiting.is_urgent = true;
         self.0.filled.notify_one();
@@ -133,14 +136,6 @@ impl Write for &Queue {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Queue {
-    type Writer = &'a Self;
-
-    fn make_writer(&'a self) -> &'a Self {
-        self
     }
 }
 

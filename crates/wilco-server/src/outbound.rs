@@ -45,7 +45,8 @@ use crate::{
 use lane::Lane;
 
 pub(crate) use alert::Alerts;
-pub(crate) use destination::{Function, LEGIBLE_CHARS_MAX, legible};
+pub use destination::Function;
+pub(crate) use destination::{LEGIBLE_CHARS_MAX, legible};
 pub(crate) use hidden::Hidden;
 pub(crate) use pace::Pace;
 pub(crate) use retry::Tried;

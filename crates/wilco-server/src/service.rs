@@ -1,8 +1,10 @@
 //! The house put together: both halves, the store between them, and the admin listener.
 
 use std::{
+    ffi::OsString,
     io,
     net::SocketAddr,
+    process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -19,22 +21,29 @@ use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
-use wilco::{Event, Secret};
+use wilco::{Event, EventId, Secret};
 use wilco_store::{Leg, OpenError, Options, SqliteStore, Store, StoreError};
 
 use crate::{
-    admin::{self, Admin, Configured, Reload, Routing, WhyRow},
+    admin::{self, Admin, Configured, DestinationRow, ReplayAsk, ReplayRow, Routing, WhyRow},
     clock,
     config::{Address, Config, Tls},
-    inbound::{BindError, Bound, Certificate, Door, Inbound, TlsError, bind, has_port_twice},
+    guest,
+    inbound::{self, Bound, Door, Inbound, bind, has_port_twice},
     metrics::Metrics,
-    outbound::{Clause, Function, Outbound, Plan},
+    outbound::{Clause, Outbound, Plan},
     supervise::Tasks,
     threads::Threads,
 };
 
+pub use crate::{
+    admin::Reload,
+    inbound::{BindError, Certificate, SelfSigned, TlsError},
+    outbound::Function,
+};
+
 /// A wilco that runs.
-pub(crate) struct Service {
+pub struct Service {
     inbound: Arc<Inbound>,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
@@ -66,37 +75,60 @@ struct Opened {
 
 /// Why wilco could not start.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum StartError {
+pub enum StartError {
+    /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] OpenError),
+    /// There is no certificate to show.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// The admin token can neither be read nor made.
     #[error("cannot keep the admin token in {path}: {cause}; let the user of wilco write there")]
-    Token { path: std::path::PathBuf, cause: std::io::Error },
+    Token {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// An address cannot be listened on.
     #[error("cannot listen on {address}: {cause}")]
-    Listen { address: String, cause: BindError },
+    Listen {
+        /// The address, and the table of the file where it is not `[listen]`.
+        address: String,
+        /// Why not.
+        cause: BindError,
+    },
+    /// The system starts no more threads.
     #[error("cannot start the threads of deliveries: {0}")]
     Threads(io::Error),
 }
 
 /// Why a new configuration was not taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ReloadError {
+pub enum ReloadError {
+    /// This part of the file is fixed until a restart.
     #[error("{0} changed, which takes a restart")]
     NeedsRestart(&'static str),
+    /// There is no certificate to show.
     #[error("{0}")]
     Tls(#[from] TlsError),
 }
 
 impl Service {
     /// Opens the store and brings it in order, and only then the listeners. `reload` is what the
-    /// admin listener calls when it is asked to read the configuration again.
-    pub(crate) async fn start(
+    /// admin listener calls when it is asked to read the configuration again. Functions are found by
+    /// their place in `functions`.
+    ///
+    /// # Errors
+    ///
+    /// Whatever could not be opened; nothing runs then.
+    pub async fn start(
         config: Config,
+        certificate: Option<Arc<Certificate>>,
         functions: Vec<Function>,
         reload: Reload,
     ) -> Result<Arc<Self>, StartError> {
-        let opened = Opened::open(&config).await?;
+        let opened = Opened::open(&config, certificate).await?;
         let Opened { metrics, certificate, acceptor, threads, store, bound, admin } = opened;
         let door = Door::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(door, Arc::clone(&store), Arc::clone(&metrics)));
@@ -163,7 +195,11 @@ impl Service {
 
     /// Takes a configuration that was checked whole. Sources, routes and destinations are swapped at
     /// once; what the process holds open stays as it is.
-    pub(crate) fn reload(&self, config: Config) -> Result<(), ReloadError> {
+    ///
+    /// # Errors
+    ///
+    /// It needs a restart, or the certificate cannot be read; the old one stays in force then.
+    pub fn reload(&self, config: Config) -> Result<(), ReloadError> {
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(part) = config.restart_for(&current) {
             return Err(ReloadError::NeedsRestart(part));
@@ -180,7 +216,11 @@ impl Service {
 
     /// Stops taking requests, answers those under way, lets running attempts end, and closes the
     /// store: all within `within`. What is cut off is tried again at the next start.
-    pub(crate) async fn drain(&self, within: Duration) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    ///
+    /// The store could not write the last outcomes.
+    pub async fn drain(&self, within: Duration) -> Result<(), StoreError> {
         let until = Instant::now() + within;
         self.stop.cancel();
         self.open.close();
@@ -197,7 +237,7 @@ impl Service {
     }
 
     /// Rings once when the store has stopped for good.
-    pub(crate) async fn failed(&self) {
+    pub async fn failed(&self) {
         self.store.bells().failed().notified().await;
     }
 
@@ -205,24 +245,28 @@ impl Service {
         &self.inbound
     }
 
-    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+    /// Where events are recorded.
+    pub fn store(&self) -> &Arc<dyn Store> {
         &self.store
     }
 
     /// Where it listens, ports as they came to be.
-    pub(crate) fn addresses(&self) -> &[Address] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    pub(crate) fn admin_address(&self) -> Option<SocketAddr> {
+    /// Where the admin listener listens, where there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
     }
 }
 
 impl Opened {
-    async fn open(config: &Config) -> Result<Self, StartError> {
+    async fn open(
+        config: &Config,
+        certificate: Option<Arc<Certificate>>,
+    ) -> Result<Self, StartError> {
         let metrics = Metrics::new(config.listen.tls != Tls::Off);
-        let certificate = Certificate::load(&config.listen.tls)?;
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let threads = Threads::start().map_err(StartError::Threads)?;
         let store = open_store(config, &metrics)?;
@@ -244,6 +288,52 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+/// What each route of a configuration says of an event.
+pub fn why(config: &Config, event: &Event) -> Vec<WhyRow> {
+    Plan::new(config).why(event)
+}
+
+/// Delivers events of a store again that no service runs on.
+///
+/// # Errors
+///
+/// What the store says.
+pub async fn replay(
+    store: &dyn Store,
+    config: &Config,
+    ids: &[EventId],
+    ask: &ReplayAsk,
+) -> Result<Vec<ReplayRow>, StoreError> {
+    admin::replay(store, &Plan::new(config), ids, ask).await
+}
+
+/// The destinations of a configuration, and others that a store has something left for that no service
+/// runs on.
+///
+/// # Errors
+///
+/// What the store says.
+pub async fn destinations(
+    store: &dyn Store,
+    config: &Config,
+) -> Result<Vec<DestinationRow>, StoreError> {
+    admin::destinations(store, &Plan::new(config)).await
+}
+
+/// Lets this process open as many files as it may. Programs that it starts keep the limit from before.
+pub fn raise_file_limit() {
+    if let Some(soft) = inbound::raise_file_limit() {
+        guest::keep_file_limit(soft);
+    }
+}
+
+/// A service starts its own program again to supervise each command that it runs. Where this process was
+/// started for that, this does it, and gives what to exit with. The `main` of a program whose
+/// destinations may be commands calls it first, with the arguments behind the program's name.
+pub fn child_supervisor(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
+    arguments.next().is_some_and(|verb| verb == guest::VERB).then(|| guest::main(arguments))
 }
 
 /// Watches the tasks until `stop`. One that ends before that leaves a promise behind that nobody

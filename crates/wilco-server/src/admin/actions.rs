@@ -36,70 +36,81 @@ pub(crate) struct Configured {
 
 /// What one route says of an event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct WhyRow {
+pub struct WhyRow {
     /// The route's place in the file, from 1.
-    pub(crate) route: usize,
-    pub(crate) to: Vec<String>,
-    pub(crate) takes: bool,
+    pub route: usize,
+    /// The names of its destinations.
+    pub to: Vec<String>,
+    /// Whether it takes the event.
+    pub takes: bool,
     /// The clause that decided: from, events, when, or takes.
-    pub(crate) clause: String,
+    pub clause: String,
     /// In words.
-    pub(crate) why: String,
+    pub why: String,
 }
 
 /// Which events are delivered again, and where to.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ReplayAsk {
-    pub(crate) ids: Vec<String>,
+pub struct ReplayAsk {
+    /// The ids of the events.
+    pub ids: Vec<String>,
     /// Only to this destination.
     #[serde(default)]
-    pub(crate) destination: Option<String>,
+    pub destination: Option<String>,
     /// Only where the last delivery is dead.
     #[serde(default)]
-    pub(crate) dead: bool,
+    pub dead: bool,
     /// Nothing is done but what is answered.
     #[serde(default)]
-    pub(crate) dry_run: bool,
+    pub dry_run: bool,
     /// Why, in words.
     #[serde(default)]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// An event that is delivered again.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ReplayRow {
-    pub(crate) id: String,
-    pub(crate) event: String,
+pub struct ReplayRow {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub event: String,
     /// Where to; none where no route takes it there any more.
-    pub(crate) destinations: Vec<String>,
+    pub destinations: Vec<String>,
 }
 
 /// How a destination stands.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct DestinationRow {
-    pub(crate) destination: String,
+pub struct DestinationRow {
+    /// Its name.
+    pub destination: String,
     /// Its type; none where the file does not name it any more.
     #[serde(rename = "type")]
-    pub(crate) kind: Option<String>,
-    pub(crate) paused: bool,
+    pub kind: Option<String>,
+    /// Whether a person paused it.
+    pub paused: bool,
     /// Until when its circuit breaker is open, because it only failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) open_until: Option<Timestamp>,
+    pub open_until: Option<Timestamp>,
     /// Until when nothing is sent there because its service asked for that (`retry-after`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) asked_until: Option<Timestamp>,
+    pub asked_until: Option<Timestamp>,
     /// Attempts that failed one after another.
-    pub(crate) failures: u32,
-    pub(crate) pending: u64,
-    pub(crate) running: u64,
-    pub(crate) retrying: u64,
-    pub(crate) dead: u64,
+    pub failures: u32,
+    /// Deliveries that were not tried yet.
+    pub pending: u64,
+    /// Deliveries with an attempt under way.
+    pub running: u64,
+    /// Deliveries that are tried again.
+    pub retrying: u64,
+    /// Deliveries that were given up.
+    pub dead: u64,
 }
 
 impl DestinationRow {
     /// Until when nothing is sent there, and why, in words.
-    pub(crate) fn waits(&self, time: impl Fn(Timestamp) -> String) -> Option<String> {
+    pub fn waits(&self, time: impl Fn(Timestamp) -> String) -> Option<String> {
         if let Some(until) = self.open_until {
             return Some(format!("circuit open until {}", time(until)));
         }
@@ -117,8 +128,9 @@ pub(super) struct CancelAsk {
 
 /// How many deliveries were ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct CancelRow {
-    pub(crate) cancelled: usize,
+pub struct CancelRow {
+    /// As many.
+    pub cancelled: usize,
 }
 
 /// Delivers events again, as the routes are now, and says where to.
@@ -283,4 +295,4 @@ pub(crate) async fn is_known(
 }
 
 /// Events in one request for a replay, at the most.
-pub(crate) const REPLAYS_MAX: usize = 500;
+pub const REPLAYS_MAX: usize = 500;

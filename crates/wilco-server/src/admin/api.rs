@@ -19,70 +19,93 @@ use crate::config;
 
 /// One event of a listing.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct EventRow {
-    pub(crate) id: String,
-    pub(crate) source: String,
-    pub(crate) event: String,
-    pub(crate) subject: Option<String>,
+pub struct EventRow {
+    /// Its id.
+    pub id: String,
+    /// The source that it came by.
+    pub source: String,
+    /// Its name.
+    pub event: String,
+    /// What it is about: an id of the provider.
+    pub subject: Option<String>,
     /// What people call it, where the body says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) title: Option<String>,
-    pub(crate) received_at: Timestamp,
-    pub(crate) bytes: u64,
-    pub(crate) sha256: String,
-    pub(crate) secret: String,
+    pub title: Option<String>,
+    /// When it was received.
+    pub received_at: Timestamp,
+    /// The length of its body.
+    pub bytes: u64,
+    /// The digest of its body.
+    pub sha256: String,
+    /// The name of the secret that signed it.
+    pub secret: String,
     /// Held against the routes; with no deliveries it was skipped.
-    pub(crate) routed: bool,
+    pub routed: bool,
     /// The record is not what was written; only what could be read of it is set.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) damaged: bool,
-    pub(crate) deliveries: Vec<DeliveryRow>,
+    pub damaged: bool,
+    /// Its deliveries, oldest first.
+    pub deliveries: Vec<DeliveryRow>,
 }
 
 /// One delivery of an event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct DeliveryRow {
-    pub(crate) destination: String,
-    pub(crate) state: String,
-    pub(crate) attempts: u32,
+pub struct DeliveryRow {
+    /// The name of the destination.
+    pub destination: String,
+    /// Its state.
+    pub state: String,
+    /// Attempts that began.
+    pub attempts: u32,
+    /// When the next attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) due_at: Option<Timestamp>,
+    pub due_at: Option<Timestamp>,
+    /// Deliveries with the same key go one after another.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) order_key: Option<String>,
+    pub order_key: Option<String>,
     /// Why it was made, where no route did.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) reason: Option<String>,
+    pub reason: Option<String>,
     /// The event that went in its place.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) replaced_by: Option<String>,
+    pub replaced_by: Option<String>,
+    /// Why the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) last_error: Option<String>,
+    pub last_error: Option<String>,
+    /// The attempts that ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) history: Vec<AttemptRow>,
+    pub history: Vec<AttemptRow>,
 }
 
 /// One attempt that ended.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct AttemptRow {
-    pub(crate) started_at: Timestamp,
-    pub(crate) took_ms: f64,
-    pub(crate) result: String,
-    pub(crate) output: String,
+pub struct AttemptRow {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub took_ms: f64,
+    /// How it ended.
+    pub result: String,
+    /// What was said in it: the answer, or the output of a program.
+    pub output: String,
 }
 
 /// One event, whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct ShownRow {
+pub struct ShownRow {
+    /// As it is listed.
     #[serde(flatten)]
-    pub(crate) event: EventRow,
-    pub(crate) conflict: bool,
-    pub(crate) headers: Vec<(String, String)>,
+    pub event: EventRow,
+    /// The provider sent its delivery id before, with another body.
+    pub conflict: bool,
+    /// Its headers; those with credentials without their values.
+    pub headers: Vec<(String, String)>,
     /// The body where it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) body: Option<String>,
+    pub body: Option<String>,
     /// The body where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) body_base64: Option<String>,
+    pub body_base64: Option<String>,
 }
 
 /// What can be asked of a listing.
@@ -235,10 +258,11 @@ impl From<Shown> for ShownRow {
 
 /// An error of the API (RFC 9457).
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Problem {
+pub struct Problem {
     status: u16,
     title: String,
-    pub(crate) detail: String,
+    /// What went wrong.
+    pub detail: String,
 }
 
 impl Problem {

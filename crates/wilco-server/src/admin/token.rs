@@ -15,7 +15,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use wilco::Secret;
 
 /// Where the token of a store is: `wilco.db.token` beside `wilco.db`.
-pub(crate) fn path(store: &Path) -> PathBuf {
+pub fn path(store: &Path) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(".token");
     name.into()
@@ -40,7 +40,7 @@ pub(crate) fn read_or_make(store: &Path) -> io::Result<Secret> {
 /// # Errors
 ///
 /// It is there and cannot be read.
-pub(crate) fn read(store: &Path) -> io::Result<Option<Secret>> {
+pub fn read(store: &Path) -> io::Result<Option<Secret>> {
     let path = path(store);
     let found = match fs::symlink_metadata(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

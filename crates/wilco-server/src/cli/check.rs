@@ -7,7 +7,7 @@ use std::{
 
 use clap::Args;
 
-use super::{Failure, File, is_coloured, print, with_certificate};
+use super::{Failure, File, certificate_for_file, draw, is_coloured, print};
 use crate::config;
 
 /// Checks the configuration, and all that it names: secrets, certificates, commands, rules
@@ -28,9 +28,9 @@ impl Check {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let path = self.file.required()?;
         let (config, warnings) = config::load(&path)?;
-        let warnings = with_certificate(&config, warnings)?;
-        io::stderr().write_all(warnings.draw(is_coloured(&io::stderr())).as_bytes())?;
-        if self.strict && warnings.count() > 0 {
+        let (_, warnings) = certificate_for_file(&config, warnings)?;
+        io::stderr().write_all(draw(&warnings, is_coloured(&io::stderr())).as_bytes())?;
+        if self.strict && !warnings.list().is_empty() {
             return Ok(ExitCode::from(78));
         }
         let count = |number: usize, word: &str| match number {
@@ -40,7 +40,7 @@ impl Check {
         print(&format!(
             "{} is {}: {}, {}, {}\n",
             path.display(),
-            match warnings.count() {
+            match warnings.list().len() {
                 0 => "fine".into(),
                 number => format!("usable, with {}", count(number, "warning")),
             },

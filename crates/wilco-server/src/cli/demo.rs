@@ -13,13 +13,12 @@ use tokio::{
 use wilco::{Event, EventId, Secret, Unsigned, freispace, freispace::Change, provider};
 use wilco_store::{EventQuery, Shown, State};
 
-use super::{Failure, Screen, Table, print, readable};
+use super::{Failure, Screen, Table, certificate_for, print, readable};
 use crate::{
     client::{Client, Trust},
     clock,
-    config::{self, Address, Config, Kind},
-    outbound::Function,
-    service::Service,
+    config::{self, Address, Config},
+    service::{Function, Service},
 };
 
 /// Shows the whole of it on this machine: an endpoint, signed events, handlers, and what happened
@@ -127,7 +126,8 @@ impl Stage {
         let reload = Arc::new(move || -> futures_util::future::BoxFuture<'static, _> {
             Box::pin(std::future::ready(no_file()))
         });
-        let service = Service::start(config, functions, reload).await?;
+        let certificate = certificate_for(&config)?;
+        let service = Service::start(config, certificate, functions, reload).await?;
         let address = match service.addresses() {
             [Address::Tcp(address), ..] => *address,
             _ => return Err(Failure::failed("the demo has no address".into())),
@@ -395,13 +395,9 @@ fn provision(event: &Event, projects: &Path) -> Result<(), std::io::Error> {
 }
 
 fn config(folder: &Path, secret: Secret) -> Result<Config, Failure> {
-    let destination = |name: &str, function| config::Destination {
-        concurrency: 8,
-        ..config::Destination::new(name, Kind::Function(function))
-    };
     let route = |glob: &str, to: &str| {
         let route = config::Route::new(glob, vec![to.into()]);
-        route.map_err(|error| Failure::failed(error.to_string()))
+        route.ok_or_else(|| Failure::failed(format!("invalid glob {glob:?}")))
     };
     let source = config::Source::new("freispace", "/webhook", vec![secret]);
     let source = source.map_err(|error| Failure::failed(error.to_string()))?;
@@ -410,7 +406,10 @@ fn config(folder: &Path, secret: Secret) -> Result<Config, Failure> {
     config.listen.tls = config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] };
     config.store.url = format!("sqlite:{}", folder.join("wilco.db").display());
     config.store.reserve = 0;
-    config.destinations = vec![destination("crew-note", 0), destination("folders", 1)];
+    config.destinations = vec![
+        config::Destination::function("crew-note", 0),
+        config::Destination::function("folders", 1),
+    ];
     config.routes = vec![route("*", "crew-note")?, route("project.created", "folders")?];
     Ok(config)
 }

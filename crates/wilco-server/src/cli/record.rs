@@ -13,14 +13,11 @@ use wilco_store::{ALERTS, EventQuery, OpenError, Options, SqliteStore, Store, St
 
 use super::{Failure, File, Server, Times, detail, did_you_mean, instant};
 use crate::{
-    admin::{
-        self, CancelRow, DestinationRow, EventRow, ReplayAsk, ReplayRow, Routing as _, ShownRow,
-        WhyRow,
-    },
+    admin::{CancelRow, DestinationRow, EventRow, ReplayAsk, ReplayRow, ShownRow, WhyRow},
     client::Answer,
     clock,
     config::{self, Places},
-    outbound::Plan,
+    service,
 };
 
 /// Where the record is.
@@ -186,7 +183,7 @@ impl Record {
             Self::Server(server) => rows(&server.get(&format!("/api/v1/events/{id}/why")).await?),
             Self::Store(store, file) => {
                 let shown = store.event(id).await?.ok_or_else(|| no_such(id))?;
-                Ok(Plan::new(&file.load_without_secrets()?).why(&shown.event))
+                Ok(service::why(&file.load_without_secrets()?, &shown.event))
             }
         }
     }
@@ -197,8 +194,8 @@ impl Record {
             Self::Store(store, file) => {
                 let ids = ask.ids.iter().map(|id| id.parse()).collect::<Result<Vec<EventId>, _>>();
                 let ids = ids.map_err(|error| Failure::usage(error.to_string()))?;
-                let plan = Plan::new(&file.load_without_secrets()?);
-                Ok(admin::replay(store, &plan, &ids, ask).await?)
+                let config = file.load_without_secrets()?;
+                Ok(service::replay(store, &config, &ids, ask).await?)
             }
         }
     }
@@ -225,7 +222,7 @@ impl Record {
         match self {
             Self::Server(server) => rows(&server.get("/api/v1/destinations").await?),
             Self::Store(store, file) => {
-                Ok(admin::destinations(store, &Plan::new(&file.load_without_secrets()?)).await?)
+                Ok(service::destinations(store, &file.load_without_secrets()?).await?)
             }
         }
     }

@@ -12,12 +12,10 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 
-use super::{Failure, File, LogFormat, with_certificate};
+use super::{Failure, File, LogFormat, certificate_for, certificate_for_file, draw};
 use crate::{
-    config::{self, Address, Config, Diagnostics, Kind, TargetUrl},
-    guest::keep_file_limit,
-    inbound::raise_file_limit,
-    service::{Service, StartError},
+    config::{self, Address, Config, Destination, Diagnostics},
+    service::{Service, StartError, raise_file_limit},
 };
 
 /// Receives webhooks, records them, acknowledges them, and hands them on
@@ -75,21 +73,23 @@ impl Serve {
                 path.display()
             )));
         }
-        let config = match &path {
+        let (config, certificate) = match &path {
             Some(path) => {
                 let (config, warnings) = config::load(path)?;
                 // Files that are being renewed fit together a moment later, so another start is worth
                 // a try, which 78 would tell systemd to leave.
-                let warnings = with_certificate(&config, warnings)
+                let (certificate, warnings) = certificate_for_file(&config, warnings)
                     .map_err(|faults| Failure { code: 1, ..faults.into() })?;
                 warn(&warnings);
-                config
+                (config, certificate)
             }
-            None => self.without_file.config()?,
+            None => {
+                let config = self.without_file.config()?;
+                let certificate = certificate_for(&config)?;
+                (config, certificate)
+            }
         };
-        if let Some(soft) = raise_file_limit() {
-            keep_file_limit(soft);
-        }
+        raise_file_limit();
         let slot: Arc<OnceLock<Weak<Service>>> = Arc::default();
         let reload = {
             let (slot, path) = (Arc::clone(&slot), path.clone());
@@ -103,7 +103,7 @@ impl Serve {
         let is_tls = config.listen.tls != config::Tls::Off;
         // Before anything else: a signal that nobody hears yet ends the process at once.
         let signals = Signals::listen()?;
-        let service = Service::start(config, Vec::new(), Arc::new(reload)).await;
+        let service = Service::start(config, certificate, Vec::new(), Arc::new(reload)).await;
         let service = service.map_err(|error| match (&error, &path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
                 let hint = "a second wilco needs a file with its own [admin] address; `wilco init`";
@@ -127,20 +127,16 @@ impl WithoutFile {
     fn config(&self) -> Result<Config, Failure> {
         let secret = Secret::from_env("FREISPACE_SECRET")
             .map_err(|error| Failure::configuration(error.to_string()))?;
-        let mut kinds = vec![("print", Kind::Print)];
+        let mut destinations = vec![Destination::print("print")];
         if let Some(line) = &self.exec {
             let words = config::command_line(line).map_err(Failure::usage)?;
-            kinds.push(("exec", Kind::Command(config::Command::new(words))));
+            destinations.push(Destination::command("exec", words));
         }
         if let Some(url) = self.forward.clone() {
-            let url = TargetUrl::new(url, false);
-            let kind = Kind::Http { url, secret: None, body: None, headers: Vec::new() };
-            kinds.push(("forward", kind));
+            destinations.push(Destination::http("forward", url));
         }
-        let destinations: Vec<_> =
-            kinds.into_iter().map(|(name, kind)| config::Destination::new(name, kind)).collect();
         let to = destinations.iter().map(|destination| destination.name.clone()).collect();
-        let route = config::Route::new("*", to).map_err(|_| unlikely("glob"))?;
+        let route = config::Route::new("*", to).ok_or_else(|| unlikely("glob"))?;
         let usual = || config::address("127.0.0.1:8443").map_err(Failure::usage);
         let address = self.listen.clone().map_or_else(usual, Ok)?;
         let source = config::Source::new("freispace", "/webhook", vec![secret]);
@@ -252,8 +248,9 @@ async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<
 fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
     let service = service.ok_or("wilco is just starting; try again")?;
     let path = path.ok_or("wilco was started without a configuration file")?;
-    let (config, warnings) = config::load(&path).map_err(|faults| faults.draw(false))?;
-    let warnings = with_certificate(&config, warnings).map_err(|faults| faults.draw(false))?;
+    let (config, warnings) = config::load(&path).map_err(|faults| draw(&faults, false))?;
+    let (_, warnings) =
+        certificate_for_file(&config, warnings).map_err(|faults| draw(&faults, false))?;
     warn(&warnings);
     service.reload(config).map_err(|error| error.to_string())?;
     tracing::info!(file = %path.display(), "reloaded");

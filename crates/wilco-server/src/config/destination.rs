@@ -7,9 +7,9 @@ use crate::rules::{Rule, Text};
 
 /// A place where events go.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Destination {
+pub struct Destination {
     /// Its name.
-    pub(crate) name: String,
+    pub name: String,
     /// What it is.
     pub(crate) kind: Kind,
     /// How long an attempt may take.
@@ -31,6 +31,27 @@ pub(crate) struct Destination {
 }
 
 impl Destination {
+    /// A line of JSON on stdout.
+    pub fn print(name: &str) -> Self {
+        Self::new(name, Kind::Print)
+    }
+
+    /// A program, and its arguments.
+    pub fn command(name: &str, words: Vec<String>) -> Self {
+        Self::new(name, Kind::Command(Command::new(words)))
+    }
+
+    /// An HTTP service.
+    pub fn http(name: &str, url: http::Uri) -> Self {
+        let url = TargetUrl::new(url, false);
+        Self::new(name, Kind::Http { url, secret: None, body: None, headers: Vec::new() })
+    }
+
+    /// A Rust function, by its place among those that the service is given.
+    pub fn function(name: &str, index: usize) -> Self {
+        Self { concurrency: FUNCTION_CONCURRENCY, ..Self::new(name, Kind::Function(index)) }
+    }
+
     /// A destination with nothing said about it but what it is.
     pub(crate) fn new(name: &str, kind: Kind) -> Self {
         let retry = Retry::default();
@@ -296,6 +317,8 @@ impl Default for Retry {
     }
 }
 
+/// Attempts of a Rust function that may be under way.
+const FUNCTION_CONCURRENCY: usize = 8;
 /// How long an attempt may take, unless `timeout` says otherwise.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The size of a destination's file, in bytes, unless `max_size` says otherwise.

@@ -27,12 +27,13 @@ use super::{
 
 use crate::clock;
 
-pub(crate) use keys::{Keys, Quoted, References, nearest};
+pub use keys::nearest;
+pub(crate) use keys::{Keys, Quoted, References};
 pub(crate) use outside::missing_script;
-pub(crate) use reference::{is_variable, look_up};
-pub(crate) use units::{
-    address, bytes, command_line, duration, executable, growing, rate, url, written,
-};
+pub use reference::is_variable;
+pub(crate) use reference::look_up;
+pub use units::{address, command_line, duration, url};
+pub(crate) use units::{bytes, executable, growing, rate, written};
 
 /// The whole file.
 pub(super) fn whole(text: &str, found: &Found, references: References) -> Option<Config> {

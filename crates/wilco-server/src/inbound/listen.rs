@@ -31,7 +31,8 @@ use super::{Inbound, Peer};
 use handshake::Reason;
 use wire::{HEADERS_MAX, Verdict, Wire};
 
-pub(crate) use bind::{BindError, Bound, bind, has_port_twice};
+pub use bind::BindError;
+pub(crate) use bind::{Bound, bind, has_port_twice};
 pub(super) use limits::ConnectionLimits;
 pub(crate) use limits::raise_file_limit;
 pub(crate) use wire::HeadFault;

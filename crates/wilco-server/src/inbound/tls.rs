@@ -1,4 +1,4 @@
-//! The certificate: made at start, or read from files and read again when they change.
+//! The certificate: one that was made for this start, or read from files and read again when they change.
 
 use std::{
     fs, io,
@@ -20,9 +20,17 @@ use x509_cert::der::Decode as _;
 
 use crate::config::Tls;
 
+/// A certificate that was made for this start, and that nobody else trusts; both in DER.
+pub struct SelfSigned {
+    /// The certificate.
+    pub certificate: Vec<u8>,
+    /// Its private key.
+    pub key: Vec<u8>,
+}
+
 /// The certificate in use, which can be exchanged while connections are served.
 #[derive(Debug)]
-pub(crate) struct Certificate {
+pub struct Certificate {
     current: ArcSwap<Current>,
     files: Option<(PathBuf, PathBuf)>,
 }
@@ -39,26 +47,65 @@ type Changed = [Option<SystemTime>; 2];
 
 /// Why there is no certificate to show.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum TlsError {
+pub enum TlsError {
+    /// A file cannot be read.
     #[error("cannot read {path}: {cause}")]
-    Read { of: &'static str, path: PathBuf, cause: io::Error },
+    Read {
+        /// The key of `[listen]` that names it.
+        of: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// A file has no certificate.
     #[error("{path} holds no certificate in PEM form: {cause}")]
-    Certificate { path: PathBuf, cause: String },
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+    /// A file has no private key.
     #[error("{path} holds no private key in PEM form: {cause}")]
-    Key { path: PathBuf, cause: String },
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        cause: String,
+    },
+    /// A key needs a passphrase.
     #[error("the key {path} is encrypted; write it without a passphrase")]
-    Encrypted { path: PathBuf },
+    Encrypted {
+        /// The file of the key.
+        path: PathBuf,
+    },
+    /// The key is of another certificate.
     #[error("the key {key} does not belong to the certificate {certificate}: {cause}")]
-    Mismatch { certificate: PathBuf, key: PathBuf, cause: rustls::Error },
+    Mismatch {
+        /// The file of the certificate.
+        certificate: PathBuf,
+        /// The file of the key.
+        key: PathBuf,
+        /// Why not.
+        cause: rustls::Error,
+    },
+    /// None could be made.
     #[error("no certificate could be made for {domains:?}: {cause}")]
-    SelfSigned { domains: Vec<String>, cause: String },
+    SelfSigned {
+        /// The domains that it should be for.
+        domains: Vec<String>,
+        /// Why not.
+        cause: String,
+    },
+    /// The library refused.
     #[error("TLS could not be set up: {0}")]
     Setup(rustls::Error),
 }
 
 impl TlsError {
     /// The key of `[listen]` that is at fault.
-    pub(crate) fn key(&self) -> &'static str {
+    pub fn key(&self) -> &'static str {
         match self {
             Self::Read { of, .. } => of,
             Self::Certificate { .. } => "certificate",
@@ -69,7 +116,7 @@ impl TlsError {
     }
 
     /// What to do about it.
-    pub(crate) fn hint(&self) -> &'static str {
+    pub fn hint(&self) -> &'static str {
         match self {
             Self::Read { .. } => "let the user that runs wilco read it",
             Self::Certificate { .. } => "a certificate begins with -----BEGIN CERTIFICATE-----",
@@ -83,11 +130,18 @@ impl TlsError {
 }
 
 impl Certificate {
-    /// What the configuration asks for; `None` where TLS is off.
-    pub(crate) fn load(tls: &Tls) -> Result<Option<Arc<Self>>, TlsError> {
+    /// What the configuration asks for; `None` where TLS is off. `make` makes one for these domains.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read or used, or none could be made.
+    pub fn load(
+        tls: &Tls,
+        make: impl FnOnce(&[String]) -> Result<SelfSigned, String>,
+    ) -> Result<Option<Arc<Self>>, TlsError> {
         let (current, files) = match tls {
             Tls::Off => return Ok(None),
-            Tls::SelfSigned { domains } => (make(domains)?, None),
+            Tls::SelfSigned { domains } => (given(domains, make(domains))?, None),
             Tls::Files { certificate, key } => {
                 (read(certificate, key)?, Some((certificate.clone(), key.clone())))
             }
@@ -158,13 +212,11 @@ fn read(certificate: &Path, key: &Path) -> Result<Current, TlsError> {
     })
 }
 
-fn make(domains: &[String]) -> Result<Current, TlsError> {
+fn given(domains: &[String], made: Result<SelfSigned, String>) -> Result<Current, TlsError> {
     let bad = |cause: String| TlsError::SelfSigned { domains: domains.to_vec(), cause };
-    let made =
-        rcgen::generate_simple_self_signed(domains).map_err(|error| bad(error.to_string()))?;
-    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der())
-        .map_err(|error| bad(error.to_owned()))?;
-    certified(vec![made.cert.der().clone()], key, [None; 2]).map_err(|error| bad(error.to_string()))
+    let made = made.map_err(bad)?;
+    let key = PrivateKeyDer::try_from(made.key).map_err(|error| bad(error.to_owned()))?;
+    certified(vec![made.certificate.into()], key, [None; 2]).map_err(|error| bad(error.to_string()))
 }
 
 fn certified(

@@ -28,7 +28,7 @@ use crate::{
     config::{self, Kind, OUTPUT_BYTES_MAX, Protocol, TargetUrl},
 };
 
-pub(crate) use function::Function;
+pub use function::Function;
 pub(crate) use line::json_line;
 
 /// Makes the destination that the configuration describes.

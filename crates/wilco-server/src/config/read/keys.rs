@@ -387,7 +387,7 @@ fn quoted<'a>(value: Value<'a>) -> Option<Quoted<'a>> {
 }
 
 /// The word that was probably meant.
-pub(crate) fn nearest<'n>(word: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
+pub fn nearest<'n>(word: &str, known: impl Iterator<Item = &'n str>) -> Option<&'n str> {
     let distance = |name: &str| strsim::damerau_levenshtein(word, name);
     let near = known.min_by_key(|name| distance(name))?;
     (distance(near) <= word.len().max(near.len()) / 3 + 1).then_some(near)

@@ -23,7 +23,7 @@ pub(crate) fn look_up(kind: &str, name: &str) -> Option<Result<Vec<u8>, NotFound
 }
 
 /// A name that shells can set (POSIX.1-2024, XBD 3.216).
-pub(crate) fn is_variable(name: &str) -> bool {
+pub fn is_variable(name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(is_part)
 }

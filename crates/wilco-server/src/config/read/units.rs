@@ -35,7 +35,11 @@ pub(crate) fn written(bytes: u64) -> String {
 }
 
 /// `500 ms`, `30 s`, `2 min`, `24 h`, `30 days`.
-pub(crate) fn duration(text: &str) -> Result<Duration, String> {
+///
+/// # Errors
+///
+/// It is none, and how one is written.
+pub fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let millis = match unit {
         "ms" => 1,
@@ -70,7 +74,11 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
 }
 
 /// `0.0.0.0:443`, `[::]:443`, `unix:/run/wilco/wilco.sock`.
-pub(crate) fn address(text: &str) -> Result<Address, String> {
+///
+/// # Errors
+///
+/// It is none, and how one is written.
+pub fn address(text: &str) -> Result<Address, String> {
     if let Some(path) = text.strip_prefix("unix:") {
         return Ok(Address::Unix(path.into()));
     }
@@ -120,7 +128,11 @@ pub(super) fn url_path(text: &str) -> Result<String, String> {
 }
 
 /// An absolute `http` or `https` URL. An error shows nothing of it: it may have a secret.
-pub(crate) fn url(text: &str) -> Result<http::Uri, String> {
+///
+/// # Errors
+///
+/// It is none, and how one is written.
+pub fn url(text: &str) -> Result<http::Uri, String> {
     let wrong = || "the url is no URL that begins with http:// or https:// and a host".to_owned();
     let url: http::Uri = text.parse().map_err(|_| wrong())?;
     match (url.scheme_str(), url.authority()) {
@@ -133,7 +145,11 @@ pub(crate) fn url(text: &str) -> Result<http::Uri, String> {
 }
 
 /// Reads a command as a shell would split it, and sees that its program can be run.
-pub(crate) fn command_line(line: &str) -> Result<Vec<String>, String> {
+///
+/// # Errors
+///
+/// It cannot be split, or its program cannot be run.
+pub fn command_line(line: &str) -> Result<Vec<String>, String> {
     let words = shlex::split(line).filter(|words| !words.is_empty());
     let words = words.ok_or_else(|| format!("{line:?} is no command; is a quote left open?"))?;
     executable(&words[0])?;

@@ -30,7 +30,7 @@ pub(crate) struct SocketFile {
 /// Why an address cannot be listened on, and what to do about it.
 #[derive(Debug, thiserror::Error)]
 #[error("{cause}; {hint}")]
-pub(crate) struct BindError {
+pub struct BindError {
     cause: io::Error,
     hint: &'static str,
 }

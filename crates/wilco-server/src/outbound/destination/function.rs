@@ -13,10 +13,11 @@ type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
 /// A function that is called with each event.
 #[derive(Clone)]
-pub(crate) struct Function(Arc<dyn Fn(Event) -> BoxFuture<'static, Outcome> + Send + Sync>);
+pub struct Function(Arc<dyn Fn(Event) -> BoxFuture<'static, Outcome> + Send + Sync>);
 
 impl Function {
-    pub(crate) fn new<F, R, E>(function: F) -> Self
+    /// Calls `function`; an `Err` is a failed attempt.
+    pub fn new<F, R, E>(function: F) -> Self
     where
         F: Fn(Event) -> R + Send + Sync + 'static,
         R: Future<Output = Result<(), E>> + Send + 'static,
