@@ -14,11 +14,10 @@
 //! Everything left of the 2xx is bounded in time and memory and depends on nothing but the store.
 //! Nothing right of it can slow down or fail the left. The halves never call each other.
 //!
-//! The binary `wilco` is this library with a command line. A program of your own uses it as an
-//! [`Endpoint`]: the same pipeline around Rust functions.
+//! The binary `wilco`, in the crate `wilco-cli`, is this library with a command line. A program of
+//! your own uses it as an [`Endpoint`]: the same pipeline around Rust functions.
 
 pub mod admin;
-pub mod cli;
 pub mod client;
 pub mod clock;
 pub mod config;

@@ -8,11 +8,9 @@ use wilco::EventId;
 
 use super::Which;
 use crate::{
-    admin::{ReplayAsk, ReplayRow},
-    cli::{
-        Failure, Filter, PAGE, Page, Place, Record, Screen, Table, json_line, print, progress, rate,
-    },
+    Failure, Filter, PAGE, Page, Place, Record, Screen, Table, json_line, print, progress, rate,
 };
+use wilco_server::admin::{ReplayAsk, ReplayRow};
 
 /// Delivers events again, as the routes of the file are now
 ///
@@ -166,4 +164,4 @@ impl ReplayArgs {
 
 /// Events that are replayed in one request.
 const PART: usize = 100;
-const _: () = assert!(PART <= crate::admin::REPLAYS_MAX);
+const _: () = assert!(PART <= wilco_server::admin::REPLAYS_MAX);

@@ -10,13 +10,13 @@ use std::{
 use clap::Args;
 
 use super::{Failure, print};
-use crate::config;
+use wilco_server::config;
 
 /// Writes a commented wilco.toml for what it asks
 ///
 /// On a terminal it asks for what no option says; elsewhere it takes the defaults.
 #[derive(Args)]
-pub(super) struct Init {
+pub(crate) struct Init {
     /// The file to write
     #[arg(long, value_name = "FILE", default_value = "wilco.toml")]
     output: PathBuf,
@@ -47,7 +47,7 @@ pub(super) struct Init {
 }
 
 impl Init {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         if self.output.exists() && !self.force {
             return Err(self.is_there());
         }

@@ -13,13 +13,13 @@ use super::{Failure, File, Server, detail, print};
 /// The file is checked whole. It is taken at once, or refused with the reason while the old one
 /// stays in force.
 #[derive(Args)]
-pub(super) struct Reload {
+pub(crate) struct Reload {
     #[command(flatten)]
     file: File,
 }
 
 impl Reload {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         let server = Server::find(&self.file, &self.file.places()?)?;
         let answer = server.ask(Method::POST, "/api/v1/reload", Bytes::new()).await?;
         if answer.status != StatusCode::NO_CONTENT {

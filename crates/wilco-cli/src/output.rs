@@ -6,7 +6,7 @@ use console::{measure_text_width, truncate_str};
 use jiff::{Timestamp, ZonedDateTime, civil::Date, tz::TimeZone};
 
 use super::is_coloured;
-use crate::{clock, config};
+use wilco_server::{clock, config};
 
 /// What the output goes to.
 #[derive(Clone, Copy)]

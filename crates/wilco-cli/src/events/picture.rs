@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::{
-    admin::{DeliveryRow, DestinationRow, EventRow, ShownRow},
-    cli::{Times, readable, visible},
-};
+use crate::{Times, readable, visible};
+use wilco_server::admin::{DeliveryRow, DestinationRow, EventRow, ShownRow};
 
 /// The event with its deliveries, and what holds them up.
 pub(super) fn picture(shown: &ShownRow, destinations: &[DestinationRow], times: &Times) -> String {
@@ -118,5 +116,5 @@ fn attempts(delivery: &DeliveryRow, times: &Times) -> String {
 pub(super) fn painted(text: &str) -> String {
     let Some((head, rest)) = text.split_once("\ndeliveries\n") else { return text.into() };
     let Some((deliveries, body)) = rest.split_once("\nbody\n") else { return text.into() };
-    format!("{head}\ndeliveries\n{}\nbody\n{body}", crate::cli::painted(deliveries))
+    format!("{head}\ndeliveries\n{}\nbody\n{body}", crate::painted(deliveries))
 }

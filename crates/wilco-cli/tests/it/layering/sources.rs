@@ -42,7 +42,7 @@ impl Crate {
         for (file, text) in files {
             let path = file.strip_suffix(".rs").unwrap();
             let module = match path {
-                "lib" => Vec::new(),
+                "lib" | "main" => Vec::new(),
                 path => path.split('/').map(Into::into).collect(),
             };
             sources.push(Source { file: (*file).into(), module, code: blank(text) });

@@ -1,4 +1,4 @@
-//! The command line: one verb a file, and what they have in common.
+//! The command `wilco`: one verb a file, and what they have in common.
 
 mod certificate;
 mod check;
@@ -32,7 +32,7 @@ use tracing_subscriber::EnvFilter;
 use wilco::Secret;
 use wilco_store::SqliteStore;
 
-use crate::{
+use wilco_server::{
     admin::{self, Problem},
     client::{Answer, Client, ClientError, Trust},
     config::{self, Config, Diagnostics, Places},
@@ -45,8 +45,11 @@ pub(crate) use drawing::draw;
 pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
 pub(crate) use record::{Filter, PAGE, Page, Place, Record};
 
-/// Runs the command that the process was called with.
-pub fn main() -> ExitCode {
+/// Requests are allocated on one thread and freed on another, which the system's allocator pays for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
     // One is started for every attempt: it does without what the verbs need.
     if let Some(code) = service::child_supervisor(std::env::args_os().skip(1)) {
         return code;

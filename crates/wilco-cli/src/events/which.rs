@@ -2,7 +2,7 @@
 
 use wilco::EventId;
 
-use crate::cli::{Failure, Filter, Page, Record};
+use crate::{Failure, Filter, Page, Record};
 
 /// An event as a person names it. Only `resolve` tells whether there is one.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ fn only(prefix: &str, found: &[(String, String)]) -> Result<EventId, Failure> {
         several => {
             let shown = several.iter().take(CANDIDATES_MAX);
             let shown: Vec<_> =
-                shown.map(|(id, name)| format!("{id} {}", crate::cli::visible(name))).collect();
+                shown.map(|(id, name)| format!("{id} {}", crate::visible(name))).collect();
             let more = if several.len() > CANDIDATES_MAX { ", and more" } else { "" };
             let text = format!("several ids begin with evt_{prefix}: {}{more}", shown.join(", "));
             Err(Failure::failed(text))

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use ariadne::{Color, Config, IndexType, Label, Report, ReportKind, Source};
 
-use crate::config::{Diagnostic, Diagnostics, Severity};
+use wilco_server::config::{Diagnostic, Diagnostics, Severity};
 
 /// All of them, each drawn under its line.
 pub(crate) fn draw(diagnostics: &Diagnostics, is_coloured: bool) -> String {

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::{Failure, Listing, Place, Record, Screen, Table, Times, json_line, print};
-use crate::admin::DestinationRow;
+use wilco_server::admin::DestinationRow;
 
 /// Lists, pauses and resumes destinations
 #[derive(Args)]
-pub(super) struct Destinations {
+pub(crate) struct Destinations {
     #[command(subcommand)]
     what: What,
 }
@@ -49,7 +49,7 @@ struct Resume {
 }
 
 impl Destinations {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         match self.what {
             What::List(list) => list.run().await?,
             What::Pause(Pause { place, name }) => pause(&place, &name, true).await?,

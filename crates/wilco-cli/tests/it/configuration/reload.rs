@@ -61,7 +61,7 @@ fn what_a_self_signed_certificate_is_for_is_fixed() {
 
 #[test]
 fn the_table_of_reloads_has_every_key() {
-    let known = include_str!("../../../src/config/known.rs");
+    let known = include_str!("../../../../wilco-server/src/config/known.rs");
     let (_, keys) = known.split_once("const KEYS").unwrap();
     let names = keys.split("shown(").flat_map(|part| part.split("hidden(")).skip(1);
     let known: BTreeSet<_> = names.map(|part| part.split('"').nth(1).unwrap()).collect();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{
+use wilco_server::{
     config::{Config, Diagnostics},
     service::{Certificate, SelfSigned, TlsError},
 };

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 
 use super::{Failure, File, LogFormat, certificate_for, certificate_for_file, draw};
-use crate::{
+use wilco_server::{
     config::{self, Address, Config, Destination, Diagnostics},
     service::{Service, StartError, raise_file_limit},
 };
@@ -24,7 +24,7 @@ use crate::{
 /// environment, listens on https://127.0.0.1:8443/webhook with a self-signed certificate, records in
 /// wilco.db here, and prints every event as a line of JSON.
 #[derive(Args)]
-pub(super) struct Serve {
+pub(crate) struct Serve {
     #[command(flatten)]
     file: File,
 
@@ -37,7 +37,7 @@ pub(super) struct Serve {
 
     /// The format of the log [default: text on a terminal, else json]
     #[arg(long, value_enum, value_name = "FORMAT")]
-    pub(super) log_format: Option<LogFormat>,
+    pub(crate) log_format: Option<LogFormat>,
 }
 
 #[derive(Args)]
@@ -64,7 +64,7 @@ struct WithoutFile {
 }
 
 impl Serve {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         let path = self.file.find();
         if let (Some(path), true) = (&path, self.without_file.is_asked_for()) {
             return Err(Failure::usage(format!(

@@ -8,14 +8,14 @@ use std::{
 use clap::Args;
 
 use super::{Failure, File, certificate_for_file, draw, is_coloured, print};
-use crate::config;
+use wilco_server::config;
 
 /// Checks the configuration, and all that it names: secrets, certificates, commands, rules
 ///
 /// Exits with 0 when the file can be used, and with 78 otherwise. Warnings do not count, unless
 /// --strict says so.
 #[derive(Args)]
-pub(super) struct Check {
+pub(crate) struct Check {
     #[command(flatten)]
     file: File,
 
@@ -25,7 +25,7 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let path = self.file.required()?;
         let (config, warnings) = config::load(&path)?;
         let (_, warnings) = certificate_for_file(&config, warnings)?;

@@ -10,13 +10,13 @@ use super::{Cli, Failure, print};
 ///
 /// For bash: wilco completions bash > /etc/bash_completion.d/wilco
 #[derive(Args)]
-pub(super) struct Completions {
+pub(crate) struct Completions {
     /// bash, zsh, fish, elvish or powershell
     shell: clap_complete::Shell,
 }
 
 impl Completions {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "wilco", &mut script);
         print(&String::from_utf8_lossy(&script))?;
@@ -26,14 +26,14 @@ impl Completions {
 
 /// Prints the manual page, or writes one for each command
 #[derive(Args)]
-pub(super) struct Man {
+pub(crate) struct Man {
     /// Writes wilco.1, wilco-serve.1 and so on into this folder
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 }
 
 impl Man {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         match self.dir {
             Some(folder) => clap_mangen::generate_to(Cli::command(), &folder).map_err(|error| {
                 let folder = folder.display();

@@ -12,7 +12,7 @@ use tokio::{signal::ctrl_c, task::JoinSet, time::Instant};
 use wilco::{Secret, Unsigned, freispace, provider};
 
 use super::{Failure, File, client_for, did_you_mean, print, progress, rate, readable, visible};
-use crate::{
+use wilco_server::{
     client::{Answer, Client, ClientError},
     clock,
     config::{self, Address, Config},
@@ -23,7 +23,7 @@ use crate::{
 /// A sample gets a new id and new dates each time, so that it is a new event; a file is sent as it is.
 /// Exits with 0 when every answer was a 2xx; with --tamper, when every request was refused.
 #[derive(Args)]
-pub(super) struct Send {
+pub(crate) struct Send {
     #[command(flatten)]
     file: File,
 
@@ -135,7 +135,7 @@ fn endpoint(config: &Config) -> Result<(Uri, Secret), Failure> {
 }
 
 impl Send {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         let target = Target::of(&self)?;
         let bodies = Bodies::of(&self.what)?;
         let client = client_for(&target.url)?;

@@ -13,13 +13,13 @@ use super::{
     Failure, Filter, Listing, PAGE, Page, Place, Record, Screen, Table, Times, json_line, note,
     print, visible,
 };
-use crate::admin::{DeliveryRow, EventRow, ShownRow, WhyRow};
+use wilco_server::admin::{DeliveryRow, EventRow, ShownRow, WhyRow};
 
 pub(crate) use which::Which;
 
 /// Looks at recorded events
 #[derive(Args)]
-pub(super) struct Events {
+pub(crate) struct Events {
     #[command(subcommand)]
     what: What,
 }
@@ -109,7 +109,7 @@ struct Cancel {
 }
 
 impl Events {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         match self.what {
             What::List(list) => list.run().await,
             What::Show(show) => show.run().await,

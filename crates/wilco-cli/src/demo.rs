@@ -14,7 +14,7 @@ use wilco::{Event, EventId, Secret, Unsigned, freispace, freispace::Change, prov
 use wilco_store::{EventQuery, Shown, State};
 
 use super::{Failure, Screen, Table, certificate_for, print, readable};
-use crate::{
+use wilco_server::{
     client::{Client, Trust},
     clock,
     config::{self, Address, Config},
@@ -25,14 +25,14 @@ use crate::{
 ///
 /// Nothing is left behind: the secret is made up, the store is in a temporary folder.
 #[derive(Args)]
-pub(super) struct Demo {
+pub(crate) struct Demo {
     /// Ends when every event was handled, with 0; else with 1
     #[arg(long)]
     once: bool,
 }
 
 impl Demo {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         // From here on no signal ends the process before the temporary folder is removed.
         let mut signals = Signals::listen()?;
         let folder = tempfile::Builder::new().prefix("wilco-demo-").tempdir()?;

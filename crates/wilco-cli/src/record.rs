@@ -12,7 +12,7 @@ use wilco::{EventId, freispace};
 use wilco_store::{ALERTS, EventQuery, OpenError, Options, SqliteStore, Store, StoreError};
 
 use super::{Failure, File, Server, Times, detail, did_you_mean, instant};
-use crate::{
+use wilco_server::{
     admin::{CancelRow, DestinationRow, EventRow, ReplayAsk, ReplayRow, ShownRow, WhyRow},
     client::Answer,
     clock,
@@ -35,7 +35,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(super) fn times(&self) -> Times {
+    pub(crate) fn times(&self) -> Times {
         Times::new(self.utc)
     }
 }
@@ -45,30 +45,30 @@ impl Place {
 pub(crate) struct Filter {
     /// Only of this source
     #[arg(long, value_name = "NAME")]
-    pub(super) source: Option<String>,
+    pub(crate) source: Option<String>,
     /// Only of this name; booking.* means every event of bookings
     #[arg(long, value_name = "GLOB")]
-    pub(super) event: Option<String>,
+    pub(crate) event: Option<String>,
     /// Only from this time on: 2026-11-24, 14:00, yesterday, 2026-11-24T08:00:00Z, 2h (ago)
     #[arg(long, value_name = "TIME", value_parser = instant)]
-    pub(super) since: Option<Timestamp>,
+    pub(crate) since: Option<Timestamp>,
     /// Only before this time
     #[arg(long, value_name = "TIME", value_parser = instant)]
-    pub(super) until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// Only with a delivery to this destination
     #[arg(long, value_name = "NAME")]
-    pub(super) destination: Option<String>,
+    pub(crate) destination: Option<String>,
     /// Only with a delivery that is dead and was not replayed
     #[arg(long)]
-    pub(super) dead: bool,
+    pub(crate) dead: bool,
 }
 
 /// A part of a listing: newest first, or oldest first from `after` on.
 #[derive(Default)]
 pub(crate) struct Page {
-    pub(super) after: Option<EventId>,
-    pub(super) before: Option<EventId>,
-    pub(super) limit: usize,
+    pub(crate) after: Option<EventId>,
+    pub(crate) before: Option<EventId>,
+    pub(crate) limit: usize,
 }
 
 /// The record.
@@ -79,13 +79,13 @@ pub(crate) enum Record {
 
 impl Record {
     /// For reading and writing: of a store without a server, the lock is taken.
-    pub(super) async fn open(place: &Place) -> Result<Self, Failure> {
+    pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
         let open = |url: &str| SqliteStore::open(url, Options::default(), clock::now());
         Self::find(place, open).await
     }
 
     /// For reading only, which never keeps a server from starting.
-    pub(super) async fn open_read_only(place: &Place) -> Result<Self, Failure> {
+    pub(crate) async fn open_read_only(place: &Place) -> Result<Self, Failure> {
         Self::find(place, SqliteStore::open_read_only).await
     }
 
@@ -129,7 +129,7 @@ impl Record {
         Ok(Self::Store(open(&places.store.url)?, place.file.clone()))
     }
 
-    pub(super) async fn events(
+    pub(crate) async fn events(
         &self,
         filter: &Filter,
         page: &Page,
@@ -153,7 +153,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn event(&self, id: EventId) -> Result<ShownRow, Failure> {
+    pub(crate) async fn event(&self, id: EventId) -> Result<ShownRow, Failure> {
         match self {
             Self::Server(server) => rows(&server.get(&format!("/api/v1/events/{id}")).await?),
             Self::Store(store, _) => {
@@ -162,7 +162,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn body(&self, id: EventId) -> Result<Bytes, Failure> {
+    pub(crate) async fn body(&self, id: EventId) -> Result<Bytes, Failure> {
         match self {
             Self::Server(server) => {
                 let answer = server.get(&format!("/api/v1/events/{id}/body")).await?;
@@ -178,7 +178,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn why(&self, id: EventId) -> Result<Vec<WhyRow>, Failure> {
+    pub(crate) async fn why(&self, id: EventId) -> Result<Vec<WhyRow>, Failure> {
         match self {
             Self::Server(server) => rows(&server.get(&format!("/api/v1/events/{id}/why")).await?),
             Self::Store(store, file) => {
@@ -188,7 +188,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn replay(&self, ask: &ReplayAsk) -> Result<Vec<ReplayRow>, Failure> {
+    pub(crate) async fn replay(&self, ask: &ReplayAsk) -> Result<Vec<ReplayRow>, Failure> {
         match self {
             Self::Server(server) => rows(&server.post("/api/v1/replay", ask).await?),
             Self::Store(store, file) => {
@@ -200,7 +200,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn cancel(
+    pub(crate) async fn cancel(
         &self,
         id: EventId,
         destination: Option<String>,
@@ -218,7 +218,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn destinations(&self) -> Result<Vec<DestinationRow>, Failure> {
+    pub(crate) async fn destinations(&self) -> Result<Vec<DestinationRow>, Failure> {
         match self {
             Self::Server(server) => rows(&server.get("/api/v1/destinations").await?),
             Self::Store(store, file) => {
@@ -228,7 +228,7 @@ impl Record {
     }
 
     /// Whether a server answers.
-    pub(super) async fn answers(&self) -> bool {
+    pub(crate) async fn answers(&self) -> bool {
         match self {
             Self::Server(server) => server.is_there().await.unwrap_or(false),
             Self::Store(..) => false,
@@ -236,7 +236,7 @@ impl Record {
     }
 
     /// An error where there is no such destination, with the nearest that there is.
-    pub(super) async fn check_destination(&self, name: &str) -> Result<(), Failure> {
+    pub(crate) async fn check_destination(&self, name: &str) -> Result<(), Failure> {
         let rows = self.destinations().await?;
         let known: Vec<_> = rows.iter().map(|row| row.destination.as_str()).collect();
         match known.contains(&name) {
@@ -249,7 +249,7 @@ impl Record {
     }
 
     /// An error where nothing was found by a filter because a name in it is not known.
-    pub(super) async fn check_names(&self, filter: &Filter) -> Result<(), Failure> {
+    pub(crate) async fn check_names(&self, filter: &Filter) -> Result<(), Failure> {
         if let Some(name) = &filter.destination {
             self.check_destination(name).await?;
         }
@@ -293,7 +293,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn pause(&self, name: &str, is_paused: bool) -> Result<(), Failure> {
+    pub(crate) async fn pause(&self, name: &str, is_paused: bool) -> Result<(), Failure> {
         self.check_destination(name).await?;
         match self {
             Self::Server(server) => {
@@ -309,7 +309,7 @@ impl Record {
         }
     }
 
-    pub(super) async fn close(self) -> Result<(), Failure> {
+    pub(crate) async fn close(self) -> Result<(), Failure> {
         match self {
             Self::Store(store, _) => Ok(store.close().await?),
             Self::Server(_) => Ok(()),
