@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use wilco::{EventId, freispace};
-use wilco_store::{ALERTS, EventQuery, OpenError, Options, SqliteStore, Store, StoreError};
+use wilco_store::{
+    ALERTS, AdminStore as _, EventQuery, OpenError, Options, SqliteStore, Store as _, StoreError,
+};
 
 use super::{Failure, File, Server, Times, detail, did_you_mean, instant};
 use wilco_server::{

@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wilco::Secret;
-use wilco_store::Store;
+use wilco_store::AdminStore;
 
 use crate::metrics::Metrics;
 
@@ -37,7 +37,7 @@ pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send 
 
 /// The admin listener.
 pub(crate) struct Admin {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn AdminStore>,
     pub(crate) metrics: Arc<Metrics>,
     /// What callers show.
     pub(crate) token: Secret,

@@ -17,7 +17,7 @@ use http_body::Body;
 use ipnet::IpNet;
 use tokio::time::{Instant, sleep};
 use wilco::{Arrival, Head, Headers, Refused};
-use wilco_store::{Receipt, Rejection, Store};
+use wilco_store::{InboundStore, Receipt, Rejection};
 
 use crate::{clock, config, metrics::Metrics};
 use answer::{Answer, Evidence, acknowledge};
@@ -38,7 +38,7 @@ pub(crate) struct Inbound {
     door: ArcSwap<Door>,
     budget: Arc<BodyBudget>,
     throttle: Throttle,
-    store: Arc<dyn Store>,
+    store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
     refusal_lines: LogLimit,
@@ -64,7 +64,7 @@ impl Door {
 }
 
 impl Inbound {
-    pub(crate) fn new(door: Door, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(door: Door, store: Arc<dyn InboundStore>, metrics: Arc<Metrics>) -> Self {
         Self {
             door: ArcSwap::from_pointee(door),
             budget: Arc::default(),

@@ -35,7 +35,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wilco::SourceName;
-use wilco_store::{Claim, Store};
+use wilco_store::{Claim, OutboundStore};
 
 use crate::{
     config::{self, Config},
@@ -78,7 +78,7 @@ impl Plan {
 
 /// The second half, ready to run.
 pub(crate) struct Outbound {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn OutboundStore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) plan: watch::Receiver<Arc<Plan>>,
     pub(crate) functions: Vec<Function>,

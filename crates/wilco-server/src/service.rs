@@ -131,12 +131,12 @@ impl Service {
         let opened = Opened::open(&config, certificate).await?;
         let Opened { metrics, certificate, acceptor, threads, store, bound, admin } = opened;
         let door = Door::new(&config.listen, &config.sources);
-        let inbound = Arc::new(Inbound::new(door, Arc::clone(&store), Arc::clone(&metrics)));
+        let inbound = Arc::new(Inbound::new(door, store.clone(), Arc::clone(&metrics)));
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
         let routing = Arc::new(Current(planned.clone()));
         let stop = CancellationToken::new();
         let outbound = Outbound {
-            store: Arc::clone(&store),
+            store: store.clone(),
             metrics: Arc::clone(&metrics),
             plan: planned,
             functions,
@@ -160,7 +160,7 @@ impl Service {
         let admin_address = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
         if let Some((listener, token)) = admin {
             let admin = Admin {
-                store: Arc::clone(&store),
+                store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,
                 is_local: admin_address.is_some_and(|address| address.ip().is_loopback()),
@@ -478,7 +478,7 @@ const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
 mod tests {
     use std::future::pending;
 
-    use wilco_store::MemoryStore;
+    use wilco_store::{MemoryStore, StoreStatus as _};
 
     use super::*;
 

@@ -2,6 +2,7 @@
 
 mod pending;
 mod record;
+mod traits;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -9,15 +10,10 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use jiff::Timestamp;
-use wilco::{Envelope, Event, EventId, Verified};
+use wilco::{Event, EventId};
 
-use crate::{
-    Alert, Attempt, Bells, Breaker, Claim, Delivery, Duplicates, EventQuery, Listed, Outcome,
-    REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Shown, Standing, State, Store, StoreError,
-    Usage,
-};
+use crate::{Bells, Delivery, Rejection, Standing, State, StoreError};
 
 /// A store in memory, for tests.
 ///
@@ -116,167 +112,6 @@ impl MemoryStore {
     }
 }
 
-#[async_trait]
-impl Store for MemoryStore {
-    async fn record(
-        &self,
-        verified: Verified,
-        envelope: Envelope,
-        duplicates: Duplicates,
-    ) -> Result<Receipt, StoreError> {
-        self.commit(|pending| pending.record(&verified, envelope, duplicates))
-    }
-
-    fn reject(&self, rejection: Rejection) -> bool {
-        let Ok(mut disk) = self.open_disk() else { return false };
-        disk.rejections.push_back(rejection.clamped());
-        if disk.rejections.len() as u64 > REJECTIONS_MAX {
-            disk.rejections.pop_front();
-        }
-        true
-    }
-
-    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
-        self.read(|record| record.unrouted(limit))
-    }
-
-    async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.fan_out(&routed, in_millis(now)))
-    }
-
-    async fn claim(
-        &self,
-        destination: &str,
-        limit: usize,
-        now: Timestamp,
-        longest_wait: Duration,
-    ) -> Result<Vec<Claim>, StoreError> {
-        self.commit(|pending| pending.claim(destination, limit, in_millis(now), longest_wait))
-    }
-
-    async fn settle(
-        &self,
-        claim: &Claim,
-        attempt: &Attempt,
-        outcome: &Outcome,
-        breaker: Option<Breaker>,
-    ) -> Result<(), StoreError> {
-        self.commit(|pending| pending.settle(claim, attempt, outcome, breaker))
-    }
-
-    async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|record| {
-            let deliveries = record.ways.iter().map(|way| &way.delivery);
-            deliveries
-                .filter(|delivery| delivery.destination == destination)
-                .filter(|_| !record.standing(destination).is_paused)
-                .filter_map(|delivery| delivery.due_at)
-                .min()
-        })
-    }
-
-    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.replay(&replays, in_millis(now)))
-    }
-
-    async fn cancel(
-        &self,
-        event_id: EventId,
-        destination: Option<String>,
-        now: Timestamp,
-    ) -> Result<usize, StoreError> {
-        let destination = destination.as_deref();
-        self.commit(|pending| pending.cancel(event_id, destination, in_millis(now)))
-    }
-
-    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.release_keys(destination, in_millis(now)))
-    }
-
-    async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
-        self.commit(|pending| {
-            pending.record.standings.entry(destination.into()).or_default().is_paused = is_paused;
-            pending.awaited.insert(destination.into());
-        })
-    }
-
-    async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
-        self.read(|record| record.standing(destination))
-    }
-
-    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
-        self.commit(|pending| pending.announce(alert, in_millis(now)))
-    }
-
-    async fn last_received(
-        &self,
-        source: &str,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        self.read(|record| {
-            let events = record.events.iter().rev().map(|kept| &kept.event);
-            let of_source = events.filter(|event| event.source.as_str() == source);
-            let expected = in_millis(since)..=in_millis(until);
-            of_source.map(|event| event.received_at).find(|at| expected.contains(at))
-        })
-    }
-
-    async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
-        self.read(|record| record.list(&query))
-    }
-
-    async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError> {
-        self.read(|record| {
-            let event =
-                record.events.iter().map(|kept| &kept.event).find(|event| event.id == id)?;
-            Some(Shown {
-                event: Event::clone(event),
-                is_routed: record.is_routed(id),
-                deliveries: record.deliveries(id).cloned().collect(),
-            })
-        })
-    }
-
-    async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
-        self.read(|record| {
-            let mut counts = BTreeMap::new();
-            for Way { delivery, .. } in &record.ways {
-                if delivery.is_unfinished() {
-                    *counts.entry((delivery.destination.clone(), delivery.state)).or_default() += 1;
-                }
-            }
-            counts.into_iter().map(|((name, state), count)| (name, state, count)).collect()
-        })
-    }
-
-    async fn damaged_events(&self) -> Result<u64, StoreError> {
-        self.read(|_| 0)
-    }
-
-    fn ready(&self) -> Result<(), StoreError> {
-        self.open_disk().map(drop)
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        None
-    }
-
-    fn bells(&self) -> &Bells {
-        &self.bells
-    }
-
-    fn latch(&self, cause: &str) {
-        self.disk().latched = Some(cause.into());
-        self.bells.failed.notify_one();
-    }
-
-    async fn close(&self) -> Result<(), StoreError> {
-        self.open_disk()?.is_closed = true;
-        Ok(())
-    }
-}
-
 #[derive(Default)]
 struct Disk {
     durable: Record,
@@ -364,7 +199,10 @@ fn in_micros(took: Duration) -> Duration {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::conformance::{self, Backend, NOW, SENT, SUPPRESS, event};
+    use crate::{
+        InboundStore as _, OutboundStore as _, REJECTIONS_MAX, Store, StoreStatus as _,
+        conformance::{self, Backend, NOW, SENT, SUPPRESS, event},
+    };
 
     #[derive(Default)]
     struct Memory(Option<Arc<MemoryStore>>);

@@ -1,5 +1,6 @@
 //! The store that users run: SQLite with one writing thread and group commit.
 
+mod admin;
 mod check;
 mod checksum;
 mod claimed;
@@ -7,9 +8,11 @@ mod damage;
 mod deliveries;
 mod files;
 mod ids;
+mod inbound;
 mod known;
 mod open;
 mod opening;
+mod outbound;
 mod queue;
 mod readers;
 mod reads;
@@ -35,13 +38,9 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
-use wilco::{Envelope, Event, EventId, Verified};
+use wilco::Event;
 
-use crate::{
-    Alert, Attempt, Bells, Breaker, Claim, CommitObserver, Duplicates, EventQuery, Listed,
-    OpenError, Outcome, Receipt, Rejection, Replay, Routed, Shown, Standing, State, Store,
-    StoreError, Usage,
-};
+use crate::{CommitObserver, OpenError, Standing, Store, StoreError, StoreStatus, Usage};
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, demand_whole, is_damage, stop_at_damage,
 };
@@ -55,7 +54,11 @@ pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub(super) use queue::{Batch, Job, Kind, Queue};
 pub(super) use readers::Readers;
-pub(super) use reads::{EVENT, checked, intact, is_intact};
+pub(super) use reads::{
+    EVENT, Part, checked, events, intact, is_intact, last_received, next_due, show, unfinished,
+    unrouted,
+};
+use reads::{damaged_events, standing};
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
 pub(super) use space::{Space, is_no_room, ran_out};
@@ -63,7 +66,7 @@ pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 pub(super) use window::Window;
 use writer::Writer;
 pub(super) use writer::submit;
-use writes::Prepared;
+pub(super) use writes::Prepared;
 
 /// A store in one SQLite file.
 ///
@@ -181,193 +184,7 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl Store for SqliteStore {
-    async fn record(
-        &self,
-        verified: Verified,
-        envelope: Envelope,
-        duplicates: Duplicates,
-    ) -> Result<Receipt, StoreError> {
-        self.writer.demand_space()?;
-        let prepared = Prepared::of(&verified, &envelope);
-        self.writer
-            .write(Kind::Event, move |ledger| {
-                ledger.record(&verified, &envelope, duplicates, &prepared)
-            })
-            .await
-    }
-
-    fn reject(&self, rejection: Rejection) -> bool {
-        self.writer.demand_space().is_ok() && self.writer.reject(rejection.clamped())
-    }
-
-    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
-        self.writer.demand_open()?;
-        self.writer.shared().demand_opened()?;
-        if let Some(events) = self.writer.shared().window.unrouted(limit) {
-            return Ok(events);
-        }
-        let unrouted = self.readers.read(move |connection| reads::unrouted(connection, limit));
-        let (events, damaged) = unrouted.await?;
-        self.found_damaged(damaged, "routing").await;
-        Ok(events)
-    }
-
-    async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
-        for slice in slices(routed, |routed| routed.legs.len()) {
-            self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&slice, now)).await?;
-        }
-        Ok(())
-    }
-
-    async fn claim(
-        &self,
-        destination: &str,
-        limit: usize,
-        now: Timestamp,
-        longest_wait: Duration,
-    ) -> Result<Vec<Claim>, StoreError> {
-        let taken = loop {
-            let name = destination.to_owned();
-            let take = move |ledger: &mut Ledger| {
-                let corrected = ledger.limit_waits(&name, now, longest_wait, SLICE_ROWS)?;
-                let is_done = corrected < SLICE_ROWS;
-                is_done.then(|| ledger.claim(&name, limit, now)).transpose()
-            };
-            if let Some(taken) = self.writer.write(Kind::Delivery, take).await? {
-                break taken;
-            }
-        };
-        if taken.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.complete(destination, taken, now).await
-    }
-
-    async fn settle(
-        &self,
-        claim: &Claim,
-        attempt: &Attempt,
-        outcome: &Outcome,
-        breaker: Option<Breaker>,
-    ) -> Result<(), StoreError> {
-        let (claim, attempt, outcome) = (claim.clone(), attempt.clone(), outcome.clone());
-        self.writer
-            .write(Kind::Delivery, move |ledger| ledger.settle(&claim, &attempt, &outcome, breaker))
-            .await
-    }
-
-    async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
-        let destination = destination.to_owned();
-        self.readers.read(move |connection| reads::next_due(connection, &destination)).await
-    }
-
-    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
-        for slice in slices(replays, |replay| replay.legs.len()) {
-            self.writer.write(Kind::Delivery, move |ledger| ledger.replay(&slice, now)).await?;
-        }
-        Ok(())
-    }
-
-    async fn cancel(
-        &self,
-        event_id: EventId,
-        destination: Option<String>,
-        now: Timestamp,
-    ) -> Result<usize, StoreError> {
-        let mut ended = 0;
-        loop {
-            let destination = destination.clone();
-            let cancel = move |ledger: &mut Ledger| {
-                ledger.cancel(event_id, destination.as_deref(), now, SLICE_ROWS)
-            };
-            let some = self.writer.write(Kind::Delivery, cancel).await?;
-            ended += some;
-            if some < SLICE_ROWS {
-                return Ok(ended);
-            }
-        }
-    }
-
-    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
-        loop {
-            let name = destination.to_owned();
-            let release = move |ledger: &mut Ledger| ledger.release_keys(&name, now, SLICE_ROWS);
-            if self.writer.write(Kind::Delivery, release).await? < SLICE_ROWS {
-                return Ok(());
-            }
-        }
-    }
-
-    async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
-        let name = destination.to_owned();
-        self.writer.write(Kind::Delivery, move |ledger| ledger.pause(&name, is_paused)).await
-    }
-
-    async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
-        let name = destination.to_owned();
-        self.readers.read(move |connection| reads::standing(connection, &name)).await
-    }
-
-    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
-        self.writer.write(Kind::Delivery, move |ledger| ledger.announce(&alert, now)).await
-    }
-
-    async fn last_received(
-        &self,
-        source: &str,
-        since: Timestamp,
-        until: Timestamp,
-    ) -> Result<Option<Timestamp>, StoreError> {
-        let mut part = Some(reads::Part::since(since));
-        while let Some(next) = part {
-            let source = source.to_owned();
-            let read = move |connection: &Connection| {
-                reads::last_received(connection, &source, since, until, next)
-            };
-            let (found, rest) = self.onlookers.read(read).await?;
-            if found.is_some() {
-                return Ok(found);
-            }
-            part = rest;
-        }
-        Ok(None)
-    }
-
-    async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
-        let limit = query.limit;
-        let mut found = Vec::new();
-        let mut part = Some(reads::Part::all(&query));
-        while let Some(next) = part {
-            let (query, wanted) = (query.clone(), query.limit - found.len());
-            let read =
-                move |connection: &Connection| reads::events(connection, &query, wanted, next);
-            let (some, rest) = self.onlookers.read(read).await?;
-            found.extend(some);
-            part = rest.filter(|_| found.len() < limit);
-        }
-        let damaged = found.iter().filter(|listed| listed.is_damaged);
-        self.found_damaged(damaged.map(|listed| seq_of(listed.id)).collect(), "a listing").await;
-        Ok(found)
-    }
-
-    async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError> {
-        let shown =
-            self.onlookers.read(move |connection| reads::show(connection, seq_of(id))).await;
-        if let Err(StoreError::Damaged(_)) = shown {
-            self.found_damaged(vec![seq_of(id)], "a person who looked at it").await;
-        }
-        Ok(shown?.filter(|shown| shown.event.id == id))
-    }
-
-    async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
-        self.onlookers.read(reads::unfinished).await
-    }
-
-    async fn damaged_events(&self) -> Result<u64, StoreError> {
-        self.onlookers.read(reads::damaged_events).await
-    }
-
+impl StoreStatus for SqliteStore {
     fn ready(&self) -> Result<(), StoreError> {
         self.writer.ready()
     }
@@ -376,10 +193,18 @@ impl Store for SqliteStore {
         Some(self.writer.shared().usage())
     }
 
-    fn bells(&self) -> &Bells {
-        &self.writer.shared().bells
+    async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
+        let name = destination.to_owned();
+        self.readers.read(move |connection| standing(connection, &name)).await
     }
 
+    async fn damaged_events(&self) -> Result<u64, StoreError> {
+        self.onlookers.read(damaged_events).await
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
     fn latch(&self, cause: &str) {
         // It is logged there; the error is for writes that find the store so.
         let _ = self.writer.shared().latch(cause);

@@ -11,7 +11,7 @@ use axum::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wilco::{Event, EventId};
-use wilco_store::{Breaker, Leg, Replay, Shown, State as DeliveryState, Store, StoreError};
+use wilco_store::{AdminStore, Breaker, Leg, Replay, Shown, State as DeliveryState, StoreError};
 
 use super::{Admin, Problem};
 use crate::clock;
@@ -135,7 +135,7 @@ pub struct CancelRow {
 
 /// Delivers events again, as the routes are now, and says where to.
 pub(crate) async fn replay(
-    store: &dyn Store,
+    store: &dyn AdminStore,
     routing: &dyn Routing,
     ids: &[EventId],
     ask: &ReplayAsk,
@@ -185,7 +185,7 @@ fn is_dead(shown: &Shown, destination: &str) -> bool {
 
 /// How the destinations stand: those of the file, and others that something is left for.
 pub(crate) async fn destinations(
-    store: &dyn Store,
+    store: &dyn AdminStore,
     routing: &dyn Routing,
 ) -> Result<Vec<DestinationRow>, StoreError> {
     let counts = store.unfinished().await?;
@@ -286,7 +286,7 @@ async fn pause(admin: &Admin, name: &str, is_paused: bool) -> Result<StatusCode,
 
 /// Whether the file names a destination, or something is left for it.
 pub(crate) async fn is_known(
-    store: &dyn Store,
+    store: &dyn AdminStore,
     routing: &dyn Routing,
     name: &str,
 ) -> Result<bool, StoreError> {

@@ -7,18 +7,18 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use wilco_store::{ALERTS, Alert, Attempt, Breaker, Claim, Store};
+use wilco_store::{ALERTS, Alert, Attempt, Breaker, Claim, OutboundStore};
 
 use crate::{clock, config};
 
 /// Tells, if the file says whom.
 pub(crate) struct Alerts {
-    store: Arc<dyn Store>,
+    store: Arc<dyn OutboundStore>,
     config: config::Alerts,
 }
 
 impl Alerts {
-    pub(super) fn new(store: Arc<dyn Store>, config: config::Alerts) -> Self {
+    pub(super) fn new(store: Arc<dyn OutboundStore>, config: config::Alerts) -> Self {
         Self { store, config }
     }
 

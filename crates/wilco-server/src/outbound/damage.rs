@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wilco_store::Store;
+use wilco_store::OutboundStore;
 
 use super::{Alerts, Plan};
 
 /// Sends an alert about each damage until `stop`.
 pub(super) async fn run(
-    store: Arc<dyn Store>,
+    store: Arc<dyn OutboundStore>,
     mut plan: watch::Receiver<Arc<Plan>>,
     stop: CancellationToken,
 ) {

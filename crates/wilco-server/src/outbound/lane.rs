@@ -9,7 +9,7 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use wilco_store::{Attempt, Breaker, Claim, Outcome, Store, StoreError};
+use wilco_store::{Attempt, Breaker, Claim, OutboundStore, Outcome, StoreError};
 
 use super::{
     Alerts, Change, Destination, Hidden, Moment, Plan, Reply, Slots, Turns, Verdict, legible,
@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) struct Lane {
-    store: Arc<dyn Store>,
+    store: Arc<dyn OutboundStore>,
     metrics: Arc<Metrics>,
     destination: Arc<dyn Destination>,
     hidden: Hidden,
@@ -35,7 +35,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn new(
-        store: Arc<dyn Store>,
+        store: Arc<dyn OutboundStore>,
         metrics: Arc<Metrics>,
         destination: Arc<dyn Destination>,
         config: config::Destination,

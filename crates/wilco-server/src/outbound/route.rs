@@ -5,7 +5,7 @@ use std::{cell::OnceCell, collections::HashMap, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wilco::{Event, provider};
-use wilco_store::{ALERTS, Burst, Leg, Routed, Store, StoreError};
+use wilco_store::{ALERTS, Burst, Leg, OutboundStore, Routed, StoreError};
 
 use super::Plan;
 use crate::{
@@ -215,7 +215,7 @@ fn clause_or_error(route: &config::Route, looked: &Looked<'_>) -> Result<Clause,
 
 /// Holds whatever was recorded against the routes, oldest first, until `stop`.
 pub(super) async fn run(
-    store: Arc<dyn Store>,
+    store: Arc<dyn OutboundStore>,
     plan: watch::Receiver<Arc<Plan>>,
     stop: CancellationToken,
 ) {
@@ -238,7 +238,7 @@ pub(super) async fn run(
     }
 }
 
-async fn route_some(store: &dyn Store, routes: &Routes) -> Result<usize, StoreError> {
+async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize, StoreError> {
     let events = store.unrouted(BATCH).await?;
     let routed: Vec<_> = events
         .iter()

@@ -5,14 +5,14 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wilco_store::{Store, StoreError};
+use wilco_store::{OutboundStore, StoreError};
 
 use super::{Alerts, Plan};
 use crate::clock;
 
 /// Listens for silence until `stop`.
 pub(super) async fn run(
-    store: Arc<dyn Store>,
+    store: Arc<dyn OutboundStore>,
     mut plan: watch::Receiver<Arc<Plan>>,
     stop: CancellationToken,
 ) {
@@ -57,7 +57,7 @@ pub(super) async fn run(
 /// When something came within the time that is expected. While wilco did not run nothing could. An
 /// event that is stamped later than now came while the clock was wrong, and says nothing of today.
 async fn last_heard(
-    store: &dyn Store,
+    store: &dyn OutboundStore,
     source: &str,
     every: Duration,
     started: Timestamp,

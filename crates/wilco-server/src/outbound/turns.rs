@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wilco_store::{Breaker, Claim, Outcome, Standing, Store, StoreError};
+use wilco_store::{Breaker, Claim, OutboundStore, Outcome, Standing, StoreError};
 
 use super::{Pace, Tried, Verdict};
 use crate::config::{self, OnDead};
@@ -34,7 +34,7 @@ pub(crate) struct Change {
 /// Takes up how a destination stands, when its lane is opened.
 pub(crate) async fn take_up(
     config: &config::Destination,
-    store: &dyn Store,
+    store: &dyn OutboundStore,
     now: Timestamp,
 ) -> Result<Standing, StoreError> {
     if config.on_dead == OnDead::Skip {

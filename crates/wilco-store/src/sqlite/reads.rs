@@ -13,11 +13,11 @@ use crate::{
     Attempt, Breaker, Delivery, ROUTING_BYTES_MAX, Shown, Standing, State, StoreError,
     query::{self, TITLE_BODY_BYTES_MAX},
 };
-pub(super) use listing::{Part, events, last_received};
+pub(crate) use listing::{Part, events, last_received};
 
 /// The oldest unrouted events, and the places of those among them that are damaged. One that is known
 /// to be damaged stands in the way of nobody behind it.
-pub(super) fn unrouted(
+pub(crate) fn unrouted(
     connection: &Connection,
     limit: usize,
 ) -> Result<(Vec<Arc<Event>>, Vec<i64>), StoreError> {
@@ -76,7 +76,7 @@ pub(crate) fn checked(row: &Row<'_>) -> Result<Event, StoreError> {
     }
 }
 
-pub(super) fn next_due(
+pub(crate) fn next_due(
     connection: &Connection,
     destination: &str,
 ) -> Result<Option<Timestamp>, StoreError> {
@@ -92,7 +92,7 @@ pub(super) fn next_due(
     Ok(due.map(moment).transpose()?)
 }
 
-pub(super) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, StoreError> {
+pub(crate) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, StoreError> {
     // One transaction: routing goes on meanwhile, and an event that is routed between two of these
     // statements would look as if no route had taken it.
     let transaction = connection.unchecked_transaction()?;
@@ -108,7 +108,7 @@ pub(super) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, S
     Ok(Some(Shown { event, is_routed, deliveries }))
 }
 
-pub(super) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, u64)>, StoreError> {
+pub(crate) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, u64)>, StoreError> {
     // Each branch is answered from an index that covers it; the finished ones are in none of them.
     // What is due is counted in the order of its index: by state too, a million would be sorted.
     let mut statement = connection.prepare_cached(
@@ -127,7 +127,7 @@ pub(super) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn standing(connection: &Connection, name: &str) -> Result<Standing, StoreError> {
+pub(crate) fn standing(connection: &Connection, name: &str) -> Result<Standing, StoreError> {
     let standing = connection
         .prepare_cached(
             "SELECT paused, failures, open_until_ms, revision FROM destination WHERE name = ?1",
@@ -219,7 +219,7 @@ fn unknown_source() -> SourceName {
     SourceName::new("damaged").expect("seven letters are a name")
 }
 
-pub(super) fn damaged_events(connection: &Connection) -> Result<u64, StoreError> {
+pub(crate) fn damaged_events(connection: &Connection) -> Result<u64, StoreError> {
     let count = connection
         .prepare_cached("SELECT count(*) FROM damaged")?
         .query_row([], |row| row.get(0))?;

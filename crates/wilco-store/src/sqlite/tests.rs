@@ -15,10 +15,15 @@ use rusqlite::params;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
+use wilco::EventId;
+
 use super::*;
-use crate::Leg;
-use crate::conformance::{
-    Backend, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection,
+use crate::{
+    AdminStore as _, EventQuery, InboundStore as _, Leg, OutboundStore as _, Outcome, Rejection,
+    Routed, State,
+    conformance::{
+        Backend, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection,
+    },
 };
 
 /// A store file in a folder of its own, seen from the side.

@@ -14,7 +14,7 @@ use crate::{
 
 /// What of a record takes long and needs no store: made by whoever asks for it, away from the thread
 /// that all others wait for.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     keys: Keys,
     content: crc32fast::Hasher,
 }

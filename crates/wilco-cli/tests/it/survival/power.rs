@@ -20,7 +20,9 @@ use std::{
 
 use tokio::runtime::Runtime;
 use wilco::Digest;
-use wilco_store::{EventQuery, Options, SqliteStore, Store as _};
+use wilco_store::{
+    AdminStore as _, EventQuery, Options, SqliteStore, Store as _, StoreStatus as _,
+};
 
 use super::{Chance, exchange, left_out, number, tell};
 use crate::world::{World, booking};

@@ -1,0 +1,64 @@
+//! What a person may do, through the admin API or the command line: look, replay, cancel, pause.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use wilco::EventId;
+
+use crate::{EventQuery, Listed, Replay, Shown, State, StoreError, StoreStatus};
+
+/// The store as the admin listener and the command line see it.
+#[async_trait]
+pub trait AdminStore: StoreStatus {
+    /// Recorded events with the state of their deliveries, newest first unless the query follows on.
+    /// An event whose record is damaged is listed as far as it can be read, and marked.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError>;
+
+    /// One event, whole, with all its deliveries and attempts. `None` where there is none of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read, or the record is damaged.
+    async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError>;
+
+    /// How many deliveries there are by destination and state: those that wait or run, and the dead
+    /// that were not replayed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError>;
+
+    /// Makes new deliveries for events that were routed before: for each event all of it or nothing,
+    /// and in their order. A dead delivery
+    /// of the same event and destination is marked as replaced; where it held its key, the new one
+    /// takes its place. An event that is not there is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: those of some of the first events may have been made.
+    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Ends what waits of an event, or only its way to `destination`, without another attempt. An
+    /// attempt that is under way goes on. Answers how many deliveries it ended.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: some may have been ended.
+    async fn cancel(
+        &self,
+        event_id: EventId,
+        destination: Option<String>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError>;
+
+    /// Stops a destination, or lets it go on. It stays so over restarts.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it is as it was.
+    async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError>;
+}

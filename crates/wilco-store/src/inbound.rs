@@ -1,0 +1,33 @@
+//! What the inbound half may do: record what was verified, and keep what was refused.
+
+use async_trait::async_trait;
+use wilco::{Envelope, Verified};
+
+use crate::{Duplicates, Receipt, Rejection, StoreError};
+
+/// The store as the inbound half sees it. It cannot route, claim or settle anything.
+#[async_trait]
+pub trait InboundStore: Send + Sync {
+    /// Records an event, or recognises it as one that is already there, by the rule of
+    /// [`Duplicates`]. One whose record is damaged is not there: it is recorded again. On `Ok` it is durable. Goes on to its end if the caller stops waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing may be acknowledged.
+    async fn record(
+        &self,
+        verified: Verified,
+        envelope: Envelope,
+        duplicates: Duplicates,
+    ) -> Result<Receipt, StoreError>;
+
+    /// Stores a rejected request for a limited time, so that a person can find out why. Never
+    /// waits, and promises nothing: rejections are written while no event and no delivery waits, at
+    /// most once in [`REJECTION_INTERVAL`](crate::REJECTION_INTERVAL). Of a body the first [`REJECTION_BODY_BYTES_MAX`](crate::REJECTION_BODY_BYTES_MAX) are
+    /// stored, and of all rejections the newest [`REJECTIONS_MAX`](crate::REJECTIONS_MAX) with at most
+    /// [`REJECTION_BYTES_MAX`](crate::REJECTION_BYTES_MAX).
+    ///
+    /// False where it is dropped: [`REJECTION_QUEUE_MAX`](crate::REJECTION_QUEUE_MAX) or [`REJECTION_QUEUE_BYTES_MAX`](crate::REJECTION_QUEUE_BYTES_MAX) wait
+    /// already, or the store is full or closed.
+    fn reject(&self, rejection: Rejection) -> bool;
+}

@@ -1,0 +1,111 @@
+//! What the outbound half may do: route events, try deliveries, and write down what became of them.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use wilco::Event;
+
+use crate::{Alert, Attempt, Bells, Breaker, Claim, Outcome, Routed, StoreError, StoreStatus};
+
+/// The store as the outbound half sees it. It records nothing that came from outside.
+#[async_trait]
+pub trait OutboundStore: StoreStatus {
+    /// The oldest events that no [`fan_out`](Self::fan_out) has covered: at most `limit`, and no
+    /// more than [`ROUTING_BYTES_MAX`](crate::ROUTING_BYTES_MAX) of bodies unless a single one is larger.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError>;
+
+    /// Marks these events, which are the oldest that [`unrouted`](Self::unrouted) gave, as routed,
+    /// and makes a waiting delivery for each of their legs: for each event all of it or nothing, and
+    /// in their order. One that was routed before is passed over. Many legs take several commits, so
+    /// that others get their turn in between.
+    ///
+    /// A leg with an order key is not due while an earlier one of its destination and key is not at
+    /// its end. A leg with a burst supersedes the last of its destination and burst key that was not
+    /// tried yet.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: some of the first may be routed, and the others are still unrouted.
+    async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Takes the right to try up to `limit` deliveries that are due, the longest due first, and none
+    /// of a destination that is paused. They are running until they are settled, or until the store
+    /// is opened again: run the call to its end, for what one that was dropped had claimed is not
+    /// due again before that.
+    ///
+    /// No wait is longer than `longest_wait`: what is due later than that from `now` was written by
+    /// a clock that has been set back since, and is made due then.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing was claimed, or what was claimed is due again in a moment.
+    async fn claim(
+        &self,
+        destination: &str,
+        limit: usize,
+        now: Timestamp,
+        longest_wait: Duration,
+    ) -> Result<Vec<Claim>, StoreError>;
+
+    /// Writes down how an attempt ended and what follows from it, for the delivery and, where
+    /// `breaker` is given, for the circuit breaker of its destination: all of it or nothing. At the
+    /// end of a delivery with an order key the next one of that key falls due.
+    ///
+    /// A breaker with a lower [`revision`](Breaker::revision) than the stored one is not written,
+    /// and nothing is where the claim is stale: settled before, or made before the store was opened.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the delivery is still running, and the same call may be made again.
+    async fn settle(
+        &self,
+        claim: &Claim,
+        attempt: &Attempt,
+        outcome: &Outcome,
+        breaker: Option<Breaker>,
+    ) -> Result<(), StoreError>;
+
+    /// When the next delivery of a destination falls due. `None` while none is waiting, or it is
+    /// paused.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError>;
+
+    /// Lets go of the keys that dead deliveries of a destination hold.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: some may still be held.
+    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Records an alert as an event of the source [`ALERTS`](crate::ALERTS), with a delivery to `alert.to`, unless
+    /// one of the same key was recorded within `alert.every`. Answers whether it did.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it was not recorded.
+    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError>;
+
+    /// When the last event of a source came, of those that came at `since` or later and not after
+    /// `until`: one that is stamped later was received while the clock was wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn last_received(
+        &self,
+        source: &str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError>;
+
+    /// What rings when there is something to do.
+    fn bells(&self) -> &Bells;
+}

@@ -1,0 +1,74 @@
+//! What people ask of the SQLite store, by the admin API and the command line.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use wilco::EventId;
+
+use super::{
+    Kind, Ledger, Part, SLICE_ROWS, SqliteStore, events, seq_of, show, slices, unfinished,
+};
+use crate::{AdminStore, EventQuery, Listed, Replay, Shown, State, StoreError};
+
+#[async_trait]
+impl AdminStore for SqliteStore {
+    async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
+        let limit = query.limit;
+        let mut found = Vec::new();
+        let mut part = Some(Part::all(&query));
+        while let Some(next) = part {
+            let (query, wanted) = (query.clone(), query.limit - found.len());
+            let read = move |connection: &Connection| events(connection, &query, wanted, next);
+            let (some, rest) = self.onlookers.read(read).await?;
+            found.extend(some);
+            part = rest.filter(|_| found.len() < limit);
+        }
+        let damaged = found.iter().filter(|listed| listed.is_damaged);
+        self.found_damaged(damaged.map(|listed| seq_of(listed.id)).collect(), "a listing").await;
+        Ok(found)
+    }
+
+    async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError> {
+        let shown = self.onlookers.read(move |connection| show(connection, seq_of(id))).await;
+        if let Err(StoreError::Damaged(_)) = shown {
+            self.found_damaged(vec![seq_of(id)], "a person who looked at it").await;
+        }
+        Ok(shown?.filter(|shown| shown.event.id == id))
+    }
+
+    async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
+        self.onlookers.read(unfinished).await
+    }
+
+    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
+        for slice in slices(replays, |replay| replay.legs.len()) {
+            self.writer.write(Kind::Delivery, move |ledger| ledger.replay(&slice, now)).await?;
+        }
+        Ok(())
+    }
+
+    async fn cancel(
+        &self,
+        event_id: EventId,
+        destination: Option<String>,
+        now: Timestamp,
+    ) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        loop {
+            let destination = destination.clone();
+            let cancel = move |ledger: &mut Ledger| {
+                ledger.cancel(event_id, destination.as_deref(), now, SLICE_ROWS)
+            };
+            let some = self.writer.write(Kind::Delivery, cancel).await?;
+            ended += some;
+            if some < SLICE_ROWS {
+                return Ok(ended);
+            }
+        }
+    }
+
+    async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
+        let name = destination.to_owned();
+        self.writer.write(Kind::Delivery, move |ledger| ledger.pause(&name, is_paused)).await
+    }
+}

@@ -1,0 +1,29 @@
+//! What the inbound half asks of the SQLite store.
+
+use async_trait::async_trait;
+use wilco::{Envelope, Verified};
+
+use super::{Kind, Prepared, SqliteStore};
+use crate::{Duplicates, InboundStore, Receipt, Rejection, StoreError};
+
+#[async_trait]
+impl InboundStore for SqliteStore {
+    async fn record(
+        &self,
+        verified: Verified,
+        envelope: Envelope,
+        duplicates: Duplicates,
+    ) -> Result<Receipt, StoreError> {
+        self.writer.demand_space()?;
+        let prepared = Prepared::of(&verified, &envelope);
+        self.writer
+            .write(Kind::Event, move |ledger| {
+                ledger.record(&verified, &envelope, duplicates, &prepared)
+            })
+            .await
+    }
+
+    fn reject(&self, rejection: Rejection) -> bool {
+        self.writer.demand_space().is_ok() && self.writer.reject(rejection.clamped())
+    }
+}

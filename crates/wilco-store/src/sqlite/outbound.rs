@@ -1,0 +1,116 @@
+//! What the outbound half asks of the SQLite store.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use wilco::Event;
+
+use super::{
+    Kind, Ledger, Part, SLICE_ROWS, SqliteStore, last_received, next_due, slices, unrouted,
+};
+use crate::{Alert, Attempt, Bells, Breaker, Claim, OutboundStore, Outcome, Routed, StoreError};
+
+#[async_trait]
+impl OutboundStore for SqliteStore {
+    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
+        self.writer.demand_open()?;
+        self.writer.shared().demand_opened()?;
+        if let Some(events) = self.writer.shared().window.unrouted(limit) {
+            return Ok(events);
+        }
+        let unrouted = self.readers.read(move |connection| unrouted(connection, limit));
+        let (events, damaged) = unrouted.await?;
+        self.found_damaged(damaged, "routing").await;
+        Ok(events)
+    }
+
+    async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
+        for slice in slices(routed, |routed| routed.legs.len()) {
+            self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&slice, now)).await?;
+        }
+        Ok(())
+    }
+
+    async fn claim(
+        &self,
+        destination: &str,
+        limit: usize,
+        now: Timestamp,
+        longest_wait: Duration,
+    ) -> Result<Vec<Claim>, StoreError> {
+        let taken = loop {
+            let name = destination.to_owned();
+            let take = move |ledger: &mut Ledger| {
+                let corrected = ledger.limit_waits(&name, now, longest_wait, SLICE_ROWS)?;
+                let is_done = corrected < SLICE_ROWS;
+                is_done.then(|| ledger.claim(&name, limit, now)).transpose()
+            };
+            if let Some(taken) = self.writer.write(Kind::Delivery, take).await? {
+                break taken;
+            }
+        };
+        if taken.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.complete(destination, taken, now).await
+    }
+
+    async fn settle(
+        &self,
+        claim: &Claim,
+        attempt: &Attempt,
+        outcome: &Outcome,
+        breaker: Option<Breaker>,
+    ) -> Result<(), StoreError> {
+        let (claim, attempt, outcome) = (claim.clone(), attempt.clone(), outcome.clone());
+        self.writer
+            .write(Kind::Delivery, move |ledger| ledger.settle(&claim, &attempt, &outcome, breaker))
+            .await
+    }
+
+    async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
+        let destination = destination.to_owned();
+        self.readers.read(move |connection| next_due(connection, &destination)).await
+    }
+
+    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let name = destination.to_owned();
+            let release = move |ledger: &mut Ledger| ledger.release_keys(&name, now, SLICE_ROWS);
+            if self.writer.write(Kind::Delivery, release).await? < SLICE_ROWS {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(Kind::Delivery, move |ledger| ledger.announce(&alert, now)).await
+    }
+
+    async fn last_received(
+        &self,
+        source: &str,
+        since: Timestamp,
+        until: Timestamp,
+    ) -> Result<Option<Timestamp>, StoreError> {
+        let mut part = Some(Part::since(since));
+        while let Some(next) = part {
+            let source = source.to_owned();
+            let read = move |connection: &Connection| {
+                last_received(connection, &source, since, until, next)
+            };
+            let (found, rest) = self.onlookers.read(read).await?;
+            if found.is_some() {
+                return Ok(found);
+            }
+            part = rest;
+        }
+        Ok(None)
+    }
+
+    fn bells(&self) -> &Bells {
+        &self.writer.shared().bells
+    }
+}

@@ -1,0 +1,34 @@
+//! How the store and its destinations are, which both deliveries and people ask for.
+
+use async_trait::async_trait;
+
+use crate::{Standing, StoreError, Usage};
+
+/// The status of the store and of its destinations.
+#[async_trait]
+pub trait StoreStatus: Send + Sync {
+    /// Whether an event could be committed now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the reason why it could not.
+    fn ready(&self) -> Result<(), StoreError>;
+
+    /// What the store takes and leaves of its disk, where that means anything.
+    fn usage(&self) -> Option<Usage>;
+
+    /// How a destination stands; one that was never heard of is not paused, and its breaker closed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn standing(&self, destination: &str) -> Result<Standing, StoreError>;
+
+    /// How many events were found damaged: by routing, by a delivery, by a listing, by a sender who
+    /// sent one again, or by a person who looked at one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn damaged_events(&self) -> Result<u64, StoreError>;
+}
