@@ -1,5 +1,6 @@
 //! The command `wilco`: one verb a file, and what they have in common.
 
+mod backup;
 mod certificate;
 mod check;
 mod demo;
@@ -105,6 +106,7 @@ enum Verb {
     Serve(serve::Serve),
     Init(init::Init),
     Check(check::Check),
+    Backup(backup::Backup),
     Send(send::Send),
     Events(events::Events),
     Destinations(destinations::Destinations),
@@ -131,6 +133,7 @@ impl Cli {
             Verb::Serve(serve) => serve.run().await,
             Verb::Init(init) => init.run(),
             Verb::Check(check) => check.run(),
+            Verb::Backup(backup) => backup.run(),
             Verb::Send(send) => send.run().await,
             Verb::Events(events) => events.run().await,
             Verb::Destinations(destinations) => destinations.run().await,

@@ -53,7 +53,7 @@ pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
 pub use query::{EventQuery, Listed, Shown, title};
-pub use sqlite::{Options, SqliteStore};
+pub use sqlite::{BackupError, Options, SqliteStore};
 pub use status::StoreStatus;
 
 /// A whole store: what each of its readers needs, and its end.

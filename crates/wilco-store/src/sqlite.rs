@@ -1,6 +1,7 @@
 //! The store that users run: SQLite with one writing thread and group commit.
 
 mod admin;
+mod backup;
 mod check;
 mod checksum;
 mod claimed;
@@ -41,6 +42,7 @@ use rusqlite::Connection;
 use wilco::Event;
 
 use crate::{CommitObserver, OpenError, Standing, Store, StoreError, StoreStatus, Usage};
+pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, demand_whole, is_damage, stop_at_damage,
 };
@@ -166,6 +168,17 @@ impl SqliteStore {
             check: Arc::default(),
             is_read_only: true,
         })
+    }
+
+    /// Writes a consistent copy of the store at `url` to the new file `to`, with mode 0600, and returns
+    /// its size in bytes. The store may be in use: events are recorded meanwhile, and those committed
+    /// before this began are in the copy. When this returns `Ok`, the copy is checked and synced.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`]; there is no file `to` then, unless it was there before.
+    pub fn back_up(url: &str, to: &Path) -> Result<u64, BackupError> {
+        backup::copy(&open::open_to_read(&Self::path(url)?)?, to)
     }
 
     /// The file that a store's URL names.

@@ -1,5 +1,6 @@
 //! The command line: what each verb prints, exits with, and leaves behind.
 
+mod backup;
 mod events;
 mod place;
 mod replay;

@@ -1,0 +1,37 @@
+//! `wilco backup`: a copy of the store, also while wilco runs.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use wilco_store::SqliteStore;
+
+use super::{Failure, File, print};
+
+/// Write a consistent copy of the store to a new file
+///
+/// wilco may run meanwhile. The copy is checked and synced, and has mode 0600. To restore it, stop
+/// wilco and put it in the place of the store, without a -wal or -shm file of another one.
+#[derive(Args)]
+pub(super) struct Backup {
+    #[command(flatten)]
+    file: File,
+    /// The store to copy [default: the store of the configuration]
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// The copy; it must not exist yet
+    #[arg(value_name = "FILE")]
+    to: PathBuf,
+}
+
+impl Backup {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let url = match self.store {
+            Some(url) => url,
+            None => self.file.places()?.store.url,
+        };
+        let bytes = SqliteStore::back_up(&url, &self.to)
+            .map_err(|error| Failure::failed(error.to_string()))?;
+        print(&format!("copied {url} to {}: {bytes} bytes\n", self.to.display()))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
