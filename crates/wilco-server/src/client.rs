@@ -126,7 +126,7 @@ impl Client {
     /// Sends a request and reads the answer, of its body at most `body_max` bytes. Without the status
     /// line of an answer within `timeout` this fails; what becomes of the head and the body behind it
     /// only decides how much of them there is. Reading it takes no longer than `timeout` in all, nor than
-    /// [`ANSWER_BODY_TIMEOUT`].
+    /// five seconds.
     ///
     /// # Errors
     ///

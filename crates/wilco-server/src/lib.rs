@@ -16,6 +16,10 @@
 //!
 //! The binary `wilco`, in the crate `wilco-cli`, is this library with a command line. A program of
 //! your own uses it as an [`Endpoint`]: the same pipeline around Rust functions.
+//!
+//! The modules are what that command line is built on: a configuration and what is wrong with it as
+//! data ([`config`]), the service itself ([`service`]), the rows of its API ([`admin`]) and a client to
+//! ask for them ([`client`]), the log ([`log`]) and the time ([`clock`]).
 
 pub mod admin;
 pub mod client;
