@@ -6,9 +6,9 @@ use std::{
 };
 
 use clap::Args;
+use wilco_server::config;
 
 use super::{Failure, File, certificate_for_file, draw, is_coloured, print};
-use wilco_server::config;
 
 /// Checks the configuration, and all that it names: secrets, certificates, commands, rules
 ///

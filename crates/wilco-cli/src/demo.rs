@@ -11,15 +11,15 @@ use tokio::{
     time::Instant,
 };
 use wilco::{Event, EventId, Secret, Unsigned, freispace, freispace::Change, provider};
-use wilco_store::{EventQuery, Shown, State};
-
-use super::{Failure, Screen, Table, certificate_for, print, readable};
 use wilco_server::{
     client::{Client, Trust},
     clock,
     config::{self, Address, Config},
     service::{Function, Service},
 };
+use wilco_store::{EventQuery, Shown, State};
+
+use super::{Failure, Screen, Table, certificate_for, print, readable};
 
 /// Shows the whole of it on this machine: an endpoint, signed events, handlers, and what happened
 ///

@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use wilco_server::admin::DestinationRow;
 
 use super::{Failure, Listing, Place, Record, Screen, Table, Times, json_line, print};
-use wilco_server::admin::DestinationRow;
 
 /// Lists, pauses and resumes destinations
 #[derive(Args)]

@@ -3,7 +3,6 @@
 use std::fmt::Write as _;
 
 use ariadne::{Color, Config, IndexType, Label, Report, ReportKind, Source};
-
 use wilco_server::config::{Diagnostic, Diagnostics, Severity};
 
 /// All of them, each drawn under its line.

@@ -8,12 +8,12 @@ use std::{collections::BTreeMap, io::Write as _, process::ExitCode, time::Durati
 
 use clap::{Args, Subcommand};
 use wilco::EventId;
+use wilco_server::admin::{DeliveryRow, EventRow, ShownRow, WhyRow};
 
 use super::{
     Failure, Filter, Listing, PAGE, Page, Place, Record, Screen, Table, Times, json_line, note,
     print, visible,
 };
-use wilco_server::admin::{DeliveryRow, EventRow, ShownRow, WhyRow};
 
 pub(crate) use which::Which;
 

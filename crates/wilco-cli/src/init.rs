@@ -8,9 +8,9 @@ use std::{
 };
 
 use clap::Args;
+use wilco_server::config;
 
 use super::{Failure, print};
-use wilco_server::config;
 
 /// Writes a commented wilco.toml for what it asks
 ///

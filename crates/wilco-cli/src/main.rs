@@ -13,6 +13,7 @@ mod record;
 mod reload;
 mod send;
 mod serve;
+mod server;
 mod shell;
 
 use std::{
@@ -24,18 +25,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use http::{Method, Request, header};
-use http_body_util::Full;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tracing_subscriber::EnvFilter;
-use wilco::Secret;
-use wilco_store::SqliteStore;
-
 use wilco_server::{
-    admin::{self, Problem},
-    client::{Answer, Client, ClientError, Trust},
+    client::ClientError,
     config::{self, Config, Diagnostics, Places},
     log::Queue,
     service::{self, StartError, TlsError},
@@ -45,6 +39,7 @@ pub(crate) use certificate::{certificate_for, certificate_for_file};
 pub(crate) use drawing::draw;
 pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
 pub(crate) use record::{Filter, PAGE, Page, Place, Record};
+pub(crate) use server::{Server, client_for, detail};
 
 /// Requests are allocated on one thread and freed on another, which the system's allocator pays for.
 #[global_allocator]
@@ -254,104 +249,6 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// The admin listener of a running wilco.
-pub(crate) struct Server {
-    address: std::net::SocketAddr,
-    token: Option<Secret>,
-    /// Where the token is, or would have to be.
-    token_place: String,
-    client: Client,
-    /// Where its address and token were found.
-    file: File,
-}
-
-impl Server {
-    /// Where these places are. Its token is that of the configuration, else the one that it keeps
-    /// beside its store.
-    fn find(file: &File, places: &Places) -> Result<Self, Failure> {
-        let client = client_for(&http::Uri::from_static("http://localhost/"))?;
-        let store = SqliteStore::path(&places.store.url)?;
-        let (token_place, token) = match &places.token_name {
-            Some(name) => (name.clone(), places.token.clone()),
-            None => {
-                let path = admin::token_path(&store).display().to_string();
-                (path, admin::read_token(&store).ok().flatten())
-            }
-        };
-        Ok(Self { address: places.address, token, token_place, client, file: file.clone() })
-    }
-
-    async fn is_there(&self) -> Result<bool, Failure> {
-        match self.exchange(Method::GET, "/livez", Bytes::new()).await {
-            Ok(answer) => Ok(answer.status.is_success()),
-            Err(ClientError::Failed(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Whether one is there that takes this token, and so has the store that the token is of.
-    async fn takes_token(&self) -> bool {
-        let asked = self.exchange(Method::GET, "/api/v1/destinations", Bytes::new());
-        self.token.is_some() && asked.await.is_ok_and(|answer| answer.status.is_success())
-    }
-
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Answer, Failure> {
-        let answer = self.exchange(method, path, body).await.map_err(|error| {
-            let address = self.address;
-            Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
-        })?;
-        if answer.status != http::StatusCode::UNAUTHORIZED {
-            return Ok(answer);
-        }
-        let (address, place) = (self.address, &self.token_place);
-        Err(Failure::failed(match &self.token {
-            Some(_) => format!(
-                "the wilco at {address} refuses the token of {place}; is it the one that the \
-                 server was started with?"
-            ),
-            None => format!(
-                "the wilco at {address} asks for its token, and {place} is not there for you; \
-                 run this as the user of that wilco, with its --config, or with the --store that it \
-                 was started with"
-            ),
-        }))
-    }
-
-    async fn exchange(
-        &self,
-        method: Method,
-        path: &str,
-        body: Bytes,
-    ) -> Result<Answer, ClientError> {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
-        }
-        let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
-        if let Some(token) = &self.token {
-            let value = [b"Bearer ", token.expose()].concat();
-            request = request.header(header::AUTHORIZATION, value);
-        }
-        if !body.is_empty() {
-            request = request.header(header::CONTENT_TYPE, "application/json");
-        }
-        let request = request
-            .body(Full::new(body))
-            .map_err(|error| ClientError::Failed(error.to_string()))?;
-        let answer = self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
-        match answer.is_whole {
-            true => Ok(answer),
-            false => Err(ClientError::Failed("its answer was cut off".into())),
-        }
-    }
-}
-
-/// What the server said went wrong.
-fn detail(answer: &Answer) -> String {
-    let problem = serde_json::from_slice::<Problem>(&answer.body).map(|problem| problem.detail);
-    problem.unwrap_or_else(|_| format!("wilco answered {}", answer.status))
-}
-
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.text.as_str() {
@@ -402,15 +299,6 @@ fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Arc<Queue>> {
     Ok(queue)
 }
 
-/// A client for this URL. On loopback any certificate will do: nobody stands in between, and a
-/// self-signed one is what a wilco that is being tried out has.
-fn client_for(url: &http::Uri) -> Result<Client, Failure> {
-    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
-    let ip: Option<std::net::IpAddr> = host.parse().ok();
-    let is_here = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
-    Ok(Client::new(if is_here { Trust::Anybody } else { Trust::System })?)
-}
-
 /// `10/s`, or the number alone.
 fn rate(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix("/s").unwrap_or(text).trim().parse();
@@ -455,6 +343,3 @@ const PROGRESS_FROM: u64 = 20;
 /// From the end of a verb to the end of the process.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 const PANIC_FLUSH: Duration = Duration::from_millis(100);
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read of an answer: an event's body in JSON, at its largest.
-const ANSWER_BYTES_MAX: usize = 256 << 20;

@@ -4,9 +4,9 @@ use std::{io, time::Duration};
 
 use console::{measure_text_width, truncate_str};
 use jiff::{Timestamp, ZonedDateTime, civil::Date, tz::TimeZone};
+use wilco_server::{clock, config};
 
 use super::is_coloured;
-use wilco_server::{clock, config};
 
 /// What the output goes to.
 #[derive(Clone, Copy)]

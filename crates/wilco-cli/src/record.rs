@@ -9,11 +9,6 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 use wilco::{EventId, freispace};
-use wilco_store::{
-    ALERTS, AdminStore as _, EventQuery, OpenError, Options, SqliteStore, Store as _, StoreError,
-};
-
-use super::{Failure, File, Server, Times, detail, did_you_mean, instant};
 use wilco_server::{
     admin::{CancelRow, DestinationRow, EventRow, ReplayAsk, ReplayRow, ShownRow, WhyRow},
     client::Answer,
@@ -21,6 +16,11 @@ use wilco_server::{
     config::{self, Places},
     service,
 };
+use wilco_store::{
+    ALERTS, AdminStore as _, EventQuery, OpenError, Options, SqliteStore, Store as _, StoreError,
+};
+
+use super::{Failure, File, Server, Times, detail, did_you_mean, instant};
 
 /// Where the record is.
 #[derive(Args)]

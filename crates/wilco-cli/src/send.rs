@@ -10,13 +10,13 @@ use indicatif::ProgressBar;
 use jiff::{ToSpan as _, civil::Date};
 use tokio::{signal::ctrl_c, task::JoinSet, time::Instant};
 use wilco::{Secret, Unsigned, freispace, provider};
-
-use super::{Failure, File, client_for, did_you_mean, print, progress, rate, readable, visible};
 use wilco_server::{
     client::{Answer, Client, ClientError},
     clock,
     config::{self, Address, Config},
 };
+
+use super::{Failure, File, client_for, did_you_mean, print, progress, rate, readable, visible};
 
 /// Signs a sample event or a file and sends it, as the provider does
 ///

@@ -11,12 +11,12 @@ use clap::Args;
 use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
-
-use super::{Failure, File, LogFormat, certificate_for, certificate_for_file, draw};
 use wilco_server::{
     config::{self, Address, Config, Destination, Diagnostics},
     service::{Service, StartError, raise_file_limit},
 };
+
+use super::{Failure, File, LogFormat, certificate_for, certificate_for_file, draw};
 
 /// Receives webhooks, records them, acknowledges them, and hands them on
 ///

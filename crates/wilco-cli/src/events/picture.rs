@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::{Times, readable, visible};
 use wilco_server::admin::{DeliveryRow, DestinationRow, EventRow, ShownRow};
+
+use crate::{Times, readable, visible};
 
 /// The event with its deliveries, and what holds them up.
 pub(super) fn picture(shown: &ShownRow, destinations: &[DestinationRow], times: &Times) -> String {

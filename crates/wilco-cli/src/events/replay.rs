@@ -5,12 +5,12 @@ use std::{process::ExitCode, time::Duration};
 use clap::Args;
 use tokio::time::Instant;
 use wilco::EventId;
+use wilco_server::admin::{ReplayAsk, ReplayRow};
 
 use super::Which;
 use crate::{
     Failure, Filter, PAGE, Page, Place, Record, Screen, Table, json_line, print, progress, rate,
 };
-use wilco_server::admin::{ReplayAsk, ReplayRow};
 
 /// Delivers events again, as the routes of the file are now
 ///

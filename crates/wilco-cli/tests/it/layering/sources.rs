@@ -111,7 +111,7 @@ impl Source {
                 _ => {}
             }
             let is_start = at == 0 || tokens[at - 1].1 != "::";
-            let is_anchor = matches!(word(0), "crate" | "super" | "self" | "wilco_server");
+            let is_anchor = matches!(word(0), "crate" | "super" | "self");
             let is_use = at > 0 && tokens[at - 1].1 == "use";
             // Tests may look anywhere: what they import is in no build.
             let is_test = self.module.iter().chain(inline.iter().map(|(name, _)| name));
@@ -155,7 +155,7 @@ fn tree(
     while let Some((line, word)) = tokens.get(at) {
         at += 1;
         match word.as_str() {
-            "crate" | "wilco_server" => path.clear(),
+            "crate" => path.clear(),
             "super" => _ = path.pop(),
             "self" | "*" => {}
             "{" => {

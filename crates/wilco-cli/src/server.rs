@@ -1,0 +1,135 @@
+//! The running wilco that a verb asks, by its admin API.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Method, Request, header};
+use http_body_util::Full;
+use wilco::Secret;
+use wilco_server::{
+    admin::{self, Problem},
+    client::{Answer, Client, ClientError, Trust},
+    config::Places,
+};
+use wilco_store::SqliteStore;
+
+use super::{Failure, File};
+
+/// The admin listener of a running wilco.
+pub(crate) struct Server {
+    address: SocketAddr,
+    token: Option<Secret>,
+    /// Where the token is, or would have to be.
+    token_place: String,
+    client: Client,
+    /// Where its address and token were found.
+    pub(crate) file: File,
+}
+
+impl Server {
+    /// Where these places are. Its token is that of the configuration, else the one that it keeps
+    /// beside its store.
+    pub(crate) fn find(file: &File, places: &Places) -> Result<Self, Failure> {
+        let client = client_for(&http::Uri::from_static("http://localhost/"))?;
+        let store = SqliteStore::path(&places.store.url)?;
+        let (token_place, token) = match &places.token_name {
+            Some(name) => (name.clone(), places.token.clone()),
+            None => {
+                let path = admin::token_path(&store).display().to_string();
+                (path, admin::read_token(&store).ok().flatten())
+            }
+        };
+        Ok(Self { address: places.address, token, token_place, client, file: file.clone() })
+    }
+
+    pub(crate) async fn is_there(&self) -> Result<bool, Failure> {
+        match self.exchange(Method::GET, "/livez", Bytes::new()).await {
+            Ok(answer) => Ok(answer.status.is_success()),
+            Err(ClientError::Failed(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether one is there that takes this token, and so has the store that the token is of.
+    pub(crate) async fn takes_token(&self) -> bool {
+        let asked = self.exchange(Method::GET, "/api/v1/destinations", Bytes::new());
+        self.token.is_some() && asked.await.is_ok_and(|answer| answer.status.is_success())
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, Failure> {
+        let answer = self.exchange(method, path, body).await.map_err(|error| {
+            let address = self.address;
+            Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
+        })?;
+        if answer.status != http::StatusCode::UNAUTHORIZED {
+            return Ok(answer);
+        }
+        let (address, place) = (self.address, &self.token_place);
+        Err(Failure::failed(match &self.token {
+            Some(_) => format!(
+                "the wilco at {address} refuses the token of {place}; is it the one that the \
+                 server was started with?"
+            ),
+            None => format!(
+                "the wilco at {address} asks for its token, and {place} is not there for you; \
+                 run this as the user of that wilco, with its --config, or with the --store that it \
+                 was started with"
+            ),
+        }))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Answer, ClientError> {
+        let mut address = self.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+        if let Some(token) = &self.token {
+            let value = [b"Bearer ", token.expose()].concat();
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        if !body.is_empty() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
+        let request = request
+            .body(Full::new(body))
+            .map_err(|error| ClientError::Failed(error.to_string()))?;
+        let answer = self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
+        match answer.is_whole {
+            true => Ok(answer),
+            false => Err(ClientError::Failed("its answer was cut off".into())),
+        }
+    }
+}
+
+/// What the server said went wrong.
+pub(crate) fn detail(answer: &Answer) -> String {
+    let problem = serde_json::from_slice::<Problem>(&answer.body).map(|problem| problem.detail);
+    problem.unwrap_or_else(|_| format!("wilco answered {}", answer.status))
+}
+
+/// A client for this URL. On loopback any certificate will do: nobody stands in between, and a
+/// self-signed one is what a wilco that is being tried out has.
+pub(crate) fn client_for(url: &http::Uri) -> Result<Client, Failure> {
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let ip: Option<IpAddr> = host.parse().ok();
+    let is_here = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
+    Ok(Client::new(if is_here { Trust::Anybody } else { Trust::System })?)
+}
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// What is read of an answer: an event's body in JSON, at its largest.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
