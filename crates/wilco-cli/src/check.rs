@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use wilco_server::config;
+use wilco_server::{config, service::KINDS};
 
 use super::{Failure, File, certificate_for_file, draw, is_coloured, print};
 
@@ -27,7 +27,7 @@ pub(crate) struct Check {
 impl Check {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
         let path = self.file.required()?;
-        let (config, warnings) = config::load(&path)?;
+        let (config, warnings) = config::load(&path, KINDS)?;
         let (_, warnings) = certificate_for_file(&config, warnings)?;
         io::stderr().write_all(draw(&warnings, is_coloured(&io::stderr())).as_bytes())?;
         if self.strict && !warnings.list().is_empty() {

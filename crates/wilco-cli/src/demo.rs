@@ -114,20 +114,20 @@ impl Stage {
             .map_err(|error| Failure::failed(error.to_string()))?;
         let projects = folder.join("projects");
         std::fs::create_dir(&projects)?;
-        let functions = vec![
+        let functions = [
             Function::new(|event: Event| async move { note(&event) }),
             Function::new(move |event: Event| {
                 let projects = projects.clone();
                 async move { provision(&event, &projects) }
             }),
         ];
-        let config = config(folder, secret.clone())?;
+        let config = config(folder, secret.clone(), functions)?;
         let no_file = || Err("the demo has no configuration file".to_owned());
         let reload = Arc::new(move || -> futures_util::future::BoxFuture<'static, _> {
             Box::pin(std::future::ready(no_file()))
         });
         let certificate = certificate_for(&config)?;
-        let service = Service::start(config, certificate, functions, reload).await?;
+        let service = Service::start(config, certificate, reload).await?;
         let address = match service.addresses() {
             [Address::Tcp(address), ..] => *address,
             _ => return Err(Failure::failed("the demo has no address".into())),
@@ -394,7 +394,7 @@ fn provision(event: &Event, projects: &Path) -> Result<(), std::io::Error> {
     std::fs::create_dir_all(projects.join(number).join("footage"))
 }
 
-fn config(folder: &Path, secret: Secret) -> Result<Config, Failure> {
+fn config(folder: &Path, secret: Secret, functions: [Function; 2]) -> Result<Config, Failure> {
     let route = |glob: &str, to: &str| {
         let route = config::Route::new(glob, vec![to.into()]);
         route.ok_or_else(|| Failure::failed(format!("invalid glob {glob:?}")))
@@ -406,9 +406,10 @@ fn config(folder: &Path, secret: Secret) -> Result<Config, Failure> {
     config.listen.tls = config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] };
     config.store.url = format!("sqlite:{}", folder.join("wilco.db").display());
     config.store.reserve = 0;
+    let [note, folders] = functions;
     config.destinations = vec![
-        config::Destination::function("crew-note", 0),
-        config::Destination::function("folders", 1),
+        config::Destination::function("crew-note", note),
+        config::Destination::function("folders", folders),
     ];
     config.routes = vec![route("*", "crew-note")?, route("project.created", "folders")?];
     Ok(config)

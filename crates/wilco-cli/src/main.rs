@@ -32,7 +32,7 @@ use wilco_server::{
     client::ClientError,
     config::{self, Config, Diagnostics, Places},
     log::Queue,
-    service::{self, StartError, TlsError},
+    service::{self, KINDS, StartError, TlsError},
 };
 
 pub(crate) use certificate::{certificate_for, certificate_for_file};
@@ -182,15 +182,15 @@ impl File {
     }
 
     fn load(&self) -> Result<Config, Failure> {
-        Ok(config::load(&self.required()?)?.0)
+        Ok(config::load(&self.required()?, KINDS)?.0)
     }
 
     fn places(&self) -> Result<Places, Failure> {
-        Ok(config::places(self.find().as_deref())?)
+        Ok(config::places(self.find().as_deref(), KINDS)?)
     }
 
     fn load_without_secrets(&self) -> Result<Config, Failure> {
-        Ok(config::load_without_secrets(&self.required()?)?)
+        Ok(config::load_without_secrets(&self.required()?, KINDS)?)
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 use wilco_server::{
     config::{self, Address, Config, Destination, Diagnostics},
-    service::{Service, StartError, raise_file_limit},
+    service::{KINDS, Service, StartError, raise_file_limit},
 };
 
 use super::{Failure, File, LogFormat, certificate_for, certificate_for_file, draw};
@@ -75,7 +75,7 @@ impl Serve {
         }
         let (config, certificate) = match &path {
             Some(path) => {
-                let (config, warnings) = config::load(path)?;
+                let (config, warnings) = config::load(path, KINDS)?;
                 // Files that are being renewed fit together a moment later, so another start is worth
                 // a try, which 78 would tell systemd to leave.
                 let (certificate, warnings) = certificate_for_file(&config, warnings)
@@ -103,7 +103,7 @@ impl Serve {
         let is_tls = config.listen.tls != config::Tls::Off;
         // Before anything else: a signal that nobody hears yet ends the process at once.
         let signals = Signals::listen()?;
-        let service = Service::start(config, certificate, Vec::new(), Arc::new(reload)).await;
+        let service = Service::start(config, certificate, Arc::new(reload)).await;
         let service = service.map_err(|error| match (&error, &path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
                 let hint = "a second wilco needs a file with its own [admin] address; `wilco init`";
@@ -248,7 +248,7 @@ async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<
 fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
     let service = service.ok_or("wilco is just starting; try again")?;
     let path = path.ok_or("wilco was started without a configuration file")?;
-    let (config, warnings) = config::load(&path).map_err(|faults| draw(&faults, false))?;
+    let (config, warnings) = config::load(&path, KINDS).map_err(|faults| draw(&faults, false))?;
     let (_, warnings) =
         certificate_for_file(&config, warnings).map_err(|faults| draw(&faults, false))?;
     warn(&warnings);

@@ -3,6 +3,7 @@
 mod destination;
 mod diagnostics;
 mod fixed;
+mod kind;
 mod known;
 mod read;
 mod script;
@@ -16,21 +17,23 @@ use std::{
 
 use globset::GlobSet;
 use ipnet::IpNet;
-use wilco::{Key, Provider, Secret, SourceName};
+use wilco::{Provider, Secret, SourceName};
 use wilco_store::Duplicates;
 
 use crate::rules::Rule;
 
 pub use destination::Destination;
 pub(crate) use destination::{
-    ATTEMPT_TIMEOUT, Breaker, Command, FILE_BYTES, FILES_KEPT, HeaderText, Kind, Limits,
-    OUTPUT_BYTES_MAX, OnDead, Protocol, Rate, Retry, RunAs, Service, Setting, TargetUrl,
-    has_credential,
+    ATTEMPT_TIMEOUT, Breaker, Command, Limits, OUTPUT_BYTES_MAX, OnDead, Protocol, Rate, Retry,
+    RunAs, Setting,
 };
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub(crate) use diagnostics::{Found, is_ordinary, is_path, target};
-pub(crate) use known::{TABLES, heading, is_harmless, is_known, is_of_a_credential, key};
+pub(crate) use kind::{Kind, Settings, SharedSettings};
+pub use known::Known;
+pub(crate) use known::{Key, TABLES, heading, is_of_a_credential};
 use read::References;
+pub(crate) use read::{Keys, Quoted, bytes, executable, growing, missing_script};
 pub use read::{address, command_line, duration, is_variable, nearest, url};
 pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
 
@@ -153,7 +156,7 @@ pub struct Source {
     /// Any of them may have signed.
     pub secrets: Vec<Secret>,
     /// The same, made ready to verify with.
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Vec<wilco::Key>,
     /// Who may send; empty for everybody.
     pub(crate) allow_from: Vec<IpNet>,
     /// What is done about copies.
@@ -247,8 +250,8 @@ pub(crate) struct Alerts {
 /// # Errors
 ///
 /// Every fault of the file, and its warnings.
-pub fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
-    read_with(path, |text, found| read::whole(text, found, References::Followed))
+pub fn load(path: &Path, known: Known) -> Result<(Config, Diagnostics), Diagnostics> {
+    read_with(path, known, |text, found| read::whole(text, found, known, References::Followed))
 }
 
 /// As [`load`], without a secret: what came by a reference must not be used. It is for those who ask
@@ -257,8 +260,9 @@ pub fn load(path: &Path) -> Result<(Config, Diagnostics), Diagnostics> {
 /// # Errors
 ///
 /// Every fault of the file, and its warnings.
-pub fn load_without_secrets(path: &Path) -> Result<Config, Diagnostics> {
-    read_with(path, |text, found| read::whole(text, found, References::Left)).map(|(file, _)| file)
+pub fn load_without_secrets(path: &Path, known: Known) -> Result<Config, Diagnostics> {
+    let read = |text: &str, found: &Found| read::whole(text, found, known, References::Left);
+    read_with(path, known, read).map(|(file, _)| file)
 }
 
 /// What a verb needs to find a running wilco or its store. The rest of the file is not looked at, so
@@ -279,22 +283,24 @@ pub struct Places {
 /// # Errors
 ///
 /// The faults of `[admin]` and `[store]`.
-pub fn places(path: Option<&Path>) -> Result<Places, Diagnostics> {
+pub fn places(path: Option<&Path>, known: Known) -> Result<Places, Diagnostics> {
     let Some(path) = path else {
         let store = Store { url: STORE_URL.into(), reserve: RESERVE_BYTES };
         return Ok(Places { address: ADMIN_ADDRESS, token: None, token_name: None, store });
     };
-    read_with(path, read::places).map(|(places, _)| places)
+    read_with(path, known, |text, found| read::places(text, found, known)).map(|(places, _)| places)
 }
 
 fn read_with<T>(
     path: &Path,
+    known: Known,
     read: impl FnOnce(&str, &Found) -> Option<T>,
 ) -> Result<(T, Diagnostics), Diagnostics> {
-    let text = fs::read_to_string(path).map_err(|cause| Diagnostics::unreadable(path, &cause))?;
+    let text =
+        fs::read_to_string(path).map_err(|cause| Diagnostics::unreadable(path, known, &cause))?;
     let found = Found::default();
     let value = read(&text, &found);
-    let diagnostics = Diagnostics::new(path, text, found.into_inner());
+    let diagnostics = Diagnostics::new(path, text, known, found.into_inner());
     match value {
         Some(value) if !diagnostics.has_faults() => Ok((value, diagnostics)),
         _ => Err(diagnostics),

@@ -70,7 +70,6 @@ impl Endpoint {
             secrets: vec![secret],
             store: "sqlite:wilco.db".into(),
             functions: Vec::new(),
-            globs: Vec::new(),
             timeout: config::ATTEMPT_TIMEOUT,
         }
     }
@@ -116,8 +115,7 @@ pub struct Builder {
     path: String,
     secrets: Vec<Secret>,
     store: String,
-    functions: Vec<Function>,
-    globs: Vec<String>,
+    functions: Vec<(String, Function)>,
     timeout: Duration,
 }
 
@@ -153,8 +151,7 @@ impl Builder {
         R: Future<Output = std::result::Result<(), E>> + Send + 'static,
         E: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        self.globs.push(events.into());
-        self.functions.push(Function::new(function));
+        self.functions.push((events.into(), Function::new(function)));
         self
     }
 
@@ -189,24 +186,25 @@ impl Builder {
     }
 
     async fn start(self, addresses: Vec<config::Address>) -> Result<Endpoint> {
-        let (config, functions) = self.into_config(addresses)?;
+        let config = self.into_config(addresses)?;
         let reload = Arc::new(|| -> BoxFuture<'static, _> {
             Box::pin(async { Err("an endpoint function has no configuration file".into()) })
         });
-        let service = Service::start(config, None, functions, reload).await?;
+        let service = Service::start(config, None, reload).await?;
         Ok(Endpoint { service })
     }
 
-    fn into_config(self, addresses: Vec<config::Address>) -> Result<(Config, Vec<Function>)> {
+    fn into_config(self, addresses: Vec<config::Address>) -> Result<Config> {
         if !self.path.starts_with('/') {
             return Err(Error::Path(self.path));
         }
         let mut destinations = Vec::new();
         let mut routes = Vec::new();
-        for (index, glob) in self.globs.iter().enumerate() {
+        for (index, (glob, function)) in self.functions.iter().enumerate() {
             // A delivery is found by this name after a restart, so it stays the same while functions
             // for other events come and go.
-            let to = match self.globs[..index].iter().filter(|before| *before == glob).count() {
+            let before = &self.functions[..index];
+            let to = match before.iter().filter(|(before, _)| before == glob).count() {
                 0 => format!("on {glob}"),
                 before => format!("on {glob} ({})", before + 1),
             };
@@ -214,7 +212,7 @@ impl Builder {
             routes.push(route.ok_or_else(|| Error::Glob(glob.clone()))?);
             destinations.push(config::Destination {
                 timeout: self.timeout,
-                ..config::Destination::function(&to, index)
+                ..config::Destination::function(&to, function.clone())
             });
         }
         let source = config::Source::new(&self.provider, &self.path, self.secrets);
@@ -226,7 +224,7 @@ impl Builder {
         config.store.url = self.store;
         config.destinations = destinations;
         config.routes = routes;
-        Ok((config, self.functions))
+        Ok(config)
     }
 }
 

@@ -22,6 +22,7 @@
 //! ask for them ([`client`]), the log ([`log`]) and the time ([`clock`]).
 
 pub mod admin;
+mod attempt;
 pub mod client;
 pub mod clock;
 pub mod config;

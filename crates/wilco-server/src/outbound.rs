@@ -28,14 +28,13 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use tokio::{
     runtime::Handle,
     sync::{Notify, watch},
 };
 use tokio_util::sync::CancellationToken;
 use wilco::SourceName;
-use wilco_store::{Claim, OutboundStore};
+use wilco_store::OutboundStore;
 
 use crate::{
     config::{self, Config},
@@ -45,7 +44,7 @@ use crate::{
 use lane::Lane;
 
 pub(crate) use alert::Alerts;
-pub use destination::Function;
+pub use destination::{Function, KINDS};
 pub(crate) use destination::{LEGIBLE_CHARS_MAX, legible};
 pub(crate) use hidden::Hidden;
 pub(crate) use pace::Pace;
@@ -81,7 +80,6 @@ pub(crate) struct Outbound {
     pub(crate) store: Arc<dyn OutboundStore>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) plan: watch::Receiver<Arc<Plan>>,
-    pub(crate) functions: Vec<Function>,
 }
 
 impl Outbound {
@@ -134,7 +132,7 @@ impl Outbound {
         let lane = Lane::new(
             Arc::clone(&self.store),
             Arc::clone(&self.metrics),
-            destination::open(config, &self.functions),
+            config.settings.open(&config.name, config.timeout),
             config.clone(),
             self.plan.clone(),
             Arc::clone(&slots),
@@ -177,57 +175,5 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.0.taken.fetch_sub(1, Ordering::AcqRel);
         self.0.freed.notify_one();
-    }
-}
-
-/// A place that events are delivered to.
-#[async_trait]
-trait Destination: Send + Sync {
-    /// Tries once, within its time. What happened is in the reply; there is no other error.
-    async fn deliver(&self, claim: &Claim) -> Reply;
-
-    /// Lets go of what it keeps between attempts; none will follow.
-    async fn close(&self) {}
-}
-
-/// How an attempt went.
-#[derive(Debug)]
-struct Reply {
-    verdict: Verdict,
-    /// In a few words, for people: `exit 1`, `503 Service Unavailable`.
-    result: String,
-    /// The last of what it said, bounded.
-    output: Vec<u8>,
-}
-
-/// What a destination's answer means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// It has the event.
-    Delivered,
-    /// Not now; perhaps it said how long to wait.
-    Failed {
-        /// It asked not to be tried before so much time has passed.
-        not_before: Option<Duration>,
-    },
-    /// Not ever: trying again is of no use.
-    Refused,
-    /// Not ever, and it was never asked: no attempt can be made of this event. That says nothing about
-    /// the destination.
-    Unsendable,
-}
-
-impl Reply {
-    fn delivered() -> Self {
-        Self { verdict: Verdict::Delivered, result: "delivered".into(), output: Vec::new() }
-    }
-
-    fn failed(result: String) -> Self {
-        Self { verdict: Verdict::Failed { not_before: None }, result, output: Vec::new() }
-    }
-
-    /// What can never be sent, so that trying again is of no use.
-    fn unsendable(result: String) -> Self {
-        Self { verdict: Verdict::Unsendable, result, output: Vec::new() }
     }
 }

@@ -39,7 +39,7 @@ use crate::{
 pub use crate::{
     admin::Reload,
     inbound::{BindError, Certificate, SelfSigned, TlsError},
-    outbound::Function,
+    outbound::{Function, KINDS},
 };
 
 /// A wilco that runs.
@@ -116,8 +116,7 @@ pub enum ReloadError {
 
 impl Service {
     /// Opens the store and brings it in order, and only then the listeners. `reload` is what the
-    /// admin listener calls when it is asked to read the configuration again. Functions are found by
-    /// their place in `functions`.
+    /// admin listener calls when it is asked to read the configuration again.
     ///
     /// # Errors
     ///
@@ -125,7 +124,6 @@ impl Service {
     pub async fn start(
         config: Config,
         certificate: Option<Arc<Certificate>>,
-        functions: Vec<Function>,
         reload: Reload,
     ) -> Result<Arc<Self>, StartError> {
         let opened = Opened::open(&config, certificate).await?;
@@ -135,12 +133,8 @@ impl Service {
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
         let routing = Arc::new(Current(planned.clone()));
         let stop = CancellationToken::new();
-        let outbound = Outbound {
-            store: store.clone(),
-            metrics: Arc::clone(&metrics),
-            plan: planned,
-            functions,
-        };
+        let outbound =
+            Outbound { store: store.clone(), metrics: Arc::clone(&metrics), plan: planned };
         let mut tasks = Tasks::default();
         let on = threads.handle();
         let delivering = TaskTracker::new();
@@ -391,7 +385,7 @@ impl Routing for Plan {
         let destinations = self.destinations.iter();
         let configured = destinations.map(|to| Configured {
             name: to.name.clone(),
-            kind: to.kind.as_str(),
+            kind: to.settings.kind(),
             failures_max: to.breaker.failures,
         });
         configured.collect()

@@ -18,7 +18,7 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "log", "rules", "supervise"],
+    &["attempt", "clock", "log", "rules", "supervise"],
     &["client", "config", "metrics", "threads"],
     &["guest"],
     &["inbound", "outbound", "admin"],

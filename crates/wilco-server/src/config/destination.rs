@@ -2,16 +2,16 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::is_of_a_credential;
-use crate::rules::{Rule, Text};
+use super::SharedSettings;
+use crate::rules::Rule;
 
 /// A place where events go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Destination {
     /// Its name.
     pub name: String,
-    /// What it is.
-    pub(crate) kind: Kind,
+    /// What its kind made of its keys.
+    pub(crate) settings: SharedSettings,
     /// How long an attempt may take.
     pub(crate) timeout: Duration,
     /// How many attempts may be under way.
@@ -31,33 +31,12 @@ pub struct Destination {
 }
 
 impl Destination {
-    /// A line of JSON on stdout.
-    pub fn print(name: &str) -> Self {
-        Self::new(name, Kind::Print)
-    }
-
-    /// A program, and its arguments.
-    pub fn command(name: &str, words: Vec<String>) -> Self {
-        Self::new(name, Kind::Command(Command::new(words)))
-    }
-
-    /// An HTTP service.
-    pub fn http(name: &str, url: http::Uri) -> Self {
-        let url = TargetUrl::new(url, false);
-        Self::new(name, Kind::Http { url, secret: None, body: None, headers: Vec::new() })
-    }
-
-    /// A Rust function, by its place among those that the service is given.
-    pub fn function(name: &str, index: usize) -> Self {
-        Self { concurrency: FUNCTION_CONCURRENCY, ..Self::new(name, Kind::Function(index)) }
-    }
-
     /// A destination with nothing said about it but what it is.
-    pub(crate) fn new(name: &str, kind: Kind) -> Self {
+    pub(crate) fn new(name: &str, settings: SharedSettings) -> Self {
         let retry = Retry::default();
         Self {
             name: name.into(),
-            kind,
+            settings,
             timeout: ATTEMPT_TIMEOUT,
             concurrency: 1,
             rate: None,
@@ -107,62 +86,6 @@ pub(crate) enum OnDead {
     Skip,
     /// They wait until it is replayed or cancelled.
     Block,
-}
-
-/// What a destination is.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Kind {
-    /// A line of JSON on stdout.
-    Print,
-    /// A program of somebody else.
-    Command(Command),
-    /// An HTTP service.
-    Http {
-        /// Where it is.
-        url: TargetUrl,
-        /// Signs what is forwarded.
-        secret: Option<Setting>,
-        /// In place of the event's own body.
-        body: Option<Text>,
-        /// Headers besides wilco's own.
-        headers: Vec<(http::HeaderName, HeaderText)>,
-    },
-    /// A text to the incoming webhook of a chat.
-    Chat {
-        /// Whose.
-        service: Service,
-        /// Where it is; who knows it can write there.
-        url: TargetUrl,
-        /// What is said about an event.
-        text: Text,
-    },
-    /// A file that grows by a line of JSON for each event.
-    File {
-        /// Where it is.
-        path: PathBuf,
-        /// When the next line would make it larger, in bytes, a new one is begun.
-        max_size: u64,
-        /// How many full ones are kept.
-        keep: usize,
-    },
-    /// A Rust function, by its place in the endpoint that it was given to.
-    Function(usize),
-}
-
-impl Kind {
-    /// The word that stands for it in the file.
-    pub(crate) fn as_str(&self) -> &'static str {
-        match self {
-            Self::Print => "print",
-            Self::Command(_) => "command",
-            Self::Http { .. } => "http",
-            Self::Chat { service: Service::Slack, .. } => "slack",
-            Self::Chat { service: Service::Teams, .. } => "teams",
-            Self::Chat { service: Service::Discord, .. } => "discord",
-            Self::File { .. } => "file",
-            Self::Function(_) => "function",
-        }
-    }
 }
 
 /// A program of somebody else, and what it may do.
@@ -233,15 +156,6 @@ pub(crate) enum Protocol {
     Lines,
 }
 
-/// What a header of a request is.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum HeaderText {
-    /// Made of each event.
-    Template(Text),
-    /// The same for all of them, from a reference.
-    Secret(Setting),
-}
-
 /// A value that may be a secret: it is not shown. It has no name and may be anything, unlike a
 /// [`Secret`].
 #[derive(Clone, PartialEq, Eq)]
@@ -251,46 +165,6 @@ impl<T> std::fmt::Debug for Setting<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Setting(…)")
     }
-}
-
-/// A chat that has incoming webhooks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Service {
-    /// Slack.
-    Slack,
-    /// Microsoft Teams.
-    Teams,
-    /// Discord.
-    Discord,
-}
-
-/// The URL of an HTTP service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TargetUrl {
-    /// The URL.
-    pub(crate) uri: Setting<http::Uri>,
-    /// It came by a reference, or has a credential in its query: no result may show a part of it.
-    pub(crate) is_secret: bool,
-}
-
-impl TargetUrl {
-    pub(crate) fn new(uri: http::Uri, is_by_reference: bool) -> Self {
-        let is_secret = is_by_reference || has_credential(&uri);
-        Self { uri: Setting(uri), is_secret }
-    }
-}
-
-/// Whether a parameter in the query of a URL is a credential, as far as its name says so.
-pub(crate) fn has_credential(uri: &http::Uri) -> bool {
-    let mut parameters = uri.query().unwrap_or_default().split('&');
-    parameters.any(|parameter| match parameter.split_once('=') {
-        None | Some((_, "")) => false,
-        Some((name, _)) => {
-            let is_short = ["auth", "key", "pwd", "sig", "signature"].iter();
-            is_of_a_credential(name)
-                || is_short.into_iter().any(|word| name.eq_ignore_ascii_case(word))
-        }
-    })
 }
 
 /// When a failed delivery is tried again, and when it is given up.
@@ -317,13 +191,7 @@ impl Default for Retry {
     }
 }
 
-/// Attempts of a Rust function that may be under way.
-const FUNCTION_CONCURRENCY: usize = 8;
 /// How long an attempt may take, unless `timeout` says otherwise.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// The size of a destination's file, in bytes, unless `max_size` says otherwise.
-pub(crate) const FILE_BYTES: u64 = 100 << 20;
-/// How many full files of a destination are kept, unless `keep` says otherwise.
-pub(crate) const FILES_KEPT: usize = 10;
 /// What is kept of what a destination said, in bytes.
 pub(crate) const OUTPUT_BYTES_MAX: usize = 64 << 10;

@@ -11,6 +11,8 @@ use std::{
 
 use toml::{Spanned, de::DeTable};
 
+use super::Known;
+
 pub(crate) use excerpt::{is_ordinary, is_path, target};
 
 /// Everything that is to be said about one file: faults, with which it cannot be used, and warnings,
@@ -19,6 +21,7 @@ pub(crate) use excerpt::{is_ordinary, is_path, target};
 pub struct Diagnostics {
     path: PathBuf,
     text: String,
+    known: Known,
     list: Vec<Diagnostic>,
 }
 
@@ -48,13 +51,13 @@ pub enum Severity {
 pub(crate) type Found = RefCell<Vec<Diagnostic>>;
 
 impl Diagnostics {
-    pub(crate) fn new(path: &Path, text: String, mut list: Vec<Diagnostic>) -> Self {
+    pub(crate) fn new(path: &Path, text: String, known: Known, mut list: Vec<Diagnostic>) -> Self {
         list.sort_by_key(|diagnostic| diagnostic.place.start);
-        Self { path: path.into(), text, list }
+        Self { path: path.into(), text, known, list }
     }
 
     /// The file itself cannot be read.
-    pub(crate) fn unreadable(path: &Path, cause: &std::io::Error) -> Self {
+    pub(crate) fn unreadable(path: &Path, known: Known, cause: &std::io::Error) -> Self {
         let message = format!("cannot read {}: {cause}", path.display());
         let hint = match cause.kind() {
             std::io::ErrorKind::NotFound => {
@@ -66,7 +69,7 @@ impl Diagnostics {
         };
         let (severity, hint) = (Severity::Fault, hint.into());
         let diagnostic = Diagnostic { severity, place: 0..0, message, hint };
-        Self { path: path.into(), text: String::new(), list: vec![diagnostic] }
+        Self { path: path.into(), text: String::new(), known, list: vec![diagnostic] }
     }
 
     /// As these, with a fault of a key that is found only when its value is used.
@@ -77,7 +80,7 @@ impl Diagnostics {
         let place = table.and_then(|table| table.get(key)).map_or(0..0, Spanned::span);
         let (severity, hint) = (Severity::Fault, hint.into());
         self.list.push(Diagnostic { severity, place, message, hint });
-        Self::new(&self.path, self.text, self.list)
+        Self::new(&self.path, self.text, self.known, self.list)
     }
 
     /// Whether the file cannot be used.
@@ -98,7 +101,7 @@ impl Diagnostics {
     /// The file, byte for byte, with a star for whatever may be a secret: what is shown of it ends up
     /// in logs and in answers of the API. Empty where the file cannot be read.
     pub fn excerpt(&self) -> String {
-        excerpt::without_secrets(&self.text)
+        excerpt::without_secrets(&self.text, self.known)
     }
 
     /// One line each, for a log: `wilco.toml:3:8: the message (the hint)`.

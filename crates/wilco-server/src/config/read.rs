@@ -1,10 +1,8 @@
 //! The tables of the file, one function each. All of them are read, whatever is wrong with one.
 
 mod advice;
-mod command;
 mod destination;
 mod keys;
-mod kinds;
 mod outside;
 mod reference;
 mod route;
@@ -21,8 +19,8 @@ use wilco_store::{ALERTS, Duplicates, SqliteStore};
 
 use super::{
     ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Alerts, Config, DUPLICATE_WINDOW, Destination,
-    Diagnostic, Found, Kind, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES,
-    Route, STORE_URL, Service, Severity, Source, Store, Tls,
+    Diagnostic, Found, Known, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES,
+    Route, STORE_URL, Severity, Source, Store, Tls,
 };
 
 use crate::clock;
@@ -36,9 +34,14 @@ pub use units::{address, command_line, duration, url};
 pub(crate) use units::{bytes, executable, growing, rate, written};
 
 /// The whole file.
-pub(super) fn whole(text: &str, found: &Found, references: References) -> Option<Config> {
+pub(super) fn whole(
+    text: &str,
+    found: &Found,
+    known: Known,
+    references: References,
+) -> Option<Config> {
     let root = syntax(text, found)?;
-    let mut file = Keys::of_root(&root, found, references);
+    let mut file = Keys::of_root(&root, found, known, references);
     let listen = file.table("listen");
     let has_no_listen = listen.is_none() && !file.has("listen");
     let listen = listen.and_then(self::listen);
@@ -46,7 +49,7 @@ pub(super) fn whole(text: &str, found: &Found, references: References) -> Option
     store.iter().for_each(|store| store_records(&file, store));
     let admin = admin_of(&mut file);
     let sources = each(file.tables_by_name("source"), source);
-    let destinations = each(file.tables_by_name("destination"), destination);
+    let destinations = each(file.tables_by_name("destination"), destination::read);
     let names = Names { sources: file.names("source"), destinations: file.names("destination") };
     let routes = each(file.list_of_tables("route"), |keys| route::read(keys, &names));
     let alerts = each(file.table("alerts").into_iter().collect(), |keys| alerts(keys, &names));
@@ -92,9 +95,9 @@ fn whole_list<T>(tables: Read<'_, T>) -> Option<Vec<T>> {
 }
 
 /// The tables that say where a running wilco and its store are, and nothing else of the file.
-pub(super) fn places(text: &str, found: &Found) -> Option<Places> {
+pub(super) fn places(text: &str, found: &Found, known: Known) -> Option<Places> {
     let root = syntax(text, found)?;
-    let mut file = Keys::of_root(&root, found, References::Left);
+    let mut file = Keys::of_root(&root, found, known, References::Left);
     let (admin, store) = admin_of(&mut file).zip(store_of(&mut file))?;
     let token_name = admin.token.map(|token| token.name().to_owned());
     let token = token_name.as_ref().and_then(|name| {
@@ -367,30 +370,6 @@ fn unused(
     }
 }
 
-fn destination(mut keys: Keys<'_>) -> Option<Destination> {
-    let kind = match keys.text("type") {
-        None => {
-            keys.require("type");
-            keys.allow(&KEYS_OF_KINDS);
-            None
-        }
-        Some(Quoted { text: "print", .. }) => Some(Kind::Print),
-        Some(Quoted { text: "command", .. }) => command::read(&mut keys).map(Kind::Command),
-        Some(Quoted { text: "http", .. }) => kinds::http(&mut keys),
-        Some(Quoted { text: "slack", .. }) => kinds::chat(&mut keys, Service::Slack),
-        Some(Quoted { text: "teams", .. }) => kinds::chat(&mut keys, Service::Teams),
-        Some(Quoted { text: "discord", .. }) => kinds::chat(&mut keys, Service::Discord),
-        Some(Quoted { text: "file", .. }) => kinds::file(&mut keys),
-        Some(other) => {
-            let what = format!("no such type of destination: {:?}", other.text);
-            keys.complain_at(&other, what, KINDS);
-            keys.allow(&KEYS_OF_KINDS);
-            None
-        }
-    };
-    destination::read(keys, kind)
-}
-
 fn alerts(mut keys: Keys<'_>, names: &Names) -> Option<Alerts> {
     let to = keys.one("to", |text| known(text, "destination", &names.destinations));
     if to.is_none() {
@@ -410,25 +389,6 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
     Err(format!("there is no [{what}.{name}]{near}"))
 }
 
-const KINDS: &str =
-    "\"command\", \"http\", \"slack\", \"teams\", \"discord\", \"file\" or \"print\"";
-/// Keys of a destination that only some types have: without a type none of them is known to be wrong.
-const KEYS_OF_KINDS: [&str; 14] = [
-    "command",
-    "environment",
-    "folder",
-    "run_as",
-    "limits",
-    "protocol",
-    "url",
-    "secret",
-    "body",
-    "headers",
-    "text",
-    "path",
-    "max_size",
-    "keep",
-];
 const SYNTAX_HINT: &str = "TOML has lines such as key = \"text\", key = [\"a\", \"b\"] and [table]";
 const ROUTE_EXAMPLE: &str = "such as [[route]] with to = [\"name-of-a-destination\"]";
 const LISTEN_EXAMPLE: &str = "[listen], with address and tls";

@@ -6,8 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use wilco_store::Breaker;
 
-use super::Verdict;
-use crate::config;
+use crate::{attempt::Verdict, config};
 
 impl config::Breaker {
     /// How the breaker stands after an attempt. Where the destination asked for a wait

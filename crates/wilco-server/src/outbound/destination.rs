@@ -6,12 +6,10 @@ mod file;
 mod function;
 mod http;
 mod line;
-mod lines;
 mod print;
 
 use std::{
     pin::{Pin, pin},
-    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
@@ -20,40 +18,110 @@ use bytes::Bytes;
 use futures_util::future::FusedFuture;
 use http_body_util::Full;
 use jiff::Timestamp;
+use serde::Deserialize;
+use wilco::Event;
+use wilco_store::ALERTS;
 
-use super::{Destination, Hidden, Reply, Verdict};
+use super::Hidden;
 use crate::{
-    client::{Answer, Client},
+    attempt::{Destination, Reply, Verdict},
+    client::{Answer, Client, Trust},
     clock,
-    config::{self, Kind, OUTPUT_BYTES_MAX, Protocol, TargetUrl},
+    config::{Keys, Known, OUTPUT_BYTES_MAX, Setting, is_of_a_credential, url},
 };
 
 pub use function::Function;
 pub(crate) use line::json_line;
 
-/// Makes the destination that the configuration describes.
-pub(super) fn open(config: &config::Destination, functions: &[Function]) -> Arc<dyn Destination> {
-    match &config.kind {
-        Kind::Print => Arc::new(print::Print),
-        Kind::Command(command) => match command.protocol {
-            Protocol::Once => Arc::new(command::Command::new(command.clone(), config.timeout)),
-            Protocol::Lines => {
-                let (name, hidden) = (config.name.clone(), Hidden::of(&config.kind));
-                Arc::new(lines::Lines::new(name, hidden, command.clone(), config.timeout))
-            }
-        },
-        Kind::Http { url, secret, body, headers } => {
-            let form = http::Form { body: body.clone(), headers: headers.clone() };
-            Arc::new(http::Http::new(url, secret.as_ref(), form, config.timeout))
-        }
-        Kind::Chat { service, url, text } => {
-            Arc::new(chat::Chat::new(*service, url, text, config.timeout))
-        }
-        Kind::File { path, max_size, keep } => Arc::new(file::File::new(path, *max_size, *keep)),
-        Kind::Function(index) => {
-            Arc::new(function::Call::new(functions.get(*index), config.timeout))
-        }
+/// Every kind of destination that a file can name. Each is described in its own file.
+pub const KINDS: Known = Known(&[
+    &command::KIND,
+    &http::KIND,
+    &chat::SLACK,
+    &chat::TEAMS,
+    &chat::DISCORD,
+    &file::KIND,
+    &print::KIND,
+]);
+
+/// The URL of an HTTP service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TargetUrl {
+    /// The URL.
+    uri: Setting<Uri>,
+    /// It came by a reference, or has a credential in its query: no result may show a part of it.
+    is_secret: bool,
+}
+
+impl TargetUrl {
+    fn new(uri: Uri, is_by_reference: bool) -> Self {
+        let is_secret = is_by_reference || has_credential(&uri);
+        Self { uri: Setting(uri), is_secret }
     }
+
+    /// Reads the key `url`, in the file or by reference. A credential in the file is warned about.
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let uri = keys.one_setting("url", url);
+        keys.require("url");
+        let (uri, is_by_reference) = (uri?, keys.is_by_reference("url"));
+        if !is_by_reference && has_credential(&uri) {
+            let what =
+                "the query of this url has a credential, for all who can read the file".into();
+            let variable = keys.name().to_ascii_uppercase().replace('-', "_");
+            let hint = format!("such as url = {{ env = \"{variable}_URL\" }}");
+            keys.warn_about("url", what, &hint);
+        }
+        Some(Self::new(uri, is_by_reference))
+    }
+
+    /// The path and the query of a secret URL, and each of their parts: a page that says "not found"
+    /// likes to name what was not.
+    fn hidden(&self) -> Vec<(String, String)> {
+        if !self.is_secret {
+            return Vec::new();
+        }
+        let (path, query) = (self.uri.0.path(), self.uri.0.query().unwrap_or_default());
+        let values = query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
+        let parts = [path, query].into_iter().chain(path.split('/')).chain(values);
+        parts.map(|part| (part.to_owned(), "(the secret URL)".to_owned())).collect()
+    }
+}
+
+/// Whether a parameter in the query of a URL is a credential, as far as its name says so.
+fn has_credential(uri: &Uri) -> bool {
+    let mut parameters = uri.query().unwrap_or_default().split('&');
+    parameters.any(|parameter| match parameter.split_once('=') {
+        None | Some((_, "")) => false,
+        Some((name, _)) => {
+            let is_short = ["auth", "key", "pwd", "sig", "signature"].iter();
+            is_of_a_credential(name)
+                || is_short.into_iter().any(|word| name.eq_ignore_ascii_case(word))
+        }
+    })
+}
+
+/// A value that nothing may show, with the words that replace it; `None` where it is no text.
+fn hidden_value(name: &str, value: &Setting) -> Option<(String, String)> {
+    let value = std::str::from_utf8(&value.0).ok()?.trim();
+    Some((value.to_owned(), format!("(the value of {name})")))
+}
+
+/// The text of an alert, which has one already: a template is about the events of a provider, and
+/// would make nothing of it. `None` for any other event.
+fn alert_text(event: &Event) -> Option<Result<String, String>> {
+    #[derive(Deserialize)]
+    struct Alert {
+        text: String,
+    }
+    (event.source.as_str() == ALERTS).then(|| {
+        let alert: Result<Alert, _> = serde_json::from_slice(&event.body);
+        alert.map(|alert| alert.text).map_err(|_| "the alert has no text".into())
+    })
+}
+
+/// A client for the destinations of one service; an error is the result of every attempt.
+fn client() -> Result<Client, String> {
+    Client::new(Trust::System).map_err(|error| error.to_string())
 }
 
 /// Sends a request of an HTTP destination. What the answer means is the same for all of them.

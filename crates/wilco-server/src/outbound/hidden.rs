@@ -3,10 +3,8 @@
 
 mod forms;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-
-use super::{LEGIBLE_CHARS_MAX, Reply};
-use crate::config::{HeaderText, Kind, OUTPUT_BYTES_MAX, Setting, TargetUrl};
+use super::LEGIBLE_CHARS_MAX;
+use crate::{attempt::Reply, config::Settings};
 use forms::{Needle, Said, needles};
 
 /// The secrets of one destination: what each may be found by, and the words that stand in its place.
@@ -17,29 +15,12 @@ pub(crate) struct Hidden {
 }
 
 impl Hidden {
-    pub(super) fn of(kind: &Kind) -> Self {
-        let secrets: Vec<(String, String)> = match kind {
-            Kind::Http { url, headers, .. } => {
-                let values = headers.iter().filter_map(|(name, text)| match text {
-                    HeaderText::Secret(value) => of_value(name.as_str(), value),
-                    HeaderText::Template(_) => None,
-                });
-                let values = values.flat_map(|(value, words)| {
-                    parts_of_header(&value).into_iter().map(move |part| (part, words.clone()))
-                });
-                of_url(url).into_iter().chain(values).collect()
-            }
-            Kind::Chat { url, .. } => of_url(url),
-            Kind::Command(command) => {
-                let values = command.environment.iter();
-                values.filter_map(|(name, value)| of_value(name, value)).collect()
-            }
-            Kind::Print | Kind::File { .. } | Kind::Function(_) => Vec::new(),
-        };
-        let output_max = match kind {
-            Kind::Command(command) => command.limits.output,
-            _ => OUTPUT_BYTES_MAX,
-        };
+    pub(super) fn of(settings: &dyn Settings) -> Self {
+        Self::new(settings.hidden(), settings.output_bytes_max())
+    }
+
+    /// Hides these secrets, each behind its words.
+    pub(super) fn new(secrets: Vec<(String, String)>, output_max: usize) -> Self {
         let secrets = secrets.into_iter().filter(|(secret, _)| secret.len() >= HIDDEN_BYTES_MIN);
         let secrets = secrets.map(|(secret, words)| (needles(secret.as_bytes()), words));
         Self { secrets: secrets.collect(), output_max }
@@ -95,108 +76,31 @@ impl Hidden {
     }
 }
 
-fn of_value(name: &str, value: &Setting) -> Option<(String, String)> {
-    let value = std::str::from_utf8(&value.0).ok()?.trim();
-    Some((value.to_owned(), format!("(the value of {name})")))
-}
-
-/// A service names the token rather than the scheme before it, and a password rather than its Base64.
-fn parts_of_header(value: &str) -> Vec<String> {
-    let token = value.rsplit(' ').next().unwrap_or_default();
-    let decoded = BASE64_STANDARD.decode(token).ok().and_then(|text| String::from_utf8(text).ok());
-    let password = decoded.as_ref().and_then(|text| Some(text.split_once(':')?.1.to_owned()));
-    [Some(value.to_owned()), Some(token.to_owned()), password].into_iter().flatten().collect()
-}
-
-/// The path and the query of a secret URL, and each of their parts: a page that says "not found" likes
-/// to name what was not.
-fn of_url(url: &TargetUrl) -> Vec<(String, String)> {
-    if !url.is_secret {
-        return Vec::new();
-    }
-    let (path, query) = (url.uri.0.path(), url.uri.0.query().unwrap_or_default());
-    let values = query.split('&').filter_map(|pair| Some(pair.split_once('=')?.1));
-    let parts = [path, query].into_iter().chain(path.split('/')).chain(values);
-    parts.map(|part| (part.to_owned(), "(the secret URL)".to_owned())).collect()
-}
-
 /// A shorter part of a URL, such as `/hook`, or a shorter value, is no secret.
 const HIDDEN_BYTES_MIN: usize = 8;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::Command;
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-    fn said(kind: &Kind, text: &str) -> String {
+    use super::*;
+
+    fn said(hidden: &Hidden, text: &str) -> String {
         let reply = Reply { output: text.into(), ..Reply::failed(text.into()) };
-        let Reply { result, output, .. } = Hidden::of(kind).clean(reply);
+        let Reply { result, output, .. } = hidden.clean(reply);
         assert_eq!(result.as_bytes(), output);
         result
     }
 
-    #[test]
-    fn a_header_from_a_reference_is_not_said_and_neither_is_its_token() {
-        let value = HeaderText::Secret(Setting(b"Bearer canary-token".to_vec()));
-        let kind = Kind::Http {
-            url: TargetUrl::new(http::Uri::from_static("https://a.example/"), false),
-            secret: None,
-            body: None,
-            headers: vec![(http::header::AUTHORIZATION, value)],
-        };
-        for text in ["no Bearer canary-token", "no canary-token"] {
-            assert_eq!(said(&kind, text), "no (the value of authorization)");
-        }
-    }
-
-    #[test]
-    fn of_a_secret_url_no_part_is_said() {
-        let uri =
-            "https://a.example/services/T000/canary-path?v=1&sig=canary-query".parse().unwrap();
-        let kind = |is_secret| Kind::Http {
-            url: TargetUrl { uri: Setting(http::Uri::clone(&uri)), is_secret },
-            secret: None,
-            body: None,
-            headers: Vec::new(),
-        };
-        for (text, expected) in [
-            ("no /services/T000/canary-path", "no (the secret URL)"),
-            (
-                "at /services/T000/canary-path?v=1&sig=canary-query",
-                "at (the secret URL)?(the secret URL)",
-            ),
-            (r"no \/T000\/canary-path", r"no \/T000\/(the secret URL)"),
-            ("v=1&amp;sig=canary-query", "(the secret URL)"),
-            ("404 at a.example", "404 at a.example"),
-        ] {
-            assert_eq!(said(&kind(true), text), expected);
-            assert_eq!(said(&kind(false), text), text);
-        }
-    }
-
-    #[test]
-    fn what_a_program_was_given_is_named_and_not_shown() {
-        let mut command = Command::new(vec!["x".into()]);
-        command.environment =
-            [("TOKEN", &b"canary-token\n"[..]), ("MODE", b"fast"), ("X", b"\xff")]
-                .map(|(name, value)| (name.into(), Setting(value.into())))
-                .into();
-        let kind = Kind::Command(command);
-        let expected = "401 for (the value of TOKEN), fast";
-        assert_eq!(said(&kind, "401 for canary-token, fast"), expected);
-    }
-
-    /// A program with a secret in its environment that takes every escape to write.
-    fn program(output_max: usize) -> Kind {
-        let mut command = Command::new(vec!["x".into()]);
-        command.environment = vec![("TOKEN".into(), Setting("c/n\"\\ry+tök?n".into()))];
-        command.limits.output = output_max;
-        Kind::Command(command)
+    /// A secret that takes every escape to write.
+    fn program(output_max: usize) -> Hidden {
+        let secret = ("c/n\"\\ry+tök?n".into(), "(the value of TOKEN)".into());
+        Hidden::new(vec![secret], output_max)
     }
 
     #[test]
     fn a_secret_is_hidden_in_every_form_in_which_it_is_repeated() {
-        let kind = program(1 << 10);
+        let hidden = program(1 << 10);
         for text in [
             r#"no c/n"\ry+tök?n!"#,
             "no c%2Fn%22%5Cry%2Bt%C3%B6k%3Fn!",
@@ -210,7 +114,7 @@ mod tests {
             "no c%252Fn%2522%255Cry%252Bt%25C3%25B6k%253Fn!",
             "no c%5C%2Fn%5C%22%5C%5Cry%2Bt%C3%B6k%3Fn!",
         ] {
-            assert_eq!(said(&kind, text), "no (the value of TOKEN)!", "{text}");
+            assert_eq!(said(&hidden, text), "no (the value of TOKEN)!", "{text}");
         }
         for before in ["", "a:", "ab:", "abc:"] {
             for behind in ["", "d", "de"] {
@@ -220,23 +124,9 @@ mod tests {
                     [&text, &text.replace('+', "-").replace('/', "_"), &text.replace('/', "\\/")]
                 {
                     let expected = "no (the value of TOKEN)!";
-                    assert_eq!(said(&kind, &format!("no {text}!")), expected, "{whole}");
+                    assert_eq!(said(&hidden, &format!("no {text}!")), expected, "{whole}");
                 }
             }
-        }
-    }
-
-    #[test]
-    fn the_password_in_basic_authorization_is_hidden_as_well() {
-        let value = HeaderText::Secret(Setting(b"Basic dXNlcjpjYW5hcnktcGFzcw==".to_vec()));
-        let kind = Kind::Http {
-            url: TargetUrl::new(http::Uri::from_static("https://a.example/"), false),
-            secret: None,
-            body: None,
-            headers: vec![(http::header::AUTHORIZATION, value)],
-        };
-        for text in ["canary-pass", "dXNlcjpjYW5hcnktcGFzcw==", "Basic dXNlcjpjYW5hcnktcGFzcw=="] {
-            assert_eq!(said(&kind, &format!("no {text}!")), "no (the value of authorization)!");
         }
     }
 
@@ -253,7 +143,7 @@ mod tests {
             for cut in 1..form.len() {
                 for text in [[b"no ", &form[..cut]].concat(), [&form[cut..], b" no"].concat()] {
                     let reply = Reply { output: text.clone(), ..Reply::failed(String::new()) };
-                    let output = Hidden::of(&program(text.len())).clean(reply).output;
+                    let output = program(text.len()).clean(reply).output;
                     let left = String::from_utf8_lossy(&output).replace("(the value of TOKEN)", "");
                     let left = left.replace("no", "");
                     // An escape may be the longest thing that is shown of it.
@@ -262,14 +152,14 @@ mod tests {
             }
         }
         let whole = Reply { output: b"no c/n\"".into(), ..Reply::failed(String::new()) };
-        assert_eq!(Hidden::of(&program(1 << 10)).clean(whole).output, b"no c/n\"", "not cut");
+        assert_eq!(program(1 << 10).clean(whole).output, b"no c/n\"", "not cut");
     }
 
     #[test]
     fn an_output_without_secrets_keeps_its_bytes() {
-        for kind in [Kind::Print, program(1 << 10)] {
+        for hidden in [Hidden::new(Vec::new(), 1 << 10), program(1 << 10)] {
             let reply = Reply { output: b"\xff\0%".into(), ..Reply::failed(String::new()) };
-            assert_eq!(Hidden::of(&kind).clean(reply).output, b"\xff\0%");
+            assert_eq!(hidden.clean(reply).output, b"\xff\0%");
         }
     }
 }

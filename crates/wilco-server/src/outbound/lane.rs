@@ -11,11 +11,9 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 use wilco_store::{Attempt, Breaker, Claim, OutboundStore, Outcome, StoreError};
 
-use super::{
-    Alerts, Change, Destination, Hidden, Moment, Plan, Reply, Slots, Turns, Verdict, legible,
-    take_up,
-};
+use super::{Alerts, Change, Hidden, Moment, Plan, Slots, Turns, legible, take_up};
 use crate::{
+    attempt::{Destination, Reply, Verdict},
     clock,
     config::{self, OnDead},
     metrics::Metrics,
@@ -42,7 +40,7 @@ impl Lane {
         plan: watch::Receiver<Arc<Plan>>,
         slots: Arc<Slots>,
     ) -> Self {
-        let hidden = Hidden::of(&config.kind);
+        let hidden = Hidden::of(&*config.settings);
         let (opened, turns) = (Instant::now(), Mutex::new(Turns::new(config.clone())));
         Self { store, metrics, destination, hidden, config, plan, opened, turns, slots }
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use wilco_store::Outcome;
 
-use super::Verdict;
-use crate::config::{OnDead, Retry};
+use crate::{
+    attempt::Verdict,
+    config::{OnDead, Retry},
+};
 
 /// The try that a verdict is about.
 pub(crate) struct Tried {

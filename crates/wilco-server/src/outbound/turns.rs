@@ -6,8 +6,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use wilco_store::{Breaker, Claim, OutboundStore, Outcome, Standing, StoreError};
 
-use super::{Pace, Tried, Verdict};
-use crate::config::{self, OnDead};
+use super::{Pace, Tried};
+use crate::{
+    attempt::Verdict,
+    config::{self, OnDead},
+};
 
 /// The turns of one destination.
 pub(crate) struct Turns {

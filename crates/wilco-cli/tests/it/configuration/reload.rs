@@ -59,13 +59,15 @@ fn what_a_self_signed_certificate_is_for_is_fixed() {
     assert!(text(&output.stderr).contains("[listen] tls changed, which takes a restart"));
 }
 
+/// The keys that only some destinations have are not in this list: their settings are compared as a
+/// whole, and those of the kinds above are tried.
 #[test]
 fn the_table_of_reloads_has_every_key() {
     let known = include_str!("../../../../wilco-server/src/config/known.rs");
-    let (_, keys) = known.split_once("const KEYS").unwrap();
+    let (_, keys) = known.split_once("static KEYS").unwrap();
     let names = keys.split("shown(").flat_map(|part| part.split("hidden(")).skip(1);
     let known: BTreeSet<_> = names.map(|part| part.split('"').nth(1).unwrap()).collect();
-    assert!(known.len() > 60 && known.contains("admin.address"), "{known:?}");
+    assert!(known.len() > 40 && known.contains("admin.address"), "{known:?}");
     let tried: BTreeSet<_> = KEYS.iter().map(|(key, ..)| *key).collect();
     let untried: Vec<_> = known.difference(&tried).collect();
     assert!(untried.is_empty(), "no row says what a reload makes of {untried:?}");

@@ -11,11 +11,11 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::config::{is_harmless, is_known};
+use crate::config::Known;
 
 /// The text, byte for byte, with a star for everything that may be a secret or a part of one.
-pub(super) fn without_secrets(text: &str) -> String {
-    let mut shown = Shown { bytes: vec![false; text.len()] };
+pub(super) fn without_secrets(text: &str, known: Known) -> String {
+    let mut shown = Shown { bytes: vec![false; text.len()], known };
     let (root, errors) = DeTable::parse_recoverable(text);
     if errors.is_empty() {
         for (at, _) in text.match_indices(LAYOUT) {
@@ -37,6 +37,7 @@ pub(super) fn without_secrets(text: &str) -> String {
 
 struct Shown {
     bytes: Vec<bool>,
+    known: Known,
 }
 
 impl Shown {
@@ -51,7 +52,7 @@ impl Shown {
     fn table(&mut self, table: &DeTable<'_>) {
         for (key, value) in table {
             let name = key.get_ref().as_ref();
-            self.set(key.span(), is_ordinary(name));
+            self.set(key.span(), is_ordinary(name, self.known));
             self.value(name, value);
         }
     }
@@ -61,7 +62,7 @@ impl Shown {
             DeValue::Table(table) => self.table(table),
             DeValue::Array(values) => values.iter().for_each(|value| self.value(key, value)),
             DeValue::String(text) if target(key, text).is_some() => self.show(value.span()),
-            _ if is_harmless(key) => self.show(value.span()),
+            _ if self.known.is_harmless(key) => self.show(value.span()),
             DeValue::String(_) => {
                 let Range { start, end } = value.span();
                 self.set(start + 1..end.saturating_sub(1), false);
@@ -74,7 +75,7 @@ impl Shown {
     fn beginning(&mut self, line: &str, start: usize) {
         let rest = line.trim_start_matches([' ', '\t', '[']);
         let word = rest.find(|c: char| !c.is_ascii_alphabetic() && c != '_').unwrap_or(rest.len());
-        if is_known(&rest[..word]) {
+        if self.known.is_known(&rest[..word]) {
             let after = rest[word..].trim_start_matches([' ', '=', '.', '[', ']', '"']);
             self.show(start..start + line.len() - after.len());
         }
@@ -82,10 +83,10 @@ impl Shown {
 }
 
 /// Whether a key is none of a secret pasted in its place.
-pub(crate) fn is_ordinary(key: &str) -> bool {
+pub(crate) fn is_ordinary(key: &str, known: Known) -> bool {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | ' ');
     let digits = key.bytes().filter(u8::is_ascii_digit).count();
-    is_known(key)
+    known.is_known(key)
         || key.len() <= KEY_BYTES_SHOWN && digits <= DIGITS_SHOWN && key.chars().all(is_plain)
 }
 

@@ -2,10 +2,10 @@
 
 use wilco::provider;
 
-use super::{Keys, Quoted, Read};
+use super::{Keys, Read};
 use crate::{
-    config::{Destination, HeaderText, Kind, Route, Source},
-    rules::{self, Advice},
+    config::{Destination, Route, Source},
+    rules,
 };
 
 /// Warns about events, conditions and templates that cannot mean what they say.
@@ -55,56 +55,19 @@ fn about_route(keys: &mut Keys<'_>, route: &Route) {
     let is_about = |event: &str| takes(route, event);
     if let Some(when) = &route.when {
         let advice = when.advice(&is_about);
-        warn(keys, "when", advice);
+        keys.advise("when", advice);
     }
     if let Some(debounce) = &route.debounce
         && let Some(mut keys) = keys.table("debounce")
     {
-        warn(&mut keys, "by", debounce.by.advice(&is_about));
+        keys.advise("by", debounce.by.advice(&is_about));
     }
 }
 
 fn about_destination(keys: &mut Keys<'_>, destination: &Destination, routes: &[&Route]) {
     let is_about = |event: &str| routes.iter().any(|route| takes(route, event));
     if let Some(rule) = &destination.order_by {
-        warn(keys, "order_by", rule.advice(&is_about));
+        keys.advise("order_by", rule.advice(&is_about));
     }
-    match &destination.kind {
-        Kind::Chat { text, .. } => warn(keys, "text", text.advice(&is_about, false)),
-        Kind::Http { body: Some(body), headers, .. } => {
-            let kind = headers.iter().find(|(name, _)| *name == http::header::CONTENT_TYPE);
-            // freispace sends JSON, and what it says is passed on where the file says nothing.
-            let is_json = kind.is_none_or(|(_, text)| match text {
-                HeaderText::Template(text) => text.source().contains("json"),
-                HeaderText::Secret(_) => false,
-            });
-            warn(keys, "body", body.advice(&is_about, is_json));
-        }
-        Kind::Http { body: None, .. }
-        | Kind::Print
-        | Kind::Command(_)
-        | Kind::File { .. }
-        | Kind::Function(_) => {}
-    }
-    if let Kind::Http { headers, .. } = &destination.kind {
-        for (_, text) in headers {
-            let HeaderText::Template(text) = text else { continue };
-            for advice in text.advice(&is_about, false) {
-                keys.warn_about("headers", advice.message, &advice.hint);
-            }
-        }
-    }
-}
-
-fn warn(keys: &mut Keys<'_>, key: &'static str, advice: Vec<Advice>) {
-    let Some(text) = keys.text(key) else { return };
-    for Advice { message, hint, words } in advice {
-        let within = words.and_then(|words| place(&text, &words));
-        keys.warn_at(&text, within.as_ref(), message, &hint);
-    }
-}
-
-fn place(text: &Quoted<'_>, words: &str) -> Option<std::ops::Range<usize>> {
-    let start = text.text.find(words)?;
-    Some(start..start + words.len())
+    destination.settings.advise(keys, &is_about);
 }

@@ -1,14 +1,54 @@
-//! The keys that every destination has, whatever it is.
+//! A destination: its kind, with the keys of that, and the keys that every destination has.
 
 use wilco::SourceName;
 
 use super::{Keys, duration, rate};
 use crate::{
-    config::{Breaker, Destination, Kind, OnDead, Retry},
+    config::{Breaker, Destination, Kind, OnDead, Retry, SharedSettings},
     rules::Rule,
 };
 
-pub(super) fn read(mut keys: Keys<'_>, kind: Option<Kind>) -> Option<Destination> {
+pub(super) fn read(mut keys: Keys<'_>) -> Option<Destination> {
+    let kind = kind(&mut keys);
+    let settings = kind.and_then(|kind| (kind.read)(&mut keys));
+    read_shared(keys, kind.map_or(1, |kind| kind.concurrency), settings)
+}
+
+/// Without a kind none of the keys that only some kinds have is known to be wrong.
+fn kind(keys: &mut Keys<'_>) -> Option<&'static Kind> {
+    let kinds = keys.kinds();
+    let text = keys.text("type");
+    if let Some(kind) = text.as_ref().and_then(|text| keys.choose_kind(text.text)) {
+        return Some(kind);
+    }
+    let names = names(kinds);
+    match text {
+        None => keys.require_such("type", &format!("such as type = {names}")),
+        Some(other) => {
+            let what = format!("no such type of destination: {:?}", other.text);
+            keys.complain_at(&other, what, &names);
+        }
+    }
+    let of_kinds = kinds.iter().flat_map(|kind| kind.keys).map(|key| key.name);
+    keys.allow(of_kinds.filter(|name| !name.contains('.')));
+    None
+}
+
+/// `"command", "http" or "print"`.
+fn names(kinds: &[&Kind]) -> String {
+    let names: Vec<_> = kinds.iter().map(|kind| format!("{:?}", kind.name)).collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+/// The keys that every destination has, whatever its kind.
+fn read_shared(
+    mut keys: Keys<'_>,
+    usual_concurrency: usize,
+    settings: Option<SharedSettings>,
+) -> Option<Destination> {
     let name = keys.name().to_owned();
     if let Err(error) = SourceName::new(&name) {
         keys.complain(&error.to_string(), "such as [destination.crew-chat]");
@@ -29,15 +69,11 @@ pub(super) fn read(mut keys: Keys<'_>, kind: Option<Kind>) -> Option<Destination
         keys.complain_about("on_dead", "on_dead is about those behind in an order".into(), hint);
     }
     keys.finish();
-    let (kind, retry) = (kind?, retry?);
-    let defaults = Destination::new(&name, kind);
-    let usual = match defaults.kind {
-        Kind::Http { .. } => HTTP_CONCURRENCY,
-        _ => defaults.concurrency,
-    };
+    let retry = retry?;
+    let defaults = Destination::new(&name, settings?);
     Some(Destination {
         timeout: timeout.unwrap_or(defaults.timeout),
-        concurrency: concurrency.unwrap_or(usual),
+        concurrency: concurrency.unwrap_or(usual_concurrency),
         rate,
         breaker: breaker?,
         order_by,
@@ -77,6 +113,5 @@ fn breaker(mut keys: Keys<'_>) -> Option<Breaker> {
     })
 }
 
-const HTTP_CONCURRENCY: usize = 8;
 const CONCURRENCY_MAX: usize = 1_024;
 const FAILURES_MAX: usize = 1_000_000;

@@ -13,10 +13,9 @@ use toml::{
 use super::written;
 use crate::{
     config::{
-        Diagnostic, Found, Setting, Severity, heading, is_harmless, is_of_a_credential,
-        is_ordinary, key as known_key,
+        Diagnostic, Found, Kind, Known, Setting, Severity, heading, is_of_a_credential, is_ordinary,
     },
-    rules::RuleError,
+    rules::{Advice, RuleError},
 };
 
 /// A table whose keys are asked for one by one. Those that nobody asked for are unknown.
@@ -29,6 +28,9 @@ pub(crate) struct Keys<'a> {
     /// Keys that have to be there and are not, each with a hint.
     missing: Vec<(&'static str, String)>,
     found: &'a Found,
+    known: Known,
+    /// Of a destination, and of the tables in it.
+    kind: Option<&'static Kind>,
     references: References,
 }
 
@@ -44,40 +46,41 @@ pub(crate) enum References {
 /// A text and where it stands.
 #[derive(Clone)]
 pub(crate) struct Quoted<'a> {
-    pub(super) text: &'a str,
-    pub(super) place: Range<usize>,
+    pub(crate) text: &'a str,
+    pub(crate) place: Range<usize>,
 }
 
 type Value<'a> = &'a Spanned<DeValue<'a>>;
 
 impl<'a> Keys<'a> {
-    pub(super) fn of_root(
+    pub(crate) fn of_root(
         root: &'a Spanned<DeTable<'a>>,
         found: &'a Found,
+        known: Known,
         references: References,
     ) -> Self {
         let (table, name) = (root.get_ref(), String::new());
         let (asked, missing) = (Vec::new(), Vec::new());
-        Self { table, place: 0..0, name, asked, missing, found, references }
+        Self { table, place: 0..0, name, asked, missing, found, known, kind: None, references }
     }
 
     /// The table's whole name, such as `destination.erp`.
-    pub(super) fn full_name(&self) -> &str {
+    pub(crate) fn full_name(&self) -> &str {
         &self.name
     }
 
     /// The last part of the table's name: `erp` of `[destination.erp]`.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.name.rsplit('.').next().unwrap_or_default()
     }
 
     /// A text that is there, without a word about one that is not.
-    pub(super) fn quoted(&self, key: &str) -> Option<Quoted<'a>> {
+    pub(crate) fn quoted(&self, key: &str) -> Option<Quoted<'a>> {
         self.table.get(key).and_then(quoted)
     }
 
     /// As [`Keys::quoted`], of a list or a single text.
-    pub(super) fn all_quoted(&self, key: &str) -> Vec<Quoted<'a>> {
+    pub(crate) fn all_quoted(&self, key: &str) -> Vec<Quoted<'a>> {
         let Some(value) = self.table.get(key) else { return Vec::new() };
         match value.get_ref() {
             DeValue::Array(values) => values.iter().filter_map(quoted).collect(),
@@ -85,12 +88,12 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn text(&mut self, key: &'static str) -> Option<Quoted<'a>> {
+    pub(crate) fn text(&mut self, key: &'static str) -> Option<Quoted<'a>> {
         let value = self.value(key)?;
         self.as_text(key, value)
     }
 
-    pub(super) fn one<T>(
+    pub(crate) fn one<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, String>,
@@ -101,7 +104,7 @@ impl<'a> Keys<'a> {
 
     /// A rule or a text in the language of `rules`. What is wrong with it is shown at its place in
     /// it.
-    pub(super) fn rule<T>(
+    pub(crate) fn rule<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, RuleError>,
@@ -111,7 +114,7 @@ impl<'a> Keys<'a> {
     }
 
     /// Names, each with a text in the language of `rules`, or with a reference.
-    pub(super) fn rules<T>(
+    pub(crate) fn rules<T>(
         &mut self,
         key: &'static str,
         read: impl Fn(&str, &str) -> Result<T, RuleError>,
@@ -148,7 +151,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A text, or a list of texts.
-    pub(super) fn each<T>(
+    pub(crate) fn each<T>(
         &mut self,
         key: &'static str,
         mut read: impl FnMut(&str) -> Result<T, String>,
@@ -175,7 +178,7 @@ impl<'a> Keys<'a> {
         read.into_iter().collect()
     }
 
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &mut self,
         key: &'static str,
         range: RangeInclusive<usize>,
@@ -190,7 +193,7 @@ impl<'a> Keys<'a> {
         number
     }
 
-    pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+    pub(crate) fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
         let value = self.value(key)?;
         let number = match value.get_ref() {
             DeValue::Integer(integer) => integer.as_str().parse().ok(),
@@ -206,61 +209,77 @@ impl<'a> Keys<'a> {
     }
 
     /// Notes that `key` has to be there; says nothing where it is and was complained about.
-    pub(super) fn require(&mut self, key: &'static str) {
+    pub(crate) fn require(&mut self, key: &'static str) {
         self.require_such(key, &self.such_as(key));
     }
 
-    pub(super) fn require_such(&mut self, key: &'static str, hint: &str) {
+    pub(crate) fn require_such(&mut self, key: &'static str, hint: &str) {
         if !self.table.contains_key(key) {
             self.missing.push((key, hint.into()));
         }
     }
 
     /// These keys are right here, though nobody asks for them.
-    pub(super) fn allow(&mut self, keys: &[&'static str]) {
+    pub(crate) fn allow(&mut self, keys: impl Iterator<Item = &'static str>) {
         self.asked.extend(keys);
     }
 
     /// Whether what came by a reference is what that leads to.
-    pub(super) fn has_secrets(&self) -> bool {
+    pub(crate) fn has_secrets(&self) -> bool {
         self.references == References::Followed
     }
 
     /// Whether the file has this key, whatever its value.
-    pub(super) fn has(&self, key: &str) -> bool {
+    pub(crate) fn has(&self, key: &str) -> bool {
         self.table.contains_key(key)
     }
 
     /// How a line with this key looks.
-    pub(super) fn such_as(&self, key: &str) -> String {
-        let example = known_key(&self.name, key).map_or("\"text\"", |key| key.example);
+    pub(crate) fn such_as(&self, key: &str) -> String {
+        let example = self.example(key);
         format!("such as {key} = {example}")
     }
 
-    pub(super) fn complain(&self, what: &str, hint: &str) {
+    fn example(&self, key: &str) -> &'static str {
+        let key = self.known.key(&self.name, self.kind, key);
+        key.map_or("\"text\"", |key| key.example)
+    }
+
+    /// Every kind of destination that this file can name.
+    pub(crate) fn kinds(&self) -> &'static [&'static Kind] {
+        self.known.0
+    }
+
+    /// Finds the kind of this name. From here on the examples are of its keys.
+    pub(crate) fn choose_kind(&mut self, name: &str) -> Option<&'static Kind> {
+        self.kind = self.known.kind(name);
+        self.kind
+    }
+
+    pub(crate) fn complain(&self, what: &str, hint: &str) {
         self.note(&self.place, what.into(), hint);
     }
 
-    pub(super) fn complain_at(&self, text: &Quoted<'_>, what: String, hint: &str) {
+    pub(crate) fn complain_at(&self, text: &Quoted<'_>, what: String, hint: &str) {
         self.note(&text.place, what, hint);
     }
 
-    pub(super) fn complain_about(&self, key: &str, what: String, hint: &str) {
+    pub(crate) fn complain_about(&self, key: &str, what: String, hint: &str) {
         self.note(&self.place_of(key), what, hint);
     }
 
     /// Says that this table can be used, but probably was not meant so.
-    pub(super) fn warn(&self, message: &str, hint: &str) {
+    pub(crate) fn warn(&self, message: &str, hint: &str) {
         self.push(Severity::Warning, &self.place, message.into(), hint);
     }
 
     /// Says that a value can be used, but probably was not meant so.
-    pub(super) fn warn_about(&self, key: &str, message: String, hint: &str) {
+    pub(crate) fn warn_about(&self, key: &str, message: String, hint: &str) {
         self.push(Severity::Warning, &self.place_of(key), message, hint);
     }
 
     /// As [`Keys::warn_about`], of one text, or of a part of it: `within` counts its bytes.
-    pub(super) fn warn_at(
+    pub(crate) fn warn_at(
         &self,
         text: &Quoted<'_>,
         within: Option<&Range<usize>>,
@@ -269,6 +288,16 @@ impl<'a> Keys<'a> {
     ) {
         let place = within.map_or_else(|| text.place.clone(), |within| text.part(within));
         self.push(Severity::Warning, &place, message, hint);
+    }
+
+    /// Passes on what the rules say about the text of a key, each at its words.
+    pub(crate) fn advise(&mut self, key: &'static str, advice: Vec<Advice>) {
+        let Some(text) = self.text(key) else { return };
+        for Advice { message, hint, words } in advice {
+            let start = words.as_ref().and_then(|words| text.text.find(words.as_str()));
+            let within = start.zip(words).map(|(start, words)| start..start + words.len());
+            self.warn_at(&text, within.as_ref(), message, &hint);
+        }
     }
 
     fn place_of(&self, key: &str) -> Range<usize> {
@@ -288,7 +317,7 @@ impl<'a> Keys<'a> {
 
     /// Every key that nobody asked for is a fault, with the nearest that somebody did; and every key
     /// that is missing, unless one of those was probably meant for it.
-    pub(super) fn finish(self) {
+    pub(crate) fn finish(self) {
         let mut meant = Vec::new();
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
@@ -297,7 +326,7 @@ impl<'a> Keys<'a> {
             }
             let near = nearest(name, self.asked.iter().copied());
             meant.extend(near);
-            let shown = if is_ordinary(name) {
+            let shown = if is_ordinary(name, self.known) {
                 format!("unknown key {name}")
             } else {
                 "unknown key".into()
@@ -334,10 +363,10 @@ impl<'a> Keys<'a> {
 
     /// The line that was meant by a value of the wrong kind, where that can be told.
     fn meant(&self, key: &str, value: Value<'_>) -> String {
-        let example = known_key(&self.name, key).map_or("\"text\"", |key| key.example);
+        let example = self.example(key);
         let number: Option<u64> =
             value.get_ref().as_integer().and_then(|n| n.as_str().parse().ok());
-        let Some(number) = number.filter(|_| is_harmless(key)) else {
+        let Some(number) = number.filter(|_| self.known.is_harmless(key)) else {
             return self.such_as(key);
         };
         let unit = example.trim_matches('"').trim_start_matches(|c: char| c.is_ascii_digit());

@@ -1,59 +1,124 @@
 //! A chat: a text to the incoming webhook of Slack, Microsoft Teams or Discord.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Request, header};
 use http_body_util::Full;
-use serde::Deserialize;
 use serde_json::{Value, json};
 use wilco::Event;
-use wilco_store::{ALERTS, Claim};
+use wilco_store::Claim;
 
-use super::{Destination, Reply, post};
+use super::{Destination, Reply, TargetUrl, alert_text, client, post};
 use crate::{
-    client::{Client, Trust},
-    config::{Service, TargetUrl},
+    client::Client,
+    config::{Key, Keys, Kind, Settings, SharedSettings, url},
     rules::{Text, View},
 };
 
-pub(super) struct Chat {
+pub(super) static SLACK: Kind = Kind {
+    name: "slack",
+    keys: &[Key::hidden("url", "{ env = \"SLACK_WEBHOOK_URL\" }"), TEXT],
+    concurrency: 1,
+    read: |keys| ChatSettings::read(keys, Service::Slack, "https://hooks.slack.com/services/"),
+};
+
+pub(super) static TEAMS: Kind = Kind {
+    name: "teams",
+    keys: &[Key::hidden("url", "{ env = \"TEAMS_WEBHOOK_URL\" }"), TEXT],
+    concurrency: 1,
+    read: |keys| ChatSettings::read(keys, Service::Teams, "https://"),
+};
+
+pub(super) static DISCORD: Kind = Kind {
+    name: "discord",
+    keys: &[Key::hidden("url", "{ env = \"DISCORD_WEBHOOK_URL\" }"), TEXT],
+    concurrency: 1,
+    read: |keys| ChatSettings::read(keys, Service::Discord, "https://discord.com/api/webhooks/"),
+};
+
+const TEXT: Key = Key::shown("text", "\"{{ data.name }} is now {{ data.status.name }}\"");
+
+/// A chat that has incoming webhooks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Service {
+    Slack,
+    Teams,
+    Discord,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct ChatSettings {
     service: Service,
+    /// Where it is; who knows it can write there.
     url: TargetUrl,
+    /// What is said about an event.
     text: Text,
+}
+
+impl ChatSettings {
+    /// The URL of an incoming webhook is all that somebody needs to write there, so it is a secret.
+    fn read(keys: &mut Keys<'_>, service: Service, begins: &str) -> Option<SharedSettings> {
+        let found = keys.setting("url");
+        let text = keys.rule("text", Text::new);
+        keys.require("url");
+        keys.require("text");
+        let found = found?;
+        let url = std::str::from_utf8(&found.0).ok().and_then(|text| url(text).ok());
+        if url.is_none() {
+            let what = "the url that it leads to is no URL of a webhook".into();
+            let hint = format!("it begins with {begins}; copy it whole, and nothing else");
+            keys.complain_about("url", what, &hint);
+        }
+        let url = TargetUrl::new(url?, true);
+        Some(SharedSettings::new(Self { service, url, text: text? }))
+    }
+}
+
+impl Settings for ChatSettings {
+    fn kind(&self) -> &'static str {
+        match self.service {
+            Service::Slack => SLACK.name,
+            Service::Teams => TEAMS.name,
+            Service::Discord => DISCORD.name,
+        }
+    }
+
+    fn open(&self, _: &str, timeout: Duration) -> Arc<dyn Destination> {
+        Arc::new(Chat { settings: self.clone(), timeout, client: client() })
+    }
+
+    fn hidden(&self) -> Vec<(String, String)> {
+        self.url.hidden()
+    }
+
+    fn advise(&self, keys: &mut Keys<'_>, is_about: &dyn Fn(&str) -> bool) {
+        keys.advise("text", self.text.advice(is_about, false));
+    }
+}
+
+struct Chat {
+    settings: ChatSettings,
     timeout: Duration,
     client: Result<Client, String>,
 }
 
 impl Chat {
-    pub(super) fn new(service: Service, url: &TargetUrl, text: &Text, timeout: Duration) -> Self {
-        Self {
-            service,
-            url: url.clone(),
-            text: text.clone(),
-            timeout,
-            client: Client::new(Trust::System).map_err(|error| error.to_string()),
-        }
-    }
-
-    /// What is said about an event. An alert has its text already; a template is about the events
-    /// of a provider, and would make nothing of it.
+    /// What is said about an event.
     fn text(&self, event: &Event) -> Result<String, String> {
-        if event.source.as_str() == ALERTS {
-            let alert: Result<Alert, _> = serde_json::from_slice(&event.body);
-            return alert.map(|alert| alert.text).map_err(|_| "the alert has no text".into());
-        }
-        View::of(event)
-            .and_then(|view| self.text.render(&view))
-            .map_err(|error| format!("the template of text failed: {error}"))
+        alert_text(event).unwrap_or_else(|| {
+            View::of(event)
+                .and_then(|view| self.settings.text.render(&view))
+                .map_err(|error| format!("the template of text failed: {error}"))
+        })
     }
 
     fn request(&self, text: &str) -> Result<Request<Full<Bytes>>, http::Error> {
-        Request::post(&self.url.uri.0)
+        Request::post(&self.settings.url.uri.0)
             .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(message(self.service, text).to_string().into()))
+            .body(Full::new(message(self.settings.service, text).to_string().into()))
     }
 }
 
@@ -69,15 +134,10 @@ impl Destination for Chat {
             return Reply::unsendable("the text is empty: there is nothing to send".into());
         }
         match self.request(&text) {
-            Ok(request) => post(&self.client, request, &self.url, self.timeout).await,
+            Ok(request) => post(&self.client, request, &self.settings.url, self.timeout).await,
             Err(error) => Reply::unsendable(format!("no request could be made: {error}")),
         }
     }
-}
-
-#[derive(Deserialize)]
-struct Alert {
-    text: String,
 }
 
 /// The text in the form of a service, cut off where it would be too long for it. What an event says

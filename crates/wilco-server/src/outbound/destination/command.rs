@@ -1,95 +1,93 @@
-//! A program that is started for each event: the raw body on its stdin, and its end is the answer.
+//! A program of somebody else: started for each event, or kept.
 
-use std::{pin::pin, time::Duration};
+mod keys;
+mod lines;
+mod once;
 
-use async_trait::async_trait;
-use futures_util::{FutureExt as _, future::FusedFuture as _};
-use tokio::{io::AsyncWriteExt as _, time::timeout};
-use wilco_store::Claim;
+use std::{sync::Arc, time::Duration};
 
-use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside};
-use crate::{
-    config,
-    guest::{Guest, Pipes, Said},
+use super::{
+    Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, hidden_value, legible,
+};
+use crate::config::{self, Command, Key, Kind, Protocol, Settings, SharedSettings};
+
+pub(super) static KIND: Kind = Kind {
+    name: "command",
+    keys: &[
+        Key::hidden("command", "[\"/usr/local/bin/my-handler\", \"--verbose\"]"),
+        Key::hidden("environment", "{ PROJECTS_ROOT = \"/srv/projects\" }"),
+        Key::shown("folder", "\"/srv/projects\""),
+        Key::shown("run_as", "\"nobody\""),
+        Key::shown(
+            "limits",
+            "{ memory = \"512 MiB\", cpu = \"60 s\", files = 256, output = \"64 KiB\" }",
+        ),
+        Key::shown("limits.memory", "\"512 MiB\""),
+        Key::shown("limits.cpu", "\"60 s\""),
+        Key::shown("limits.files", "256"),
+        Key::shown("limits.output", "\"64 KiB\""),
+        Key::shown("protocol", "\"once\""),
+    ],
+    concurrency: 1,
+    read: |keys| keys::read(keys).map(Program).map(SharedSettings::new),
 };
 
-pub(super) struct Command {
-    command: config::Command,
-    timeout: Duration,
-}
+/// A program, and what it may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Program(Command);
 
-impl Command {
-    pub(super) fn new(command: config::Command, timeout: Duration) -> Self {
-        Self { command, timeout }
+impl Program {
+    /// A program about which nothing else is configured.
+    fn new(words: Vec<String>) -> Self {
+        Self(Command::new(words))
     }
 }
 
-#[async_trait]
-impl Destination for Command {
-    async fn deliver(&self, claim: &Claim) -> Reply {
-        let (mut guest, pipes) = match Guest::start(&self.command, &variables(claim)) {
-            Ok(started) => started,
-            Err(why) => return Reply::failed(why),
-        };
-        let said = Said::new(self.command.limits.output);
-        let mut talk = pin!(talk(pipes, &claim.event().body, &said).fuse());
-        let ended = timeout(self.timeout, beside(guest.ended(), talk.as_mut())).await;
-        if ended.is_err() {
-            beside(guest.terminate(), talk.as_mut()).await;
-        }
-        // What could not be killed may hold the pipes open.
-        if !talk.is_terminated() {
-            let _ = timeout(PIPES_GRACE, talk).await;
-        }
-        let output = said.so_far();
-        let (verdict, result) = match ended {
-            Ok(ended) => {
-                let (code, how) = guest.how(ended, &output);
-                (judge(code), how)
+impl config::Destination {
+    /// A program, and its arguments.
+    pub fn command(name: &str, words: Vec<String>) -> Self {
+        Self::new(name, SharedSettings::new(Program::new(words)))
+    }
+}
+
+impl Settings for Program {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn open(&self, name: &str, timeout: Duration) -> Arc<dyn Destination> {
+        let command = self.0.clone();
+        match command.protocol {
+            Protocol::Once => Arc::new(once::Once::new(command, timeout)),
+            Protocol::Lines => {
+                Arc::new(lines::Lines::new(name.into(), Hidden::of(self), command, timeout))
             }
-            Err(_) => (FAILED, format!("killed after {} s", self.timeout.as_secs_f32())),
-        };
-        Reply { verdict, result, output }
-    }
-}
-
-fn variables(claim: &Claim) -> [(&'static str, String); 6] {
-    let event = claim.event();
-    [
-        ("WILCO_EVENT", variable(&event.name)),
-        ("WILCO_EVENT_ID", event.id.to_string()),
-        ("WILCO_SOURCE", event.source.as_str().into()),
-        ("WILCO_DELIVERY_ID", format!("dlv_{}", claim.delivery())),
-        ("WILCO_ATTEMPT", claim.attempt().to_string()),
-        ("WILCO_RECEIVED_AT", event.received_at.to_string()),
-    ]
-}
-
-/// An event's name comes from a body. A variable cannot hold a NUL, and a program with one that is
-/// too long (`MAX_ARG_STRLEN`, execve(2)) cannot be started at all.
-fn variable(name: &str) -> String {
-    name.chars().filter(|c| *c != '\0').take(NAME_CHARS_MAX).collect()
-}
-
-/// Writes the body and hears what is said, all at once, so that no full pipe stops the other.
-async fn talk(pipes: Pipes, body: &[u8], said: &Said) -> ((), (), ()) {
-    let feed = async {
-        if let Some(mut stdin) = pipes.stdin {
-            // A program that does not read its input may end well all the same.
-            let _ = stdin.write_all(body).await;
         }
-    };
-    tokio::join!(feed, said.hear(pipes.stdout), said.hear(pipes.stderr))
-}
+    }
 
-/// 65 is `EX_DATAERR` of sysexits: the input is at fault, so that trying again is of no use.
-fn judge(code: Option<i32>) -> Verdict {
-    match code {
-        Some(0) => Verdict::Delivered,
-        Some(EX_DATAERR) => Verdict::Refused,
-        _ => FAILED,
+    fn hidden(&self) -> Vec<(String, String)> {
+        let values = self.0.environment.iter();
+        values.filter_map(|(name, value)| hidden_value(name, value)).collect()
+    }
+
+    fn output_bytes_max(&self) -> usize {
+        self.0.limits.output
     }
 }
 
-const EX_DATAERR: i32 = 65;
-const NAME_CHARS_MAX: usize = 4_096;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Setting;
+
+    #[test]
+    fn what_a_program_was_given_is_named_and_not_shown() {
+        let mut program = Program::new(vec!["x".into()]);
+        program.0.environment =
+            [("TOKEN", &b"canary-token\n"[..]), ("MODE", b"fast"), ("X", b"\xff")]
+                .map(|(name, value)| (name.into(), Setting(value.into())))
+                .into();
+        let reply = Hidden::of(&program).clean(Reply::failed("401 for canary-token, fast".into()));
+        assert_eq!(reply.result, "401 for (the value of TOKEN), fast");
+    }
+}

@@ -7,17 +7,66 @@ use std::{
     fmt, fs,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use wilco_store::Claim;
 
 use super::{Destination, Reply, json_line};
-use crate::config;
+use crate::config::{self, Key, Keys, Kind, Settings, SharedSettings, bytes, growing};
 
-pub(super) struct File(Arc<Lines>);
+pub(super) static KIND: Kind = Kind {
+    name: "file",
+    keys: &[
+        Key::shown("path", "\"/var/log/wilco/events.jsonl\""),
+        Key::shown("max_size", "\"100 MiB\""),
+        Key::shown("keep", "10"),
+    ],
+    concurrency: 1,
+    read: |keys| FileSettings::read(keys).map(SharedSettings::new),
+};
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct FileSettings {
+    path: PathBuf,
+    /// When the next line would make it larger, in bytes, a new one is begun.
+    max_size: u64,
+    /// How many full ones are kept.
+    keep: usize,
+}
+
+impl FileSettings {
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let path = keys.text("path");
+        let max_size = keys.one("max_size", |text| match bytes(text)? {
+            0 => Err("a file of no size holds no line".into()),
+            size => Ok(size),
+        });
+        let keep = keys.integer("keep", 1..=FILES_KEPT_MAX).unwrap_or(FILES_KEPT);
+        keys.require("path");
+        let path = path?;
+        let found = growing(path.text);
+        let hint = "make the folder, and let the user that runs wilco write there";
+        let path = found.map_err(|what| keys.complain_at(&path, what, hint)).ok()?;
+        Some(Self { path, max_size: max_size.unwrap_or(FILE_BYTES), keep })
+    }
+}
+
+impl Settings for FileSettings {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn open(&self, _: &str, _: Duration) -> Arc<dyn Destination> {
+        let Self { path, max_size, keep } = self.clone();
+        Arc::new(File(Arc::new(Lines { path, max_size, keep, turn: Mutex::default() })))
+    }
+}
+
+struct File(Arc<Lines>);
 
 struct Lines {
     path: PathBuf,
@@ -25,13 +74,6 @@ struct Lines {
     keep: usize,
     /// Held by the one that writes.
     turn: Mutex<()>,
-}
-
-impl File {
-    pub(super) fn new(path: &Path, max_size: u64, keep: usize) -> Self {
-        let turn = Mutex::default();
-        Self(Arc::new(Lines { path: path.into(), max_size, keep, turn }))
-    }
 }
 
 #[async_trait]
@@ -154,5 +196,11 @@ impl fmt::Display for FileError {
 
 /// Events may have personal data in them: they are for the user that runs wilco.
 const MODE: u32 = 0o600;
+/// The size of a file, in bytes, unless `max_size` says otherwise.
+const FILE_BYTES: u64 = 100 << 20;
+/// How many full files are kept, unless `keep` says otherwise.
+const FILES_KEPT: usize = 10;
+/// How many full files may be kept: each is looked for when the next is full.
+const FILES_KEPT_MAX: usize = 1_000;
 /// How often a file that is renamed while it is opened is opened again.
 const OPENED_MAX: usize = 100;

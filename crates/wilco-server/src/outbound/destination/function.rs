@@ -8,6 +8,7 @@ use wilco::Event;
 use wilco_store::Claim;
 
 use super::{Destination, Reply};
+use crate::config::{self, Settings, SharedSettings};
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -36,24 +37,39 @@ impl fmt::Debug for Function {
     }
 }
 
-/// A function and the time that it has.
-pub(super) struct Call {
-    function: Option<Function>,
-    timeout: Duration,
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
-impl Call {
-    pub(super) fn new(function: Option<&Function>, timeout: Duration) -> Self {
-        Self { function: function.cloned(), timeout }
+impl config::Destination {
+    /// A Rust function.
+    pub fn function(name: &str, function: Function) -> Self {
+        Self { concurrency: CONCURRENCY, ..Self::new(name, SharedSettings::new(function)) }
     }
+}
+
+impl Settings for Function {
+    fn kind(&self) -> &'static str {
+        "function"
+    }
+
+    fn open(&self, _: &str, timeout: Duration) -> Arc<dyn Destination> {
+        Arc::new(Call { function: self.clone(), timeout })
+    }
+}
+
+/// A function and the time that it has.
+struct Call {
+    function: Function,
+    timeout: Duration,
 }
 
 #[async_trait]
 impl Destination for Call {
     async fn deliver(&self, claim: &Claim) -> Reply {
-        let Some(Function(function)) = &self.function else {
-            return Reply::failed("there is no such function any more".into());
-        };
+        let Function(function) = &self.function;
         let called = function(Event::clone(claim.event()));
         match tokio::time::timeout(self.timeout, called).await {
             Ok(Ok(())) => Reply::delivered(),
@@ -62,3 +78,6 @@ impl Destination for Call {
         }
     }
 }
+
+/// How many calls may run at once.
+const CONCURRENCY: usize = 8;

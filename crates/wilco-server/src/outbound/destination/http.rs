@@ -1,6 +1,6 @@
 //! An HTTP service: the raw body by POST, named and signed as Standard Webhooks says.
 
-use std::{cell::LazyCell, time::Duration};
+use std::{cell::LazyCell, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -13,15 +13,152 @@ use sha2::Sha256;
 use wilco::Event;
 use wilco_store::{ALERTS, Claim};
 
-use super::{Destination, Reply, post};
+use super::{Destination, Reply, TargetUrl, client, hidden_value, post};
 use crate::{
-    client::{Client, Trust},
+    client::Client,
     clock,
-    config::{HeaderText, Setting, TargetUrl},
-    rules::{Text, View},
+    config::{self, Key, Keys, Kind, Setting, Settings, SharedSettings},
+    rules::{RuleError, Text, View},
 };
 
-pub(super) struct Http {
+pub(super) static KIND: Kind = Kind {
+    name: "http",
+    keys: &[
+        Key::hidden("url", "\"https://erp.example.com/hooks\""),
+        Key::hidden("secret", "{ env = \"ERP_SECRET\" }"),
+        Key::hidden("headers", "{ authorization = { env = \"ERP_TOKEN\" } }"),
+        Key::hidden("body", "\"{{ body | tojson }}\""),
+    ],
+    concurrency: 8,
+    read: |keys| HttpSettings::read(keys).map(SharedSettings::new),
+};
+
+#[derive(Clone, Debug, PartialEq)]
+struct HttpSettings {
+    url: TargetUrl,
+    /// Signs what is forwarded.
+    secret: Option<Setting>,
+    form: Form,
+}
+
+/// What is sent in place of the event's own body, and beside it.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Form {
+    body: Option<Text>,
+    headers: Vec<(HeaderName, HeaderText)>,
+}
+
+/// What a header of a request is.
+#[derive(Clone, Debug, PartialEq)]
+enum HeaderText {
+    /// Made of each event.
+    Template(Text),
+    /// The same for all of them, from a reference.
+    Secret(Setting),
+}
+
+impl HttpSettings {
+    /// A service that gets every event as it is, unsigned.
+    fn plain(url: http::Uri) -> Self {
+        Self { url: TargetUrl::new(url, false), secret: None, form: Form::default() }
+    }
+
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let url = TargetUrl::read(keys);
+        let secret = keys.setting("secret");
+        let body = keys.rule("body", Text::new);
+        let headers = keys.rules("headers", header, secret_header);
+        Some(Self { url: url?, secret, form: Form { body, headers } })
+    }
+}
+
+impl config::Destination {
+    /// An HTTP service that gets every event as it is, unsigned.
+    pub fn http(name: &str, url: http::Uri) -> Self {
+        Self::new(name, SharedSettings::new(HttpSettings::plain(url)))
+    }
+}
+
+impl Settings for HttpSettings {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn open(&self, _: &str, timeout: Duration) -> Arc<dyn Destination> {
+        let Self { url, secret, form } = self.clone();
+        Arc::new(Http { url, key: secret.as_ref().map(key), form, timeout, client: client() })
+    }
+
+    fn hidden(&self) -> Vec<(String, String)> {
+        let values = self.form.headers.iter().filter_map(|(name, text)| match text {
+            HeaderText::Secret(value) => hidden_value(name.as_str(), value),
+            HeaderText::Template(_) => None,
+        });
+        let values = values.flat_map(|(value, words)| {
+            parts_of_header(&value).into_iter().map(move |part| (part, words.clone()))
+        });
+        self.url.hidden().into_iter().chain(values).collect()
+    }
+
+    fn advise(&self, keys: &mut Keys<'_>, is_about: &dyn Fn(&str) -> bool) {
+        let Form { body, headers } = &self.form;
+        if let Some(body) = body {
+            let kind = headers.iter().find(|(name, _)| *name == header::CONTENT_TYPE);
+            // freispace sends JSON, and what it says is passed on where the file says nothing.
+            let is_json = kind.is_none_or(|(_, text)| match text {
+                HeaderText::Template(text) => text.source().contains("json"),
+                HeaderText::Secret(_) => false,
+            });
+            keys.advise("body", body.advice(is_about, is_json));
+        }
+        for (_, text) in headers {
+            let HeaderText::Template(text) = text else { continue };
+            for advice in text.advice(is_about, false) {
+                keys.warn_about("headers", advice.message, &advice.hint);
+            }
+        }
+    }
+}
+
+/// A service names the token rather than the scheme before it, and a password rather than its Base64.
+fn parts_of_header(value: &str) -> Vec<String> {
+    let token = value.rsplit(' ').next().unwrap_or_default();
+    let decoded = BASE64_STANDARD.decode(token).ok().and_then(|text| String::from_utf8(text).ok());
+    let password = decoded.as_ref().and_then(|text| Some(text.split_once(':')?.1.to_owned()));
+    [Some(value.to_owned()), Some(token.to_owned()), password].into_iter().flatten().collect()
+}
+
+fn header(name: &str, text: &str) -> Result<(http::HeaderName, HeaderText), RuleError> {
+    let name = header_name(name)?;
+    if text.contains(['\r', '\n']) {
+        return Err(fault("a header has no line break"));
+    }
+    Ok((name, HeaderText::Template(Text::new(text)?)))
+}
+
+fn secret_header(name: &str, value: Setting) -> Result<(http::HeaderName, HeaderText), RuleError> {
+    let name = header_name(name)?;
+    match http::HeaderValue::from_bytes(&value.0) {
+        Ok(_) => Ok((name, HeaderText::Secret(value))),
+        Err(_) => Err(fault("what it leads to has a byte that no header can have")),
+    }
+}
+
+fn header_name(name: &str) -> Result<http::HeaderName, RuleError> {
+    let parsed = http::HeaderName::try_from(name);
+    let name = parsed.map_err(|_| fault("it is no name of a header"))?;
+    let text = name.as_str();
+    if text.starts_with("webhook-") || text.starts_with("x-wilco-") || RESERVED.contains(&text) {
+        return Err(fault("wilco writes this header itself"));
+    }
+    Ok(name)
+}
+
+fn fault(what: &str) -> RuleError {
+    RuleError { what: what.into(), place: None, is_hopeless: true }
+}
+
+struct Http {
     url: TargetUrl,
     key: Option<Vec<u8>>,
     form: Form,
@@ -29,28 +166,7 @@ pub(super) struct Http {
     client: Result<Client, String>,
 }
 
-/// What is sent in place of the event's own body, and beside it.
-pub(super) struct Form {
-    pub(super) body: Option<Text>,
-    pub(super) headers: Vec<(HeaderName, HeaderText)>,
-}
-
 impl Http {
-    pub(super) fn new(
-        url: &TargetUrl,
-        secret: Option<&Setting>,
-        form: Form,
-        timeout: Duration,
-    ) -> Self {
-        Self {
-            url: url.clone(),
-            key: secret.map(key),
-            form,
-            timeout,
-            client: Client::new(Trust::System).map_err(|error| error.to_string()),
-        }
-    }
-
     /// The request, or why no attempt can ever make one: it depends on the event and on the file.
     fn request(&self, claim: &Claim, unix_seconds: i64) -> Result<Request<Full<Bytes>>, String> {
         let event = claim.event();
@@ -176,4 +292,65 @@ fn key(secret: &Setting) -> Vec<u8> {
 /// An event's name comes from a body: what a header cannot hold is left out.
 fn header_text(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(256).collect()
+}
+
+/// Headers that say how the request itself is to be read.
+const RESERVED: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbound::Hidden;
+
+    fn said(settings: &HttpSettings, text: &str) -> String {
+        Hidden::of(settings).clean(Reply::failed(text.into())).result
+    }
+
+    fn with_authorization(value: &[u8]) -> HttpSettings {
+        let value = HeaderText::Secret(Setting(value.to_vec()));
+        let mut settings = HttpSettings::plain(http::Uri::from_static("https://a.example/"));
+        settings.form.headers = vec![(header::AUTHORIZATION, value)];
+        settings
+    }
+
+    #[test]
+    fn a_header_from_a_reference_is_not_said_and_neither_is_its_token() {
+        let settings = with_authorization(b"Bearer canary-token");
+        for text in ["no Bearer canary-token", "no canary-token"] {
+            assert_eq!(said(&settings, text), "no (the value of authorization)");
+        }
+    }
+
+    #[test]
+    fn the_password_in_basic_authorization_is_hidden_as_well() {
+        let settings = with_authorization(b"Basic dXNlcjpjYW5hcnktcGFzcw==");
+        for text in ["canary-pass", "dXNlcjpjYW5hcnktcGFzcw==", "Basic dXNlcjpjYW5hcnktcGFzcw=="] {
+            let expected = "no (the value of authorization)!";
+            assert_eq!(said(&settings, &format!("no {text}!")), expected);
+        }
+    }
+
+    #[test]
+    fn of_a_secret_url_no_part_is_said() {
+        let uri =
+            "https://a.example/services/T000/canary-path?v=1&sig=canary-query".parse().unwrap();
+        let settings = |is_secret| {
+            let mut settings = HttpSettings::plain(http::Uri::clone(&uri));
+            settings.url.is_secret = is_secret;
+            settings
+        };
+        for (text, expected) in [
+            ("no /services/T000/canary-path", "no (the secret URL)"),
+            (
+                "at /services/T000/canary-path?v=1&sig=canary-query",
+                "at (the secret URL)?(the secret URL)",
+            ),
+            (r"no \/T000\/canary-path", r"no \/T000\/(the secret URL)"),
+            ("v=1&amp;sig=canary-query", "(the secret URL)"),
+            ("404 at a.example", "404 at a.example"),
+        ] {
+            assert_eq!(said(&settings(true), text), expected);
+            assert_eq!(said(&settings(false), text), text);
+        }
+    }
 }

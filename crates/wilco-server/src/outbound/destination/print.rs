@@ -1,13 +1,36 @@
 //! A line of JSON on stdout for each event.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use wilco_store::Claim;
 
 use super::{Destination, Reply, json_line};
+use crate::config::{self, Kind, Settings, SharedSettings};
 
-pub(super) struct Print;
+pub(super) static KIND: Kind =
+    Kind { name: "print", keys: &[], concurrency: 1, read: |_| Some(SharedSettings::new(Print)) };
+
+/// Stdout, which has no settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Print;
+
+impl config::Destination {
+    /// A line of JSON on stdout.
+    pub fn print(name: &str) -> Self {
+        Self::new(name, SharedSettings::new(Print))
+    }
+}
+
+impl Settings for Print {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn open(&self, _: &str, _: Duration) -> Arc<dyn Destination> {
+        Arc::new(*self)
+    }
+}
 
 #[async_trait]
 impl Destination for Print {

@@ -4,7 +4,7 @@ use globset::{Glob, GlobSet};
 use wilco::{Digest, EventId, Headers, SourceName};
 
 use super::*;
-use crate::config::{Debounce, Destination, Kind};
+use crate::config::{Debounce, Destination};
 
 fn globs(globs: &[&str]) -> GlobSet {
     GlobSet::new(globs.iter().map(|glob| Glob::new(glob).unwrap())).unwrap()
@@ -112,7 +112,7 @@ fn an_event_that_routing_panics_over_is_left_to_an_attempt_at_each_destination()
 
 #[test]
 fn keys_are_taken_from_the_event_and_are_its_sources_own() {
-    let mut destination = Destination::new("chat", Kind::Print);
+    let mut destination = Destination::print("chat");
     destination.order_by = Some(Rule::new("id").unwrap());
     let secs = Duration::from_secs;
     let by = |rule| Debounce { by: Rule::new(rule).unwrap(), quiet: secs(30), at_most: secs(300) };

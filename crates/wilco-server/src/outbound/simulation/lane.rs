@@ -8,8 +8,9 @@ use wilco_store::Claim;
 
 use super::{Backend, Dice, Now, millis};
 use crate::{
+    attempt::Verdict,
     config,
-    outbound::{Moment, Turns, Verdict, take_up},
+    outbound::{Moment, Turns, take_up},
 };
 
 pub(crate) struct Lane {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Dice;
 use crate::{
-    config::{Breaker, Debounce, Destination, Kind, OnDead, Rate, Retry, Route},
+    config::{Breaker, Debounce, Destination, OnDead, Rate, Retry, Route},
     rules::Rule,
 };
 
@@ -142,7 +142,7 @@ fn destination(dice: &mut Dice, name: &str) -> Destination {
         },
         order_by: order_by.map(|rule| Rule::new(rule).unwrap()),
         on_dead: dice.pick(&[OnDead::Skip, OnDead::Block]),
-        ..Destination::new(name, Kind::Print)
+        ..Destination::print(name)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, Underway, at, hold,
     millis,
 };
-use crate::outbound::{Routes, Verdict};
+use crate::{attempt::Verdict, outbound::Routes};
 
 pub(crate) struct World {
     pub(crate) trace: Vec<String>,

@@ -8,13 +8,13 @@ use crate::config::{Setting, Severity, is_of_a_credential};
 
 impl<'a> Keys<'a> {
     /// A secret by reference. A secret in the file itself is refused.
-    pub(in super::super) fn secret(&mut self, key: &'static str) -> Option<Secret> {
+    pub(crate) fn secret(&mut self, key: &'static str) -> Option<Secret> {
         let value = self.value(key)?;
         self.as_secret(value)
     }
 
     /// A list of secrets by reference.
-    pub(in super::super) fn secrets(&mut self, key: &'static str) -> Option<Vec<Secret>> {
+    pub(crate) fn secrets(&mut self, key: &'static str) -> Option<Vec<Secret>> {
         let value = self.value(key)?;
         let DeValue::Array(values) = value.get_ref() else {
             self.note(&value.span(), format!("{key} is a list"), &self.such_as(key));
@@ -28,7 +28,7 @@ impl<'a> Keys<'a> {
     }
 
     /// A secret of any length and form, by reference.
-    pub(in super::super) fn setting(&mut self, key: &'static str) -> Option<Setting> {
+    pub(crate) fn setting(&mut self, key: &'static str) -> Option<Setting> {
         let value = self.value(key)?;
         if value.get_ref().is_str() {
             self.refuse_literal(value);
@@ -39,7 +39,7 @@ impl<'a> Keys<'a> {
 
     /// A text in the file, or by reference where it is a secret. What `read` says is wrong shows
     /// nothing of it.
-    pub(in super::super) fn one_setting<T>(
+    pub(crate) fn one_setting<T>(
         &mut self,
         key: &'static str,
         read: impl FnOnce(&str) -> Result<T, String>,
@@ -54,12 +54,12 @@ impl<'a> Keys<'a> {
     }
 
     /// Whether the value of a key is not in the file itself.
-    pub(in super::super) fn is_by_reference(&self, key: &str) -> bool {
+    pub(crate) fn is_by_reference(&self, key: &str) -> bool {
         self.table.get(key).is_some_and(|value| !value.get_ref().is_str())
     }
 
     /// Names and values, each a text in the file or by reference.
-    pub(in super::super) fn settings(&mut self, key: &'static str) -> Vec<(String, Setting)> {
+    pub(crate) fn settings(&mut self, key: &'static str) -> Vec<(String, Setting)> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Some(table) = self.as_table(key, value) else { return Vec::new() };
         let mut settings = Vec::new();
@@ -116,7 +116,7 @@ impl<'a> Keys<'a> {
         }
     }
 
-    pub(super) fn as_setting(&self, value: Value<'a>) -> Option<Setting> {
+    pub(crate) fn as_setting(&self, value: Value<'a>) -> Option<Setting> {
         let (name, bytes) = self.resolve(value)?;
         Secret::of_any_length(name, bytes)
             .map_err(|error| self.note(&value.span(), error.to_string(), SECRET_HINT))

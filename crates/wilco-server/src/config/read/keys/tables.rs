@@ -8,14 +8,14 @@ use super::{Keys, Value, nearest};
 use crate::config::TABLES;
 
 impl<'a> Keys<'a> {
-    pub(in super::super) fn table(&mut self, key: &'static str) -> Option<Keys<'a>> {
+    pub(crate) fn table(&mut self, key: &'static str) -> Option<Keys<'a>> {
         let value = self.value(key).or_else(|| self.misspelt(key).next())?;
         let table = self.as_table(key, value);
         table.map(|table| self.below(key, table, value.span()))
     }
 
     /// The tables `[key.NAME]`.
-    pub(in super::super) fn tables_by_name(&mut self, key: &'static str) -> Vec<Keys<'a>> {
+    pub(crate) fn tables_by_name(&mut self, key: &'static str) -> Vec<Keys<'a>> {
         let own = self.value(key);
         let mut found = Vec::new();
         for value in own.into_iter().chain(self.misspelt(key)) {
@@ -51,14 +51,14 @@ impl<'a> Keys<'a> {
     }
 
     /// The NAMEs of `[key.NAME]`.
-    pub(in super::super) fn names(&self, key: &str) -> Vec<String> {
+    pub(crate) fn names(&self, key: &str) -> Vec<String> {
         let values = self.table.get(key).into_iter().chain(self.misspelt(key));
         let tables = values.filter_map(|value| value.get_ref().as_table());
         tables.flatten().map(|(name, _)| name.get_ref().to_string()).collect()
     }
 
     /// The tables `[[key]]`.
-    pub(in super::super) fn list_of_tables(&mut self, key: &'static str) -> Vec<Keys<'a>> {
+    pub(crate) fn list_of_tables(&mut self, key: &'static str) -> Vec<Keys<'a>> {
         let own = self.value(key);
         if let Some(value) = own.filter(|value| !value.get_ref().is_array()) {
             let hint = "each [[route]] is one of a list";
@@ -87,7 +87,6 @@ impl<'a> Keys<'a> {
             above => format!("{above}.{name}"),
         };
         let (asked, missing) = (Vec::new(), Vec::new());
-        let (found, references) = (self.found, self.references);
-        Keys { table, place, name, asked, missing, found, references }
+        Keys { table, place, name, asked, missing, ..*self }
     }
 }

@@ -3,7 +3,7 @@
 use wilco_store::{Breaker, Outcome};
 
 use super::{Fate, Held, Model, Now, Open, hold, millis};
-use crate::{config::OnDead, outbound::Verdict};
+use crate::{attempt::Verdict, config::OnDead};
 
 impl Model {
     /// A lane's breaker heard how an attempt went.

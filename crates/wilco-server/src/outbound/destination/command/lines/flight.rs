@@ -110,7 +110,6 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
 
     #[test]
     fn an_answer_says_one_thing() {
@@ -130,7 +129,7 @@ mod tests {
             ("\"e\"", None),
             ("", None),
         ] {
-            let flight = Flight::new("it".into(), &Arc::new(Hidden::of(&config::Kind::Print)), 10);
+            let flight = Flight::new("it".into(), &Arc::new(Hidden::new(Vec::new(), 10)), 10);
             let mut answer = flight.enter("e").unwrap();
             flight.answered(line.as_bytes());
             let verdict = answer.try_recv().ok().map(|reply: Reply| reply.verdict);
@@ -140,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_event_is_with_a_worker_once_and_with_an_ended_one_not_at_all() {
-        let flight = Flight::new("it".into(), &Arc::new(Hidden::of(&config::Kind::Print)), 10);
+        let flight = Flight::new("it".into(), &Arc::new(Hidden::new(Vec::new(), 10)), 10);
         let mut answer = flight.enter("e").unwrap();
         assert!(flight.enter("e").is_err());
         flight.enter("f").unwrap();

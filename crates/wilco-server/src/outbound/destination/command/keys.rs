@@ -4,10 +4,9 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use rustix::process::{getegid, geteuid};
 
-use super::{Keys, Quoted, bytes, duration, executable, missing_script};
 use crate::config::{
-    Command, Limits, OUTPUT_BYTES_MAX, Protocol, RunAs, find_program, first_line_fault,
-    is_text_without_interpreter,
+    Command, Keys, Limits, OUTPUT_BYTES_MAX, Protocol, Quoted, RunAs, bytes, duration, executable,
+    find_program, first_line_fault, is_text_without_interpreter, missing_script,
 };
 
 pub(super) fn read(keys: &mut Keys<'_>) -> Option<Command> {

@@ -1,0 +1,95 @@
+//! A program that is started for each event: the raw body on its stdin, and its end is the answer.
+
+use std::{pin::pin, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt as _, future::FusedFuture as _};
+use tokio::{io::AsyncWriteExt as _, time::timeout};
+use wilco_store::Claim;
+
+use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside};
+use crate::{
+    config,
+    guest::{Guest, Pipes, Said},
+};
+
+pub(super) struct Once {
+    command: config::Command,
+    timeout: Duration,
+}
+
+impl Once {
+    pub(super) fn new(command: config::Command, timeout: Duration) -> Self {
+        Self { command, timeout }
+    }
+}
+
+#[async_trait]
+impl Destination for Once {
+    async fn deliver(&self, claim: &Claim) -> Reply {
+        let (mut guest, pipes) = match Guest::start(&self.command, &variables(claim)) {
+            Ok(started) => started,
+            Err(why) => return Reply::failed(why),
+        };
+        let said = Said::new(self.command.limits.output);
+        let mut talk = pin!(talk(pipes, &claim.event().body, &said).fuse());
+        let ended = timeout(self.timeout, beside(guest.ended(), talk.as_mut())).await;
+        if ended.is_err() {
+            beside(guest.terminate(), talk.as_mut()).await;
+        }
+        // What could not be killed may hold the pipes open.
+        if !talk.is_terminated() {
+            let _ = timeout(PIPES_GRACE, talk).await;
+        }
+        let output = said.so_far();
+        let (verdict, result) = match ended {
+            Ok(ended) => {
+                let (code, how) = guest.how(ended, &output);
+                (judge(code), how)
+            }
+            Err(_) => (FAILED, format!("killed after {} s", self.timeout.as_secs_f32())),
+        };
+        Reply { verdict, result, output }
+    }
+}
+
+fn variables(claim: &Claim) -> [(&'static str, String); 6] {
+    let event = claim.event();
+    [
+        ("WILCO_EVENT", variable(&event.name)),
+        ("WILCO_EVENT_ID", event.id.to_string()),
+        ("WILCO_SOURCE", event.source.as_str().into()),
+        ("WILCO_DELIVERY_ID", format!("dlv_{}", claim.delivery())),
+        ("WILCO_ATTEMPT", claim.attempt().to_string()),
+        ("WILCO_RECEIVED_AT", event.received_at.to_string()),
+    ]
+}
+
+/// An event's name comes from a body. A variable cannot hold a NUL, and a program with one that is
+/// too long (`MAX_ARG_STRLEN`, execve(2)) cannot be started at all.
+fn variable(name: &str) -> String {
+    name.chars().filter(|c| *c != '\0').take(NAME_CHARS_MAX).collect()
+}
+
+/// Writes the body and hears what is said, all at once, so that no full pipe stops the other.
+async fn talk(pipes: Pipes, body: &[u8], said: &Said) -> ((), (), ()) {
+    let feed = async {
+        if let Some(mut stdin) = pipes.stdin {
+            // A program that does not read its input may end well all the same.
+            let _ = stdin.write_all(body).await;
+        }
+    };
+    tokio::join!(feed, said.hear(pipes.stdout), said.hear(pipes.stderr))
+}
+
+/// 65 is `EX_DATAERR` of sysexits: the input is at fault, so that trying again is of no use.
+fn judge(code: Option<i32>) -> Verdict {
+    match code {
+        Some(0) => Verdict::Delivered,
+        Some(EX_DATAERR) => Verdict::Refused,
+        _ => FAILED,
+    }
+}
+
+const EX_DATAERR: i32 = 65;
+const NAME_CHARS_MAX: usize = 4_096;
