@@ -119,6 +119,22 @@ fn alert_text(event: &Event) -> Option<Result<String, String>> {
     })
 }
 
+/// As much of a text as `max` has room for, in whole characters, and an ellipsis where it ends
+/// early.
+fn cut(text: &str, max: usize, size: impl Fn(char) -> usize) -> String {
+    let (mut total, mut end) = (0, 0);
+    for (at, c) in text.char_indices() {
+        if total + size(ELLIPSIS) <= max {
+            end = at;
+        }
+        total += size(c);
+        if total > max {
+            return format!("{}{ELLIPSIS}", &text[..end]);
+        }
+    }
+    text.to_owned()
+}
+
 /// A client for the destinations of one service; an error is the result of every attempt.
 fn client() -> Result<Client, String> {
     Client::new(Trust::System).map_err(|error| error.to_string())
@@ -216,6 +232,7 @@ async fn beside<T>(
 
 /// Characters of what was said that a log line or a listing shows.
 pub(crate) const LEGIBLE_CHARS_MAX: usize = 200;
+const ELLIPSIS: char = '…';
 const FAILED: Verdict = Verdict::Failed { not_before: None };
 /// How long the pipes of a program may still be read when it has ended.
 const PIPES_GRACE: Duration = Duration::from_millis(500);
@@ -225,6 +242,21 @@ mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+    #[test]
+    fn a_text_is_cut_in_whole_characters_and_never_longer_than_it_may_be() {
+        for (text, max, expected) in [
+            ("abc", 3, "abc"),
+            ("abcd", 3, "ab…"),
+            ("ab😀", 4, "ab😀"),
+            ("ab😀c", 4, "ab…"),
+            ("a😀😀", 4, "a😀…"),
+            ("😀😀😀", 4, "😀…"),
+            ("", 4, ""),
+        ] {
+            assert_eq!(cut(text, max, char::len_utf16), expected, "{text} in {max}");
+        }
+    }
 
     #[test]
     fn a_status_means_what_the_contract_says() {

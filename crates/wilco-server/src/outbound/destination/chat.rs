@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use wilco::Event;
 use wilco_store::Claim;
 
-use super::{Destination, Reply, TargetUrl, alert_text, client, post};
+use super::{Destination, Reply, TargetUrl, alert_text, client, cut, post};
 use crate::{
     client::Client,
     config::{Key, Keys, Kind, Settings, SharedSettings, url},
@@ -198,23 +198,6 @@ fn unlinked(text: &str) -> String {
     text.replace("](", "]\u{200b}(")
 }
 
-/// As much of a text as `max` has room for, in whole characters, and an ellipsis where it ends
-/// early.
-fn cut(text: &str, max: usize, size: impl Fn(char) -> usize) -> String {
-    let (mut total, mut end) = (0, 0);
-    for (at, c) in text.char_indices() {
-        if total + size(ELLIPSIS) <= max {
-            end = at;
-        }
-        total += size(c);
-        if total > max {
-            return format!("{}{ELLIPSIS}", &text[..end]);
-        }
-    }
-    text.to_owned()
-}
-
-const ELLIPSIS: char = '…';
 /// Characters of a Discord message, counted in UTF-16 code units, of which there are never fewer
 /// (<https://docs.discord.com/developers/resources/webhook#execute-webhook>).
 const DISCORD_CHARS_MAX: usize = 2_000;
@@ -229,21 +212,6 @@ const TEAMS_BYTES_MAX: usize = 26_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_text_is_cut_in_whole_characters_and_never_longer_than_it_may_be() {
-        for (text, max, expected) in [
-            ("abc", 3, "abc"),
-            ("abcd", 3, "ab…"),
-            ("ab😀", 4, "ab😀"),
-            ("ab😀c", 4, "ab…"),
-            ("a😀😀", 4, "a😀…"),
-            ("😀😀😀", 4, "😀…"),
-            ("", 4, ""),
-        ] {
-            assert_eq!(cut(text, max, char::len_utf16), expected, "{text} in {max}");
-        }
-    }
 
     #[test]
     fn a_service_gets_no_more_than_it_takes() {
