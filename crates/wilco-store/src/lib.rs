@@ -27,12 +27,12 @@ mod bells;
 #[cfg(test)]
 mod conformance;
 mod delivery;
-mod duplicates;
 mod error;
 mod inbound;
 mod memory;
 mod outbound;
 mod query;
+mod rules;
 mod sqlite;
 mod status;
 
@@ -47,12 +47,12 @@ pub use bells::Bells;
 pub use delivery::{
     Attempt, Breaker, Burst, Claim, Delivery, Leg, Outcome, Replay, Routed, Standing, State,
 };
-pub use duplicates::Duplicates;
 pub use error::{OpenError, StoreError};
 pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
 pub use query::{EventQuery, Listed, Shown, title};
+pub use rules::Duplicates;
 pub use sqlite::{BackupError, Options, SqliteStore};
 pub use status::StoreStatus;
 

@@ -13,7 +13,10 @@ use std::{
 use jiff::Timestamp;
 use wilco::{Event, EventId};
 
-use crate::{Bells, Delivery, Rejection, Standing, State, StoreError};
+use crate::{
+    Bells, Delivery, Rejection, Standing, State, StoreError,
+    rules::{BurstTimes, whole_millis},
+};
 
 /// A store in memory, for tests.
 ///
@@ -55,7 +58,7 @@ impl MemoryStore {
         for Way { delivery, .. } in &mut durable.ways {
             if delivery.state == State::Running {
                 delivery.state = State::Retrying;
-                delivery.due_at = Some(in_millis(now));
+                delivery.due_at = Some(whole_millis(now));
                 delivery.last_error = Some("wilco stopped during the attempt".into());
             }
         }
@@ -163,8 +166,7 @@ struct Way {
 #[derive(Clone)]
 struct InBurst {
     key: String,
-    began: Timestamp,
-    over_at: Timestamp,
+    times: BurstTimes,
 }
 
 impl Delivery {
@@ -184,11 +186,6 @@ struct Pending {
     record: Record,
     has_recorded: bool,
     awaited: BTreeSet<String>,
-}
-
-/// Times are kept to the millisecond.
-fn in_millis(time: Timestamp) -> Timestamp {
-    Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time)
 }
 
 /// How long an attempt took is kept to the microsecond.

@@ -14,6 +14,7 @@ promises! {
     a_burst_goes_on_after_a_crash,
     a_burst_is_cut_also_where_the_clock_is_set_back,
     a_burst_with_an_order_key_keeps_the_order,
+    a_burst_longer_than_any_calendar_can_still_be_looked_at,
 }
 
 fn burst(key: &str) -> Leg {
@@ -104,4 +105,13 @@ async fn a_burst_with_an_order_key_keeps_the_order(bench: Bench) {
     bench.settle(&claim, "exit 0", Outcome::Delivered).await;
     assert!(bench.claim("crm", 10, after(31)).await.is_empty(), "its burst is not over");
     assert_eq!(bench.claim_one(after(32)).await.event().id, third);
+}
+
+async fn a_burst_longer_than_any_calendar_can_still_be_looked_at(bench: Bench) {
+    let forever = Burst { key: "a".into(), quiet: Duration::MAX, at_most: Duration::MAX };
+    let leg = Leg { burst: Some(forever), ..Leg::to("crm") };
+    let id = bench.legs(1, |_| leg.clone(), NOW).await[0];
+    let due_at = bench.delivery(id).await.due_at;
+    assert!(due_at > Some(after(1_000_000_000)), "{due_at:?}");
+    assert_eq!(bench.store.next_due("crm").await.unwrap(), due_at);
 }

@@ -5,10 +5,11 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
-use super::{InBurst, Kept, Pending, Way, in_micros, in_millis};
+use super::{InBurst, Kept, Pending, Way, in_micros};
 use crate::{
     ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Leg, Outcome, Receipt,
-    Replay, Routed, State, duplicates::Verdict,
+    Replay, Routed, State,
+    rules::{self, Joined, Settlement, Verdict, later, whole_millis},
 };
 
 impl Pending {
@@ -31,7 +32,7 @@ impl Pending {
             source: verified.source().clone(),
             name: envelope.name,
             subject: envelope.subject,
-            received_at: in_millis(arrival.received_at),
+            received_at: whole_millis(arrival.received_at),
             secret: verified.secret().into(),
             digest,
             conflict: verdict == Verdict::Conflict,
@@ -90,19 +91,18 @@ impl Pending {
 
     fn deliver(&mut self, event_id: EventId, leg: &Leg, reason: Option<String>, now: Timestamp) {
         let Some(event) = self.find(event_id) else { return };
-        let burst = leg.burst.as_ref().map(|burst| {
-            let began = self.supersede(event_id, leg, burst, now).unwrap_or(now).min(now);
-            let over_at = later(now, burst.quiet).min(later(began, burst.at_most));
-            InBurst { key: burst.key.clone(), began, over_at }
-        });
-        let is_held = self.record.ways.iter().any(|way| way.is_before(leg));
-        let due_at = burst.as_ref().map_or(now, |burst| burst.over_at.max(now));
+        let burst = leg.burst.as_ref();
+        let began = burst.and_then(|burst| self.supersede(event_id, leg, burst, now));
+        let has_head = self.record.ways.iter().any(|way| way.is_before(leg));
+        let Joined { burst: times, due_at, .. } = rules::join(leg, began, has_head, now);
+        let burst = burst.zip(times);
+        let burst = burst.map(|(burst, times)| InBurst { key: burst.key.clone(), times });
         let delivery = Delivery {
             id: self.record.ways.last().map_or(1, |way| way.delivery.id + 1),
             destination: leg.destination.clone(),
             state: State::Waiting,
             attempts: 0,
-            due_at: (!is_held).then_some(due_at),
+            due_at,
             order_key: leg.order_key.clone(),
             reason,
             replaced_by: None,
@@ -134,7 +134,7 @@ impl Pending {
                 && way.burst.as_ref().is_some_and(|before| before.key == burst.key)
         })?;
         let way = &mut self.record.ways[place];
-        let began = way.burst.as_ref().map(|burst| burst.began);
+        let began = way.burst.as_ref().map(|burst| burst.times.began);
         way.delivery.replaced_by = Some(event_id);
         self.end(place, State::Superseded, now);
         began
@@ -163,8 +163,8 @@ impl Pending {
                 && way.delivery.due_at.is_none()
         });
         if let Some(next) = next {
-            let over_at = next.burst.as_ref().map_or(now, |burst| burst.over_at);
-            next.delivery.due_at = Some(over_at.max(now));
+            let over_at = next.burst.as_ref().map(|burst| burst.times.over_at);
+            next.delivery.due_at = Some(rules::start_of(over_at, now));
             self.awaited.insert(ended.destination);
         }
     }
@@ -200,8 +200,8 @@ impl Pending {
     }
 
     pub(super) fn announce(&mut self, alert: Alert, now: Timestamp) -> bool {
-        let last = self.record.alerts.get(&alert.key);
-        if last.is_some_and(|last| *last <= now && now < later(*last, alert.every)) {
+        let last = self.record.alerts.get(&alert.key).copied();
+        if !rules::is_alert_due(last, alert.every, now) {
             return false;
         }
         self.record.alerts.insert(alert.key, now);
@@ -240,7 +240,7 @@ impl Pending {
         if self.record.standing(destination).is_paused {
             return Vec::new();
         }
-        let latest = in_millis(later(now, longest_wait));
+        let latest = whole_millis(later(now, longest_wait));
         let mut due = Vec::new();
         for way in &mut self.record.ways {
             let is_here = way.delivery.destination == destination;
@@ -288,39 +288,27 @@ impl Pending {
         }
         let way = &mut self.record.ways[place];
         let delivery = &mut way.delivery;
-        let error = Some(attempt.result.clone());
-        (delivery.state, delivery.due_at, delivery.last_error) = match outcome {
-            Outcome::Delivered => (State::Delivered, None, None),
-            Outcome::Retry { at, .. } => (State::Retrying, Some(in_millis(*at)), error),
-            Outcome::Dead { .. } => (State::Dead, None, error),
-            Outcome::Skipped => (State::Skipped, None, None),
-        };
-        match outcome {
-            Outcome::Retry { waited, .. } => {
-                way.waited =
-                    Duration::from_millis(u64::try_from(waited.as_millis()).unwrap_or(u64::MAX));
-            }
-            Outcome::Dead { holds_key } => {
-                way.holds_key = *holds_key && delivery.order_key.is_some();
-            }
-            Outcome::Delivered | Outcome::Skipped => {}
-        }
+        let Settlement { state, due_at, waited, error, leaves_key } =
+            rules::settle(outcome, attempt, claim.waited);
+        (delivery.state, delivery.due_at, way.waited) = (state, due_at, waited);
+        delivery.last_error = error.map(Into::into);
+        way.holds_key = state == State::Dead && !leaves_key && delivery.order_key.is_some();
         delivery.history.push(Attempt {
-            started_at: in_millis(attempt.started_at),
+            started_at: whole_millis(attempt.started_at),
             took: in_micros(attempt.took),
             ..attempt.clone()
         });
         if delivery.due_at.is_some() {
             self.awaited.insert(delivery.destination.clone());
         } else if !way.holds_key {
-            self.promote(place, in_millis(attempt.started_at));
+            self.promote(place, whole_millis(attempt.started_at));
         }
     }
 
     fn set_breaker(&mut self, destination: &str, breaker: Breaker) {
         let stored = &mut self.record.standings.entry(destination.into()).or_default().breaker;
         if stored.revision <= breaker.revision {
-            *stored = Breaker { open_until: breaker.open_until.map(in_millis), ..breaker };
+            *stored = Breaker { open_until: breaker.open_until.map(whole_millis), ..breaker };
         }
     }
 }
@@ -338,8 +326,4 @@ impl Way {
             && self.delivery.order_key == leg.order_key;
         is_head && is_same && leg.order_key.is_some()
     }
-}
-
-fn later(from: Timestamp, by: Duration) -> Timestamp {
-    from.checked_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use wilco::{Envelope, Event, EventId, Verified};
 
-use super::{Kept, Record, in_millis};
+use super::{Kept, Record};
 use crate::{
-    Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Standing, State, duplicates::Earlier, query,
+    Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Standing, State, query,
+    rules::{Earlier, whole_millis},
 };
 
 impl Record {
@@ -108,8 +109,8 @@ fn is_of_this_kind(event: &Event, query: &EventQuery) -> bool {
             Some(front) => event.name.starts_with(front),
             None => event.name == *name,
         })
-        && since.is_none_or(|since| event.received_at >= in_millis(since))
-        && until.is_none_or(|until| event.received_at < in_millis(until))
+        && since.is_none_or(|since| event.received_at >= whole_millis(since))
+        && until.is_none_or(|until| event.received_at < whole_millis(until))
         && after.is_none_or(|after| event.id > after)
         && before.is_none_or(|before| event.id < before)
 }

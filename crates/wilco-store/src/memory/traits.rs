@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use wilco::{Envelope, Event, EventId, Verified};
 
-use super::{MemoryStore, Way, in_millis};
+use super::{MemoryStore, Way};
 use crate::{
     AdminStore, Alert, Attempt, Bells, Breaker, Claim, Duplicates, EventQuery, InboundStore,
     Listed, OutboundStore, Outcome, REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Shown,
-    Standing, State, Store, StoreError, StoreStatus, Usage,
+    Standing, State, Store, StoreError, StoreStatus, Usage, rules::whole_millis,
 };
 
 #[async_trait]
@@ -41,7 +41,7 @@ impl OutboundStore for MemoryStore {
     }
 
     async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.fan_out(&routed, in_millis(now)))
+        self.commit(|pending| pending.fan_out(&routed, whole_millis(now)))
     }
 
     async fn claim(
@@ -51,7 +51,7 @@ impl OutboundStore for MemoryStore {
         now: Timestamp,
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        self.commit(|pending| pending.claim(destination, limit, in_millis(now), longest_wait))
+        self.commit(|pending| pending.claim(destination, limit, whole_millis(now), longest_wait))
     }
 
     async fn settle(
@@ -76,11 +76,11 @@ impl OutboundStore for MemoryStore {
     }
 
     async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.release_keys(destination, in_millis(now)))
+        self.commit(|pending| pending.release_keys(destination, whole_millis(now)))
     }
 
     async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
-        self.commit(|pending| pending.announce(alert, in_millis(now)))
+        self.commit(|pending| pending.announce(alert, whole_millis(now)))
     }
 
     async fn last_received(
@@ -92,7 +92,7 @@ impl OutboundStore for MemoryStore {
         self.read(|record| {
             let events = record.events.iter().rev().map(|kept| &kept.event);
             let of_source = events.filter(|event| event.source.as_str() == source);
-            let expected = in_millis(since)..=in_millis(until);
+            let expected = whole_millis(since)..=whole_millis(until);
             of_source.map(|event| event.received_at).find(|at| expected.contains(at))
         })
     }
@@ -133,7 +133,7 @@ impl AdminStore for MemoryStore {
     }
 
     async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.replay(&replays, in_millis(now)))
+        self.commit(|pending| pending.replay(&replays, whole_millis(now)))
     }
 
     async fn cancel(
@@ -143,7 +143,7 @@ impl AdminStore for MemoryStore {
         now: Timestamp,
     ) -> Result<usize, StoreError> {
         let destination = destination.as_deref();
-        self.commit(|pending| pending.cancel(event_id, destination, in_millis(now)))
+        self.commit(|pending| pending.cancel(event_id, destination, whole_millis(now)))
     }
 
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {

@@ -6,14 +6,15 @@
 
 mod attempts;
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 use wilco::EventId;
 
-use super::{Ledger, seq_of};
-use crate::{Breaker, Burst, Leg, Replay, Routed, State};
+use super::{Ledger, moment, seq_of};
+use crate::{
+    Breaker, Burst, Leg, Replay, Routed, State,
+    rules::{self, Joined, KeyRole, whole_millis},
+};
 pub(crate) use attempts::Taken;
 
 /// A delivery that has come to its end, and the key that it was the head of.
@@ -86,19 +87,15 @@ impl Ledger {
         reason: Option<&str>,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        let now_ms = now.as_millisecond();
-        let began_ms = match &leg.burst {
-            None => now_ms,
-            // A beginning that lies ahead was written by a clock that has been set back.
-            Some(burst) => self.supersede(seq, leg, burst, now)?.unwrap_or(now_ms).min(now_ms),
-        };
-        let not_before = leg.burst.as_ref().map(|burst| over_at(burst, began_ms, now_ms));
-        let role = match &leg.order_key {
+        let began = match &leg.burst {
             None => None,
-            Some(key) if self.has_head(&leg.destination, key)? => Some("held"),
-            Some(_) => Some("head"),
+            Some(burst) => self.supersede(seq, leg, burst, now)?,
         };
-        let due_at = (role != Some("held")).then_some(not_before.unwrap_or(now_ms).max(now_ms));
+        let has_head = match &leg.order_key {
+            None => false,
+            Some(key) => self.has_head(&leg.destination, key)?,
+        };
+        let Joined { burst, role, due_at } = rules::join(leg, began, has_head, now);
         self.connection
             .prepare_cached(
                 "INSERT INTO delivery (event, destination, state, due_at_ms, attempts, waited_ms, \
@@ -108,13 +105,13 @@ impl Ledger {
             .execute(params![
                 seq,
                 leg.destination,
-                due_at,
+                due_at.map(Timestamp::as_millisecond),
                 leg.is_doubtful,
                 leg.order_key,
-                role,
+                role.map(KeyRole::as_str),
                 leg.burst.as_ref().map(|burst| &burst.key),
-                leg.burst.as_ref().map(|_| began_ms),
-                not_before,
+                burst.map(|burst| burst.began.as_millisecond()),
+                burst.map(|burst| burst.over_at.as_millisecond()),
                 reason,
             ])?;
         if !self.awaited.contains(&leg.destination) {
@@ -130,18 +127,20 @@ impl Ledger {
         leg: &Leg,
         burst: &Burst,
         now: Timestamp,
-    ) -> rusqlite::Result<Option<i64>> {
+    ) -> rusqlite::Result<Option<Timestamp>> {
         let last = self
             .connection
             .prepare_cached(
                 "SELECT id, burst_began_ms FROM delivery WHERE destination = ?1 AND burst_key = ?2 \
                  AND state = 'waiting' AND attempts = 0",
             )?
-            .query_row(params![leg.destination, burst.key], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![leg.destination, burst.key], |row| {
+                Ok((row.get(0)?, moment(row.get(1)?)?))
+            })
             .optional()?;
-        let Some((id, began_ms)) = last else { return Ok(None) };
+        let Some((id, began)) = last else { return Ok(None) };
         self.end(id, State::Superseded, Some(seq), now)?;
-        Ok(Some(began_ms))
+        Ok(Some(began))
     }
 
     fn has_head(&self, destination: &str, key: &str) -> rusqlite::Result<bool> {
@@ -271,19 +270,11 @@ impl Ledger {
             .execute(params![
                 destination,
                 breaker.failures,
-                breaker.open_until.map(Timestamp::as_millisecond),
+                breaker.open_until.map(|until| whole_millis(until).as_millisecond()),
                 breaker.revision,
             ])?;
         Ok(())
     }
-}
-
-/// When a burst is over, as far as is known: after a quiet while, and at the latest so long after its
-/// beginning.
-fn over_at(burst: &Burst, began_ms: i64, now_ms: i64) -> i64 {
-    let millis = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
-    let quiet = now_ms.saturating_add(millis(burst.quiet));
-    quiet.min(began_ms.saturating_add(millis(burst.at_most)))
 }
 
 fn ended(row: &Row<'_>) -> rusqlite::Result<Ended> {

@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use wilco::Digest;
 
 use super::{digest_of, id_of, moment, seq_of};
-use crate::duplicates::Earlier;
+use crate::rules::Earlier;
 
 /// The latest events by key, the newest in memory and the others in the table `known`.
 #[derive(Default)]

@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
-use super::{Checksums, Keys, Ledger, TAIL_BITS, content, is_intact, seq_of};
+use super::{Checksums, Keys, Ledger, TAIL_BITS, content, is_intact, moment, seq_of};
 use crate::{
     ALERTS, Alert, Duplicates, Leg, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection,
-    duplicates::{Earlier, Verdict},
+    rules::{Earlier, Verdict, is_alert_due, whole_millis},
 };
 
 /// What of a record takes long and needs no store: made by whoever asks for it, away from the thread
@@ -83,21 +83,17 @@ impl Ledger {
 
     /// Records an alert and its delivery, unless one of the same key came shortly before.
     pub(super) fn announce(&mut self, alert: &Alert, now: Timestamp) -> rusqlite::Result<bool> {
-        let now_ms = now.as_millisecond();
-        let every_ms = i64::try_from(alert.every.as_millis()).unwrap_or(i64::MAX);
-        // A last time that lies ahead was written by a clock that has been set back.
-        let is_told = self
+        let last = self
             .connection
             .prepare_cached("SELECT at_ms FROM alert WHERE key = ?1")?
-            .query_row([&alert.key], |row| row.get::<_, i64>(0))
-            .optional()?
-            .is_some_and(|at_ms| (0..every_ms).contains(&now_ms.saturating_sub(at_ms)));
-        if is_told {
+            .query_row([&alert.key], |row| moment(row.get(0)?))
+            .optional()?;
+        if !is_alert_due(last, alert.every, whole_millis(now)) {
             return Ok(false);
         }
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO alert (key, at_ms) VALUES (?1, ?2)")?
-            .execute(params![alert.key, now_ms])?;
+            .execute(params![alert.key, now.as_millisecond()])?;
         let (seq, digest) = (self.next_seq(now), Digest::of(&alert.body));
         let event = Event {
             id: event_id(seq, digest),

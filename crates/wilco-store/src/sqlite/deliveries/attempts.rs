@@ -7,7 +7,10 @@ use rusqlite::{OptionalExtension as _, params};
 use wilco::Event;
 
 use super::{super::row_limit, Ledger, ended};
-use crate::{Attempt, Breaker, Claim, Outcome, State};
+use crate::{
+    Attempt, Breaker, Claim, Outcome, State,
+    rules::{self, Settlement},
+};
 
 /// A delivery that was taken; its event is read by a reader.
 pub(crate) struct Taken {
@@ -116,13 +119,9 @@ impl Ledger {
         outcome: &Outcome,
         breaker: Option<Breaker>,
     ) -> rusqlite::Result<()> {
-        let (state, due_at, waited) = match outcome {
-            Outcome::Delivered => (State::Delivered, None, claim.waited),
-            Outcome::Retry { at, waited } => (State::Retrying, Some(at.as_millisecond()), *waited),
-            Outcome::Dead { .. } => (State::Dead, None, claim.waited),
-            Outcome::Skipped => (State::Skipped, None, claim.waited),
-        };
-        let error = matches!(state, State::Retrying | State::Dead).then_some(&attempt.result);
+        let Settlement { state, due_at, waited, error, leaves_key } =
+            rules::settle(outcome, attempt, claim.waited);
+        let due_at_ms = due_at.map(Timestamp::as_millisecond);
         let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
         let settled = self
             .connection
@@ -132,7 +131,7 @@ impl Ledger {
                  RETURNING destination, iif(key_role = 'head', order_key, NULL)",
             )?
             .query_row(
-                params![claim.delivery, state.as_str(), due_at, error, claim.attempt, waited_ms],
+                params![claim.delivery, state.as_str(), due_at_ms, error, claim.attempt, waited_ms],
                 ended,
             )
             .optional()?;
@@ -144,7 +143,7 @@ impl Ledger {
         }
         if due_at.is_some() {
             self.awaited.insert(claim.destination.clone());
-        } else if settled.head_of.is_some() && *outcome != (Outcome::Dead { holds_key: true }) {
+        } else if leaves_key && settled.head_of.is_some() {
             self.leave_key(claim.delivery, settled, attempt.started_at)?;
         }
         Ok(())
