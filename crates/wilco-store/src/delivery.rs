@@ -1,4 +1,39 @@
 //! A delivery and its attempts: one event on its way to one destination.
+//!
+//! ```text
+//!                           claim               settle
+//!   fan_out ──▶  waiting ──────────▶ running ───────────▶ delivered, skipped, dead
+//!   replay        │   │              ▲     │
+//!   announce      │   │        claim │     │ settle; a crash, when the store is opened again
+//!                 │   │              │     ▼
+//!         fan_out │   │ cancel      retrying
+//!                 │   │                 │ cancel
+//!                 ▼   ▼                 ▼
+//!        superseded   cancelled     cancelled
+//! ```
+//!
+//! Nobody else changes a state, but that `claim` gives back what it could not read (retrying) and
+//! buries what is damaged (dead), and that `cancel` ends a dead one which holds its key.
+//!
+//! Deliveries of one destination with the same order key go one after another: only one of them, the
+//! head, can be due or running; the others are held, without a time.
+//!
+//! | state | due | in its order key | changed by |
+//! |---|---|---|---|
+//! | waiting | now, or when its burst is over | head | `claim`, `fan_out` (its burst), `cancel` |
+//! | waiting | never | held | the head that leaves, `fan_out` (its burst), `cancel` |
+//! | running | never | head | `settle`, the next opening |
+//! | retrying | at its next attempt | head | `claim`, `cancel` |
+//! | dead | never | head while it holds the key, else left | `cancel` while it holds the key |
+//! | delivered, skipped, superseded, cancelled | never | left | nothing |
+//!
+//! `replay` makes a new delivery and leaves the dead one as it is, but for a note of what went in its
+//! place; where the dead one held the key, the new one takes that over. `release_keys` has the dead of
+//! a destination leave their keys. Whoever leaves a key as its head lets the oldest that is held fall
+//! due, in the same transaction.
+//!
+//! What `settle` writes needs a claim that is not stale: the delivery is running, and the number of the
+//! attempt is that of the claim.
 
 use std::{fmt, sync::Arc, time::Duration};
 
