@@ -7,6 +7,7 @@ mod file;
 mod guests;
 mod http;
 mod lines;
+mod ntfy;
 mod rules;
 mod standing;
 

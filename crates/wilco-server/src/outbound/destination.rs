@@ -6,6 +6,7 @@ mod file;
 mod function;
 mod http;
 mod line;
+mod ntfy;
 mod print;
 
 use std::{
@@ -40,6 +41,7 @@ pub const KINDS: Known = Known(&[
     &chat::SLACK,
     &chat::TEAMS,
     &chat::DISCORD,
+    &ntfy::KIND,
     &file::KIND,
     &print::KIND,
 ]);

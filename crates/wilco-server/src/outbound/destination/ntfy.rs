@@ -1,0 +1,295 @@
+//! A push notification: a message to a topic of an ntfy server.
+//!
+//! It is published as JSON to the server's root, since a header can hold no text beyond ASCII
+//! (<https://docs.ntfy.sh/publish/#publish-as-json>).
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{HeaderValue, Request, Uri, header};
+use http_body_util::Full;
+use serde::Serialize;
+use wilco::Event;
+use wilco_store::Claim;
+
+use super::{Destination, Reply, TargetUrl, alert_text, client, cut, hidden_value, post};
+use crate::{
+    client::Client,
+    config::{Key, Keys, Kind, Setting, Settings, SharedSettings},
+    rules::{RuleError, Text, View},
+};
+
+pub(super) static KIND: Kind = Kind {
+    name: "ntfy",
+    keys: &[
+        Key::hidden("url", "\"https://ntfy.sh/my-topic\""),
+        Key::hidden("token", "{ env = \"NTFY_TOKEN\" }"),
+        Key::shown("text", "\"{{ data.name }} is now {{ data.status.name }}\""),
+        Key::shown("title", "\"{{ data.name }}\""),
+        Key::shown("priority", "\"high\""),
+        Key::shown("tags", "[\"warning\"]"),
+        Key::hidden("click", "\"{{ body.url }}\""),
+    ],
+    concurrency: 1,
+    read: |keys| NtfySettings::read(keys).map(SharedSettings::new),
+};
+
+#[derive(Clone, Debug, PartialEq)]
+struct NtfySettings {
+    /// The URL of the topic.
+    url: TargetUrl,
+    token: Option<Setting>,
+    text: Text,
+    title: Option<Text>,
+    priority: Option<Text>,
+    tags: Vec<Text>,
+    click: Option<Text>,
+}
+
+impl NtfySettings {
+    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+        let url = TargetUrl::read(keys);
+        let token = keys.setting("token");
+        let text = keys.rule("text", Text::new);
+        let title = keys.rule("title", Text::new);
+        let priority = keys.rule("priority", |text| {
+            if !text.contains(['{', '%']) {
+                priority(text).map_err(fault)?;
+            }
+            Text::new(text)
+        });
+        let tags = keys.each("tags", |text| Text::new(text).map_err(|error| error.what));
+        let click = keys.rule("click", Text::new);
+        keys.require("text");
+        // What only stands for a secret has no topic.
+        let is_read = keys.has_secrets() || !keys.is_by_reference("url");
+        if is_read && url.as_ref().is_some_and(|url| topic(&url.uri.0).is_none()) {
+            let what = "the url does not end in the name of a topic".into();
+            let hint = "such as https://ntfy.sh/my-topic: letters, digits, - and _, 64 at most";
+            keys.complain_about("url", what, hint);
+            return None;
+        }
+        if token.as_ref().is_some_and(|token| bearer(token).is_none()) {
+            let what = "the token has a byte that no header can have".into();
+            keys.complain_about("token", what, "copy it whole, and nothing else: tk_…");
+            return None;
+        }
+        let (url, text, tags) = (url?, text?, tags.unwrap_or_default());
+        Some(Self { url, token, text, title, priority, tags, click })
+    }
+}
+
+impl Settings for NtfySettings {
+    fn kind(&self) -> &'static str {
+        KIND.name
+    }
+
+    fn open(&self, _: &str, timeout: Duration) -> Arc<dyn Destination> {
+        Arc::new(Ntfy { settings: self.clone(), timeout, client: client() })
+    }
+
+    fn hidden(&self) -> Vec<(String, String)> {
+        let token = self.token.as_ref().and_then(|token| hidden_value("token", token));
+        self.url.hidden().into_iter().chain(token).collect()
+    }
+
+    fn advise(&self, keys: &mut Keys<'_>, is_about: &dyn Fn(&str) -> bool) {
+        let Self { url: _, token: _, text, title, priority, tags, click } = self;
+        let single = [("text", Some(text)), ("title", title.as_ref())].into_iter();
+        let single = single.chain([("priority", priority.as_ref()), ("click", click.as_ref())]);
+        for (key, text) in single.filter_map(|(key, text)| Some((key, text?))) {
+            keys.advise(key, text.advice(is_about, false));
+        }
+        for advice in tags.iter().flat_map(|tag| tag.advice(is_about, false)) {
+            keys.warn_about("tags", advice.message, &advice.hint);
+        }
+    }
+}
+
+struct Ntfy {
+    settings: NtfySettings,
+    timeout: Duration,
+    client: Result<Client, String>,
+}
+
+/// What the server takes as JSON.
+#[derive(Debug, Default, PartialEq, Serialize)]
+struct Message {
+    topic: String,
+    message: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    title: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u8>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<String>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    click: String,
+}
+
+impl Ntfy {
+    /// What is sent about an event, or why nothing can ever be. An alert has nothing but its text.
+    fn message(&self, event: &Event) -> Result<Message, String> {
+        let NtfySettings { url, token: _, text, title, priority, tags, click } = &self.settings;
+        let topic = topic(&url.uri.0).unwrap_or_default().to_owned();
+        let short = |text: String| cut(text.trim(), TEXT_BYTES_MAX, bytes_in_json);
+        if let Some(text) = alert_text(event) {
+            return Ok(Message { topic, message: short(text?), ..Message::default() });
+        }
+        let view = View::of(event).map_err(|error| error.to_string())?;
+        let fill = |key: &str, text: &Text| {
+            let failed = |error| format!("the template of {key} failed: {error}");
+            text.render(&view).map_err(failed)
+        };
+        let fill_any = |key: &str, text: &Option<Text>| {
+            let filled = text.as_ref().map(|text| fill(key, text)).transpose();
+            filled.map(|text| text.unwrap_or_default().trim().to_owned())
+        };
+        let message = short(fill("text", text)?);
+        if message.is_empty() {
+            return Err("the text is empty: there is nothing to send".into());
+        }
+        let tags: Result<Vec<_>, _> = tags.iter().map(|tag| fill("tags", tag)).collect();
+        let tags = tags?.into_iter().map(|tag| tag.trim().to_owned());
+        Ok(Message {
+            topic,
+            message,
+            title: cut(&fill_any("title", title)?, TITLE_BYTES_MAX, bytes_in_json),
+            priority: self::priority(&fill_any("priority", priority)?)?,
+            tags: tags.filter(|tag| !tag.is_empty()).collect(),
+            click: fill_any("click", click)?,
+        })
+    }
+
+    fn request(&self, event: &Event) -> Result<Request<Full<Bytes>>, String> {
+        let message = self.message(event)?;
+        let wrong = |error: &dyn std::fmt::Display| format!("no request could be made: {error}");
+        let body = serde_json::to_vec(&message).map_err(|error| wrong(&error))?;
+        let mut request = Request::post(root(&self.settings.url.uri.0))
+            .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = self.settings.token.as_ref().and_then(bearer) {
+            request = request.header(header::AUTHORIZATION, token);
+        }
+        request.body(Full::new(body.into())).map_err(|error| wrong(&error))
+    }
+}
+
+#[async_trait]
+impl Destination for Ntfy {
+    async fn deliver(&self, claim: &Claim) -> Reply {
+        match self.request(claim.event()) {
+            Ok(request) => post(&self.client, request, &self.settings.url, self.timeout).await,
+            Err(why) => Reply::unsendable(why),
+        }
+    }
+}
+
+/// The last part of the path, if it is a name that ntfy takes.
+fn topic(url: &Uri) -> Option<&str> {
+    let (_, topic) = url.path().rsplit_once('/')?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    ((1..=TOPIC_BYTES_MAX).contains(&topic.len()) && topic.bytes().all(is_name)).then_some(topic)
+}
+
+/// Where JSON is published: the URL without its topic.
+fn root(url: &Uri) -> String {
+    let (scheme, authority) = (url.scheme_str(), url.authority().map(|host| host.as_str()));
+    let before = url.path().rsplit_once('/').map_or("", |(before, _)| before);
+    let query = url.query().map_or_else(String::new, |query| format!("?{query}"));
+    format!("{}://{}{before}/{query}", scheme.unwrap_or_default(), authority.unwrap_or_default())
+}
+
+/// A number from 1 to 5, or its name; `None` for nothing, which is `default`.
+fn priority(text: &str) -> Result<Option<u8>, String> {
+    Ok(Some(match text {
+        "" => return Ok(None),
+        "1" | "min" => 1,
+        "2" | "low" => 2,
+        "3" | "default" => 3,
+        "4" | "high" => 4,
+        "5" | "max" | "urgent" => 5,
+        _ => {
+            let expected = "expected 1 to 5, min, low, default, high or max";
+            return Err(format!("invalid priority {text:?}: {expected}"));
+        }
+    }))
+}
+
+fn bearer(token: &Setting) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_bytes(&[b"Bearer ", token.0.as_slice()].concat()).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+fn fault(what: String) -> RuleError {
+    RuleError { what, place: None, is_hopeless: true }
+}
+
+/// What a character takes in JSON, as it is written here.
+fn bytes_in_json(c: char) -> usize {
+    match c {
+        '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
+        c if c.is_ascii_control() => "\\u0000".len(),
+        c => c.len_utf8(),
+    }
+}
+
+/// Names of topics (`topicRegex` of the server).
+const TOPIC_BYTES_MAX: usize = 64;
+/// Bytes of a message as it stands in JSON. The server makes an attachment of a text of 4,096 bytes,
+/// and refuses a body of twice as much.
+const TEXT_BYTES_MAX: usize = 4_095;
+/// Bytes of a title as it stands in JSON, so that the rest of the body has room beside the text.
+const TITLE_BYTES_MAX: usize = 1_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_is_the_end_of_the_url_and_json_goes_to_what_is_before_it() {
+        for (url, expected) in [
+            ("https://ntfy.sh/my-topic", Some(("my-topic", "https://ntfy.sh/"))),
+            ("http://a:8080/push/T_1?auth=x", Some(("T_1", "http://a:8080/push/?auth=x"))),
+            ("https://ntfy.sh/", None),
+            ("https://ntfy.sh", None),
+            ("https://ntfy.sh/my-topic/", None),
+            ("https://ntfy.sh/my.topic", None),
+        ] {
+            let uri: Uri = url.parse().unwrap();
+            let found = topic(&uri).map(|topic| (topic, root(&uri)));
+            let found = found.as_ref().map(|(topic, root)| (*topic, root.as_str()));
+            assert_eq!(found, expected, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_priority_is_a_number_or_a_name() {
+        for (text, expected) in [
+            ("", Some(None)),
+            ("1", Some(Some(1))),
+            ("min", Some(Some(1))),
+            ("low", Some(Some(2))),
+            ("default", Some(Some(3))),
+            ("high", Some(Some(4))),
+            ("urgent", Some(Some(5))),
+            ("max", Some(Some(5))),
+            ("0", None),
+            ("6", None),
+            ("High", None),
+        ] {
+            assert_eq!(priority(text).ok(), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_size_of_a_text_is_that_of_its_json() {
+        for text in ["a", "\"", "\\", "\n", "\u{8}", "\u{1}", "\u{7f}", "ä", "😀"] {
+            let written = serde_json::to_string(text).unwrap().len() - 2;
+            let counted: usize = text.chars().map(bytes_in_json).sum();
+            assert!(counted >= written, "{text:?}: {counted} of {written}");
+        }
+    }
+}
