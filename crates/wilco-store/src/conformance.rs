@@ -49,7 +49,7 @@ use wilco::{
 
 use crate::{
     Attempt, Claim, Delivery, Duplicates, EventQuery, Leg, Listed, Outcome, Receipt, Rejection,
-    Routed, Store, StoreError,
+    Routed, Settled, Store, StoreError,
 };
 
 /// What the suite needs of a backend besides [`Store`].
@@ -231,7 +231,11 @@ impl Bench {
     }
 
     async fn settle(&self, claim: &Claim, result: &str, outcome: Outcome) {
-        self.store.settle(claim, &attempt(result), &outcome, None).await.unwrap();
+        assert_eq!(self.try_settle(claim, result, outcome).await, Settled::Written);
+    }
+
+    async fn try_settle(&self, claim: &Claim, result: &str, outcome: Outcome) -> Settled {
+        self.store.settle(claim, &attempt(result), &outcome, None).await.unwrap()
     }
 
     /// The deliveries of an event, with their history.

@@ -204,6 +204,16 @@ pub enum Outcome {
     Skipped,
 }
 
+/// Whether an outcome was written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It was, and all that follows from it.
+    Written,
+    /// Nothing was: the claim was settled before, or was made before the store was opened. After a
+    /// call that failed this can be the answer to its repetition, if the first was written after all.
+    Stale,
+}
+
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {

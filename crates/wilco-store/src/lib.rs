@@ -45,7 +45,8 @@ use wilco::{EventId, Headers, SourceName};
 pub use admin::AdminStore;
 pub use bells::Bells;
 pub use delivery::{
-    Attempt, Breaker, Burst, Claim, Delivery, Leg, Outcome, Replay, Routed, Standing, State,
+    Attempt, Breaker, Burst, Claim, Delivery, Leg, Outcome, Replay, Routed, Settled, Standing,
+    State,
 };
 pub use error::{OpenError, StoreError};
 pub use inbound::InboundStore;

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use wilco::Event;
 
-use crate::{Alert, Attempt, Bells, Breaker, Claim, Outcome, Routed, StoreError, StoreStatus};
+use crate::{
+    Alert, Attempt, Bells, Breaker, Claim, Outcome, Routed, Settled, StoreError, StoreStatus,
+};
 
 /// The store as the outbound half sees it. It records nothing that came from outside.
 #[async_trait]
@@ -57,7 +59,7 @@ pub trait OutboundStore: StoreStatus {
     /// end of a delivery with an order key the next one of that key falls due.
     ///
     /// A breaker with a lower [`revision`](Breaker::revision) than the stored one is not written,
-    /// and nothing is where the claim is stale: settled before, or made before the store was opened.
+    /// and nothing is where the claim is [stale](Settled::Stale).
     ///
     /// # Errors
     ///
@@ -68,7 +70,7 @@ pub trait OutboundStore: StoreStatus {
         attempt: &Attempt,
         outcome: &Outcome,
         breaker: Option<Breaker>,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Settled, StoreError>;
 
     /// When the next delivery of a destination falls due. `None` while none is waiting, or it is
     /// paused.

@@ -9,7 +9,7 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
-use wilco_store::{Attempt, Breaker, Claim, OutboundStore, Outcome, StoreError};
+use wilco_store::{Attempt, Breaker, Claim, OutboundStore, Outcome, Settled, StoreError};
 
 use super::{Alerts, Change, Hidden, Moment, Plan, Slots, Turns, legible, take_up};
 use crate::{
@@ -245,11 +245,20 @@ impl Lane {
         outcome: &Outcome,
         breaker: Option<Breaker>,
     ) {
+        let destination = &self.config.name;
+        let mut is_first = true;
         loop {
             match self.store.settle(claim, attempt, outcome, breaker).await {
-                Ok(()) | Err(StoreError::Closed | StoreError::Latched(_)) => return,
+                // A repetition finds a write that was answered with an error and is durable.
+                Ok(Settled::Stale) if is_first => {
+                    let (id, attempt) = (claim.event().id, claim.attempt());
+                    tracing::warn!(%id, destination, attempt, "outcome dropped: the attempt no longer holds its delivery");
+                    return;
+                }
+                Ok(Settled::Written | Settled::Stale)
+                | Err(StoreError::Closed | StoreError::Latched(_)) => return,
                 Err(error) => {
-                    let destination = &self.config.name;
+                    is_first = false;
                     tracing::warn!(destination, %error, "an outcome waits to be written");
                     tokio::time::sleep(PAUSE).await;
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use super::{Bench, DEAD, NOW, after, attempt, has_rung, retry};
-use crate::{Attempt, Outcome, State, StoreError};
+use crate::{Attempt, Outcome, Settled, State, StoreError};
 
 promises! {
     each_outcome_leads_to_its_state,
@@ -59,13 +59,13 @@ async fn a_stale_claim_changes_nothing(mut bench: Bench) {
     bench.crash(after(5));
 
     let before = bench.delivery(id).await;
-    bench.settle(&stale, "exit 0", Outcome::Delivered).await;
+    assert_eq!(bench.try_settle(&stale, "exit 0", Outcome::Delivered).await, Settled::Stale);
     assert_eq!(bench.delivery(id).await, before, "while it waits");
 
     let newer = bench.claim_one(after(5)).await;
     let before = bench.delivery(id).await;
-    bench.settle(&stale, "exit 0", Outcome::Delivered).await;
-    bench.settle(&stale, "exit 1", retry(after(6))).await;
+    assert_eq!(bench.try_settle(&stale, "exit 0", Outcome::Delivered).await, Settled::Stale);
+    assert_eq!(bench.try_settle(&stale, "exit 1", retry(after(6))).await, Settled::Stale);
     assert_eq!(bench.delivery(id).await, before, "while the newer one runs");
     assert!(!has_rung(&bench.store.bells().due("crm")).await);
 
@@ -80,9 +80,9 @@ async fn a_delivery_is_settled_once(bench: Bench) {
     let claim = bench.claim_one(NOW).await;
     bench.settle(&claim, "exit 0", Outcome::Delivered).await;
     let settled = bench.delivery(id).await;
-    bench.settle(&claim, "exit 0", Outcome::Delivered).await;
-    bench.settle(&claim, "exit 1", retry(after(5))).await;
-    bench.settle(&claim, "exit 2", DEAD).await;
+    for again in [Outcome::Delivered, retry(after(5)), DEAD] {
+        assert_eq!(bench.try_settle(&claim, "exit 1", again).await, Settled::Stale);
+    }
     assert_eq!(bench.delivery(id).await, settled);
 }
 

@@ -1,7 +1,7 @@
 //! How a destination stands outlives the process.
 
 use super::{Bench, DEAD, NOW, after, attempt, has_rung};
-use crate::{Breaker, Outcome, Standing};
+use crate::{Breaker, Outcome, Settled, Standing};
 
 promises! {
     a_paused_destination_is_left_alone_and_resumed,
@@ -66,6 +66,7 @@ async fn a_stale_claim_leaves_the_breaker_as_it_is(mut bench: Bench) {
     let stale = bench.claim_one(NOW).await;
     bench.crash(after(1));
     let open = Breaker { failures: 7, open_until: Some(after(30)), revision: 1 };
-    bench.store.settle(&stale, &attempt("no"), &DEAD, Some(open)).await.unwrap();
+    let settled = bench.store.settle(&stale, &attempt("no"), &DEAD, Some(open)).await.unwrap();
+    assert_eq!(settled, Settled::Stale);
     assert_eq!(bench.store.standing("crm").await.unwrap(), Standing::default());
 }

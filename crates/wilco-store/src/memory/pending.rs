@@ -8,7 +8,7 @@ use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 use super::{InBurst, Kept, Pending, Way, in_micros};
 use crate::{
     ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Leg, Outcome, Receipt,
-    Replay, Routed, State,
+    Replay, Routed, Settled, State,
     rules::{self, Joined, Settlement, Verdict, later, whole_millis},
 };
 
@@ -275,13 +275,13 @@ impl Pending {
         attempt: &Attempt,
         outcome: &Outcome,
         breaker: Option<Breaker>,
-    ) {
+    ) -> Settled {
         let Some(place) = self.record.ways.iter().position(|way| {
             way.delivery.id == claim.delivery
                 && way.delivery.state == State::Running
                 && way.delivery.attempts == claim.attempt
         }) else {
-            return;
+            return Settled::Stale;
         };
         if let Some(breaker) = breaker {
             self.set_breaker(&claim.destination, breaker);
@@ -303,6 +303,7 @@ impl Pending {
         } else if !way.holds_key {
             self.promote(place, whole_millis(attempt.started_at));
         }
+        Settled::Written
     }
 
     fn set_breaker(&mut self, destination: &str, breaker: Breaker) {

@@ -9,8 +9,8 @@ use wilco::{Envelope, Event, EventId, Verified};
 use super::{MemoryStore, Way};
 use crate::{
     AdminStore, Alert, Attempt, Bells, Breaker, Claim, Duplicates, EventQuery, InboundStore,
-    Listed, OutboundStore, Outcome, REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Shown,
-    Standing, State, Store, StoreError, StoreStatus, Usage, rules::whole_millis,
+    Listed, OutboundStore, Outcome, REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Settled,
+    Shown, Standing, State, Store, StoreError, StoreStatus, Usage, rules::whole_millis,
 };
 
 #[async_trait]
@@ -60,7 +60,7 @@ impl OutboundStore for MemoryStore {
         attempt: &Attempt,
         outcome: &Outcome,
         breaker: Option<Breaker>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Settled, StoreError> {
         self.commit(|pending| pending.settle(claim, attempt, outcome, breaker))
     }
 

@@ -10,7 +10,9 @@ use wilco::Event;
 use super::{
     Kind, Ledger, Part, SLICE_ROWS, SqliteStore, last_received, next_due, slices, unrouted,
 };
-use crate::{Alert, Attempt, Bells, Breaker, Claim, OutboundStore, Outcome, Routed, StoreError};
+use crate::{
+    Alert, Attempt, Bells, Breaker, Claim, OutboundStore, Outcome, Routed, Settled, StoreError,
+};
 
 #[async_trait]
 impl OutboundStore for SqliteStore {
@@ -63,7 +65,7 @@ impl OutboundStore for SqliteStore {
         attempt: &Attempt,
         outcome: &Outcome,
         breaker: Option<Breaker>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Settled, StoreError> {
         let (claim, attempt, outcome) = (claim.clone(), attempt.clone(), outcome.clone());
         self.writer
             .write(Kind::Delivery, move |ledger| ledger.settle(&claim, &attempt, &outcome, breaker))

@@ -8,7 +8,7 @@ use wilco::Event;
 
 use super::{super::row_limit, Ledger, ended};
 use crate::{
-    Attempt, Breaker, Claim, Outcome, State,
+    Attempt, Breaker, Claim, Outcome, Settled, State,
     rules::{self, Settlement},
 };
 
@@ -118,7 +118,7 @@ impl Ledger {
         attempt: &Attempt,
         outcome: &Outcome,
         breaker: Option<Breaker>,
-    ) -> rusqlite::Result<()> {
+    ) -> rusqlite::Result<Settled> {
         let Settlement { state, due_at, waited, error, leaves_key } =
             rules::settle(outcome, attempt, claim.waited);
         let due_at_ms = due_at.map(Timestamp::as_millisecond);
@@ -135,8 +135,7 @@ impl Ledger {
                 ended,
             )
             .optional()?;
-        // It was settled before, or the store was opened since: the claim is an old one.
-        let Some(settled) = settled else { return Ok(()) };
+        let Some(settled) = settled else { return Ok(Settled::Stale) };
         self.write_attempt(claim.delivery, claim.attempt, attempt)?;
         if let Some(breaker) = breaker {
             self.set_breaker(&claim.destination, breaker)?;
@@ -146,7 +145,7 @@ impl Ledger {
         } else if leaves_key && settled.head_of.is_some() {
             self.leave_key(claim.delivery, settled, attempt.started_at)?;
         }
-        Ok(())
+        Ok(Settled::Written)
     }
 
     fn write_attempt(
