@@ -87,10 +87,8 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {
     let deliveries = admin.store.unfinished().await?;
-    let deliveries = deliveries
-        .into_iter()
-        .map(|(to, state, count)| (to, api::state_word(state), count))
-        .collect();
+    let deliveries =
+        deliveries.into_iter().map(|(to, state, count)| (to, state.as_str(), count)).collect();
     let damaged = admin.store.damaged_events().await?;
     let text = admin.metrics.text(admin.store.usage(), damaged, deliveries);
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!                           claim               settle
-//!   fan_out ──▶  waiting ──────────▶ running ───────────▶ delivered, skipped, dead
+//!   fan_out ──▶  pending ──────────▶ running ───────────▶ delivered, skipped, dead
 //!   replay        │   │              ▲     │
 //!   announce      │   │        claim │     │ settle; a crash, when the store is opened again
 //!                 │   │              │     ▼
@@ -20,8 +20,8 @@
 //!
 //! | state | due | in its order key | changed by |
 //! |---|---|---|---|
-//! | waiting | now, or when its burst is over | head | `claim`, `fan_out` (its burst), `cancel` |
-//! | waiting | never | held | the head that leaves, `fan_out` (its burst), `cancel` |
+//! | pending | now, or when its burst is over | head | `claim`, `fan_out` (its burst), `cancel` |
+//! | pending | never | held | the head that leaves, `fan_out` (its burst), `cancel` |
 //! | running | never | head | `settle`, the next opening |
 //! | retrying | at its next attempt | head | `claim`, `cancel` |
 //! | dead | never | head while it holds the key, else left | `cancel` while it holds the key |
@@ -218,7 +218,7 @@ pub enum Settled {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Not tried yet.
-    Waiting,
+    Pending,
     /// An attempt is under way.
     Running,
     /// Done.
@@ -237,7 +237,7 @@ pub enum State {
 
 impl State {
     const ALL: [Self; 8] = [
-        Self::Waiting,
+        Self::Pending,
         Self::Running,
         Self::Delivered,
         Self::Retrying,
@@ -250,7 +250,7 @@ impl State {
     /// The word that users see and that the store holds.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Waiting => "waiting",
+            Self::Pending => "pending",
             Self::Running => "running",
             Self::Delivered => "delivered",
             Self::Retrying => "retrying",

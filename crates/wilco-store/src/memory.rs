@@ -173,7 +173,7 @@ impl Delivery {
     /// What is counted: it waits or runs, or is dead and was not replayed.
     fn is_unfinished(&self) -> bool {
         match self.state {
-            State::Waiting | State::Running | State::Retrying => true,
+            State::Pending | State::Running | State::Retrying => true,
             State::Dead => self.replaced_by.is_none(),
             State::Delivered | State::Skipped | State::Cancelled | State::Superseded => false,
         }

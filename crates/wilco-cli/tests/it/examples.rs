@@ -160,7 +160,7 @@ fn a_booking_that_changes_is_one_message() {
     world.send(&sample("booking.created").replace("\"Confirmed\"", "\"Pencilled\""));
     chat.wait_for(1);
     world.eventually("all is settled", |world| {
-        world.count("SELECT count(*) FROM delivery WHERE state IN ('waiting', 'running')") == 0
+        world.count("SELECT count(*) FROM delivery WHERE state IN ('pending', 'running')") == 0
     });
     let caught = chat.caught();
     assert_eq!(caught.len(), 1);

@@ -214,7 +214,7 @@ pub(crate) async fn destinations(
             open_until: open_until.filter(|_| is_open),
             asked_until: open_until.filter(|_| !is_open),
             failures,
-            pending: count(DeliveryState::Waiting),
+            pending: count(DeliveryState::Pending),
             running: count(DeliveryState::Running),
             retrying: count(DeliveryState::Retrying),
             dead: count(DeliveryState::Dead),

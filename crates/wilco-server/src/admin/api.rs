@@ -202,7 +202,7 @@ impl From<Delivery> for DeliveryRow {
         });
         Self {
             destination: delivery.destination,
-            state: state_word(delivery.state).into(),
+            state: delivery.state.as_str().into(),
             attempts: delivery.attempts,
             due_at: delivery.due_at,
             order_key: delivery.order_key,
@@ -211,14 +211,6 @@ impl From<Delivery> for DeliveryRow {
             last_error: delivery.last_error.filter(|_| !is_done),
             history: history.collect(),
         }
-    }
-}
-
-/// The state as users know it; the store's word for what was not tried yet is older.
-pub(crate) fn state_word(state: DeliveryState) -> &'static str {
-    match state {
-        DeliveryState::Waiting => "pending",
-        other => other.as_str(),
     }
 }
 

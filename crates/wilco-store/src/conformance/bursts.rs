@@ -60,7 +60,7 @@ async fn bursts_of_other_keys_and_destinations_are_apart(bench: Bench) {
     let elsewhere = Leg { destination: "mail".into(), ..burst("a") };
     let mail = bench.legs(1, |_| elsewhere.clone(), NOW).await[0];
     for id in [a, b, mail] {
-        assert_eq!(bench.state(id).await, State::Waiting);
+        assert_eq!(bench.state(id).await, State::Pending);
     }
 }
 

@@ -133,7 +133,7 @@ async fn a_claim_that_fails_takes_nothing(bench: Bench) {
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     bench.backend.mend();
     let delivery = bench.delivery(id).await;
-    assert_eq!((delivery.state, delivery.attempts), (State::Waiting, 0));
+    assert_eq!((delivery.state, delivery.attempts), (State::Pending, 0));
     assert_eq!(bench.claim_one(NOW).await.attempt(), 1);
 }
 

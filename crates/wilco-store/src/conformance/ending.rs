@@ -112,6 +112,6 @@ async fn after_a_clean_end_all_is_as_it_was(mut bench: Bench) {
     bench.crash(after(5));
     assert_eq!(bench.unrouted(10).await, ids[2..]);
     assert_eq!(bench.delivery(ids[0]).await.state, State::Retrying);
-    assert_eq!(bench.delivery(ids[1]).await.state, State::Waiting);
+    assert_eq!(bench.delivery(ids[1]).await.state, State::Pending);
     assert!(!bench.record(Sent { subject: Some("booking/2"), ..SENT }).await.is_first());
 }

@@ -124,9 +124,9 @@ async fn one_that_was_cancelled_while_held_changes_nothing_for_the_others(bench:
 async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
     let ids = bench.legs(3, |_| keyed("a"), NOW).await;
     let counts = bench.store.unfinished().await.unwrap();
-    assert_eq!(counts, [("crm".into(), State::Waiting, 3)]);
+    assert_eq!(counts, [("crm".into(), State::Pending, 3)]);
     let held = bench.delivery(ids[1]).await;
-    assert_eq!((held.state, held.due_at), (State::Waiting, None));
+    assert_eq!((held.state, held.due_at), (State::Pending, None));
     assert_eq!(held.order_key.as_deref(), Some("a"));
     assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(NOW));
     let first = bench.claim_one(NOW).await;

@@ -41,8 +41,8 @@ async fn a_replay_is_a_new_delivery_with_a_reason(mut bench: Bench) {
     let why = Some("replay: by hand");
     let expected = [
         ("crm", State::Delivered, None),
-        ("crm", State::Waiting, why),
-        ("mail", State::Waiting, why),
+        ("crm", State::Pending, why),
+        ("mail", State::Pending, why),
     ];
     assert_eq!(seen, expected);
     let again = bench.claim_one(after(6)).await;
@@ -100,7 +100,7 @@ async fn a_cancelled_delivery_is_over_and_one_under_way_goes_on(mut bench: Bench
         bench.deliveries(id).await.into_iter().map(|delivery| delivery.state).collect::<Vec<_>>()
     };
     assert_eq!(states(ids[0]).await, [State::Delivered, State::Cancelled]);
-    assert_eq!(states(ids[1]).await, [State::Cancelled, State::Waiting]);
+    assert_eq!(states(ids[1]).await, [State::Cancelled, State::Pending]);
     assert!(bench.claim("crm", 9, after(9)).await.is_empty());
 }
 

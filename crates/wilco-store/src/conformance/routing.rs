@@ -53,7 +53,7 @@ async fn fan_out_makes_a_waiting_delivery_for_each_destination(mut bench: Bench)
             let expected = Delivery {
                 id: delivery.id,
                 destination: destination.into(),
-                state: State::Waiting,
+                state: State::Pending,
                 attempts: 0,
                 due_at: Some(after(5)),
                 order_key: None,

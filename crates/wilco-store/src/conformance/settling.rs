@@ -160,19 +160,19 @@ async fn unfinished_counts_all_but_the_delivered(mut bench: Bench) {
     }
     let row = |name: &str, state, count| (name.to_owned(), state, count);
     let expected = [
-        row("crm", State::Waiting, 1),
+        row("crm", State::Pending, 1),
         row("crm", State::Running, 3),
         row("crm", State::Retrying, 2),
         row("crm", State::Dead, 2),
-        row("mail", State::Waiting, 2),
+        row("mail", State::Pending, 2),
     ];
     assert_eq!(sorted(&bench).await, expected);
     bench.crash(NOW);
     let expected = [
-        row("crm", State::Waiting, 1),
+        row("crm", State::Pending, 1),
         row("crm", State::Retrying, 5),
         row("crm", State::Dead, 2),
-        row("mail", State::Waiting, 2),
+        row("mail", State::Pending, 2),
     ];
     assert_eq!(sorted(&bench).await, expected);
 }

@@ -100,7 +100,7 @@ impl Pending {
         let delivery = Delivery {
             id: self.record.ways.last().map_or(1, |way| way.delivery.id + 1),
             destination: leg.destination.clone(),
-            state: State::Waiting,
+            state: State::Pending,
             attempts: 0,
             due_at,
             order_key: leg.order_key.clone(),
@@ -130,7 +130,7 @@ impl Pending {
     ) -> Option<Timestamp> {
         let place = self.record.ways.iter().position(|way| {
             way.delivery.destination == leg.destination
-                && way.delivery.state == State::Waiting
+                && way.delivery.state == State::Pending
                 && way.burst.as_ref().is_some_and(|before| before.key == burst.key)
         })?;
         let way = &mut self.record.ways[place];
@@ -143,7 +143,7 @@ impl Pending {
     /// Ends a delivery that waits.
     fn end(&mut self, place: usize, state: State, now: Timestamp) {
         let way = &mut self.record.ways[place];
-        let was_held = way.delivery.state == State::Waiting && way.delivery.due_at.is_none();
+        let was_held = way.delivery.state == State::Pending && way.delivery.due_at.is_none();
         way.delivery.state = state;
         way.delivery.due_at = None;
         way.holds_key = false;
@@ -159,7 +159,7 @@ impl Pending {
             way.delivery.destination == ended.destination
                 && way.delivery.order_key == ended.order_key
                 && way.delivery.order_key.is_some()
-                && way.delivery.state == State::Waiting
+                && way.delivery.state == State::Pending
                 && way.delivery.due_at.is_none()
         });
         if let Some(next) = next {
@@ -178,7 +178,7 @@ impl Pending {
         let mut ended = 0;
         for place in 0..self.record.ways.len() {
             let way = &self.record.ways[place];
-            let waits = matches!(way.delivery.state, State::Waiting | State::Retrying);
+            let waits = matches!(way.delivery.state, State::Pending | State::Retrying);
             if way.event.id == event_id
                 && destination.is_none_or(|name| way.delivery.destination == name)
                 && (waits || way.holds_key)
@@ -318,7 +318,7 @@ impl Way {
     /// Whether what is made for this leg has to wait for it.
     fn is_before(&self, leg: &Leg) -> bool {
         let is_head = match self.delivery.state {
-            State::Waiting => self.delivery.due_at.is_some(),
+            State::Pending => self.delivery.due_at.is_some(),
             State::Running | State::Retrying => true,
             State::Dead => self.holds_key,
             State::Delivered | State::Skipped | State::Cancelled | State::Superseded => false,

@@ -100,7 +100,7 @@ impl Ledger {
             .prepare_cached(
                 "INSERT INTO delivery (event, destination, state, due_at_ms, attempts, waited_ms, \
                  doubtful, order_key, key_role, burst_key, burst_began_ms, not_before_ms, reason) \
-                 VALUES (?1, ?2, 'waiting', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 VALUES (?1, ?2, 'pending', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
                 seq,
@@ -132,7 +132,7 @@ impl Ledger {
             .connection
             .prepare_cached(
                 "SELECT id, burst_began_ms FROM delivery WHERE destination = ?1 AND burst_key = ?2 \
-                 AND state = 'waiting' AND attempts = 0",
+                 AND state = 'pending' AND attempts = 0",
             )?
             .query_row(params![leg.destination, burst.key], |row| {
                 Ok((row.get(0)?, moment(row.get(1)?)?))
@@ -205,7 +205,7 @@ impl Ledger {
             .prepare_cached(
                 "SELECT id FROM delivery WHERE event = (SELECT seq FROM event WHERE seq = ?1 \
                  AND id = ?3) AND (?2 IS NULL OR destination = ?2) \
-                 AND (state IN ('waiting', 'retrying') OR (state = 'dead' AND key_role = 'head')) \
+                 AND (state IN ('pending', 'retrying') OR (state = 'dead' AND key_role = 'head')) \
                  ORDER BY id LIMIT ?4",
             )?
             .query_map(

@@ -117,10 +117,10 @@ pub(crate) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, 
          SELECT destination, state, sum(number) FROM (\
          SELECT destination, state, count(*) AS number FROM delivery \
          WHERE state IN ('running', 'dead') AND replaced_by IS NULL GROUP BY 1, 2 \
-         UNION ALL SELECT destination, 'waiting', number - retrying FROM due \
+         UNION ALL SELECT destination, 'pending', number - retrying FROM due \
          WHERE number > retrying \
          UNION ALL SELECT destination, 'retrying', retrying FROM due WHERE retrying > 0 \
-         UNION ALL SELECT destination, 'waiting', count(*) FROM delivery \
+         UNION ALL SELECT destination, 'pending', count(*) FROM delivery \
          WHERE key_role = 'held' GROUP BY 1) GROUP BY 1, 2",
     )?;
     let rows = statement.query_map([], |row| Ok((row.get(0)?, state_of(row, 1)?, row.get(2)?)))?;

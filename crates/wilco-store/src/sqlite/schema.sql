@@ -43,8 +43,8 @@ CREATE TABLE delivery (
   id             INTEGER PRIMARY KEY,
   event          INTEGER NOT NULL REFERENCES event (seq),
   destination    TEXT    NOT NULL,
-  state          TEXT    NOT NULL,  -- waiting, running, delivered, retrying, dead, skipped, cancelled, superseded
-  due_at_ms      INTEGER,           -- NULL unless waiting or retrying, and while held
+  state          TEXT    NOT NULL,  -- pending, running, delivered, retrying, dead, skipped, cancelled, superseded
+  due_at_ms      INTEGER,           -- NULL unless pending or retrying, and while held
   attempts       INTEGER NOT NULL,  -- begun, so that a crash in the middle of one counts
   waited_ms      INTEGER NOT NULL,  -- between attempts, all together
   doubtful       INTEGER NOT NULL,  -- 1: a rule of its route failed, and is asked again
@@ -66,7 +66,7 @@ CREATE INDEX delivery_unfinished ON delivery (destination, state, event, replace
 CREATE UNIQUE INDEX delivery_head ON delivery (destination, order_key) WHERE key_role = 'head';
 CREATE INDEX delivery_held ON delivery (destination, order_key, id) WHERE key_role = 'held';
 CREATE UNIQUE INDEX delivery_burst ON delivery (destination, burst_key)
-  WHERE burst_key IS NOT NULL AND state = 'waiting' AND attempts = 0;
+  WHERE burst_key IS NOT NULL AND state = 'pending' AND attempts = 0;
 
 -- One try of a delivery that came to an end.
 CREATE TABLE attempt (

@@ -186,7 +186,7 @@ impl World {
 impl Fate {
     fn state(self) -> State {
         match self {
-            Self::Awaited => State::Waiting,
+            Self::Awaited => State::Pending,
             Self::Delivered => State::Delivered,
             Self::Dead { .. } => State::Dead,
             Self::Superseded { .. } => State::Superseded,
