@@ -7,7 +7,7 @@ use wilco_store::SqliteStore;
 
 use super::{Failure, File, print};
 
-/// Write a consistent copy of the store to a new file
+/// Writes a consistent copy of the store to a new file
 ///
 /// wilco may run meanwhile. The copy is checked and synced, and has mode 0600. To restore it, stop
 /// wilco and put it in the place of the store, without a -wal or -shm file of another one.
