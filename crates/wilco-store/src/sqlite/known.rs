@@ -10,7 +10,6 @@
 use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use sha2::{Digest as _, Sha256};
 use wilco::Digest;
 
 use super::{digest_of, id_of, moment, seq_of};
@@ -201,13 +200,13 @@ impl Keys {
 }
 
 fn key(parts: &[&[u8]]) -> i64 {
-    let mut hash = Sha256::new();
+    let mut text = Vec::with_capacity(256);
     for part in parts {
-        hash.update(part.len().to_be_bytes());
-        hash.update(part);
+        text.extend_from_slice(&part.len().to_be_bytes());
+        text.extend_from_slice(part);
     }
-    let digest: [u8; 32] = hash.finalize().into();
-    digest.iter().take(8).fold(0, |bits: i64, &byte| (bits << 8) | i64::from(byte)) & i64::MAX
+    Digest::of(&text).0.iter().take(8).fold(0, |bits: i64, &byte| (bits << 8) | i64::from(byte))
+        & i64::MAX
 }
 
 fn earlier(row: &rusqlite::Row<'_>) -> rusqlite::Result<Earlier> {
