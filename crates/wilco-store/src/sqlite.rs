@@ -14,22 +14,20 @@ mod known;
 mod open;
 mod opening;
 mod outbound;
+mod paths;
 mod queue;
 mod readers;
 mod reads;
+mod recent;
 mod scrub;
 mod shared;
 mod space;
 mod wal;
-mod window;
 mod writer;
 mod writes;
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
-    fs::File,
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -54,6 +52,7 @@ pub(super) use ids::{TAIL_BITS, digest_of, id_at, id_of, moment, odd, seq_at, se
 pub(super) use known::{Keys, Known};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
+pub(super) use paths::{from_io, from_sqlite, private_file, sibling_path, sync_folder};
 pub(super) use queue::{Batch, Job, Kind, Queue};
 pub(super) use readers::Readers;
 pub(super) use reads::{
@@ -61,11 +60,11 @@ pub(super) use reads::{
     unrouted,
 };
 use reads::{damaged_events, standing};
+pub(super) use recent::RecentEvents;
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
-pub(super) use window::Window;
 use writer::Writer;
 pub(super) use writer::submit;
 pub(super) use writes::Prepared;
@@ -257,56 +256,6 @@ pub(super) struct Ledger {
     awaited: BTreeSet<String>,
     /// Bytes of the rejections that are kept; counted anew after a batch that failed.
     rejected_bytes: Option<u64>,
-}
-
-fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
-    use rusqlite::ErrorCode;
-    let ran_out = ran_out(path, error);
-    let path = path.to_path_buf();
-    if ran_out {
-        return OpenError::Full { path };
-    }
-    if let Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) = error.sqlite_error_code() {
-        let program = users(&path).unwrap_or_else(|| "another program".into());
-        return OpenError::Transaction { path, program };
-    }
-    match error.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase) => OpenError::Foreign { path },
-        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, what: error.to_string() },
-        _ => OpenError::Io { path, cause: error.to_string() },
-    }
-}
-
-fn from_io(path: &Path, cause: &std::io::Error) -> OpenError {
-    let path = path.to_path_buf();
-    match is_no_room(cause) {
-        true => OpenError::Full { path },
-        false => OpenError::Io { path, cause: cause.to_string() },
-    }
-}
-
-/// Creates or empties a file that nobody but the user of the process may read.
-fn private_file(path: &Path) -> std::io::Result<File> {
-    File::options().write(true).create(true).truncate(true).mode(0o600).open(path)
-}
-
-/// Makes the names in the folder of the store durable.
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-}
-
-/// The path with `ending` put behind it: `wilco.db` and `.lock` give `wilco.db.lock`.
-fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(ending);
-    name.into()
-}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Internal(error.to_string())
-    }
 }
 
 /// Cuts what is to be written into pieces of at most [`SLICE_ROWS`] rows, as long as a single item

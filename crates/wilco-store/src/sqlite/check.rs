@@ -22,7 +22,7 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, InterruptHandle};
 
-use super::{Scrub, Shared, beside, from_sqlite, private_file, sync_folder};
+use super::{Scrub, Shared, from_sqlite, private_file, sibling_path, sync_folder};
 use crate::OpenError;
 
 /// When a store is to be checked.
@@ -41,7 +41,7 @@ impl Due {
     pub(super) fn of(path: &Path) -> Self {
         let bytes = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
         // A log that was left behind means that the last stop was not a clean one.
-        let log_bytes = bytes(&beside(path, "-wal"));
+        let log_bytes = bytes(&sibling_path(path, "-wal"));
         match fs::read(mark(path)) {
             // Something was found: nobody writes to it again before it has been read to the end.
             Ok(found) if !found.is_empty() => Self::First,
@@ -168,7 +168,7 @@ pub(crate) fn is_damage(error: &rusqlite::Error) -> bool {
 }
 
 fn mark(path: &Path) -> PathBuf {
-    beside(path, "-check")
+    sibling_path(path, "-check")
 }
 
 /// Durable when it returns: the file, and its name in the folder.

@@ -18,8 +18,8 @@ impl SqliteStore {
         taken: Vec<Taken>,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
-        let window = &self.writer.shared().window;
-        let recent: Vec<_> = taken.iter().map(|taken| window.get(taken.event_seq)).collect();
+        let recent_events = &self.writer.shared().recent_events;
+        let recent: Vec<_> = taken.iter().map(|taken| recent_events.get(taken.event_seq)).collect();
         let others = taken.iter().zip(&recent).filter(|(_, event)| event.is_none());
         let mut read = self.read_events(others.map(|(taken, _)| taken.event_seq).collect()).await;
 

@@ -26,7 +26,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{beside, private_file, sync_folder};
+use super::{private_file, sibling_path, sync_folder};
 use frames::{
     FRAME_HEADER_BYTES, Found, Frame, HEADER_BYTES, Header, Order, big_endian, checksum, commits,
     fill, is_page_size, scan, stored, synced_frames,
@@ -48,7 +48,7 @@ pub(crate) struct Damage {
 /// Whether something is in the log that SQLite would cut off, and that is not a torn end. Reads a frame
 /// at a time.
 pub(crate) fn is_damaged(store: &Path) -> io::Result<bool> {
-    let path = beside(store, "-wal");
+    let path = sibling_path(store, "-wal");
     let mut log = match File::open(&path) {
         Ok(log) => BufReader::new(log),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -71,18 +71,18 @@ pub(crate) fn is_damaged(store: &Path) -> io::Result<bool> {
 ///
 /// The caller makes sure that no other process has it open.
 pub(crate) fn mend(store: &Path) -> io::Result<Option<Damage>> {
-    let path = beside(store, "-wal");
+    let path = sibling_path(store, "-wal");
     let bytes = fs::read(&path)?;
     let Some(mended) = examine(store, &bytes)? else { return Ok(None) };
     // The name comes from the content: a start that is cut off here keeps no second copy.
-    let kept = beside(store, &format!("-wal.damaged-{:08x}", crc32fast::hash(&bytes)));
+    let kept = sibling_path(store, &format!("-wal.damaged-{:08x}", crc32fast::hash(&bytes)));
     write_synced(&kept, &bytes)?;
     sync_folder(store)?;
     if mended.saved_commits > 0 {
         // A crash here leaves a log that ends early; the copy has all of it.
         write_synced(&path, &mended.log)?;
         // It counts the frames that were in the log before.
-        match fs::remove_file(beside(store, "-shm")) {
+        match fs::remove_file(sibling_path(store, "-shm")) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
@@ -207,7 +207,7 @@ fn with_lost_header(store: &Path, log: &[u8]) -> io::Result<Option<Found>> {
 /// The beginning of the log's index, if it was left behind.
 fn index(store: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let file = File::open(beside(store, "-shm"));
+    let file = File::open(sibling_path(store, "-shm"));
     // What cannot be read says nothing.
     let _ = file.and_then(|file| file.take(INDEX_BYTES).read_to_end(&mut bytes));
     bytes

@@ -17,7 +17,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{beside, from_io, private_file};
+use super::{from_io, private_file, sibling_path};
 use crate::OpenError;
 
 /// A store's database file, locked for this process.
@@ -87,7 +87,7 @@ impl StoreFiles {
     /// Remembers which files SQLite has open beside the database.
     pub(super) fn watch(&self) -> io::Result<()> {
         let watched = |ending| {
-            let path = beside(&self.path, ending);
+            let path = sibling_path(&self.path, ending);
             fs::metadata(&path).map(|metadata| (path, identity(&metadata)))
         };
         // Watching begins once, when the store has been opened.
@@ -135,13 +135,13 @@ fn create(path: &Path) -> io::Result<File> {
 
 /// Writes the process id into a file beside the store, so that a second process can name the first.
 fn note_holder(path: &Path) {
-    let note = private_file(&beside(path, ".lock"));
+    let note = private_file(&sibling_path(path, ".lock"));
     // It is a courtesy only, and fails on a full disk.
     let _ = note.and_then(|mut file| writeln!(file, "{}", std::process::id()));
 }
 
 fn holder(path: &Path) -> String {
-    let pid = fs::read_to_string(beside(path, ".lock")).unwrap_or_default();
+    let pid = fs::read_to_string(sibling_path(path, ".lock")).unwrap_or_default();
     match pid.trim() {
         "" => "another process".into(),
         pid => format!("process {pid}"),
@@ -151,7 +151,7 @@ fn holder(path: &Path) -> String {
 /// The processes, other than this one, that have the store's database or log open, as far as the
 /// system tells: `process 4711 (sqlite3)`.
 pub(crate) fn users(path: &Path) -> Option<String> {
-    let files = [path.to_path_buf(), beside(path, "-wal")];
+    let files = [path.to_path_buf(), sibling_path(path, "-wal")];
     let own = std::process::id().to_string();
     let mut users = Vec::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {

@@ -76,7 +76,7 @@ impl Opening {
         let check = RunningCheck::start(opened.unchecked, scrub, Arc::clone(&self.shared));
         let check = check.map_err(|cause| from_io(path, &cause))?;
         *self.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
-        self.shared.window.begin(last_seq, routed_through);
+        self.shared.recent_events.begin(last_seq, routed_through);
         self.shared.lost_commits.store(opened.lost_commits as u64, Ordering::Relaxed);
         self.readers.add(opened.reading);
         self.onlookers.add(onlookers);

@@ -19,7 +19,7 @@ impl OutboundStore for SqliteStore {
     async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
         self.writer.demand_open()?;
         self.writer.shared().demand_opened()?;
-        if let Some(events) = self.writer.shared().window.unrouted(limit) {
+        if let Some(events) = self.writer.shared().recent_events.unrouted(limit) {
             return Ok(events);
         }
         let unrouted = self.readers.read(move |connection| unrouted(connection, limit));

@@ -7,14 +7,14 @@ use std::sync::{
 
 use rusqlite::ErrorCode;
 
-use super::{Space, StoreFiles, Window};
+use super::{RecentEvents, Space, StoreFiles};
 use crate::{Bells, StoreError, Usage, WAL_BYTES_MAX};
 
 /// What the writing thread and its callers both see.
 pub(crate) struct Shared {
     pub(super) bells: Bells,
     pub(super) space: Space,
-    pub(super) window: Window,
+    pub(super) recent_events: RecentEvents,
     /// Set when the store has been opened.
     pub(super) files: OnceLock<StoreFiles>,
     /// Bytes of the frames in the write-ahead log.
@@ -33,7 +33,7 @@ impl Shared {
         Self {
             bells: Bells::default(),
             space,
-            window: Window::new(),
+            recent_events: RecentEvents::new(),
             files: OnceLock::new(),
             wal_bytes: AtomicU64::new(0),
             lost_commits: AtomicU64::new(0),

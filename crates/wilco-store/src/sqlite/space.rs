@@ -9,7 +9,7 @@ use std::{
 
 use rusqlite::{ErrorCode, ffi};
 
-use super::{beside, private_file};
+use super::{private_file, sibling_path};
 use crate::StoreError;
 
 /// Free space of the file system and the reserve that is kept of it, in bytes.
@@ -110,7 +110,7 @@ pub(crate) fn ran_out(store: &Path, error: &rusqlite::Error) -> bool {
 
 /// Writes a small file beside the store to learn whether there is room for one.
 fn has_no_room(store: &Path) -> bool {
-    let path = beside(store, "-probe");
+    let path = sibling_path(store, "-probe");
     let written = private_file(&path).and_then(|mut file| file.write_all(&[0x5a; PROBE_BYTES]));
     // It is overwritten by the next try where it could not be removed.
     let _ = fs::remove_file(&path);

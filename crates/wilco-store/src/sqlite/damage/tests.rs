@@ -21,7 +21,7 @@ fn log() -> (tempfile::TempDir, PathBuf) {
     }
     let path = folder.path().join("left.db");
     for ending in ["", "-wal", "-shm"] {
-        fs::copy(beside(&live, ending), beside(&path, ending)).unwrap();
+        fs::copy(sibling_path(&live, ending), sibling_path(&path, ending)).unwrap();
     }
     (folder, path)
 }
@@ -37,8 +37,8 @@ fn rows(path: &Path) -> i64 {
 #[test]
 fn a_log_that_is_whole_or_torn_at_its_end_is_left_as_it_is() {
     let (_folder, path) = log();
-    fs::remove_file(beside(&path, "-shm")).unwrap();
-    let wal = beside(&path, "-wal");
+    fs::remove_file(sibling_path(&path, "-shm")).unwrap();
+    let wal = sibling_path(&path, "-wal");
     let whole = fs::read(&wal).unwrap();
     let mut last_flipped = whole.clone();
     let last = last_flipped.len() - 100;
@@ -63,7 +63,7 @@ fn a_log_that_is_whole_or_torn_at_its_end_is_left_as_it_is() {
 #[test]
 fn a_damaged_bit_is_mended_or_its_loss_is_told() {
     let (_folder, path) = log();
-    let whole = fs::read(beside(&path, "-wal")).unwrap();
+    let whole = fs::read(sibling_path(&path, "-wal")).unwrap();
     let database = fs::read(&path).unwrap();
     let mut mended_whole = 0;
     for place in [0, 3, 4, 9, 16, 21, 24, 25, 100, 2_001, 3_002, FRAME - 1] {
@@ -74,7 +74,7 @@ fn a_damaged_bit_is_mended_or_its_loss_is_told() {
                 let what = format!("bit {bit} of byte {place} of frame {frame}");
                 let mended = examine(&path, &bytes).unwrap().expect(&what);
                 fs::write(&path, &database).unwrap();
-                fs::write(beside(&path, "-wal"), &mended.log).unwrap();
+                fs::write(sibling_path(&path, "-wal"), &mended.log).unwrap();
                 let rows = usize::try_from(rows(&path)).unwrap();
                 assert_eq!(rows + mended.lost_commits, 40, "{what}");
                 mended_whole += usize::from(mended.log == whole);
@@ -89,7 +89,7 @@ fn a_damaged_bit_is_mended_or_its_loss_is_told() {
 fn of_a_larger_damage_all_is_saved_that_can_be_and_the_log_is_kept() {
     for (from, bytes_gone) in [(30, 512), (20, PAGE), (25, FRAME), (10, 3 * FRAME)] {
         let (_folder, path) = log();
-        let wal = beside(&path, "-wal");
+        let wal = sibling_path(&path, "-wal");
         let mut bytes = fs::read(&wal).unwrap();
         let at = HEADER_BYTES + from * FRAME + 1_000;
         bytes[at..at + bytes_gone].fill(0xa5);
@@ -106,9 +106,9 @@ fn of_a_larger_damage_all_is_saved_that_can_be_and_the_log_is_kept() {
 #[test]
 fn damage_in_the_last_commit_is_told_where_the_index_says_that_it_was_synced() {
     let (_folder, path) = log();
-    let wal = beside(&path, "-wal");
+    let wal = sibling_path(&path, "-wal");
     let [whole, database, index] =
-        ["-wal", "", "-shm"].map(|e| fs::read(beside(&path, e)).unwrap());
+        ["-wal", "", "-shm"].map(|e| fs::read(sibling_path(&path, e)).unwrap());
     assert!(!is_damaged(&path).unwrap());
     let last = whole.len() - FRAME;
     let flipped = |places: &[usize]| {
@@ -130,7 +130,7 @@ fn damage_in_the_last_commit_is_told_where_the_index_says_that_it_was_synced() {
     ];
     for (what, bytes, lost) in cases {
         for (ending, bytes) in [("", &database), ("-shm", &index), ("-wal", &bytes)] {
-            fs::write(beside(&path, ending), bytes).unwrap();
+            fs::write(sibling_path(&path, ending), bytes).unwrap();
         }
         assert!(is_damaged(&path).unwrap(), "{what}");
         let damage = mend(&path).unwrap().unwrap();
@@ -144,8 +144,8 @@ fn damage_in_the_last_commit_is_told_where_the_index_says_that_it_was_synced() {
 #[test]
 fn an_index_of_another_generation_or_a_damaged_one_proves_nothing() {
     let (_folder, path) = log();
-    let wal = fs::read(beside(&path, "-wal")).unwrap();
-    let index = fs::read(beside(&path, "-shm")).unwrap();
+    let wal = fs::read(sibling_path(&path, "-wal")).unwrap();
+    let index = fs::read(sibling_path(&path, "-shm")).unwrap();
     let header = Header::read(&wal).unwrap();
     assert_eq!(synced_frames(&index, &header), (wal.len() - HEADER_BYTES) / FRAME);
     let other = Header { salts: [7; 8], ..header };
@@ -164,14 +164,15 @@ fn an_index_of_another_generation_or_a_damaged_one_proves_nothing() {
 #[test]
 fn a_damaged_header_of_the_log_loses_nothing() {
     let (_folder, path) = log();
-    let [whole, database] = ["-wal", ""].map(|ending| fs::read(beside(&path, ending)).unwrap());
+    let [whole, database] =
+        ["-wal", ""].map(|ending| fs::read(sibling_path(&path, ending)).unwrap());
     let cases =
         (0..HEADER_BYTES).map(|byte| byte..byte + 1).chain([0..8, 8..16, 12..24, 24..32, 0..32]);
     for damaged in cases {
         let mut bytes = whole.clone();
         bytes[damaged.clone()].iter_mut().for_each(|byte| *byte ^= 0x81);
         fs::write(&path, &database).unwrap();
-        fs::write(beside(&path, "-wal"), &bytes).unwrap();
+        fs::write(sibling_path(&path, "-wal"), &bytes).unwrap();
         assert!(is_damaged(&path).unwrap(), "{damaged:?}");
         let damage = mend(&path).unwrap().unwrap();
         assert_eq!((damage.saved_commits, damage.lost_commits), (40, 0), "{damaged:?}");
@@ -183,7 +184,7 @@ fn a_damaged_header_of_the_log_loses_nothing() {
 #[test]
 fn a_header_that_is_torn_when_the_log_begins_again_is_no_damage() {
     let (_folder, path) = log();
-    let wal = beside(&path, "-wal");
+    let wal = sibling_path(&path, "-wal");
     let whole = fs::read(&wal).unwrap();
     // All of it is in the database.
     let connection = Connection::open(&path).unwrap();

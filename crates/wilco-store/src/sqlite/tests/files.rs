@@ -52,7 +52,7 @@ async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not(
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
         .unwrap();
     record(&store, Sent { body: b"[1]", ..SENT }).await.unwrap();
-    File::options()
+    fs::File::options()
         .write(true)
         .open(disk.path().with_extension("db-wal"))
         .unwrap()

@@ -136,9 +136,9 @@ impl Thread {
             let recorded = std::mem::take(&mut self.ledger.recorded);
             (self.observer)(recorded.len(), began.elapsed());
             self.ledger.known.committed();
-            self.shared.window.routed(self.ledger.routed_through);
+            self.shared.recent_events.routed(self.ledger.routed_through);
             if !recorded.is_empty() {
-                self.shared.window.extend(recorded);
+                self.shared.recent_events.extend(recorded);
                 self.shared.bells.recorded.notify_one();
             }
             for destination in std::mem::take(&mut self.ledger.awaited) {

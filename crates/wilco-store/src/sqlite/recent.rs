@@ -10,18 +10,18 @@ use wilco::Event;
 use super::seq_of;
 
 /// The end of the table of events: every event behind a certain place, or none.
-pub(crate) struct Window(Mutex<Inner>);
+pub(crate) struct RecentEvents(Mutex<Inner>);
 
 struct Inner {
     events: VecDeque<Arc<Event>>,
     /// About how much memory the events take.
     bytes: usize,
-    /// The place behind which every event is in the window.
+    /// The place behind which every event is kept here.
     behind: i64,
     routed_through: i64,
 }
 
-impl Window {
+impl RecentEvents {
     pub(super) fn new() -> Self {
         Self(Mutex::new(Inner { events: VecDeque::new(), bytes: 0, behind: 0, routed_through: 0 }))
     }
@@ -40,7 +40,7 @@ impl Window {
             inner.bytes += bytes_of(&event);
             inner.events.push_back(event);
         }
-        while inner.events.len() > EVENTS_MAX || inner.bytes > WINDOW_BYTES_MAX {
+        while inner.events.len() > EVENTS_MAX || inner.bytes > BYTES_MAX {
             let Some(event) = inner.events.pop_front() else { break };
             inner.bytes -= bytes_of(&event);
             inner.behind = seq_of(event.id);
@@ -52,7 +52,7 @@ impl Window {
         inner.routed_through = inner.routed_through.max(through);
     }
 
-    /// The oldest unrouted events; `None` where some of them are not in the window any more.
+    /// The oldest unrouted events; `None` where some of them are not kept any more.
     pub(super) fn unrouted(&self, limit: usize) -> Option<Vec<Arc<Event>>> {
         let inner = self.lock();
         if inner.routed_through < inner.behind {
@@ -83,4 +83,4 @@ fn bytes_of(event: &Event) -> usize {
 
 const EVENTS_MAX: usize = 4_096;
 /// Bytes of memory that they take.
-const WINDOW_BYTES_MAX: usize = 8 << 20;
+const BYTES_MAX: usize = 8 << 20;
