@@ -230,9 +230,9 @@ impl Service {
         self.store.close().await
     }
 
-    /// Rings once when the store has stopped for good.
+    /// Returns when the store has stopped for good.
     pub async fn failed(&self) {
-        self.store.bells().failed().notified().await;
+        self.store.wakers().failed().notified().await;
     }
 
     pub(crate) fn inbound(&self) -> &Arc<Inbound> {

@@ -144,9 +144,9 @@ pub(crate) async fn hand_over<F: Future + Unpin>(call: &mut F) -> Option<F::Outp
     .await
 }
 
-/// Whether a bell has rung since it was last heard. The ring is gone then.
-async fn has_rung(bell: &Notify) -> bool {
-    tokio::time::timeout(Duration::ZERO, bell.notified()).await.is_ok()
+/// Whether it was notified since somebody last waited for it. The notification is gone then.
+async fn was_notified(waker: &Notify) -> bool {
+    tokio::time::timeout(Duration::ZERO, waker.notified()).await.is_ok()
 }
 
 /// A store under test, and the verbs that most tests need.

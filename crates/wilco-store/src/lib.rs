@@ -23,7 +23,6 @@
 //! against: both pass one suite.
 
 mod admin;
-mod bells;
 #[cfg(test)]
 mod conformance;
 mod delivery;
@@ -35,6 +34,7 @@ mod query;
 mod rules;
 mod sqlite;
 mod status;
+mod wakers;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -43,7 +43,6 @@ use jiff::Timestamp;
 use wilco::{EventId, Headers, SourceName};
 
 pub use admin::AdminStore;
-pub use bells::Bells;
 pub use delivery::{
     Attempt, Breaker, Burst, Claim, Delivery, Leg, Outcome, Replay, Routed, Settled, Standing,
     State,
@@ -56,6 +55,7 @@ pub use query::{EventQuery, Listed, Shown, title};
 pub use rules::Duplicates;
 pub use sqlite::{BackupError, Options, SqliteStore};
 pub use status::StoreStatus;
+pub use wakers::Wakers;
 
 /// A whole store: what each of its readers needs, and its end.
 ///

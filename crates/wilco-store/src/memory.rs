@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use wilco::{Event, EventId};
 
 use crate::{
-    Bells, Delivery, Rejection, Standing, State, StoreError,
+    Delivery, Rejection, Standing, State, StoreError, Wakers,
     rules::{BurstTimes, whole_millis},
 };
 
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Default)]
 pub struct MemoryStore {
     disk: Mutex<Disk>,
-    bells: Bells,
+    wakers: Wakers,
 }
 
 impl MemoryStore {
@@ -63,7 +63,7 @@ impl MemoryStore {
             }
         }
         let disk = Disk { durable, rejections: disk.rejections.clone(), ..Disk::default() };
-        Self { disk: Mutex::new(disk), bells: Bells::default() }
+        Self { disk: Mutex::new(disk), wakers: Wakers::default() }
     }
 
     /// The rejections that are kept, oldest first.
@@ -85,10 +85,10 @@ impl MemoryStore {
         disk.durable = pending.record;
 
         if pending.has_recorded {
-            self.bells.recorded.notify_one();
+            self.wakers.recorded.notify_one();
         }
         for destination in pending.awaited {
-            self.bells.due(&destination).notify_one();
+            self.wakers.due(&destination).notify_one();
         }
         match fault {
             Some(_) => Err(StoreError::Internal("the answer was made to be lost".into())),
@@ -180,7 +180,7 @@ impl Delivery {
     }
 }
 
-/// A changed copy of the record, and what is rung for when it has become durable.
+/// A changed copy of the record, and whom it wakes when it has become durable.
 #[derive(Default)]
 struct Pending {
     record: Record,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use wilco::Event;
 
 use crate::{
-    Alert, Attempt, Bells, Breaker, Claim, Outcome, Routed, Settled, StoreError, StoreStatus,
+    Alert, Attempt, Breaker, Claim, Outcome, Routed, Settled, StoreError, StoreStatus, Wakers,
 };
 
 /// The store as the outbound half sees it. It records nothing that came from outside.
@@ -108,6 +108,6 @@ pub trait OutboundStore: StoreStatus {
         until: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError>;
 
-    /// What rings when there is something to do.
-    fn bells(&self) -> &Bells;
+    /// Wakes the loops that wait for work.
+    fn wakers(&self) -> &Wakers;
 }

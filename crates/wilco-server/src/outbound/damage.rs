@@ -35,7 +35,7 @@ pub(super) async fn run(
         }
         let found = async {
             tokio::time::sleep(pause).await;
-            store.bells().damaged().notified().await;
+            store.wakers().damaged().notified().await;
         };
         tokio::select! {
             () = stop.cancelled() => {}

@@ -48,7 +48,7 @@ impl Lane {
     /// Delivers until `stop`, then lets the attempts that are under way end, and the destination.
     pub(super) async fn run(self, stop: CancellationToken) {
         let lane = Arc::new(self);
-        let bell = lane.store.bells().due(&lane.config.name);
+        let waker = lane.store.wakers().due(&lane.config.name);
         let mut running = JoinSet::new();
         let mut opened = lane.open().await;
         while !stop.is_cancelled() {
@@ -71,7 +71,7 @@ impl Lane {
                         () = stop.cancelled() => {}
                         Some(_) = running.join_next() => while running.try_join_next().is_some() {},
                         () = lane.slots.freed.notified(), if room == 0 => {}
-                        () = bell.notified(), if is_drained => {}
+                        () = waker.notified(), if is_drained => {}
                         () = lane.turn(is_drained) => {}
                     }
                     Ok(())

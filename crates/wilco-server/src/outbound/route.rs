@@ -232,7 +232,7 @@ pub(super) async fn run(
         };
         tokio::select! {
             () = stop.cancelled() => {}
-            () = store.bells().recorded().notified() => {}
+            () = store.wakers().recorded().notified() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
@@ -268,7 +268,7 @@ fn legs(routes: &Routes, event: &Event, route: fn(&Routes, &Event) -> Vec<Leg>) 
 /// Events that are routed in one transaction.
 const BATCH: usize = 1_024;
 const UNHURRIED: Duration = Duration::from_millis(10);
-/// Nothing is missed while the bell works; this is for the day when it does not.
+/// Nothing is missed while the waker works; this is for the day when it does not.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);
 

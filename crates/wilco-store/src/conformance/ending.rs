@@ -25,7 +25,7 @@ async fn a_latched_store_takes_nothing_more_and_says_why(bench: Bench) {
     let claim = bench.claim_one(NOW).await;
     let store = &bench.store;
     store.latch("routing ended");
-    store.bells().failed().notified().await;
+    store.wakers().failed().notified().await;
     for (call, refused) in [
         ("ready", store.ready().err()),
         ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),

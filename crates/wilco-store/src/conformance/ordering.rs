@@ -1,6 +1,6 @@
 //! Deliveries of one key go one after another, in the order in which they were made.
 
-use super::{Bench, DEAD, NOW, after, has_rung, retry};
+use super::{Bench, DEAD, NOW, after, retry, was_notified};
 use crate::{Claim, Leg, Outcome, State};
 
 promises! {
@@ -137,11 +137,11 @@ async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
 
 async fn the_next_of_a_key_rings(bench: Bench) {
     bench.legs(2, |_| keyed("a"), NOW).await;
-    let bell = bench.store.bells().due("crm");
-    assert!(has_rung(&bell).await);
+    let waker = bench.store.wakers().due("crm");
+    assert!(was_notified(&waker).await);
     let first = bench.claim_one(NOW).await;
     bench.settle(&first, "exit 0", Outcome::Delivered).await;
-    assert!(has_rung(&bell).await);
+    assert!(was_notified(&waker).await);
 }
 
 fn events(claims: &[Claim]) -> Vec<wilco::EventId> {

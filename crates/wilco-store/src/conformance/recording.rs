@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use wilco::Event;
 
-use super::{Bench, NOW, SENT, SUPPRESS, Sent, after, event, hand_over, has_rung, rejection};
+use super::{Bench, NOW, SENT, SUPPRESS, Sent, after, event, hand_over, rejection, was_notified};
 use crate::{Duplicates, Outcome, StoreError};
 
 promises! {
@@ -115,7 +115,7 @@ async fn a_record_that_fails_leaves_no_trace(mut bench: Bench) {
     let failed = bench.try_record(SENT).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     bench.backend.mend();
-    assert!(!has_rung(bench.store.bells().recorded()).await);
+    assert!(!was_notified(bench.store.wakers().recorded()).await);
     assert_eq!(bench.all().await, []);
     bench.crash(NOW);
     assert_eq!(bench.all().await, []);
@@ -156,11 +156,11 @@ async fn concurrent_events_are_all_recorded(mut bench: Bench) {
 }
 
 async fn a_recorded_event_rings_and_a_copy_does_not(bench: Bench) {
-    assert!(!has_rung(bench.store.bells().recorded()).await);
+    assert!(!was_notified(bench.store.wakers().recorded()).await);
     bench.record_many(2).await;
-    assert!(has_rung(bench.store.bells().recorded()).await, "the ring is kept until it is heard");
+    assert!(was_notified(bench.store.wakers().recorded()).await, "the notification is kept");
     bench.record(Sent { subject: Some("booking/1"), ..SENT }).await;
-    assert!(!has_rung(bench.store.bells().recorded()).await);
+    assert!(!was_notified(bench.store.wakers().recorded()).await);
 }
 
 async fn a_rejection_never_fails_and_is_no_event(bench: Bench) {

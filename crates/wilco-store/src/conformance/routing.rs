@@ -1,6 +1,6 @@
 //! Every event is held against the routes once.
 
-use super::{Bench, NOW, SENT, Sent, after, has_rung, routed};
+use super::{Bench, NOW, SENT, Sent, after, routed, was_notified};
 use crate::{Delivery, ROUTING_BYTES_MAX, State, StoreError};
 
 promises! {
@@ -12,7 +12,7 @@ promises! {
     an_event_is_fanned_out_once,
     many_legs_are_made_in_the_order_of_their_events,
     a_fan_out_that_fails_does_nothing_of_it,
-    fan_out_rings_for_its_destinations_and_for_no_other,
+    fan_out_wakes_its_destinations_and_no_other,
 }
 
 async fn the_oldest_unrouted_events_come_first_and_no_more_than_asked_for(bench: Bench) {
@@ -108,7 +108,10 @@ async fn a_fan_out_that_fails_does_nothing_of_it(mut bench: Bench) {
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     bench.backend.mend();
     let another = bench.record(Sent { subject: None, ..SENT }).await.event_id();
-    assert!(!has_rung(&bench.store.bells().due("crm")).await, "nor with the commit of another");
+    assert!(
+        !was_notified(&bench.store.wakers().due("crm")).await,
+        "nor with the commit of another"
+    );
     let ids = [ids, vec![another]].concat();
     for with_crash in [false, true] {
         if with_crash {
@@ -122,13 +125,13 @@ async fn a_fan_out_that_fails_does_nothing_of_it(mut bench: Bench) {
     assert_eq!(bench.claim("mail", 10, NOW).await.len(), 4);
 }
 
-async fn fan_out_rings_for_its_destinations_and_for_no_other(bench: Bench) {
+async fn fan_out_wakes_its_destinations_and_no_other(bench: Bench) {
     let ids = bench.record_many(2).await;
     bench.fan_out(&ids, &["crm", "mail"], NOW).await;
     for (destination, expected) in [("crm", true), ("mail", true), ("chat", false)] {
-        let bell = bench.store.bells().due(destination);
-        assert_eq!(has_rung(&bell).await, expected, "{destination}");
-        assert!(!has_rung(&bell).await, "{destination} rings once");
+        let waker = bench.store.wakers().due(destination);
+        assert_eq!(was_notified(&waker).await, expected, "{destination}");
+        assert!(!was_notified(&waker).await, "{destination} is notified once");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Bench, DEAD, NOW, after, attempt, has_rung, retry};
+use super::{Bench, DEAD, NOW, after, attempt, retry, was_notified};
 use crate::{Attempt, Outcome, Settled, State, StoreError};
 
 promises! {
@@ -14,7 +14,7 @@ promises! {
     a_delivery_is_settled_once,
     a_settle_that_fails_can_be_made_again,
     the_history_holds_every_attempt_that_ended,
-    a_retry_rings_and_an_end_does_not,
+    a_retry_wakes_its_worker_and_an_end_does_not,
     unfinished_counts_all_but_the_delivered,
 }
 
@@ -67,7 +67,7 @@ async fn a_stale_claim_changes_nothing(mut bench: Bench) {
     assert_eq!(bench.try_settle(&stale, "exit 0", Outcome::Delivered).await, Settled::Stale);
     assert_eq!(bench.try_settle(&stale, "exit 1", retry(after(6))).await, Settled::Stale);
     assert_eq!(bench.delivery(id).await, before, "while the newer one runs");
-    assert!(!has_rung(&bench.store.bells().due("crm")).await);
+    assert!(!was_notified(&bench.store.wakers().due("crm")).await);
 
     bench.settle(&newer, "exit 1", retry(after(60))).await;
     let after_it = bench.delivery(id).await;
@@ -134,17 +134,17 @@ async fn the_history_holds_every_attempt_that_ended(mut bench: Bench) {
     assert_eq!((listed.attempts, listed.history), (5, vec![]), "a listing has no history");
 }
 
-async fn a_retry_rings_and_an_end_does_not(bench: Bench) {
+async fn a_retry_wakes_its_worker_and_an_end_does_not(bench: Bench) {
     let ids = bench.record_many(3).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
-    let bell = bench.store.bells().due("crm");
-    assert!(has_rung(&bell).await);
+    let waker = bench.store.wakers().due("crm");
+    assert!(was_notified(&waker).await);
     let claims = bench.claim("crm", 3, NOW).await;
     let outcomes = [Outcome::Delivered, DEAD, retry(after(60))];
     for (claim, outcome) in claims.iter().zip(outcomes) {
-        let rings = matches!(outcome, Outcome::Retry { .. });
+        let is_woken = matches!(outcome, Outcome::Retry { .. });
         bench.settle(claim, "over", outcome).await;
-        assert_eq!(has_rung(&bell).await, rings);
+        assert_eq!(was_notified(&waker).await, is_woken);
     }
 }
 

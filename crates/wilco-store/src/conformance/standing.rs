@@ -1,6 +1,6 @@
 //! How a destination stands outlives the process.
 
-use super::{Bench, DEAD, NOW, after, attempt, has_rung};
+use super::{Bench, DEAD, NOW, after, attempt, was_notified};
 use crate::{Breaker, Outcome, Settled, Standing};
 
 promises! {
@@ -20,10 +20,10 @@ async fn a_paused_destination_is_left_alone_and_resumed(mut bench: Bench) {
     assert!(bench.claim("crm", 9, after(9)).await.is_empty());
     assert_eq!(bench.store.next_due("crm").await.unwrap(), None);
     assert_eq!(bench.claim("mail", 9, after(9)).await.len(), 1);
-    let bell = bench.store.bells().due("crm");
-    let _ = has_rung(&bell).await;
+    let waker = bench.store.wakers().due("crm");
+    let _ = was_notified(&waker).await;
     bench.store.pause("crm", false).await.unwrap();
-    assert!(has_rung(&bell).await, "whoever waits for it is woken");
+    assert!(was_notified(&waker).await, "whoever waits for it is woken");
     assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(NOW));
     assert_eq!(bench.claim("crm", 9, after(9)).await.len(), 1);
 }

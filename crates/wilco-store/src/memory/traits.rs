@@ -8,9 +8,9 @@ use wilco::{Envelope, Event, EventId, Verified};
 
 use super::{MemoryStore, Way};
 use crate::{
-    AdminStore, Alert, Attempt, Bells, Breaker, Claim, Duplicates, EventQuery, InboundStore,
-    Listed, OutboundStore, Outcome, REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Settled,
-    Shown, Standing, State, Store, StoreError, StoreStatus, Usage, rules::whole_millis,
+    AdminStore, Alert, Attempt, Breaker, Claim, Duplicates, EventQuery, InboundStore, Listed,
+    OutboundStore, Outcome, REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Settled, Shown,
+    Standing, State, Store, StoreError, StoreStatus, Usage, Wakers, rules::whole_millis,
 };
 
 #[async_trait]
@@ -97,8 +97,8 @@ impl OutboundStore for MemoryStore {
         })
     }
 
-    fn bells(&self) -> &Bells {
-        &self.bells
+    fn wakers(&self) -> &Wakers {
+        &self.wakers
     }
 }
 
@@ -177,7 +177,7 @@ impl StoreStatus for MemoryStore {
 impl Store for MemoryStore {
     fn latch(&self, cause: &str) {
         self.disk().latched = Some(cause.into());
-        self.bells.failed.notify_one();
+        self.wakers.failed.notify_one();
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -92,7 +92,7 @@ impl SqliteStore {
             let event = id_at(seq);
             tracing::error!(%event, by, "the record of an event is damaged");
         }
-        self.writer.shared().bells.damaged.notify_one();
+        self.writer.shared().wakers.damaged.notify_one();
     }
 
     async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) {

@@ -11,7 +11,7 @@ use super::{
     Kind, Ledger, Part, SLICE_ROWS, SqliteStore, last_received, next_due, slices, unrouted,
 };
 use crate::{
-    Alert, Attempt, Bells, Breaker, Claim, OutboundStore, Outcome, Routed, Settled, StoreError,
+    Alert, Attempt, Breaker, Claim, OutboundStore, Outcome, Routed, Settled, StoreError, Wakers,
 };
 
 #[async_trait]
@@ -112,7 +112,7 @@ impl OutboundStore for SqliteStore {
         Ok(None)
     }
 
-    fn bells(&self) -> &Bells {
-        &self.writer.shared().bells
+    fn wakers(&self) -> &Wakers {
+        &self.writer.shared().wakers
     }
 }

@@ -113,7 +113,7 @@ impl Scrub {
             let event = id_at(seq);
             tracing::error!(%event, by = "the check in the background", "{what}");
         }
-        shared.bells.damaged.notify_one();
+        shared.wakers.damaged.notify_one();
     }
 }
 

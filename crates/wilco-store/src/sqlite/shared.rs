@@ -8,11 +8,11 @@ use std::sync::{
 use rusqlite::ErrorCode;
 
 use super::{RecentEvents, Space, StoreFiles};
-use crate::{Bells, StoreError, Usage, WAL_BYTES_MAX};
+use crate::{StoreError, Usage, WAL_BYTES_MAX, Wakers};
 
 /// What the writing thread and its callers both see.
 pub(crate) struct Shared {
-    pub(super) bells: Bells,
+    pub(super) wakers: Wakers,
     pub(super) space: Space,
     pub(super) recent_events: RecentEvents,
     /// Set when the store has been opened.
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
 impl Shared {
     pub(super) fn new(space: Space) -> Self {
         Self {
-            bells: Bells::default(),
+            wakers: Wakers::default(),
             space,
             recent_events: RecentEvents::new(),
             files: OnceLock::new(),
@@ -47,7 +47,7 @@ impl Shared {
     pub(super) fn latch(&self, cause: &str) -> StoreError {
         let cause = self.latched.get_or_init(|| cause.to_owned());
         tracing::error!(%cause, "the store stops: nothing is acknowledged any more");
-        self.bells.failed.notify_one();
+        self.wakers.failed.notify_one();
         StoreError::Latched(cause.clone())
     }
 

@@ -186,7 +186,7 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
 
         let options = Options { scrub_after: Duration::ZERO, ..Options::default() };
         let store = disk.open(options, NOW);
-        let latched = tokio::time::timeout(PATIENCE, store.bells().failed().notified()).await;
+        let latched = tokio::time::timeout(PATIENCE, store.wakers().failed().notified()).await;
         assert!(latched.is_ok(), "the damage was not found");
         let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it goes on") };
         assert!(cause.contains("the check found damage"), "{cause}");

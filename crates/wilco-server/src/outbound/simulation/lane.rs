@@ -98,7 +98,7 @@ impl Lane {
         self.sleep = Sleep { until, hears_bell: is_drained, is_idle };
     }
 
-    /// Whether it has reason to look: its time is over, or the bell rang and it listens.
+    /// Whether it has reason to look: its time is over, or it was woken and listens.
     pub(crate) fn is_awake(&self, has_rung: impl FnOnce() -> bool, now: Now) -> bool {
         now.elapsed >= self.sleep.until || (self.sleep.hears_bell && has_rung())
     }

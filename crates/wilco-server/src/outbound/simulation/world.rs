@@ -169,8 +169,8 @@ impl World {
     /// Lets every lane that has reason to do what it can.
     pub(crate) async fn work(&mut self) -> Held {
         for place in 0..self.lanes.len() {
-            let bell = self.backend.store().bells().due(&self.lanes[place].config.name);
-            let has_rung = || bell.notified().now_or_never().is_some();
+            let waker = self.backend.store().wakers().due(&self.lanes[place].config.name);
+            let has_rung = || waker.notified().now_or_never().is_some();
             while self.lanes[place].is_awake(has_rung, self.now) {
                 self.round(place).await?;
             }

@@ -16,7 +16,7 @@ async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
         store.ready().unwrap();
         fs::remove_file(disk.0.path().join(name)).unwrap();
         assert!(matches!(store.ready(), Err(StoreError::Latched(_))), "{name}");
-        store.bells().failed().notified().await;
+        store.wakers().failed().notified().await;
     }
 }
 

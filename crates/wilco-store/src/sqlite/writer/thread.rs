@@ -139,10 +139,10 @@ impl Thread {
             self.shared.recent_events.routed(self.ledger.routed_through);
             if !recorded.is_empty() {
                 self.shared.recent_events.extend(recorded);
-                self.shared.bells.recorded.notify_one();
+                self.shared.wakers.recorded.notify_one();
             }
             for destination in std::mem::take(&mut self.ledger.awaited) {
-                self.shared.bells.due(&destination).notify_one();
+                self.shared.wakers.due(&destination).notify_one();
             }
         } else {
             self.ledger.recorded.clear();
