@@ -15,11 +15,15 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body::Body;
 use ipnet::IpNet;
+use prometheus_client::{metrics::histogram::Histogram, registry::Unit};
 use tokio::time::{Instant, sleep};
 use wilco::{Arrival, Head, Headers, Refused};
 use wilco_store::{InboundStore, Receipt, Rejection};
 
-use crate::{clock, config, metrics::Metrics};
+use crate::{
+    clock, config,
+    metrics::{FAST_SECONDS, Metrics},
+};
 use answer::{Answer, Evidence, acknowledge};
 use body::BodyBudget;
 use gate::legible;
@@ -38,6 +42,7 @@ pub(crate) struct Inbound {
     door: ArcSwap<Door>,
     budget: Arc<BodyBudget>,
     throttle: Throttle,
+    ack: Histogram,
     store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
@@ -68,7 +73,13 @@ impl Inbound {
         Self {
             door: ArcSwap::from_pointee(door),
             budget: Arc::default(),
-            throttle: Throttle::new(),
+            throttle: Throttle::new(&metrics),
+            ack: metrics.histogram(
+                "ack",
+                "From the head of a request to its 2xx",
+                Unit::Seconds,
+                FAST_SECONDS,
+            ),
             store,
             metrics,
             connections: ConnectionLimits::of_process(),
@@ -169,7 +180,7 @@ impl Inbound {
         began: Instant,
     ) {
         let took = began.elapsed();
-        self.metrics.acknowledged(took);
+        self.ack.observe(took.as_secs_f64());
         let id = receipt.event_id();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (name, shown) = (source.name.as_str(), legible(event.as_bytes()));
@@ -206,7 +217,6 @@ impl Inbound {
         let Some(bytes) = unsigned_bytes else { return };
         let wait = self.throttle.refuse(bytes, Instant::now());
         if !wait.is_zero() {
-            self.metrics.delayed_refusal();
             sleep(wait).await;
         }
     }

@@ -1,7 +1,7 @@
 //! What is counted. No label ever takes a value that an unverified request chose.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
@@ -14,14 +14,14 @@ use wilco_store::Usage;
 
 use crate::log;
 
-/// Every metric of wilco, registered.
+/// The registry, and the metrics that more than one part of wilco counts with. A part that counts by
+/// itself registers its own: [`Metrics::counter`], [`Metrics::histogram`].
 pub(crate) struct Metrics {
-    registry: Registry,
+    registry: Mutex<Registry>,
     /// One scrape at a time: each fills families that the next one clears.
     scrape: Mutex<()>,
     log_lines_dropped: Counter,
     requests: Family<Request, Counter>,
-    ack: Histogram,
     events: Family<Event, Counter>,
     secret_matches: Family<SecretMatch, Counter>,
     commit: Histogram,
@@ -30,8 +30,6 @@ pub(crate) struct Metrics {
     attempt: Family<ByDestination, Histogram, fn() -> Histogram>,
     connections: Gauge,
     connections_refused: Counter,
-    admin_connections_refused: Counter,
-    refusals_delayed: Counter,
     rejections_dropped: Counter,
     tls_handshake_failures: Family<Reason, Counter>,
     tls_expiry: Gauge,
@@ -46,12 +44,11 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// All of them; without TLS there is none about a certificate, for it would read as expired.
     pub(crate) fn new(is_tls: bool) -> Arc<Self> {
-        let mut metrics = Self {
-            registry: Registry::with_prefix("wilco"),
+        let metrics = Self {
+            registry: Mutex::new(Registry::with_prefix("wilco")),
             scrape: Mutex::default(),
             log_lines_dropped: Counter::default(),
             requests: Family::default(),
-            ack: Histogram::new(FAST_SECONDS),
             events: Family::default(),
             secret_matches: Family::default(),
             commit: Histogram::new(FAST_SECONDS),
@@ -60,8 +57,6 @@ impl Metrics {
             attempt: Family::new_with_constructor(|| Histogram::new(SLOW_SECONDS)),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
-            admin_connections_refused: Counter::default(),
-            refusals_delayed: Counter::default(),
             rejections_dropped: Counter::default(),
             tls_handshake_failures: Family::default(),
             tls_expiry: Gauge::default(),
@@ -76,15 +71,33 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    fn register(&mut self, is_tls: bool) {
-        let r = &mut self.registry;
+    /// A counter of the part that asks for it, once. `help` has no full stop: the format adds one.
+    pub(crate) fn counter(&self, name: &str, help: &str) -> Counter {
+        let counter = Counter::default();
+        self.registry().register(name, help, counter.clone());
+        counter
+    }
+
+    /// A histogram of the part that asks for it, once.
+    pub(crate) fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        unit: Unit,
+        buckets: impl IntoIterator<Item = f64>,
+    ) -> Histogram {
+        let histogram = Histogram::new(buckets);
+        self.registry().register_with_unit(name, help, unit, histogram.clone());
+        histogram
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn register(&self, is_tls: bool) {
+        let r = &mut *self.registry();
         r.register("requests", "Requests by outcome", self.requests.clone());
-        r.register_with_unit(
-            "ack",
-            "From the head of a request to its 2xx",
-            Unit::Seconds,
-            self.ack.clone(),
-        );
         r.register("events", "Events recorded, copies not counted", self.events.clone());
         r.register(
             "secret_matches",
@@ -102,16 +115,6 @@ impl Metrics {
             "connections_refused",
             "Connections closed at once, for there were too many",
             self.connections_refused.clone(),
-        );
-        r.register(
-            "admin_connections_refused",
-            "Connections of the admin listener closed at once, for there were too many",
-            self.admin_connections_refused.clone(),
-        );
-        r.register(
-            "refusals_delayed",
-            "Answers to refused requests that waited because too much was refused",
-            self.refusals_delayed.clone(),
         );
         r.register(
             "rejections_dropped",
@@ -164,11 +167,6 @@ impl Metrics {
         self.requests.get_or_create(&Request { source: source.into(), outcome }).inc();
     }
 
-    /// An event was acknowledged, so long after its head was read.
-    pub(crate) fn acknowledged(&self, took: Duration) {
-        self.ack.observe(took.as_secs_f64());
-    }
-
     /// An event was recorded. `event` is a name that its provider documents, or `other`.
     pub(crate) fn recorded(&self, source: &str, event: &str) {
         self.events.get_or_create(&Event { source: source.into(), event: event.into() }).inc();
@@ -214,16 +212,6 @@ impl Metrics {
         self.connections_refused.inc();
     }
 
-    /// A connection of the admin listener was closed at once.
-    pub(crate) fn refused_admin_connection(&self) {
-        self.admin_connections_refused.inc();
-    }
-
-    /// The answer to a refused request has to wait.
-    pub(crate) fn delayed_refusal(&self) {
-        self.refusals_delayed.inc();
-    }
-
     /// A rejection was not handed to the store.
     pub(crate) fn dropped_rejection(&self) {
         self.rejections_dropped.inc();
@@ -261,7 +249,7 @@ impl Metrics {
         }
         let mut text = String::new();
         // Writing into memory does not fail.
-        let _ = encode(&mut text, &self.registry);
+        let _ = encode(&mut text, &self.registry());
         text
     }
 }
@@ -315,7 +303,8 @@ struct InState {
     state: &'static str,
 }
 
-const FAST_SECONDS: [f64; 13] =
+/// Bounds of a histogram of what takes milliseconds.
+pub(crate) const FAST_SECONDS: [f64; 13] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 const SLOW_SECONDS: [f64; 11] =
     [0.001, 0.005, 0.025, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0];

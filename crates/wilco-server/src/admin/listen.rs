@@ -22,11 +22,17 @@ pub(super) async fn serve(
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 ) {
+    let refused = metrics.counter(
+        "admin_connections_refused",
+        "Connections of the admin listener closed at once because there were too many",
+    );
     let mut open = JoinSet::new();
     while let Some(accepted) = stop.run_until_cancelled(listener.accept()).await {
         while open.try_join_next().is_some() {}
         match accepted {
-            Ok(_) if open.len() >= ADMIN_CONNECTIONS_MAX => metrics.refused_admin_connection(),
+            Ok(_) if open.len() >= ADMIN_CONNECTIONS_MAX => {
+                refused.inc();
+            }
             Ok((stream, _)) => {
                 open.spawn(serve_connection(stream, router.clone(), stop.clone()));
             }

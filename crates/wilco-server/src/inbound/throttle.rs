@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
+use prometheus_client::metrics::counter::Counter;
 use tokio::time::Instant;
+
+use crate::metrics::Metrics;
 
 /// A rate in bytes that all requests share that are refused without a right signature. Their answers
 /// wait for it: whoever floods and reads the answers is slowed down, and a sender with a wrong secret
@@ -14,16 +17,28 @@ use tokio::time::Instant;
 pub(super) struct Throttle {
     /// When all bytes so far have had their time.
     free_from: Mutex<Instant>,
+    delayed: Counter,
 }
 
 impl Throttle {
-    pub(super) fn new() -> Self {
-        Self { free_from: Mutex::new(Instant::now()) }
+    pub(super) fn new(metrics: &Metrics) -> Self {
+        Self::with(metrics.counter(
+            "refusals_delayed",
+            "Answers to refused requests that waited because too much was refused",
+        ))
+    }
+
+    fn with(delayed: Counter) -> Self {
+        Self { free_from: Mutex::new(Instant::now()), delayed }
     }
 
     /// How long the answer to a request has to wait of which `bytes` were read.
     pub(super) fn refuse(&self, bytes: usize, now: Instant) -> Duration {
-        self.take(bytes.max(REFUSED_REQUEST_BYTES_MIN), now)
+        let wait = self.take(bytes.max(REFUSED_REQUEST_BYTES_MIN), now);
+        if !wait.is_zero() {
+            self.delayed.inc();
+        }
+        wait
     }
 
     /// How long to wait behind `bytes` that were read to be thrown away.
@@ -71,7 +86,7 @@ mod tests {
             (129, 64 << 10, 0, 499),
             (100_000, 0, 0, 1_000),
         ] {
-            let (throttle, now) = (Throttle::new(), Instant::now());
+            let (throttle, now) = (Throttle::with(Counter::default()), Instant::now());
             let waits: Vec<_> = (0..times).map(|_| throttle.refuse(bytes, now)).collect();
             let found = (waits[0].as_millis(), waits[times - 1].as_millis());
             assert_eq!(found, (first, last), "{times} × {bytes}");
@@ -80,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_forgotten_a_little_after_it_is_over() {
-        let (throttle, now) = (Throttle::new(), Instant::now());
+        let (throttle, now) = (Throttle::with(Counter::default()), Instant::now());
         for _ in 0..100_000 {
             throttle.discard(64 << 10, now);
         }
