@@ -43,6 +43,7 @@ pub(crate) struct Inbound {
     budget: Arc<BodyBudget>,
     throttle: Throttle,
     ack: Histogram,
+    body: Histogram,
     store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
@@ -79,6 +80,12 @@ impl Inbound {
                 "From the head of a request to its 2xx",
                 Unit::Seconds,
                 FAST_SECONDS,
+            ),
+            body: metrics.histogram(
+                "body",
+                "Bodies of acknowledged requests",
+                Unit::Bytes,
+                [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0],
             ),
             store,
             metrics,
@@ -181,6 +188,8 @@ impl Inbound {
     ) {
         let took = began.elapsed();
         self.ack.observe(took.as_secs_f64());
+        #[expect(clippy::cast_precision_loss, reason = "no body is that large")]
+        self.body.observe(bytes as f64);
         let id = receipt.event_id();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (name, shown) = (source.name.as_str(), legible(event.as_bytes()));

@@ -130,3 +130,21 @@ fn every_error_is_problem_json() {
         assert_eq!(reply.header("allow").is_some(), status == 405, "{path}");
     }
 }
+
+#[test]
+fn the_manual_has_every_metric_with_its_type() {
+    let world = World::plan().start();
+    assert_eq!(world.send(&booking("b-1", "Grade")).status, 200);
+    let manual = include_str!("../../../../docs/metrics.md");
+    let text = world.get("/metrics").body;
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let mut metrics = 0;
+    for (name, kind) in types {
+        let suffix = if kind == "counter" { "_total" } else { "" };
+        let row = format!("| `{name}{suffix}` | {kind} |");
+        assert!(manual.contains(&row), "docs/metrics.md has no row {row}");
+        metrics += 1;
+    }
+    assert!(metrics > 12, "{text}");
+    assert_eq!(world.metric("wilco_body_bytes_count"), 1.0);
+}
