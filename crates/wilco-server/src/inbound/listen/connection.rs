@@ -1,0 +1,167 @@
+//! One connection: its TLS handshake, its requests, and its end.
+
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    mem::MaybeUninit,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Poll, ready},
+    time::Duration,
+};
+
+use http::{HeaderValue, Request, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+    time::{Instant, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    handshake::Reason,
+    head::HEADERS_MAX,
+    wire::{Verdict, Wire},
+};
+use crate::inbound::{Inbound, Peer};
+
+/// An accepted socket.
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A connection, from its TLS handshake to its last byte.
+pub(super) struct Connection {
+    pub(super) inbound: Arc<Inbound>,
+    pub(super) peer: Peer,
+    pub(super) stop: CancellationToken,
+}
+
+impl Connection {
+    pub(super) async fn run(&self, stream: Stream, tls: Option<TlsAcceptor>) {
+        let _counted = self.inbound.metrics.connected();
+        match (stream, tls) {
+            // Boxed because it is large: connections without TLS need less memory.
+            (Stream::Tcp(stream), Some(tls)) => Box::pin(self.serve_tls(stream, &tls)).await,
+            (Stream::Tcp(stream), None) => self.serve(stream).await,
+            (Stream::Unix(stream), _) => self.serve(stream).await,
+        }
+    }
+
+    async fn serve_tls(&self, stream: TcpStream, tls: &TlsAcceptor) {
+        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)));
+        match handshake.await {
+            Ok(Ok(stream)) => self.serve(Box::new(stream)).await,
+            Ok(Err(error)) => self.tell_failed_handshake(Reason::of(&error), &error),
+            Err(late) => self.tell_failed_handshake(Reason::TooSlow, &late.into()),
+        }
+    }
+
+    /// Counts every failure, but logs only some: ports on the internet are scanned all day.
+    fn tell_failed_handshake(&self, reason: Reason, error: &io::Error) {
+        let (label, hint) = (reason.label(), reason.hint());
+        self.inbound.metrics.failed_handshake(label);
+        if self.inbound.connection_lines.allows("-", label, Instant::now()) {
+            tracing::warn!(client = %self.peer, reason = label, %error, hint, "TLS handshake failed");
+        }
+    }
+
+    /// Waits for a request, serves it and those that follow closely, and waits again. hyper exists only
+    /// while requests are served: its buffers would make idle connections expensive.
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
+        let verdict = Arc::new(Verdict::default());
+        let mut wire = Wire::new(stream, Arc::clone(&verdict));
+        while wire.is_open()
+            && let Some(true) = self.stop.run_until_cancelled(wire.has_request()).await
+        {
+            wire = Box::pin(self.serve_requests(wire, &verdict)).await;
+        }
+        let mut lingering = pin!(linger(wire.close().await, &self.inbound));
+        if self.stop.run_until_cancelled(&mut lingering).await.is_none() {
+            // What is still unread then is answered with a reset.
+            let _ = timeout(LINGER_AT_STOP, lingering).await;
+        }
+    }
+
+    async fn serve_requests<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        wire: Wire<S>,
+        verdict: &Arc<Verdict>,
+    ) -> Wire<S> {
+        let service = service_fn(|request: Request<Incoming>| async move {
+            let mut answer = match verdict.fault() {
+                Some(fault) => self.inbound.refuse_head(fault, self.peer).await,
+                None => self.inbound.respond(request, self.peer).await,
+            };
+            if verdict.is_last() {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+            }
+            Ok::<_, Infallible>(answer)
+        });
+        let mut connection = http1::Builder::new()
+            .half_close(true)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(BUFFER_BYTES)
+            .serve_connection(TokioIo::new(wire), service);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = self.stop.cancelled() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                (&mut connection).await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(peer = %self.peer, %error, "the connection ended early");
+        }
+        connection.into_parts().io.into_inner()
+    }
+}
+
+/// Keeps reading for a while what the client still sends. Closing a socket with unread bytes resets it,
+/// and the reset can overtake the answer that was just written (RFC 9112, section 9.6). Many clients
+/// send their whole request before they look for an answer.
+async fn linger<S: AsyncRead + Unpin>(mut stream: S, inbound: &Inbound) {
+    let drain = async {
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match timeout(LINGER_IDLE, discard(&mut stream)).await {
+                Ok(Ok(read @ 1..)) => {
+                    left = left.saturating_sub(read);
+                    inbound.wait_for_discarded(read).await;
+                }
+                Ok(Ok(0) | Err(_)) | Err(_) => break,
+            }
+        }
+    };
+    // After that time, or that many bytes, the connection is closed anyway.
+    let _ = timeout(LINGER, drain).await;
+}
+
+/// Reads into a buffer that exists only during the read, not while waiting for it.
+async fn discard<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<usize> {
+    poll_fn(|cx| {
+        let mut waste = [MaybeUninit::uninit(); 16 << 10];
+        let mut waste = ReadBuf::uninit(&mut waste);
+        ready!(Pin::new(&mut *stream).poll_read(cx, &mut waste))?;
+        Poll::Ready(Ok(waste.filled().len()))
+    })
+    .await
+}
+
+/// How long a TLS handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is read after its last answer.
+const LINGER: Duration = Duration::from_secs(30);
+/// How long it may send nothing meanwhile.
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+/// How long it is read while wilco stops.
+const LINGER_AT_STOP: Duration = Duration::from_millis(500);
+/// How many bytes are discarded after the last answer.
+const LINGER_BYTES: usize = 128 << 20;
+const BUFFER_BYTES: usize = 64 << 10;
