@@ -2,10 +2,7 @@
 
 mod bind;
 mod connection;
-mod handshake;
-mod head;
 mod limits;
-mod wire;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -18,7 +15,7 @@ use connection::{Connection, Stream};
 
 pub use bind::BindError;
 pub(crate) use bind::{Bound, bind, has_port_twice};
-pub(crate) use head::HeadFault;
+pub(crate) use connection::HeadFault;
 pub(super) use limits::ConnectionLimits;
 pub(crate) use limits::raise_file_limit;
 

@@ -1,5 +1,8 @@
 //! One connection: its TLS handshake, its requests, and its end.
 
+mod handshake;
+mod wire;
+
 use std::{
     convert::Infallible,
     future::poll_fn,
@@ -22,12 +25,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    handshake::Reason,
-    head::HEADERS_MAX,
-    wire::{Verdict, Wire},
-};
 use crate::inbound::{Inbound, Peer};
+use handshake::Reason;
+use wire::{HEADERS_MAX, Verdict, Wire};
+
+pub(crate) use wire::HeadFault;
 
 /// An accepted socket.
 pub(super) enum Stream {

@@ -89,7 +89,7 @@ const LENGTH_MAX: u64 = u64::MAX >> 1;
 /// The largest head, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 /// The most header fields of a request.
-pub(super) const HEADERS_MAX: usize = 100;
+pub(in crate::inbound::listen::connection) const HEADERS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {

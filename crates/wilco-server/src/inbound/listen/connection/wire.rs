@@ -5,6 +5,8 @@
 //! head that fails is replaced by an empty request. The service answers that with the fault that the
 //! [`Verdict`] holds, like any other refusal, and then the connection ends.
 
+mod head;
+
 use std::{
     future::poll_fn,
     io,
@@ -24,7 +26,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::head::{Framing, HeadFault, examine};
+use head::{Framing, examine};
+
+pub(super) use head::HEADERS_MAX;
+pub(crate) use head::HeadFault;
 
 /// A stream that hands on one checked request after another.
 pub(super) struct Wire<S> {
