@@ -22,7 +22,7 @@ use wilco_store::StoreError;
 
 use crate::{
     config::{self, Config},
-    inbound::Peer,
+    inbound::Client,
     outbound::Function,
     service::{Service, StartError},
 };
@@ -103,7 +103,7 @@ where
         let inbound = Arc::clone(self.service.inbound());
         Box::pin(async move {
             let request = request.map(Box::pin);
-            Ok(inbound.respond(request, Peer::Local).await)
+            Ok(inbound.respond(request, Client::Local).await)
         })
     }
 }

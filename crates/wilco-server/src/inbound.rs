@@ -1,4 +1,4 @@
-//! The first half: from bytes to a 2xx. Nothing here waits for a route or a destination.
+//! The inbound half: from bytes to a 2xx. Nothing here waits for a route or a destination.
 
 mod answer;
 mod body;
@@ -32,14 +32,14 @@ use log_limit::LogLimit;
 use throttle::Throttle;
 
 pub(crate) use answer::Refusal;
-pub(crate) use gate::{Network, Peer, UnreadableHop};
+pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
 pub(crate) use listen::{Bound, HeadFault, bind, has_port_twice, raise_file_limit};
 pub use tls::{Certificate, SelfSigned, TlsError};
 
-/// The way of every request, whatever socket it came in by.
+/// Handles every request, from any listener.
 pub(crate) struct Inbound {
-    door: ArcSwap<Door>,
+    endpoints: ArcSwap<Endpoints>,
     budget: Arc<BodyBudget>,
     throttle: Throttle,
     ack: Histogram,
@@ -51,14 +51,14 @@ pub(crate) struct Inbound {
     connection_lines: LogLimit,
 }
 
-/// What a reload replaces.
-pub(crate) struct Door {
+/// The sources by path, and the settings they share. A reload replaces them together.
+pub(crate) struct Endpoints {
     sources: HashMap<String, Arc<config::Source>>,
     trusted_proxies: Vec<IpNet>,
     max_body: usize,
 }
 
-impl Door {
+impl Endpoints {
     pub(crate) fn new(listen: &config::Listen, sources: &[config::Source]) -> Self {
         let by_path = sources.iter().map(|source| (source.path.clone(), Arc::new(source.clone())));
         Self {
@@ -70,9 +70,13 @@ impl Door {
 }
 
 impl Inbound {
-    pub(crate) fn new(door: Door, store: Arc<dyn InboundStore>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        endpoints: Endpoints,
+        store: Arc<dyn InboundStore>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
-            door: ArcSwap::from_pointee(door),
+            endpoints: ArcSwap::from_pointee(endpoints),
             budget: Arc::default(),
             throttle: Throttle::new(&metrics),
             ack: metrics.histogram(
@@ -95,26 +99,26 @@ impl Inbound {
         }
     }
 
-    /// From now on, requests meet this door. Those under way go on with the one that they met.
-    pub(crate) fn replace(&self, door: Door) {
-        self.door.store(Arc::new(door));
+    /// Replaces the endpoints for new requests. Requests under way finish with the old ones.
+    pub(crate) fn replace(&self, endpoints: Endpoints) {
+        self.endpoints.store(Arc::new(endpoints));
     }
 
     /// Answers a request: never fails, never hangs longer than its parts are allowed to.
-    pub(crate) async fn respond<B>(&self, request: Request<B>, peer: Peer) -> Answer
+    pub(crate) async fn respond<B>(&self, request: Request<B>, socket: Client) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error,
     {
         let began = Instant::now();
-        let door = self.door.load_full();
+        let endpoints = self.endpoints.load_full();
         let path = request.uri().path().to_owned();
-        let source = door.sources.get(&path);
+        let source = endpoints.sources.get(&path);
         let has_body = !request.body().is_end_stream();
-        let sender = gate::sender(peer, request.headers(), &door.trusted_proxies);
-        let client = *sender.as_ref().unwrap_or(&peer);
+        let sender = gate::sender(socket, request.headers(), &endpoints.trusted_proxies);
+        let client = *sender.as_ref().unwrap_or(&socket);
         let received = match source {
-            Some(source) => self.receive(source, request, sender, door.max_body, began).await,
+            Some(source) => self.receive(source, request, sender, endpoints.max_body, began).await,
             None => Err(Refusal::UnknownPath(legible(path.as_bytes()))),
         };
         match received {
@@ -127,12 +131,12 @@ impl Inbound {
         }
     }
 
-    /// Verify, record, acknowledge: the whole of it.
+    /// Verifies and records a request. The receipt is what an acknowledgement takes.
     async fn receive<B>(
         &self,
         source: &Arc<config::Source>,
         request: Request<B>,
-        sender: Result<Peer, UnreadableHop>,
+        sender: Result<Client, UnreadableHop>,
         max_body: usize,
         began: Instant,
     ) -> Result<Receipt, Refusal>
@@ -205,7 +209,7 @@ impl Inbound {
 
     /// Logs and counts a refusal, and keeps the request where a person would want to look into it.
     /// Then waits, if too much is refused, until it may be answered.
-    async fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Peer) {
+    async fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Client) {
         let unsigned_bytes = refusal.unsigned_bytes();
         let name = source.map_or("-", |source| source.name.as_str());
         let (status, outcome, _) = refusal.answer();
@@ -253,7 +257,7 @@ impl Inbound {
         }
     }
 
-    fn tell_refused_connection(&self, client: Peer) {
+    fn tell_refused_connection(&self, client: Client) {
         if self.connection_lines.allows("-", "too_many", Instant::now()) {
             tracing::warn!(%client, "a connection was closed at once: too many are open");
         }
@@ -287,7 +291,7 @@ impl Inbound {
     }
 
     /// The answer to a head that was not let through.
-    async fn refuse_head(&self, fault: HeadFault, client: Peer) -> Answer {
+    async fn refuse_head(&self, fault: HeadFault, client: Client) -> Answer {
         let refusal = Refusal::Head(fault);
         let answer = refusal.to_answer(true);
         self.refuse(None, refusal, client).await;

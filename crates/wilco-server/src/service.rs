@@ -29,7 +29,7 @@ use crate::{
     clock,
     config::{Address, Config, Tls},
     guest,
-    inbound::{self, Bound, Door, Inbound, bind, has_port_twice},
+    inbound::{self, Bound, Endpoints, Inbound, bind, has_port_twice},
     metrics::Metrics,
     outbound::{Clause, Outbound, Plan},
     supervise::Tasks,
@@ -128,8 +128,8 @@ impl Service {
     ) -> Result<Arc<Self>, StartError> {
         let opened = Opened::open(&config, certificate).await?;
         let Opened { metrics, certificate, acceptor, threads, store, bound, admin } = opened;
-        let door = Door::new(&config.listen, &config.sources);
-        let inbound = Arc::new(Inbound::new(door, store.clone(), Arc::clone(&metrics)));
+        let endpoints = Endpoints::new(&config.listen, &config.sources);
+        let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
         let routing = Arc::new(Current(planned.clone()));
         let stop = CancellationToken::new();
@@ -202,7 +202,7 @@ impl Service {
             certificate.refresh()?;
             self.metrics.certificate_ends(certificate.ends());
         }
-        self.inbound.replace(Door::new(&config.listen, &config.sources));
+        self.inbound.replace(Endpoints::new(&config.listen, &config.sources));
         self.plan.send_replace(Arc::new(Plan::new(&config)));
         *current = config;
         Ok(())

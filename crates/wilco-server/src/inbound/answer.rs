@@ -6,7 +6,7 @@ use http_body_util::Full;
 use wilco::{Arrival, EnvelopeError, Mismatch};
 use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
 
-use super::{HeadFault, Peer, UnreadableHop};
+use super::{Client, HeadFault, UnreadableHop};
 
 /// What goes back over the wire.
 pub(super) type Answer = Response<Full<Bytes>>;
@@ -41,12 +41,12 @@ pub(crate) struct Evidence {
     pub(super) arrival: Arrival,
     /// How long the body was before it was cut.
     pub(super) bytes: u64,
-    pub(super) sender: Peer,
+    pub(super) sender: Client,
 }
 
 impl Evidence {
     /// Keeps the beginning of the body. The rest of it is released with the last reference to it.
-    pub(super) fn of(arrival: &Arrival, sender: Peer) -> Box<Self> {
+    pub(super) fn of(arrival: &Arrival, sender: Client) -> Box<Self> {
         let kept = arrival.body.len().min(REJECTION_BODY_BYTES_MAX);
         let body = Bytes::copy_from_slice(&arrival.body[..kept]);
         let bytes = arrival.body.len() as u64;
@@ -62,7 +62,7 @@ pub(crate) enum Refusal {
     #[error("the method is not POST")]
     Method,
     #[error("{0} is not in allow_from")]
-    Address(Peer),
+    Address(Client),
     #[error("{0}")]
     Hop(#[from] UnreadableHop),
     #[error("the head was {0:?}")]

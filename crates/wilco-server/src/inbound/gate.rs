@@ -1,20 +1,20 @@
-//! Who may send at all: the address behind a request, and the network that it belongs to.
+//! Which client sent a request, which network it belongs to, and whether it may send at all.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use http::HeaderMap;
 use ipnet::IpNet;
 
-/// Where a request came from.
+/// Who sent a request, or who opened a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Peer {
-    /// This address, as the connection has it.
+pub(crate) enum Client {
+    /// A client with this address.
     Ip(IpAddr),
-    /// A local socket, which only a proxy on this machine has.
+    /// A client of a Unix socket: a proxy on this machine. Or the program that embeds an `Endpoint`.
     Local,
 }
 
-impl std::fmt::Display for Peer {
+impl std::fmt::Display for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Ip(ip) => ip.fmt(f),
@@ -23,8 +23,7 @@ impl std::fmt::Display for Peer {
     }
 }
 
-/// What one sender is assumed to have at his disposal: an IPv4 address, or the 2^64 addresses of an
-/// IPv6 subnet.
+/// The addresses that one sender is assumed to control: an IPv4 address, or an IPv6 subnet (/64).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Network {
     V4(Ipv4Addr),
@@ -33,17 +32,17 @@ pub(crate) enum Network {
     Local,
 }
 
-impl From<Peer> for Network {
-    fn from(peer: Peer) -> Self {
-        match peer {
-            Peer::Ip(ip) => match ip.to_canonical() {
+impl From<Client> for Network {
+    fn from(client: Client) -> Self {
+        match client {
+            Client::Ip(ip) => match ip.to_canonical() {
                 IpAddr::V4(ip) => Self::V4(ip),
                 IpAddr::V6(ip) => {
                     let [a, b, c, d, ..] = ip.segments().map(u64::from);
                     Self::V6(a << 48 | b << 32 | c << 16 | d)
                 }
             },
-            Peer::Local => Self::Local,
+            Client::Local => Self::Local,
         }
     }
 }
@@ -52,37 +51,37 @@ impl From<Peer> for Network {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{via} forwards a request of \"{hop}\" in X-Forwarded-For, which is not an IP address")]
 pub(crate) struct UnreadableHop {
-    via: Peer,
+    via: Client,
     hop: String,
 }
 
-/// The address of the sender: of the connection, unless that is a trusted proxy's. Then the nearest
-/// address in `X-Forwarded-For` that is not a trusted proxy's, read right to left: what is further
-/// left the sender may have written himself. Where a trusted proxy sends no such header, or names
-/// only trusted proxies, the request is its own.
+/// The client that sent a request: the one at the socket, unless that is a trusted proxy. Then it is the
+/// nearest address in `X-Forwarded-For` that does not belong to a trusted proxy, read from right to
+/// left, because the sender may have written what is further left itself. If a trusted proxy sends no
+/// such header, or names only trusted proxies, the request is its own.
 ///
 /// # Errors
 ///
-/// An [`UnreadableHop`] on the way to that address. Who sends is unknown then, and the proxy that
-/// forwards must not be taken for the sender: its address may be allowed where the sender's is not.
+/// An [`UnreadableHop`] on the way to that address. The sender is unknown then, and the proxy must not
+/// be taken for it: its address may be allowed when the sender's is not.
 pub(super) fn sender(
-    peer: Peer,
+    socket: Client,
     headers: &HeaderMap,
     trusted: &[IpNet],
-) -> Result<Peer, UnreadableHop> {
+) -> Result<Client, UnreadableHop> {
     let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
-    let mut sender = match peer {
-        Peer::Ip(ip) => Peer::Ip(ip.to_canonical()),
-        Peer::Local => Peer::Local,
+    let mut sender = match socket {
+        Client::Ip(ip) => Client::Ip(ip.to_canonical()),
+        Client::Local => Client::Local,
     };
     match sender {
-        Peer::Ip(ip) if !is_trusted(ip) => return Ok(sender),
-        Peer::Ip(_) | Peer::Local => {}
+        Client::Ip(ip) if !is_trusted(ip) => return Ok(sender),
+        Client::Ip(_) | Client::Local => {}
     }
     let values: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     for hop in values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b',')) {
         let ip = address(hop).ok_or_else(|| UnreadableHop { via: sender, hop: legible(hop) })?;
-        sender = Peer::Ip(ip);
+        sender = Client::Ip(ip);
         if !is_trusted(ip) {
             break;
         }
@@ -90,7 +89,7 @@ pub(super) fn sender(
     Ok(sender)
 }
 
-/// Reads a hop. Gateways write addresses with a port, in brackets and in quotes.
+/// Parses a hop. Gateways write addresses with a port, in brackets and in quotes.
 fn address(hop: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(hop).ok()?.trim_matches([' ', '\t']);
     let text = between(text, '"', '"').unwrap_or(text);
@@ -104,44 +103,45 @@ fn between(text: &str, open: char, close: char) -> Option<&str> {
     text.strip_prefix(open)?.strip_suffix(close)
 }
 
-/// What an unverified sender wrote, for a line of the log: cut, and nothing in it acts on a terminal.
+/// Text of an unverified sender for the log: truncated, and escaped so that it cannot control a
+/// terminal.
 pub(super) fn legible(bytes: &[u8]) -> String {
     let cut = &bytes[..bytes.len().min(LEGIBLE_BYTES_MAX)];
     let dots = if cut.len() < bytes.len() { "…" } else { "" };
     format!("{}{dots}", cut.escape_ascii())
 }
 
-/// Whether a source takes requests from there. A list that is empty allows everybody.
-pub(super) fn allows(allow_from: &[IpNet], sender: Peer) -> bool {
+/// Whether `allow_from` of a source allows this sender. An empty list allows everybody.
+pub(super) fn allows(allow_from: &[IpNet], sender: Client) -> bool {
     allow_from.is_empty()
         || match sender {
-            Peer::Ip(ip) => allow_from.iter().any(|net| net.contains(&ip)),
-            Peer::Local => false,
+            Client::Ip(ip) => allow_from.iter().any(|net| net.contains(&ip)),
+            Client::Local => false,
         }
 }
 
-/// How much of a path, or of a hop of `X-Forwarded-For`, is written into the log.
+/// How much of a path, or of a hop of `X-Forwarded-For`, is logged.
 const LEGIBLE_BYTES_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+    fn check(socket: &str, forwarded: &[&str], trusted: &[&str]) -> String {
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append("x-forwarded-for", value.parse().unwrap());
         }
         let trusted: Vec<_> = trusted.iter().map(|net| net.parse().unwrap()).collect();
-        let peer = peer.parse().map_or(Peer::Local, Peer::Ip);
-        let sender = sender(peer, &headers, &trusted);
+        let socket = socket.parse().map_or(Client::Local, Client::Ip);
+        let sender = sender(socket, &headers, &trusted);
         sender.map_or_else(|_| "unreadable".into(), |sender| sender.to_string())
     }
 
     #[test]
     fn the_sender_is_the_nearest_address_that_no_trusted_proxy_has() {
         let proxy = &["10.0.0.0/8"][..];
-        for (peer, forwarded, trusted, expected) in [
+        for (socket, forwarded, trusted, expected) in [
             ("203.0.113.9", &["1.1.1.1"][..], proxy, "203.0.113.9"),
             ("203.0.113.9", &["nonsense"], proxy, "203.0.113.9"),
             ("10.0.0.1", &["203.0.113.9"], proxy, "203.0.113.9"),
@@ -157,7 +157,7 @@ mod tests {
             ("local", &["203.0.113.9"], &[], "203.0.113.9"),
             ("local", &[], &[], "local"),
         ] {
-            assert_eq!(check(peer, forwarded, trusted), expected, "{peer} {forwarded:?}");
+            assert_eq!(check(socket, forwarded, trusted), expected, "{socket} {forwarded:?}");
         }
     }
 
@@ -210,16 +210,16 @@ mod tests {
             &["for=203.0.113.9"],
             &["localhost"],
         ] {
-            for peer in ["10.0.0.1", "::ffff:10.0.0.1", "local"] {
-                let sender = check(peer, forwarded, &["10.0.0.0/8"]);
-                assert_eq!(sender, "unreadable", "{peer} {forwarded:?}");
+            for socket in ["10.0.0.1", "::ffff:10.0.0.1", "local"] {
+                let sender = check(socket, forwarded, &["10.0.0.0/8"]);
+                assert_eq!(sender, "unreadable", "{socket} {forwarded:?}");
             }
         }
     }
 
     #[test]
     fn a_network_is_one_address_of_ipv4_or_a_subnet_of_ipv6() {
-        let network = |ip: &str| Network::from(Peer::Ip(ip.parse().unwrap()));
+        let network = |ip: &str| Network::from(Client::Ip(ip.parse().unwrap()));
         for (a, b, is_one) in [
             ("203.0.113.9", "203.0.113.9", true),
             ("203.0.113.9", "203.0.113.8", false),
@@ -236,10 +236,10 @@ mod tests {
     fn a_list_of_networks_lets_in_only_those() {
         let list = ["203.0.113.0/24".parse().unwrap()];
         for (sender, expected) in [("203.0.113.9", true), ("203.0.114.9", false), ("::1", false)] {
-            assert_eq!(allows(&list, Peer::Ip(sender.parse().unwrap())), expected, "{sender}");
+            assert_eq!(allows(&list, Client::Ip(sender.parse().unwrap())), expected, "{sender}");
         }
-        assert!(!allows(&list, Peer::Local));
-        assert!(allows(&[], Peer::Local));
+        assert!(!allows(&list, Client::Local));
+        assert!(allows(&[], Client::Local));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::interval;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::{Inbound, Peer};
+use super::{Client, Inbound};
 use connection::{Connection, Stream};
 
 pub use bind::BindError;
@@ -39,7 +39,7 @@ impl Bound {
                 }
                 accepted = self.accept() => accepted,
             };
-            let (stream, peer) = match accepted {
+            let (stream, client) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Usually there are no file descriptors left; other connections will end.
@@ -48,12 +48,13 @@ impl Bound {
                     continue;
                 }
             };
-            let Some(slot) = inbound.connections.take(peer.into()) else {
+            let Some(slot) = inbound.connections.take(client.into()) else {
                 inbound.metrics.refused_connection();
-                inbound.tell_refused_connection(peer);
+                inbound.tell_refused_connection(client);
                 continue;
             };
-            let connection = Connection { inbound: Arc::clone(&inbound), peer, stop: stop.clone() };
+            let connection =
+                Connection { inbound: Arc::clone(&inbound), client, stop: stop.clone() };
             let tls = tls.clone();
             open.spawn(async move {
                 connection.run(stream, tls).await;
@@ -65,17 +66,17 @@ impl Bound {
         }
     }
 
-    async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    async fn accept(&self) -> io::Result<(Stream, Client)> {
         match self {
             Self::Tcp(listener, _) => {
                 let (stream, address) = listener.accept().await?;
                 // It fails if the client has gone already, which the first read will find out.
                 let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Peer::Ip(address.ip())))
+                Ok((Stream::Tcp(stream), Client::Ip(address.ip())))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Peer::Local))
+                Ok((Stream::Unix(stream), Client::Local))
             }
         }
     }

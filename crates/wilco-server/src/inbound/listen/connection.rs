@@ -25,7 +25,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::inbound::{Inbound, Peer};
+use crate::inbound::{Client, Inbound};
 use handshake::Reason;
 use wire::{HEADERS_MAX, Verdict, Wire};
 
@@ -40,7 +40,7 @@ pub(super) enum Stream {
 /// A connection, from its TLS handshake to its last byte.
 pub(super) struct Connection {
     pub(super) inbound: Arc<Inbound>,
-    pub(super) peer: Peer,
+    pub(super) client: Client,
     pub(super) stop: CancellationToken,
 }
 
@@ -69,7 +69,7 @@ impl Connection {
         let (label, hint) = (reason.label(), reason.hint());
         self.inbound.metrics.failed_handshake(label);
         if self.inbound.connection_lines.allows("-", label, Instant::now()) {
-            tracing::warn!(client = %self.peer, reason = label, %error, hint, "TLS handshake failed");
+            tracing::warn!(client = %self.client, reason = label, %error, hint, "TLS handshake failed");
         }
     }
 
@@ -97,8 +97,8 @@ impl Connection {
     ) -> Wire<S> {
         let service = service_fn(|request: Request<Incoming>| async move {
             let mut answer = match verdict.fault() {
-                Some(fault) => self.inbound.refuse_head(fault, self.peer).await,
-                None => self.inbound.respond(request, self.peer).await,
+                Some(fault) => self.inbound.refuse_head(fault, self.client).await,
+                None => self.inbound.respond(request, self.client).await,
             };
             if verdict.is_last() {
                 let close = HeaderValue::from_static("close");
@@ -119,7 +119,7 @@ impl Connection {
             }
         };
         if let Err(error) = ended {
-            tracing::debug!(peer = %self.peer, %error, "the connection ended early");
+            tracing::debug!(client = %self.client, %error, "the connection ended early");
         }
         connection.into_parts().io.into_inner()
     }
