@@ -29,7 +29,7 @@ use crate::{
     clock,
     config::{Address, Config, Tls},
     guest,
-    inbound::{self, Bound, Endpoints, Inbound, bind, has_port_twice},
+    inbound::{self, Bound, Endpoints, Inbound, bind, bind_tcp},
     metrics::Metrics,
     outbound::{Clause, Outbound, Plan},
     supervise::Tasks,
@@ -430,21 +430,14 @@ async fn bind_all(
         None => None,
         Some(admin) => {
             let address = admin.address;
-            Some(listen_on(threads, address).map_err(|cause| StartError::Listen {
-                address: format!("{address} ([admin])"),
-                cause: BindError::new(cause, has_port_twice(address, all)),
-            })?)
+            let refused =
+                |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
+            // Its connections are served by the threads of deliveries.
+            let _entered = threads.enter();
+            Some(bind_tcp(address, all).map_err(refused)?)
         }
     };
     Ok((bound, admin.zip(token)))
-}
-
-/// Listens on this address for connections that these threads serve.
-fn listen_on(threads: &Handle, address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    let _entered = threads.enter();
-    TcpListener::from_std(listener)
 }
 
 /// Reads the certificate again whenever its files change.

@@ -14,7 +14,7 @@ use super::{Client, Inbound};
 use connection::{Connection, Stream};
 
 pub use bind::BindError;
-pub(crate) use bind::{Bound, bind, has_port_twice};
+pub(crate) use bind::{Bound, bind, bind_tcp};
 pub(crate) use connection::HeadFault;
 pub(super) use limits::ConnectionLimits;
 pub(crate) use limits::raise_file_limit;

@@ -1,4 +1,4 @@
-//! Opens the sockets that listen.
+//! Binds the sockets of the listeners.
 
 use std::{
     fs::{self, Metadata, Permissions},
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 
 use crate::config::Address;
 
-/// A socket that listens.
+/// A listening socket.
 pub(crate) enum Bound {
     /// For connections over IP.
     Tcp(TcpListener, SocketAddr),
@@ -35,17 +35,20 @@ pub struct BindError {
     hint: &'static str,
 }
 
-/// Binds an address, so that what is wrong with it is known before anything else starts. `all` are
-/// the addresses of the configuration.
+/// Binds an address of `[listen]`. `all` are the addresses there.
 pub(crate) async fn bind(address: &Address, all: &[Address]) -> Result<Bound, BindError> {
     match address {
-        Address::Tcp(address) => bind_tcp(*address, all),
+        Address::Tcp(address) => {
+            let listener = bind_tcp(*address, all)?;
+            let local = listener.local_addr().map_err(|cause| BindError::new(cause, false))?;
+            Ok(Bound::Tcp(listener, local))
+        }
         Address::Unix(path) => bind_unix(path).await,
     }
 }
 
 impl Bound {
-    /// The address as it came to be, port included.
+    /// The address that was bound, with the port that the system chose for port 0.
     pub(crate) fn address(&self) -> Address {
         match self {
             Self::Tcp(_, address) => Address::Tcp(*address),
@@ -55,10 +58,10 @@ impl Bound {
 }
 
 impl SocketFile {
-    /// Removes the file, unless another one is there by now.
+    /// Removes the file, unless it was replaced.
     pub(super) fn remove(&self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|meta| identity(&meta) == self.identity) {
-            // It is gone already where somebody tidied up.
+            // It fails if somebody has removed the file already.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -66,7 +69,7 @@ impl SocketFile {
 
 impl BindError {
     /// With the hint for this cause. `is_own` says that the configuration has the port twice.
-    pub(crate) fn new(cause: io::Error, is_own: bool) -> Self {
+    fn new(cause: io::Error, is_own: bool) -> Self {
         let hint = match cause.kind() {
             io::ErrorKind::AddrInUse if is_own => {
                 "another address of this configuration has the same port; remove one of them"
@@ -84,7 +87,8 @@ impl BindError {
     }
 }
 
-fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<Bound, BindError> {
+/// Binds an address of IP, of the public or the admin listener. The runtime that is entered drives it.
+pub(crate) fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -96,14 +100,12 @@ fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<Bound, BindError> {
         };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        let listener = socket.listen(BACKLOG)?;
-        let local = listener.local_addr()?;
-        Ok(Bound::Tcp(listener, local))
+        socket.listen(BACKLOG)
     };
     listen().map_err(|cause| BindError::new(cause, has_port_twice(address, all)))
 }
 
-/// `[::]` takes IPv4 as well, unless there is an address of its own for IPv4 on the same port.
+/// `[::]` accepts IPv4 as well, unless a separate IPv4 address has the same port.
 fn is_v6_only(address: SocketAddr, all: &[Address]) -> bool {
     let is_v4_of_port = |other: &Address| match other {
         Address::Tcp(other) => other.is_ipv4() && other.port() == address.port(),
@@ -113,7 +115,7 @@ fn is_v6_only(address: SocketAddr, all: &[Address]) -> bool {
 }
 
 /// Whether another address of the configuration has the port of this one.
-pub(crate) fn has_port_twice(address: SocketAddr, all: &[Address]) -> bool {
+fn has_port_twice(address: SocketAddr, all: &[Address]) -> bool {
     let has_port = |other: &&Address| match other {
         Address::Tcp(other) => other.port() == address.port(),
         Address::Unix(_) => false,
@@ -124,17 +126,16 @@ pub(crate) fn has_port_twice(address: SocketAddr, all: &[Address]) -> bool {
 
 async fn bind_unix(path: &Path) -> Result<Bound, BindError> {
     let of = |cause| BindError::new(cause, false);
-    make_way(path).await?;
+    remove_stale_socket(path).await?;
     let listener = UnixListener::bind(path).map_err(of)?;
     let identity = identity(&fs::symlink_metadata(path).map_err(of)?);
-    // The proxy is another user; who sends is told by the signature.
+    // The proxy runs as another user. Signatures tell who sends, not permissions.
     fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(of)?;
     Ok(Bound::Unix(listener, SocketFile { path: path.into(), identity }))
 }
 
-/// Removes a socket that nobody answers on: it is left from a process that was killed. Whatever else
-/// is there stays.
-async fn make_way(path: &Path) -> Result<(), BindError> {
+/// Removes a socket that nobody listens on, which a killed process has left. Any other file stays.
+async fn remove_stale_socket(path: &Path) -> Result<(), BindError> {
     let is_socket = match fs::symlink_metadata(path) {
         Ok(meta) => meta.file_type().is_socket(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,4 +1,4 @@
-//! How many connections may be open: in all, of one network, and with the descriptors that there are.
+//! Limits the open connections: in all, from one network, and by the limit on open files.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::inbound::Network;
 
-/// Places for connections of all listeners together.
+/// Limits the connections of all listeners together.
 #[derive(Debug)]
 pub(in crate::inbound) struct ConnectionLimits {
     connections_max: usize,
@@ -23,14 +23,14 @@ struct Open {
     by_network: HashMap<Network, usize>,
 }
 
-/// The place of one connection; given back when it is dropped.
+/// Counts one connection until it is dropped.
 pub(super) struct Slot {
     limits: Arc<ConnectionLimits>,
     network: Network,
 }
 
 impl ConnectionLimits {
-    /// As many as the limit on open files leaves room for, and no more than [`CONNECTIONS_MAX`].
+    /// Allows as many as the limit on open files does, and no more than [`CONNECTIONS_MAX`].
     pub(in crate::inbound) fn of_process() -> Arc<Self> {
         let files = getrlimit(Resource::Nofile).current;
         Arc::new(Self::new(connections_of(files)))
@@ -41,7 +41,7 @@ impl ConnectionLimits {
         Self { connections_max, per_network_max, open: Mutex::default() }
     }
 
-    /// `None` when all places, or all of this network, are taken.
+    /// `None` when a limit is reached, in all or for this network.
     pub(super) fn take(self: &Arc<Self>, network: Network) -> Option<Slot> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let of_network = open.by_network.get(&network).copied().unwrap_or_default();
@@ -67,9 +67,9 @@ impl Drop for Slot {
     }
 }
 
-/// Raises the limit on open files as far as the connections need it and the system allows it. The
-/// usual soft limit, 1,024, is for programs that use `select`. Says so where it cannot be enough. Gives
-/// the soft limit of before, if there was one.
+/// Raises the limit on open files as far as the connections need and the system allows, and warns if
+/// that is too low. The usual soft limit, 1,024, exists for programs that use `select`. Returns the
+/// previous soft limit, if there was one.
 pub(crate) fn raise_file_limit() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     let before = limit.current;
@@ -93,21 +93,21 @@ pub(crate) fn raise_file_limit() -> Option<u64> {
     before
 }
 
-/// How many connections there may be with this limit on open files: a part of them is reserved for
-/// the store, the admin listener and the destinations.
+/// How many connections this limit on open files allows: some files are reserved for the store, the
+/// admin listener and the destinations.
 fn connections_of(files: Option<u64>) -> usize {
     let files = files.unwrap_or(u64::MAX);
     let left = files.saturating_sub(FILES_RESERVED.min(files / 2));
     usize::try_from(left).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
 }
 
-/// Open connections in all; one more is closed at once.
+/// Open connections in all; further ones are closed at once.
 const CONNECTIONS_MAX: usize = 8_192;
 /// Open connections from one network: an IPv4 address, or an IPv6 subnet (/64).
 const CONNECTIONS_PER_NETWORK_MAX: usize = 2_048;
 /// Open files that connections leave to the store, the admin listener and the destinations.
 const FILES_RESERVED: u64 = 1_024;
-/// The limit on open files with which all bounds can be reached.
+/// The limit on open files that allows [`CONNECTIONS_MAX`] connections.
 const FILES_WANTED: u64 = CONNECTIONS_MAX as u64 + FILES_RESERVED;
 
 #[cfg(test)]
