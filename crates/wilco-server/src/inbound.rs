@@ -104,7 +104,7 @@ impl Inbound {
         self.endpoints.store(Arc::new(endpoints));
     }
 
-    /// Answers a request: never fails, never hangs longer than its parts are allowed to.
+    /// Answers a request. It never fails, and every wait in it has a limit.
     pub(crate) async fn respond<B>(&self, request: Request<B>, socket: Client) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
@@ -152,7 +152,7 @@ impl Inbound {
             return Err(Refusal::Address(sender));
         }
         body::check_announced(&request, max_body)?;
-        // Given back when the event is recorded, or when what is kept of a refused body is copied.
+        // Released when the event is recorded, or when the start of a refused body is copied.
         let mut charge = self.budget.charge(sender.into());
         let (head, body) = request.into_parts();
         let head = signed_head(&head);
@@ -177,12 +177,12 @@ impl Inbound {
 
         let name = envelope.name.clone();
         let receipt = self.store.record(verified, envelope, source.duplicates).await?;
-        self.tell(source, &name, bytes, &receipt, began);
+        self.log_recorded(source, &name, bytes, &receipt, began);
         Ok(receipt)
     }
 
-    /// Counts and logs an event that was recorded, or recognised as a duplicate.
-    fn tell(
+    /// Counts and logs a new event or a duplicate.
+    fn log_recorded(
         &self,
         source: &config::Source,
         event: &str,
@@ -207,8 +207,8 @@ impl Inbound {
         }
     }
 
-    /// Logs and counts a refusal, and keeps the request where a person would want to look into it.
-    /// Then waits, if too much is refused, until it may be answered.
+    /// Logs and counts a refusal, and stores the request if a person would want to look into it. Then
+    /// waits, in a flood of refusals, until the request may be answered.
     async fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Client) {
         let unsigned_bytes = refusal.unsigned_bytes();
         let name = source.map_or("-", |source| source.name.as_str());
@@ -223,7 +223,7 @@ impl Inbound {
                 tracing::info!(source = name, status, %client, "refused: {refusal}");
             }
         }
-        self.tell_left_out();
+        self.log_suppressed();
         if let Some(source) = source {
             self.keep(source, refusal);
         }
@@ -234,36 +234,36 @@ impl Inbound {
         }
     }
 
-    /// Waits, if too much is refused, until more of an unread body may be discarded.
+    /// Waits, in a flood of refusals, until more of an unread body may be discarded.
     async fn wait_for_discarded(&self, bytes: usize) {
         sleep(self.throttle.discard(bytes, Instant::now())).await;
     }
 
-    /// Logs how often something was not logged by itself, once the time for that is over.
-    fn tell_left_out(&self) {
+    /// Logs how many lines were suppressed in the periods that have ended.
+    fn log_suppressed(&self) {
         let now = Instant::now();
-        for (source, outcome, more) in self.refusal_lines.left_out(now) {
+        for (source, outcome, more) in self.refusal_lines.suppressed(now) {
             let message = "more requests were refused than are logged one by one";
             tracing::warn!(source, outcome, more, "{message}");
         }
-        for (_, reason, more) in self.connection_lines.left_out(now) {
+        for (_, reason, more) in self.connection_lines.suppressed(now) {
             tracing::warn!(reason, more, "more connections failed than are logged one by one");
         }
     }
 
-    fn tell_not_accepted(&self, error: &std::io::Error) {
+    fn log_not_accepted(&self, error: &std::io::Error) {
         if self.connection_lines.allows("-", "not_accepted", Instant::now()) {
-            tracing::warn!(%error, "a connection could not be accepted");
+            tracing::warn!(%error, "cannot accept a connection");
         }
     }
 
-    fn tell_refused_connection(&self, client: Client) {
+    fn log_refused_connection(&self, client: Client) {
         if self.connection_lines.allows("-", "too_many", Instant::now()) {
             tracing::warn!(%client, "a connection was closed at once: too many are open");
         }
     }
 
-    /// Keeps a request that was complete and not accepted, unless the store has too many at once.
+    /// Stores a complete request that was refused, unless too many wait to be stored.
     fn keep(&self, source: &config::Source, refusal: Refusal) {
         let reason = refusal.to_string();
         let (Refusal::NotVerified(_, evidence) | Refusal::NotAnObject(_, evidence)) = refusal
@@ -271,8 +271,8 @@ impl Inbound {
             return;
         };
         let Evidence { arrival, bytes, sender } = *evidence;
-        // A signature is no credential: without the secret it says nothing, and with the body it says
-        // why it did not match.
+        // Signatures are not blanked: they do not reveal the secret, and together with the body they
+        // show why they did not match.
         let blanked = arrival.head.headers.iter().map(|(name, value)| {
             (name, if config::is_of_a_credential(name) { &b"(blanked)"[..] } else { value })
         });
@@ -290,7 +290,7 @@ impl Inbound {
         }
     }
 
-    /// The answer to a head that was not let through.
+    /// Refuses a request for its head.
     async fn refuse_head(&self, fault: HeadFault, client: Client) -> Answer {
         let refusal = Refusal::Head(fault);
         let answer = refusal.to_answer(true);
@@ -299,14 +299,14 @@ impl Inbound {
     }
 }
 
-/// The head as schemes look at it. No provider so far signs the URL by which it knows this endpoint.
+/// The head as schemes see it. No provider so far signs the URL under which it knows this endpoint.
 fn signed_head(head: &http::request::Parts) -> Head {
     let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     Head { method: "POST".into(), url: String::new(), headers: Headers::from_pairs(fields) }
 }
 
-/// Lines about refusals with one outcome that are logged for a source in [`REFUSAL_LINES_WINDOW`].
+/// Refusals of one outcome and source that are logged in each [`REFUSAL_LINES_WINDOW`].
 const REFUSAL_LINES_MAX: u32 = 10;
 const REFUSAL_LINES_WINDOW: Duration = Duration::from_secs(1);
-/// The time in which one reason for a failed connection is logged once.
+/// In this time, each reason for a failed connection is logged once.
 const CONNECTION_LINES_WINDOW: Duration = Duration::from_secs(60);

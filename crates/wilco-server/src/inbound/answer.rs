@@ -8,12 +8,12 @@ use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
 
 use super::{Client, HeadFault, UnreadableHop};
 
-/// What goes back over the wire.
+/// The HTTP response to a webhook.
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Tells the sender that its event is durable. Takes a receipt, so that nothing unrecorded is ever
-/// acknowledged. A duplicate gets the id of the event that was recorded first, and a header that says
-/// so: `wilco send` and a person with curl can tell, and providers look at the status only.
+/// acknowledged. A duplicate gets the id of the event that was recorded first, and a header by which
+/// `wilco send` and a person with curl can tell; providers look at the status only.
 pub(super) fn acknowledge(receipt: &Receipt) -> Answer {
     let mut answer = answer(StatusCode::OK, "Webhook processed successfully");
     if let Ok(id) = HeaderValue::try_from(receipt.event_id().to_string()) {
@@ -35,11 +35,11 @@ fn answer(status: StatusCode, message: &'static str) -> Answer {
     answer
 }
 
-/// What was refused, and who sent it.
+/// A refused request, and who sent it.
 #[derive(Clone, Debug)]
 pub(crate) struct Evidence {
     pub(super) arrival: Arrival,
-    /// How long the body was before it was cut.
+    /// The length of the body before it was truncated.
     pub(super) bytes: u64,
     pub(super) sender: Client,
 }
@@ -54,7 +54,7 @@ impl Evidence {
     }
 }
 
-/// Why a request gets no 2xx. What it displays is for our log; the sender is told less.
+/// Why a request was refused. Its text is for the log; the answer to the sender says less.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("no source has the path {0}")]
@@ -84,7 +84,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// The status, the label of the metric, and what the sender is told. The log knows the rest.
+    /// The status, the label of the metric, and the message to the sender. The log has the details.
     pub(super) fn answer(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::UnknownPath(_) => (StatusCode::NOT_FOUND, "unknown_path", "Not found"),
@@ -127,7 +127,7 @@ impl Refusal {
         }
     }
 
-    /// The answer to a request, of which the body may be unread.
+    /// The answer to a request whose body may be unread.
     pub(super) fn to_answer(&self, has_body: bool) -> Answer {
         let (status, _, message) = self.answer();
         let mut answer = answer(status, message);
@@ -155,8 +155,8 @@ impl Refusal {
         answer
     }
 
-    /// How many bytes of the body were read and kept before it was refused, of a request that nobody
-    /// has signed; `None` where the signature is right, for nothing floods with that.
+    /// How many bytes of the body of an unsigned request were read before it was refused. `None` if the
+    /// signature is right, because such requests are not part of a flood.
     pub(super) fn unsigned_bytes(&self) -> Option<usize> {
         match self {
             Self::NotVerified(_, evidence) => {
@@ -175,7 +175,7 @@ impl Refusal {
         }
     }
 
-    /// Whether the body was read to its end. The connection ends behind one that was not.
+    /// Whether the body was read to its end. If not, the connection has to end.
     fn has_read_the_body(&self) -> bool {
         match self {
             Self::NotVerified(..) | Self::NotAnObject(..) | Self::NotRecorded(_) => true,

@@ -1,4 +1,4 @@
-//! Reads a body: to its limit, within its time, and charged as it arrives.
+//! Reads a body within its limits on size and time, and charges it to the budget as it arrives.
 
 mod budget;
 
@@ -36,7 +36,7 @@ where
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let most = announced.unwrap_or(limit);
     let mut pace = Pace::new(Instant::now());
-    // A frame is a piece of hyper's buffer and would keep all of that in memory with the event.
+    // Copied, because a frame would keep all of hyper's buffer in memory as long as the event.
     let mut whole = Vec::new();
     loop {
         let frame = timeout_at(pace.due(), body.frame()).await;
@@ -119,7 +119,7 @@ impl Pace {
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long it may take and still count as quick.
 const QUICK_BODY_TIME_MAX: Duration = Duration::from_secs(2);
-/// Within this time [`BODY_WINDOW_BYTES_MIN`] of a body have to arrive, or its end.
+/// In this time, [`BODY_WINDOW_BYTES_MIN`] of a body have to arrive, or its end.
 const BODY_WINDOW: Duration = Duration::from_secs(10);
 /// How much of a body has to arrive in each [`BODY_WINDOW`].
 const BODY_WINDOW_BYTES_MIN: usize = 10 << 10;

@@ -29,12 +29,12 @@ impl Bound {
         open: TaskTracker,
         stop: CancellationToken,
     ) {
-        let mut look = interval(LEFT_OUT_LOOK);
+        let mut suppressed_interval = interval(SUPPRESSED_INTERVAL);
         loop {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
-                _ = look.tick() => {
-                    inbound.tell_left_out();
+                _ = suppressed_interval.tick() => {
+                    inbound.log_suppressed();
                     continue;
                 }
                 accepted = self.accept() => accepted,
@@ -43,14 +43,14 @@ impl Bound {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Usually there are no file descriptors left; other connections will end.
-                    inbound.tell_not_accepted(&error);
+                    inbound.log_not_accepted(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
             let Some(slot) = inbound.connections.take(client.into()) else {
                 inbound.metrics.refused_connection();
-                inbound.tell_refused_connection(client);
+                inbound.log_refused_connection(client);
                 continue;
             };
             let connection =
@@ -83,5 +83,5 @@ impl Bound {
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often log lines that were left out are reported.
-const LEFT_OUT_LOOK: Duration = Duration::from_secs(1);
+/// How often suppressed log lines are counted in the log.
+const SUPPRESSED_INTERVAL: Duration = Duration::from_secs(1);

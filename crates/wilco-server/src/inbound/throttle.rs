@@ -1,4 +1,4 @@
-//! Slows down what is refused, so that a flood of it costs signed requests little.
+//! Delays refusals, so that a flood of unsigned requests costs signed ones little.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,9 +10,9 @@ use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
-/// A rate in bytes that all requests share that are refused without a right signature. Their answers
-/// wait for it: whoever floods and reads the answers is slowed down, and a sender with a wrong secret
-/// notices nothing unless others flood. Nothing of a request is held meanwhile but its connection.
+/// A rate in bytes, shared by all requests that are refused without a right signature. Their answers
+/// wait for it: a sender that floods and reads the answers is slowed down, and one with a wrong secret
+/// notices nothing unless others flood. Meanwhile only the connection of the request is held.
 #[derive(Debug)]
 pub(super) struct Throttle {
     /// When all bytes so far have had their time.
@@ -32,7 +32,7 @@ impl Throttle {
         Self { free_from: Mutex::new(Instant::now()), delayed }
     }
 
-    /// How long the answer to a request has to wait of which `bytes` were read.
+    /// How long the answer to a request has to wait if `bytes` of it were read.
     pub(super) fn refuse(&self, bytes: usize, now: Instant) -> Duration {
         let wait = self.take(bytes.max(REFUSED_REQUEST_BYTES_MIN), now);
         if !wait.is_zero() {
@@ -41,7 +41,7 @@ impl Throttle {
         wait
     }
 
-    /// How long to wait behind `bytes` that were read to be thrown away.
+    /// How long to wait after `bytes` were read and discarded.
     pub(super) fn discard(&self, bytes: usize, now: Instant) -> Duration {
         self.take(bytes, now)
     }
@@ -49,7 +49,7 @@ impl Throttle {
     fn take(&self, bytes: usize, now: Instant) -> Duration {
         let mut free_from = self.free_from.lock().unwrap_or_else(PoisonError::into_inner);
         let wait = free_from.saturating_duration_since(now + time_of(REFUSED_BURST_BYTES));
-        // No wait is longer than the longest, and so a flood is forgotten as soon as it is over.
+        // The wait has a limit, and so a flood is forgotten soon after it ends.
         let most = now + time_of(REFUSED_BURST_BYTES) + REFUSED_WAIT_MAX;
         *free_from = ((*free_from).max(now) + time_of(bytes)).min(most);
         wait
@@ -61,9 +61,9 @@ fn time_of(bytes: usize) -> Duration {
     Duration::from_micros(bytes.saturating_mul(1_000_000) / THROTTLED_BYTES_PER_SEC)
 }
 
-/// Bytes of refused requests in a second, from which on their answers wait.
+/// Bytes of refused requests per second; above this, answers wait.
 const THROTTLED_BYTES_PER_SEC: u64 = 8 << 20;
-/// What a refused request counts at the least: its head and its answer take time as well.
+/// The least that a refused request counts, because its head and its answer take time as well.
 const REFUSED_REQUEST_BYTES_MIN: usize = 16 << 10;
 /// Bytes that may come at once before anything waits: 256 small requests.
 const REFUSED_BURST_BYTES: usize = 4 << 20;

@@ -1,4 +1,4 @@
-//! The certificate: one that was made for this start, or read from files and read again when they change.
+//! The TLS certificate: self-signed at each start, or loaded from files and reloaded when they change.
 
 use std::{
     fs, io,
@@ -20,7 +20,7 @@ use x509_cert::der::Decode as _;
 
 use crate::config::Tls;
 
-/// A certificate that was made for this start, and that nobody else trusts; both in DER.
+/// A certificate that was made for this start, which nobody else trusts, and its key, in DER.
 pub struct SelfSigned {
     /// The certificate.
     pub certificate: Vec<u8>,
@@ -28,7 +28,7 @@ pub struct SelfSigned {
     pub key: Vec<u8>,
 }
 
-/// The certificate in use, which can be exchanged while connections are served.
+/// The certificate in use, which can be replaced while connections are served.
 #[derive(Debug)]
 pub struct Certificate {
     current: ArcSwap<Current>,
@@ -45,7 +45,7 @@ struct Current {
 /// When the certificate and its key were written.
 type Changed = [Option<SystemTime>; 2];
 
-/// Why there is no certificate to show.
+/// Why no certificate can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
@@ -149,7 +149,7 @@ impl Certificate {
         Ok(Some(Arc::new(Self { current: ArcSwap::from_pointee(current), files })))
     }
 
-    /// What ends TLS with it. Only HTTP/1.1 is offered: a webhook is one request.
+    /// Accepts TLS with this certificate. Only HTTP/1.1 is offered, because a webhook is one request.
     pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)

@@ -1,9 +1,9 @@
-//! Memory for the bodies of requests that nobody has vouched for yet.
+//! Limits the memory for bodies that are not verified yet.
 //!
-//! A body is charged for the bytes that arrived, not for those that it announces: a sender that
-//! announces much and sends nothing takes nothing from the others. Bodies that are small and arrive
-//! quickly, which is what providers send, have a part of the memory to themselves. In both parts a
-//! network has a share, so that one cannot take everything.
+//! A body is charged for the bytes that arrived, not for those that it announces, so that a sender that
+//! announces much and sends nothing takes nothing from the others. Small bodies that arrive quickly,
+//! which is what providers send, have a separate part of the memory. Each network is limited to a share
+//! of both parts, so that one cannot take everything.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use std::{
 
 use crate::inbound::Network;
 
-/// What all bodies together have taken.
+/// The memory that all bodies have taken.
 #[derive(Debug, Default)]
 pub(crate) struct BodyBudget(Mutex<Taken>);
 
@@ -28,7 +28,7 @@ struct Part {
     by_network: HashMap<Network, usize>,
 }
 
-/// What one body has taken; given back when it is dropped.
+/// The memory that one body has taken; released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<BodyBudget>,
@@ -43,7 +43,7 @@ enum Class {
     Large,
 }
 
-/// How much a part gives: in all, and to one network.
+/// The limits of a part: in all, and for one network.
 struct Limits {
     bytes_max: usize,
     network_bytes_max: usize,
@@ -93,7 +93,7 @@ impl Drop for Charge {
 impl Part {
     fn take(&mut self, network: Network, bytes: usize, limits: &Limits) -> bool {
         let of_network = self.by_network.get(&network).copied().unwrap_or_default();
-        // Behind a local socket is a proxy or a program of this machine: it has no share but all.
+        // A Unix socket is used by a proxy or a program on this machine, which may take everything.
         let has_share = network == Network::Local || of_network + bytes <= limits.network_bytes_max;
         if self.bytes + bytes > limits.bytes_max || !has_share {
             return false;

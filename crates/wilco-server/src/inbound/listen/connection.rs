@@ -59,13 +59,13 @@ impl Connection {
         let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)));
         match handshake.await {
             Ok(Ok(stream)) => self.serve(Box::new(stream)).await,
-            Ok(Err(error)) => self.tell_failed_handshake(Reason::of(&error), &error),
-            Err(late) => self.tell_failed_handshake(Reason::TooSlow, &late.into()),
+            Ok(Err(error)) => self.log_failed_handshake(Reason::of(&error), &error),
+            Err(late) => self.log_failed_handshake(Reason::TooSlow, &late.into()),
         }
     }
 
     /// Counts every failure, but logs only some: ports on the internet are scanned all day.
-    fn tell_failed_handshake(&self, reason: Reason, error: &io::Error) {
+    fn log_failed_handshake(&self, reason: Reason, error: &io::Error) {
         let (label, hint) = (reason.label(), reason.hint());
         self.inbound.metrics.failed_handshake(label);
         if self.inbound.connection_lines.allows("-", label, Instant::now()) {

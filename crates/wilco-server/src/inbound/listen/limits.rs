@@ -77,7 +77,7 @@ pub(crate) fn raise_file_limit() -> Option<u64> {
     if limit.current.is_some_and(|current| current < wanted) {
         limit.current = Some(wanted);
         if let Err(error) = setrlimit(Resource::Nofile, limit) {
-            tracing::warn!(%error, "the limit on open files could not be raised");
+            tracing::warn!(%error, "cannot raise the limit on open files");
         }
     }
     let files = getrlimit(Resource::Nofile).current;

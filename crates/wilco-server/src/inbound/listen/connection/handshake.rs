@@ -1,4 +1,4 @@
-//! Why a TLS handshake failed, in the words of whoever runs the endpoint.
+//! Why a TLS handshake failed, in terms that help whoever runs the endpoint.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use rustls::{AlertDescription, Error};
 pub(super) enum Reason {
     /// The sender does not take the certificate.
     CertificateRefused,
-    /// What came is not TLS.
+    /// The client does not speak TLS.
     NotTls,
     /// No version, cipher or protocol in common.
     Incompatible,
