@@ -182,6 +182,8 @@ mod tests {
             ("[::]:443", &["[::]:443", "0.0.0.0:80", "unix:/run/x"], false),
             ("[::]:0", &["[::]:0", "0.0.0.0:0"], false),
             ("[::1]:443", &["[::1]:443"], true),
+            ("[::]:9440", &["127.0.0.1:443"], false),
+            ("[::]:9440", &["127.0.0.1:9440"], true),
         ] {
             let address = address.parse().unwrap();
             assert_eq!(is_v6_only(address, &addresses(all)), expected, "{address} {all:?}");
