@@ -18,6 +18,8 @@ use crate::{EventQuery, Listed, StoreError};
 pub(crate) struct Part {
     after: i64,
     before: i64,
+    /// How many events of it are looked through next: few at first, for most listings end there.
+    events: usize,
 }
 
 impl Part {
@@ -27,12 +29,13 @@ impl Part {
         Self {
             after: query.after.map_or(0, seq_of).max(since),
             before: query.before.map_or(i64::MAX, seq_of),
+            events: FIRST_EVENTS,
         }
     }
 
     /// All that can have come at this time or later: the place of an event is never behind its time.
     pub(crate) fn since(since: Timestamp) -> Self {
-        Self { after: seq_at(since).saturating_sub(1), before: i64::MAX }
+        Self { after: seq_at(since).saturating_sub(1), before: i64::MAX, events: FIRST_EVENTS }
     }
 }
 
@@ -75,7 +78,7 @@ pub(crate) fn events(
     Ok((events, rest))
 }
 
-/// Cuts off the first [`LISTING_EVENTS`] of a part, in the order of the query.
+/// Cuts off the first events of a part, in the order of the query.
 fn cut(
     connection: &Connection,
     query: &EventQuery,
@@ -87,15 +90,16 @@ fn cut(
             "SELECT {last}(seq), count(*) FROM (SELECT seq FROM event WHERE seq > ?1 AND seq < ?2 \
              ORDER BY seq {order} LIMIT ?3)"
         ))?
-        .query_row(params![part.after, part.before, row_limit(LISTING_EVENTS)], |row| {
+        .query_row(params![part.after, part.before, row_limit(part.events)], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
+    let rest = Part { events: (part.events * 8).min(LISTING_EVENTS), ..part };
     Ok(match last {
-        Some(last) if count == LISTING_EVENTS && query.after.is_some() => {
-            (Part { before: last + 1, ..part }, Some(Part { after: last, ..part }))
+        Some(last) if count == part.events && query.after.is_some() => {
+            (Part { before: last + 1, ..part }, Some(Part { after: last, ..rest }))
         }
-        Some(last) if count == LISTING_EVENTS => {
-            (Part { after: last - 1, ..part }, Some(Part { before: last, ..part }))
+        Some(last) if count == part.events => {
+            (Part { after: last - 1, ..part }, Some(Part { before: last, ..rest }))
         }
         Some(_) | None => (part, None),
     })
@@ -213,6 +217,8 @@ fn unreadable(row: &Row<'_>, seq: i64) -> Listed {
     }
 }
 
+/// Events that a listing looks through first; each further part has eight times as many.
+const FIRST_EVENTS: usize = if cfg!(test) { 2 } else { 256 };
 const LISTED: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
                       conflict, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those
