@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use wilco_store::SqliteStore;
 
-use super::{Failure, File, print};
+use super::{Failure, File, print, record::require_store};
 
 /// Writes a consistent copy of the store to a new file
 ///
@@ -25,10 +25,12 @@ pub(super) struct Backup {
 
 impl Backup {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let is_named = self.store.is_some();
         let url = match self.store {
             Some(url) => url,
             None => self.file.places()?.store.url,
         };
+        require_store(SqliteStore::path(&url)?, is_named, "")?;
         let bytes = SqliteStore::back_up(&url, &self.to)
             .map_err(|error| Failure::failed(error.to_string()))?;
         print(&format!("copied {url} to {}: {bytes} bytes\n", self.to.display()))?;

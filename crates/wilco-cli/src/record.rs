@@ -1,6 +1,6 @@
 //! The record, as it can be had: from the running server, or from the store itself under its lock.
 
-use std::io::ErrorKind;
+use std::{io::ErrorKind, path::PathBuf};
 
 use bytes::Bytes;
 use clap::Args;
@@ -39,6 +39,28 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn times(&self) -> Times {
         Times::new(self.utc)
+    }
+}
+
+/// Refuses a store that is not there or may not be read. SQLite does not say why it cannot open a file.
+pub(super) fn require_store(path: PathBuf, is_named: bool, before: &str) -> Result<(), Failure> {
+    match std::fs::File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(not_permitted(&format!("cannot open {}: {error}", path.display())))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let shown = std::path::absolute(&path).unwrap_or(path);
+            let shown = shown.display();
+            Err(Failure::failed(if is_named {
+                format!("there is no store {shown}; is --store misspelt?")
+            } else {
+                format!(
+                    "{before}there is no store {shown}: name it with --store or the file with \
+                     --config, or run this in the folder of wilco.toml"
+                )
+            }))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 
@@ -112,22 +134,7 @@ impl Record {
             return Ok(Self::Server(server));
         }
         let path = SqliteStore::path(&places.store.url)?;
-        // SQLite does not say why it cannot open a file.
-        let opened = std::fs::File::open(&path).map_err(|error| (error.kind(), error));
-        if let Err((ErrorKind::PermissionDenied, error)) = &opened {
-            return Err(not_permitted(&format!("cannot open {}: {error}", path.display())));
-        }
-        if let Err((ErrorKind::NotFound, _)) = opened {
-            let shown = std::path::absolute(&path).unwrap_or(path);
-            let shown = shown.display();
-            return Err(Failure::failed(match &place.store {
-                Some(_) => format!("there is no store {shown}; is --store misspelt?"),
-                None => format!(
-                    "no wilco answers, and there is no store {shown}: name it with --store or the \
-                     file with --config, or run this in the folder of wilco.toml"
-                ),
-            }));
-        }
+        require_store(path, place.store.is_some(), "no wilco answers, and ")?;
         Ok(Self::Store(open(&places.store.url)?, place.file.clone()))
     }
 

@@ -162,16 +162,9 @@ impl Refusal {
             Self::NotVerified(_, evidence) => {
                 Some(usize::try_from(evidence.bytes).unwrap_or(usize::MAX))
             }
-            Self::NotAnObject(..) | Self::NotRecorded(_) => None,
-            Self::UnknownPath(_)
-            | Self::Method
-            | Self::Address(_)
-            | Self::Hop(_)
-            | Self::Head(_)
-            | Self::TooLarge { .. }
-            | Self::TooSlow { .. }
-            | Self::Broken(_)
-            | Self::Busy => Some(0),
+            // Every other body that was read to its end had a right signature.
+            _ if self.has_read_the_body() => None,
+            _ => Some(0),
         }
     }
 
