@@ -46,9 +46,9 @@ impl Scheme {
         keys: &'k [Key],
         now: Timestamp,
     ) -> Result<Verifier<'k>, Mismatch> {
-        let claims = match self.signature.is_in_body() {
+        let claimed = match self.signature.is_in_body() {
             true => None,
-            false => Some(self.claims(Half::Head(head))?),
+            false => Some(self.claimed_signatures(Half::Head(head))?),
         };
         let values = self.values(head)?;
         self.signed_at(&values)?;
@@ -63,7 +63,7 @@ impl Scheme {
             scheme: self,
             keys,
             now,
-            claims,
+            claimed,
             values,
             body_sha256,
             streams,
@@ -82,8 +82,8 @@ pub struct Verifier<'k> {
     scheme: &'k Scheme,
     keys: &'k [Key],
     now: Timestamp,
-    /// `None` where the body has them.
-    claims: Option<Vec<Vec<u8>>>,
+    /// `None` if the signatures are in the body.
+    claimed: Option<Vec<Vec<u8>>>,
     values: Values,
     body_sha256: Option<Vec<u8>>,
     /// One for each way of signing of each key; `None` where that needs the message as a whole.
@@ -118,14 +118,14 @@ impl Verifier<'_> {
 
     /// The name of the secret that matched, and the body's digest.
     fn decide(self, body: &[u8]) -> Result<(String, Digest), Mismatch> {
-        let Self { scheme, keys, claims, mut values, .. } = self;
+        let Self { scheme, keys, claimed, mut values, .. } = self;
         if self.body_bytes != body.len() {
             return Err(Mismatch::Wrong);
         }
         let digest = Digest::finish(self.digest);
-        let claims = match claims {
-            Some(claims) => claims,
-            None => scheme.claims(Half::Body(body))?,
+        let claimed = match claimed {
+            Some(claimed) => claimed,
+            None => scheme.claimed_signatures(Half::Body(body))?,
         };
         scheme.complete(&mut values, body)?;
         let signed_at = scheme.signed_at(&values)?;
@@ -134,7 +134,7 @@ impl Verifier<'_> {
         for key in keys {
             for signed in &scheme.signed {
                 let stream = streams.next().flatten();
-                if Scheme::matches(signed, stream, (&values, key), body, &claims) {
+                if Scheme::matches(signed, stream, (&values, key), body, &claimed) {
                     matched = matched.or(Some(key));
                 }
             }

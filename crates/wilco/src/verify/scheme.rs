@@ -1,9 +1,10 @@
 //! How a provider signs, as data: each scheme is a table in the provider's file.
 
+mod encoding;
 mod key;
+mod sign;
 mod template;
 
-use base64::{Engine as _, engine::general_purpose};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
@@ -12,11 +13,13 @@ use crate::{
     mismatch::Mismatch,
     place::{Half, Place},
 };
-use key::{Algorithm, KeyText, without_padding};
+use encoding::Encoding;
+use key::{Algorithm, KeyText};
 use template::{Part, Template};
 
 pub(in crate::verify) use key::Stream;
 pub use key::{Key, KeyError};
+pub use sign::{SignError, Unsigned};
 pub(in crate::verify) use template::Values;
 
 /// How a provider signs: where the signature is, how it is written, and which bytes it covers.
@@ -53,22 +56,6 @@ struct Raw {
     tolerance_secs: Option<u32>,
     id: Option<Place>,
     body_sha256: Option<Place>,
-}
-
-/// How a signature is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Encoding {
-    /// In either case.
-    #[default]
-    Hex,
-    /// In lower case only: what is compared as text must not be accepted in another spelling.
-    HexLower,
-    Base64,
-    /// The URL-safe alphabet, without padding.
-    Base64Url,
-    /// As it is: a token.
-    Text,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -118,39 +105,6 @@ impl TryFrom<Raw> for Scheme {
     }
 }
 
-/// Why a request could not be signed.
-#[derive(Debug, thiserror::Error)]
-pub enum SignError {
-    /// The secret is not written as the provider writes its keys.
-    #[error("{0}")]
-    Key(#[from] KeyError),
-    /// The provider signs with a key that it shares with nobody, or within the body.
-    #[error("requests of this provider can only be signed by the provider")]
-    OnlyByProvider,
-}
-
-/// A request that is about to be signed, as [`Scheme::sign`] needs it.
-#[derive(Clone, Copy, Debug)]
-pub struct Unsigned<'a> {
-    /// `POST`, for most.
-    pub method: &'a str,
-    /// The URL that the receiver is known by. Empty will do where the scheme does not sign it.
-    pub url: &'a str,
-    /// The delivery's id, where the scheme signs one.
-    pub id: &'a str,
-    /// When it is signed.
-    pub at: Timestamp,
-    /// The body.
-    pub body: &'a [u8],
-}
-
-impl<'a> Unsigned<'a> {
-    /// A `POST` of this body.
-    pub fn post(body: &'a [u8], at: Timestamp) -> Self {
-        Self { method: "POST", url: "", id: "", at, body }
-    }
-}
-
 impl Scheme {
     /// The header that carries the signature, where one does.
     pub fn header(&self) -> Option<&str> {
@@ -166,72 +120,21 @@ impl Scheme {
         Key::new(secret, self.algorithm, self.key)
     }
 
-    /// The headers with which a provider would send this request.
-    ///
-    /// # Errors
-    ///
-    /// [`SignError`] where the secret is not one of this scheme's, or where only the provider can
-    /// sign.
-    pub fn sign(
-        &self,
-        secret: &Secret,
-        request: &Unsigned<'_>,
-    ) -> Result<Vec<(String, String)>, SignError> {
-        let key = self.key(secret)?;
-        self.sign_with(&key, request).ok_or(SignError::OnlyByProvider)
-    }
-
-    /// `None` where only the provider's private key can sign, and where the signature is a part of
-    /// the body.
-    fn sign_with(&self, key: &Key, request: &Unsigned<'_>) -> Option<Vec<(String, String)>> {
-        let timestamp = match self.timestamp_unit {
-            Unit::Seconds => request.at.as_second().to_string(),
-            Unit::Milliseconds => request.at.as_millisecond().to_string(),
-            Unit::Rfc3339 => request.at.to_string(),
-        };
-        let values = Values {
-            timestamp: Some(timestamp.clone().into_bytes()),
-            id: Some(request.id.as_bytes().to_vec()),
-            method: request.method.to_owned(),
-            url: request.url.to_owned(),
-            is_form: self.signed.iter().any(|template| template.has(&Part::Form)),
-        };
-        let message = match self.signed.first() {
-            Some(template) => template.message(&values, key.secret(), request.body),
-            None => Vec::new(),
-        };
-        let signature = self.encoding.encode(&key.sign(&message)?);
-        let mut headers: Vec<(String, String)> = Vec::new();
-        let places = [(&self.timestamp, timestamp.as_str()), (&self.id, request.id)];
-        let places = places.into_iter().filter_map(|(place, value)| Some((place.as_ref()?, value)));
-        for (place, value) in places.chain([(&self.signature, signature.as_str())]) {
-            if place.is_in_body() && place != &self.signature {
-                continue;
-            }
-            let (name, value) = place.write(value)?;
-            match (headers.iter_mut().find(|(header, _)| *header == name), place.split()) {
-                (Some((_, items)), Some(split)) => items.push_str(&format!("{split}{value}")),
-                _ => headers.push((name, value)),
-            }
-        }
-        Some(headers)
-    }
-
-    /// The signatures that a request claims to have, decoded and not believed. Of several, those
-    /// that cannot be one are left out.
-    pub(super) fn claims(&self, half: Half<'_>) -> Result<Vec<Vec<u8>>, Mismatch> {
+    /// The signatures that a request claims to have, decoded but not checked. Of several, those that
+    /// cannot be a signature of this algorithm are skipped.
+    pub(super) fn claimed_signatures(&self, half: Half<'_>) -> Result<Vec<Vec<u8>>, Mismatch> {
         let candidates = self.signature.candidates(half)?;
-        let claims: Vec<_> = candidates.iter().filter_map(|claim| self.decode(claim)).collect();
-        if claims.is_empty() {
+        let claimed: Vec<_> = candidates.iter().filter_map(|text| self.decode(text)).collect();
+        if claimed.is_empty() {
             return Err(self.signature.malformed(&self.expected()));
         }
-        Ok(claims)
+        Ok(claimed)
     }
 
-    fn decode(&self, claim: &[u8]) -> Option<Vec<u8>> {
-        let claim = self.encoding.decode(claim)?;
-        let fits = self.algorithm.signature_bytes().is_none_or(|bytes| claim.len() == bytes);
-        fits.then_some(claim)
+    fn decode(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let signature = self.encoding.decode(text)?;
+        let fits = self.algorithm.signature_bytes().is_none_or(|bytes| signature.len() == bytes);
+        fits.then_some(signature)
     }
 
     fn expected(&self) -> String {
@@ -249,8 +152,7 @@ impl Scheme {
         }
     }
 
-    /// Begins one of the ways of signing, where it goes on with the body alone; `None` where it needs
-    /// the whole message.
+    /// Begins to compute one of the possible signatures. `None` if that needs the whole message.
     pub(in crate::verify) fn stream(
         signed: &Template,
         values: &Values,
@@ -264,25 +166,25 @@ impl Scheme {
         Some(stream)
     }
 
-    /// Whether one of `claims` is what this way of signing comes to.
+    /// Whether one of the `claimed` signatures is the one that this template gives.
     pub(in crate::verify) fn matches(
         signed: &Template,
         stream: Option<Stream>,
         (values, key): (&Values, &Key),
         body: &[u8],
-        claims: &[Vec<u8>],
+        claimed: &[Vec<u8>],
     ) -> bool {
         let Some(mut stream) = stream else {
-            return key.matches_any(&signed.message(values, key.secret(), body), claims);
+            return key.matches_any(&signed.message(values, key.secret(), body), claimed);
         };
         let (_, after) = signed.around_body().unwrap_or_default();
         for part in after {
             stream.update(&part.bytes(values, key.secret()).unwrap_or_default());
         }
-        stream.matches_any(claims)
+        stream.matches_any(claimed)
     }
 
-    /// What of the head the signature covers.
+    /// The parts of the head that the signature covers.
     pub(super) fn values(&self, head: &Head) -> Result<Values, Mismatch> {
         let in_head = |place: &Option<Place>| match place {
             Some(place) if !place.is_in_body() => place.value(Half::Head(head)).map(Some),
@@ -307,7 +209,7 @@ impl Scheme {
         })
     }
 
-    /// Adds what is in the body.
+    /// Adds the values that are in the body.
     pub(super) fn complete(&self, values: &mut Values, body: &[u8]) -> Result<(), Mismatch> {
         for (place, value) in [(&self.timestamp, &mut values.timestamp), (&self.id, &mut values.id)]
         {
@@ -320,7 +222,7 @@ impl Scheme {
         Ok(())
     }
 
-    /// When the request was signed, where it says so and the time is judged.
+    /// When the request was signed, if the scheme has a timestamp.
     pub(super) fn signed_at(&self, values: &Values) -> Result<Option<Timestamp>, Mismatch> {
         let (Some(place), Some(text)) = (&self.timestamp, &values.timestamp) else {
             return Ok(None);
@@ -343,8 +245,8 @@ impl Scheme {
         at.map(Some).ok_or_else(|| place.malformed(expected))
     }
 
-    /// Whether the right signature says anything of the body, where not all of it is signed: a form
-    /// is, and so is a body whose digest is in the URL.
+    /// Checks that a signature over something else than the raw body covers the body too: it covers
+    /// the fields of a form, and a body whose digest is in the signed URL.
     pub(super) fn covers_body(
         &self,
         values: &Values,
@@ -356,13 +258,13 @@ impl Scheme {
             return Ok(());
         }
         let is_covered = match body_sha256 {
-            Some(text) => Encoding::Hex.decode(text).is_some_and(|claim| claim == digest.0),
+            Some(text) => Encoding::Hex.decode(text).is_some_and(|sent| sent == digest.0),
             None => values.is_form || body.is_empty(),
         };
         is_covered.then_some(()).ok_or(Mismatch::BodyNotCovered)
     }
 
-    /// Whether a request that was signed at one time may come at another.
+    /// Checks that the request was not signed too long ago, or in the future.
     pub(super) fn in_time(&self, at: Option<Timestamp>, now: Timestamp) -> Result<(), Mismatch> {
         let (Some(at), Some(tolerance)) = (at, self.tolerance) else { return Ok(()) };
         let age = now.duration_since(at);
@@ -375,7 +277,7 @@ impl Scheme {
 }
 
 impl Algorithm {
-    /// How long each signature is; `None` where they differ.
+    /// The length of a signature; `None` if it varies.
     fn signature_bytes(self) -> Option<usize> {
         match self {
             Self::HmacSha1 | Self::Sha1 => Some(20),
@@ -386,25 +288,10 @@ impl Algorithm {
     }
 }
 
-impl Encoding {
-    pub(super) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
-        match self {
-            Self::Hex => base16ct::mixed::decode_vec(text).ok(),
-            Self::HexLower => base16ct::lower::decode_vec(text).ok(),
-            Self::Base64 => general_purpose::STANDARD_NO_PAD.decode(without_padding(text)).ok(),
-            Self::Base64Url => general_purpose::URL_SAFE_NO_PAD.decode(text).ok(),
-            Self::Text => Some(text.to_vec()),
-        }
-    }
-
-    fn encode(self, bytes: &[u8]) -> String {
-        match self {
-            Self::Hex | Self::HexLower => base16ct::lower::encode_string(bytes),
-            Self::Base64 => general_purpose::STANDARD.encode(bytes),
-            Self::Base64Url => general_purpose::URL_SAFE_NO_PAD.encode(bytes),
-            Self::Text => String::from_utf8_lossy(bytes).into_owned(),
-        }
-    }
+/// A text in base64 without its padding.
+pub(super) fn without_padding(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    &text[..end]
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! A secret made ready for one scheme: read once when the configuration is, used for every request.
+//! A secret prepared for one scheme, when the configuration is read, so that no request repeats the work.
 
 use std::fmt;
 
@@ -13,6 +13,7 @@ use base64::{
 };
 use serde::Deserialize;
 
+use super::without_padding;
 use crate::Secret;
 
 /// How signatures are computed.
@@ -45,7 +46,7 @@ pub(super) enum KeyText {
     StandardWebhooks,
 }
 
-/// A secret made ready for a scheme: decoded, and with the work done that is the same for every
+/// A secret prepared for a scheme: decoded, and with the work done that is the same for every
 /// request. Its `Debug` shows the secret's name only.
 #[derive(Clone)]
 pub struct Key {
@@ -55,7 +56,7 @@ pub struct Key {
 
 #[derive(Clone)]
 enum Kind {
-    // Boxed: it has room for the three states of the widest hash.
+    // Boxed, because it is large: it holds three states of the widest hash.
     Mac(Box<hmac::Key>),
     Hash(&'static digest::Algorithm, Vec<u8>),
     Public(&'static dyn VerificationAlgorithm, Vec<u8>),
@@ -106,7 +107,7 @@ impl Key {
         &self.name
     }
 
-    /// What a hash that covers the secret takes for `{secret}`.
+    /// The bytes that `{secret}` means in a template: empty unless the algorithm is a plain hash.
     pub(super) fn secret(&self) -> &[u8] {
         match &self.kind {
             Kind::Hash(_, bytes) => bytes,
@@ -114,7 +115,7 @@ impl Key {
         }
     }
 
-    /// A computation that takes its message in parts; `None` where the message is needed whole.
+    /// A computation that takes the message in parts. `None` if the algorithm needs the whole message.
     pub(super) fn stream(&self) -> Option<Stream> {
         match &self.kind {
             Kind::Mac(key) => Some(Stream::Mac(Box::new(hmac::Context::with_key(key)))),
@@ -136,7 +137,7 @@ impl Key {
             Kind::Public(algorithm, bytes) => {
                 UnparsedPublicKey::new(*algorithm, bytes).verify(message, claimed).is_ok()
             }
-            // Of equal length whatever was sent, so that the time tells nothing of the token's.
+            // Digests have one length, so that the time does not reveal the length of the token.
             Kind::Token(token) => {
                 let [token, claimed] =
                     [token, claimed].map(|text| digest::digest(&digest::SHA256, text));
@@ -145,12 +146,12 @@ impl Key {
         }
     }
 
-    /// Whether one of `claims` is the signature of `message`. Each is compared.
-    pub(super) fn matches_any(&self, message: &[u8], claims: &[Vec<u8>]) -> bool {
-        claims.iter().filter(|claim| self.is_signature(message, claim)).count() > 0
+    /// Whether one of the `claimed` signatures is that of `message`. All of them are compared.
+    pub(super) fn matches_any(&self, message: &[u8], claimed: &[Vec<u8>]) -> bool {
+        claimed.iter().filter(|signature| self.is_signature(message, signature)).count() > 0
     }
 
-    /// The signature of `message`, where this key can make one.
+    /// The signature of `message`, if this key can make one.
     pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         match &self.kind {
             Kind::Mac(key) => Some(hmac::sign(key, message).as_ref().to_vec()),
@@ -169,7 +170,7 @@ impl fmt::Debug for Key {
 
 /// A signature that is being computed.
 pub(in crate::verify) enum Stream {
-    // Boxed: with its three hash states it is large.
+    // Boxed, because it is large: it holds three hash states.
     Mac(Box<hmac::Context>),
     Hash(digest::Context),
 }
@@ -182,11 +183,11 @@ impl Stream {
         }
     }
 
-    /// Whether one of `claims` is the signature. Each is compared.
-    pub(super) fn matches_any(self, claims: &[Vec<u8>]) -> bool {
+    /// Whether one of the `claimed` signatures is this one. All of them are compared.
+    pub(super) fn matches_any(self, claimed: &[Vec<u8>]) -> bool {
         let compare = |signature: &[u8]| {
-            let is_equal = |claim: &Vec<u8>| verify_slices_are_equal(signature, claim).is_ok();
-            claims.iter().filter(|claim| is_equal(claim)).count() > 0
+            let is_equal = |other: &Vec<u8>| verify_slices_are_equal(signature, other).is_ok();
+            claimed.iter().filter(|other| is_equal(other)).count() > 0
         };
         match self {
             Self::Mac(context) => compare(context.sign().as_ref()),
@@ -195,7 +196,7 @@ impl Stream {
     }
 }
 
-/// A secret is not written as its provider writes them. The text holds nothing of it.
+/// A secret does not have the form of its provider's keys. The text shows nothing of the secret.
 #[derive(Debug, thiserror::Error)]
 #[error("secret {name} is not {expected}, as the keys of this provider are")]
 pub struct KeyError {
@@ -203,15 +204,9 @@ pub struct KeyError {
     expected: &'static str,
 }
 
-/// With or without padding, and whatever the bits behind the last byte are: people make keys up, and
-/// the libraries of Standard Webhooks take them.
+/// Accepts base64 with or without padding, and with any unused bits after the last byte: people make
+/// keys up, and the libraries of Standard Webhooks accept them.
 fn base64_key(text: &[u8]) -> Option<Vec<u8>> {
     let lenient = general_purpose::NO_PAD.with_decode_allow_trailing_bits(true);
     GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(without_padding(text)).ok()
-}
-
-/// A text in base64 without its padding.
-pub(super) fn without_padding(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
-    &text[..end]
 }

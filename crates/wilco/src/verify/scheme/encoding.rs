@@ -1,0 +1,43 @@
+//! How the bytes of a signature are written as text.
+
+use base64::{Engine as _, engine::general_purpose};
+use serde::Deserialize;
+
+use super::without_padding;
+
+/// How a signature is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Encoding {
+    /// In either case.
+    #[default]
+    Hex,
+    /// In lower case only: what is compared as text must not be accepted in another spelling.
+    HexLower,
+    Base64,
+    /// The URL-safe alphabet, without padding.
+    Base64Url,
+    /// As it is: a token.
+    Text,
+}
+
+impl Encoding {
+    pub(super) fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Hex => base16ct::mixed::decode_vec(text).ok(),
+            Self::HexLower => base16ct::lower::decode_vec(text).ok(),
+            Self::Base64 => general_purpose::STANDARD_NO_PAD.decode(without_padding(text)).ok(),
+            Self::Base64Url => general_purpose::URL_SAFE_NO_PAD.decode(text).ok(),
+            Self::Text => Some(text.to_vec()),
+        }
+    }
+
+    pub(super) fn encode(self, bytes: &[u8]) -> String {
+        match self {
+            Self::Hex | Self::HexLower => base16ct::lower::encode_string(bytes),
+            Self::Base64 => general_purpose::STANDARD.encode(bytes),
+            Self::Base64Url => general_purpose::URL_SAFE_NO_PAD.encode(bytes),
+            Self::Text => String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+}

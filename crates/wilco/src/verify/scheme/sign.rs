@@ -1,0 +1,92 @@
+//! Signs a request as its provider would: for tests, and for `wilco send`.
+
+use jiff::Timestamp;
+
+use super::{Key, KeyError, Part, Scheme, Unit, Values};
+use crate::Secret;
+
+/// Why a request could not be signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The secret is not written as the provider writes its keys.
+    #[error("{0}")]
+    Key(#[from] KeyError),
+    /// The provider signs with a key that it shares with nobody, or within the body.
+    #[error("requests of this provider can only be signed by the provider")]
+    OnlyByProvider,
+}
+
+/// A request that is about to be signed, as [`Scheme::sign`] needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Unsigned<'a> {
+    /// `POST`, for most.
+    pub method: &'a str,
+    /// The URL that the receiver is known by. Empty will do where the scheme does not sign it.
+    pub url: &'a str,
+    /// The delivery's id, where the scheme signs one.
+    pub id: &'a str,
+    /// When it is signed.
+    pub at: Timestamp,
+    /// The body.
+    pub body: &'a [u8],
+}
+
+impl<'a> Unsigned<'a> {
+    /// A `POST` of this body.
+    pub fn post(body: &'a [u8], at: Timestamp) -> Self {
+        Self { method: "POST", url: "", id: "", at, body }
+    }
+}
+
+impl Scheme {
+    /// The headers with which a provider would send this request.
+    ///
+    /// # Errors
+    ///
+    /// [`SignError`] where the secret is not one of this scheme's, or where only the provider can
+    /// sign.
+    pub fn sign(
+        &self,
+        secret: &Secret,
+        request: &Unsigned<'_>,
+    ) -> Result<Vec<(String, String)>, SignError> {
+        let key = self.key(secret)?;
+        self.sign_with(&key, request).ok_or(SignError::OnlyByProvider)
+    }
+
+    /// `None` where only the provider's private key can sign, and where the signature is a part of
+    /// the body.
+    fn sign_with(&self, key: &Key, request: &Unsigned<'_>) -> Option<Vec<(String, String)>> {
+        let timestamp = match self.timestamp_unit {
+            Unit::Seconds => request.at.as_second().to_string(),
+            Unit::Milliseconds => request.at.as_millisecond().to_string(),
+            Unit::Rfc3339 => request.at.to_string(),
+        };
+        let values = Values {
+            timestamp: Some(timestamp.clone().into_bytes()),
+            id: Some(request.id.as_bytes().to_vec()),
+            method: request.method.to_owned(),
+            url: request.url.to_owned(),
+            is_form: self.signed.iter().any(|template| template.has(&Part::Form)),
+        };
+        let message = match self.signed.first() {
+            Some(template) => template.message(&values, key.secret(), request.body),
+            None => Vec::new(),
+        };
+        let signature = self.encoding.encode(&key.sign(&message)?);
+        let mut headers: Vec<(String, String)> = Vec::new();
+        let places = [(&self.timestamp, timestamp.as_str()), (&self.id, request.id)];
+        let places = places.into_iter().filter_map(|(place, value)| Some((place.as_ref()?, value)));
+        for (place, value) in places.chain([(&self.signature, signature.as_str())]) {
+            if place.is_in_body() && place != &self.signature {
+                continue;
+            }
+            let (name, value) = place.write(value)?;
+            match (headers.iter_mut().find(|(header, _)| *header == name), place.split()) {
+                (Some((_, items)), Some(split)) => items.push_str(&format!("{split}{value}")),
+                _ => headers.push((name, value)),
+            }
+        }
+        Some(headers)
+    }
+}
