@@ -136,7 +136,7 @@ impl Sender {
         let signed = (name.as_str(), value.as_str());
         let headers = Headers::from_pairs(headers.into_iter().chain([signed]));
         let head = Head { method: "POST".into(), url: String::new(), headers };
-        let arrival = Arrival { received_at: clock::now(), head, body };
+        let arrival = Arrival { received_at: clock::now(), head, body: body.into() };
         let Signer { provider, keys, .. } = &self.signer;
         let verified = verify(&provider.scheme, &self.source, keys, arrival);
         let verified = verified.map_err(io::Error::other)?;

@@ -311,7 +311,7 @@ impl Scene {
     fn of_another(shown: &Shown) -> Self {
         Self {
             label: shown.event.name.clone(),
-            about: about(&shown.event.body),
+            about: about(&shown.event.body.contiguous()),
             answer: "200".into(),
             handled: said(shown),
             after: after(shown),

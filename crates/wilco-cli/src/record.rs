@@ -182,7 +182,7 @@ impl Record {
             }
             Self::Store(store, _) => {
                 let shown = store.event(id).await?;
-                shown.map(|shown| shown.event.body).ok_or_else(|| no_such(id))
+                shown.map(|shown| shown.event.body.contiguous()).ok_or_else(|| no_such(id))
             }
         }
     }

@@ -17,7 +17,7 @@ use http_body::Body;
 use ipnet::IpNet;
 use prometheus_client::{metrics::histogram::Histogram, registry::Unit};
 use tokio::time::{Instant, sleep};
-use wilco::{Arrival, Head, Headers, Refused};
+use wilco::{Head, Headers, Refused};
 use wilco_store::{InboundStore, Receipt, Rejection};
 
 use crate::{
@@ -155,18 +155,10 @@ impl Inbound {
         // Released when the event is recorded, or when the start of a refused body is copied.
         let mut charge = self.budget.charge(sender.into());
         let (head, body) = request.into_parts();
-        let head = signed_head(&head);
-        let mut verifier = source.provider.scheme.begin(&head, &source.keys, clock::now());
-        let update = |chunk: &[u8]| verifier.iter_mut().for_each(|verifier| verifier.update(chunk));
-        let body = body::read(body, max_body, &mut charge, update).await?;
-        let bytes = body.len();
-        let arrival = Arrival { received_at: clock::now(), head, body };
-
-        let verified = match verifier {
-            Ok(verifier) => verifier.finish(&source.name, arrival),
-            Err(mismatch) => Err(Box::new(Refused { mismatch, arrival })),
-        };
-        let verified = verified.map_err(|refused| {
+        let scheme = &source.provider.scheme;
+        let mut verifier = scheme.begin(signed_head(&head), &source.keys, clock::now());
+        let bytes = body::read(body, max_body, &mut charge, |chunk| verifier.update(chunk)).await?;
+        let verified = verifier.finish(&source.name, clock::now()).map_err(|refused| {
             let Refused { mismatch, arrival } = *refused;
             Refusal::NotVerified(mismatch, Evidence::of(&arrival, sender))
         })?;
@@ -270,20 +262,20 @@ impl Inbound {
         else {
             return;
         };
-        let Evidence { arrival, bytes, sender } = *evidence;
+        let Evidence { received_at, headers, body_start, body_bytes, sender } = *evidence;
         // Signatures are not blanked: they do not reveal the secret, and together with the body they
         // show why they did not match.
-        let blanked = arrival.head.headers.iter().map(|(name, value)| {
+        let blanked = headers.iter().map(|(name, value)| {
             (name, if config::is_of_a_credential(name) { &b"(blanked)"[..] } else { value })
         });
         let is_kept = self.store.reject(Rejection {
-            at: arrival.received_at,
+            at: received_at,
             source: source.name.clone(),
             reason,
             remote: sender.to_string(),
             headers: Headers::from_pairs(blanked),
-            bytes,
-            body: arrival.body,
+            bytes: body_bytes,
+            body: body_start,
         });
         if !is_kept {
             self.metrics.dropped_rejection();

@@ -158,7 +158,8 @@ impl View {
     }
 
     fn read(event: &Event) -> Self {
-        let text = std::str::from_utf8(&event.body).ok();
+        let json = event.body.contiguous();
+        let text = std::str::from_utf8(&json).ok();
         let (whole, mut names) = match (text.and_then(body::read), text) {
             (Some(Body::Object(members)), _) => (Value::from_pairs(members.clone()), members),
             (Some(Body::Other(value)), _) => (value, BTreeMap::new()),

@@ -8,6 +8,8 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use ulid::Ulid;
 
+use crate::Body;
+
 /// A request off the wire, not verified: treat every byte of it as a stranger's.
 ///
 /// Its `Debug` shows the length of the body and nothing of its content.
@@ -18,7 +20,7 @@ pub struct Arrival {
     /// Its method, URL and headers.
     pub head: Head,
     /// The body, byte for byte as it came.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 /// The head of a request.
@@ -65,7 +67,7 @@ pub struct Event {
     /// The headers that came with it.
     pub headers: Headers,
     /// The body, byte for byte as it was signed.
-    pub body: Bytes,
+    pub body: Body,
 }
 
 impl fmt::Debug for Arrival {
@@ -121,7 +123,7 @@ impl Event {
         struct Data<T> {
             data: T,
         }
-        match serde_json::from_slice::<Data<T>>(&self.body) {
+        match serde_json::from_slice::<Data<T>>(&self.body.contiguous()) {
             Ok(Data { data }) => Ok(data),
             Err(cause) => Err(DataError { event: self.name.clone(), cause }),
         }
@@ -362,7 +364,7 @@ mod tests {
 
     #[test]
     fn a_debug_print_of_an_event_or_an_arrival_shows_no_body() {
-        let (received_at, body) = (Timestamp::UNIX_EPOCH, Bytes::from_static(b"canary"));
+        let (received_at, body) = (Timestamp::UNIX_EPOCH, Body::from(&b"canary"[..]));
         let headers = Headers::from_pairs([("cookie", "canary")]);
         let event = Event {
             id: EventId::from_bits(1),
@@ -371,7 +373,7 @@ mod tests {
             subject: None,
             received_at,
             secret: "env:X".into(),
-            digest: Digest::of(&body),
+            digest: Digest::of(&body.contiguous()),
             conflict: false,
             headers: headers.clone(),
             body: body.clone(),

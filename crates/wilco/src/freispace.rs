@@ -199,7 +199,7 @@ pub fn url(event: &Event) -> Option<String> {
     struct Url {
         url: Option<String>,
     }
-    serde_json::from_slice::<Url>(&event.body).ok()?.url
+    serde_json::from_slice::<Url>(&event.body.contiguous()).ok()?.url
 }
 
 /// An invented body of this event, for a trial or a test. `None` for an event not documented.

@@ -9,7 +9,7 @@
 //! 1. You put the request into an [`Arrival`]: its raw body, its head, and when it came.
 //! 2. [`verify()`] checks the signature with your [`Key`]s and returns [`Verified`], which nobody
 //!    else can make; or [`Refused`], which says what was wrong. A body that is still coming in is
-//!    verified part by part: [`Scheme::begin`].
+//!    verified chunk by chunk: [`Scheme::begin`].
 //! 3. [`Provider::envelope`] reads, in one pass, which event this is and what it is about.
 //!
 //! ```
@@ -37,6 +37,7 @@
 //! What was recorded comes back as an [`Event`], whose [`data`](Event::data) is read as one of the
 //! types of [`freispace`], or as any type of your own.
 
+mod body;
 mod event;
 pub mod freispace;
 mod mismatch;
@@ -46,6 +47,7 @@ pub mod provider;
 mod secret;
 mod verify;
 
+pub use body::Body;
 pub use event::{
     Arrival, DataError, Digest, Event, EventId, EventIdError, Head, Headers, NameError, SourceName,
 };

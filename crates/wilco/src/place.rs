@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::{
-    Head,
+    Body, Head,
     mismatch::Mismatch,
     path::{self, Path},
 };
@@ -34,7 +34,7 @@ enum At {
 #[derive(Clone, Copy)]
 pub(crate) enum Half<'a> {
     Head(&'a Head),
-    Body(&'a [u8]),
+    Body(&'a Body),
 }
 
 #[derive(Deserialize)]
@@ -119,8 +119,8 @@ impl Place {
             (At::Query(name), Half::Head(head)) => {
                 values.extend(in_form(head.query().as_bytes(), name));
             }
-            (At::Json(path), Half::Body(body)) => values.extend(in_json(body, path)),
-            (At::Form(name), Half::Body(body)) => values.extend(in_form(body, name)),
+            (At::Json(path), Half::Body(body)) => values.extend(in_json(&body.contiguous(), path)),
+            (At::Form(name), Half::Body(body)) => values.extend(in_form(&body.contiguous(), name)),
             (At::Headers(_) | At::Query(_), Half::Body(_))
             | (At::Json(_) | At::Form(_), Half::Head(_)) => {}
         }

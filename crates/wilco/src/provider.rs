@@ -81,10 +81,10 @@ impl Provider {
         let arrival = verified.arrival();
         let places = || name.iter().chain(subject).chain(delivery_id);
         let paths: Vec<&Path> = places().filter_map(Place::path).collect();
+        let whole = arrival.body.contiguous();
         let mut members = match content {
             Content::Object | Content::Json => {
-                let text =
-                    std::str::from_utf8(&arrival.body).map_err(|_| EnvelopeError::NotUtf8)?;
+                let text = std::str::from_utf8(&whole).map_err(|_| EnvelopeError::NotUtf8)?;
                 let is_array_allowed = *content == Content::Json;
                 path::values(text, &paths, is_array_allowed).map_err(EnvelopeError::of)?
             }

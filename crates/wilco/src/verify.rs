@@ -1,20 +1,23 @@
-//! Is this request the provider's? The one place that decides it.
+//! Whether a request really comes from the provider. No other code decides that.
 //!
-//! A request is verified as it comes in: [`Scheme::begin`] reads the claimed signature from the
-//! head, [`Verifier::update`] takes each part of the body, [`Verifier::finish`] decides. Nothing is
-//! copied and the body is read once, for the signature and the digest together.
+//! A request is verified while it arrives: [`Scheme::begin`] reads the claimed signature from the
+//! head, [`Verifier::update`] takes each chunk of the body, and [`Verifier::finish`] decides. The
+//! verifier owns the head and the chunks that it was given, so that nothing else can be called
+//! verified. Nothing is copied, and the body is read once, for the signatures and the digest
+//! together.
 
 mod scheme;
 
 use aws_lc_rs::digest;
+use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::{Arrival, Digest, Head, SourceName, mismatch::Mismatch, place::Half};
+use crate::{Arrival, Body, Digest, Head, SourceName, mismatch::Mismatch, place::Half};
 use scheme::{Stream, Values};
 
 pub use scheme::{Key, KeyError, Scheme, SignError, Unsigned};
 
-/// Verifies a request that is there as a whole.
+/// Verifies a request that has arrived completely.
 ///
 /// # Errors
 ///
@@ -25,111 +28,122 @@ pub fn verify(
     keys: &[Key],
     arrival: Arrival,
 ) -> Result<Verified, Box<Refused>> {
-    match scheme.begin(&arrival.head, keys, arrival.received_at) {
-        Ok(mut verifier) => {
-            verifier.update(&arrival.body);
-            verifier.finish(source, arrival)
-        }
-        Err(mismatch) => Err(Box::new(Refused { mismatch, arrival })),
-    }
+    let Arrival { received_at, head, body } = arrival;
+    let mut verifier = scheme.begin(head, keys, received_at);
+    body.chunks().for_each(|chunk| verifier.update(chunk.clone()));
+    verifier.finish(source, received_at)
 }
 
 impl Scheme {
-    /// Begins to verify a request that has this head, at this time.
-    ///
-    /// # Errors
-    ///
-    /// [`Mismatch`], where the head alone shows that the request cannot be verified.
-    pub fn begin<'k>(
-        &'k self,
-        head: &Head,
-        keys: &'k [Key],
-        now: Timestamp,
-    ) -> Result<Verifier<'k>, Mismatch> {
-        let claimed = match self.signature.is_in_body() {
-            true => None,
-            false => Some(self.claimed_signatures(Half::Head(head))?),
-        };
-        let values = self.values(head)?;
-        self.signed_at(&values)?;
-        let body_sha256 = match &self.body_sha256 {
-            Some(place) => place.value(Half::Head(head)).ok(),
-            None => None,
-        };
-        let pairs = keys.iter().flat_map(|key| self.signed.iter().map(move |signed| (key, signed)));
-        let streams = pairs.map(|(key, signed)| Scheme::stream(signed, &values, key)).collect();
-        let digest = digest::Context::new(&digest::SHA256);
-        Ok(Verifier {
-            scheme: self,
-            keys,
-            now,
-            claimed,
-            values,
-            body_sha256,
-            streams,
-            digest,
-            body_bytes: 0,
-        })
+    /// Begins to verify a request that has this head, at this time. If the head alone shows that the
+    /// signature cannot be right, [`Verifier::finish`] says so, because the refused request includes
+    /// its body.
+    pub fn begin<'k>(&'k self, head: Head, keys: &'k [Key], now: Timestamp) -> Verifier<'k> {
+        let computation = Computation::begin(self, &head, keys);
+        Verifier { scheme: self, keys, now, head, body: Body::default(), computation }
     }
 }
 
-/// A request whose body is coming in.
-///
-/// Every key is tried even after one has matched, and signatures are compared in constant time: the
-/// time that the answer takes does not tell which of two rotating secrets is the current one.
+/// A request whose body is arriving.
 #[must_use]
 pub struct Verifier<'k> {
     scheme: &'k Scheme,
     keys: &'k [Key],
     now: Timestamp,
-    /// `None` if the signatures are in the body.
-    claimed: Option<Vec<Vec<u8>>>,
-    values: Values,
-    body_sha256: Option<Vec<u8>>,
-    /// One for each way of signing of each key; `None` where that needs the message as a whole.
-    streams: Vec<Option<Stream>>,
-    digest: digest::Context,
-    body_bytes: usize,
+    head: Head,
+    body: Body,
+    computation: Result<Computation, Mismatch>,
 }
 
 impl Verifier<'_> {
-    /// Takes the next part of the body.
-    pub fn update(&mut self, chunk: &[u8]) {
-        for stream in self.streams.iter_mut().flatten() {
-            stream.update(chunk);
+    /// Takes the next chunk of the body.
+    pub fn update(&mut self, chunk: Bytes) {
+        if let Ok(computation) = &mut self.computation {
+            computation.update(&chunk);
         }
-        self.digest.update(chunk);
-        self.body_bytes += chunk.len();
+        self.body.push(chunk);
     }
 
-    /// Decides. The body of `arrival` is what [`update`](Self::update) was given, in one piece.
+    /// Decides, after the last chunk of the body, which was received at this time.
     ///
     /// # Errors
     ///
     /// [`Refused`], which says what is wrong with the signature, and gives the request back.
-    pub fn finish(self, source: &SourceName, arrival: Arrival) -> Result<Verified, Box<Refused>> {
-        match self.decide(&arrival.body) {
+    pub fn finish(
+        self,
+        source: &SourceName,
+        received_at: Timestamp,
+    ) -> Result<Verified, Box<Refused>> {
+        let Self { scheme, keys, now, head, body, computation } = self;
+        let decided =
+            computation.and_then(|computation| computation.decide(scheme, keys, now, &body));
+        let arrival = Arrival { received_at, head, body };
+        match decided {
             Ok((secret, digest)) => {
                 Ok(Verified { source: source.clone(), secret, digest, arrival })
             }
             Err(mismatch) => Err(Box::new(Refused { mismatch, arrival })),
         }
     }
+}
 
-    /// The name of the secret that matched, and the body's digest.
-    fn decide(self, body: &[u8]) -> Result<(String, Digest), Mismatch> {
-        let Self { scheme, keys, claimed, mut values, .. } = self;
-        if self.body_bytes != body.len() {
-            return Err(Mismatch::Wrong);
+/// The signatures and the digest of a request, computed while its body arrives.
+///
+/// Every key is tried even after one has matched, and signatures are compared in constant time: the
+/// time that the answer takes does not tell which of two rotating secrets is the current one.
+struct Computation {
+    /// `None` if the claimed signatures are in the body.
+    claimed: Option<Vec<Vec<u8>>>,
+    values: Values,
+    body_sha256: Option<Vec<u8>>,
+    /// One for each template of each key. `None` if that needs the whole message.
+    streams: Vec<Option<Stream>>,
+    digest: digest::Context,
+}
+
+impl Computation {
+    fn begin(scheme: &Scheme, head: &Head, keys: &[Key]) -> Result<Self, Mismatch> {
+        let claimed = match scheme.signature.is_in_body() {
+            true => None,
+            false => Some(scheme.claimed_signatures(Half::Head(head))?),
+        };
+        let values = scheme.values(head)?;
+        scheme.signed_at(&values)?;
+        let body_sha256 = match &scheme.body_sha256 {
+            Some(place) => place.value(Half::Head(head)).ok(),
+            None => None,
+        };
+        let pairs =
+            keys.iter().flat_map(|key| scheme.signed.iter().map(move |signed| (key, signed)));
+        let streams = pairs.map(|(key, signed)| Scheme::stream(signed, &values, key)).collect();
+        let digest = digest::Context::new(&digest::SHA256);
+        Ok(Self { claimed, values, body_sha256, streams, digest })
+    }
+
+    fn update(&mut self, chunk: &[u8]) {
+        for stream in self.streams.iter_mut().flatten() {
+            stream.update(chunk);
         }
-        let digest = Digest::finish(self.digest);
+        self.digest.update(chunk);
+    }
+
+    /// The name of the secret that matched, and the digest of the body.
+    fn decide(
+        self,
+        scheme: &Scheme,
+        keys: &[Key],
+        now: Timestamp,
+        body: &Body,
+    ) -> Result<(String, Digest), Mismatch> {
+        let Self { claimed, mut values, body_sha256, streams, digest } = self;
+        let digest = Digest::finish(digest);
         let claimed = match claimed {
             Some(claimed) => claimed,
             None => scheme.claimed_signatures(Half::Body(body))?,
         };
         scheme.complete(&mut values, body)?;
         let signed_at = scheme.signed_at(&values)?;
-        let mut streams = self.streams.into_iter();
+        let mut streams = streams.into_iter();
         let mut matched: Option<&Key> = None;
         for key in keys {
             for signed in &scheme.signed {
@@ -140,8 +154,8 @@ impl Verifier<'_> {
             }
         }
         let key = matched.ok_or(Mismatch::Wrong)?;
-        scheme.in_time(signed_at, self.now)?;
-        scheme.covers_body(&values, self.body_sha256.as_deref(), &digest, body)?;
+        scheme.in_time(signed_at, now)?;
+        scheme.covers_body(&values, body_sha256.as_deref(), &digest, body)?;
         Ok((key.name().to_owned(), digest))
     }
 }
@@ -291,25 +305,36 @@ mod tests {
     }
 
     #[test]
-    fn a_body_may_come_in_parts_of_any_size() {
+    fn a_body_may_come_in_chunks_of_any_size() {
         let signature = signed("a-made-up-secret");
         let headers = Headers::from_pairs([(HEADER, &signature)]);
         let head = Head { headers, ..Head::default() };
         let keys = [key("another-secret"), key("a-made-up-secret")];
         let (scheme, now) = (&provider::find("freispace").unwrap().scheme, Timestamp::UNIX_EPOCH);
         for size in 1..=BODY.len() {
-            let mut verifier = scheme.begin(&head, &keys, now).unwrap();
-            BODY.chunks(size).for_each(|chunk| verifier.update(chunk));
-            let arrival = Arrival { received_at: now, head: head.clone(), body: BODY.into() };
-            let verified = verifier.finish(&SourceName::new("t").unwrap(), arrival).unwrap();
+            let mut verifier = scheme.begin(head.clone(), &keys, now);
+            BODY.chunks(size).for_each(|chunk| verifier.update(Bytes::from_static(chunk)));
+            let verified = verifier.finish(&SourceName::new("t").unwrap(), now).unwrap();
             assert_eq!(verified.digest(), Digest::of(BODY));
+            assert_eq!(verified.arrival().body, BODY.into());
         }
-        // A body of which a part was not looked at is not verified, whatever the rest says.
-        let mut verifier = scheme.begin(&head, &keys, now).unwrap();
-        verifier.update(BODY);
-        let body = [BODY, b" "].concat().into();
-        let arrival = Arrival { received_at: now, head, body };
-        assert!(verifier.finish(&SourceName::new("t").unwrap(), arrival).is_err());
+    }
+
+    #[test]
+    fn a_refused_request_is_given_back_with_all_of_its_body() {
+        let signature = signed("another-secret");
+        for header in [Some(signature.as_str()), Some("malformed"), None] {
+            let headers = Headers::from_pairs(header.map(|value| (HEADER, value)));
+            let head = Head { headers: headers.clone(), ..Head::default() };
+            let keys = [key("a-made-up-secret")];
+            let scheme = &provider::find("freispace").unwrap().scheme;
+            let mut verifier = scheme.begin(head, &keys, Timestamp::UNIX_EPOCH);
+            BODY.chunks(5).for_each(|chunk| verifier.update(Bytes::from_static(chunk)));
+            let refused =
+                verifier.finish(&SourceName::new("t").unwrap(), Timestamp::UNIX_EPOCH).unwrap_err();
+            assert_eq!(refused.arrival.body, BODY.into());
+            assert_eq!(refused.arrival.head.headers, headers);
+        }
     }
 
     #[test]

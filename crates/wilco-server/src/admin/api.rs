@@ -163,7 +163,7 @@ pub(super) async fn body(
         (header::CONTENT_TYPE, "application/octet-stream"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    Ok((kind, shown.event.body).into_response())
+    Ok((kind, shown.event.body.contiguous()).into_response())
 }
 
 pub(crate) async fn find(admin: &Admin, id: &str) -> Result<Shown, Problem> {
@@ -223,8 +223,9 @@ impl From<Shown> for ShownRow {
                 false => (name.to_owned(), String::from_utf8_lossy(value).into_owned()),
             })
             .collect();
-        let body = std::str::from_utf8(&event.body).ok().map(ToOwned::to_owned);
-        let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(&event.body));
+        let whole = event.body.contiguous();
+        let body = std::str::from_utf8(&whole).ok().map(ToOwned::to_owned);
+        let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(&whole));
         Self {
             conflict: event.conflict,
             headers,
@@ -234,7 +235,7 @@ impl From<Shown> for ShownRow {
                 id: event.id.to_string(),
                 source: event.source.to_string(),
                 subject: event.subject,
-                title: wilco_store::title(&event.body),
+                title: wilco_store::title(&whole),
                 received_at: event.received_at,
                 bytes: event.body.len() as u64,
                 sha256: event.digest.to_string(),

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use wilco::{Arrival, EnvelopeError, Mismatch};
+use jiff::Timestamp;
+use wilco::{Arrival, EnvelopeError, Headers, Mismatch};
 use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
 
 use super::{Client, HeadFault, UnreadableHop};
@@ -35,22 +36,33 @@ fn answer(status: StatusCode, message: &'static str) -> Answer {
     answer
 }
 
-/// A refused request, and who sent it.
-#[derive(Clone, Debug)]
+/// What is kept of a refused request, and who sent it.
+#[derive(Debug)]
 pub(crate) struct Evidence {
-    pub(super) arrival: Arrival,
-    /// The length of the body before it was truncated.
-    pub(super) bytes: u64,
+    pub(super) received_at: Timestamp,
+    pub(super) headers: Headers,
+    pub(super) body_start: Bytes,
+    /// The length of the whole body.
+    pub(super) body_bytes: u64,
     pub(super) sender: Client,
 }
 
 impl Evidence {
-    /// Keeps the beginning of the body. The rest of it is released with the last reference to it.
+    /// Copies the beginning of the body, so that the memory of the rest can be released.
     pub(super) fn of(arrival: &Arrival, sender: Client) -> Box<Self> {
-        let kept = arrival.body.len().min(REJECTION_BODY_BYTES_MAX);
-        let body = Bytes::copy_from_slice(&arrival.body[..kept]);
-        let bytes = arrival.body.len() as u64;
-        Box::new(Self { arrival: Arrival { body, ..arrival.clone() }, bytes, sender })
+        let Arrival { received_at, head, body } = arrival;
+        let mut start = Vec::with_capacity(body.len().min(REJECTION_BODY_BYTES_MAX));
+        for chunk in body.chunks() {
+            let left = REJECTION_BODY_BYTES_MAX - start.len();
+            start.extend_from_slice(&chunk[..chunk.len().min(left)]);
+        }
+        Box::new(Self {
+            received_at: *received_at,
+            headers: head.headers.clone(),
+            body_start: start.into(),
+            body_bytes: body.len() as u64,
+            sender,
+        })
     }
 }
 
@@ -160,7 +172,7 @@ impl Refusal {
     pub(super) fn unsigned_bytes(&self) -> Option<usize> {
         match self {
             Self::NotVerified(_, evidence) => {
-                Some(usize::try_from(evidence.bytes).unwrap_or(usize::MAX))
+                Some(usize::try_from(evidence.body_bytes).unwrap_or(usize::MAX))
             }
             // Every other body that was read to its end had a right signature.
             _ if self.has_read_the_body() => None,

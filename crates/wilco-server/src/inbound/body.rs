@@ -22,13 +22,13 @@ pub(super) fn check_announced<B: Body>(request: &Request<B>, limit: usize) -> Re
     }
 }
 
-/// Reads the body, and hands each part of it to `update` as it arrives.
+/// Reads the body, hands each complete chunk of it to `take`, and gives its length.
 pub(super) async fn read<B>(
     mut body: B,
     limit: usize,
     charge: &mut Charge,
-    mut update: impl FnMut(&[u8]),
-) -> Result<Bytes, Refusal>
+    mut take: impl FnMut(Bytes),
+) -> Result<usize, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error,
@@ -36,34 +36,46 @@ where
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let most = announced.unwrap_or(limit);
     let mut pace = Pace::new(Instant::now());
-    // Copied, because a frame would keep all of hyper's buffer in memory as long as the event.
-    let mut whole = Vec::new();
+    let mut received = 0;
+    // Frames are copied, because each would keep all of hyper's buffer in memory as long as the
+    // event.
+    let mut chunk = Vec::new();
     loop {
         let frame = timeout_at(pace.due(), body.frame()).await;
-        pace.check(Instant::now(), whole.len())?;
-        if pace.is_slow() && !charge.raise_to(whole.capacity(), true) {
+        pace.check(Instant::now(), received)?;
+        if pace.is_slow() && !charge.raise_to(received - chunk.len() + chunk.capacity(), true) {
             return Err(Refusal::Busy);
         }
         let Ok(frame) = frame else { continue };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Refusal::Broken(error.to_string()))?;
-        let Ok(data) = frame.into_data() else { continue }; // trailers are not signed
-        let bytes = whole.len() + data.len();
-        if bytes > limit {
+        let Ok(mut data) = frame.into_data() else { continue }; // trailers are not signed
+        if received + data.len() > limit {
             return Err(Refusal::TooLarge { limit });
         }
-        if bytes > whole.capacity() {
-            let capacity = bytes.max(whole.capacity() * 2).max(FIRST_BYTES).min(most.max(bytes));
-            if !charge.raise_to(capacity, pace.is_slow()) {
-                return Err(Refusal::Busy);
+        while !data.is_empty() {
+            if chunk.len() == CHUNK_BYTES_MAX {
+                take(std::mem::take(&mut chunk).into());
             }
-            whole.reserve_exact(capacity - whole.len());
+            let part = data.split_to(data.len().min(CHUNK_BYTES_MAX - chunk.len()));
+            let before = received - chunk.len();
+            let bytes = chunk.len() + part.len();
+            if bytes > chunk.capacity() {
+                let most = most.saturating_sub(before).clamp(bytes, CHUNK_BYTES_MAX);
+                let doubled = before + chunk.capacity() * 2;
+                let capacity = bytes.max(doubled).max(FIRST_BYTES).min(most);
+                if !charge.raise_to(before + capacity, pace.is_slow()) {
+                    return Err(Refusal::Busy);
+                }
+                chunk.reserve_exact(capacity - chunk.len());
+            }
+            chunk.extend_from_slice(&part);
+            received += part.len();
         }
-        update(&data);
-        whole.extend_from_slice(&data);
     }
-    whole.shrink_to_fit();
-    Ok(whole.into())
+    chunk.shrink_to_fit();
+    take(chunk.into());
+    Ok(received)
 }
 
 /// Whether a body arrives quickly enough.
@@ -123,12 +135,41 @@ const QUICK_BODY_TIME_MAX: Duration = Duration::from_secs(2);
 const BODY_WINDOW: Duration = Duration::from_secs(10);
 /// How much of a body has to arrive in each [`BODY_WINDOW`].
 const BODY_WINDOW_BYTES_MIN: usize = 10 << 10;
-/// What the first bytes of a body reserve, unless the body is smaller.
+/// What the first bytes of a chunk reserve, unless the body is smaller.
 const FIRST_BYTES: usize = 4 << 10;
+/// The largest chunk of a body: a larger body is neither moved while it grows nor joined.
+const CHUNK_BYTES_MAX: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::{convert::Infallible, sync::Arc};
+
+    use futures_util::stream;
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+
     use super::*;
+    use crate::inbound::Network;
+
+    #[tokio::test]
+    async fn a_body_of_any_size_is_kept_whole_in_bounded_chunks() {
+        for bytes in [0, 1, 1_000, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 3 * CHUNK_BYTES_MAX + 7] {
+            for frame_bytes in [999, 70_000, 4 * CHUNK_BYTES_MAX] {
+                let sent: Bytes = (0..=250).cycle().take(bytes).collect();
+                let frames = sent.chunks(frame_bytes).map(|part| sent.slice_ref(part));
+                let frames = frames.map(|part| Ok::<_, Infallible>(Frame::data(part)));
+                let body = StreamBody::new(stream::iter(frames));
+                let budget = Arc::<BodyBudget>::default();
+                let mut charge = budget.charge(Network::Local);
+                let mut chunks = Vec::new();
+                let read = read(body, bytes, &mut charge, |chunk| chunks.push(chunk)).await;
+                assert_eq!(read.unwrap(), bytes, "in frames of {frame_bytes}");
+                assert!(chunks.concat() == sent, "{bytes} in frames of {frame_bytes}");
+                assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK_BYTES_MAX));
+                assert_eq!(chunks.len(), bytes.div_ceil(CHUNK_BYTES_MAX).max(1));
+            }
+        }
+    }
 
     #[test]
     fn a_body_has_to_arrive_at_a_rate_and_within_its_time() {

@@ -116,7 +116,7 @@ fn alert_text(event: &Event) -> Option<Result<String, String>> {
         text: String,
     }
     (event.source.as_str() == ALERTS).then(|| {
-        let alert: Result<Alert, _> = serde_json::from_slice(&event.body);
+        let alert: Result<Alert, _> = serde_json::from_slice(&event.body.contiguous());
         alert.map(|alert| alert.text).map_err(|_| "the alert has no text".into())
     })
 }

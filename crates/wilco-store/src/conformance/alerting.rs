@@ -28,7 +28,7 @@ async fn an_alert_is_an_event_with_one_delivery(mut bench: Bench) {
     let claim = bench.claim("chat", 9, after(2)).await.remove(0);
     let event = claim.event();
     assert_eq!((event.source.as_str(), event.name.as_str()), (ALERTS, "alert.dead"));
-    assert_eq!(event.body, alert("").body);
+    assert_eq!(event.body, alert("").body.into());
     assert!(event.id > before);
     let ids = bench.unrouted(9).await;
     assert_eq!(ids, [before, event.id]);

@@ -216,7 +216,7 @@ impl Pending {
             digest: Digest::of(&alert.body),
             conflict: false,
             headers: Headers::from_pairs([("content-type", "application/json")]),
-            body: alert.body,
+            body: alert.body.into(),
         };
         let event_id = event.id;
         self.record.events.push(Kept { event: Arc::new(event), delivery_id: None });

@@ -1,7 +1,7 @@
 //! The checksums of an event: whatever single byte of a record flips, they differ.
 
 use jiff::Timestamp;
-use wilco::{Digest, Event, EventId};
+use wilco::{Body, Digest, Event, EventId};
 
 /// All that a record holds besides headers and body.
 pub(crate) struct Head<'a> {
@@ -43,11 +43,12 @@ impl Checksums {
 }
 
 /// The part of a checksum that is about headers and body.
-pub(crate) fn content(headers: &[u8], body: &[u8]) -> crc32fast::Hasher {
+pub(crate) fn content(headers: &[u8], body: &Body) -> crc32fast::Hasher {
     let mut sum = crc32fast::Hasher::new();
-    for part in [headers, body] {
-        add(&mut sum, part);
-    }
+    add(&mut sum, headers);
+    // As `add` does, whatever the chunks are.
+    sum.update(&body.len().to_be_bytes());
+    body.chunks().for_each(|chunk| sum.update(chunk));
     sum
 }
 

@@ -105,7 +105,7 @@ impl Ledger {
             digest,
             conflict: false,
             headers: Headers::from_pairs([("content-type", "application/json")]),
-            body: alert.body.clone(),
+            body: alert.body.clone().into(),
         };
         let content = content(event.headers.as_bytes(), &event.body);
         self.insert(seq, event, None, &content)?;
@@ -154,7 +154,7 @@ impl Ledger {
                 checksums.head,
                 checksums.whole,
                 event.headers.as_bytes(),
-                &event.body[..],
+                &event.body.contiguous()[..],
             ])?;
         self.recorded.push(Arc::new(event));
         Ok(())

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::{
-    Digest, Head, Secret,
+    Body, Digest, Head, Secret,
     mismatch::Mismatch,
     place::{Half, Place},
 };
@@ -171,7 +171,7 @@ impl Scheme {
         signed: &Template,
         stream: Option<Stream>,
         (values, key): (&Values, &Key),
-        body: &[u8],
+        body: &Body,
         claimed: &[Vec<u8>],
     ) -> bool {
         let Some(mut stream) = stream else {
@@ -210,7 +210,7 @@ impl Scheme {
     }
 
     /// Adds the values that are in the body.
-    pub(super) fn complete(&self, values: &mut Values, body: &[u8]) -> Result<(), Mismatch> {
+    pub(super) fn complete(&self, values: &mut Values, body: &Body) -> Result<(), Mismatch> {
         for (place, value) in [(&self.timestamp, &mut values.timestamp), (&self.id, &mut values.id)]
         {
             if let Some(place) = place
@@ -252,7 +252,7 @@ impl Scheme {
         values: &Values,
         body_sha256: Option<&[u8]>,
         digest: &Digest,
-        body: &[u8],
+        body: &Body,
     ) -> Result<(), Mismatch> {
         if self.body_sha256.is_none() {
             return Ok(());

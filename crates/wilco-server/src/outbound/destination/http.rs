@@ -229,7 +229,7 @@ impl Form {
             headers.insert(header::CONTENT_TYPE, kind);
         }
         let Some(text) = self.body.as_ref().filter(|_| !is_alert) else {
-            return Ok(Filled { headers, body: event.body.clone() });
+            return Ok(Filled { headers, body: event.body.contiguous() });
         };
         let body = view.as_ref().map_err(Clone::clone).and_then(|view| text.render(view));
         let body = body.map_err(|error| format!("the body failed: {error}"))?;

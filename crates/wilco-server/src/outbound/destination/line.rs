@@ -9,9 +9,10 @@ use wilco::Event;
 /// but for the white space between its tokens: in JSON a line break can stand nowhere else, so that
 /// the line stays one. Any other body is `text`, or `base64` where it is not UTF-8.
 pub(crate) fn json_line(event: &Event) -> String {
-    let text = std::str::from_utf8(&event.body).ok();
+    let whole = event.body.contiguous();
+    let text = std::str::from_utf8(&whole).ok();
     // What is no JSON must not be minified: `1 2` would become the number 12.
-    let is_json = serde_json::from_slice::<&RawValue>(&event.body).is_ok();
+    let is_json = serde_json::from_slice::<&RawValue>(&whole).is_ok();
     let json = text.filter(|_| is_json);
     let json = json.and_then(|text| RawValue::from_string(minify(text)).ok());
     let line = Line {
@@ -21,7 +22,7 @@ pub(crate) fn json_line(event: &Event) -> String {
         subject: event.subject.as_deref(),
         received_at: event.received_at.to_string(),
         text: text.filter(|_| json.is_none()),
-        base64: text.is_none().then(|| BASE64_STANDARD.encode(&event.body)),
+        base64: text.is_none().then(|| BASE64_STANDARD.encode(&whole)),
         body: json.as_deref(),
     };
     let mut line = serde_json::to_string(&line).unwrap_or_default();

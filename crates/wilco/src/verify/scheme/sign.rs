@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::{Key, KeyError, Part, Scheme, Unit, Values};
-use crate::Secret;
+use crate::{Body, Secret};
 
 /// Why a request could not be signed.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,9 @@ impl Scheme {
             is_form: self.signed.iter().any(|template| template.has(&Part::Form)),
         };
         let message = match self.signed.first() {
-            Some(template) => template.message(&values, key.secret(), request.body),
+            Some(template) => {
+                template.message(&values, key.secret(), &Body::from(request.body.to_vec()))
+            }
             None => Vec::new(),
         };
         let signature = self.encoding.encode(&key.sign(&message)?);

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::path::{self, Path};
+use crate::{
+    Body,
+    path::{self, Path},
+};
 
 /// The bytes that a signature covers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -95,13 +98,13 @@ impl Template {
     }
 
     /// All that the template names, one after the other.
-    pub(super) fn message(&self, values: &Values, secret: &[u8], body: &[u8]) -> Vec<u8> {
+    pub(super) fn message(&self, values: &Values, secret: &[u8], body: &Body) -> Vec<u8> {
         let mut message = Vec::with_capacity(body.len() + 128);
         for part in &self.0 {
             match part {
-                Part::Body => message.extend_from_slice(body),
-                Part::Form if values.is_form => message.extend(sorted_form(body)),
-                Part::Json(path) => message.extend(json_value(body, path)),
+                Part::Body => message.extend(body.chunks().flatten()),
+                Part::Form if values.is_form => message.extend(sorted_form(&body.contiguous())),
+                Part::Json(path) => message.extend(json_value(&body.contiguous(), path)),
                 _ => message.extend_from_slice(&part.bytes(values, secret).unwrap_or_default()),
             }
         }

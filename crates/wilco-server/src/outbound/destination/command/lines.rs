@@ -158,7 +158,8 @@ struct Line<'a> {
 }
 
 fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
-    let body = std::str::from_utf8(&event.body);
+    let whole = event.body.contiguous();
+    let body = std::str::from_utf8(&whole);
     let line = Line {
         id,
         event: &event.name,
@@ -166,7 +167,7 @@ fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
         attempt,
         received_at: event.received_at.to_string(),
         body: body.ok(),
-        body_base64: body.is_err().then(|| BASE64_STANDARD.encode(&event.body)),
+        body_base64: body.is_err().then(|| BASE64_STANDARD.encode(&whole)),
     };
     // Texts and numbers can always be written.
     let mut line = serde_json::to_vec(&line).unwrap_or_default();
@@ -289,7 +290,6 @@ const SECOND: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use jiff::Timestamp;
     use wilco::{Digest, EventId, Headers, SourceName};
 
@@ -323,7 +323,7 @@ mod tests {
                 digest: Digest([0; 32]),
                 conflict: false,
                 headers: Headers::default(),
-                body: Bytes::from_static(body),
+                body: body.into(),
             };
             let expected = format!("{{\"id\":\"e\",\"event\":\"a\\nb\",{rest},{expected}}}\n");
             assert_eq!(String::from_utf8(line(&event, 2, "e")).unwrap(), expected);

@@ -32,7 +32,8 @@ impl Destination for Once {
             Err(why) => return Reply::failed(why),
         };
         let said = Said::new(self.command.limits.output);
-        let mut talk = pin!(talk(pipes, &claim.event().body, &said).fuse());
+        let body = claim.event().body.contiguous();
+        let mut talk = pin!(talk(pipes, &body, &said).fuse());
         let ended = timeout(self.timeout, beside(guest.ended(), talk.as_mut())).await;
         if ended.is_err() {
             beside(guest.terminate(), talk.as_mut()).await;
