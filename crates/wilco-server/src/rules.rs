@@ -1,4 +1,4 @@
-//! Looking into an event, in the one language for it: Jinja (`docs/deliveries.md`).
+//! Looking into an event, in the one language for it: Jinja (`docs/rules.md`).
 //!
 //! The members of the body are the names; besides them there are `event` (id, name, source,
 //! received_at), `headers` by their names in lower case, and `body`, the whole. What is absent or

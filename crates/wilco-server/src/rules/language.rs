@@ -210,7 +210,7 @@ fn add_tests(language: &mut Environment<'static>) {
     }
 }
 
-/// The filters that there are. docs/deliveries.md lists them.
+/// The filters that there are. docs/rules.md lists them.
 pub(super) const FILTERS: &[&str] = &[
     "abs",
     "attr",

@@ -430,4 +430,4 @@ fn kind(value: Value<'_>) -> String {
 }
 
 const REFERENCE: &str = "{ env = \"NAME\" }, { file = \"/path\" } or { credential = \"name\" }";
-const RULES_HINT: &str = "it is Jinja, as in Ansible; see docs/deliveries.md";
+const RULES_HINT: &str = "it is Jinja, as in Ansible; see docs/rules.md";
