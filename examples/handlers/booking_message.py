@@ -12,7 +12,7 @@
     to = ["booking-chat"]
 
 CHAT_URL takes a POST of {"text": "…"}, as Slack and Mattermost do; without it the text is printed.
-STATE_DIR (optional, must exist) holds an empty file for every event told, so that none is told
+STATE_DIR (optional, must exist) gets an empty file for every event that was sent, so that none is sent
 twice; old ones can be deleted. Python 3.9 or newer, standard library only.
 """
 
@@ -32,7 +32,7 @@ HEADLINES = {"booking.created": "New booking", "booking.updated": "Booking chang
 BAD_DATA, TRY_LATER, BAD_SETTING = 65, 75, 78  # 65 is dead at once, the others are retried
 POST_TIMEOUT_SECONDS = 15
 REFUSED_FOR_GOOD = {400, 413, 422}
-# A name must become neither a mention nor a link. The U+200B after the @ cannot be seen.
+# A name must become neither a mention nor a link. The U+200B after the @ is invisible.
 HARMLESS = str.maketrans({"<": "‹", ">": "›", "@": "@\u200b"})
 
 
@@ -49,7 +49,7 @@ def name_of(thing, key="name"):
 
 
 def local(stamp, zone_name):
-    """freispace sends UTC without an offset, and beside it the zone to show it in."""
+    """freispace sends UTC without an offset, and separately the zone to show it in."""
     moment = datetime.fromisoformat(stamp.rstrip("Z")).replace(tzinfo=timezone.utc)
     try:
         return moment.astimezone(ZoneInfo(zone_name)), zone_name

@@ -15,7 +15,7 @@
 
 The project's folder is the one under PROJECTS_ROOT whose .freispace.json has the project's id, as
 provision_project.php writes it. It is copied to SUITES_ROOT/<suite>/<folder>, which must have a
-folder for each suite: a missing mount is no new disk. PARTS (optional) names the subfolders to copy.
+folder for each suite, so that nothing is copied into an empty mount point. PARTS (optional) names the subfolders to copy.
 Only what is new or changed is copied, each file under another name first, and nothing is ever
 deleted, so that a second run does nothing. Python 3.9 or newer, standard library only.
 """
@@ -53,7 +53,7 @@ def folder_of(root, project_id):
 
 
 def suite_folder(root, name):
-    """A suite's name is a stranger's text: it must name a folder right below the root, and no other."""
+    """A suite's name is untrusted: it must name a folder directly below the root, and no other."""
     safe = re.sub(r"[^\w .-]+", "-", str(name or ""), flags=re.UNICODE).strip(" .-")
     return root / safe if safe else None
 

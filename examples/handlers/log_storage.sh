@@ -4,7 +4,7 @@
 #   [destination.storage-log]
 #   type = "command"
 #   command = ["/opt/wilco/handlers/log_storage.sh"]
-#   environment = { ARCHIVE = "/srv/archive/freispace" }   # must exist: a missing mount is no new disk
+#   environment = { ARCHIVE = "/srv/archive/freispace" }   # must exist, in case a mount is missing
 #
 #   [[route]]
 #   from = "freispace"
@@ -29,7 +29,7 @@ case ${WILCO_EVENT-} in
     *) finish 0 "nothing to do for ${WILCO_EVENT-}" ;;
 esac
 
-# Both become parts of a path. wilco writes them, but a handler may also be called by hand.
+# Both become parts of a path. wilco sets them, but a handler may also be called by hand.
 case ${WILCO_EVENT_ID-} in
     '' | *[!A-Za-z0-9_]*) finish 78 "WILCO_EVENT_ID is no event id" ;;
 esac
@@ -49,8 +49,8 @@ kept=$folder/$WILCO_EVENT_ID.json
 
 mkdir -p "$folder" || finish 75 "no folder for $year/$month"
 
-# Written under a hidden name in the same folder, then renamed: who reads the archive sees whole files only. A second
-# attempt writes the same bytes again, which also mends a file whose first writing was cut off with wilco itself.
+# Written under a hidden name in the same folder, then renamed, so that readers see complete files only. A
+# second attempt writes the same bytes again, which also repairs a file that a crash left incomplete.
 partial=$(mktemp "$folder/.partial.XXXXXX") || finish 75 "no file in $year/$month"
 trap 'rm -f "$partial"' EXIT
 trap 'exit 75' HUP INT TERM

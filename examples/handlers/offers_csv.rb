@@ -13,7 +13,7 @@
 #   events = ["offer.finalized", "quote.finalized"]   # freispace's pages use both names
 #   to = ["offers"]
 #
-# One event gives one row, however often it is delivered; an offer finalized anew is a new event and a new row.
+# One event gives one row, however often it is delivered; an offer that is finalized again is a new event and a new row.
 # The file is made, with a header, when it is not there; its folder must exist. Ruby 2.7 or newer.
 
 require "csv"
@@ -30,7 +30,7 @@ def finish(code, message)
   exit code
 end
 
-# One line that no spreadsheet takes for a formula: not at the start of the cell, and not after a semicolon, at
+# A line that no spreadsheet takes for a formula: not at the start of the cell, and not after a semicolon, at
 # which a spreadsheet with German settings would cut it in two.
 def text(value)
   return nil if value.nil?
@@ -57,8 +57,8 @@ def row(offer, key)
   ]
 end
 
-# The lock makes look-up and append one step. The key stands last in a row, so that a row which a power failure cut
-# short does not count as written.
+# The lock makes look-up and append one step. The key is last in a row, so that a row cut short by a
+# power failure does not count as written.
 def append(path, cells)
   File.open(path, File::RDWR | File::CREAT | File::APPEND, 0o640, encoding: "UTF-8") do |file|
     file.flock(File::LOCK_EX)

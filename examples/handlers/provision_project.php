@@ -5,15 +5,15 @@
 //   [destination.provision]
 //   type = "command"
 //   command = ["/usr/bin/php", "/opt/wilco/handlers/provision_project.php"]
-//   environment = { PROJECTS_ROOT = "/srv/projects" }   # must exist: a missing mount is no new disk
+//   environment = { PROJECTS_ROOT = "/srv/projects" }   # must exist, in case a mount is missing
 //
 //   [[route]]
 //   from = "freispace"
 //   events = ["project.created", "project.updated"]
 //   to = ["provision"]
 //
-// A marker, .freispace.json, says whose folder it is; folders are found by the id in it. A person may thus
-// rename one. A project renamed in freispace keeps its folder, for open timelines point into it: the marker
+// A marker, .freispace.json, says whose folder it is; folders are found by the id in it. So a person may
+// rename one. A project renamed in freispace keeps its folder, because open timelines point into it; the marker
 // notes the new name. PHP 8.1 or newer, no extensions.
 declare(strict_types=1);
 
@@ -23,7 +23,7 @@ const MARKER_STYLE = JSON_PRETTY_PRINT | JSON_UNESCAPED_SLASHES | JSON_UNESCAPED
 const DELIVERED = 0;
 const BAD_DATA = 65;    // dead at once: the same bytes would fail again
 const TRY_LATER = 75;
-const BAD_SETTING = 78; // retried as well, so that nothing is lost once it is set right
+const BAD_SETTING = 78; // retried as well, so that nothing is lost once it is corrected
 
 function finish(int $code, string $message): never
 {
