@@ -9,6 +9,7 @@ mod catcher;
 mod commands;
 mod configuration;
 mod deliveries;
+mod docs;
 mod duplicates;
 mod endpoint;
 mod examples;

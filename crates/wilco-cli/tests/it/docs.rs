@@ -1,0 +1,90 @@
+//! The manual: its links lead somewhere, and its commands are ones that wilco has.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Every page for people: at the root, in `docs` and below, and next to what it describes.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let folders = ["", "bench", "docs", "docs/decisions", "docs/examples", "examples/handlers"];
+    let files = folders.iter().flat_map(|folder| fs::read_dir(root.join(folder)).unwrap());
+    let paths = files.map(|file| file.unwrap().path());
+    let pages: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "md"))
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect();
+    assert!(pages.len() > 20, "{}", pages.len());
+    pages
+}
+
+/// The lines of a page outside, or inside, of its fenced blocks.
+fn lines<'a>(page: &'a str, language: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+    let mut block = None;
+    page.lines().filter(move |line| {
+        if let Some(fence) = line.trim_start().strip_prefix("```") {
+            block = block.is_none().then_some(fence);
+            return false;
+        }
+        block == language
+    })
+}
+
+/// What GitHub makes of a heading: `## What it's for` is `#what-its-for`.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+fn has_anchor(page: &str, name: &str) -> bool {
+    let headings = lines(page, None).filter(|line| line.starts_with('#'));
+    headings.map(|line| line.trim_start_matches('#').trim()).any(|line| anchor(line) == name)
+}
+
+#[test]
+fn every_link_of_the_manual_leads_somewhere() {
+    let mut broken = Vec::new();
+    for (path, page) in pages() {
+        let text = lines(&page, None).collect::<Vec<_>>().join("\n");
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if link.contains("://") {
+                continue;
+            }
+            let (file, name) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { path.clone() } else { path.with_file_name(file) };
+            let is_there = match fs::read_to_string(&target) {
+                Ok(page) => name.is_empty() || has_anchor(&page, name),
+                Err(_) => target.is_dir() && name.is_empty(),
+            };
+            if !is_there {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn every_command_of_the_manual_is_one_that_wilco_has() {
+    let mut commands = 0;
+    for (path, page) in pages() {
+        for line in lines(&page, Some("sh")) {
+            let line = line.split(" # ").next().unwrap_or(line);
+            let parts = line.split("&&").flat_map(|part| part.split([';', '&', '>', '<']));
+            for part in parts.filter_map(|part| {
+                let part = part.trim();
+                part.strip_prefix("sudo -u wilco ").unwrap_or(part).strip_prefix("wilco ")
+            }) {
+                let script = format!("exec \"$0\" {part} --help");
+                let wilco = env!("CARGO_BIN_EXE_wilco");
+                let output = Command::new("sh").args(["-fc", &script, wilco]).output().unwrap();
+                let said = String::from_utf8_lossy(&output.stderr);
+                assert!(output.status.success(), "{}: wilco {part}\n{said}", path.display());
+                commands += 1;
+            }
+        }
+    }
+    assert!(commands > 20, "{commands}");
+}
