@@ -15,17 +15,13 @@ use std::{
     time::Duration,
 };
 
-use globset::GlobSet;
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName};
 use wilco_store::Duplicates;
 
-use crate::rules::Rule;
-
 pub use destination::Destination;
 pub(crate) use destination::{
-    ATTEMPT_TIMEOUT, Breaker, Command, Limits, OUTPUT_BYTES_MAX, OnDead, Protocol, Rate, Retry,
-    RunAs, Setting,
+    ATTEMPT_TIMEOUT, Command, Limits, OUTPUT_BYTES_MAX, Protocol, RunAs, Setting,
 };
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub(crate) use diagnostics::{Found, is_ordinary, is_path, target};
@@ -36,6 +32,7 @@ use read::References;
 pub(crate) use read::{Keys, Quoted, bytes, executable, growing, missing_script};
 pub use read::{address, command_line, duration, is_variable, nearest, url};
 pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
+pub use wilco_delivery::Route;
 
 /// All that a running wilco was told.
 #[derive(Clone, Debug)]
@@ -198,42 +195,6 @@ pub enum SourceError {
     /// A secret is not written as the provider writes its keys.
     #[error("{0}")]
     Key(#[from] wilco::KeyError),
-}
-
-/// Which events go to which destinations.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// The source; `None` for every one.
-    pub(crate) from: Option<SourceName>,
-    /// Which names of events.
-    pub(crate) events: GlobSet,
-    /// The same, as they stand in the file.
-    pub(crate) globs: Vec<String>,
-    /// Which of them, by what is in them.
-    pub(crate) when: Option<Rule>,
-    /// Of a burst only the last.
-    pub(crate) debounce: Option<Debounce>,
-    /// The names of the destinations.
-    pub(crate) to: Vec<String>,
-}
-
-impl Route {
-    /// Every event whose name this glob matches; `None` where it cannot be read.
-    pub fn new(glob: &str, to: Vec<String>) -> Option<Self> {
-        let events = GlobSet::new([globset::Glob::new(glob).ok()?]).ok()?;
-        Some(Self { from: None, events, globs: vec![glob.into()], when: None, debounce: None, to })
-    }
-}
-
-/// Of a burst only the last is delivered.
-#[derive(Clone, Debug)]
-pub(crate) struct Debounce {
-    /// Events for which this gives the same are one burst.
-    pub(crate) by: Rule,
-    /// How long nothing may follow.
-    pub(crate) quiet: Duration,
-    /// How long after the first it is over at the latest.
-    pub(crate) at_most: Duration,
 }
 
 /// Where wilco tells of what went wrong.

@@ -22,7 +22,6 @@
 //! ask for them ([`client`]), the log ([`log`]) and the time ([`clock`]).
 
 pub mod admin;
-mod attempt;
 pub mod client;
 pub mod clock;
 pub mod config;
@@ -32,7 +31,6 @@ mod inbound;
 pub mod log;
 mod metrics;
 mod outbound;
-mod rules;
 pub mod service;
 mod supervise;
 mod threads;

@@ -6,18 +6,12 @@
 //! it knows is in the store.
 
 mod alert;
-mod breaker;
 mod damage;
 mod destination;
 mod hidden;
 mod lane;
-mod pace;
-mod retry;
-mod route;
+mod router;
 mod silence;
-#[cfg(test)]
-mod simulation;
-mod turns;
 
 use std::{
     collections::HashMap,
@@ -34,6 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wilco::SourceName;
+use wilco_delivery::Routes;
 use wilco_store::OutboundStore;
 
 use crate::{
@@ -47,10 +42,6 @@ pub(crate) use alert::Alerts;
 pub use destination::{Function, KINDS};
 pub(crate) use destination::{LEGIBLE_CHARS_MAX, legible};
 pub(crate) use hidden::Hidden;
-pub(crate) use pace::Pace;
-pub(crate) use retry::Tried;
-pub(crate) use route::{Clause, Routes};
-pub(crate) use turns::{Change, Moment, Turns, take_up};
 
 /// What a reload replaces: the routes, and the destinations that they lead to.
 pub(crate) struct Plan {
@@ -66,8 +57,11 @@ impl Plan {
         let expected = config.sources.iter();
         let expected =
             expected.filter_map(|source| Some((source.name.clone(), source.expect_every?)));
+        let order_by = config.destinations.iter().filter_map(|destination| {
+            Some((destination.name.clone(), destination.policy.order_by.clone()?))
+        });
         Self {
-            routes: Routes::new(&config.routes, &config.destinations),
+            routes: Routes::new(&config.routes, order_by),
             destinations: config.destinations.clone(),
             alerts: config.alerts.clone(),
             expected: expected.collect(),
@@ -87,7 +81,7 @@ impl Outbound {
     /// and says why in the log, if any of its own tasks does.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let (mut tasks, on) = (Tasks::default(), Handle::current());
-        let routing = route::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
+        let routing = router::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
         tasks.spawn("routing", stop.clone(), &on, routing);
         let silence = silence::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
         tasks.spawn("the inactivity check", stop.clone(), &on, silence);

@@ -22,6 +22,7 @@ use tokio_util::{
     task::{AbortOnDropHandle, TaskTracker},
 };
 use wilco::{Event, EventId, Secret};
+use wilco_delivery::Clause;
 use wilco_store::{Leg, OpenError, Options, SqliteStore, Store, StoreError};
 
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
     guest,
     inbound::{self, Bound, Endpoints, Inbound, bind, bind_tcp},
     metrics::Metrics,
-    outbound::{Clause, Outbound, Plan},
+    outbound::{Outbound, Plan},
     supervise::Tasks,
     threads::Threads,
 };
@@ -386,7 +387,7 @@ impl Routing for Plan {
         let configured = destinations.map(|to| Configured {
             name: to.name.clone(),
             kind: to.settings.kind(),
-            failures_max: to.breaker.failures,
+            failures_max: to.policy.breaker.failures,
         });
         configured.collect()
     }

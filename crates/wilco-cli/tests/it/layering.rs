@@ -6,7 +6,8 @@
 //! 3. In a folder, a child never names its sibling. What the file of the folder's name hands out
 //!    with `pub use` is that file's own.
 //!
-//! That `wilco-cli → wilco-server → wilco-store → wilco` never goes back is the compiler's affair.
+//! That `wilco-cli → wilco-server → wilco-delivery → wilco-store → wilco` never goes back is the
+//! compiler's affair.
 //!
 //! Modules named `tests` may look anywhere.
 
@@ -18,7 +19,7 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["attempt", "clock", "log", "rules", "supervise"],
+    &["clock", "log", "supervise"],
     &["client", "config", "metrics", "threads"],
     &["guest"],
     &["inbound", "outbound", "admin"],
@@ -26,11 +27,14 @@ const LAYERS: &[&[&str]] = &[
     &["endpoint"],
 ];
 
-const CRATES: [&str; 4] = ["wilco", "wilco-store", "wilco-server", "wilco-cli"];
+const CRATES: [&str; 5] = ["wilco", "wilco-store", "wilco-delivery", "wilco-server", "wilco-cli"];
 
 /// What `wilco` must do without, each an item of another crate or of std.
 const FOREIGN_TO_THE_LIBRARY: &[&str] =
     &["tokio", "hyper", "axum", "rusqlite", "std::net", "std::thread", "std::process", "std::fs"];
+/// What `wilco-delivery` must do without: its caller hands in the time and chance, and does the rest.
+const FOREIGN_TO_DECISIONS: &[&str] =
+    &["tokio", "tracing", "getrandom", "std::net", "std::thread", "std::process", "std::fs"];
 /// Crates that `wilco-server` must do without.
 const FOREIGN_TO_THE_SERVICE: &[&str] = &[
     "ariadne",
@@ -54,13 +58,20 @@ fn the_service_has_nothing_that_only_a_command_line_needs() {
 }
 
 #[test]
-fn the_library_has_no_io_and_no_clock() {
-    for source in Crate::read(&folder("wilco").join("src")).sources() {
-        for (line, text) in source.code.lines().enumerate() {
-            let found = FOREIGN_TO_THE_LIBRARY.iter().find(|word| names(text, word));
-            let found = found.or_else(|| text.contains("::now(").then_some(&"a clock"));
-            let place = format!("{}:{}", source.file, line + 1);
-            assert_eq!(found, None, "{place}: wilco has no I/O, no runtime and no clock");
+fn the_library_and_the_decisions_have_no_io_and_no_clock() {
+    for (name, foreign) in
+        [("wilco", FOREIGN_TO_THE_LIBRARY), ("wilco-delivery", FOREIGN_TO_DECISIONS)]
+    {
+        for source in Crate::read(&folder(name).join("src")).sources() {
+            if source.module.iter().any(|module| module == "tests") {
+                continue;
+            }
+            for (line, text) in source.code.lines().enumerate() {
+                let found = foreign.iter().find(|word| names(text, word));
+                let found = found.or_else(|| text.contains("::now(").then_some(&"a clock"));
+                let place = format!("{}:{}", source.file, line + 1);
+                assert_eq!(found, None, "{place}: {name} has no I/O, no runtime and no clock");
+            }
         }
     }
 }

@@ -2,8 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use wilco_delivery::Policy;
+
 use super::SharedSettings;
-use crate::rules::Rule;
 
 /// A place where events go.
 #[derive(Clone, Debug, PartialEq)]
@@ -14,78 +15,16 @@ pub struct Destination {
     pub(crate) settings: SharedSettings,
     /// How long an attempt may take.
     pub(crate) timeout: Duration,
-    /// How many attempts may be under way.
-    pub(crate) concurrency: usize,
-    /// How many attempts may begin in a while; `None` for as many as there are.
-    pub(crate) rate: Option<Rate>,
-    /// When a failed one is tried again.
-    pub(crate) retry: Retry,
-    /// When it is left alone for a while.
-    pub(crate) breaker: Breaker,
-    /// Events for which this gives the same go one after another.
-    pub(crate) order_by: Option<Rule>,
-    /// What a dead delivery does to those behind it.
-    pub(crate) on_dead: OnDead,
-    /// No wait is longer: of a retry, or of a debounce that leads here.
-    pub(crate) longest_wait: Duration,
+    /// How its deliveries are treated.
+    pub(crate) policy: Policy,
 }
 
 impl Destination {
     /// A destination with nothing said about it but what it is.
     pub(crate) fn new(name: &str, settings: SharedSettings) -> Self {
-        let retry = Retry::default();
-        Self {
-            name: name.into(),
-            settings,
-            timeout: ATTEMPT_TIMEOUT,
-            concurrency: 1,
-            rate: None,
-            retry,
-            breaker: Breaker::default(),
-            order_by: None,
-            on_dead: OnDead::Skip,
-            longest_wait: retry.max,
-        }
+        let (timeout, policy) = (ATTEMPT_TIMEOUT, Policy::default());
+        Self { name: name.into(), settings, timeout, policy }
     }
-}
-
-/// Attempts in a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
-    /// How many.
-    pub(crate) count: u32,
-    /// In which while.
-    pub(crate) per: Duration,
-}
-
-/// When a destination that fails is left alone for a while.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Breaker {
-    /// After so many failures in a row.
-    pub(crate) failures: u32,
-    /// How long before it is tried once.
-    pub(crate) probe_after: Duration,
-    /// With each probe that fails it is twice as long, up to this.
-    pub(crate) probe_max: Duration,
-}
-
-impl Default for Breaker {
-    fn default() -> Self {
-        Self {
-            failures: 10,
-            probe_after: Duration::from_secs(30),
-            probe_max: Duration::from_secs(300),
-        }
-    }
-}
-
-/// What a dead delivery does to those behind it with the same order key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnDead {
-    /// They go on without it.
-    Skip,
-    /// They wait until it is replayed or cancelled.
-    Block,
 }
 
 /// A program of somebody else, and what it may do.
@@ -164,30 +103,6 @@ pub(crate) struct Setting<T = Vec<u8>>(pub T);
 impl<T> std::fmt::Debug for Setting<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Setting(…)")
-    }
-}
-
-/// When a failed delivery is tried again, and when it is given up.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Retry {
-    /// The wait after the first attempt.
-    pub(crate) first: Duration,
-    /// What each wait is multiplied by for the next.
-    pub(crate) factor: f64,
-    /// The longest wait.
-    pub(crate) max: Duration,
-    /// Past this age a delivery that fails is dead.
-    pub(crate) give_up_after: Duration,
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_secs(5),
-            factor: 2.0,
-            max: Duration::from_secs(3_600),
-            give_up_after: Duration::from_secs(24 * 3_600),
-        }
     }
 }
 

@@ -4,7 +4,6 @@
 use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use super::{Key, Keys, OUTPUT_BYTES_MAX};
-use crate::attempt;
 
 /// A kind of destination that a file can name.
 #[derive(Debug)]
@@ -26,7 +25,7 @@ pub(crate) trait Settings: Same + fmt::Debug + Send + Sync {
     fn kind(&self) -> &'static str;
 
     /// Makes it ready to deliver: the destination of this name, an attempt of which may take so long.
-    fn open(&self, name: &str, timeout: Duration) -> Arc<dyn attempt::Destination>;
+    fn open(&self, name: &str, timeout: Duration) -> Arc<dyn wilco_delivery::Destination>;
 
     /// What no result, log line or stored output may show, each with the words that replace it.
     fn hidden(&self) -> Vec<(String, String)> {

@@ -69,7 +69,8 @@ pub(super) fn whole(
         let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
         let bursts = bursts.filter_map(|route| route.debounce.as_ref());
         let longest = bursts.map(|debounce| debounce.at_most.max(debounce.quiet)).max();
-        destination.longest_wait = destination.longest_wait.max(longest.unwrap_or_default());
+        let longest_wait = &mut destination.policy.longest_wait;
+        *longest_wait = longest.unwrap_or_default().max(*longest_wait);
     }
     Some(Config {
         listen: listen?,

@@ -21,11 +21,11 @@ use http_body_util::Full;
 use jiff::Timestamp;
 use serde::Deserialize;
 use wilco::Event;
+use wilco_delivery::{Destination, Reply, Verdict};
 use wilco_store::ALERTS;
 
 use super::Hidden;
 use crate::{
-    attempt::{Destination, Reply, Verdict},
     client::{Answer, Client, Trust},
     clock,
     config::{Keys, Known, OUTPUT_BYTES_MAX, Setting, is_of_a_credential, url},

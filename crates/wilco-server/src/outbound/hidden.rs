@@ -3,8 +3,10 @@
 
 mod forms;
 
+use wilco_delivery::Reply;
+
 use super::LEGIBLE_CHARS_MAX;
-use crate::{attempt::Reply, config::Settings};
+use crate::config::Settings;
 use forms::{Needle, Said, needles};
 
 /// The secrets of one destination: what each may be found by, and the words that stand in its place.

@@ -9,15 +9,13 @@ use std::{
 use futures_util::FutureExt as _;
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
+use wilco_delivery::{
+    BreakerChange, Destination, Moment, OnDead, Policy, Reply, Scheduler, Verdict, apply_status,
+};
 use wilco_store::{Attempt, Breaker, Claim, OutboundStore, Outcome, Settled, StoreError};
 
-use super::{Alerts, Change, Hidden, Moment, Plan, Slots, Turns, legible, take_up};
-use crate::{
-    attempt::{Destination, Reply, Verdict},
-    clock,
-    config::{self, OnDead},
-    metrics::Metrics,
-};
+use super::{Alerts, Hidden, Plan, Slots, legible};
+use crate::{clock, config, metrics::Metrics};
 
 pub(super) struct Lane {
     store: Arc<dyn OutboundStore>,
@@ -27,7 +25,7 @@ pub(super) struct Lane {
     config: config::Destination,
     plan: watch::Receiver<Arc<Plan>>,
     opened: Instant,
-    turns: Mutex<Turns>,
+    turns: Mutex<Scheduler>,
     slots: Arc<Slots>,
 }
 
@@ -41,7 +39,7 @@ impl Lane {
         slots: Arc<Slots>,
     ) -> Self {
         let hidden = Hidden::of(&*config.settings);
-        let (opened, turns) = (Instant::now(), Mutex::new(Turns::new(config.clone())));
+        let (opened, turns) = (Instant::now(), Mutex::new(Scheduler::new(config.policy.clone())));
         Self { store, metrics, destination, hidden, config, plan, opened, turns, slots }
     }
 
@@ -89,7 +87,9 @@ impl Lane {
     }
 
     async fn open(&self) -> Result<(), StoreError> {
-        let standing = take_up(&self.config, self.store.as_ref(), clock::now()).await?;
+        let standing =
+            apply_status(&self.config.name, &self.config.policy, self.store.as_ref(), clock::now())
+                .await?;
         let is_open = self.turns().is_open(standing.breaker);
         self.metrics.breaker(&self.config.name, is_open);
         self.turns().stand(&standing, clock::now());
@@ -100,7 +100,7 @@ impl Lane {
         if room == 0 {
             return Ok(Vec::new());
         }
-        let (name, longest) = (&self.config.name, self.config.longest_wait);
+        let (name, longest) = (&self.config.name, self.config.policy.longest_wait);
         let claims = self.store.claim(name, room, clock::now(), longest).await?;
         self.turns().began(claims.len(), self.moment());
         Ok(claims)
@@ -126,7 +126,7 @@ impl Lane {
         let began = Instant::now();
         let tried = AssertUnwindSafe(self.try_once(&claim)).catch_unwind().await;
         let (reply, outcome, change) =
-            tried.unwrap_or_else(|_| after_a_panic(&claim, &self.config));
+            tried.unwrap_or_else(|_| after_a_panic(&claim, &self.config.policy));
         let Reply { result, output, .. } = reply;
         let attempt = Attempt { started_at, took: began.elapsed(), result, output };
         let breaker = change.as_ref().map(|change| change.after);
@@ -142,7 +142,7 @@ impl Lane {
         }
     }
 
-    async fn try_once(&self, claim: &Claim) -> (Reply, Outcome, Option<Change>) {
+    async fn try_once(&self, claim: &Claim) -> (Reply, Outcome, Option<BreakerChange>) {
         match self.is_taken(claim) {
             Ok(true) => {
                 let delivered = AssertUnwindSafe(self.destination.deliver(claim)).catch_unwind();
@@ -177,7 +177,7 @@ impl Lane {
         self.turns().outcome(claim, verdict, clock::now(), chance)
     }
 
-    async fn tell_breaker(&self, Change { before, after }: &Change) {
+    async fn tell_breaker(&self, BreakerChange { before, after }: &BreakerChange) {
         let destination = &self.config.name;
         let (was_open, is_open) = {
             let turns = self.turns();
@@ -270,7 +270,7 @@ impl Lane {
         Moment { now: clock::now(), since_opened: self.opened.elapsed() }
     }
 
-    fn turns(&self) -> MutexGuard<'_, Turns> {
+    fn turns(&self) -> MutexGuard<'_, Scheduler> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -283,12 +283,12 @@ fn first_line(output: &[u8]) -> Option<String> {
 
 /// A panic of wilco's own decisions: the delivery is tried again, later, and given up in the end like
 /// any other that fails.
-fn after_a_panic(claim: &Claim, config: &config::Destination) -> (Reply, Outcome, Option<Change>) {
+fn after_a_panic(claim: &Claim, policy: &Policy) -> (Reply, Outcome, Option<BreakerChange>) {
     let (now, waited) = (clock::now(), claim.waited());
-    let wait = PANIC_PAUSE.min(config.retry.give_up_after.saturating_sub(waited));
+    let wait = PANIC_PAUSE.min(policy.retry.give_up_after.saturating_sub(waited));
     let outcome = match now.checked_add(wait) {
         Ok(at) if !wait.is_zero() => Outcome::Retry { at, waited: waited.saturating_add(wait) },
-        _ => Outcome::Dead { holds_key: config.on_dead == OnDead::Block },
+        _ => Outcome::Dead { holds_key: policy.on_dead == OnDead::Block },
     };
     (Reply::failed("wilco panicked, its log says where".into()), outcome, None)
 }

@@ -1,12 +1,10 @@
 //! Warnings about rules, in the light of what a provider documents.
 
 use wilco::provider;
+use wilco_delivery::{Route, unmatched};
 
 use super::{Keys, Read};
-use crate::{
-    config::{Destination, Route, Source},
-    rules,
-};
+use crate::config::{Destination, Source};
 
 /// Warns about events, conditions and templates that cannot mean what they say.
 pub(super) fn about_rules(
@@ -48,7 +46,7 @@ fn about_route(keys: &mut Keys<'_>, route: &Route) {
         let glob = glob.compile_matcher();
         let is_match =
             |event: &str| provider::synonyms(event).iter().any(|name| glob.is_match(name));
-        if let Some(advice) = rules::unmatched(pattern, &is_match) {
+        if let Some(advice) = unmatched(pattern, &is_match) {
             keys.warn_about("events", advice.message, &advice.hint);
         }
     }
@@ -66,7 +64,7 @@ fn about_route(keys: &mut Keys<'_>, route: &Route) {
 
 fn about_destination(keys: &mut Keys<'_>, destination: &Destination, routes: &[&Route]) {
     let is_about = |event: &str| routes.iter().any(|route| takes(route, event));
-    if let Some(rule) = &destination.order_by {
+    if let Some(rule) = &destination.policy.order_by {
         keys.advise("order_by", rule.advice(&is_about));
     }
     destination.settings.advise(keys, &is_about);

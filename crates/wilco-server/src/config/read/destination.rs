@@ -1,12 +1,10 @@
 //! A destination: its kind, with the keys of that, and the keys that every destination has.
 
 use wilco::SourceName;
+use wilco_delivery::{BreakerPolicy, OnDead, Policy, RetryPolicy, Rule};
 
 use super::{Keys, duration, rate};
-use crate::{
-    config::{Breaker, Destination, Kind, OnDead, Retry, SharedSettings},
-    rules::Rule,
-};
+use crate::config::{Destination, Kind, SharedSettings};
 
 pub(super) fn read(mut keys: Keys<'_>) -> Option<Destination> {
     let kind = kind(&mut keys);
@@ -56,8 +54,8 @@ fn read_shared(
     let concurrency = keys.integer("concurrency", 1..=CONCURRENCY_MAX);
     let rate = keys.one("rate", rate);
     let timeout = keys.one("timeout", duration);
-    let retry = keys.table("retry").map_or_else(|| Some(Retry::default()), retry);
-    let breaker = keys.table("breaker").map_or_else(|| Some(Breaker::default()), breaker);
+    let retry = keys.table("retry").map_or_else(|| Some(RetryPolicy::default()), retry);
+    let breaker = keys.table("breaker").map_or_else(|| Some(BreakerPolicy::default()), breaker);
     let order_by = keys.rule("order_by", Rule::new);
     let on_dead = keys.one("on_dead", |text| match text {
         "skip" => Ok(OnDead::Skip),
@@ -71,8 +69,7 @@ fn read_shared(
     keys.finish();
     let retry = retry?;
     let defaults = Destination::new(&name, settings?);
-    Some(Destination {
-        timeout: timeout.unwrap_or(defaults.timeout),
+    let policy = Policy {
         concurrency: concurrency.unwrap_or(usual_concurrency),
         rate,
         breaker: breaker?,
@@ -80,13 +77,13 @@ fn read_shared(
         on_dead: on_dead.unwrap_or(OnDead::Skip),
         longest_wait: retry.max,
         retry,
-        ..defaults
-    })
+    };
+    Some(Destination { timeout: timeout.unwrap_or(defaults.timeout), policy, ..defaults })
 }
 
-fn retry(mut keys: Keys<'_>) -> Option<Retry> {
-    let default = Retry::default();
-    let retry = Retry {
+fn retry(mut keys: Keys<'_>) -> Option<RetryPolicy> {
+    let default = RetryPolicy::default();
+    let retry = RetryPolicy {
         first: keys.one("first", duration).unwrap_or(default.first),
         factor: keys.number("factor", 1.0..=100.0).unwrap_or(default.factor),
         max: keys.one("max", duration).unwrap_or(default.max),
@@ -96,8 +93,8 @@ fn retry(mut keys: Keys<'_>) -> Option<Retry> {
     Some(retry)
 }
 
-fn breaker(mut keys: Keys<'_>) -> Option<Breaker> {
-    let default = Breaker::default();
+fn breaker(mut keys: Keys<'_>) -> Option<BreakerPolicy> {
+    let default = BreakerPolicy::default();
     let failures = keys.integer("failures", 1..=FAILURES_MAX).and_then(|n| u32::try_from(n).ok());
     let probe_after = keys.one("probe_after", duration).unwrap_or(default.probe_after);
     let probe_max = keys.one("probe_max", duration);
@@ -106,7 +103,7 @@ fn breaker(mut keys: Keys<'_>) -> Option<Breaker> {
         keys.complain_about("probe_max", what, "make it longer, or leave it out");
     }
     keys.finish();
-    Some(Breaker {
+    Some(BreakerPolicy {
         failures: failures.unwrap_or(default.failures),
         probe_after,
         probe_max: probe_max.unwrap_or(default.probe_max.max(probe_after)),

@@ -9,13 +9,11 @@ use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
+use wilco_delivery::{Advice, RuleError};
 
 use super::written;
-use crate::{
-    config::{
-        Diagnostic, Found, Kind, Known, Setting, Severity, heading, is_of_a_credential, is_ordinary,
-    },
-    rules::{Advice, RuleError},
+use crate::config::{
+    Diagnostic, Found, Kind, Known, Setting, Severity, heading, is_of_a_credential, is_ordinary,
 };
 
 /// A table whose keys are asked for one by one. Those that nobody asked for are unknown.

@@ -2,12 +2,10 @@
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use wilco::SourceName;
+use wilco_delivery::{Debounce, Route, Rule};
 
 use super::{Keys, Names, duration, known};
-use crate::{
-    config::{BURST_QUIETS, Debounce, Route},
-    rules::Rule,
-};
+use crate::config::BURST_QUIETS;
 
 pub(super) fn read(mut keys: Keys<'_>, names: &Names) -> Option<Route> {
     let from = keys.one("from", |text| known(text, "source", &names.sources));

@@ -4,7 +4,9 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt as _, path::PathBuf,
 
 use ipnet::IpNet;
 
-use crate::config::{Address, Rate, folder_of, is_path};
+use wilco_delivery::RateLimit;
+
+use crate::config::{Address, folder_of, is_path};
 
 /// `1 MiB`, `64KiB`, `500 kB`, `1024`.
 pub(crate) fn bytes(text: &str) -> Result<u64, String> {
@@ -59,7 +61,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// `10/s`, `100/min`, `1000/h`.
-pub(crate) fn rate(text: &str) -> Result<Rate, String> {
+pub(crate) fn rate(text: &str) -> Result<RateLimit, String> {
     let wrong =
         || format!("{text:?} is no rate; write it like \"10/s\", \"100/min\" or \"1000/h\"");
     let (count, unit) = text.split_once('/').ok_or_else(wrong)?;
@@ -70,7 +72,7 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
         "h" => 3_600,
         _ => return Err(wrong()),
     };
-    Ok(Rate { count: count.ok_or_else(wrong)?, per: Duration::from_secs(secs) })
+    Ok(RateLimit { count: count.ok_or_else(wrong)?, per: Duration::from_secs(secs) })
 }
 
 /// `0.0.0.0:443`, `[::]:443`, `unix:/run/wilco/wilco.sock`.
@@ -214,7 +216,11 @@ mod tests {
     #[test]
     fn a_rate_is_a_number_in_a_while() {
         for (text, count, secs) in [("10/s", 10, 1), ("100 / min", 100, 60), ("7/h", 7, 3_600)] {
-            assert_eq!(rate(text), Ok(Rate { count, per: Duration::from_secs(secs) }), "{text}");
+            assert_eq!(
+                rate(text),
+                Ok(RateLimit { count, per: Duration::from_secs(secs) }),
+                "{text}"
+            );
         }
         for text in ["", "10", "0/s", "-1/s", "10/day", "/s", "99999999/s", "1.5/s"] {
             assert!(rate(text).is_err(), "{text}");

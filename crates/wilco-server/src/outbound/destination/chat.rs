@@ -8,13 +8,13 @@ use http::{Request, header};
 use http_body_util::Full;
 use serde_json::{Value, json};
 use wilco::Event;
+use wilco_delivery::{Text, View};
 use wilco_store::Claim;
 
 use super::{Destination, Reply, TargetUrl, alert_text, client, cut, post};
 use crate::{
     client::Client,
     config::{Key, Keys, Kind, Settings, SharedSettings, url},
-    rules::{Text, View},
 };
 
 pub(super) static SLACK: Kind = Kind {

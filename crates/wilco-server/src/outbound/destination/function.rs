@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use wilco::Event;
+use wilco_delivery::Policy;
 use wilco_store::Claim;
 
 use super::{Destination, Reply};
@@ -46,7 +47,8 @@ impl PartialEq for Function {
 impl config::Destination {
     /// A Rust function.
     pub fn function(name: &str, function: Function) -> Self {
-        Self { concurrency: CONCURRENCY, ..Self::new(name, SharedSettings::new(function)) }
+        let policy = Policy { concurrency: CONCURRENCY, ..Policy::default() };
+        Self { policy, ..Self::new(name, SharedSettings::new(function)) }
     }
 }
 

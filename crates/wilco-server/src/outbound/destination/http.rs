@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use http_body_util::Full;
 use serde::de::IgnoredAny;
 use wilco::Event;
+use wilco_delivery::{RuleError, Text, View};
 use wilco_store::{ALERTS, Claim};
 
 use super::{Destination, Reply, TargetUrl, client, hidden_value, post};
@@ -17,7 +18,6 @@ use crate::{
     client::Client,
     clock,
     config::{self, Key, Keys, Kind, Setting, Settings, SharedSettings},
-    rules::{RuleError, Text, View},
 };
 
 pub(super) static KIND: Kind = Kind {

@@ -11,13 +11,13 @@ use http::{HeaderValue, Request, Uri, header};
 use http_body_util::Full;
 use serde::Serialize;
 use wilco::Event;
+use wilco_delivery::{RuleError, Text, View};
 use wilco_store::Claim;
 
 use super::{Destination, Reply, TargetUrl, alert_text, client, cut, hidden_value, post};
 use crate::{
     client::Client,
     config::{Key, Keys, Kind, Setting, Settings, SharedSettings},
-    rules::{RuleError, Text, View},
 };
 
 pub(super) static KIND: Kind = Kind {

@@ -1,28 +1,59 @@
 //! Which event goes where.
 
-use std::{cell::OnceCell, collections::HashMap, sync::Arc, time::Duration};
+use std::{cell::OnceCell, collections::HashMap, time::Duration};
 
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
-use wilco::{Event, provider};
-use wilco_store::{ALERTS, Burst, Leg, OutboundStore, Routed, StoreError};
+use globset::{Glob, GlobSet};
+use wilco::{Event, SourceName, provider};
+use wilco_store::{ALERTS, Burst, Leg};
 
-use super::Plan;
-use crate::{
-    clock, config,
-    rules::{Rule, RuleError, View, contained},
-};
+use crate::rules::{Rule, RuleError, View, contained};
+
+/// Which events go to which destinations.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The source; `None` for every one.
+    pub from: Option<SourceName>,
+    /// Which names of events.
+    pub events: GlobSet,
+    /// The same, as they stand in the file.
+    pub globs: Vec<String>,
+    /// Which of them, by what is in them.
+    pub when: Option<Rule>,
+    /// Of a burst only the last.
+    pub debounce: Option<Debounce>,
+    /// The names of the destinations.
+    pub to: Vec<String>,
+}
+
+impl Route {
+    /// Every event whose name this glob matches; `None` where it cannot be read.
+    pub fn new(glob: &str, to: Vec<String>) -> Option<Self> {
+        let events = GlobSet::new([Glob::new(glob).ok()?]).ok()?;
+        Some(Self { from: None, events, globs: vec![glob.into()], when: None, debounce: None, to })
+    }
+}
+
+/// Of a burst only the last is delivered.
+#[derive(Clone, Debug)]
+pub struct Debounce {
+    /// Events for which this gives the same are one burst.
+    pub by: Rule,
+    /// How long nothing may follow.
+    pub quiet: Duration,
+    /// How long after the first it is over at the latest.
+    pub at_most: Duration,
+}
 
 /// The routes of a configuration.
-pub(crate) struct Routes {
-    routes: Vec<config::Route>,
+pub struct Routes {
+    routes: Vec<Route>,
     /// What the deliveries of a destination are ordered by.
     order_by: HashMap<String, Rule>,
 }
 
 /// What a route says of an event, and which clause said it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Clause {
+pub enum Clause {
     /// It takes the event.
     Takes,
     /// The event is of another source.
@@ -37,7 +68,7 @@ pub(crate) enum Clause {
 
 impl Clause {
     /// The clause by its key in the file.
-    pub(crate) fn word(&self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Takes => "takes",
             Self::From => "from",
@@ -47,7 +78,7 @@ impl Clause {
     }
 
     /// In words, for whoever wonders.
-    pub(crate) fn explain(&self, route: &config::Route, event: &Event) -> String {
+    pub fn explain(&self, route: &Route, event: &Event) -> String {
         let when = route.when.as_ref().map_or("", Rule::source);
         match self {
             Self::Takes if when.is_empty() => "takes it".into(),
@@ -84,15 +115,20 @@ struct Looked<'e> {
 }
 
 impl Routes {
-    pub(crate) fn new(routes: &[config::Route], destinations: &[config::Destination]) -> Self {
-        let ordered = destinations.iter().filter_map(|destination| {
-            Some((destination.name.clone(), destination.order_by.clone()?))
-        });
-        Self { routes: routes.to_vec(), order_by: ordered.collect() }
+    /// Routes, and what the deliveries of each destination that has an order are ordered by.
+    pub fn new(routes: &[Route], order_by: impl IntoIterator<Item = (String, Rule)>) -> Self {
+        Self { routes: routes.to_vec(), order_by: order_by.into_iter().collect() }
     }
 
     /// The ways of an event, one to each destination, in the order of the routes that name them.
-    pub(crate) fn route(&self, event: &Event) -> Vec<Leg> {
+    ///
+    /// Where routing itself panics over the event, every destination stays open, and each is asked again
+    /// in a separate attempt: the caller goes on with other events, and nothing is lost.
+    pub fn route(&self, event: &Event) -> Vec<Leg> {
+        contained_legs(self, event, Self::route_uncontained)
+    }
+
+    fn route_uncontained(&self, event: &Event) -> Vec<Leg> {
         let looked = Looked::at(event);
         let mut legs: Vec<Leg> = Vec::new();
         for route in &self.routes {
@@ -130,7 +166,11 @@ impl Routes {
     }
 
     /// Asks again whether an event goes to a destination.
-    pub(super) fn takes(&self, event: &Event, destination: &str) -> Result<bool, RuleError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RuleError`] where a rule still fails, so that the question stays open.
+    pub fn takes(&self, event: &Event, destination: &str) -> Result<bool, RuleError> {
         let looked = Looked::at(event);
         let mut failure = None;
         for route in self.routes.iter().filter(|route| route.to.iter().any(|to| to == destination))
@@ -148,17 +188,12 @@ impl Routes {
     }
 
     /// What each route says of an event, in the order of the file.
-    pub(crate) fn why(&self, event: &Event) -> Vec<(&config::Route, Clause)> {
+    pub fn why(&self, event: &Event) -> Vec<(&Route, Clause)> {
         let looked = Looked::at(event);
         self.routes.iter().map(|route| (route, clause(route, &looked))).collect()
     }
 
-    fn leg(
-        &self,
-        route: &config::Route,
-        destination: &str,
-        looked: &Looked<'_>,
-    ) -> Result<Leg, RuleError> {
+    fn leg(&self, route: &Route, destination: &str, looked: &Looked<'_>) -> Result<Leg, RuleError> {
         // Two sources may number what they send alike.
         let of_source = |key: String| format!("{}:{key}", looked.event.source);
         let order_by = self.order_by.get(destination);
@@ -185,18 +220,18 @@ impl<'e> Looked<'e> {
     }
 }
 
-fn judge(route: &config::Route, looked: &Looked<'_>) -> Result<bool, RuleError> {
+fn judge(route: &Route, looked: &Looked<'_>) -> Result<bool, RuleError> {
     match clause_or_error(route, looked)? {
         Clause::Takes => Ok(true),
         Clause::From | Clause::Events | Clause::When | Clause::Fails(_) => Ok(false),
     }
 }
 
-fn clause(route: &config::Route, looked: &Looked<'_>) -> Clause {
+fn clause(route: &Route, looked: &Looked<'_>) -> Clause {
     clause_or_error(route, looked).unwrap_or_else(|error| Clause::Fails(error.what))
 }
 
-fn clause_or_error(route: &config::Route, looked: &Looked<'_>) -> Result<Clause, RuleError> {
+fn clause_or_error(route: &Route, looked: &Looked<'_>) -> Result<Clause, RuleError> {
     let event = looked.event;
     // What wilco itself has to say has its destination already.
     let is_alert = event.source.as_str() == ALERTS;
@@ -213,64 +248,13 @@ fn clause_or_error(route: &config::Route, looked: &Looked<'_>) -> Result<Clause,
     }
 }
 
-/// Holds whatever was recorded against the routes, oldest first, until `stop`.
-pub(super) async fn run(
-    store: Arc<dyn OutboundStore>,
-    plan: watch::Receiver<Arc<Plan>>,
-    stop: CancellationToken,
-) {
-    while !stop.is_cancelled() {
-        let plan = Arc::clone(&plan.borrow());
-        let wait = match route_some(store.as_ref(), &plan.routes).await {
-            Ok(0) => LOOK_AGAIN,
-            Ok(_) => continue,
-            Err(StoreError::Closed | StoreError::Latched(_)) => return,
-            Err(error) => {
-                tracing::warn!(%error, "events wait to be routed");
-                PAUSE
-            }
-        };
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = store.wakers().recorded().notified() => {}
-            () = tokio::time::sleep(wait) => {}
-        }
-    }
-}
-
-async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize, StoreError> {
-    let events = store.unrouted(BATCH).await?;
-    let routed: Vec<_> = events
-        .iter()
-        .map(|event| {
-            let legs = legs(routes, event, Routes::route);
-            tracing::debug!(event = %event.id, name = event.name, ?legs, "routed");
-            Routed { event_id: event.id, legs }
-        })
-        .collect();
-    if routed.is_empty() {
-        return Ok(0);
-    }
-    if routed.iter().all(|routed| routed.legs.is_empty()) {
-        // Nobody waits for it, so others may join: each fan-out is a commit.
-        tokio::time::sleep(UNHURRIED).await;
-    }
-    store.fan_out(routed, clock::now()).await?;
-    Ok(events.len())
-}
-
-/// The ways of an event. Where routing itself panics over it, every destination stays open, and each is
-/// asked again in an attempt of its own: the loop goes on, and nothing is lost.
-fn legs(routes: &Routes, event: &Event, route: fn(&Routes, &Event) -> Vec<Leg>) -> Vec<Leg> {
+fn contained_legs(
+    routes: &Routes,
+    event: &Event,
+    route: fn(&Routes, &Event) -> Vec<Leg>,
+) -> Vec<Leg> {
     contained(|| Ok(route(routes, event))).unwrap_or_else(|_| routes.in_doubt(event))
 }
-
-/// Events that are routed in one transaction.
-const BATCH: usize = 1_024;
-const UNHURRIED: Duration = Duration::from_millis(10);
-/// Nothing is missed while the waker works; this is for the day when it does not.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests;

@@ -8,9 +8,10 @@ mod turns;
 
 use std::time::Duration;
 
+use wilco_delivery::OnDead;
 use wilco_store::Leg;
 
-use crate::config::{self, OnDead};
+use super::Destination;
 
 pub(crate) use turns::Claimed;
 
@@ -34,7 +35,7 @@ pub(crate) struct Model {
 
 /// A destination.
 pub(crate) struct Place {
-    pub(crate) config: config::Destination,
+    pub(crate) config: Destination,
     pub(crate) is_paused: bool,
     failures: u32,
     open: Option<Open>,
@@ -107,7 +108,7 @@ pub(crate) enum Fate {
 }
 
 impl Model {
-    pub(crate) fn new(destinations: &[config::Destination]) -> Self {
+    pub(crate) fn new(destinations: &[Destination]) -> Self {
         let places = destinations.iter().cloned();
         let places =
             places.map(|config| Place { config, is_paused: false, failures: 0, open: None });
@@ -227,14 +228,14 @@ impl Model {
     }
 
     /// A lane took up its work, with `config`.
-    pub(crate) fn opened(&mut self, place: usize, config: &config::Destination, now: Now) {
+    pub(crate) fn opened(&mut self, place: usize, config: &Destination, now: Now) {
         self.places[place].config = config.clone();
         // What is written down of a breaker is what the clock said when it opened.
         let open = self.places[place].open.as_mut();
         open.into_iter().for_each(|open| open.is_stale = open.was_set_back);
         for index in 0..self.ways.len() {
             let way = &mut self.ways[index];
-            let is_here = way.place == place && config.on_dead == OnDead::Skip;
+            let is_here = way.place == place && config.policy.on_dead == OnDead::Skip;
             if let (true, Fate::Dead { holds: true, is_replayed }) = (is_here, way.fate) {
                 way.fate = Fate::Dead { holds: false, is_replayed };
                 let key = way.key.clone();

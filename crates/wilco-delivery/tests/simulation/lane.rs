@@ -4,18 +4,14 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use wilco_delivery::{Moment, Scheduler, Verdict, apply_status};
 use wilco_store::Claim;
 
-use super::{Backend, Dice, Now, millis};
-use crate::{
-    attempt::Verdict,
-    config,
-    outbound::{Moment, Turns, take_up},
-};
+use super::{Backend, Destination, Dice, Now, millis};
 
 pub(crate) struct Lane {
-    pub(crate) config: config::Destination,
-    pub(crate) turns: Turns,
+    pub(crate) config: Destination,
+    pub(crate) turns: Scheduler,
     pub(crate) running: Vec<Underway>,
     pub(crate) mood: Mood,
     opened: i64,
@@ -46,9 +42,9 @@ struct Sleep {
 
 impl Lane {
     /// A new lane, which knows nothing yet: [`open`](Self::open) comes next.
-    pub(crate) fn new(config: config::Destination, mood: Mood, now: Now) -> Self {
+    pub(crate) fn new(config: Destination, mood: Mood, now: Now) -> Self {
         Self {
-            turns: Turns::new(config.clone()),
+            turns: Scheduler::new(config.policy.clone()),
             config,
             running: Vec::new(),
             mood,
@@ -59,7 +55,10 @@ impl Lane {
 
     /// Takes up how the destination stands, and says whether it is paused.
     pub(crate) async fn open(&mut self, backend: &Backend, now: Now) -> bool {
-        let standing = take_up(&self.config, backend.store(), at(now)).await.unwrap();
+        let standing =
+            apply_status(&self.config.name, &self.config.policy, backend.store(), at(now))
+                .await
+                .unwrap();
         self.turns.stand(&standing, at(now));
         standing.is_paused
     }
@@ -76,7 +75,7 @@ impl Lane {
     }
 
     pub(crate) async fn claim(&mut self, backend: &Backend, room: usize, now: Now) -> Vec<Claim> {
-        let (name, longest) = (&self.config.name, self.config.longest_wait);
+        let (name, longest) = (&self.config.name, self.config.policy.longest_wait);
         let claims = backend.store().claim(name, room, at(now), longest).await.unwrap();
         let moment = self.moment(now);
         self.turns.began(claims.len(), moment);

@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use crate::config::Rate;
+use crate::policy::RateLimit;
 
 /// Counts attempts against a rate. Times are those since the lane was opened.
 ///
 /// Attempts that were not made may be made up for, but of no more than the last tenth of a second: a
 /// rate is for a destination that does not take bursts.
 #[derive(Debug)]
-pub(crate) struct Pace {
+pub(crate) struct RateLimiter {
     interval: Duration,
     next: Duration,
 }
 
-impl Pace {
-    pub(super) fn new(rate: Rate) -> Self {
-        Self { interval: rate.per / rate.count, next: Duration::ZERO }
+impl RateLimiter {
+    pub(crate) fn new(limit: RateLimit) -> Self {
+        Self { interval: limit.per / limit.count, next: Duration::ZERO }
     }
 
     /// How many attempts may begin, of so many that there is room for.
-    pub(super) fn room(&self, free: usize, now: Duration) -> usize {
+    pub(crate) fn room(&self, free: usize, now: Duration) -> usize {
         let Some(since) = now.checked_sub(self.next.max(now.saturating_sub(CATCH_UP))) else {
             return 0;
         };
@@ -29,14 +29,14 @@ impl Pace {
     }
 
     /// So many attempts begin now.
-    pub(super) fn began(&mut self, attempts: usize, now: Duration) {
+    pub(crate) fn began(&mut self, attempts: usize, now: Duration) {
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
         let from = self.next.max(now.saturating_sub(CATCH_UP));
         self.next = from.saturating_add(self.interval.saturating_mul(attempts));
     }
 
     /// How long until the next attempt may begin.
-    pub(super) fn wait(&self, now: Duration) -> Duration {
+    pub(crate) fn wait(&self, now: Duration) -> Duration {
         self.next.saturating_sub(now)
     }
 }
@@ -48,12 +48,12 @@ mod tests {
     use super::*;
 
     fn begun(count: u32, secs: u64, step_ms: usize) -> Vec<u64> {
-        let mut pace = Pace::new(Rate { count, per: Duration::from_secs(secs) });
+        let mut limiter = RateLimiter::new(RateLimit { count, per: Duration::from_secs(secs) });
         let mut begun = Vec::new();
         for ms in (0..10_000).step_by(step_ms) {
             let now = Duration::from_millis(ms);
-            let room = pace.room(1_000_000, now);
-            pace.began(room, now);
+            let room = limiter.room(1_000_000, now);
+            limiter.began(room, now);
             begun.extend(std::iter::repeat_n(ms, room));
         }
         begun
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn an_idle_while_is_not_made_up_for_in_one_burst() {
-        let mut pace = Pace::new(Rate { count: 100, per: Duration::from_secs(1) });
-        assert_eq!(pace.room(1_000, Duration::from_secs(60)), 11);
-        pace.began(11, Duration::from_secs(60));
-        assert_eq!(pace.room(1_000, Duration::from_secs(60)), 0);
-        assert_eq!(pace.wait(Duration::from_secs(60)), Duration::from_millis(10));
-        assert_eq!(pace.room(1_000, Duration::from_millis(60_010)), 1);
+        let mut limiter = RateLimiter::new(RateLimit { count: 100, per: Duration::from_secs(1) });
+        assert_eq!(limiter.room(1_000, Duration::from_secs(60)), 11);
+        limiter.began(11, Duration::from_secs(60));
+        assert_eq!(limiter.room(1_000, Duration::from_secs(60)), 0);
+        assert_eq!(limiter.wait(Duration::from_secs(60)), Duration::from_millis(10));
+        assert_eq!(limiter.room(1_000, Duration::from_millis(60_010)), 1);
     }
 }

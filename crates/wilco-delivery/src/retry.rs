@@ -7,24 +7,24 @@ use wilco_store::Outcome;
 
 use crate::{
     attempt::Verdict,
-    config::{OnDead, Retry},
+    policy::{OnDead, RetryPolicy},
 };
 
 /// The try that a verdict is about.
 pub(crate) struct Tried {
     /// Its number, from 1.
-    pub(super) attempt: u32,
+    pub(crate) attempt: u32,
     /// How long the delivery has waited between attempts so far.
-    pub(super) waited: Duration,
+    pub(crate) waited: Duration,
     /// When it ended.
-    pub(super) now: Timestamp,
+    pub(crate) now: Timestamp,
     /// A number from 0 to 1, taken at random.
-    pub(super) chance: f64,
+    pub(crate) chance: f64,
 }
 
 impl Verdict {
     /// The same, with a wait that the destination asked for cut to `max`.
-    pub(super) fn asking_at_most(self, max: Duration) -> Self {
+    pub(crate) fn asking_at_most(self, max: Duration) -> Self {
         match self {
             Self::Failed { not_before: Some(wait) } => {
                 Self::Failed { not_before: Some(wait.min(max)) }
@@ -42,7 +42,7 @@ impl Verdict {
     /// together (full jitter). Age is the sum of the waits, so that neither a clock that is set nor a
     /// stop of wilco lets a delivery die; one that fails to the end has its last attempt when that
     /// sum is reached, not at the last step of the backoff before it.
-    pub(super) fn outcome(self, tried: &Tried, retry: &Retry, on_dead: OnDead) -> Outcome {
+    pub(crate) fn outcome(self, tried: &Tried, retry: &RetryPolicy, on_dead: OnDead) -> Outcome {
         let dead = Outcome::Dead { holds_key: on_dead == OnDead::Block };
         let not_before = match self.asking_at_most(retry.max) {
             Self::Delivered => return Outcome::Delivered,
@@ -62,7 +62,7 @@ impl Verdict {
     }
 }
 
-fn backoff(attempt: u32, retry: &Retry) -> Duration {
+fn backoff(attempt: u32, retry: &RetryPolicy) -> Duration {
     let steps = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     let secs = retry.first.as_secs_f64() * retry.factor.powi(steps);
     Duration::try_from_secs_f64(secs).unwrap_or(retry.max).min(retry.max)
@@ -75,7 +75,7 @@ const WAIT_MIN: Duration = Duration::from_millis(10);
 mod tests {
     use super::*;
 
-    const RETRY: Retry = Retry {
+    const RETRY: RetryPolicy = RetryPolicy {
         first: Duration::from_secs(5),
         factor: 2.0,
         max: Duration::from_secs(60),

@@ -25,7 +25,7 @@ use jiff::Timestamp;
 use minijinja::{ErrorKind, Value};
 use wilco::{Digest, Event, EventId, Headers, SourceName, freispace};
 
-pub(crate) use advice::{Advice, unmatched};
+pub use advice::{Advice, unmatched};
 pub(crate) use number::Exact;
 
 use body::Body;
@@ -33,14 +33,14 @@ use language::Compiled;
 
 /// An expression: a condition, or a key.
 #[derive(Clone)]
-pub(crate) struct Rule {
+pub struct Rule {
     source: Arc<str>,
     compiled: Arc<Compiled>,
 }
 
 /// A text with places that are filled from an event.
 #[derive(Clone)]
-pub(crate) struct Text {
+pub struct Text {
     source: Arc<str>,
     compiled: Arc<Compiled>,
 }
@@ -48,24 +48,30 @@ pub(crate) struct Text {
 /// Why a rule cannot be read, or could not run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
-pub(crate) struct RuleError {
-    pub(crate) what: String,
+pub struct RuleError {
+    /// What is wrong.
+    pub what: String,
     /// Where in the rule, in bytes.
-    pub(crate) place: Option<Range<usize>>,
+    pub place: Option<Range<usize>>,
     /// It fails for every event.
-    pub(crate) is_hopeless: bool,
+    pub is_hopeless: bool,
 }
 
 /// An event as rules see it.
 #[derive(Clone, Debug)]
-pub(crate) struct View {
+pub struct View {
     names: Value,
     /// Bytes of the event's body.
     body_bytes: usize,
 }
 
 impl Rule {
-    pub(crate) fn new(source: &str) -> Result<Self, RuleError> {
+    /// Compiles an expression.
+    ///
+    /// # Errors
+    ///
+    /// [`RuleError`] where it cannot be read, or names what does not exist.
+    pub fn new(source: &str) -> Result<Self, RuleError> {
         let compiled = Arc::new(Compiled::expression(source)?);
         let rule = Self { source: source.into(), compiled };
         try_out(|view| rule.evaluate(view).map(drop))?;
@@ -73,12 +79,20 @@ impl Rule {
     }
 
     /// Whether the expression holds for an event.
-    pub(crate) fn holds(&self, view: &View) -> Result<bool, RuleError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RuleError`] where it fails for this event.
+    pub fn holds(&self, view: &View) -> Result<bool, RuleError> {
         Ok(self.evaluate(view)?.is_true())
     }
 
     /// What the expression gives for an event, as a key; `None` where it gives nothing.
-    pub(crate) fn key(&self, view: &View) -> Result<Option<String>, RuleError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RuleError`] where it fails for this event.
+    pub fn key(&self, view: &View) -> Result<Option<String>, RuleError> {
         let value = self.evaluate(view)?;
         if value.is_undefined() || value.is_none() {
             return Ok(None);
@@ -92,12 +106,13 @@ impl Rule {
         Ok(Some(key))
     }
 
-    pub(crate) fn source(&self) -> &str {
+    /// As it is written in the file.
+    pub fn source(&self) -> &str {
         &self.source
     }
 
     /// What the members that the expression names are in an event: `data.size is 4`.
-    pub(crate) fn found(&self, view: &View) -> Vec<String> {
+    pub fn found(&self, view: &View) -> Vec<String> {
         let members = self.compiled.members();
         let found = members.into_iter().take(FOUND_MAX).map(|path| {
             let value = view.member(&path);
@@ -112,11 +127,17 @@ impl Rule {
 }
 
 impl Text {
-    pub(crate) fn source(&self) -> &str {
+    /// As it is written in the file.
+    pub fn source(&self) -> &str {
         &self.source
     }
 
-    pub(crate) fn new(source: &str) -> Result<Self, RuleError> {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    ///
+    /// [`RuleError`] where it cannot be read, or names what does not exist.
+    pub fn new(source: &str) -> Result<Self, RuleError> {
         let compiled = Arc::new(Compiled::template(source)?);
         let text = Self { source: source.into(), compiled };
         try_out(|view| text.render(view).map(drop))?;
@@ -124,7 +145,11 @@ impl Text {
     }
 
     /// The text for an event.
-    pub(crate) fn render(&self, view: &View) -> Result<String, RuleError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RuleError`] where it fails for this event.
+    pub fn render(&self, view: &View) -> Result<String, RuleError> {
         let bytes_max = TEXT_BYTES_MAX + TEXT_BYTES_PER_BYTE * view.body_bytes;
         view.try_both(|names| self.compiled.render(names, steps(view.body_bytes), bytes_max))
     }
@@ -153,7 +178,11 @@ fn try_out(run: impl Fn(&View) -> Result<(), RuleError>) -> Result<(), RuleError
 impl View {
     /// Reads an event. What cannot be read as JSON is seen as a text or as nothing, so this fails only
     /// where reading panics.
-    pub(crate) fn of(event: &Event) -> Result<Self, RuleError> {
+    ///
+    /// # Errors
+    ///
+    /// [`RuleError`] where reading panicked.
+    pub fn of(event: &Event) -> Result<Self, RuleError> {
         contained(|| Ok(Self::read(event)))
     }
 

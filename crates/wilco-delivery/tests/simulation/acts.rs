@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use wilco_delivery::OnDead;
 use wilco_store::{Replay, State};
 
 use super::{Act, Fate, Held, Mood, World, at, hold, millis};
-use crate::config::OnDead;
 
 impl World {
     pub(crate) async fn act(&mut self, act: Act) -> Held {
@@ -74,9 +74,9 @@ impl World {
             self.end_attempt(place, last).await?;
         }
         let config = &mut self.lanes[place].config;
-        config.on_dead = self.dice.pick(&[OnDead::Skip, OnDead::Block]);
-        config.concurrency = self.dice.index(4) + 1;
-        let (on_dead, concurrency) = (config.on_dead, config.concurrency);
+        config.policy.on_dead = self.dice.pick(&[OnDead::Skip, OnDead::Block]);
+        config.policy.concurrency = self.dice.index(4) + 1;
+        let (on_dead, concurrency) = (config.policy.on_dead, config.policy.concurrency);
         self.say(&format!("d{place} is reloaded: {on_dead:?}, {concurrency} at a time"));
         self.open_lane(place).await
     }

@@ -2,11 +2,17 @@
 
 use std::time::Duration;
 
-use super::Dice;
-use crate::{
-    config::{Breaker, Debounce, Destination, OnDead, Rate, Retry, Route},
-    rules::Rule,
+use wilco_delivery::{
+    BreakerPolicy, Debounce, OnDead, Policy, RateLimit, RetryPolicy, Route, Rule,
 };
+
+use super::Dice;
+
+#[derive(Clone)]
+pub(crate) struct Destination {
+    pub(crate) name: String,
+    pub(crate) policy: Policy,
+}
 
 pub(crate) struct Scenario {
     pub(crate) destinations: Vec<Destination>,
@@ -24,9 +30,15 @@ impl Scenario {
             let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
             let longest = bursts.filter_map(|route| route.debounce.as_ref());
             let longest = longest.map(|debounce| debounce.at_most.max(debounce.quiet)).max();
-            destination.longest_wait = destination.retry.max.max(longest.unwrap_or_default());
+            destination.policy.longest_wait =
+                destination.policy.retry.max.max(longest.unwrap_or_default());
         }
         Self { destinations, routes, acts: dice.between(10, 45) }
+    }
+
+    pub(crate) fn order_by(&self) -> impl Iterator<Item = (String, Rule)> {
+        let ordered = self.destinations.iter();
+        ordered.filter_map(|to| Some((to.name.clone(), to.policy.order_by.clone()?)))
     }
 
     /// Where an event goes, with its keys of order and of bursts, by the file as a person reads it.
@@ -43,7 +55,7 @@ impl Scenario {
             let mut routes = self.routes.iter().filter(takes);
             let route = routes.find(|route| route.to.contains(&to.name))?;
             let burst = route.debounce.as_ref().and_then(|debounce| key(&debounce.by));
-            Some((to.order_by.as_ref().and_then(key), burst))
+            Some((to.policy.order_by.as_ref().and_then(key), burst))
         };
         let legs = self.destinations.iter().filter_map(|to| Some((to.name.as_str(), leg(to)?)));
         legs.map(|(to, (order, burst))| (to, order, burst)).collect()
@@ -124,26 +136,27 @@ fn destination(dice: &mut Dice, name: &str) -> Destination {
     let max = dice.millis(10_000, 300_000);
     let probe_after = dice.millis(1_000, 30_000);
     let order_by = dice.pick(&[None, Some("id"), Some("id"), Some("kind")]);
-    Destination {
+    let policy = Policy {
         concurrency: dice.index(4) + 1,
         rate: dice
             .is_lucky(20)
-            .then(|| Rate { count: dice.between(1, 5), per: dice.millis(1_000, 10_000) }),
-        retry: Retry {
+            .then(|| RateLimit { count: dice.between(1, 5), per: dice.millis(1_000, 10_000) }),
+        retry: RetryPolicy {
             first: dice.millis(500, 10_000),
             factor: f64::from(dice.between(10, 30)) / 10.0,
             max,
             give_up_after: max * dice.between(0, 6),
         },
-        breaker: Breaker {
+        breaker: BreakerPolicy {
             failures: dice.between(2, 8),
             probe_after,
             probe_max: probe_after * dice.between(1, 8),
         },
         order_by: order_by.map(|rule| Rule::new(rule).unwrap()),
         on_dead: dice.pick(&[OnDead::Skip, OnDead::Block]),
-        ..Destination::print(name)
-    }
+        ..Policy::default()
+    };
+    Destination { name: name.into(), policy }
 }
 
 fn route(dice: &mut Dice, destinations: &[Destination]) -> Route {

@@ -32,7 +32,7 @@ impl Model {
             });
         };
         if std::mem::take(&mut open.is_stale) {
-            let longest = place.config.breaker.probe_max.max(place.config.retry.max);
+            let longest = place.config.policy.breaker.probe_max.max(place.config.policy.retry.max);
             open.until = open.until.max(now.elapsed + millis(longest));
         }
         let is_early = now.jumps == open.jumps && now.elapsed < open.from;
@@ -107,7 +107,7 @@ impl Model {
 
     /// A claim sees times that a clock wrote which has been set back since, and shortens them.
     fn look_at_the_clock(&mut self, place: usize, now: Now) {
-        let longest = millis(self.places[place].config.longest_wait);
+        let longest = millis(self.places[place].config.policy.longest_wait);
         for way in self.ways.iter_mut().filter(|way| way.place == place) {
             let Some(due) = &mut way.due else { continue };
             *due = now.wall.saturating_add(longest).min(*due);

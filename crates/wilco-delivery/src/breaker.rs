@@ -6,12 +6,12 @@ use std::time::Duration;
 use jiff::Timestamp;
 use wilco_store::Breaker;
 
-use crate::{attempt::Verdict, config};
+use crate::{attempt::Verdict, policy::BreakerPolicy};
 
-impl config::Breaker {
+impl BreakerPolicy {
     /// How the breaker stands after an attempt. Where the destination asked for a wait
     /// (`not_before`), nothing begins for so long, however few attempts failed.
-    pub(super) fn after(&self, breaker: Breaker, verdict: Verdict, now: Timestamp) -> Breaker {
+    pub(crate) fn after(&self, breaker: Breaker, verdict: Verdict, now: Timestamp) -> Breaker {
         let until = breaker.open_until.filter(|until| now < *until);
         match verdict {
             // Whoever refuses one event is there for the next; but what was under way when it asked
@@ -41,20 +41,20 @@ impl config::Breaker {
 
     /// Whether it is open because of failures. Where it is not, `open_until` is what the destination
     /// asked for.
-    pub(super) fn is_open(&self, breaker: Breaker) -> bool {
+    pub(crate) fn is_open(&self, breaker: Breaker) -> bool {
         breaker.open_until.is_some() && breaker.failures >= self.failures
     }
 
     /// The same breaker, seen by a clock that may have been set back since. `asked_max` is the longest
     /// wait that a destination may ask for.
-    pub(super) fn seen(&self, breaker: Breaker, asked_max: Duration, now: Timestamp) -> Breaker {
+    pub(crate) fn seen(&self, breaker: Breaker, asked_max: Duration, now: Timestamp) -> Breaker {
         let latest = later(now, self.probe_max.max(asked_max));
         Breaker { open_until: breaker.open_until.map(|until| until.min(latest)), ..breaker }
     }
 
     /// How many attempts may begin, of so many that there is room for: all while it is closed, none while
     /// it is open, and one when it is time for a probe.
-    pub(super) fn room(breaker: Breaker, running: usize, free: usize, now: Timestamp) -> usize {
+    pub(crate) fn room(breaker: Breaker, running: usize, free: usize, now: Timestamp) -> usize {
         match breaker.open_until {
             None => free,
             Some(until) if now < until || running > 0 => 0,
@@ -71,7 +71,7 @@ fn later(now: Timestamp, wait: Duration) -> Timestamp {
 mod tests {
     use super::*;
 
-    const CONFIG: config::Breaker = config::Breaker {
+    const CONFIG: BreakerPolicy = BreakerPolicy {
         failures: 3,
         probe_after: Duration::from_secs(30),
         probe_max: Duration::from_secs(100),
@@ -153,12 +153,12 @@ mod tests {
             (open(3, 30), 1, 30, 0),
         ] {
             assert_eq!(
-                config::Breaker::room(breaker, running, 5, at(now)),
+                BreakerPolicy::room(breaker, running, 5, at(now)),
                 expected,
                 "{breaker:?} {running} {now}"
             );
         }
-        assert_eq!(config::Breaker::room(open(3, 30), 0, 0, at(30)), 0);
+        assert_eq!(BreakerPolicy::room(open(3, 30), 0, 0, at(30)), 0);
     }
 
     #[test]

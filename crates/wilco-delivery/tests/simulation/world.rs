@@ -4,13 +4,13 @@ use std::{collections::HashMap, time::Duration};
 
 use futures_util::FutureExt as _;
 use wilco::EventId;
+use wilco_delivery::{Routes, Verdict};
 use wilco_store::{Attempt, Breaker, Claim, Leg, Outcome, Routed};
 
 use super::{
     Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, Underway, at, hold,
     millis,
 };
-use crate::{attempt::Verdict, outbound::Routes};
 
 pub(crate) struct World {
     pub(crate) trace: Vec<String>,
@@ -41,7 +41,7 @@ impl World {
             dice,
             backend: if on_disk { Backend::sqlite(at(now)) } else { Backend::memory() },
             model: Model::new(&scenario.destinations),
-            routes: Routes::new(&scenario.routes, &scenario.destinations),
+            routes: Routes::new(&scenario.routes, scenario.order_by()),
             now,
             lanes,
             scenario,
@@ -255,7 +255,7 @@ impl World {
     /// The destination answers, and the breaker hears of it.
     fn note(&mut self, place: usize, claim: &Claim) -> Result<(Verdict, Option<Breaker>), String> {
         let lane = &mut self.lanes[place];
-        let verdict = lane.mood.verdict(lane.config.retry.max, &mut self.dice);
+        let verdict = lane.mood.verdict(lane.config.policy.retry.max, &mut self.dice);
         let change = lane.turns.answered(verdict, at(self.now));
         let stands = lane.turns.breaker();
         self.say(&format!("d{place} answers for delivery {}: {verdict:?}", claim.delivery()));

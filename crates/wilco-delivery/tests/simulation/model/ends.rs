@@ -1,9 +1,9 @@
 //! What may follow from an attempt.
 
+use wilco_delivery::{OnDead, Verdict};
 use wilco_store::{Breaker, Outcome};
 
 use super::{Fate, Held, Model, Now, Open, hold, millis};
-use crate::{attempt::Verdict, config::OnDead};
 
 impl Model {
     /// A lane's breaker heard how an attempt went.
@@ -15,7 +15,7 @@ impl Model {
         now: Now,
     ) -> Held {
         let place = &mut self.places[place];
-        let (name, config) = (&place.config.name, place.config.breaker);
+        let (name, config) = (&place.config.name, place.config.policy.breaker);
         let wait = after.open_until.map(|until| until.as_millisecond() - now.wall);
         // Whether it asked for a wait before, and that is not over by the clock that it sees.
         let is_held = before.open_until.is_some_and(|until| until.as_millisecond() > now.wall);
@@ -32,7 +32,7 @@ impl Model {
                 format!("{name} answers, and then {after:?}")
             });
         };
-        let asked = not_before.map_or(0, |wait| millis(wait.min(place.config.retry.max)));
+        let asked = not_before.map_or(0, |wait| millis(wait.min(place.config.policy.retry.max)));
         if is_held {
             // What was under way when it opened says nothing new, but may ask for more time.
             let more = wait.unwrap_or(0).max(asked);
@@ -73,7 +73,8 @@ impl Model {
         let index = usize::try_from(number - 1).unwrap();
         let way = &mut self.ways[index];
         let config = &self.places[way.place].config;
-        let (give_up, longest) = (millis(config.retry.give_up_after), millis(config.retry.max));
+        let (give_up, longest) =
+            (millis(config.policy.retry.give_up_after), millis(config.policy.retry.max));
         let what = format!("delivery {number} of event {}", way.event);
         // Each wait may lose a part of a millisecond when it is written down.
         let is_old = way.waited + i64::from(way.attempts) >= give_up;
@@ -90,7 +91,7 @@ impl Model {
                 hold(is_final || is_old, || {
                     format!("{what} dies after {} of {give_up} ms", way.waited)
                 })?;
-                hold(*holds_key == (config.on_dead == OnDead::Block), || {
+                hold(*holds_key == (config.policy.on_dead == OnDead::Block), || {
                     format!("{what} holds its key: {holds_key}")
                 })?;
                 Fate::Dead { holds: *holds_key && way.key.is_some(), is_replayed: false }

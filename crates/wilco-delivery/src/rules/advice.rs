@@ -7,16 +7,18 @@ use super::{Rule, SAMPLES, Text, View, sample, steps};
 
 /// Something about a rule that works, but probably not as it was meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Advice {
-    pub(crate) message: String,
-    pub(crate) hint: String,
+pub struct Advice {
+    /// What looks wrong.
+    pub message: String,
+    /// How to fix it.
+    pub hint: String,
     /// The words of the rule that it is about, where they are known.
-    pub(crate) words: Option<String>,
+    pub words: Option<String>,
 }
 
 impl Rule {
     /// What looks wrong where the rule is about these of the documented events.
-    pub(crate) fn advice(&self, is_about: &dyn Fn(&str) -> bool) -> Vec<Advice> {
+    pub fn advice(&self, is_about: &dyn Fn(&str) -> bool) -> Vec<Advice> {
         let samples = about(is_about);
         let mut advice = misspelt(&self.compiled.members(), &samples);
         advice.extend(failing(&samples, |view| self.evaluate(view).map(drop)));
@@ -35,7 +37,7 @@ impl Rule {
 
 impl Text {
     /// What looks wrong where the template is filled from these of the documented events.
-    pub(crate) fn advice(&self, is_about: &dyn Fn(&str) -> bool, is_json: bool) -> Vec<Advice> {
+    pub fn advice(&self, is_about: &dyn Fn(&str) -> bool, is_json: bool) -> Vec<Advice> {
         let samples = about(is_about);
         let mut advice = misspelt(&self.compiled.members(), &samples);
         advice.extend(failing(&samples, |view| self.render(view).map(drop)));
@@ -66,7 +68,7 @@ impl Text {
 }
 
 /// The documented event that is most like a pattern which matches none of them.
-pub(crate) fn unmatched(pattern: &str, is_match: &dyn Fn(&str) -> bool) -> Option<Advice> {
+pub fn unmatched(pattern: &str, is_match: &dyn Fn(&str) -> bool) -> Option<Advice> {
     let mut names = SAMPLES.iter().map(|(name, _)| *name).filter(|name| name.contains('.'));
     if names.clone().any(is_match) {
         return None;

@@ -1,17 +1,19 @@
 //! The decisions, driven through whatever may happen in months, by a clock that takes no time.
 //!
 //! A seed stands for a configuration and what befalls it: events, destinations that fail, kills,
-//! clocks that are set, people who pause, replay and cancel. The routes, the [`Turns`](super::Turns) of
+//! clocks that are set, people who pause, replay and cancel. The routes, the [`Scheduler`](wilco_delivery::Scheduler) of
 //! each lane and the store are the real ones; a [`Model`] beside them keeps what is expected. A seed
 //! takes the same course each time:
 //!
 //! ```text
-//! WILCO_SEED=17 cargo test -p wilco-server --lib simulation
-//! WILCO_SEEDS=1000000 cargo test --release -p wilco-server --lib simulation -- --nocapture
-//! WILCO_DISK_SEEDS=1000 TMPDIR=/dev/shm cargo test -p wilco-server --lib simulation::the_store
+//! WILCO_SEED=17 cargo test -p wilco-delivery --test simulation
+//! WILCO_SEEDS=1000000 cargo test --release -p wilco-delivery --test simulation -- --nocapture
+//! WILCO_DISK_SEEDS=1000 TMPDIR=/dev/shm cargo test -p wilco-delivery --test simulation the_store
 //! ```
 //!
 //! `WILCO_STEPS` is how many of the last steps are shown.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
 
 mod acts;
 mod backend;
@@ -31,7 +33,7 @@ pub(crate) use backend::Backend;
 pub(crate) use dice::Dice;
 pub(crate) use lane::{Lane, Mood, Underway, at};
 pub(crate) use model::{Claimed, Fate, Held, Model, Now, hold, millis};
-pub(crate) use scenario::{Act, Scenario, Sent};
+pub(crate) use scenario::{Act, Destination, Scenario, Sent};
 pub(crate) use world::World;
 
 #[test]
@@ -93,7 +95,7 @@ fn run(seed: u64, on_disk: bool) -> Result<Vec<String>, String> {
     held.map_err(|broken| {
         format!(
             "seed {seed}: {broken}; the last steps were\n{}\n\nonce more: WILCO_SEED={seed} cargo \
-             test -p wilco-server --lib simulation",
+             test -p wilco-delivery --test simulation",
             world.trace[last..].join("\n")
         )
     })?;

@@ -1,0 +1,61 @@
+//! One attempt to deliver an event: what makes it, and its result.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use wilco_store::Claim;
+
+/// An open destination.
+#[async_trait]
+pub trait Destination: Send + Sync {
+    /// Makes one attempt, within its timeout. What happened is in the reply; there is no other error.
+    async fn deliver(&self, claim: &Claim) -> Reply;
+
+    /// Releases what is kept between attempts; no further attempt follows.
+    async fn close(&self) {}
+}
+
+/// The result of an attempt.
+#[derive(Debug)]
+pub struct Reply {
+    /// What the answer means.
+    pub verdict: Verdict,
+    /// A few words for people: `exit 1`, `503 Service Unavailable`.
+    pub result: String,
+    /// The end of the destination's output, bounded.
+    pub output: Vec<u8>,
+}
+
+/// What a destination's answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has the event.
+    Delivered,
+    /// Not now, perhaps later.
+    Failed {
+        /// The shortest wait that the destination asked for.
+        not_before: Option<Duration>,
+    },
+    /// Never: another attempt would end the same.
+    Refused,
+    /// Never, and the destination was not asked: no attempt can be made of this event. That says nothing
+    /// about the destination.
+    Unsendable,
+}
+
+impl Reply {
+    /// The destination has it.
+    pub fn delivered() -> Self {
+        Self { verdict: Verdict::Delivered, result: "delivered".into(), output: Vec::new() }
+    }
+
+    /// It failed and may be tried again.
+    pub fn failed(result: String) -> Self {
+        Self { verdict: Verdict::Failed { not_before: None }, result, output: Vec::new() }
+    }
+
+    /// It can never be sent, so another attempt would end the same.
+    pub fn unsendable(result: String) -> Self {
+        Self { verdict: Verdict::Unsendable, result, output: Vec::new() }
+    }
+}

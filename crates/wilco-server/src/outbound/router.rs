@@ -1,0 +1,64 @@
+//! The loop that routes what was recorded.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use wilco_delivery::Routes;
+use wilco_store::{OutboundStore, Routed, StoreError};
+
+use super::Plan;
+use crate::clock;
+
+/// Holds whatever was recorded against the routes, oldest first, until `stop`.
+pub(super) async fn run(
+    store: Arc<dyn OutboundStore>,
+    plan: watch::Receiver<Arc<Plan>>,
+    stop: CancellationToken,
+) {
+    while !stop.is_cancelled() {
+        let plan = Arc::clone(&plan.borrow());
+        let wait = match route_some(store.as_ref(), &plan.routes).await {
+            Ok(0) => LOOK_AGAIN,
+            Ok(_) => continue,
+            Err(StoreError::Closed | StoreError::Latched(_)) => return,
+            Err(error) => {
+                tracing::warn!(%error, "events wait to be routed");
+                PAUSE
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = store.wakers().recorded().notified() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize, StoreError> {
+    let events = store.unrouted(BATCH).await?;
+    let routed: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let legs = routes.route(event);
+            tracing::debug!(event = %event.id, name = event.name, ?legs, "routed");
+            Routed { event_id: event.id, legs }
+        })
+        .collect();
+    if routed.is_empty() {
+        return Ok(0);
+    }
+    if routed.iter().all(|routed| routed.legs.is_empty()) {
+        // Nobody waits for it, so others may join: each fan-out is a commit.
+        tokio::time::sleep(UNHURRIED).await;
+    }
+    store.fan_out(routed, clock::now()).await?;
+    Ok(events.len())
+}
+
+/// Events that are routed in one transaction.
+const BATCH: usize = 1_024;
+const UNHURRIED: Duration = Duration::from_millis(10);
+/// Nothing is missed while the waker works; this is for the day when it does not.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_secs(1);
