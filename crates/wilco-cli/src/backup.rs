@@ -1,4 +1,4 @@
-//! `wilco backup`: a copy of the store, also while wilco runs.
+//! `wilco backup`: copies the store, also while wilco runs.
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -7,18 +7,18 @@ use wilco_store::SqliteStore;
 
 use super::{Failure, File, print, record::require_store};
 
-/// Writes a consistent copy of the store to a new file
+/// Write a consistent copy of the store to a new file
 ///
-/// wilco may run meanwhile. The copy is checked and synced, and has mode 0600. To restore it, stop
-/// wilco and put it in the place of the store, without a -wal or -shm file of another one.
+/// wilco may keep running. The copy is checked and synced, and has mode 0600. To restore it, stop
+/// wilco, remove the store with its -wal and -shm files, and put the copy in its place.
 #[derive(Args)]
 pub(super) struct Backup {
     #[command(flatten)]
     file: File,
-    /// The store to copy [default: the store of the configuration]
+    /// Store to copy [default: the store of the configuration]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
-    /// The copy; it must not exist yet
+    /// File to write; it must not exist yet
     #[arg(value_name = "FILE")]
     to: PathBuf,
 }

@@ -1,4 +1,4 @@
-//! `wilco check`: every fault of the file, and what looks like one, at once.
+//! `wilco check`: reports all errors and warnings about the configuration at once.
 
 use std::{
     io::{self, Write as _},
@@ -10,16 +10,15 @@ use wilco_server::{config, service::KINDS};
 
 use super::{Failure, File, certificate_for_file, draw, is_coloured, print};
 
-/// Checks the configuration, and all that it names: secrets, certificates, commands, rules
+/// Check the configuration and what it names: secrets, certificates, programs, rules
 ///
-/// Exits with 0 when the file can be used, and with 78 otherwise. Warnings do not count, unless
-/// --strict says so.
+/// Exits with 0 if the file can be used, and with 78 otherwise. Warnings count only with --strict.
 #[derive(Args)]
 pub(crate) struct Check {
     #[command(flatten)]
     file: File,
 
-    /// Treats warnings as faults
+    /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
 }

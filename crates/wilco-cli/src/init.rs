@@ -1,4 +1,4 @@
-//! `wilco init`: a file to begin with, commented, for what it asks.
+//! `wilco init`: asks a few questions and writes a configuration file with comments.
 
 use std::{
     fs::OpenOptions,
@@ -12,36 +12,36 @@ use wilco_server::config;
 
 use super::{Failure, print};
 
-/// Writes a commented wilco.toml for what it asks
+/// Write a first wilco.toml, with comments
 ///
-/// On a terminal it asks for what no option says; elsewhere it takes the defaults.
+/// On a terminal, asks for whatever no option answers; elsewhere, uses the defaults.
 #[derive(Args)]
 pub(crate) struct Init {
-    /// The file to write
+    /// File to write
     #[arg(long, value_name = "FILE", default_value = "wilco.toml")]
     output: PathBuf,
 
-    /// Writes over a file that is there
+    /// Overwrite an existing file
     #[arg(long)]
     force: bool,
 
-    /// Where webhooks come in
+    /// Address to receive webhooks at, such as 0.0.0.0:443
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
 
-    /// files, self-signed, or off where a proxy in front ends TLS
+    /// files, self-signed, or off if a proxy in front handles TLS
     #[arg(long, value_name = "TLS")]
     tls: Option<String>,
 
-    /// The environment variable that has freispace's secret
+    /// Environment variable that contains freispace's secret
     #[arg(long, value_name = "NAME")]
     secret_env: Option<String>,
 
-    /// A command that gets each event on stdin
+    /// Program that gets each event on stdin
     #[arg(long, value_name = "'CMD ARG'")]
     exec: Option<String>,
 
-    /// An HTTP service that gets each event by POST
+    /// HTTP service that gets each event by POST
     #[arg(long, value_name = "URL")]
     forward: Option<String>,
 }
@@ -52,7 +52,7 @@ impl Init {
             return Err(self.is_there());
         }
         let answers = self.ask()?;
-        // Somebody else may have written one while the questions were answered.
+        // Another process may have created the file while the questions were answered.
         let mut options = OpenOptions::new();
         match self.force {
             true => options.write(true).create(true).truncate(true),
@@ -78,31 +78,38 @@ impl Init {
     fn is_there(&self) -> Failure {
         let path = self.output.display();
         Failure::failed(format!(
-            "{path} is there already; --force writes over it, --output FILE names another"
+            "{path} already exists; overwrite it with --force, or name another with --output FILE"
         ))
     }
 
     fn ask(&self) -> Result<Answers, Failure> {
         let address = |text: &str| config::address(text).map(|_| text.to_owned());
-        let listen =
-            ask("Where do webhooks come in?", self.listen.as_deref(), "0.0.0.0:8443", address)?;
-        let tls = "Who ends TLS: files, self-signed, or off?";
+        let listen = ask(
+            "Address to receive webhooks at?",
+            self.listen.as_deref(),
+            "0.0.0.0:8443",
+            address,
+        )?;
+        let tls = "TLS: files (your certificate), self-signed, or off (a proxy handles it)?";
         let tls = ask(tls, self.tls.as_deref(), "self-signed", |text| match text {
             "files" | "self-signed" | "off" => Ok(text.to_owned()),
-            _ => Err(format!("no such tls: {text}; files, self-signed or off")),
+            _ => Err(format!("invalid tls {text:?}: expected files, self-signed or off")),
         })?;
-        let question = "Which environment variable has freispace's secret?";
+        let question = "Environment variable with freispace's secret?";
         let variable = |text: &str| match config::is_variable(text) {
             true => Ok(text.to_owned()),
-            false => Err("not the name of an environment variable: letters, digits and _".into()),
+            false => {
+                Err("invalid name of an environment variable: expected letters, digits and _"
+                    .into())
+            }
         };
         let secret_env = ask(question, self.secret_env.as_deref(), "FREISPACE_SECRET", variable)?;
-        let question = "A command for each event (empty for none)?";
+        let question = "Program to run for each event (empty for none)?";
         let command = ask(question, self.exec.as_deref(), "", |text| match text {
             "" => Ok(Vec::new()),
             line => config::command_line(line),
         })?;
-        let question = "A URL for each event (empty for none)?";
+        let question = "URL to POST each event to (empty for none)?";
         let forward = ask(question, self.forward.as_deref(), "", |text| match text {
             "" => Ok(String::new()),
             url => config::url(url).map(|_| url.to_owned()),
@@ -122,73 +129,54 @@ struct Answers {
 impl Answers {
     fn to_toml(&self) -> String {
         let tls = match self.tls.as_str() {
-            "files" => {
-                "tls = \"files\"\ncertificate = \"/etc/wilco/cert.pem\"  # read again when it changes\n\
-                 key = \"/etc/wilco/key.pem\"\n"
-            }
-            "off" => {
-                "tls = \"off\"                             # a proxy in front ends TLS\n\
-                 # trusted_proxies = [\"127.0.0.1\"]        # whose X-Forwarded-For is believed\n"
-            }
-            _ => {
-                "tls = \"self-signed\"                     # for trying out: freispace demands a \
-                 certificate\n                                        # that is valid, so put one in \
-                 with tls = \"files\"\n"
-            }
+            "files" => TLS_FILES,
+            "off" => TLS_OFF,
+            _ => TLS_SELF_SIGNED,
         };
+        let (listen, secret) = (quote(&self.listen), quote(&self.secret_env));
         let mut text = format!(
-            "# wilco: verify, record, acknowledge, then act. `wilco check` tells what is wrong with \
-             this file.\n\n[listen]\naddress = {}\n{tls}# max_body = \"1 MiB\"\n\n[store]\nurl = \
-             \"sqlite:wilco.db\"\n# reserve = \"256 MiB\"                  # free space below which \
-             nothing is taken\n\n[admin]\naddress = \"127.0.0.1:9440\"             # metrics, health, \
-             and what `wilco events` asks\n\n[source.freispace]\nprovider = \"freispace\"\npath = \
-             \"/webhook\"\nsecrets = [{{ env = {} }}]   # also {{ file = \"…\" }}, {{ credential = \
-             \"…\" }}\n# duplicates = \"suppress\"              # or \"keep\"\n# duplicate_window = \
-             \"24 h\"\n",
-            quote(&self.listen),
-            quote(&self.secret_env),
+            r#"# wilco: verify, record, acknowledge, then act. Run `wilco check` after each change.
+
+[listen]
+address = {listen}
+{tls}# max_body = "1 MiB"
+
+[store]
+url = "sqlite:wilco.db"
+# reserve = "256 MiB"                   # with less free space, nothing is recorded
+
+[admin]
+address = "127.0.0.1:9440"              # metrics, health, and what `wilco events` asks
+
+[source.freispace]
+provider = "freispace"
+path = "/webhook"
+secrets = [{{ env = {secret} }}]   # also {{ file = "…" }}, {{ credential = "…" }}
+# duplicates = "suppress"               # or "keep"
+# duplicate_window = "24 h"
+"#
         );
         let mut names = Vec::new();
         if !self.command.is_empty() {
             let words: Vec<_> = self.command.iter().map(|word| quote(word)).collect();
-            text.push_str(&format!(
-                "\n# Gets the body on stdin. Exit 0: done; 65: never again; anything else: tried again.\n\
-                 [destination.command]\ntype = \"command\"\ncommand = [{}]\ntimeout = \"2 min\"\n\
-                 # environment = {{ PROJECTS_ROOT = \"/srv/projects\" }}\n\
-                 # concurrency = 1\n\
-                 # order_by = \"id\"                       # about one thing one after another\n\
-                 # retry = {{ first = \"5 s\", factor = 2.0, max = \"1 h\", give_up_after = \"24 h\" }}\n",
-                words.join(", ")
-            ));
+            text.push_str(&COMMAND.replace("WORDS", &words.join(", ")));
             names.push("command");
         }
         if !self.forward.is_empty() {
-            text.push_str(&format!(
-                "\n[destination.forward]\ntype = \"http\"\nurl = {}\n\
-                 # secret = {{ env = \"FORWARD_SECRET\" }}  # signs what is forwarded\n",
-                quote(&self.forward)
-            ));
+            text.push_str(&FORWARD.replace("URL", &quote(&self.forward)));
             names.push("forward");
         }
         if names.is_empty() {
-            text.push_str("\n[destination.print]\ntype = \"print\"                         # a line of JSON on stdout\n");
+            text.push_str(PRINT);
             names.push("print");
         }
         let names: Vec<_> = names.iter().map(|name| quote(name)).collect();
-        text.push_str(&format!(
-            "\n[[route]]\nfrom = \"freispace\"\n# events = [\"booking.*\", \"project.created\"]   # left \
-             out: all\n# when = 'data.status.name == \"Confirmed\"'    # by what is in them\n\
-             # debounce = {{ by = \"id\", quiet = \"30 s\" }}  # of a burst only the last\nto = [{}]\n\
-             \n# What dies, or goes silent, is told to a destination.\n# [alerts]\n# to = \
-             \"name-of-a-destination\"\n",
-            names.join(", ")
-        ));
-        text
+        text + &ROUTE.replace("NAMES", &names.join(", "))
     }
 }
 
-/// What an option says, else what a person answers, else the default. A person is asked until the
-/// answer is right.
+/// The value of an option, else a person's answer, else the default. Repeats the question until the
+/// answer is valid.
 fn ask<T>(
     question: &str,
     given: Option<&str>,
@@ -213,7 +201,57 @@ fn ask<T>(
     }
 }
 
-/// A text as TOML writes it: its escapes are those of JSON.
+/// Quotes a text for TOML, whose escapes are those of JSON.
 fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
+
+const TLS_FILES: &str = r#"tls = "files"
+certificate = "/etc/wilco/cert.pem"     # read again when it changes
+key = "/etc/wilco/key.pem"
+"#;
+
+const TLS_OFF: &str = r#"tls = "off"                             # a proxy in front handles TLS
+# trusted_proxies = ["127.0.0.1"]       # whose X-Forwarded-For is believed
+"#;
+
+const TLS_SELF_SIGNED: &str = r#"tls = "self-signed"                     # for trying out; freispace requires a valid
+                                        # certificate: tls = "files"
+"#;
+
+const COMMAND: &str = r#"
+# Gets the body on stdin. Exit 0: delivered; 65: given up at once; anything else: retried.
+[destination.command]
+type = "command"
+command = [WORDS]
+timeout = "2 min"
+# environment = { PROJECTS_ROOT = "/srv/projects" }
+# concurrency = 1
+# order_by = "id"                       # events with the same id stay in order
+# retry = { first = "5 s", factor = 2.0, max = "1 h", give_up_after = "24 h" }
+"#;
+
+const FORWARD: &str = r#"
+[destination.forward]
+type = "http"
+url = URL
+# secret = { env = "FORWARD_SECRET" }   # signs what is forwarded
+"#;
+
+const PRINT: &str = r#"
+[destination.print]
+type = "print"                          # a line of JSON on stdout
+"#;
+
+const ROUTE: &str = r#"
+[[route]]
+from = "freispace"
+# events = ["booking.*"]                # omitted: every event
+# when = 'data.status.name == "Confirmed"'
+# debounce = { by = "id", quiet = "30 s" }   # only the last event of a burst
+to = [NAMES]
+
+# To be told of failures, name a destination.
+# [alerts]
+# to = "name-of-a-destination"
+"#;

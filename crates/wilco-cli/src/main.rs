@@ -80,8 +80,8 @@ fn main() -> ExitCode {
     code
 }
 
-/// Receives signed webhooks: verifies them, records them durably, acknowledges them at once, and then
-/// hands them on to commands and services, with retries
+/// A self-hosted webhook receiver: it verifies, records and acknowledges events, then delivers them to
+/// programs and services, with retries
 #[derive(Parser)]
 #[command(name = "wilco", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {
@@ -98,14 +98,14 @@ enum LogFormat {
 #[derive(Subcommand)]
 enum Verb {
     Demo(demo::Demo),
-    Serve(serve::Serve),
     Init(init::Init),
     Check(check::Check),
-    Backup(backup::Backup),
+    Serve(serve::Serve),
+    Reload(reload::Reload),
     Send(send::Send),
     Events(events::Events),
     Destinations(destinations::Destinations),
-    Reload(reload::Reload),
+    Backup(backup::Backup),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -142,7 +142,7 @@ impl Cli {
 /// Where the configuration is.
 #[derive(Args, Clone)]
 pub(crate) struct File {
-    /// The configuration [default: wilco.toml here, else /etc/wilco/wilco.toml]
+    /// Configuration file [default: ./wilco.toml, else /etc/wilco/wilco.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }
@@ -150,13 +150,13 @@ pub(crate) struct File {
 /// How a listing is written, and how long it is.
 #[derive(Args)]
 struct Listing {
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// At most this many
+    /// Show at most this many
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
-    /// All of them
+    /// Show all of them
     #[arg(long, conflicts_with = "limit")]
     all: bool,
 }

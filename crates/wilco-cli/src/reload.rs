@@ -1,4 +1,4 @@
-//! `wilco reload`: asks the running server to read its file again.
+//! `wilco reload`: makes the running server read its configuration again.
 
 use std::process::ExitCode;
 
@@ -8,10 +8,10 @@ use http::{Method, StatusCode};
 
 use super::{Failure, File, Server, detail, print};
 
-/// Has the running wilco read its configuration again
+/// Apply a changed configuration file to the running wilco
 ///
-/// The file is checked whole. It is taken at once, or refused with the reason while the old one
-/// stays in force.
+/// The file is checked as a whole, then applied at once, or refused with the reason while the old
+/// configuration stays in use.
 #[derive(Args)]
 pub(crate) struct Reload {
     #[command(flatten)]
@@ -25,8 +25,8 @@ impl Reload {
         if answer.status != StatusCode::NO_CONTENT {
             let why = detail(&answer);
             return Err(Failure::configuration(match why.ends_with('\n') {
-                true => format!("{why}wilco: the old configuration stays\n"),
-                false => format!("{why}; the old configuration stays"),
+                true => format!("{why}wilco: the old configuration stays in use\n"),
+                false => format!("{why}; the old configuration stays in use"),
             }));
         }
         print("reloaded\n")?;

@@ -1,4 +1,4 @@
-//! `wilco serve`: runs until it is asked to stop.
+//! `wilco serve`: runs the service until it is asked to stop.
 
 use std::{
     path::PathBuf,
@@ -18,11 +18,11 @@ use wilco_server::{
 
 use super::{Failure, File, LogFormat, certificate_for, certificate_for_file, draw};
 
-/// Receives webhooks, records them, acknowledges them, and hands them on
+/// Run the service: receive, record, acknowledge and deliver webhooks
 ///
-/// With a configuration file it does what that says. Without one it needs FREISPACE_SECRET in the
-/// environment, listens on https://127.0.0.1:8443/webhook with a self-signed certificate, records in
-/// wilco.db here, and prints every event as a line of JSON.
+/// Without a configuration file, it takes the secret from FREISPACE_SECRET, listens on
+/// https://127.0.0.1:8443/webhook with a self-signed certificate, records in ./wilco.db, and prints
+/// every event as a line of JSON.
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -31,34 +31,34 @@ pub(crate) struct Serve {
     #[command(flatten)]
     without_file: WithoutFile,
 
-    /// How long running attempts may take to end after SIGTERM or Ctrl-C
+    /// How long to wait for running attempts after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
     drain: Duration,
 
-    /// The format of the log [default: text on a terminal, else json]
+    /// Format of the log [default: text on a terminal, else json]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
 }
 
 #[derive(Args)]
 struct WithoutFile {
-    /// Without a file: where to listen, such as 127.0.0.1:8443
+    /// Without a file: address to listen on, such as 127.0.0.1:8443
     #[arg(long, value_name = "ADDR", conflicts_with = "config", value_parser = config::address)]
     listen: Option<Address>,
 
-    /// Without a file: plain HTTP, for a proxy in front that ends TLS
+    /// Without a file: plain HTTP, if a proxy in front handles TLS
     #[arg(long, conflicts_with = "config")]
     no_tls: bool,
 
-    /// Without a file: where to record, such as sqlite:wilco.db
+    /// Without a file: store to record in, such as sqlite:wilco.db
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     store: Option<String>,
 
-    /// Without a file: a command that gets every event on stdin; no shell reads it
+    /// Without a file: program that gets every event on stdin (run without a shell)
     #[arg(long, value_name = "'CMD ARG'", conflicts_with = "config")]
     exec: Option<String>,
 
-    /// Without a file: an HTTP service that gets every event by POST
+    /// Without a file: HTTP service that gets every event by POST
     #[arg(long, value_name = "URL", conflicts_with = "config", value_parser = config::url)]
     forward: Option<http::Uri>,
 }
@@ -68,16 +68,16 @@ impl Serve {
         let path = self.file.find();
         if let (Some(path), true) = (&path, self.without_file.is_asked_for()) {
             return Err(Failure::usage(format!(
-                "{} is there, and --listen, --no-tls, --store, --exec and --forward are for a start \
-                 without a file; write it into the file, or start in another folder",
+                "{} exists, and --listen, --no-tls, --store, --exec and --forward are only for use \
+                 without a file; write the settings into it, or start in another folder",
                 path.display()
             )));
         }
         let (config, certificate) = match &path {
             Some(path) => {
                 let (config, warnings) = config::load(path, KINDS)?;
-                // Files that are being renewed fit together a moment later, so another start is worth
-                // a try, which 78 would tell systemd to leave.
+                // Files that are being renewed belong together a moment later, so another start may
+                // succeed. Exit code 78 would keep systemd from trying.
                 let (certificate, warnings) = certificate_for_file(&config, warnings)
                     .map_err(|faults| Failure { code: 1, ..faults.into() })?;
                 warn(&warnings);
@@ -101,17 +101,18 @@ impl Serve {
         };
         let sources = config.sources.clone();
         let is_tls = config.listen.tls != config::Tls::Off;
-        // Before anything else: a signal that nobody hears yet ends the process at once.
+        // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;
         let service = Service::start(config, certificate, Arc::new(reload)).await;
         let service = service.map_err(|error| match (&error, &path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
-                let hint = "a second wilco needs a file with its own [admin] address; `wilco init`";
+                let hint =
+                    "a second wilco needs a file with a different [admin] address; `wilco init`";
                 Failure::failed(format!("{error}; {hint} writes one"))
             }
             _ => error.into(),
         })?;
-        // It was empty: this is the only place that fills it.
+        // It is empty, because nothing else fills it.
         let _ = slot.set(Arc::downgrade(&service));
         announce(&service, &sources, is_tls, path.as_ref());
         run_until_stopped(&service, path, self.drain, signals).await
@@ -155,7 +156,7 @@ impl WithoutFile {
     }
 }
 
-/// What is compiled in is not what it has to be; a test would have told.
+/// Something that is compiled in is invalid; tests rule this out.
 fn unlikely(what: &str) -> Failure {
     Failure::failed(format!("this wilco was built without its {what}"))
 }
@@ -175,8 +176,8 @@ fn announce(service: &Service, sources: &[config::Source], is_tls: bool, path: O
         tracing::info!(url = format!("http://{address}"), "admin listener");
     }
     match path {
-        Some(path) => tracing::info!(file = %path.display(), "configured"),
-        None => tracing::info!("configured without a file; `wilco init` writes one"),
+        Some(path) => tracing::info!(file = %path.display(), "configuration read"),
+        None => tracing::info!("running without a configuration file; `wilco init` writes one"),
     }
 }
 
@@ -190,7 +191,7 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
-    /// People who come from adnanh/webhook send this one.
+    /// Reloads, too, for people who are used to adnanh/webhook.
     usr1: Signal,
 }
 
@@ -220,14 +221,14 @@ async fn run_until_stopped(
             _ = hangup.recv() => {}
             _ = usr1.recv() => {}
         }
-        // It is logged; a signal has nobody to answer to.
+        // The result is logged; a signal has no caller to return it to.
         let _ = reload(Some(Arc::clone(service)), path.clone()).await;
     };
     tracing::info!(within = ?drain, "stopping");
     let closed = tokio::select! {
         closed = service.drain(drain) => closed,
-        _ = terminate.recv() => return Err(Failure::failed("stopped at once".into())),
-        _ = interrupt.recv() => return Err(Failure::failed("stopped at once".into())),
+        _ = terminate.recv() => return Err(Failure::failed("stopped by a second signal".into())),
+        _ = interrupt.recv() => return Err(Failure::failed("stopped by a second signal".into())),
     };
     if has_failed {
         return Err(Failure::failed("the store stopped after an error; see the log".into()));
@@ -240,19 +241,19 @@ async fn run_until_stopped(
 async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
     let reloaded = try_reload(service, path);
     if let Err(why) = &reloaded {
-        tracing::error!("the old configuration stays: {why}");
+        tracing::error!("the old configuration stays in use: {why}");
     }
     reloaded
 }
 
 fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
-    let service = service.ok_or("wilco is just starting; try again")?;
+    let service = service.ok_or("wilco is still starting; try again")?;
     let path = path.ok_or("wilco was started without a configuration file")?;
     let (config, warnings) = config::load(&path, KINDS).map_err(|faults| draw(&faults, false))?;
     let (_, warnings) =
         certificate_for_file(&config, warnings).map_err(|faults| draw(&faults, false))?;
     warn(&warnings);
     service.reload(config).map_err(|error| error.to_string())?;
-    tracing::info!(file = %path.display(), "reloaded");
+    tracing::info!(file = %path.display(), "configuration reloaded");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The running wilco that a verb asks, by its admin API.
+//! A client of the admin API of a running wilco.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -22,7 +22,7 @@ use super::{Failure, File};
 pub(crate) struct Server {
     address: SocketAddr,
     token: Option<Secret>,
-    /// Where the token is, or would have to be.
+    /// Where the token is, or should be.
     token_place: String,
     client: Client,
     /// Where its address and token were found.
@@ -30,8 +30,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Where these places are. Its token is that of the configuration, else the one that it keeps
-    /// beside its store.
+    /// Uses the token of the configuration, else the one that the server keeps next to its store.
     pub(crate) fn find(file: &File, places: &Places) -> Result<Self, Failure> {
         let client = client_for(&http::Uri::from_static("http://localhost/"))?;
         let store = SqliteStore::path(&places.store.url)?;
@@ -53,7 +52,7 @@ impl Server {
         }
     }
 
-    /// Whether one is there that takes this token, and so has the store that the token is of.
+    /// Whether a server accepts this token, and so has the store that the token belongs to.
     pub(crate) async fn takes_token(&self) -> bool {
         let asked = self.exchange(Method::GET, "/api/v1/destinations", Bytes::new());
         self.token.is_some() && asked.await.is_ok_and(|answer| answer.status.is_success())
@@ -75,13 +74,13 @@ impl Server {
         let (address, place) = (self.address, &self.token_place);
         Err(Failure::failed(match &self.token {
             Some(_) => format!(
-                "the wilco at {address} refuses the token of {place}; is it the one that the \
+                "the wilco at {address} refuses the token from {place}; is it the one that the \
                  server was started with?"
             ),
             None => format!(
-                "the wilco at {address} asks for its token, and {place} is not there for you; \
-                 run this as the user of that wilco, with its --config, or with the --store that it \
-                 was started with"
+                "the wilco at {address} requires its token, and {place} cannot be read; run this as \
+                 the user of that wilco, with its --config, or with the --store that it was started \
+                 with"
             ),
         }))
     }
@@ -110,19 +109,19 @@ impl Server {
         let answer = self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
         match answer.is_whole {
             true => Ok(answer),
-            false => Err(ClientError::Failed("its answer was cut off".into())),
+            false => Err(ClientError::Failed("its response was cut off".into())),
         }
     }
 }
 
-/// What the server said went wrong.
+/// The server's explanation of what went wrong.
 pub(crate) fn detail(answer: &Answer) -> String {
     let problem = serde_json::from_slice::<Problem>(&answer.body).map(|problem| problem.detail);
     problem.unwrap_or_else(|_| format!("wilco answered {}", answer.status))
 }
 
-/// A client for this URL. On loopback any certificate will do: nobody stands in between, and a
-/// self-signed one is what a wilco that is being tried out has.
+/// A client for this URL. On loopback it accepts any certificate: nobody can be in between, and a wilco
+/// that is being tried out has a self-signed one.
 pub(crate) fn client_for(url: &http::Uri) -> Result<Client, Failure> {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let ip: Option<IpAddr> = host.parse().ok();
@@ -131,5 +130,5 @@ pub(crate) fn client_for(url: &http::Uri) -> Result<Client, Failure> {
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// What is read of an answer: an event's body in JSON, at its largest.
+/// The largest response is an event's body in JSON.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

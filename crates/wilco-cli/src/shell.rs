@@ -6,12 +6,13 @@ use clap::{Args, CommandFactory as _};
 
 use super::{Cli, Failure, print};
 
-/// Prints completions for a shell
+/// Print a completion script for a shell
 ///
 /// For bash: wilco completions bash > /etc/bash_completion.d/wilco
 #[derive(Args)]
 pub(crate) struct Completions {
     /// bash, zsh, fish, elvish or powershell
+    #[arg(hide_possible_values = true)]
     shell: clap_complete::Shell,
 }
 
@@ -24,10 +25,10 @@ impl Completions {
     }
 }
 
-/// Prints the manual page, or writes one for each command
+/// Print the manual page, or write one for each command
 #[derive(Args)]
 pub(crate) struct Man {
-    /// Writes wilco.1, wilco-serve.1 and so on into this folder
+    /// Write wilco.1, wilco-serve.1 and so on into this folder
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 }
@@ -50,7 +51,7 @@ impl Man {
 }
 
 fn render(page: &mut Vec<u8>) -> io::Result<()> {
-    let each = "Each command has a page too: wilco man --dir FOLDER writes them, and wilco COMMAND --help \
-                prints the same.";
+    let each = "Each command has its own page: write them all with wilco man --dir FOLDER, or run wilco COMMAND \
+                --help.";
     clap_mangen::Man::new(Cli::command().after_long_help(each)).render(page)
 }

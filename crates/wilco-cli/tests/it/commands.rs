@@ -254,8 +254,8 @@ fn init_writes_a_file_that_check_finds_fine() {
         assert_eq!(checked.status.code(), Some(code), "{options:?} {}", text(&checked.stderr));
         let written = fs::read(folder.path().join("wilco.toml")).unwrap();
         let again = here(&["init", "--tls", "off"]);
-        let refusal = "wilco: wilco.toml is there already; --force writes over it, --output FILE \
-                       names another\n";
+        let refusal = "wilco: wilco.toml already exists; overwrite it with --force, or name another \
+                   with --output FILE\n";
         assert_eq!((again.status.code(), text(&again.stderr).as_str()), (Some(1), refusal));
         assert_eq!(fs::read(folder.path().join("wilco.toml")).unwrap(), written);
         assert!(here(&["init", "--force", "--tls", "off"]).status.success());
@@ -283,7 +283,7 @@ fn wrong_usage_exits_with_2_and_says_how_it_is_done() {
         (&["events", "list", "--all", "--limit", "2"], "cannot be used with"),
         (&["events", "list", "--since", "someday"], "expected 2026-11-24, 14:00"),
         (&["completions", "basic"], "[possible values: bash"),
-        (&["init", "--tls", "on"], "no such tls: on; files, self-signed or off"),
+        (&["init", "--tls", "on"], "invalid tls \"on\": expected files, self-signed or off"),
         (&["init", "--listen", "x"], "is no address; write IP:PORT"),
         (&["serve", "--log-format", "xml"], "[possible values: text, json]"),
         (&["check", "--log-format", "json"], "unexpected argument '--log-format'"),

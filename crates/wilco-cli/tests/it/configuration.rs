@@ -227,7 +227,7 @@ fn a_hangup_takes_a_new_secret_and_a_new_route_at_once() {
     let print = "[destination.print]\ntype = \"print\"\n[[route]]\nto = [\"print\"]\n";
     world.reconfigure(|text| text.replace("{ env = \"FREISPACE_SECRET\" }", &secret) + print);
     world.signal("HUP");
-    world.eventually("the reload", |world| world.log().contains("\"reloaded\""));
+    world.eventually("the reload", |world| world.log().contains("configuration reloaded"));
     assert_eq!(world.send(&booking("b-2", "A")).status, 403);
     assert_eq!(send_with("another-secret", &world, "b-3").status, 200);
     let lines = |world: &World| fs::read_to_string(world.path("stdout")).unwrap();
@@ -248,11 +248,11 @@ fn a_reload_that_is_refused_says_why_and_changes_nothing() {
     let listen = good.replacen("127.0.0.1:0", "127.0.0.2:0", 1);
     let admin = good.replace("[admin]\naddress = \"127.0.0.1:0", "[admin]\naddress = \"[::1]:0");
     let token = good.replace("[admin]\n", "[admin]\ntoken = { env = \"FREISPACE_SECRET\" }\n");
-    let takes_a_restart = "changed, which takes a restart; the old configuration stays";
+    let takes_a_restart = "changed, which takes a restart; the old configuration stays in use";
     for (file, expected) in [
         (drop_secret(&good), "the environment has no NO_SUCH_SECRET"),
         (good.clone() + "[rout]\n", "did you mean [[route]]?"),
-        (good.clone() + "x = [", "wilco: the old configuration stays"),
+        (good.clone() + "x = [", "wilco: the old configuration stays in use"),
         (String::new(), "no [source.NAME]"),
         (listen.clone(), "wilco: [listen] address changed"),
         (listen, takes_a_restart),
@@ -304,7 +304,7 @@ fn a_token_is_demanded_of_whoever_asks_and_shown_by_the_verbs() {
     let output = world.verb(&["events", "list"]).env("TOKEN", "another-token").output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(
-        (output.status.code(), said.contains("refuses the token of env:TOKEN")),
+        (output.status.code(), said.contains("refuses the token from env:TOKEN")),
         (Some(1), true),
         "{said}"
     );

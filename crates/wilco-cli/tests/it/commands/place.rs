@@ -36,7 +36,7 @@ fn without_a_server_no_verb_needs_a_secret() {
     let refused = run(&world, &["events", "list"], "verb.toml");
     let said = text(&refused.stderr);
     assert_eq!(refused.status.code(), Some(1), "{said}");
-    assert!(said.contains("asks for its token, and env:TOKEN is not there for you"), "{said}");
+    assert!(said.contains("requires its token, and env:TOKEN cannot be read"), "{said}");
     assert!(world.stop().success());
     fs::remove_file(world.path("secret")).unwrap();
     for (arguments, expected) in [
@@ -90,7 +90,7 @@ fn a_server_with_its_store_elsewhere_is_found_by_that_store() {
     assert_eq!(code, Some(1), "{said}");
     let way_out = "run this as the user of that wilco, with its --config, or with the --store that it \
                    was started with";
-    assert!(said.contains("asks for its token") && said.contains(way_out), "{said}");
+    assert!(said.contains("requires its token") && said.contains(way_out), "{said}");
     let theirs = format!("sqlite:{}", other.path("wilco.db").display());
     for (arguments, expected) in [
         (&["events", "list", "--store", "sqlite:elsewhere.db"][..], "booking/b-1"),

@@ -17,8 +17,8 @@ use crate::world::{SECRET, World, booking, wilco};
 
 #[test]
 fn init_writes_over_nothing_whatever_is_in_its_place() {
-    let refusal = "wilco: wilco.toml is there already; --force writes over it, --output FILE names \
-                   another\n";
+    let refusal = "wilco: wilco.toml already exists; overwrite it with --force, or name another \
+                   with --output FILE\n";
     for kind in ["file", "link to nowhere", "folder"] {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
@@ -57,8 +57,8 @@ fn an_option_for_a_start_without_a_file_is_refused_beside_one() {
         let output = output.output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{options:?} {said}");
-        assert!(said.starts_with("wilco: wilco.toml is there, and --listen, --no-tls"), "{said}");
-        assert!(said.contains("write it into the file, or start in another folder"), "{said}");
+        assert!(said.starts_with("wilco: wilco.toml exists, and --listen, --no-tls"), "{said}");
+        assert!(said.contains("write the settings into it, or start in another folder"), "{said}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was begun");
 }
@@ -75,7 +75,7 @@ fn a_second_wilco_without_a_file_is_told_how_both_can_run() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     for part in [
         "cannot listen on 127.0.0.1:9440 ([admin]): Address already in use",
-        "a second wilco needs a file with its own [admin] address; `wilco init` writes one",
+        "a second wilco needs a file with a different [admin] address; `wilco init` writes one",
     ] {
         assert!(said.contains(part), "{part}\n{said}");
     }
@@ -94,7 +94,7 @@ fn a_store_or_a_token_that_one_may_not_read_names_the_user_who_may() {
     let output = somebody(world.folder.path()).args(["--config", "verb.toml"]).output().unwrap();
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("wilco.db.token is not there for you"), "{said}");
+    assert!(said.contains("wilco.db.token cannot be read"), "{said}");
     assert!(said.contains("run this as the user of that wilco"), "{said}");
     assert!(world.stop().success());
     fs::create_dir(world.path("closed")).unwrap();
