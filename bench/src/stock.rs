@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 use tokio::{task::JoinSet, time::Instant};
 use wilco::{Arrival, Envelope, Head, Headers, SourceName, Verified, verify};
-use wilco_store::{Duplicates, Leg, Options, Routed, SqliteStore, Store};
+use wilco_store::{Duplicates, Options, Routed, SqliteStore, Store, Target};
 
 use crate::{
     bodies::{self, Signer},
@@ -173,8 +173,9 @@ async fn route(store: &dyn Store, is_waiting: bool) -> io::Result<()> {
         if events.is_empty() {
             return Ok(());
         }
-        let legs = if is_waiting { vec![Leg::to(DESTINATION)] } else { Vec::new() };
-        let routed = events.iter().map(|event| Routed { event_id: event.id, legs: legs.clone() });
+        let targets = if is_waiting { vec![Target::to(DESTINATION)] } else { Vec::new() };
+        let routed =
+            events.iter().map(|event| Routed { event_id: event.id, targets: targets.clone() });
         store.fan_out(routed.collect(), clock::now()).await.map_err(io::Error::other)?;
     }
 }

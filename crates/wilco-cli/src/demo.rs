@@ -17,7 +17,7 @@ use wilco_server::{
     config::{self, Address, Config},
     service::{Function, Service},
 };
-use wilco_store::{EventQuery, Shown, State};
+use wilco_store::{EventDetail, EventQuery, State};
 
 use super::{Failure, Screen, Table, certificate_for, print, readable};
 
@@ -280,7 +280,7 @@ struct Scene {
 }
 
 impl Scene {
-    fn of(act: &Act, shown: Option<&Shown>) -> Self {
+    fn of(act: &Act, shown: Option<&EventDetail>) -> Self {
         let is_handled = shown.is_some_and(is_handled);
         let took = readable(act.took);
         let status = act.answer.as_u16();
@@ -308,7 +308,7 @@ impl Scene {
     }
 
     /// An event that somebody else sent.
-    fn of_another(shown: &Shown) -> Self {
+    fn of_another(shown: &EventDetail) -> Self {
         Self {
             label: shown.event.name.clone(),
             about: about(&shown.event.body.contiguous()),
@@ -335,13 +335,13 @@ impl Scene {
     }
 }
 
-fn is_handled(shown: &Shown) -> bool {
+fn is_handled(shown: &EventDetail) -> bool {
     let is_delivered = |delivery: &wilco_store::Delivery| delivery.state == State::Delivered;
     shown.is_routed && shown.deliveries.iter().all(is_delivered)
 }
 
 /// Which handlers had the event.
-fn said(shown: &Shown) -> String {
+fn said(shown: &EventDetail) -> String {
     let of = |delivery: &wilco_store::Delivery| match delivery.state {
         State::Delivered => delivery.destination.clone(),
         state => format!("{} {state}", delivery.destination),
@@ -350,7 +350,7 @@ fn said(shown: &Shown) -> String {
 }
 
 /// From the last byte of the request to the end of the last handler.
-fn after(shown: &Shown) -> String {
+fn after(shown: &EventDetail) -> String {
     let attempts = shown.deliveries.iter().flat_map(|delivery| &delivery.history);
     let ended = attempts.map(|attempt| {
         let began = attempt.started_at.duration_since(shown.event.received_at);

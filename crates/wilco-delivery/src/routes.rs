@@ -4,7 +4,7 @@ use std::{cell::OnceCell, collections::HashMap, time::Duration};
 
 use globset::{Glob, GlobSet};
 use wilco::{Event, SourceName, provider};
-use wilco_store::{ALERTS, Burst, Leg};
+use wilco_store::{ALERTS, Burst, Target};
 
 use crate::rules::{Rule, RuleError, View, contained};
 
@@ -124,13 +124,13 @@ impl Routes {
     ///
     /// Where routing itself panics over the event, every destination stays open, and each is asked again
     /// in a separate attempt: the caller goes on with other events, and nothing is lost.
-    pub fn route(&self, event: &Event) -> Vec<Leg> {
+    pub fn route(&self, event: &Event) -> Vec<Target> {
         contained_legs(self, event, Self::route_uncontained)
     }
 
-    fn route_uncontained(&self, event: &Event) -> Vec<Leg> {
+    fn route_uncontained(&self, event: &Event) -> Vec<Target> {
         let looked = Looked::at(event);
-        let mut legs: Vec<Leg> = Vec::new();
+        let mut targets: Vec<Target> = Vec::new();
         for route in &self.routes {
             let is_sure = match judge(route, &looked) {
                 Ok(true) => true,
@@ -138,23 +138,25 @@ impl Routes {
                 Err(_) => false,
             };
             for destination in &route.to {
-                let leg = match self.leg(route, destination, &looked) {
-                    Ok(leg) if is_sure => leg,
-                    _ => Leg { is_doubtful: true, ..Leg::to(destination.as_str()) },
+                let target = match self.target(route, destination, &looked) {
+                    Ok(target) if is_sure => target,
+                    _ => Target { needs_reevaluation: true, ..Target::to(destination.as_str()) },
                 };
-                match legs.iter_mut().find(|before| before.destination == *destination) {
-                    None => legs.push(leg),
+                match targets.iter_mut().find(|before| before.destination == *destination) {
+                    None => targets.push(target),
                     // One route that is sure is enough.
-                    Some(before) if before.is_doubtful && !leg.is_doubtful => *before = leg,
+                    Some(before) if before.needs_reevaluation && !target.needs_reevaluation => {
+                        *before = target;
+                    }
                     Some(_) => {}
                 }
             }
         }
-        legs
+        targets
     }
 
     /// Every destination that a route names, with the question open whether the event goes there.
-    fn in_doubt(&self, event: &Event) -> Vec<Leg> {
+    fn in_doubt(&self, event: &Event) -> Vec<Target> {
         if event.source.as_str() == ALERTS {
             return Vec::new();
         }
@@ -162,7 +164,7 @@ impl Routes {
         names.sort_unstable();
         names.dedup();
         let names = names.into_iter().map(String::as_str);
-        names.map(|name| Leg { is_doubtful: true, ..Leg::to(name) }).collect()
+        names.map(|name| Target { needs_reevaluation: true, ..Target::to(name) }).collect()
     }
 
     /// Asks again whether an event goes to a destination.
@@ -176,7 +178,11 @@ impl Routes {
         for route in self.routes.iter().filter(|route| route.to.iter().any(|to| to == destination))
         {
             let judged = judge(route, &looked).and_then(|takes| {
-                if takes { self.leg(route, destination, &looked).map(|_| true) } else { Ok(false) }
+                if takes {
+                    self.target(route, destination, &looked).map(|_| true)
+                } else {
+                    Ok(false)
+                }
             });
             match judged {
                 Ok(true) => return Ok(true),
@@ -193,7 +199,12 @@ impl Routes {
         self.routes.iter().map(|route| (route, clause(route, &looked))).collect()
     }
 
-    fn leg(&self, route: &Route, destination: &str, looked: &Looked<'_>) -> Result<Leg, RuleError> {
+    fn target(
+        &self,
+        route: &Route,
+        destination: &str,
+        looked: &Looked<'_>,
+    ) -> Result<Target, RuleError> {
         // Two sources may number what they send alike.
         let of_source = |key: String| format!("{}:{key}", looked.event.source);
         let order_by = self.order_by.get(destination);
@@ -206,7 +217,7 @@ impl Routes {
             at_most: debounce.at_most,
         });
         let order_key = order_key.map(of_source);
-        Ok(Leg { order_key, burst, ..Leg::to(destination) })
+        Ok(Target { order_key, burst, ..Target::to(destination) })
     }
 }
 
@@ -251,8 +262,8 @@ fn clause_or_error(route: &Route, looked: &Looked<'_>) -> Result<Clause, RuleErr
 fn contained_legs(
     routes: &Routes,
     event: &Event,
-    route: fn(&Routes, &Event) -> Vec<Leg>,
-) -> Vec<Leg> {
+    route: fn(&Routes, &Event) -> Vec<Target>,
+) -> Vec<Target> {
     contained(|| Ok(route(routes, event))).unwrap_or_else(|_| routes.in_doubt(event))
 }
 

@@ -325,7 +325,7 @@ fn sample(name: &str, body: &str) -> Option<View> {
         name: name.to_owned(),
         subject: None,
         received_at: Timestamp::UNIX_EPOCH,
-        secret: String::new(),
+        secret_name: String::new(),
         digest: Digest::of(body.as_bytes()),
         conflict: false,
         headers: Headers::default(),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wilco_store::{Breaker, Claim, OutboundStore, Outcome, Standing, StoreError};
+use wilco_store::{Breaker, Claim, DestinationStatus, OutboundStore, Outcome, StoreError};
 
 use crate::{
     attempt::Verdict,
@@ -49,11 +49,11 @@ pub async fn apply_status(
     policy: &Policy,
     store: &dyn OutboundStore,
     now: Timestamp,
-) -> Result<Standing, StoreError> {
+) -> Result<DestinationStatus, StoreError> {
     if policy.on_dead == OnDead::Skip {
         store.release_keys(name, now).await?;
     }
-    store.standing(name).await
+    store.destination_status(name).await
 }
 
 impl Scheduler {
@@ -64,8 +64,8 @@ impl Scheduler {
     }
 
     /// From now on the destination stands so.
-    pub fn stand(&mut self, standing: &Standing, now: Timestamp) {
-        self.breaker = self.policy.breaker.seen(standing.breaker, self.policy.retry.max, now);
+    pub fn stand(&mut self, status: &DestinationStatus, now: Timestamp) {
+        self.breaker = self.policy.breaker.seen(status.breaker, self.policy.retry.max, now);
     }
 
     /// Whether the breaker is open because of failures.

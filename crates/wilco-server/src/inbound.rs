@@ -162,7 +162,7 @@ impl Inbound {
             let Refused { mismatch, arrival } = *refused;
             Refusal::NotVerified(mismatch, Evidence::of(&arrival, sender))
         })?;
-        self.metrics.matched(source.name.as_str(), verified.secret());
+        self.metrics.matched(source.name.as_str(), verified.secret_name());
         let envelope = source.provider.envelope(&verified).map_err(|cause| {
             Refusal::NotAnObject(cause, Evidence::of(verified.arrival(), sender))
         })?;

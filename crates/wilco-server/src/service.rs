@@ -23,7 +23,7 @@ use tokio_util::{
 };
 use wilco::{Event, EventId, Secret};
 use wilco_delivery::Clause;
-use wilco_store::{Leg, OpenError, Options, SqliteStore, Store, StoreError};
+use wilco_store::{OpenError, Options, SqliteStore, Store, StoreError, Target};
 
 use crate::{
     admin::{self, Admin, Configured, DestinationRow, ReplayAsk, ReplayRow, Routing, WhyRow},
@@ -351,8 +351,8 @@ impl Current {
 }
 
 impl Routing for Current {
-    fn legs(&self, event: &Event) -> Vec<Leg> {
-        self.plan().legs(event)
+    fn targets(&self, event: &Event) -> Vec<Target> {
+        self.plan().targets(event)
     }
 
     fn why(&self, event: &Event) -> Vec<WhyRow> {
@@ -365,7 +365,7 @@ impl Routing for Current {
 }
 
 impl Routing for Plan {
-    fn legs(&self, event: &Event) -> Vec<Leg> {
+    fn targets(&self, event: &Event) -> Vec<Target> {
         self.routes.route(event)
     }
 

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use wilco::EventId;
 
-use crate::{EventQuery, Listed, Replay, Shown, State, StoreError, StoreStatus};
+use crate::{EventDetail, EventQuery, EventSummary, Replay, State, StoreError, StoreStatus};
 
 /// The store as the admin listener and the command line see it.
 #[async_trait]
@@ -15,14 +15,14 @@ pub trait AdminStore: StoreStatus {
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read.
-    async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError>;
+    async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError>;
 
     /// One event, whole, with all its deliveries and attempts. `None` where there is none of that id.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read, or the record is damaged.
-    async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError>;
+    async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError>;
 
     /// How many deliveries there are by destination and state: those that wait or run, and the dead
     /// that were not replayed.

@@ -36,7 +36,7 @@ mod recording;
 mod replaying;
 mod routing;
 mod settling;
-mod standing;
+mod status;
 
 use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
@@ -48,8 +48,8 @@ use wilco::{
 };
 
 use crate::{
-    Attempt, Claim, Delivery, Duplicates, EventQuery, Leg, Listed, Outcome, Receipt, Rejection,
-    Routed, Settled, Store, StoreError,
+    Attempt, Claim, Delivery, Duplicates, EventQuery, EventSummary, Outcome, Receipt, Rejection,
+    Routed, Settled, Store, StoreError, Target,
 };
 
 /// What the suite needs of a backend besides [`Store`].
@@ -195,14 +195,19 @@ impl Bench {
         self.store.fan_out(routed(ids, destinations), now).await.unwrap();
     }
 
-    /// Records events, one leg to `crm` for each, as `leg` says.
-    async fn legs(&self, count: usize, leg: impl Fn(usize) -> Leg, now: Timestamp) -> Vec<EventId> {
+    /// Records events, one target to `crm` for each, as `target` says.
+    async fn targets(
+        &self,
+        count: usize,
+        target: impl Fn(usize) -> Target,
+        now: Timestamp,
+    ) -> Vec<EventId> {
         let mut ids = Vec::with_capacity(count);
         for number in 0..count {
             let (verified, envelope) = event(Sent { at: now, ..SENT });
             let receipt = self.store.record(verified, envelope, Duplicates::Keep).await.unwrap();
             let event_id = receipt.event_id();
-            let routed = vec![Routed { event_id, legs: vec![leg(number)] }];
+            let routed = vec![Routed { event_id, targets: vec![target(number)] }];
             self.store.fan_out(routed, now).await.unwrap();
             ids.push(event_id);
         }
@@ -256,7 +261,7 @@ impl Bench {
     }
 
     /// All events, oldest first.
-    async fn all(&self) -> Vec<Listed> {
+    async fn all(&self) -> Vec<EventSummary> {
         let query = EventQuery { limit: 10_000, ..EventQuery::default() };
         let mut events = self.store.events(query).await.unwrap();
         events.reverse();
@@ -265,8 +270,8 @@ impl Bench {
 }
 
 fn routed(ids: &[EventId], destinations: &[&str]) -> Vec<Routed> {
-    let legs: Vec<_> = destinations.iter().map(|&name| Leg::to(name)).collect();
-    ids.iter().map(|&event_id| Routed { event_id, legs: legs.clone() }).collect()
+    let targets: Vec<_> = destinations.iter().map(|&name| Target::to(name)).collect();
+    ids.iter().map(|&event_id| Routed { event_id, targets: targets.clone() }).collect()
 }
 
 /// When each test begins: 2026-03-01 12:00 UTC.

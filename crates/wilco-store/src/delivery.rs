@@ -4,7 +4,7 @@
 //!                           claim               settle
 //!   fan_out ──▶  pending ──────────▶ running ───────────▶ delivered, skipped, dead
 //!   replay        │   │              ▲     │
-//!   announce      │   │        claim │     │ settle; a crash, when the store is opened again
+//!   record_alert  │   │        claim │     │ settle; a crash, when the store is opened again
 //!                 │   │              │     ▼
 //!         fan_out │   │ cancel      retrying
 //!                 │   │                 │ cancel
@@ -40,18 +40,18 @@ use std::{fmt, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use wilco::{Event, EventId};
 
-/// An event that was held against the routes, and where it goes.
+/// An event that was compared with the routes, and where it goes.
 #[derive(Clone, Debug)]
 pub struct Routed {
     /// The event.
     pub event_id: EventId,
-    /// Its ways, at most one to each destination; none is an answer too.
-    pub legs: Vec<Leg>,
+    /// Its targets, at most one for each destination; may be empty.
+    pub targets: Vec<Target>,
 }
 
-/// One way of an event: to which destination, and by which rules.
+/// Where an event goes: to which destination, and by which rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leg {
+pub struct Target {
     /// The name of the destination.
     pub destination: String,
     /// Deliveries of one destination with one key go one after another, in the order in which they
@@ -59,15 +59,15 @@ pub struct Leg {
     pub order_key: Option<String>,
     /// Only the last of a burst is delivered.
     pub burst: Option<Burst>,
-    /// A rule of the route failed, so that whether and how it goes is asked anew with each attempt.
-    pub is_doubtful: bool,
+    /// A rule of the route failed, so the route is evaluated again before each attempt.
+    pub needs_reevaluation: bool,
 }
 
-impl Leg {
-    /// A way with no rules.
+impl Target {
+    /// A target with no rules.
     pub fn to(destination: impl Into<String>) -> Self {
         let destination = destination.into();
-        Self { destination, order_key: None, burst: None, is_doubtful: false }
+        Self { destination, order_key: None, burst: None, needs_reevaluation: false }
     }
 }
 
@@ -88,14 +88,14 @@ pub struct Replay {
     /// The event.
     pub event_id: EventId,
     /// Where it goes this time.
-    pub legs: Vec<Leg>,
+    pub targets: Vec<Target>,
     /// Why, in words: each delivery that is made for it names it.
     pub reason: String,
 }
 
-/// How a destination stands.
+/// The state of a destination.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct DestinationStatus {
     /// A person has stopped it: nothing is claimed until it is resumed.
     pub is_paused: bool,
     /// Its breaker.
@@ -121,7 +121,7 @@ pub struct Claim {
     pub(crate) destination: String,
     pub(crate) attempt: u32,
     pub(crate) waited: Duration,
-    pub(crate) is_doubtful: bool,
+    pub(crate) needs_reevaluation: bool,
     pub(crate) event: Arc<Event>,
 }
 
@@ -148,8 +148,8 @@ impl Claim {
     }
 
     /// Whether its route has to be asked before it is tried.
-    pub fn is_doubtful(&self) -> bool {
-        self.is_doubtful
+    pub fn needs_reevaluation(&self) -> bool {
+        self.needs_reevaluation
     }
 
     /// What to deliver.

@@ -44,14 +44,14 @@ use wilco::{EventId, Headers, SourceName};
 
 pub use admin::AdminStore;
 pub use delivery::{
-    Attempt, Breaker, Burst, Claim, Delivery, Leg, Outcome, Replay, Routed, Settled, Standing,
-    State,
+    Attempt, Breaker, Burst, Claim, Delivery, DestinationStatus, Outcome, Replay, Routed, Settled,
+    State, Target,
 };
 pub use error::{OpenError, StoreError};
 pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
-pub use query::{EventQuery, Listed, Shown, title};
+pub use query::{EventDetail, EventQuery, EventSummary, title};
 pub use rules::Duplicates;
 pub use sqlite::{BackupError, Options, SqliteStore};
 pub use status::StoreStatus;

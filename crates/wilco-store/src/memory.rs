@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use wilco::{Event, EventId};
 
 use crate::{
-    Delivery, Rejection, Standing, State, StoreError, Wakers,
+    Delivery, DestinationStatus, Rejection, State, StoreError, Wakers,
     rules::{BurstTimes, whole_millis},
 };
 
@@ -139,7 +139,7 @@ struct Record {
     routed_through: Option<EventId>,
     /// In the order in which they were made.
     ways: Vec<Way>,
-    standings: BTreeMap<String, Standing>,
+    statuses: BTreeMap<String, DestinationStatus>,
     /// When an alert of each key was last recorded.
     alerts: BTreeMap<String, Timestamp>,
 }
@@ -156,7 +156,7 @@ struct Way {
     event: Arc<Event>,
     delivery: Delivery,
     waited: Duration,
-    is_doubtful: bool,
+    needs_reevaluation: bool,
     burst: Option<InBurst>,
     /// It is dead, and those behind it with its key wait.
     holds_key: bool,

@@ -22,12 +22,12 @@ pub trait OutboundStore: StoreStatus {
     async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError>;
 
     /// Marks these events, which are the oldest that [`unrouted`](Self::unrouted) gave, as routed,
-    /// and makes a waiting delivery for each of their legs: for each event all of it or nothing, and
-    /// in their order. One that was routed before is passed over. Many legs take several commits, so
+    /// and makes a waiting delivery for each of their targets: for each event all of it or nothing, and
+    /// in their order. One that was routed before is passed over. Many targets take several commits, so
     /// that others get their turn in between.
     ///
-    /// A leg with an order key is not due while an earlier one of its destination and key is not at
-    /// its end. A leg with a burst supersedes the last of its destination and burst key that was not
+    /// A target with an order key is not due while an earlier one of its destination and key is not at
+    /// its end. A target with a burst supersedes the last of its destination and burst key that was not
     /// tried yet.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ pub trait OutboundStore: StoreStatus {
     /// # Errors
     ///
     /// [`StoreError`]: it was not recorded.
-    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError>;
+    async fn record_alert(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError>;
 
     /// When the last event of a source came, of those that came at `since` or later and not after
     /// `until`: one that is stamped later was received while the clock was wrong.

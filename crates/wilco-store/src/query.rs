@@ -32,7 +32,7 @@ pub struct EventQuery {
 
 /// An event in a listing: all but its headers and body.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Listed {
+pub struct EventSummary {
     /// Its id.
     pub id: EventId,
     /// The source that it came to.
@@ -50,7 +50,7 @@ pub struct Listed {
     /// SHA-256 of its body.
     pub digest: Digest,
     /// The name of the secret that matched.
-    pub secret: String,
+    pub secret_name: String,
     /// Whether it was held against the routes; with no deliveries it was skipped.
     pub is_routed: bool,
     /// Its record is not what was written. Of the other fields only what could be read is set.
@@ -61,7 +61,7 @@ pub struct Listed {
 
 /// One event, whole.
 #[derive(Clone, Debug)]
-pub struct Shown {
+pub struct EventDetail {
     /// The event.
     pub event: Event,
     /// Whether it was held against the routes; with no deliveries it was skipped.

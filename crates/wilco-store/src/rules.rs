@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{Attempt, Burst, Leg, Outcome, State};
+use crate::{Attempt, Burst, Outcome, State, Target};
 pub use duplicates::Duplicates;
 pub(crate) use duplicates::{Earlier, Verdict};
 
-/// Where a new delivery stands when it has joined the burst and the order key of its leg.
+/// Where a new delivery stands when it has joined the burst and the order key of its target.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Joined {
     /// When its burst began and when that is over, as far as is known.
@@ -53,13 +53,13 @@ impl KeyRole {
 /// Has a new delivery join its burst and its order key. `burst_began` is when the burst began whose
 /// last one it supersedes; `has_head` says whether another delivery is the head of its key.
 pub(crate) fn join(
-    leg: &Leg,
+    target: &Target,
     burst_began: Option<Timestamp>,
     has_head: bool,
     now: Timestamp,
 ) -> Joined {
-    let burst = leg.burst.as_ref().map(|burst| extend_burst(burst, burst_began, now));
-    let role = leg.order_key.as_ref().map(|_| match has_head {
+    let burst = target.burst.as_ref().map(|burst| extend_burst(burst, burst_began, now));
+    let role = target.order_key.as_ref().map(|_| match has_head {
         true => KeyRole::Held,
         false => KeyRole::Head,
     });
@@ -198,14 +198,14 @@ mod tests {
             (true, None, Some("a"), false, Some(KeyRole::Head), Some(110)),
             (true, None, Some("a"), true, Some(KeyRole::Held), None),
         ] {
-            let leg = Leg {
+            let target = Target {
                 burst: has_burst.then(burst),
                 order_key: order_key.map(Into::into),
-                ..Leg::to("crm")
+                ..Target::to("crm")
             };
-            let joined = join(&leg, burst_began.map(at), has_head, at(100));
+            let joined = join(&target, burst_began.map(at), has_head, at(100));
             let stands = (joined.role, joined.due_at, joined.burst.is_some());
-            assert_eq!(stands, (role, due_at.map(at), has_burst), "{leg:?} {has_head}");
+            assert_eq!(stands, (role, due_at.map(at), has_burst), "{target:?} {has_head}");
         }
     }
 

@@ -39,7 +39,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use wilco::Event;
 
-use crate::{CommitObserver, OpenError, Standing, Store, StoreError, StoreStatus, Usage};
+use crate::{CommitObserver, DestinationStatus, OpenError, Store, StoreError, StoreStatus, Usage};
 pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, demand_whole, is_damage, stop_at_damage,
@@ -59,7 +59,7 @@ pub(super) use reads::{
     EVENT, Part, checked, events, intact, is_intact, last_received, next_due, show, unfinished,
     unrouted,
 };
-use reads::{damaged_events, standing};
+use reads::{damaged_events, destination_status};
 pub(super) use recent::RecentEvents;
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
@@ -205,9 +205,9 @@ impl StoreStatus for SqliteStore {
         Some(self.writer.shared().usage())
     }
 
-    async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
+    async fn destination_status(&self, destination: &str) -> Result<DestinationStatus, StoreError> {
         let name = destination.to_owned();
-        self.readers.read(move |connection| standing(connection, &name)).await
+        self.readers.read(move |connection| destination_status(connection, &name)).await
     }
 
     async fn damaged_events(&self) -> Result<u64, StoreError> {

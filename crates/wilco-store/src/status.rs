@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Standing, StoreError, Usage};
+use crate::{DestinationStatus, StoreError, Usage};
 
 /// The status of the store and of its destinations.
 #[async_trait]
@@ -22,7 +22,7 @@ pub trait StoreStatus: Send + Sync {
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read.
-    async fn standing(&self, destination: &str) -> Result<Standing, StoreError>;
+    async fn destination_status(&self, destination: &str) -> Result<DestinationStatus, StoreError>;
 
     /// How many events were found damaged: by routing, by a delivery, by a listing, by a sender who
     /// sent one again, or by a person who looked at one.

@@ -59,7 +59,7 @@ pub struct Event {
     /// When its last byte had come.
     pub received_at: Timestamp,
     /// The name of the secret that matched, such as `env:FREISPACE_SECRET`.
-    pub secret: String,
+    pub secret_name: String,
     /// SHA-256 of the body.
     pub digest: Digest,
     /// Set where the provider sent the same delivery id before, with another body.
@@ -90,7 +90,7 @@ impl fmt::Debug for Event {
             name,
             subject,
             received_at,
-            secret,
+            secret_name,
             digest,
             conflict,
             headers,
@@ -102,7 +102,7 @@ impl fmt::Debug for Event {
             .field("name", name)
             .field("subject", subject)
             .field("received_at", received_at)
-            .field("secret", secret)
+            .field("secret_name", secret_name)
             .field("digest", digest)
             .field("conflict", conflict)
             .field("headers", headers)
@@ -372,7 +372,7 @@ mod tests {
             name: "booking.updated".into(),
             subject: None,
             received_at,
-            secret: "env:X".into(),
+            secret_name: "env:X".into(),
             digest: Digest::of(&body.contiguous()),
             conflict: false,
             headers: headers.clone(),

@@ -79,8 +79,8 @@ impl Verifier<'_> {
             computation.and_then(|computation| computation.decide(scheme, keys, now, &body));
         let arrival = Arrival { received_at, head, body };
         match decided {
-            Ok((secret, digest)) => {
-                Ok(Verified { source: source.clone(), secret, digest, arrival })
+            Ok((secret_name, digest)) => {
+                Ok(Verified { source: source.clone(), secret_name, digest, arrival })
             }
             Err(mismatch) => Err(Box::new(Refused { mismatch, arrival })),
         }
@@ -164,7 +164,7 @@ impl Computation {
 #[derive(Clone, Debug)]
 pub struct Verified {
     source: SourceName,
-    secret: String,
+    secret_name: String,
     digest: Digest,
     arrival: Arrival,
 }
@@ -176,8 +176,8 @@ impl Verified {
     }
 
     /// The name of the first secret that matched.
-    pub fn secret(&self) -> &str {
-        &self.secret
+    pub fn secret_name(&self) -> &str {
+        &self.secret_name
     }
 
     /// SHA-256 of the body.
@@ -228,7 +228,7 @@ mod tests {
         let keys: Vec<_> = secrets.iter().map(|text| key(text)).collect();
         let scheme = &provider::find("freispace").unwrap().scheme;
         verify(scheme, &SourceName::new("t").unwrap(), &keys, arrival)
-            .map(|verified| verified.secret().into())
+            .map(|verified| verified.secret_name().into())
             .map_err(|refused| refused.mismatch)
     }
 

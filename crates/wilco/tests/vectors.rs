@@ -100,7 +100,7 @@ fn each_published_request_is_accepted_or_refused_as_its_source_says() {
                 let what = format!("{path:?} {}: {:?}", vector.name, result.as_ref().err());
                 assert_eq!(result.is_ok(), vector.is_valid, "{what}");
                 if let Ok(verified) = result {
-                    assert_eq!(verified.secret(), "it", "{what}");
+                    assert_eq!(verified.secret_name(), "it", "{what}");
                 }
             }
             vectors += 1;

@@ -31,7 +31,7 @@ fn event(source: &str, name: &str) -> Event {
         name: name.into(),
         subject: None,
         received_at: jiff::Timestamp::UNIX_EPOCH,
-        secret: String::new(),
+        secret_name: String::new(),
         digest: Digest::of(body),
         conflict: false,
         headers: Headers::default(),
@@ -39,8 +39,8 @@ fn event(source: &str, name: &str) -> Event {
     }
 }
 
-fn names(legs: &[Leg]) -> Vec<&str> {
-    legs.iter().map(|leg| leg.destination.as_str()).collect()
+fn names(targets: &[Target]) -> Vec<&str> {
+    targets.iter().map(|target| target.destination.as_str()).collect()
 }
 
 #[test]
@@ -63,9 +63,9 @@ fn an_event_goes_once_to_each_destination_that_its_routes_name() {
         ("freispace", "bookings.created", &["erp", "log"]),
         ("wilco", "booking.created", &[]),
     ] {
-        let legs = routes.route(&event(source, name));
-        assert_eq!(names(&legs), expected, "{source} {name}");
-        assert!(legs.iter().all(|leg| *leg == Leg::to(leg.destination.as_str())));
+        let targets = routes.route(&event(source, name));
+        assert_eq!(names(&targets), expected, "{source} {name}");
+        assert!(targets.iter().all(|target| *target == Target::to(target.destination.as_str())));
     }
 }
 
@@ -77,8 +77,11 @@ fn a_condition_decides_and_one_that_fails_leaves_it_open() {
         when("data.status + 1", &["open", "both"]),
         when("id == '7f'", &["both"]),
     ];
-    let legs = Routes::new(&routes, []).route(&event("freispace", "booking.updated"));
-    let seen: Vec<_> = legs.iter().map(|leg| (leg.destination.as_str(), leg.is_doubtful)).collect();
+    let targets = Routes::new(&routes, []).route(&event("freispace", "booking.updated"));
+    let seen: Vec<_> = targets
+        .iter()
+        .map(|target| (target.destination.as_str(), target.needs_reevaluation))
+        .collect();
     assert_eq!(seen, [("sure", false), ("open", true), ("both", false)]);
 }
 
@@ -103,7 +106,7 @@ fn an_event_that_routing_panics_over_is_left_to_an_attempt_at_each_destination()
         let event = event(source, "booking.updated");
         contained_legs(&routes, &event, |_, _| panic!("planted"))
     };
-    let open = ["chat", "erp"].map(|name| Leg { is_doubtful: true, ..Leg::to(name) });
+    let open = ["chat", "erp"].map(|name| Target { needs_reevaluation: true, ..Target::to(name) });
     assert_eq!(planted("freispace"), open);
     assert_eq!(planted(ALERTS), [], "an alert has its delivery already");
 }
@@ -118,14 +121,14 @@ fn keys_are_taken_from_the_event_and_are_its_sources_own() {
         let debounced = Some(by(rule));
         let route = Route { debounce: debounced, ..route(None, &["*"], &["chat"]) };
         let routes = Routes::new(&[route], order_by.clone());
-        let leg = routes.route(&event("freispace", "booking.updated")).remove(0);
-        assert_eq!(leg.order_key.as_deref(), Some("freispace:7f"));
-        assert_eq!(leg.burst, expected, "{rule}");
+        let target = routes.route(&event("freispace", "booking.updated")).remove(0);
+        assert_eq!(target.order_key.as_deref(), Some("freispace:7f"));
+        assert_eq!(target.burst, expected, "{rule}");
     }
     let failing = Route { debounce: Some(by("id + 1")), ..route(None, &["*"], &["chat"]) };
     let routes = Routes::new(&[failing], order_by);
-    let leg = routes.route(&event("freispace", "booking.updated")).remove(0);
-    assert_eq!(leg, Leg { is_doubtful: true, ..Leg::to("chat") });
+    let target = routes.route(&event("freispace", "booking.updated")).remove(0);
+    assert_eq!(target, Target { needs_reevaluation: true, ..Target::to("chat") });
 }
 
 #[test]

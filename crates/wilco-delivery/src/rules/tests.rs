@@ -11,7 +11,7 @@ fn view(body: &[u8]) -> View {
         name: "booking.updated".into(),
         subject: None,
         received_at: jiff::Timestamp::UNIX_EPOCH,
-        secret: String::new(),
+        secret_name: String::new(),
         digest: Digest::of(body),
         conflict: false,
         headers: Headers::from_pairs([("x-one", "1"), ("x-two", "2"), ("x-two", "3")]),

@@ -102,12 +102,12 @@ impl World {
         for &(event, place) in chosen {
             let event_id = self.events[event];
             let shown = self.backend.store().event(event_id).await.unwrap().unwrap();
-            let mut legs = self.routes.route(&shown.event);
-            legs.retain(|leg| leg.destination == self.lanes[place].config.name);
-            for leg in &legs {
-                self.model.replayed(event, place, leg, self.now);
+            let mut targets = self.routes.route(&shown.event);
+            targets.retain(|target| target.destination == self.lanes[place].config.name);
+            for target in &targets {
+                self.model.replayed(event, place, target, self.now);
             }
-            replays.push(Replay { event_id, legs, reason: "a person asked".into() });
+            replays.push(Replay { event_id, targets, reason: "a person asked".into() });
         }
         self.backend.store().replay(replays, at(self.now)).await.unwrap();
     }

@@ -55,12 +55,11 @@ impl Lane {
 
     /// Takes up how the destination stands, and says whether it is paused.
     pub(crate) async fn open(&mut self, backend: &Backend, now: Now) -> bool {
-        let standing =
-            apply_status(&self.config.name, &self.config.policy, backend.store(), at(now))
-                .await
-                .unwrap();
-        self.turns.stand(&standing, at(now));
-        standing.is_paused
+        let status = apply_status(&self.config.name, &self.config.policy, backend.store(), at(now))
+            .await
+            .unwrap();
+        self.turns.stand(&status, at(now));
+        status.is_paused
     }
 
     /// How many attempts may begin by concurrency and rate.

@@ -9,7 +9,7 @@ mod turns;
 use std::time::Duration;
 
 use wilco_delivery::OnDead;
-use wilco_store::Leg;
+use wilco_store::Target;
 
 use super::Destination;
 
@@ -116,9 +116,9 @@ impl Model {
     }
 
     /// A delivery is made by a route.
-    pub(crate) fn made(&mut self, event: usize, place: usize, leg: &Leg, now: Now) {
-        let mut way = Way::new(event, place, leg.order_key.clone(), self.ways.len(), now);
-        if let Some(burst) = &leg.burst {
+    pub(crate) fn made(&mut self, event: usize, place: usize, target: &Target, now: Now) {
+        let mut way = Way::new(event, place, target.order_key.clone(), self.ways.len(), now);
+        if let Some(burst) = &target.burst {
             let (quiet, at_most) = (millis(burst.quiet), millis(burst.at_most));
             let new = InBurst {
                 key: burst.key.clone(),
@@ -139,8 +139,8 @@ impl Model {
     }
 
     /// A delivery is made again.
-    pub(crate) fn replayed(&mut self, event: usize, place: usize, leg: &Leg, now: Now) {
-        let mut way = Way::new(event, place, leg.order_key.clone(), self.ways.len(), now);
+    pub(crate) fn replayed(&mut self, event: usize, place: usize, target: &Target, now: Now) {
+        let mut way = Way::new(event, place, target.order_key.clone(), self.ways.len(), now);
         for dead in self.ways.iter_mut().filter(|way| way.event == event && way.place == place) {
             if let Fate::Dead { holds, is_replayed: false } = dead.fate {
                 dead.fate = Fate::Dead { holds: false, is_replayed: true };

@@ -42,7 +42,7 @@ impl Scenario {
     }
 
     /// Where an event goes, with its keys of order and of bursts, by the file as a person reads it.
-    pub(crate) fn legs(&self, sent: &Sent) -> Vec<(&str, Option<String>, Option<String>)> {
+    pub(crate) fn targets(&self, sent: &Sent) -> Vec<(&str, Option<String>, Option<String>)> {
         let takes = |route: &&Route| match route.globs[0].strip_suffix('*') {
             Some(front) => sent.name.starts_with(front),
             None => sent.name == route.globs[0],
@@ -51,14 +51,15 @@ impl Scenario {
             let value = if rule.source() == "id" { sent.id } else { Some(sent.kind) };
             value.map(|value| format!("freispace:{value}"))
         };
-        let leg = |to: &'_ Destination| {
+        let target = |to: &'_ Destination| {
             let mut routes = self.routes.iter().filter(takes);
             let route = routes.find(|route| route.to.contains(&to.name))?;
             let burst = route.debounce.as_ref().and_then(|debounce| key(&debounce.by));
             Some((to.policy.order_by.as_ref().and_then(key), burst))
         };
-        let legs = self.destinations.iter().filter_map(|to| Some((to.name.as_str(), leg(to)?)));
-        legs.map(|(to, (order, burst))| (to, order, burst)).collect()
+        let targets =
+            self.destinations.iter().filter_map(|to| Some((to.name.as_str(), target(to)?)));
+        targets.map(|(to, (order, burst))| (to, order, burst)).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use futures_util::FutureExt as _;
 use wilco::EventId;
 use wilco_delivery::{Routes, Verdict};
-use wilco_store::{Attempt, Breaker, Claim, Leg, Outcome, Routed};
+use wilco_store::{Attempt, Breaker, Claim, Outcome, Routed, Target};
 
 use super::{
     Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, Underway, at, hold,
@@ -111,24 +111,24 @@ impl World {
         }
         let mut routed = Vec::new();
         for event in &events {
-            let legs = self.routes.route(event);
-            let mut to: Vec<_> = legs.iter().map(keys).collect();
+            let targets = self.routes.route(event);
+            let mut to: Vec<_> = targets.iter().map(keys).collect();
             to.sort_unstable();
-            hold(to == self.scenario.legs(&self.sent[self.routed]), || {
+            hold(to == self.scenario.targets(&self.sent[self.routed]), || {
                 format!("event {} goes to {to:?}", self.routed)
             })?;
-            for leg in &legs {
-                let place = self.place(&leg.destination);
-                self.model.made(self.routed, place, leg, self.now);
+            for target in &targets {
+                let place = self.place(&target.destination);
+                self.model.made(self.routed, place, target, self.now);
                 let number = self.model.ways.len();
-                let Leg { order_key, burst, .. } = leg;
+                let Target { order_key, burst, .. } = target;
                 self.say(&format!(
                     "delivery {number} of event {} to d{place}, key {order_key:?}, {burst:?}",
                     self.routed
                 ));
             }
             self.routed += 1;
-            routed.push(Routed { event_id: event.id, legs });
+            routed.push(Routed { event_id: event.id, targets });
         }
         self.may_break();
         while self.backend.store().fan_out(routed.clone(), at(self.now)).await.is_err() {}
@@ -269,9 +269,9 @@ impl World {
     }
 }
 
-fn keys(leg: &Leg) -> (&str, Option<String>, Option<String>) {
-    let burst = leg.burst.as_ref().map(|burst| burst.key.clone());
-    (leg.destination.as_str(), leg.order_key.clone(), burst)
+fn keys(target: &Target) -> (&str, Option<String>, Option<String>) {
+    let burst = target.burst.as_ref().map(|burst| burst.key.clone());
+    (target.destination.as_str(), target.order_key.clone(), burst)
 }
 
 /// What a clock of milliseconds makes of an outcome.

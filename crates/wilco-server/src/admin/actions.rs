@@ -11,7 +11,9 @@ use axum::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wilco::{Event, EventId};
-use wilco_store::{AdminStore, Breaker, Leg, Replay, Shown, State as DeliveryState, StoreError};
+use wilco_store::{
+    AdminStore, Breaker, EventDetail, Replay, State as DeliveryState, StoreError, Target,
+};
 
 use super::{Admin, Problem};
 use crate::clock;
@@ -19,7 +21,7 @@ use crate::clock;
 /// What the routes and destinations of the file say, as it is now.
 pub(crate) trait Routing: Send + Sync {
     /// The ways of an event.
-    fn legs(&self, event: &Event) -> Vec<Leg>;
+    fn targets(&self, event: &Event) -> Vec<Target>;
     /// What each route says of an event.
     fn why(&self, event: &Event) -> Vec<WhyRow>;
     /// The destinations.
@@ -154,19 +156,19 @@ pub(crate) async fn replay(
             }
             Err(error) => return Err(error),
         };
-        let mut legs = routing.legs(&shown.event);
-        legs.retain(|leg| {
-            ask.destination.as_ref().is_none_or(|name| leg.destination == *name)
-                && (!ask.dead || is_dead(&shown, &leg.destination))
+        let mut targets = routing.targets(&shown.event);
+        targets.retain(|target| {
+            ask.destination.as_ref().is_none_or(|name| target.destination == *name)
+                && (!ask.dead || is_dead(&shown, &target.destination))
         });
         rows.push(ReplayRow {
             id: id.to_string(),
             event: shown.event.name,
-            destinations: legs.iter().map(|leg| leg.destination.clone()).collect(),
+            destinations: targets.iter().map(|target| target.destination.clone()).collect(),
         });
-        if !legs.is_empty() {
+        if !targets.is_empty() {
             let reason = format!("replay: {reason}");
-            replays.push(Replay { event_id: *id, legs, reason });
+            replays.push(Replay { event_id: *id, targets, reason });
         }
     }
     if !ask.dry_run && !replays.is_empty() {
@@ -175,7 +177,7 @@ pub(crate) async fn replay(
     Ok(rows)
 }
 
-fn is_dead(shown: &Shown, destination: &str) -> bool {
+fn is_dead(shown: &EventDetail, destination: &str) -> bool {
     shown.deliveries.iter().any(|delivery| {
         delivery.destination == destination
             && delivery.state == DeliveryState::Dead
@@ -201,8 +203,8 @@ pub(crate) async fn destinations(
     }
     let mut rows = Vec::with_capacity(names.len());
     for (name, of_file) in names {
-        let standing = store.standing(&name).await?;
-        let Breaker { failures, open_until, .. } = standing.breaker;
+        let status = store.destination_status(&name).await?;
+        let Breaker { failures, open_until, .. } = status.breaker;
         let is_open = of_file.as_ref().is_none_or(|of_file| failures >= of_file.failures_max);
         let count = |state| {
             let of_it = counts.iter().filter(|(to, is, _)| *to == name && *is == state);
@@ -210,7 +212,7 @@ pub(crate) async fn destinations(
         };
         rows.push(DestinationRow {
             kind: of_file.map(|of_file| of_file.kind.to_owned()),
-            paused: standing.is_paused,
+            paused: status.is_paused,
             open_until: open_until.filter(|_| is_open),
             asked_until: open_until.filter(|_| !is_open),
             failures,

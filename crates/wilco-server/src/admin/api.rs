@@ -12,7 +12,9 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use wilco::{EventId, EventIdError};
-use wilco_store::{Delivery, EventQuery, Listed, Shown, State as DeliveryState, StoreError};
+use wilco_store::{
+    Delivery, EventDetail, EventQuery, EventSummary, State as DeliveryState, StoreError,
+};
 
 use super::Admin;
 use crate::config;
@@ -93,7 +95,7 @@ pub struct AttemptRow {
 /// One event, whole.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct ShownRow {
-    /// As it is listed.
+    /// As a listing shows it.
     #[serde(flatten)]
     pub event: EventRow,
     /// The provider sent its delivery id before, with another body.
@@ -142,8 +144,8 @@ pub(super) async fn events(
         before: id(filter.before)?,
         limit: filter.limit.unwrap_or(50).min(PAGE_MAX),
     };
-    let listed = admin.store.events(query).await?;
-    Ok(Json(listed.into_iter().map(EventRow::from).collect()))
+    let summary = admin.store.events(query).await?;
+    Ok(Json(summary.into_iter().map(EventRow::from).collect()))
 }
 
 pub(super) async fn event(
@@ -166,27 +168,27 @@ pub(super) async fn body(
     Ok((kind, shown.event.body.contiguous()).into_response())
 }
 
-pub(crate) async fn find(admin: &Admin, id: &str) -> Result<Shown, Problem> {
+pub(crate) async fn find(admin: &Admin, id: &str) -> Result<EventDetail, Problem> {
     let id: EventId = id.parse()?;
     let shown = admin.store.event(id).await?;
     shown.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no event {id}")))
 }
 
-impl From<Listed> for EventRow {
-    fn from(listed: Listed) -> Self {
+impl From<EventSummary> for EventRow {
+    fn from(summary: EventSummary) -> Self {
         Self {
-            id: listed.id.to_string(),
-            source: listed.source.to_string(),
-            event: listed.name,
-            subject: listed.subject,
-            title: listed.title,
-            received_at: listed.received_at,
-            bytes: listed.bytes,
-            sha256: listed.digest.to_string(),
-            secret: listed.secret,
-            routed: listed.is_routed,
-            damaged: listed.is_damaged,
-            deliveries: listed.deliveries.into_iter().map(DeliveryRow::from).collect(),
+            id: summary.id.to_string(),
+            source: summary.source.to_string(),
+            event: summary.name,
+            subject: summary.subject,
+            title: summary.title,
+            received_at: summary.received_at,
+            bytes: summary.bytes,
+            sha256: summary.digest.to_string(),
+            secret: summary.secret_name,
+            routed: summary.is_routed,
+            damaged: summary.is_damaged,
+            deliveries: summary.deliveries.into_iter().map(DeliveryRow::from).collect(),
         }
     }
 }
@@ -214,8 +216,8 @@ impl From<Delivery> for DeliveryRow {
     }
 }
 
-impl From<Shown> for ShownRow {
-    fn from(Shown { event, is_routed, deliveries }: Shown) -> Self {
+impl From<EventDetail> for ShownRow {
+    fn from(EventDetail { event, is_routed, deliveries }: EventDetail) -> Self {
         let headers = event.headers.iter();
         let headers = headers
             .map(|(name, value)| match config::is_of_a_credential(name) {
@@ -239,7 +241,7 @@ impl From<Shown> for ShownRow {
                 received_at: event.received_at,
                 bytes: event.body.len() as u64,
                 sha256: event.digest.to_string(),
-                secret: event.secret,
+                secret: event.secret_name,
                 event: event.name,
                 routed: is_routed,
                 damaged: false,

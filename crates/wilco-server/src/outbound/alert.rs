@@ -79,7 +79,7 @@ impl Alerts {
         let data = json!({ "damaged_events": count });
         // A number is told once, over restarts too.
         let key = format!("damaged:{count}");
-        self.announce(key, Duration::MAX, "alert.damaged", &text, &data).await
+        self.record_alert(key, Duration::MAX, "alert.damaged", &text, &data).await
     }
 
     /// Damage in the write-ahead log has taken so many commits.
@@ -94,10 +94,10 @@ impl Alerts {
     }
 
     async fn tell(&self, key: String, name: &str, text: &str, data: &serde_json::Value) {
-        self.announce(key, self.config.every, name, text, data).await;
+        self.record_alert(key, self.config.every, name, text, data).await;
     }
 
-    async fn announce(
+    async fn record_alert(
         &self,
         key: String,
         every: Duration,
@@ -113,7 +113,7 @@ impl Alerts {
             body: body.to_string().into(),
             key,
         };
-        match self.store.announce(alert, clock::now()).await {
+        match self.store.record_alert(alert, clock::now()).await {
             Ok(true) => {
                 tracing::warn!(to = self.config.to, "alert: {text}");
                 true

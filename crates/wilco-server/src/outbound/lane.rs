@@ -87,12 +87,12 @@ impl Lane {
     }
 
     async fn open(&self) -> Result<(), StoreError> {
-        let standing =
+        let status =
             apply_status(&self.config.name, &self.config.policy, self.store.as_ref(), clock::now())
                 .await?;
-        let is_open = self.turns().is_open(standing.breaker);
+        let is_open = self.turns().is_open(status.breaker);
         self.metrics.breaker(&self.config.name, is_open);
-        self.turns().stand(&standing, clock::now());
+        self.turns().stand(&status, clock::now());
         Ok(())
     }
 
@@ -162,7 +162,7 @@ impl Lane {
 
     /// Asks the routes of now, where those of then could not say.
     fn is_taken(&self, claim: &Claim) -> Result<bool, Reply> {
-        if !claim.is_doubtful() {
+        if !claim.needs_reevaluation() {
             return Ok(true);
         }
         let plan = Arc::clone(&self.plan.borrow());

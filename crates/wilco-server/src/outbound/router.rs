@@ -40,15 +40,15 @@ async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize,
     let routed: Vec<_> = events
         .iter()
         .map(|event| {
-            let legs = routes.route(event);
-            tracing::debug!(event = %event.id, name = event.name, ?legs, "routed");
-            Routed { event_id: event.id, legs }
+            let targets = routes.route(event);
+            tracing::debug!(event = %event.id, name = event.name, ?targets, "routed");
+            Routed { event_id: event.id, targets }
         })
         .collect();
     if routed.is_empty() {
         return Ok(0);
     }
-    if routed.iter().all(|routed| routed.legs.is_empty()) {
+    if routed.iter().all(|routed| routed.targets.is_empty()) {
         // Nobody waits for it, so others may join: each fan-out is a commit.
         tokio::time::sleep(UNHURRIED).await;
     }

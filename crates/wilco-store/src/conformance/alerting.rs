@@ -23,7 +23,7 @@ fn alert(key: &str) -> Alert {
 
 async fn an_alert_is_an_event_with_one_delivery(mut bench: Bench) {
     let before = bench.record(SENT).await.event_id();
-    assert!(bench.store.announce(alert("dead:crm"), after(1)).await.unwrap());
+    assert!(bench.store.record_alert(alert("dead:crm"), after(1)).await.unwrap());
     bench.crash(after(2));
     let claim = bench.claim("chat", 9, after(2)).await.remove(0);
     let event = claim.event();
@@ -45,7 +45,7 @@ async fn one_key_is_heard_of_once_in_a_while(mut bench: Bench) {
         ("dead:crm", 901, false),
         ("dead:crm", -9_000, true), // the clock was set back
     ] {
-        let told = bench.store.announce(alert(key), after(secs)).await.unwrap();
+        let told = bench.store.record_alert(alert(key), after(secs)).await.unwrap();
         assert_eq!(told, expected, "{key} at {secs}");
         bench.crash(NOW);
     }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Bench, NOW, after, retry};
-use crate::{Burst, Leg, Outcome, State};
+use crate::{Burst, Outcome, State, Target};
 
 promises! {
     only_the_last_of_a_burst_is_delivered,
@@ -17,19 +17,19 @@ promises! {
     a_burst_longer_than_any_calendar_can_still_be_looked_at,
 }
 
-fn burst(key: &str) -> Leg {
+fn burst(key: &str) -> Target {
     let burst = Burst {
         key: key.into(),
         quiet: Duration::from_secs(30),
         at_most: Duration::from_secs(100),
     };
-    Leg { burst: Some(burst), ..Leg::to("crm") }
+    Target { burst: Some(burst), ..Target::to("crm") }
 }
 
 async fn only_the_last_of_a_burst_is_delivered(bench: Bench) {
     let mut ids = Vec::new();
     for secs in [0, 10, 39] {
-        ids.extend(bench.legs(1, |_| burst("a"), after(secs)).await);
+        ids.extend(bench.targets(1, |_| burst("a"), after(secs)).await);
     }
     assert!(bench.claim("crm", 10, after(68)).await.is_empty());
     let claim = bench.claim_one(after(69)).await;
@@ -45,60 +45,60 @@ async fn only_the_last_of_a_burst_is_delivered(bench: Bench) {
 
 async fn a_burst_without_an_end_is_cut_at_its_longest(bench: Bench) {
     for secs in (0..=90).step_by(10) {
-        bench.legs(1, |_| burst("a"), after(secs)).await;
+        bench.targets(1, |_| burst("a"), after(secs)).await;
     }
     assert!(bench.claim("crm", 10, after(99)).await.is_empty());
     let last = bench.claim("crm", 10, after(100)).await;
     assert_eq!(last.len(), 1);
-    let next = bench.legs(1, |_| burst("a"), after(100)).await[0];
+    let next = bench.targets(1, |_| burst("a"), after(100)).await[0];
     assert_eq!(bench.delivery(next).await.due_at, Some(after(130)), "another burst began");
 }
 
 async fn bursts_of_other_keys_and_destinations_are_apart(bench: Bench) {
-    let a = bench.legs(1, |_| burst("a"), NOW).await[0];
-    let b = bench.legs(1, |_| burst("b"), NOW).await[0];
-    let elsewhere = Leg { destination: "mail".into(), ..burst("a") };
-    let mail = bench.legs(1, |_| elsewhere.clone(), NOW).await[0];
+    let a = bench.targets(1, |_| burst("a"), NOW).await[0];
+    let b = bench.targets(1, |_| burst("b"), NOW).await[0];
+    let elsewhere = Target { destination: "mail".into(), ..burst("a") };
+    let mail = bench.targets(1, |_| elsewhere.clone(), NOW).await[0];
     for id in [a, b, mail] {
         assert_eq!(bench.state(id).await, State::Pending);
     }
 }
 
 async fn what_was_tried_is_superseded_by_nothing(bench: Bench) {
-    let first = bench.legs(1, |_| burst("a"), NOW).await[0];
+    let first = bench.targets(1, |_| burst("a"), NOW).await[0];
     let claim = bench.claim_one(after(30)).await;
-    let second = bench.legs(1, |_| burst("a"), after(31)).await[0];
+    let second = bench.targets(1, |_| burst("a"), after(31)).await[0];
     bench.settle(&claim, "exit 1", retry(after(40))).await;
-    bench.legs(1, |_| burst("a"), after(35)).await;
+    bench.targets(1, |_| burst("a"), after(35)).await;
     assert_eq!(bench.state(first).await, State::Retrying);
     assert_eq!(bench.state(second).await, State::Superseded);
 }
 
 async fn a_burst_goes_on_after_a_crash(mut bench: Bench) {
-    let first = bench.legs(1, |_| burst("a"), NOW).await[0];
+    let first = bench.targets(1, |_| burst("a"), NOW).await[0];
     bench.crash(after(20));
-    let second = bench.legs(1, |_| burst("a"), after(90)).await[0];
+    let second = bench.targets(1, |_| burst("a"), after(90)).await[0];
     assert_eq!(bench.state(first).await, State::Superseded);
     assert_eq!(bench.delivery(second).await.due_at, Some(after(100)), "it began before the crash");
 }
 
 async fn a_burst_is_cut_also_where_the_clock_is_set_back(bench: Bench) {
-    bench.legs(1, |_| burst("a"), after(1_000_000)).await;
+    bench.targets(1, |_| burst("a"), after(1_000_000)).await;
     let mut last = Vec::new();
     for secs in (0..=90).step_by(10) {
-        last = bench.legs(1, |_| burst("a"), after(secs)).await;
+        last = bench.targets(1, |_| burst("a"), after(secs)).await;
     }
     assert_eq!(bench.delivery(last[0]).await.due_at, Some(after(100)));
 }
 
 async fn a_burst_with_an_order_key_keeps_the_order(bench: Bench) {
     let keyed = |burst_key: Option<&str>| {
-        let leg = burst_key.map_or(Leg::to("crm"), burst);
-        Leg { order_key: Some("k".into()), ..leg }
+        let target = burst_key.map_or(Target::to("crm"), burst);
+        Target { order_key: Some("k".into()), ..target }
     };
-    let first = bench.legs(1, |_| keyed(Some("a")), NOW).await[0];
-    let second = bench.legs(1, |_| keyed(None), after(1)).await[0];
-    let third = bench.legs(1, |_| keyed(Some("a")), after(2)).await[0];
+    let first = bench.targets(1, |_| keyed(Some("a")), NOW).await[0];
+    let second = bench.targets(1, |_| keyed(None), after(1)).await[0];
+    let third = bench.targets(1, |_| keyed(Some("a")), after(2)).await[0];
     assert_eq!(bench.state(first).await, State::Superseded);
     let claim = bench.claim_one(after(2)).await;
     assert_eq!(claim.event().id, second, "the head went, so the next one begins");
@@ -109,8 +109,8 @@ async fn a_burst_with_an_order_key_keeps_the_order(bench: Bench) {
 
 async fn a_burst_longer_than_any_calendar_can_still_be_looked_at(bench: Bench) {
     let forever = Burst { key: "a".into(), quiet: Duration::MAX, at_most: Duration::MAX };
-    let leg = Leg { burst: Some(forever), ..Leg::to("crm") };
-    let id = bench.legs(1, |_| leg.clone(), NOW).await[0];
+    let target = Target { burst: Some(forever), ..Target::to("crm") };
+    let id = bench.targets(1, |_| target.clone(), NOW).await[0];
     let due_at = bench.delivery(id).await.due_at;
     assert!(due_at > Some(after(1_000_000_000)), "{due_at:?}");
     assert_eq!(bench.store.next_due("crm").await.unwrap(), due_at);

@@ -6,7 +6,7 @@ use tokio::task::JoinSet;
 use wilco::EventId;
 
 use super::{Bench, DEAD, LONGEST, NOW, after, retry};
-use crate::{Claim, Leg, Outcome, State, StoreError};
+use crate::{Claim, Outcome, State, StoreError, Target};
 
 promises! {
     only_what_is_due_is_claimed,
@@ -63,9 +63,9 @@ async fn the_longest_due_is_claimed_first(bench: Bench) {
 async fn the_longest_due_is_claimed_first_also_where_it_is_older_than_the_process(
     mut bench: Bench,
 ) {
-    let old = bench.legs(2, |_| Leg::to("crm"), NOW).await;
+    let old = bench.targets(2, |_| Target::to("crm"), NOW).await;
     bench.crash(NOW);
-    let new = bench.legs(2, |_| Leg::to("crm"), after(1)).await;
+    let new = bench.targets(2, |_| Target::to("crm"), after(1)).await;
     assert_eq!(events(&bench.claim("crm", 10, after(1)).await), [old, new].concat());
 }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Bench, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection, routed,
 };
-use crate::{Alert, EventQuery, Leg, Outcome, Replay, State, StoreError};
+use crate::{Alert, EventQuery, Outcome, Replay, State, StoreError, Target};
 
 promises! {
     an_open_store_is_ready,
@@ -46,7 +46,8 @@ async fn after_close_every_call_says_closed(bench: Bench) {
     let store = &bench.store;
     store.close().await.unwrap();
 
-    let replay = Replay { event_id: id, legs: vec![Leg::to("crm")], reason: "by hand".into() };
+    let replay =
+        Replay { event_id: id, targets: vec![Target::to("crm")], reason: "by hand".into() };
     let alert = Alert {
         key: "dead:crm".into(),
         every: Duration::ZERO,
@@ -65,8 +66,8 @@ async fn after_close_every_call_says_closed(bench: Bench) {
         ("cancel", store.cancel(id, None, NOW).await.err()),
         ("release_keys", store.release_keys("crm", NOW).await.err()),
         ("pause", store.pause("crm", true).await.err()),
-        ("standing", store.standing("crm").await.err()),
-        ("announce", store.announce(alert, NOW).await.err()),
+        ("destination_status", store.destination_status("crm").await.err()),
+        ("record_alert", store.record_alert(alert, NOW).await.err()),
         ("last_received", store.last_received("office", NOW, NOW).await.err()),
         ("events", store.events(EventQuery::default()).await.err()),
         ("event", store.event(id).await.err()),

@@ -3,7 +3,7 @@
 use wilco::{Digest, EventId, SourceName};
 
 use super::{Bench, NOW, SENT, Sent, after};
-use crate::{EventQuery, Listed};
+use crate::{EventQuery, EventSummary};
 
 promises! {
     a_listing_says_all_but_headers_and_body,
@@ -15,7 +15,7 @@ promises! {
 
 async fn a_listing_says_all_but_headers_and_body(bench: Bench) {
     let id = bench.record(Sent { body: b"twelve bytes", ..SENT }).await.event_id();
-    let expected = Listed {
+    let expected = EventSummary {
         id,
         source: SourceName::new("office").unwrap(),
         name: "booking.updated".into(),
@@ -24,7 +24,7 @@ async fn a_listing_says_all_but_headers_and_body(bench: Bench) {
         received_at: NOW,
         bytes: 12,
         digest: Digest::of(b"twelve bytes"),
-        secret: "test:secret".into(),
+        secret_name: "test:secret".into(),
         is_routed: false,
         is_damaged: false,
         deliveries: vec![],

@@ -1,7 +1,7 @@
 //! Deliveries of one key go one after another, in the order in which they were made.
 
 use super::{Bench, DEAD, NOW, after, retry, was_notified};
-use crate::{Claim, Leg, Outcome, State};
+use crate::{Claim, Outcome, State, Target};
 
 promises! {
     one_of_a_key_waits_for_the_one_before_and_other_keys_do_not,
@@ -16,13 +16,13 @@ promises! {
     the_next_of_a_key_rings,
 }
 
-fn keyed(key: &str) -> Leg {
-    Leg { order_key: Some(key.into()), ..Leg::to("crm") }
+fn keyed(key: &str) -> Target {
+    Target { order_key: Some(key.into()), ..Target::to("crm") }
 }
 
 async fn one_of_a_key_waits_for_the_one_before_and_other_keys_do_not(bench: Bench) {
-    let ids = bench.legs(6, |number| keyed(["a", "b"][number % 2]), NOW).await;
-    let unordered = bench.legs(1, |_| Leg::to("crm"), NOW).await;
+    let ids = bench.targets(6, |number| keyed(["a", "b"][number % 2]), NOW).await;
+    let unordered = bench.targets(1, |_| Target::to("crm"), NOW).await;
     let mut claims = bench.claim("crm", 10, after(1)).await;
     assert_eq!(events(&claims), [ids[0], ids[1], unordered[0]]);
     assert!(bench.claim("crm", 10, after(2)).await.is_empty());
@@ -36,7 +36,7 @@ async fn one_of_a_key_waits_for_the_one_before_and_other_keys_do_not(bench: Benc
 }
 
 async fn a_retry_keeps_its_place_also_over_a_crash(mut bench: Bench) {
-    let ids = bench.legs(3, |_| keyed("a"), NOW).await;
+    let ids = bench.targets(3, |_| keyed("a"), NOW).await;
     let first = bench.claim_one(NOW).await;
     bench.settle(&first, "exit 1", retry(after(60))).await;
     assert!(bench.claim("crm", 10, after(59)).await.is_empty());
@@ -52,23 +52,23 @@ async fn a_retry_keeps_its_place_also_over_a_crash(mut bench: Bench) {
 async fn every_end_lets_the_next_begin(bench: Bench) {
     for outcome in [Outcome::Delivered, DEAD, Outcome::Skipped] {
         let bench = bench.another();
-        let ids = bench.legs(2, |_| keyed("a"), NOW).await;
+        let ids = bench.targets(2, |_| keyed("a"), NOW).await;
         let first = bench.claim_one(NOW).await;
         bench.settle(&first, "over", outcome).await;
         assert_eq!(bench.claim_one(after(1)).await.event().id, ids[1]);
     }
     let bench = bench.another();
-    let ids = bench.legs(2, |_| keyed("a"), NOW).await;
+    let ids = bench.targets(2, |_| keyed("a"), NOW).await;
     assert_eq!(bench.store.cancel(ids[0], None, after(1)).await.unwrap(), 1);
     assert_eq!(bench.claim_one(after(1)).await.event().id, ids[1]);
 }
 
 async fn a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(mut bench: Bench) {
-    let ids = bench.legs(3, |number| keyed(["a", "a", "b"][number]), NOW).await;
+    let ids = bench.targets(3, |number| keyed(["a", "a", "b"][number]), NOW).await;
     for claim in bench.claim("crm", 10, NOW).await {
         bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
     }
-    let later = bench.legs(1, |_| keyed("a"), NOW).await[0];
+    let later = bench.targets(1, |_| keyed("a"), NOW).await[0];
     bench.crash(after(5));
     assert!(bench.claim("crm", 10, after(9)).await.is_empty());
     bench.store.release_keys("mail", after(9)).await.unwrap();
@@ -81,7 +81,7 @@ async fn a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(mut be
 }
 
 async fn all_keys_are_released_however_many_there_are(bench: Bench) {
-    let ids = bench.legs(60, |number| keyed(&format!("k{}", number / 2)), NOW).await;
+    let ids = bench.targets(60, |number| keyed(&format!("k{}", number / 2)), NOW).await;
     for claim in bench.claim("crm", 100, NOW).await {
         bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
     }
@@ -92,7 +92,7 @@ async fn all_keys_are_released_however_many_there_are(bench: Bench) {
 }
 
 async fn a_dead_one_without_a_key_holds_nothing(bench: Bench) {
-    let ids = bench.legs(2, |_| Leg::to("crm"), NOW).await;
+    let ids = bench.targets(2, |_| Target::to("crm"), NOW).await;
     for claim in bench.claim("crm", 10, NOW).await {
         bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
     }
@@ -101,7 +101,7 @@ async fn a_dead_one_without_a_key_holds_nothing(bench: Bench) {
 }
 
 async fn a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(bench: Bench) {
-    let ids = bench.legs(2, |_| keyed("a"), NOW).await;
+    let ids = bench.targets(2, |_| keyed("a"), NOW).await;
     let dead = bench.claim_one(NOW).await;
     bench.settle(&dead, "exit 65", Outcome::Dead { holds_key: true }).await;
     bench.replay(ids[0], vec![keyed("a")], after(5)).await;
@@ -112,7 +112,7 @@ async fn a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(bench: Benc
 }
 
 async fn one_that_was_cancelled_while_held_changes_nothing_for_the_others(bench: Bench) {
-    let ids = bench.legs(3, |_| keyed("a"), NOW).await;
+    let ids = bench.targets(3, |_| keyed("a"), NOW).await;
     assert_eq!(bench.store.cancel(ids[1], Some("crm".into()), NOW).await.unwrap(), 1);
     assert_eq!(bench.state(ids[1]).await, State::Cancelled);
     let first = bench.claim("crm", 10, after(1)).await;
@@ -122,7 +122,7 @@ async fn one_that_was_cancelled_while_held_changes_nothing_for_the_others(bench:
 }
 
 async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
-    let ids = bench.legs(3, |_| keyed("a"), NOW).await;
+    let ids = bench.targets(3, |_| keyed("a"), NOW).await;
     let counts = bench.store.unfinished().await.unwrap();
     assert_eq!(counts, [("crm".into(), State::Pending, 3)]);
     let held = bench.delivery(ids[1]).await;
@@ -136,7 +136,7 @@ async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
 }
 
 async fn the_next_of_a_key_rings(bench: Bench) {
-    bench.legs(2, |_| keyed("a"), NOW).await;
+    bench.targets(2, |_| keyed("a"), NOW).await;
     let waker = bench.store.wakers().due("crm");
     assert!(was_notified(&waker).await);
     let first = bench.claim_one(NOW).await;

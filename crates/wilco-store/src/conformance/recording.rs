@@ -49,7 +49,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
             name: envelope.name,
             subject: envelope.subject,
             received_at: arrival.received_at,
-            secret: "test:secret".into(),
+            secret_name: "test:secret".into(),
             digest: verified.digest(),
             conflict: false,
             headers: arrival.head.headers.clone(),

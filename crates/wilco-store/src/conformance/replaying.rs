@@ -1,7 +1,7 @@
 //! A replay is a new delivery that names its reason.
 
 use super::{Bench, DEAD, NOW, after};
-use crate::{EventQuery, Leg, Outcome, Replay, State};
+use crate::{EventQuery, Outcome, Replay, State, Target};
 
 promises! {
     a_replay_is_a_new_delivery_with_a_reason,
@@ -14,8 +14,13 @@ promises! {
 }
 
 impl Bench {
-    pub(super) async fn replay(&self, id: wilco::EventId, legs: Vec<Leg>, now: jiff::Timestamp) {
-        let replay = Replay { event_id: id, legs, reason: "replay: by hand".into() };
+    pub(super) async fn replay(
+        &self,
+        id: wilco::EventId,
+        targets: Vec<Target>,
+        now: jiff::Timestamp,
+    ) {
+        let replay = Replay { event_id: id, targets, reason: "replay: by hand".into() };
         self.store.replay(vec![replay], now).await.unwrap();
     }
 
@@ -31,7 +36,7 @@ async fn a_replay_is_a_new_delivery_with_a_reason(mut bench: Bench) {
     let id = bench.one_delivery().await;
     let claim = bench.claim_one(NOW).await;
     bench.settle(&claim, "exit 0", Outcome::Delivered).await;
-    bench.replay(id, vec![Leg::to("crm"), Leg::to("mail")], after(5)).await;
+    bench.replay(id, vec![Target::to("crm"), Target::to("mail")], after(5)).await;
     bench.crash(after(6));
     let deliveries = bench.deliveries(id).await;
     let seen: Vec<_> = deliveries
@@ -54,9 +59,9 @@ async fn a_dead_delivery_is_replaced_once(bench: Bench) {
     let id = bench.one_delivery().await;
     let claim = bench.claim_one(NOW).await;
     bench.settle(&claim, "exit 65", DEAD).await;
-    bench.replay(id, vec![Leg::to("mail")], after(1)).await;
+    bench.replay(id, vec![Target::to("mail")], after(1)).await;
     assert_eq!(bench.deliveries(id).await[0].replaced_by, None, "another destination's");
-    bench.replay(id, vec![Leg::to("crm")], after(2)).await;
+    bench.replay(id, vec![Target::to("crm")], after(2)).await;
     let dead = bench.deliveries(id).await.remove(0);
     assert_eq!((dead.state, dead.replaced_by), (State::Dead, Some(id)));
     let counts = bench.store.unfinished().await.unwrap();
@@ -66,7 +71,7 @@ async fn a_dead_delivery_is_replaced_once(bench: Bench) {
 async fn what_is_not_there_is_passed_over(bench: Bench) {
     let id = bench.one_delivery().await;
     let unknown = wilco::EventId::from_bits(id.to_bits() ^ 1);
-    bench.replay(unknown, vec![Leg::to("crm")], NOW).await;
+    bench.replay(unknown, vec![Target::to("crm")], NOW).await;
     assert_eq!(bench.deliveries(id).await.len(), 1);
     assert_eq!(bench.store.cancel(unknown, Some("mail".into()), NOW).await.unwrap(), 0);
 }
@@ -82,7 +87,7 @@ async fn dead_letters_can_be_asked_for(bench: Bench) {
     }
     assert_eq!(bench.dead(None).await, [ids[1], ids[0]]);
     assert_eq!(bench.dead(Some("crm")).await, [ids[0]]);
-    bench.replay(ids[0], vec![Leg::to("crm")], after(1)).await;
+    bench.replay(ids[0], vec![Target::to("crm")], after(1)).await;
     assert_eq!(bench.dead(Some("crm")).await, []);
     let query = EventQuery { destination: Some("crm".into()), limit: 9, ..EventQuery::default() };
     assert_eq!(bench.store.events(query).await.unwrap().len(), 3);
@@ -126,7 +131,7 @@ async fn many_replays_are_made_in_their_order(bench: Bench) {
     bench.fan_out(&ids, &[], NOW).await;
     let replay = |&event_id| Replay {
         event_id,
-        legs: vec![Leg::to("crm"), Leg::to("mail")],
+        targets: vec![Target::to("crm"), Target::to("mail")],
         reason: "by hand".into(),
     };
     bench.store.replay(ids.iter().map(replay).collect(), NOW).await.unwrap();
@@ -136,7 +141,7 @@ async fn many_replays_are_made_in_their_order(bench: Bench) {
         assert_eq!(claimed, ids);
     }
     for _ in 0..20 {
-        bench.replay(ids[0], vec![Leg::to("chat")], NOW).await;
+        bench.replay(ids[0], vec![Target::to("chat")], NOW).await;
     }
     let ended = bench.store.cancel(ids[0], Some("chat".into()), NOW).await.unwrap();
     assert_eq!(ended, 20);

@@ -7,8 +7,8 @@ use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
 use super::{InBurst, Kept, Pending, Way, in_micros};
 use crate::{
-    ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Leg, Outcome, Receipt,
-    Replay, Routed, Settled, State,
+    ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Outcome, Receipt, Replay,
+    Routed, Settled, State, Target,
     rules::{self, Joined, Settlement, Verdict, later, whole_millis},
 };
 
@@ -33,7 +33,7 @@ impl Pending {
             name: envelope.name,
             subject: envelope.subject,
             received_at: whole_millis(arrival.received_at),
-            secret: verified.secret().into(),
+            secret_name: verified.secret_name().into(),
             digest,
             conflict: verdict == Verdict::Conflict,
             headers: arrival.head.headers.clone(),
@@ -48,10 +48,10 @@ impl Pending {
 
     pub(super) fn fan_out(&mut self, routed: &[Routed], now: Timestamp) {
         let before = self.record.routed_through;
-        for Routed { event_id, legs } in routed {
+        for Routed { event_id, targets } in routed {
             let event = self.find(*event_id).filter(|_| Some(*event_id) > before);
-            for leg in legs.iter().filter(|_| event.is_some()) {
-                self.deliver(*event_id, leg, None, now);
+            for target in targets.iter().filter(|_| event.is_some()) {
+                self.deliver(*event_id, target, None, now);
             }
         }
         let through = routed.iter().map(|routed| routed.event_id).max();
@@ -59,51 +59,57 @@ impl Pending {
     }
 
     pub(super) fn replay(&mut self, replays: &[Replay], now: Timestamp) {
-        for Replay { event_id, legs, reason } in replays {
+        for Replay { event_id, targets, reason } in replays {
             if self.find(*event_id).is_none() {
                 continue;
             }
-            for leg in legs {
-                self.replace_dead(*event_id, leg, now);
-                let leg = Leg { burst: None, ..leg.clone() };
-                self.deliver(*event_id, &leg, Some(reason.clone()), now);
+            for target in targets {
+                self.replace_dead(*event_id, target, now);
+                let target = Target { burst: None, ..target.clone() };
+                self.deliver(*event_id, &target, Some(reason.clone()), now);
             }
         }
     }
 
-    fn replace_dead(&mut self, event_id: EventId, leg: &Leg, now: Timestamp) {
+    fn replace_dead(&mut self, event_id: EventId, target: &Target, now: Timestamp) {
         for place in 0..self.record.ways.len() {
             let way = &mut self.record.ways[place];
             let delivery = &mut way.delivery;
             if way.event.id == event_id
-                && delivery.destination == leg.destination
+                && delivery.destination == target.destination
                 && delivery.state == State::Dead
                 && delivery.replaced_by.is_none()
             {
                 delivery.replaced_by = Some(event_id);
                 let held = std::mem::take(&mut way.holds_key);
-                if held && way.delivery.order_key != leg.order_key {
+                if held && way.delivery.order_key != target.order_key {
                     self.promote(place, now);
                 }
             }
         }
     }
 
-    fn deliver(&mut self, event_id: EventId, leg: &Leg, reason: Option<String>, now: Timestamp) {
+    fn deliver(
+        &mut self,
+        event_id: EventId,
+        target: &Target,
+        reason: Option<String>,
+        now: Timestamp,
+    ) {
         let Some(event) = self.find(event_id) else { return };
-        let burst = leg.burst.as_ref();
-        let began = burst.and_then(|burst| self.supersede(event_id, leg, burst, now));
-        let has_head = self.record.ways.iter().any(|way| way.is_before(leg));
-        let Joined { burst: times, due_at, .. } = rules::join(leg, began, has_head, now);
+        let burst = target.burst.as_ref();
+        let began = burst.and_then(|burst| self.supersede(event_id, target, burst, now));
+        let has_head = self.record.ways.iter().any(|way| way.is_before(target));
+        let Joined { burst: times, due_at, .. } = rules::join(target, began, has_head, now);
         let burst = burst.zip(times);
         let burst = burst.map(|(burst, times)| InBurst { key: burst.key.clone(), times });
         let delivery = Delivery {
             id: self.record.ways.last().map_or(1, |way| way.delivery.id + 1),
-            destination: leg.destination.clone(),
+            destination: target.destination.clone(),
             state: State::Pending,
             attempts: 0,
             due_at,
-            order_key: leg.order_key.clone(),
+            order_key: target.order_key.clone(),
             reason,
             replaced_by: None,
             last_error: None,
@@ -113,23 +119,23 @@ impl Pending {
             event,
             delivery,
             waited: Duration::ZERO,
-            is_doubtful: leg.is_doubtful,
+            needs_reevaluation: target.needs_reevaluation,
             burst,
             holds_key: false,
         });
-        self.awaited.insert(leg.destination.clone());
+        self.awaited.insert(target.destination.clone());
     }
 
     /// Ends the last of a burst in favour of another event, and says when the burst began.
     fn supersede(
         &mut self,
         event_id: EventId,
-        leg: &Leg,
+        target: &Target,
         burst: &Burst,
         now: Timestamp,
     ) -> Option<Timestamp> {
         let place = self.record.ways.iter().position(|way| {
-            way.delivery.destination == leg.destination
+            way.delivery.destination == target.destination
                 && way.delivery.state == State::Pending
                 && way.burst.as_ref().is_some_and(|before| before.key == burst.key)
         })?;
@@ -199,7 +205,7 @@ impl Pending {
         }
     }
 
-    pub(super) fn announce(&mut self, alert: Alert, now: Timestamp) -> bool {
+    pub(super) fn record_alert(&mut self, alert: Alert, now: Timestamp) -> bool {
         let last = self.record.alerts.get(&alert.key).copied();
         if !rules::is_alert_due(last, alert.every, now) {
             return false;
@@ -212,7 +218,7 @@ impl Pending {
             name: alert.name,
             subject: None,
             received_at: now,
-            secret: String::new(),
+            secret_name: String::new(),
             digest: Digest::of(&alert.body),
             conflict: false,
             headers: Headers::from_pairs([("content-type", "application/json")]),
@@ -221,7 +227,7 @@ impl Pending {
         let event_id = event.id;
         self.record.events.push(Kept { event: Arc::new(event), delivery_id: None });
         self.has_recorded = true;
-        self.deliver(event_id, &Leg::to(alert.to), None, now);
+        self.deliver(event_id, &Target::to(alert.to), None, now);
         true
     }
 
@@ -237,7 +243,7 @@ impl Pending {
         now: Timestamp,
         longest_wait: Duration,
     ) -> Vec<Claim> {
-        if self.record.standing(destination).is_paused {
+        if self.record.destination_status(destination).is_paused {
             return Vec::new();
         }
         let latest = whole_millis(later(now, longest_wait));
@@ -253,7 +259,7 @@ impl Pending {
         due.sort_by_key(|way| (way.delivery.due_at, way.delivery.id));
         due.truncate(limit);
         due.into_iter()
-            .map(|Way { event, delivery, waited, is_doubtful, .. }| {
+            .map(|Way { event, delivery, waited, needs_reevaluation, .. }| {
                 delivery.state = State::Running;
                 delivery.due_at = None;
                 delivery.attempts += 1;
@@ -262,7 +268,7 @@ impl Pending {
                     destination: destination.into(),
                     attempt: delivery.attempts,
                     waited: *waited,
-                    is_doubtful: *is_doubtful,
+                    needs_reevaluation: *needs_reevaluation,
                     event: Arc::clone(event),
                 }
             })
@@ -307,7 +313,7 @@ impl Pending {
     }
 
     fn set_breaker(&mut self, destination: &str, breaker: Breaker) {
-        let stored = &mut self.record.standings.entry(destination.into()).or_default().breaker;
+        let stored = &mut self.record.statuses.entry(destination.into()).or_default().breaker;
         if stored.revision <= breaker.revision {
             *stored = Breaker { open_until: breaker.open_until.map(whole_millis), ..breaker };
         }
@@ -315,16 +321,16 @@ impl Pending {
 }
 
 impl Way {
-    /// Whether what is made for this leg has to wait for it.
-    fn is_before(&self, leg: &Leg) -> bool {
+    /// Whether what is made for this target has to wait for it.
+    fn is_before(&self, target: &Target) -> bool {
         let is_head = match self.delivery.state {
             State::Pending => self.delivery.due_at.is_some(),
             State::Running | State::Retrying => true,
             State::Dead => self.holds_key,
             State::Delivered | State::Skipped | State::Cancelled | State::Superseded => false,
         };
-        let is_same = self.delivery.destination == leg.destination
-            && self.delivery.order_key == leg.order_key;
-        is_head && is_same && leg.order_key.is_some()
+        let is_same = self.delivery.destination == target.destination
+            && self.delivery.order_key == target.order_key;
+        is_head && is_same && target.order_key.is_some()
     }
 }

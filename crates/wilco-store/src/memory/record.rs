@@ -7,7 +7,7 @@ use wilco::{Envelope, Event, EventId, Verified};
 
 use super::{Kept, Record};
 use crate::{
-    Delivery, EventQuery, Listed, ROUTING_BYTES_MAX, Standing, State, query,
+    Delivery, DestinationStatus, EventQuery, EventSummary, ROUTING_BYTES_MAX, State, query,
     rules::{Earlier, whole_millis},
 };
 
@@ -57,18 +57,18 @@ impl Record {
         self.ways.iter().filter(move |way| way.event.id == id).map(|way| &way.delivery)
     }
 
-    pub(super) fn list(&self, query: &EventQuery) -> Vec<Listed> {
+    pub(super) fn list(&self, query: &EventQuery) -> Vec<EventSummary> {
         let events = self.events.iter().map(|kept| &*kept.event);
         let mut found: Vec<_> = events.filter(|event| self.is_asked_for(event, query)).collect();
         if query.after.is_none() {
             found.reverse();
         }
         found.truncate(query.limit);
-        found.into_iter().map(|event| self.listed(event)).collect()
+        found.into_iter().map(|event| self.summary(event)).collect()
     }
 
-    pub(super) fn standing(&self, destination: &str) -> Standing {
-        self.standings.get(destination).cloned().unwrap_or_default()
+    pub(super) fn destination_status(&self, destination: &str) -> DestinationStatus {
+        self.statuses.get(destination).cloned().unwrap_or_default()
     }
 
     fn is_asked_for(&self, event: &Event, query: &EventQuery) -> bool {
@@ -82,10 +82,10 @@ impl Record {
                 || self.deliveries(event.id).any(is_meant))
     }
 
-    fn listed(&self, event: &Event) -> Listed {
+    fn summary(&self, event: &Event) -> EventSummary {
         let without_history =
             |delivery: &Delivery| Delivery { history: Vec::new(), ..delivery.clone() };
-        Listed {
+        EventSummary {
             id: event.id,
             source: event.source.clone(),
             name: event.name.clone(),
@@ -94,7 +94,7 @@ impl Record {
             received_at: event.received_at,
             bytes: event.body.len() as u64,
             digest: event.digest,
-            secret: event.secret.clone(),
+            secret_name: event.secret_name.clone(),
             is_routed: self.is_routed(event.id),
             is_damaged: false,
             deliveries: self.deliveries(event.id).map(without_history).collect(),

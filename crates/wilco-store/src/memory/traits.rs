@@ -8,9 +8,10 @@ use wilco::{Envelope, Event, EventId, Verified};
 
 use super::{MemoryStore, Way};
 use crate::{
-    AdminStore, Alert, Attempt, Breaker, Claim, Duplicates, EventQuery, InboundStore, Listed,
-    OutboundStore, Outcome, REJECTIONS_MAX, Receipt, Rejection, Replay, Routed, Settled, Shown,
-    Standing, State, Store, StoreError, StoreStatus, Usage, Wakers, rules::whole_millis,
+    AdminStore, Alert, Attempt, Breaker, Claim, DestinationStatus, Duplicates, EventDetail,
+    EventQuery, EventSummary, InboundStore, OutboundStore, Outcome, REJECTIONS_MAX, Receipt,
+    Rejection, Replay, Routed, Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
+    rules::whole_millis,
 };
 
 #[async_trait]
@@ -69,7 +70,7 @@ impl OutboundStore for MemoryStore {
             let deliveries = record.ways.iter().map(|way| &way.delivery);
             deliveries
                 .filter(|delivery| delivery.destination == destination)
-                .filter(|_| !record.standing(destination).is_paused)
+                .filter(|_| !record.destination_status(destination).is_paused)
                 .filter_map(|delivery| delivery.due_at)
                 .min()
         })
@@ -79,8 +80,8 @@ impl OutboundStore for MemoryStore {
         self.commit(|pending| pending.release_keys(destination, whole_millis(now)))
     }
 
-    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
-        self.commit(|pending| pending.announce(alert, whole_millis(now)))
+    async fn record_alert(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
+        self.commit(|pending| pending.record_alert(alert, whole_millis(now)))
     }
 
     async fn last_received(
@@ -104,15 +105,15 @@ impl OutboundStore for MemoryStore {
 
 #[async_trait]
 impl AdminStore for MemoryStore {
-    async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
+    async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
         self.read(|record| record.list(&query))
     }
 
-    async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError> {
+    async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError> {
         self.read(|record| {
             let event =
                 record.events.iter().map(|kept| &kept.event).find(|event| event.id == id)?;
-            Some(Shown {
+            Some(EventDetail {
                 event: Event::clone(event),
                 is_routed: record.is_routed(id),
                 deliveries: record.deliveries(id).cloned().collect(),
@@ -148,7 +149,7 @@ impl AdminStore for MemoryStore {
 
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
         self.commit(|pending| {
-            pending.record.standings.entry(destination.into()).or_default().is_paused = is_paused;
+            pending.record.statuses.entry(destination.into()).or_default().is_paused = is_paused;
             pending.awaited.insert(destination.into());
         })
     }
@@ -164,8 +165,8 @@ impl StoreStatus for MemoryStore {
         None
     }
 
-    async fn standing(&self, destination: &str) -> Result<Standing, StoreError> {
-        self.read(|record| record.standing(destination))
+    async fn destination_status(&self, destination: &str) -> Result<DestinationStatus, StoreError> {
+        self.read(|record| record.destination_status(destination))
     }
 
     async fn damaged_events(&self) -> Result<u64, StoreError> {

@@ -8,11 +8,11 @@ use wilco::EventId;
 use super::{
     Kind, Ledger, Part, SLICE_ROWS, SqliteStore, events, seq_of, show, slices, unfinished,
 };
-use crate::{AdminStore, EventQuery, Listed, Replay, Shown, State, StoreError};
+use crate::{AdminStore, EventDetail, EventQuery, EventSummary, Replay, State, StoreError};
 
 #[async_trait]
 impl AdminStore for SqliteStore {
-    async fn events(&self, query: EventQuery) -> Result<Vec<Listed>, StoreError> {
+    async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
         let limit = query.limit;
         let mut found = Vec::new();
         let mut part = Some(Part::all(&query));
@@ -23,12 +23,12 @@ impl AdminStore for SqliteStore {
             found.extend(some);
             part = rest.filter(|_| found.len() < limit);
         }
-        let damaged = found.iter().filter(|listed| listed.is_damaged);
-        self.found_damaged(damaged.map(|listed| seq_of(listed.id)).collect(), "a listing").await;
+        let damaged = found.iter().filter(|summary| summary.is_damaged);
+        self.found_damaged(damaged.map(|summary| seq_of(summary.id)).collect(), "a listing").await;
         Ok(found)
     }
 
-    async fn event(&self, id: EventId) -> Result<Option<Shown>, StoreError> {
+    async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError> {
         let shown = self.onlookers.read(move |connection| show(connection, seq_of(id))).await;
         if let Err(StoreError::Damaged(_)) = shown {
             self.found_damaged(vec![seq_of(id)], "a person who looked at it").await;
@@ -41,7 +41,7 @@ impl AdminStore for SqliteStore {
     }
 
     async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
-        for slice in slices(replays, |replay| replay.legs.len()) {
+        for slice in slices(replays, |replay| replay.targets.len()) {
             self.writer.write(Kind::Delivery, move |ledger| ledger.replay(&slice, now)).await?;
         }
         Ok(())

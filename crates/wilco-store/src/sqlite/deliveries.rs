@@ -12,7 +12,7 @@ use wilco::EventId;
 
 use super::{Ledger, moment, seq_of};
 use crate::{
-    Breaker, Burst, Leg, Replay, Routed, State,
+    Breaker, Burst, Replay, Routed, State, Target,
     rules::{self, Joined, KeyRole, whole_millis},
 };
 pub(crate) use attempts::Taken;
@@ -26,10 +26,10 @@ struct Ended {
 impl Ledger {
     pub(super) fn fan_out(&mut self, routed: &[Routed], now: Timestamp) -> rusqlite::Result<()> {
         let before = self.routed_through;
-        for Routed { event_id, legs } in routed {
+        for Routed { event_id, targets } in routed {
             let seq = seq_of(*event_id);
-            for leg in legs.iter().filter(|_| seq > before) {
-                self.deliver(seq, leg, None, now)?;
+            for target in targets.iter().filter(|_| seq > before) {
+                self.deliver(seq, target, None, now)?;
             }
         }
         let through = routed.iter().map(|routed| seq_of(routed.event_id)).max().unwrap_or(0);
@@ -41,16 +41,16 @@ impl Ledger {
     }
 
     pub(super) fn replay(&mut self, replays: &[Replay], now: Timestamp) -> rusqlite::Result<()> {
-        for Replay { event_id, legs, reason } in replays {
+        for Replay { event_id, targets, reason } in replays {
             let seq = seq_of(*event_id);
             let is_there = self
                 .connection
                 .prepare_cached("SELECT 1 FROM event WHERE seq = ?1 AND id = ?2")?
                 .exists(params![seq, event_id.to_string()])?;
-            for leg in legs.iter().filter(|_| is_there) {
-                let leg = Leg { burst: None, ..leg.clone() };
-                self.replace_dead(seq, &leg, now)?;
-                self.deliver(seq, &leg, Some(reason), now)?;
+            for target in targets.iter().filter(|_| is_there) {
+                let target = Target { burst: None, ..target.clone() };
+                self.replace_dead(seq, &target, now)?;
+                self.deliver(seq, &target, Some(reason), now)?;
             }
         }
         Ok(())
@@ -58,14 +58,14 @@ impl Ledger {
 
     /// Marks the dead deliveries that a new one follows. Where one of them held the key of the new
     /// one, that takes its place, for nobody else of the key is due.
-    fn replace_dead(&mut self, seq: i64, leg: &Leg, now: Timestamp) -> rusqlite::Result<()> {
+    fn replace_dead(&mut self, seq: i64, target: &Target, now: Timestamp) -> rusqlite::Result<()> {
         let dead = self
             .connection
             .prepare_cached(
                 "SELECT id, destination, iif(key_role = 'head', order_key, NULL) FROM delivery \
                  WHERE event = ?1 AND destination = ?2 AND state = 'dead' AND replaced_by IS NULL",
             )?
-            .query_map(params![seq, leg.destination], |row| {
+            .query_map(params![seq, target.destination], |row| {
                 Ok((row.get(0)?, Ended { destination: row.get(1)?, head_of: row.get(2)? }))
             })?
             .collect::<rusqlite::Result<Vec<(i64, Ended)>>>()?;
@@ -73,7 +73,7 @@ impl Ledger {
             self.connection
                 .prepare_cached("UPDATE delivery SET replaced_by = event WHERE id = ?1")?
                 .execute([id])?;
-            ended.head_of = ended.head_of.filter(|key| Some(key) != leg.order_key.as_ref());
+            ended.head_of = ended.head_of.filter(|key| Some(key) != target.order_key.as_ref());
             self.leave_key(id, ended, now)?;
         }
         Ok(())
@@ -83,19 +83,19 @@ impl Ledger {
     pub(super) fn deliver(
         &mut self,
         seq: i64,
-        leg: &Leg,
+        target: &Target,
         reason: Option<&str>,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
-        let began = match &leg.burst {
+        let began = match &target.burst {
             None => None,
-            Some(burst) => self.supersede(seq, leg, burst, now)?,
+            Some(burst) => self.supersede(seq, target, burst, now)?,
         };
-        let has_head = match &leg.order_key {
+        let has_head = match &target.order_key {
             None => false,
-            Some(key) => self.has_head(&leg.destination, key)?,
+            Some(key) => self.has_head(&target.destination, key)?,
         };
-        let Joined { burst, role, due_at } = rules::join(leg, began, has_head, now);
+        let Joined { burst, role, due_at } = rules::join(target, began, has_head, now);
         self.connection
             .prepare_cached(
                 "INSERT INTO delivery (event, destination, state, due_at_ms, attempts, waited_ms, \
@@ -104,18 +104,18 @@ impl Ledger {
             )?
             .execute(params![
                 seq,
-                leg.destination,
+                target.destination,
                 due_at.map(Timestamp::as_millisecond),
-                leg.is_doubtful,
-                leg.order_key,
+                target.needs_reevaluation,
+                target.order_key,
                 role.map(KeyRole::as_str),
-                leg.burst.as_ref().map(|burst| &burst.key),
+                target.burst.as_ref().map(|burst| &burst.key),
                 burst.map(|burst| burst.began.as_millisecond()),
                 burst.map(|burst| burst.over_at.as_millisecond()),
                 reason,
             ])?;
-        if !self.awaited.contains(&leg.destination) {
-            self.awaited.insert(leg.destination.clone());
+        if !self.awaited.contains(&target.destination) {
+            self.awaited.insert(target.destination.clone());
         }
         Ok(())
     }
@@ -124,7 +124,7 @@ impl Ledger {
     fn supersede(
         &mut self,
         seq: i64,
-        leg: &Leg,
+        target: &Target,
         burst: &Burst,
         now: Timestamp,
     ) -> rusqlite::Result<Option<Timestamp>> {
@@ -134,7 +134,7 @@ impl Ledger {
                 "SELECT id, burst_began_ms FROM delivery WHERE destination = ?1 AND burst_key = ?2 \
                  AND state = 'pending' AND attempts = 0",
             )?
-            .query_row(params![leg.destination, burst.key], |row| {
+            .query_row(params![target.destination, burst.key], |row| {
                 Ok((row.get(0)?, moment(row.get(1)?)?))
             })
             .optional()?;

@@ -29,7 +29,7 @@ impl OutboundStore for SqliteStore {
     }
 
     async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
-        for slice in slices(routed, |routed| routed.legs.len()) {
+        for slice in slices(routed, |routed| routed.targets.len()) {
             self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&slice, now)).await?;
         }
         Ok(())
@@ -87,8 +87,8 @@ impl OutboundStore for SqliteStore {
         }
     }
 
-    async fn announce(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
-        self.writer.write(Kind::Delivery, move |ledger| ledger.announce(&alert, now)).await
+    async fn record_alert(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
+        self.writer.write(Kind::Delivery, move |ledger| ledger.record_alert(&alert, now)).await
     }
 
     async fn last_received(

@@ -10,7 +10,8 @@ use wilco::{Event, EventId, Headers, SourceName};
 
 use super::{Checksums, digest_of, id_of, moment, seq_of};
 use crate::{
-    Attempt, Breaker, Delivery, ROUTING_BYTES_MAX, Shown, Standing, State, StoreError,
+    Attempt, Breaker, Delivery, DestinationStatus, EventDetail, ROUTING_BYTES_MAX, State,
+    StoreError,
     query::{self, TITLE_BODY_BYTES_MAX},
 };
 pub(crate) use listing::{Part, events, last_received};
@@ -81,7 +82,7 @@ pub(crate) fn next_due(
     destination: &str,
 ) -> Result<Option<Timestamp>, StoreError> {
     // Asked first: as a condition of the query below it would be held against each row that waits.
-    if standing(connection, destination)?.is_paused {
+    if destination_status(connection, destination)?.is_paused {
         return Ok(None);
     }
     let due: Option<i64> = connection
@@ -92,7 +93,7 @@ pub(crate) fn next_due(
     Ok(due.map(moment).transpose()?)
 }
 
-pub(crate) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, StoreError> {
+pub(crate) fn show(connection: &Connection, seq: i64) -> Result<Option<EventDetail>, StoreError> {
     // One transaction: routing goes on meanwhile, and an event that is routed between two of these
     // statements would look as if no route had taken it.
     let transaction = connection.unchecked_transaction()?;
@@ -105,7 +106,7 @@ pub(crate) fn show(connection: &Connection, seq: i64) -> Result<Option<Shown>, S
     let is_routed = connection
         .prepare_cached("SELECT routed_through >= ?1 FROM progress")?
         .query_row([seq], |row| row.get(0))?;
-    Ok(Some(Shown { event, is_routed, deliveries }))
+    Ok(Some(EventDetail { event, is_routed, deliveries }))
 }
 
 pub(crate) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, u64)>, StoreError> {
@@ -127,18 +128,21 @@ pub(crate) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(crate) fn standing(connection: &Connection, name: &str) -> Result<Standing, StoreError> {
-    let standing = connection
+pub(crate) fn destination_status(
+    connection: &Connection,
+    name: &str,
+) -> Result<DestinationStatus, StoreError> {
+    let status = connection
         .prepare_cached(
             "SELECT paused, failures, open_until_ms, revision FROM destination WHERE name = ?1",
         )?
         .query_row([name], |row| {
             let open_until = row.get::<_, Option<i64>>(2)?.map(moment).transpose()?;
             let breaker = Breaker { failures: row.get(1)?, open_until, revision: row.get(3)? };
-            Ok(Standing { is_paused: row.get(0)?, breaker })
+            Ok(DestinationStatus { is_paused: row.get(0)?, breaker })
         })
         .optional()?;
-    Ok(standing.unwrap_or_default())
+    Ok(status.unwrap_or_default())
 }
 
 /// Asked for each row of a listing and not in its query, which may have to sort the rows.
@@ -201,7 +205,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         name: row.get("name")?,
         subject: row.get("subject")?,
         received_at: moment(row.get("received_at_ms")?)?,
-        secret: row.get("secret")?,
+        secret_name: row.get("secret_name")?,
         digest: digest_of(row, "digest")?,
         conflict: row.get("conflict")?,
         headers: Headers::from_block(row.get::<_, Vec<u8>>("headers")?.into()),
@@ -231,5 +235,5 @@ fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     State::parse(&word).ok_or_else(|| super::odd(StoreError::Internal(format!("state {word:?}"))))
 }
 
-pub(crate) const EVENT: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, \
+pub(crate) const EVENT: &str = "id, source, name, subject, delivery_id, received_at_ms, secret_name, \
                                 bytes, digest, conflict, head_checksum, checksum, headers, body";

@@ -10,7 +10,7 @@ CREATE TABLE event (
   delivery_id    TEXT,              -- the provider's, where it gives one
   conflict       INTEGER NOT NULL,  -- 1: the same delivery_id came before with another body
   received_at_ms INTEGER NOT NULL,
-  secret         TEXT    NOT NULL,  -- the name of the secret that matched
+  secret_name    TEXT    NOT NULL,  -- the name of the secret that matched
   bytes          INTEGER NOT NULL,  -- of the body
   digest         BLOB    NOT NULL,  -- SHA-256 of the body
   head_checksum  INTEGER NOT NULL,  -- CRC-32 of all of these but seq

@@ -19,8 +19,8 @@ use wilco::EventId;
 
 use super::*;
 use crate::{
-    AdminStore as _, EventQuery, InboundStore as _, Leg, OutboundStore as _, Outcome, Rejection,
-    Routed, State,
+    AdminStore as _, EventQuery, InboundStore as _, OutboundStore as _, Outcome, Rejection, Routed,
+    State, Target,
     conformance::{
         Backend, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection,
     },
@@ -126,7 +126,7 @@ async fn an_event_behind_removed_ones_is_routed() {
     let store = disk.open(Options::default(), NOW);
     // The clock was ahead, and what came then is gone.
     let ahead = record(&store, Sent { at: after(1_000_000), ..SENT }).await.unwrap();
-    store.fan_out(vec![Routed { event_id: ahead, legs: vec![] }], NOW).await.unwrap();
+    store.fan_out(vec![Routed { event_id: ahead, targets: vec![] }], NOW).await.unwrap();
     store.close().await.unwrap();
     disk.past_the_store().execute("DELETE FROM event", []).unwrap();
     let store = disk.open(Options::default(), NOW);
@@ -141,8 +141,8 @@ async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreErr
 }
 
 async fn fan_out(store: &SqliteStore, event_id: EventId) {
-    let legs = vec![Leg::to("crm")];
-    store.fan_out(vec![Routed { event_id, legs }], NOW).await.unwrap();
+    let targets = vec![Target::to("crm")];
+    store.fan_out(vec![Routed { event_id, targets }], NOW).await.unwrap();
 }
 
 /// A store too large to be checked first, closed, with a copy of what is in its file.

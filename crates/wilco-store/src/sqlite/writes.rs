@@ -8,7 +8,7 @@ use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
 use super::{Checksums, Keys, Ledger, TAIL_BITS, content, is_intact, moment, seq_of};
 use crate::{
-    ALERTS, Alert, Duplicates, Leg, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection,
+    ALERTS, Alert, Duplicates, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection, Target,
     rules::{Earlier, Verdict, is_alert_due, whole_millis},
 };
 
@@ -69,7 +69,7 @@ impl Ledger {
             name: envelope.name.clone(),
             subject: envelope.subject.clone(),
             received_at: arrival.received_at,
-            secret: verified.secret().into(),
+            secret_name: verified.secret_name().into(),
             digest: verified.digest(),
             conflict: verdict == Verdict::Conflict,
             headers: arrival.head.headers.clone(),
@@ -82,7 +82,7 @@ impl Ledger {
     }
 
     /// Records an alert and its delivery, unless one of the same key came shortly before.
-    pub(super) fn announce(&mut self, alert: &Alert, now: Timestamp) -> rusqlite::Result<bool> {
+    pub(super) fn record_alert(&mut self, alert: &Alert, now: Timestamp) -> rusqlite::Result<bool> {
         let last = self
             .connection
             .prepare_cached("SELECT at_ms FROM alert WHERE key = ?1")?
@@ -101,7 +101,7 @@ impl Ledger {
             name: alert.name.clone(),
             subject: None,
             received_at: now,
-            secret: String::new(),
+            secret_name: String::new(),
             digest,
             conflict: false,
             headers: Headers::from_pairs([("content-type", "application/json")]),
@@ -109,7 +109,7 @@ impl Ledger {
         };
         let content = content(event.headers.as_bytes(), &event.body);
         self.insert(seq, event, None, &content)?;
-        self.deliver(seq, &Leg::to(alert.to.as_str()), None, now)?;
+        self.deliver(seq, &Target::to(alert.to.as_str()), None, now)?;
         Ok(true)
     }
 
@@ -136,7 +136,7 @@ impl Ledger {
         self.connection
             .prepare_cached(
                 "INSERT INTO event (seq, id, source, name, subject, delivery_id, conflict, \
-                 received_at_ms, secret, bytes, digest, head_checksum, checksum, headers, body) \
+                 received_at_ms, secret_name, bytes, digest, head_checksum, checksum, headers, body) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
@@ -148,7 +148,7 @@ impl Ledger {
                 delivery_id,
                 event.conflict,
                 event.received_at.as_millisecond(),
-                event.secret,
+                event.secret_name,
                 event.body.len(),
                 &event.digest.0[..],
                 checksums.head,

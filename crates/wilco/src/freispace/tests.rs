@@ -19,7 +19,7 @@ pub(super) fn event(body: &str) -> Event {
         name: event.unwrap_or("unknown".to_owned()),
         subject: None,
         received_at: Timestamp::UNIX_EPOCH,
-        secret: "test".to_owned(),
+        secret_name: "test".to_owned(),
         digest: Digest::of(body.as_bytes()),
         conflict: false,
         headers: Headers::default(),

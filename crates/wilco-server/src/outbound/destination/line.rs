@@ -99,7 +99,7 @@ mod tests {
                 name: "booking.updated".into(),
                 subject: None,
                 received_at: jiff::Timestamp::UNIX_EPOCH,
-                secret: String::new(),
+                secret_name: String::new(),
                 digest: Digest::of(body),
                 conflict: false,
                 headers: Headers::from_pairs::<&str, &str>([]),

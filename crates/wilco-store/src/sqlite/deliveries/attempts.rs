@@ -18,7 +18,7 @@ pub(crate) struct Taken {
     pub(crate) event_seq: i64,
     pub(crate) attempt: u32,
     pub(crate) waited: Duration,
-    pub(crate) is_doubtful: bool,
+    pub(crate) needs_reevaluation: bool,
 }
 
 impl Taken {
@@ -28,7 +28,7 @@ impl Taken {
             destination: destination.into(),
             attempt: self.attempt,
             waited: self.waited,
-            is_doubtful: self.is_doubtful,
+            needs_reevaluation: self.needs_reevaluation,
             event,
         }
     }
@@ -88,7 +88,7 @@ impl Ledger {
                     event_seq: row.get(1)?,
                     attempt: row.get(2)?,
                     waited: Duration::from_millis(row.get(3)?),
-                    is_doubtful: row.get(4)?,
+                    needs_reevaluation: row.get(4)?,
                 })
             })
         };

@@ -10,7 +10,7 @@ use super::{
     },
     deliveries, source_of, title, unknown_source,
 };
-use crate::{EventQuery, Listed, StoreError};
+use crate::{EventQuery, EventSummary, StoreError};
 
 /// A part of the events, which a listing looks through one part after another: those behind `after`
 /// and before `before`.
@@ -47,7 +47,7 @@ pub(crate) fn events(
     query: &EventQuery,
     limit: usize,
     part: Part,
-) -> Result<(Vec<Listed>, Option<Part>), StoreError> {
+) -> Result<(Vec<EventSummary>, Option<Part>), StoreError> {
     let (part, rest) = if query.is_dead {
         // Looked up by the index of the dead, which are few: there is nothing to look through.
         (part, None)
@@ -66,14 +66,14 @@ pub(crate) fn events(
             row_limit(limit),
             query.destination,
         ],
-        |row| Ok((row.get::<_, i64>(0)?, listed(row)?)),
+        |row| Ok((row.get::<_, i64>(0)?, summary(row)?)),
     )?;
     let mut events = Vec::new();
     for row in rows {
-        let (seq, mut listed) = row?;
-        listed.deliveries = deliveries(connection, seq)?;
-        listed.title = title(connection, seq)?;
-        events.push(listed);
+        let (seq, mut summary) = row?;
+        summary.deliveries = deliveries(connection, seq)?;
+        summary.title = title(connection, seq)?;
+        events.push(summary);
     }
     Ok((events, rest))
 }
@@ -156,19 +156,19 @@ pub(crate) fn last_received(
     Ok((received_at_ms.map(moment).transpose()?, rest))
 }
 
-fn listed(row: &Row<'_>) -> rusqlite::Result<Listed> {
+fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
     let seq: i64 = row.get("seq")?;
     let (is_routed, is_damaged) = (row.get("is_routed")?, row.get("is_damaged")?);
     // One damaged row must not hide all the others.
     let head = listed_head(row).unwrap_or_default().unwrap_or_else(|| unreadable(row, seq));
-    Ok(Listed { is_routed, is_damaged: is_damaged || head.is_damaged, ..head })
+    Ok(EventSummary { is_routed, is_damaged: is_damaged || head.is_damaged, ..head })
 }
 
 /// What a row says, unless that is not what was written.
-fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<Listed>> {
+fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
     let delivery_id: Option<String> = row.get("delivery_id")?;
     let conflict = row.get("conflict")?;
-    let listed = Listed {
+    let summary = EventSummary {
         id: id_of(&row.get::<_, String>("id")?)?,
         source: source_of(row)?,
         name: row.get("name")?,
@@ -177,31 +177,31 @@ fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<Listed>> {
         received_at: moment(row.get("received_at_ms")?)?,
         bytes: row.get("bytes")?,
         digest: digest_of(row, "digest")?,
-        secret: row.get("secret")?,
+        secret_name: row.get("secret_name")?,
         is_routed: false,
         is_damaged: false,
         deliveries: Vec::new(),
     };
     let head = Head {
-        id: listed.id,
-        source: listed.source.as_str(),
-        name: &listed.name,
-        subject: listed.subject.as_deref(),
+        id: summary.id,
+        source: summary.source.as_str(),
+        name: &summary.name,
+        subject: summary.subject.as_deref(),
         delivery_id: delivery_id.as_deref(),
-        received_at: listed.received_at,
-        secret: &listed.secret,
-        digest: listed.digest,
+        received_at: summary.received_at,
+        secret_name: &summary.secret_name,
+        digest: summary.digest,
         conflict,
-        body_bytes: listed.bytes,
+        body_bytes: summary.bytes,
     };
-    Ok((head.checksum() == row.get::<_, u32>("head_checksum")?).then_some(listed))
+    Ok((head.checksum() == row.get::<_, u32>("head_checksum")?).then_some(summary))
 }
 
 /// A row that cannot be believed: what its place tells, the front of its id and its time, and the
 /// source to find it by.
-fn unreadable(row: &Row<'_>, seq: i64) -> Listed {
+fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
     let id = row.get::<_, String>("id").and_then(|text| id_of(&text)).ok();
-    Listed {
+    EventSummary {
         id: id.filter(|id| seq_of(*id) == seq).unwrap_or(id_at(seq)),
         source: source_of(row).unwrap_or_else(|_| unknown_source()),
         name: "damaged".into(),
@@ -210,7 +210,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> Listed {
         received_at: time_of(seq),
         bytes: 0,
         digest: Digest([0; 32]),
-        secret: String::new(),
+        secret_name: String::new(),
         is_routed: false,
         is_damaged: true,
         deliveries: Vec::new(),
@@ -219,7 +219,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> Listed {
 
 /// Events that a listing looks through first; each further part has eight times as many.
 const FIRST_EVENTS: usize = if cfg!(test) { 2 } else { 256 };
-const LISTED: &str = "id, source, name, subject, delivery_id, received_at_ms, secret, bytes, digest, \
+const LISTED: &str = "id, source, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
                       conflict, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those
 /// that are damaged and have none, for they will never get one.

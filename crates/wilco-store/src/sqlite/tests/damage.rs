@@ -41,7 +41,7 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
         "name = name || 'x'",
         "subject = NULL",
         "source = 'warehouse'",
-        "secret = 'env:OTHER'",
+        "secret_name = 'env:OTHER'",
         "received_at_ms = received_at_ms + 1",
         "conflict = 1",
         "checksum = checksum + 1",
@@ -100,7 +100,7 @@ const HEAD: [&str; 12] = [
     "subject = NULL",
     "source = 'warehouse'",
     "source = 'no name'",
-    "secret = 'env:OTHER'",
+    "secret_name = 'env:OTHER'",
     "received_at_ms = received_at_ms + 1",
     "received_at_ms = -9000000000000000",
     "bytes = bytes + 1",
@@ -117,15 +117,15 @@ async fn a_damaged_event_is_listed_as_damaged_and_hides_no_other() {
         let (store, ids) = with_damage(&disk, change).await;
         let query = EventQuery { limit: 9, ..EventQuery::default() };
         for _ in 0..2 {
-            let listed = store.events(query.clone()).await.unwrap();
+            let summary = store.events(query.clone()).await.unwrap();
             let seen: Vec<_> =
-                listed.iter().map(|event| (seq_of(event.id), event.is_damaged)).collect();
+                summary.iter().map(|event| (seq_of(event.id), event.is_damaged)).collect();
             let expected =
                 [(seq_of(ids[2]), false), (seq_of(ids[1]), true), (seq_of(ids[0]), false)];
             assert_eq!(seen, expected, "{change}");
             // Nothing that may be wrong is shown.
-            assert_eq!((&*listed[1].name, &listed[1].subject), ("damaged", &None), "{change}");
-            assert_eq!(listed[1].digest, wilco::Digest([0; 32]), "{change}");
+            assert_eq!((&*summary[1].name, &summary[1].subject), ("damaged", &None), "{change}");
+            assert_eq!(summary[1].digest, wilco::Digest([0; 32]), "{change}");
         }
         assert_eq!(store.damaged_events().await.unwrap(), 1, "{change}");
     }
@@ -142,20 +142,20 @@ async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobod
             assert_eq!(unrouted, [ids[0], ids[2]], "{change}");
         }
         assert_eq!(store.damaged_events().await.unwrap(), 1, "{change}");
-        let legs = |event_id| Routed { event_id, legs: vec![Leg::to("crm")] };
-        store.fan_out(vec![legs(ids[0]), legs(ids[2])], NOW).await.unwrap();
+        let targets = |event_id| Routed { event_id, targets: vec![Target::to("crm")] };
+        store.fan_out(vec![targets(ids[0]), targets(ids[2])], NOW).await.unwrap();
         store.close().await.unwrap();
 
         let store = disk.open(Options::default(), NOW);
         let query = EventQuery { limit: 9, ..EventQuery::default() };
-        let listed = store.events(query).await.unwrap();
-        let damaged: Vec<_> = listed.iter().map(|event| event.is_damaged).collect();
+        let summary = store.events(query).await.unwrap();
+        let damaged: Vec<_> = summary.iter().map(|event| event.is_damaged).collect();
         assert_eq!(damaged, [false, true, false], "{change}");
         // It has no delivery that could be dead, and never gets one.
         let dead = EventQuery { is_dead: true, limit: 9, ..EventQuery::default() };
-        let listed = store.events(dead.clone()).await.unwrap();
-        let listed: Vec<_> = listed.iter().map(|event| seq_of(event.id)).collect();
-        assert_eq!(listed, [seq_of(ids[1])], "{change}");
+        let summary = store.events(dead.clone()).await.unwrap();
+        let summary: Vec<_> = summary.iter().map(|event| seq_of(event.id)).collect();
+        assert_eq!(summary, [seq_of(ids[1])], "{change}");
         let at_crm = EventQuery { destination: Some("crm".into()), ..dead };
         assert_eq!(store.events(at_crm).await.unwrap(), [], "{change}");
     }
@@ -171,7 +171,7 @@ async fn damage_that_a_person_meets_is_remembered() {
 
 #[tokio::test]
 async fn a_damaged_event_that_is_sent_again_is_recorded_anew() {
-    for change in BODY_AND_HEADERS.into_iter().chain(["secret = 'x'", "id = 'not an id'"]) {
+    for change in BODY_AND_HEADERS.into_iter().chain(["secret_name = 'x'", "id = 'not an id'"]) {
         let disk = OnDisk::new();
         let (store, ids) = with_damage(&disk, change).await;
         let again = |subject| Sent { subject: Some(subject), ..SENT };
@@ -209,8 +209,8 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
         for number in 0..40 {
             let subject = format!("booking/{number}");
             let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
-            let legs = if number < 20 { vec![Leg::to("crm")] } else { Vec::new() };
-            store.fan_out(vec![Routed { event_id: id, legs }], NOW).await.unwrap();
+            let targets = if number < 20 { vec![Target::to("crm")] } else { Vec::new() };
+            store.fan_out(vec![Routed { event_id: id, targets }], NOW).await.unwrap();
         }
         for claim in store.claim("crm", 40, NOW, LONGEST).await.unwrap() {
             store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();

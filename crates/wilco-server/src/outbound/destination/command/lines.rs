@@ -319,7 +319,7 @@ mod tests {
                 name: "a\nb".into(),
                 subject: None,
                 received_at: Timestamp::UNIX_EPOCH,
-                secret: String::new(),
+                secret_name: String::new(),
                 digest: Digest([0; 32]),
                 conflict: false,
                 headers: Headers::default(),

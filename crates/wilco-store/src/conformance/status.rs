@@ -1,7 +1,7 @@
 //! How a destination stands outlives the process.
 
 use super::{Bench, DEAD, NOW, after, attempt, was_notified};
-use crate::{Breaker, Outcome, Settled, Standing};
+use crate::{Breaker, DestinationStatus, Outcome, Settled};
 
 promises! {
     a_paused_destination_is_left_alone_and_resumed,
@@ -11,12 +11,12 @@ promises! {
 }
 
 async fn a_paused_destination_is_left_alone_and_resumed(mut bench: Bench) {
-    assert_eq!(bench.store.standing("crm").await.unwrap(), Standing::default());
+    assert_eq!(bench.store.destination_status("crm").await.unwrap(), DestinationStatus::default());
     bench.store.pause("crm", true).await.unwrap();
     let ids = bench.record_many(1).await;
     bench.fan_out(&ids, &["crm", "mail"], NOW).await;
     bench.crash(after(1));
-    assert!(bench.store.standing("crm").await.unwrap().is_paused);
+    assert!(bench.store.destination_status("crm").await.unwrap().is_paused);
     assert!(bench.claim("crm", 9, after(9)).await.is_empty());
     assert_eq!(bench.store.next_due("crm").await.unwrap(), None);
     assert_eq!(bench.claim("mail", 9, after(9)).await.len(), 1);
@@ -40,11 +40,11 @@ async fn a_breaker_is_written_with_the_outcome_that_changed_it(mut bench: Bench)
         let failed = bench.store.settle(&claim, &attempt("no"), &DEAD, Some(breaker)).await;
         assert!(failed.is_err(), "{failed:?}");
         bench.backend.mend();
-        assert_ne!(bench.store.standing("crm").await.unwrap().breaker, breaker);
+        assert_ne!(bench.store.destination_status("crm").await.unwrap().breaker, breaker);
         bench.store.settle(&claim, &attempt("no"), &DEAD, Some(breaker)).await.unwrap();
         bench.crash(after(1));
-        let expected = Standing { is_paused: false, breaker };
-        assert_eq!(bench.store.standing("crm").await.unwrap(), expected);
+        let expected = DestinationStatus { is_paused: false, breaker };
+        assert_eq!(bench.store.destination_status("crm").await.unwrap(), expected);
     }
 }
 
@@ -57,7 +57,7 @@ async fn an_older_state_of_a_breaker_never_replaces_a_newer_one(bench: Bench) {
     let breakers = [Some(closed), Some(open), None];
     for (claim, breaker) in bench.claim("crm", 3, NOW).await.iter().zip(breakers) {
         bench.store.settle(claim, &attempt("over"), &Outcome::Delivered, breaker).await.unwrap();
-        assert_eq!(bench.store.standing("crm").await.unwrap().breaker, closed);
+        assert_eq!(bench.store.destination_status("crm").await.unwrap().breaker, closed);
     }
 }
 
@@ -68,5 +68,5 @@ async fn a_stale_claim_leaves_the_breaker_as_it_is(mut bench: Bench) {
     let open = Breaker { failures: 7, open_until: Some(after(30)), revision: 1 };
     let settled = bench.store.settle(&stale, &attempt("no"), &DEAD, Some(open)).await.unwrap();
     assert_eq!(settled, Settled::Stale);
-    assert_eq!(bench.store.standing("crm").await.unwrap(), Standing::default());
+    assert_eq!(bench.store.destination_status("crm").await.unwrap(), DestinationStatus::default());
 }
