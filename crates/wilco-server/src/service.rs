@@ -145,12 +145,7 @@ impl Service {
         let addresses = bound.iter().map(Bound::address).collect();
         let open = TaskTracker::new();
         for bound in bound {
-            let name = format!("the listener on {}", bound.address());
-            let inbound = Arc::clone(&inbound);
-            let serve = bound.serve(inbound, acceptor.clone(), open.clone(), stop.clone());
-            // The drain waits for it, or a socket's file might stay behind.
-            let serve = open.track_future(serve);
-            tasks.spawn(name, stop.clone(), &Handle::current(), serve);
+            listen(bound, Arc::clone(&inbound), acceptor.clone(), &open, &stop, &mut tasks);
         }
         let admin_address = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
         if let Some((listener, token)) = admin {
@@ -439,6 +434,21 @@ async fn bind_all(
         }
     };
     Ok((bound, admin.zip(token)))
+}
+
+/// Starts to accept connections. The drain waits for the listener as for its connections, because
+/// the file of a socket is removed at its end.
+fn listen(
+    bound: Bound,
+    inbound: Arc<Inbound>,
+    acceptor: Option<TlsAcceptor>,
+    open: &TaskTracker,
+    stop: &CancellationToken,
+    tasks: &mut Tasks,
+) {
+    let name = format!("the listener on {}", bound.address());
+    let serve = bound.serve(inbound, acceptor, open.clone(), stop.clone());
+    tasks.spawn(name, stop.clone(), &Handle::current(), open.track_future(serve));
 }
 
 /// Reads the certificate again whenever its files change.
