@@ -2,6 +2,7 @@
 
 mod answer;
 mod body;
+mod counters;
 mod gate;
 mod listen;
 mod log_limit;
@@ -15,17 +16,14 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body::Body;
 use ipnet::IpNet;
-use prometheus_client::{metrics::histogram::Histogram, registry::Unit};
 use tokio::time::{Instant, sleep};
 use wilco::{Head, Headers, Refused};
 use wilco_store::{InboundStore, Receipt, Rejection};
 
-use crate::{
-    clock, config,
-    metrics::{FAST_SECONDS, Metrics},
-};
+use crate::{clock, config, metrics::Metrics};
 use answer::{Answer, Evidence, acknowledge};
 use body::BodyBudget;
+use counters::Counters;
 use gate::legible;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
@@ -42,8 +40,7 @@ pub(crate) struct Inbound {
     endpoints: ArcSwap<Endpoints>,
     budget: Arc<BodyBudget>,
     throttle: Throttle,
-    ack: Histogram,
-    body: Histogram,
+    counters: Counters,
     store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
@@ -79,18 +76,7 @@ impl Inbound {
             endpoints: ArcSwap::from_pointee(endpoints),
             budget: Arc::default(),
             throttle: Throttle::new(&metrics),
-            ack: metrics.histogram(
-                "ack",
-                "From the head of a request to its 2xx",
-                Unit::Seconds,
-                FAST_SECONDS,
-            ),
-            body: metrics.histogram(
-                "body",
-                "Bodies of acknowledged requests",
-                Unit::Bytes,
-                [256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0],
-            ),
+            counters: Counters::new(&metrics),
             store,
             metrics,
             connections: ConnectionLimits::of_process(),
@@ -162,7 +148,7 @@ impl Inbound {
             let Refused { mismatch, arrival } = *refused;
             Refusal::NotVerified(mismatch, Evidence::of(&arrival, sender))
         })?;
-        self.metrics.matched(source.name.as_str(), verified.secret_name());
+        self.counters.matched(source.name.as_str(), verified.secret_name());
         let envelope = source.provider.envelope(&verified).map_err(|cause| {
             Refusal::NotAnObject(cause, Evidence::of(verified.arrival(), sender))
         })?;
@@ -183,18 +169,18 @@ impl Inbound {
         began: Instant,
     ) {
         let took = began.elapsed();
-        self.ack.observe(took.as_secs_f64());
+        self.counters.ack.observe(took.as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "no body is that large")]
-        self.body.observe(bytes as f64);
+        self.counters.body.observe(bytes as f64);
         let id = receipt.event_id();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let (name, shown) = (source.name.as_str(), legible(event.as_bytes()));
         if receipt.is_first() {
-            self.metrics.answered(name, "recorded");
-            self.metrics.recorded(name, source.provider.documented(event).unwrap_or("other"));
+            self.counters.answered(name, "recorded");
+            self.counters.recorded(name, source.provider.documented(event).unwrap_or("other"));
             tracing::info!(source = name, event = shown, %id, bytes, millis, "event recorded");
         } else {
-            self.metrics.answered(name, "duplicate");
+            self.counters.answered(name, "duplicate");
             tracing::info!(source = name, event = shown, %id, bytes, millis, "duplicate event");
         }
     }
@@ -205,7 +191,7 @@ impl Inbound {
         let unsigned_bytes = refusal.unsigned_bytes();
         let name = source.map_or("-", |source| source.name.as_str());
         let (status, outcome, _) = refusal.answer();
-        self.metrics.answered(name, outcome);
+        self.counters.answered(name, outcome);
         if self.refusal_lines.allows(name, outcome, Instant::now()) {
             let is_ours = status.is_server_error();
             let status = status.as_u16();
@@ -278,7 +264,7 @@ impl Inbound {
             body: body_start,
         });
         if !is_kept {
-            self.metrics.dropped_rejection();
+            self.counters.rejections_dropped.inc();
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
-    registry::{Registry, Unit},
+    registry::{Metric, Registry, Unit},
 };
 use wilco_store::Usage;
 
@@ -21,16 +21,10 @@ pub(crate) struct Metrics {
     /// One scrape at a time: each fills families that the next one clears.
     scrape: Mutex<()>,
     log_lines_dropped: Counter,
-    requests: Family<Request, Counter>,
-    events: Family<Event, Counter>,
-    secret_matches: Family<SecretMatch, Counter>,
     commit: Histogram,
     commit_events: Histogram,
     attempts: Family<AttemptOutcome, Counter>,
     attempt: Family<ByDestination, Histogram, fn() -> Histogram>,
-    connections: Gauge,
-    connections_refused: Counter,
-    rejections_dropped: Counter,
     tls_handshake_failures: Family<Reason, Counter>,
     tls_expiry: Gauge,
     store_free: Gauge<u64, AtomicU64>,
@@ -42,22 +36,16 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// All of them; without TLS there is none about a certificate, for it would read as expired.
+    /// Without TLS there is no metric about the certificate, which would read as expired.
     pub(crate) fn new(is_tls: bool) -> Arc<Self> {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("wilco")),
             scrape: Mutex::default(),
             log_lines_dropped: Counter::default(),
-            requests: Family::default(),
-            events: Family::default(),
-            secret_matches: Family::default(),
             commit: Histogram::new(FAST_SECONDS),
             commit_events: Histogram::new([1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0]),
             attempts: Family::default(),
             attempt: Family::new_with_constructor(|| Histogram::new(SLOW_SECONDS)),
-            connections: Gauge::default(),
-            connections_refused: Counter::default(),
-            rejections_dropped: Counter::default(),
             tls_handshake_failures: Family::default(),
             tls_expiry: Gauge::default(),
             store_free: Gauge::default(),
@@ -67,18 +55,24 @@ impl Metrics {
             deliveries: Family::default(),
             breakers: Family::default(),
         };
-        metrics.register(is_tls);
+        metrics.register_own(is_tls);
         Arc::new(metrics)
     }
 
-    /// A counter of the part that asks for it, once. `help` has no full stop: the format adds one.
-    pub(crate) fn counter(&self, name: &str, help: &str) -> Counter {
-        let counter = Counter::default();
-        self.registry().register(name, help, counter.clone());
-        counter
+    /// Registers a metric of the part that asks for it, and returns it. To be called once for each
+    /// name. `help` has no full stop, because the format adds one.
+    pub(crate) fn register<M: Metric + Clone + Default>(&self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.registry().register(name, help, metric.clone());
+        metric
     }
 
-    /// A histogram of the part that asks for it, once.
+    /// Registers a counter.
+    pub(crate) fn counter(&self, name: &str, help: &str) -> Counter {
+        self.register(name, help)
+    }
+
+    /// Registers a histogram.
     pub(crate) fn histogram(
         &self,
         name: &str,
@@ -95,32 +89,14 @@ impl Metrics {
         self.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn register(&self, is_tls: bool) {
+    fn register_own(&self, is_tls: bool) {
         let r = &mut *self.registry();
-        r.register("requests", "Requests by outcome", self.requests.clone());
-        r.register("events", "Events recorded, copies not counted", self.events.clone());
-        r.register(
-            "secret_matches",
-            "Signatures by the secret that matched",
-            self.secret_matches.clone(),
-        );
         r.register_with_unit("commit", "Commits of the store", Unit::Seconds, self.commit.clone());
         r.register("breaker_open", "1 while a destination is left alone", self.breakers.clone());
         r.register("commit_events", "Events recorded by one commit", self.commit_events.clone());
         r.register("attempts", "Attempts to deliver, by outcome", self.attempts.clone());
         r.register_with_unit("attempt", "Attempts to deliver", Unit::Seconds, self.attempt.clone());
         r.register("deliveries", "Deliveries that are not delivered", self.deliveries.clone());
-        r.register("connections", "Open connections", self.connections.clone());
-        r.register(
-            "connections_refused",
-            "Connections closed at once, for there were too many",
-            self.connections_refused.clone(),
-        );
-        r.register(
-            "rejections_dropped",
-            "Rejections not kept because there were too many at once",
-            self.rejections_dropped.clone(),
-        );
         r.register(
             "log_lines_dropped",
             "Log lines that could not be written, or found no room in their queue",
@@ -162,22 +138,6 @@ impl Metrics {
         );
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&self, source: &str, outcome: &'static str) {
-        self.requests.get_or_create(&Request { source: source.into(), outcome }).inc();
-    }
-
-    /// An event was recorded. `event` is a name that its provider documents, or `other`.
-    pub(crate) fn recorded(&self, source: &str, event: &str) {
-        self.events.get_or_create(&Event { source: source.into(), event: event.into() }).inc();
-    }
-
-    /// A signature was right.
-    pub(crate) fn matched(&self, source: &str, secret: &str) {
-        let labels = SecretMatch { source: source.into(), secret: secret.into() };
-        self.secret_matches.get_or_create(&labels).inc();
-    }
-
     /// The store committed.
     pub(crate) fn committed(&self, events: usize, took: Duration) {
         self.commit.observe(took.as_secs_f64());
@@ -201,22 +161,6 @@ impl Metrics {
         self.breakers.get_or_create(&labels).set(i64::from(is_open));
     }
 
-    /// A connection was opened; it is closed when the guard goes.
-    pub(crate) fn connected(self: &Arc<Self>) -> Connected {
-        self.connections.inc();
-        Connected(Arc::clone(self))
-    }
-
-    /// A connection was closed at once.
-    pub(crate) fn refused_connection(&self) {
-        self.connections_refused.inc();
-    }
-
-    /// A rejection was not handed to the store.
-    pub(crate) fn dropped_rejection(&self) {
-        self.rejections_dropped.inc();
-    }
-
     /// A TLS handshake failed.
     pub(crate) fn failed_handshake(&self, reason: &'static str) {
         self.tls_handshake_failures.get_or_create(&Reason { reason }).inc();
@@ -227,7 +171,7 @@ impl Metrics {
         self.tls_expiry.set(unix_seconds);
     }
 
-    /// What Prometheus reads. The state of the store is handed in, for it is asked then and there.
+    /// What Prometheus reads. The state of the store is handed in, because it is read at that moment.
     pub(crate) fn text(
         &self,
         store: Option<Usage>,
@@ -252,33 +196,6 @@ impl Metrics {
         let _ = encode(&mut text, &self.registry());
         text
     }
-}
-
-/// An open connection.
-pub(crate) struct Connected(Arc<Metrics>);
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.connections.dec();
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Request {
-    source: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Event {
-    source: String,
-    event: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SecretMatch {
-    source: String,
-    secret: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

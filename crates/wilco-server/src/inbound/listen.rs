@@ -49,7 +49,7 @@ impl Bound {
                 }
             };
             let Some(slot) = inbound.connections.take(client.into()) else {
-                inbound.metrics.refused_connection();
+                inbound.counters.connections_refused.inc();
                 inbound.log_refused_connection(client);
                 continue;
             };
