@@ -15,12 +15,12 @@ use crate::{
 };
 use encoding::Encoding;
 use key::{Algorithm, KeyText};
-use template::{Part, Template};
+use template::Template;
 
 pub(in crate::verify) use key::Stream;
 pub use key::{Key, KeyError};
 pub use sign::{SignError, Unsigned};
-pub(in crate::verify) use template::Values;
+pub(in crate::verify) use template::{Part, Values};
 
 /// How a provider signs: where the signature is, how it is written, and which bytes it covers.
 #[derive(Clone, Debug, Deserialize)]
