@@ -20,9 +20,7 @@ use wilco::{Provider, Secret, SourceName};
 use wilco_store::Duplicates;
 
 pub use destination::Destination;
-pub(crate) use destination::{
-    ATTEMPT_TIMEOUT, Command, Limits, OUTPUT_BYTES_MAX, Protocol, RunAs, Setting,
-};
+pub(crate) use destination::{ATTEMPT_TIMEOUT, OUTPUT_BYTES_MAX, Setting};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub(crate) use diagnostics::{Found, is_ordinary, is_path, target};
 pub(crate) use kind::{Kind, Settings, SharedSettings};

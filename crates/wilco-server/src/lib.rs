@@ -22,11 +22,11 @@
 //! ask for them ([`client`]), the log ([`log`]) and the time ([`clock`]).
 
 pub mod admin;
+mod child;
 pub mod client;
 pub mod clock;
 pub mod config;
 mod endpoint;
-mod guest;
 mod inbound;
 pub mod log;
 mod metrics;

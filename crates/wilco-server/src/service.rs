@@ -27,9 +27,8 @@ use wilco_store::{OpenError, Options, SqliteStore, Store, StoreError, Target};
 
 use crate::{
     admin::{self, Admin, Configured, DestinationRow, ReplayAsk, ReplayRow, Routing, WhyRow},
-    clock,
+    child, clock,
     config::{Address, Config, Tls},
-    guest,
     inbound::{self, Bound, Endpoints, Inbound, bind, bind_tcp},
     metrics::Metrics,
     outbound::{Outbound, Plan},
@@ -315,7 +314,7 @@ pub async fn destinations(
 /// Lets this process open as many files as it may. Programs that it starts keep the limit from before.
 pub fn raise_file_limit() {
     if let Some(soft) = inbound::raise_file_limit() {
-        guest::keep_file_limit(soft);
+        child::keep_file_limit(soft);
     }
 }
 
@@ -323,7 +322,7 @@ pub fn raise_file_limit() {
 /// started for that, this does it, and gives what to exit with. The `main` of a program whose
 /// destinations may be commands calls it first, with the arguments behind the program's name.
 pub fn child_supervisor(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    arguments.next().is_some_and(|verb| verb == guest::VERB).then(|| guest::main(arguments))
+    arguments.next().is_some_and(|verb| verb == child::VERB).then(|| child::main(arguments))
 }
 
 /// Watches the tasks until `stop`. One that ends before that leaves a promise behind that nobody

@@ -2,9 +2,9 @@
 
 mod alerts;
 mod chat;
+mod children;
 mod command;
 mod file;
-mod guests;
 mod http;
 mod lines;
 mod ntfy;

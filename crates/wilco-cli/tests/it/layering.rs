@@ -21,7 +21,7 @@ use sources::{Crate, path_of};
 const LAYERS: &[&[&str]] = &[
     &["clock", "log", "supervise"],
     &["client", "config", "metrics", "threads"],
-    &["guest"],
+    &["child"],
     &["inbound", "outbound", "admin"],
     &["service"],
     &["endpoint"],

@@ -5,9 +5,9 @@ use std::{fs, thread, time::Duration};
 use serde_json::Value;
 
 use super::{
-    BRIEF, RETRY, delivery,
-    guests::{become_sleepers, nap},
-    it, named, results, shell, shown,
+    BRIEF, RETRY,
+    children::{become_sleepers, nap},
+    delivery, it, named, results, shell, shown,
 };
 use crate::world::{Reply, World, booking};
 

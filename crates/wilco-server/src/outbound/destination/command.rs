@@ -1,4 +1,4 @@
-//! A program of somebody else: started for each event, or kept.
+//! A program of the user's: started for each event, or kept running.
 
 mod keys;
 mod lines;
@@ -9,7 +9,10 @@ use std::{sync::Arc, time::Duration};
 use super::{
     Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, hidden_value, legible,
 };
-use crate::config::{self, Command, Key, Kind, Protocol, Settings, SharedSettings};
+use crate::{
+    child::Program,
+    config::{self, Key, Kind, Settings, SharedSettings},
+};
 
 pub(super) static KIND: Kind = Kind {
     name: "command",
@@ -29,49 +32,55 @@ pub(super) static KIND: Kind = Kind {
         Key::shown("protocol", "\"once\""),
     ],
     concurrency: 1,
-    read: |keys| keys::read(keys).map(Program).map(SharedSettings::new),
+    read: |keys| keys::read(keys).map(SharedSettings::new),
 };
 
-/// A program, and what it may do.
+/// A program, and how it gets events.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Program(Command);
+struct Command {
+    program: Program,
+    protocol: Protocol,
+}
 
-impl Program {
-    /// A program about which nothing else is configured.
-    fn new(words: Vec<String>) -> Self {
-        Self(Command::new(words))
-    }
+/// How a program gets events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    /// It is started for each, with the body on its standard input.
+    Once,
+    /// It is kept running, and gets a line for each.
+    Lines,
 }
 
 impl config::Destination {
     /// A program, and its arguments.
-    pub fn command(name: &str, words: Vec<String>) -> Self {
-        Self::new(name, SharedSettings::new(Program::new(words)))
+    pub fn command(name: &str, argv: Vec<String>) -> Self {
+        let command = Command { program: Program::new(argv), protocol: Protocol::Once };
+        Self::new(name, SharedSettings::new(command))
     }
 }
 
-impl Settings for Program {
+impl Settings for Command {
     fn kind(&self) -> &'static str {
         KIND.name
     }
 
     fn open(&self, name: &str, timeout: Duration) -> Arc<dyn Destination> {
-        let command = self.0.clone();
-        match command.protocol {
-            Protocol::Once => Arc::new(once::Once::new(command, timeout)),
+        let program = self.program.clone();
+        match self.protocol {
+            Protocol::Once => Arc::new(once::Once::new(program, timeout)),
             Protocol::Lines => {
-                Arc::new(lines::Lines::new(name.into(), Hidden::of(self), command, timeout))
+                Arc::new(lines::Lines::new(name.into(), Hidden::of(self), program, timeout))
             }
         }
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
-        let values = self.0.environment.iter();
+        let values = self.program.environment.iter();
         values.filter_map(|(name, value)| hidden_value(name, value)).collect()
     }
 
     fn output_bytes_max(&self) -> usize {
-        self.0.limits.output
+        self.program.limits.output
     }
 }
 
@@ -83,11 +92,12 @@ mod tests {
     #[test]
     fn what_a_program_was_given_is_named_and_not_shown() {
         let mut program = Program::new(vec!["x".into()]);
-        program.0.environment =
+        program.environment =
             [("TOKEN", &b"canary-token\n"[..]), ("MODE", b"fast"), ("X", b"\xff")]
                 .map(|(name, value)| (name.into(), Setting(value.into())))
                 .into();
-        let reply = Hidden::of(&program).clean(Reply::failed("401 for canary-token, fast".into()));
+        let command = Command { program, protocol: Protocol::Once };
+        let reply = Hidden::of(&command).clean(Reply::failed("401 for canary-token, fast".into()));
         assert_eq!(reply.result, "401 for (the value of TOKEN), fast");
     }
 }

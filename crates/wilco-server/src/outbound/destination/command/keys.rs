@@ -4,24 +4,28 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use rustix::process::{getegid, geteuid};
 
-use crate::config::{
-    Command, Keys, Limits, OUTPUT_BYTES_MAX, Protocol, Quoted, RunAs, bytes, duration, executable,
-    find_program, first_line_fault, is_text_without_interpreter, missing_script,
+use super::{Command, Protocol};
+use crate::{
+    child::{Limits, Program, RunAs},
+    config::{
+        Keys, OUTPUT_BYTES_MAX, Quoted, bytes, duration, executable, find_program,
+        first_line_fault, is_text_without_interpreter, missing_script,
+    },
 };
 
 pub(super) fn read(keys: &mut Keys<'_>) -> Option<Command> {
-    let words = keys.each("command", |text| Ok(text.to_owned()));
+    let argv = keys.each("command", |text| Ok(text.to_owned()));
     let environment = keys.settings("environment");
     let folder = keys.one("folder", folder);
     let run_as = keys.text("run_as").and_then(|text| run_as(keys, &text));
     let limits = keys.table("limits").map(limits).unwrap_or_default();
     let protocol = keys.one("protocol", protocol).unwrap_or(Protocol::Once);
-    let Some(mut words) = words.filter(|words| !words.is_empty()) else {
+    let Some(mut argv) = argv.filter(|argv| !argv.is_empty()) else {
         keys.require("command");
         return None;
     };
-    if let Err(why) = executable(&words[0]) {
-        match as_list(&words) {
+    if let Err(why) = executable(&argv[0]) {
+        match as_list(&argv) {
             Some(list) => keys.complain_about(
                 "command",
                 "command is one text, and no program has this name".into(),
@@ -34,29 +38,30 @@ pub(super) fn read(keys: &mut Keys<'_>) -> Option<Command> {
         }
         return None;
     }
-    let program = find_program(&words[0]).filter(|path| !is_text_without_interpreter(path));
+    let program = find_program(&argv[0]).filter(|path| !is_text_without_interpreter(path));
     if let Some(why) = program.as_deref().and_then(first_line_fault) {
         let hint = "the system starts no script with such a first line; such as #!/bin/sh";
-        keys.warn_about("command", format!("{} cannot be started: {why}", words[0]), hint);
+        keys.warn_about("command", format!("{} cannot be started: {why}", argv[0]), hint);
     }
-    if let Some((message, hint)) = missing_script(&words, folder.as_ref()) {
+    if let Some((message, hint)) = missing_script(&argv, folder.as_ref()) {
         keys.warn_about("command", message, &hint);
     }
     if folder.is_some() {
-        words[0] = from_here(&words[0]);
+        argv[0] = from_here(&argv[0]);
     }
-    Some(Command { words, environment, folder, run_as, limits, protocol })
+    let program = Program { argv, environment, folder, run_as, limits };
+    Some(Command { program, protocol })
 }
 
 /// The list that was meant by a single text with blanks. An argument that may have a secret is left
 /// out.
-fn as_list(words: &[String]) -> Option<String> {
-    let [line] = words else { return None };
-    let words = shlex::split(line).filter(|words| words.len() > 1)?;
+fn as_list(argv: &[String]) -> Option<String> {
+    let [line] = argv else { return None };
+    let argv = shlex::split(line).filter(|argv| argv.len() > 1)?;
     let is_plain = |word: &str| {
         word.starts_with('/') || word.starts_with('-') && !word.contains('=') || word.len() < 8
     };
-    let shown = words.iter().map(|word| if is_plain(word) { word } else { "…" });
+    let shown = argv.iter().map(|word| if is_plain(word) { word } else { "…" });
     let quoted: Vec<_> = shown.map(|word| format!("{word:?}")).collect();
     Some(format!("[{}]", quoted.join(", ")))
 }

@@ -20,16 +20,13 @@ use wilco::Event;
 use wilco_store::Claim;
 
 use super::{Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, legible};
-use crate::{
-    config,
-    guest::{Guest, Pipes, Said},
-};
+use crate::child::{ChildProcess, OutputTail, Pipes, Program};
 use flight::Flight;
 
 pub(super) struct Lines {
     name: String,
     hidden: Arc<Hidden>,
-    command: config::Command,
+    program: Program,
     timeout: Duration,
     place: Mutex<Place>,
 }
@@ -42,13 +39,8 @@ struct Place {
 }
 
 impl Lines {
-    pub(super) fn new(
-        name: String,
-        hidden: Hidden,
-        command: config::Command,
-        timeout: Duration,
-    ) -> Self {
-        Self { name, hidden: Arc::new(hidden), command, timeout, place: Mutex::default() }
+    pub(super) fn new(name: String, hidden: Hidden, program: Program, timeout: Duration) -> Self {
+        Self { name, hidden: Arc::new(hidden), program, timeout, place: Mutex::default() }
     }
 
     /// The worker that there is, or a new one.
@@ -58,13 +50,13 @@ impl Lines {
             return Ok(Arc::clone(worker));
         }
         while place.tasks.join_next().await.is_some() {}
-        let (guest, pipes) = Guest::start(&self.command, &[])?;
+        let (child, pipes) = ChildProcess::start(&self.program, &[])?;
         let (lines, to_write) = mpsc::channel(1);
-        let flight = Flight::new(self.name.clone(), &self.hidden, self.command.limits.output);
+        let flight = Flight::new(self.name.clone(), &self.hidden, self.program.limits.output);
         let flight = Arc::new(flight);
         let worker = Arc::new(Worker { lines, flight, end: CancellationToken::new() });
         let (flight, end) = (Arc::clone(&worker.flight), worker.end.clone());
-        place.tasks.spawn(attend(guest, pipes, to_write, flight, end));
+        place.tasks.spawn(attend(child, pipes, to_write, flight, end));
         place.worker = Some(Arc::clone(&worker));
         Ok(worker)
     }
@@ -97,7 +89,7 @@ impl Destination for Lines {
                 worker.end.cancel();
                 let result =
                     format!("killed after {} s without an answer", self.timeout.as_secs_f32());
-                Reply { output: worker.flight.said.so_far(), ..Reply::failed(result) }
+                Reply { output: worker.flight.output.so_far(), ..Reply::failed(result) }
             }
         }
     }
@@ -185,13 +177,13 @@ enum Over {
 
 /// Keeps one worker from its start to its end.
 async fn attend(
-    mut guest: Guest,
+    mut child: ChildProcess,
     Pipes { stdin, stdout, stderr }: Pipes,
     lines: mpsc::Receiver<Vec<u8>>,
     flight: Arc<Flight>,
     end: CancellationToken,
 ) {
-    let mut hear = pin!(flight.said.hear(stderr).fuse());
+    let mut hear = pin!(flight.output.read_all(stderr).fuse());
     let life = async {
         let over = tokio::select! {
             over = read(stdout, &flight) => over,
@@ -201,7 +193,7 @@ async fn attend(
         match over {
             Over::Wrong(why) => Err(why),
             Over::Closed(what) => {
-                timeout(PIPES_GRACE, guest.ended()).await.map_err(|_| format!("the worker {what}"))
+                timeout(PIPES_GRACE, child.wait()).await.map_err(|_| format!("the worker {what}"))
             }
         }
     };
@@ -209,12 +201,12 @@ async fn attend(
     if life.is_ok() && !hear.is_terminated() {
         let _ = timeout(PIPES_GRACE, hear.as_mut()).await;
     }
-    flight.end(&life.map_or_else(|why| why, |ended| last_words(&guest, ended, &flight.said)));
-    beside(guest.terminate(), hear).await;
+    flight.end(&life.map_or_else(|why| why, |ended| last_words(&child, ended, &flight.output)));
+    beside(child.terminate(), hear).await;
 }
 
-fn last_words(guest: &Guest, ended: io::Result<ExitStatus>, said: &Said) -> String {
-    match guest.how(ended, &said.so_far()).1 {
+fn last_words(child: &ChildProcess, ended: io::Result<ExitStatus>, output: &OutputTail) -> String {
+    match child.describe_end(ended, &output.so_far()).1 {
         how if how.starts_with("cannot start ") => how,
         how => format!("the worker ended: {how}"),
     }

@@ -1,4 +1,4 @@
-//! A program that is started for each event: the raw body on its stdin, and its end is the answer.
+//! A program that is started for each event: it reads the raw body, and its exit code is the answer.
 
 use std::{pin::pin, time::Duration};
 
@@ -8,44 +8,41 @@ use tokio::{io::AsyncWriteExt as _, time::timeout};
 use wilco_store::Claim;
 
 use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside};
-use crate::{
-    config,
-    guest::{Guest, Pipes, Said},
-};
+use crate::child::{ChildProcess, OutputTail, Pipes, Program};
 
 pub(super) struct Once {
-    command: config::Command,
+    program: Program,
     timeout: Duration,
 }
 
 impl Once {
-    pub(super) fn new(command: config::Command, timeout: Duration) -> Self {
-        Self { command, timeout }
+    pub(super) fn new(program: Program, timeout: Duration) -> Self {
+        Self { program, timeout }
     }
 }
 
 #[async_trait]
 impl Destination for Once {
     async fn deliver(&self, claim: &Claim) -> Reply {
-        let (mut guest, pipes) = match Guest::start(&self.command, &variables(claim)) {
+        let (mut child, pipes) = match ChildProcess::start(&self.program, &variables(claim)) {
             Ok(started) => started,
             Err(why) => return Reply::failed(why),
         };
-        let said = Said::new(self.command.limits.output);
+        let output = OutputTail::new(self.program.limits.output);
         let body = claim.event().body.contiguous();
-        let mut talk = pin!(talk(pipes, &body, &said).fuse());
-        let ended = timeout(self.timeout, beside(guest.ended(), talk.as_mut())).await;
+        let mut talk = pin!(talk(pipes, &body, &output).fuse());
+        let ended = timeout(self.timeout, beside(child.wait(), talk.as_mut())).await;
         if ended.is_err() {
-            beside(guest.terminate(), talk.as_mut()).await;
+            beside(child.terminate(), talk.as_mut()).await;
         }
-        // What could not be killed may hold the pipes open.
+        // A process that could not be killed may keep the pipes open.
         if !talk.is_terminated() {
             let _ = timeout(PIPES_GRACE, talk).await;
         }
-        let output = said.so_far();
+        let output = output.so_far();
         let (verdict, result) = match ended {
             Ok(ended) => {
-                let (code, how) = guest.how(ended, &output);
+                let (code, how) = child.describe_end(ended, &output);
                 (judge(code), how)
             }
             Err(_) => (FAILED, format!("killed after {} s", self.timeout.as_secs_f32())),
@@ -72,15 +69,15 @@ fn variable(name: &str) -> String {
     name.chars().filter(|c| *c != '\0').take(NAME_CHARS_MAX).collect()
 }
 
-/// Writes the body and hears what is said, all at once, so that no full pipe stops the other.
-async fn talk(pipes: Pipes, body: &[u8], said: &Said) -> ((), (), ()) {
+/// Writes the body and reads the output at the same time, so that no full pipe blocks the other.
+async fn talk(pipes: Pipes, body: &[u8], output: &OutputTail) -> ((), (), ()) {
     let feed = async {
         if let Some(mut stdin) = pipes.stdin {
             // A program that does not read its input may end well all the same.
             let _ = stdin.write_all(body).await;
         }
     };
-    tokio::join!(feed, said.hear(pipes.stdout), said.hear(pipes.stderr))
+    tokio::join!(feed, output.read_all(pipes.stdout), output.read_all(pipes.stderr))
 }
 
 /// 65 is `EX_DATAERR` of sysexits: the input is at fault, so that trying again is of no use.

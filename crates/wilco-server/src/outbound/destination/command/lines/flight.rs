@@ -8,13 +8,13 @@ use std::{
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use super::{FAILED, Hidden, Reply, Said, Verdict, legible};
+use super::{FAILED, Hidden, OutputTail, Reply, Verdict, legible};
 
 /// The deliveries that wait for an answer of one worker, and what it said beside.
 pub(super) struct Flight {
     pub(super) name: String,
     pub(super) hidden: Arc<Hidden>,
-    pub(super) said: Said,
+    pub(super) output: OutputTail,
     /// `None` when the worker takes no more.
     waiting: std::sync::Mutex<Option<Waiting>>,
 }
@@ -22,9 +22,14 @@ pub(super) struct Flight {
 type Waiting = HashMap<String, oneshot::Sender<Reply>>;
 
 impl Flight {
-    pub(super) fn new(name: String, hidden: &Arc<Hidden>, output: usize) -> Self {
+    pub(super) fn new(name: String, hidden: &Arc<Hidden>, output_bytes_max: usize) -> Self {
         let waiting = std::sync::Mutex::new(Some(HashMap::new()));
-        Self { name, hidden: Arc::clone(hidden), said: Said::new(output), waiting }
+        Self {
+            name,
+            hidden: Arc::clone(hidden),
+            output: OutputTail::new(output_bytes_max),
+            waiting,
+        }
     }
 
     fn waiting(&self) -> std::sync::MutexGuard<'_, Option<Waiting>> {
@@ -55,7 +60,8 @@ impl Flight {
     /// Whoever still waits is told this, and nobody can enter any more.
     pub(super) fn end(&self, why: &str) {
         for (_, sender) in self.waiting().take().into_iter().flatten() {
-            let _ = sender.send(Reply { output: self.said.so_far(), ..Reply::failed(why.into()) });
+            let _ =
+                sender.send(Reply { output: self.output.so_far(), ..Reply::failed(why.into()) });
         }
     }
 
@@ -73,7 +79,7 @@ impl Flight {
             (_, error) => Reply {
                 verdict,
                 result: legible(&error.unwrap_or_default()),
-                output: self.said.so_far(),
+                output: self.output.so_far(),
             },
         };
         let _ = sender.send(reply);

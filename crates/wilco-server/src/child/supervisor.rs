@@ -1,4 +1,5 @@
-//! The warden: a process that starts the program, and that ends last of all that the program started.
+//! The supervisor: a process that starts the program, and ends after everything that the program
+//! started.
 
 use std::{
     ffi::OsString,
@@ -19,111 +20,112 @@ use rustix::{
     stdio::{dup2_stdin, dup2_stdout},
 };
 use tokio::{
-    signal::unix::{Signal as Signals, SignalKind, signal},
+    signal::unix::{Signal as SignalStream, SignalKind, signal},
     time::{Instant, sleep, sleep_until, timeout},
 };
 
 use crate::config::{find_program, first_line_fault, is_text_without_interpreter};
 
 use super::{
-    AT_ONCE, KILL_GRACE, NOT_EXECUTABLE, NOT_FOUND, OWN_PROGRAM, ROUND, SIGNAL_BASE, Stage,
-    TERM_GRACE, Terms, VERB, descendants, tell,
+    KILL_AT_ONCE, KILL_GRACE, LaunchSpec, NOT_EXECUTABLE, NOT_FOUND, OWN_PROGRAM, ROUND,
+    SIGNAL_BASE, Stage, TERM_GRACE, VERB, descendants, signal_descendant,
 };
 
-/// Does what the arguments behind the verb say.
+/// Does what the arguments after the verb say.
 pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
-    let Some((stage, terms)) = Terms::read(arguments) else {
-        return say(2, "wilco guest is for wilco's own use; see `wilco --help`");
+    let Some((stage, spec)) = LaunchSpec::read(arguments) else {
+        print("`wilco supervise` is for wilco's own use; see `wilco --help`");
+        return exit_code(2);
     };
     // As it runs through /proc/self/exe, `ps` would call it "exe".
-    let _ = fs::write("/proc/self/comm", "wilco-guest");
+    let _ = fs::write("/proc/self/comm", "wilco-supervise");
     match stage {
-        Stage::Become => cannot_start(&terms, &r#become(&terms)),
-        Stage::Keep => {
+        Stage::Become => cannot_start(&spec, &become_program(&spec)),
+        Stage::Supervise => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            match runtime.and_then(|runtime| runtime.block_on(keep(&terms))) {
+            match runtime.and_then(|runtime| runtime.block_on(supervise(&spec))) {
                 Ok(status) => end_like(status),
-                Err(error) => cannot_start(&terms, &error),
+                Err(error) => cannot_start(&spec, &error),
             }
         }
     }
 }
 
 /// Runs the program to its end, and to that of all that it started.
-async fn keep(terms: &Terms) -> io::Result<Option<WaitStatus>> {
-    let mut heard = Heard::listen()?;
+async fn supervise(spec: &LaunchSpec) -> io::Result<Option<WaitStatus>> {
+    let mut signals = Signals::listen()?;
     set_child_subreaper(Some(getpid()))?;
-    // It is sent when a thread of the host ends, too; whether the host itself is gone is looked up.
+    // It is sent when a thread of the parent ends, too, so it is checked whether the parent has ended.
     set_parent_process_death_signal(Some(Signal::HUP))?;
-    if getppid() != Some(terms.host) {
+    if getppid() != Some(spec.parent) {
         return Ok(None);
     }
-    restore_file_limit(terms)?;
-    let program = start(terms)?;
+    restore_file_limit(spec)?;
+    let program = start(spec)?;
     leave_pipes()?;
-    let mut family = Family { program, ended: None };
+    let mut tree = ProcessTree { program, ended: None };
     let mut kill_at = None;
-    while family.reap() && family.ended.is_none() {
+    while tree.reap() && tree.ended.is_none() {
         tokio::select! {
-            _ = heard.child.recv() => {}
-            _ = heard.terminate.recv() => kill_at = kill_at.or_else(|| Some(family.terminate())),
-            _ = heard.interrupt.recv() => kill_at = kill_at.or_else(|| Some(family.terminate())),
-            _ = heard.hangup.recv() => {
-                if getppid() != Some(terms.host) {
-                    kill_at = kill_at.or_else(|| Some(family.terminate()));
+            _ = signals.child.recv() => {}
+            _ = signals.terminate.recv() => kill_at = kill_at.or_else(|| Some(tree.terminate())),
+            _ = signals.interrupt.recv() => kill_at = kill_at.or_else(|| Some(tree.terminate())),
+            _ = signals.hangup.recv() => {
+                if getppid() != Some(spec.parent) {
+                    kill_at = kill_at.or_else(|| Some(tree.terminate()));
                 }
             }
-            _ = heard.at_once.recv() => break,
+            _ = signals.kill.recv() => break,
             () = sleep_until(kill_at.unwrap_or_else(Instant::now)), if kill_at.is_some() => break,
         }
     }
-    if timeout(KILL_GRACE, family.kill_all()).await.is_err() {
+    if timeout(KILL_GRACE, tree.kill_all()).await.is_err() {
         let left: Vec<_> = descendants(getpid()).iter().map(ToString::to_string).collect();
-        say(0, &format!("processes that could not be killed are left: {}", left.join(", ")));
+        print(&format!("these processes could not be killed: {}", left.join(", ")));
     }
-    Ok(family.ended)
+    Ok(tree.ended)
 }
 
 /// Gives back the soft limit on open files that wilco was started with: a program that uses `select`
 /// fails, or worse, with a descriptor above 1,023.
-fn restore_file_limit(terms: &Terms) -> io::Result<()> {
-    let Some(current) = terms.own_files else { return Ok(()) };
+fn restore_file_limit(spec: &LaunchSpec) -> io::Result<()> {
+    let Some(current) = spec.initial_files else { return Ok(()) };
     let limit = Rlimit { current: Some(current), ..getrlimit(Resource::Nofile) };
     Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
-/// Starts the program. Where it has limits there is a step in between, for they cannot be set on a
-/// process that has begun, and the warden's own would leave it no room.
-fn start(terms: &Terms) -> io::Result<Pid> {
-    // Those that change something before they run it would have a shell read it (execvp(3)).
-    let is_exec = terms.has_limits() || terms.run_as.is_some();
-    if is_exec && path_of(terms).as_deref().is_some_and(is_text_without_interpreter) {
+/// Starts the program. If it has limits, there is a process in between: they cannot be set for a process
+/// that already runs, and the supervisor must not have them itself.
+fn start(spec: &LaunchSpec) -> io::Result<Pid> {
+    // With a step between fork and exec, execvp(3) would have a shell read such a text.
+    let is_exec = spec.has_limits() || spec.run_as.is_some();
+    if is_exec && path_of(spec).as_deref().is_some_and(is_text_without_interpreter) {
         return Err(Errno::NOEXEC.into());
     }
-    let mut command = match terms.has_limits() {
+    let mut command = match spec.has_limits() {
         true => {
             let mut command = Command::new(OWN_PROGRAM);
-            command.arg0("wilco").arg(VERB).args(terms.arguments(Stage::Become));
+            command.arg0("wilco").arg(VERB).args(spec.arguments(Stage::Become));
             command
         }
-        false => program(terms),
+        false => program(spec),
     };
-    // `Family::reap` waits for it.
+    // `ProcessTree::reap` waits for it.
     let child = command.process_group(0).spawn()?;
     Ok(Pid::from_child(&child))
 }
 
-/// Takes the limits on this process and becomes the program; what comes back is why not.
-fn r#become(terms: &Terms) -> io::Error {
-    let mut program = program(terms);
+/// Sets the limits for this process and becomes the program; returns only if it cannot.
+fn become_program(spec: &LaunchSpec) -> io::Error {
+    let mut program = program(spec);
     let limits = [
-        (Resource::Cpu, terms.cpu, CPU_GRACE_SECS),
-        (Resource::Nofile, terms.files, 0),
-        (Resource::As, terms.memory, 0),
+        (Resource::Cpu, spec.cpu, CPU_GRACE_SECS),
+        (Resource::Nofile, spec.files, 0),
+        (Resource::As, spec.memory, 0),
     ];
     for (resource, wanted, grace) in limits {
         let Some(wanted) = wanted else { continue };
-        // More than wilco itself may have is not to be had.
+        // It cannot have more than wilco itself.
         let own = getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let maximum = Some(own.min(wanted.saturating_add(grace)));
         if let Err(error) = setrlimit(resource, Rlimit { current: Some(own.min(wanted)), maximum })
@@ -134,14 +136,14 @@ fn r#become(terms: &Terms) -> io::Error {
     program.exec()
 }
 
-fn program(terms: &Terms) -> Command {
-    let mut command = Command::new(terms.words.first().cloned().unwrap_or_default());
-    command.args(terms.words.iter().skip(1));
-    if let Some(folder) = &terms.folder {
+fn program(spec: &LaunchSpec) -> Command {
+    let mut command = Command::new(spec.argv.first().cloned().unwrap_or_default());
+    command.args(spec.argv.iter().skip(1));
+    if let Some(folder) = &spec.folder {
         command.current_dir(folder);
     }
-    if let Some(who) = terms.run_as {
-        // With the user the groups of root are given up as well.
+    if let Some(who) = spec.run_as {
+        // Setting the user drops the supplementary groups of root as well.
         command.gid(who.group).uid(who.user);
     }
     command
@@ -154,34 +156,34 @@ fn leave_pipes() -> io::Result<()> {
     Ok(dup2_stdout(&nothing)?)
 }
 
-struct Heard {
-    child: Signals,
-    terminate: Signals,
-    interrupt: Signals,
-    hangup: Signals,
-    at_once: Signals,
+struct Signals {
+    child: SignalStream,
+    terminate: SignalStream,
+    interrupt: SignalStream,
+    hangup: SignalStream,
+    kill: SignalStream,
 }
 
-impl Heard {
+impl Signals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
             child: signal(SignalKind::child())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
-            at_once: signal(SignalKind::from_raw(AT_ONCE.as_raw()))?,
+            kill: signal(SignalKind::from_raw(KILL_AT_ONCE.as_raw()))?,
         })
     }
 }
 
 /// The program, and all that it started.
-struct Family {
+struct ProcessTree {
     program: Pid,
     ended: Option<WaitStatus>,
 }
 
-impl Family {
-    /// Takes note of who has ended. False if nobody is left.
+impl ProcessTree {
+    /// Collects the processes that have ended. `false` if none is left.
     fn reap(&mut self) -> bool {
         loop {
             match wait(WaitOptions::NOHANG) {
@@ -193,23 +195,23 @@ impl Family {
         }
     }
 
-    /// Asks all of them to end, each once: to some programs a second SIGTERM means at once. Gives the
-    /// time at which they are to be killed.
+    /// Asks all of them to end, each once: some programs stop at once at a second SIGTERM. Returns when
+    /// they are to be killed.
     fn terminate(&self) -> Instant {
         let _ = kill_process_group(self.program, Signal::TERM);
         for pid in descendants(getpid()) {
             if getpgid(Some(pid)).is_ok_and(|group| group != self.program) {
-                tell(getpid(), pid, Signal::TERM);
+                signal_descendant(getpid(), pid, Signal::TERM);
             }
         }
         Instant::now() + TERM_GRACE
     }
 
-    /// What loses its parent becomes a child of this process, so that no child means nobody.
+    /// A process whose parent ends becomes a child of this one, so no child means that none is left.
     async fn kill_all(&mut self) {
         while self.reap() {
             for pid in descendants(getpid()) {
-                tell(getpid(), pid, Signal::KILL);
+                signal_descendant(getpid(), pid, Signal::KILL);
             }
             if self.reap() {
                 sleep(ROUND).await;
@@ -232,34 +234,38 @@ fn end_like(status: Option<WaitStatus>) -> ExitCode {
         }
         (None, None) => SIGNAL_BASE + Signal::KILL.as_raw(),
     };
-    ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
+    exit_code(code)
 }
 
-/// Where the program is, as this process sees it.
-fn path_of(terms: &Terms) -> Option<PathBuf> {
-    find_program(terms.words.first()?.to_str()?)
+/// The path of the program, as this process finds it.
+fn path_of(spec: &LaunchSpec) -> Option<PathBuf> {
+    find_program(spec.argv.first()?.to_str()?)
 }
 
-fn cannot_start(terms: &Terms, error: &io::Error) -> ExitCode {
+fn cannot_start(spec: &LaunchSpec, error: &io::Error) -> ExitCode {
     let code = match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_EXECUTABLE,
     };
-    let program = terms.words.first().cloned().unwrap_or_default();
-    // The error alone does not say which of the two is not there, nor that it is the interpreter.
-    let folder = terms.folder.as_ref().filter(|folder| !folder.is_dir());
-    let why = match (folder, path_of(terms).as_deref().and_then(first_line_fault)) {
+    let program = spec.argv.first().cloned().unwrap_or_default();
+    // The error alone does not say whether the folder, the program or its interpreter is missing.
+    let folder = spec.folder.as_ref().filter(|folder| !folder.is_dir());
+    let why = match (folder, path_of(spec).as_deref().and_then(first_line_fault)) {
         (Some(folder), _) => format!("in {}: {error}", folder.display()),
         (None, Some(fault)) => fault,
         (None, None) => error.to_string(),
     };
-    say(code, &format!("cannot start {}: {why}", program.display()))
+    print(&format!("cannot start {}: {why}", program.display()));
+    exit_code(code)
 }
 
-/// A line to whoever keeps the output, and the code to exit with.
-fn say(code: i32, line: &str) -> ExitCode {
-    // There is nowhere left to say that stderr is closed.
+/// Writes a line to the output that is kept.
+fn print(line: &str) {
+    // Where stderr is closed, there is no place to report it.
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 

@@ -1,48 +1,47 @@
-//! The terms that a program runs on, and how they are handed to its warden: as arguments.
+//! How a program is to be started, as it is handed to the supervisor: in its arguments.
 
 use std::{ffi::OsString, path::PathBuf};
 
 use rustix::process::{Pid, getpid};
 
-use super::Arguments;
-use crate::config::{Command, RunAs};
+use super::{Arguments, Program, RunAs};
 
-/// What a warden is told.
+/// How a program is to be started.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Terms {
-    /// Who asks; when that process is gone, the guest has to go too.
-    pub(super) host: Pid,
+pub(crate) struct LaunchSpec {
+    /// The wilco that starts it; when that process has ended, the program has to end too.
+    pub(super) parent: Pid,
     pub(super) folder: Option<PathBuf>,
     pub(super) run_as: Option<RunAs>,
     pub(super) memory: Option<u64>,
     pub(super) cpu: Option<u64>,
     pub(super) files: Option<u64>,
     /// The soft limit on open files that wilco had before it raised its own.
-    pub(super) own_files: Option<u64>,
-    pub(super) words: Arguments,
+    pub(super) initial_files: Option<u64>,
+    pub(super) argv: Arguments,
 }
 
-/// What a warden's process does with them.
+/// What a process of the supervisor does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Starts the program, and sees that nothing is left of it.
-    Keep,
-    /// Takes the limits on itself and becomes the program.
+    /// Starts the program, and makes sure that nothing of it is left.
+    Supervise,
+    /// Sets the limits for itself and becomes the program.
     Become,
 }
 
-impl Terms {
-    pub(super) fn of(command: &Command) -> Self {
-        let limits = &command.limits;
+impl LaunchSpec {
+    pub(super) fn of(program: &Program) -> Self {
+        let limits = &program.limits;
         Self {
-            host: getpid(),
-            folder: command.folder.clone(),
-            run_as: command.run_as,
+            parent: getpid(),
+            folder: program.folder.clone(),
+            run_as: program.run_as,
             memory: limits.memory,
             cpu: limits.cpu,
             files: limits.files,
-            own_files: super::own_files(),
-            words: command.words.iter().map(Into::into).collect(),
+            initial_files: super::initial_files(),
+            argv: program.argv.iter().map(Into::into).collect(),
         }
     }
 
@@ -51,7 +50,7 @@ impl Terms {
     }
 
     pub(super) fn arguments(&self, stage: Stage) -> Arguments {
-        let mut arguments: Arguments = vec![HOST.into(), self.host.to_string().into()];
+        let mut arguments: Arguments = vec![PARENT.into(), self.parent.to_string().into()];
         if stage == Stage::Become {
             arguments.push(BECOME.into());
         }
@@ -64,40 +63,40 @@ impl Terms {
             (MEMORY, number(self.memory)),
             (CPU, number(self.cpu)),
             (FILES, number(self.files)),
-            (OWN_FILES, number(self.own_files)),
+            (INITIAL_FILES, number(self.initial_files)),
         ];
         for (name, value) in options {
             arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
         }
         arguments.push("--".into());
-        arguments.extend(self.words.iter().cloned());
+        arguments.extend(self.argv.iter().cloned());
         arguments
     }
 
-    /// `None` where wilco did not write them.
+    /// `None` for arguments that wilco did not write.
     pub(super) fn read(mut arguments: impl Iterator<Item = OsString>) -> Option<(Stage, Self)> {
-        let mut stage = Stage::Keep;
-        let mut host = None;
+        let mut stage = Stage::Supervise;
+        let mut parent = None;
         let (mut folder, mut run_as, mut memory, mut cpu) = Default::default();
-        let (mut files, mut own_files) = Default::default();
+        let (mut files, mut initial_files) = Default::default();
         loop {
             let name = arguments.next()?;
             match name.to_str()? {
                 "--" => break,
                 BECOME => stage = Stage::Become,
-                HOST => host = Pid::from_raw(number(arguments.next())?),
+                PARENT => parent = Pid::from_raw(number(arguments.next())?),
                 FOLDER => folder = Some(arguments.next()?.into()),
                 RUN_AS => run_as = Some(user_and_group(arguments.next())?),
                 MEMORY => memory = Some(number(arguments.next())?),
                 CPU => cpu = Some(number(arguments.next())?),
                 FILES => files = Some(number(arguments.next())?),
-                OWN_FILES => own_files = Some(number(arguments.next())?),
+                INITIAL_FILES => initial_files = Some(number(arguments.next())?),
                 _ => return None,
             }
         }
-        let words = arguments.collect();
-        let host = host?;
-        Some((stage, Self { host, folder, run_as, memory, cpu, files, own_files, words }))
+        let argv = arguments.collect();
+        let parent = parent?;
+        Some((stage, Self { parent, folder, run_as, memory, cpu, files, initial_files, argv }))
     }
 }
 
@@ -111,59 +110,60 @@ fn user_and_group(argument: Option<OsString>) -> Option<RunAs> {
     Some(RunAs { user: user.parse().ok()?, group: group.parse().ok()? })
 }
 
-const HOST: &str = "--host";
+const PARENT: &str = "--parent";
 const BECOME: &str = "--become";
 const FOLDER: &str = "--folder";
 const RUN_AS: &str = "--run-as";
 const MEMORY: &str = "--memory";
 const CPU: &str = "--cpu";
 const FILES: &str = "--files";
-const OWN_FILES: &str = "--own-files";
+const INITIAL_FILES: &str = "--initial-files";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn what_a_warden_is_told_is_what_it_reads() {
-        let plain = Terms {
-            host: getpid(),
+    fn what_is_handed_to_the_supervisor_is_what_it_reads() {
+        let plain = LaunchSpec {
+            parent: getpid(),
             folder: None,
             run_as: None,
             memory: None,
             cpu: None,
             files: None,
-            own_files: None,
-            words: vec!["/bin/sh".into(), "--".into(), "--memory".into(), "".into()],
+            initial_files: None,
+            argv: vec!["/bin/sh".into(), "--".into(), "--memory".into(), "".into()],
         };
-        let full = Terms {
+        let full = LaunchSpec {
             folder: Some("/srv/a b".into()),
             run_as: Some(RunAs { user: 1, group: 2 }),
             memory: Some(1 << 40),
             cpu: Some(60),
             files: Some(8),
-            own_files: Some(1_024),
-            words: vec!["x".into()],
+            initial_files: Some(1_024),
+            argv: vec!["x".into()],
             ..plain
         };
-        for terms in [plain, full] {
-            for stage in [Stage::Keep, Stage::Become] {
-                let read = Terms::read(terms.arguments(stage).into_iter());
-                assert_eq!(read.as_ref(), Some(&(stage, clone(&terms))));
+        for spec in [plain, full] {
+            for stage in [Stage::Supervise, Stage::Become] {
+                let read = LaunchSpec::read(spec.arguments(stage).into_iter());
+                assert_eq!(read.as_ref(), Some(&(stage, clone(&spec))));
             }
         }
     }
 
-    fn clone(terms: &Terms) -> Terms {
-        Terms { folder: terms.folder.clone(), words: terms.words.clone(), ..*terms }
+    fn clone(spec: &LaunchSpec) -> LaunchSpec {
+        LaunchSpec { folder: spec.folder.clone(), argv: spec.argv.clone(), ..*spec }
     }
 
     #[test]
     fn what_wilco_did_not_write_is_not_read() {
-        for line in ["", "--host", "--host x -- a", "-- a", "--host 1 --memory -1 -- a", "--host 1"]
+        for line in
+            ["", "--parent", "--parent x -- a", "-- a", "--parent 1 --memory -1 -- a", "--parent 1"]
         {
-            let words = line.split_whitespace().map(OsString::from);
-            assert_eq!(Terms::read(words), None, "{line}");
+            let argv = line.split_whitespace().map(OsString::from);
+            assert_eq!(LaunchSpec::read(argv), None, "{line}");
         }
     }
 }

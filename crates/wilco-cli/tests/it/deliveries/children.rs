@@ -1,4 +1,4 @@
-//! Programs are guests: where they work, as whom, what they may take, and that nothing is left.
+//! Child processes: their folder, their user, their limits, and that nothing of them is left.
 
 use std::{
     fs,

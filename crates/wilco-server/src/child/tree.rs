@@ -1,4 +1,4 @@
-//! Who started whom, as `/proc` tells it (proc(5)).
+//! The process tree: who started whom, according to `/proc` (proc(5)).
 
 use std::{collections::HashMap, fs, iter::successors, path::Path};
 
@@ -14,7 +14,7 @@ pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
     {
         true => Box::new(children),
         false => {
-            let all = everybody();
+            let all = all_processes();
             Box::new(move |parent| all.get(&parent).cloned().unwrap_or_default())
         }
     };
@@ -29,29 +29,29 @@ pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
 }
 
 /// Sends a signal to a process that `of` started, or that one of those started. Since it was listed it
-/// may have ended and its number be another's: the signal goes to what bore the number before it was
-/// looked up whose it is.
-pub(crate) fn tell(of: Pid, pid: Pid, signal: Signal) {
+/// may have ended, and its number may be reused: the pidfd is opened before the parents are looked up,
+/// so that the signal cannot reach a process that was not checked.
+pub(crate) fn signal_descendant(of: Pid, pid: Pid, signal: Signal) {
     let process = pidfd_open(pid, PidfdFlags::empty());
     if !descends(pid, of) {
         return;
     }
-    // Where it fails the process has ended, or is another user's, which shows at the next look.
+    // If it fails, the process has ended or is another user's, which the next look shows.
     let _ = match process {
         Ok(process) => pidfd_send_signal(process, signal),
-        // Kernels before 5.3, and sandboxes that do not know it.
+        // Kernels before 5.3, and sandboxes that do not allow it.
         Err(Errno::NOSYS | Errno::PERM) => kill_process(pid, signal),
         Err(ended) => Err(ended),
     };
 }
 
-/// Whether a process has this one among its parents and theirs. One of them that ends at this moment
-/// hides those above it, so that a no is asked for again.
+/// Whether a process has this one among its ancestors. An ancestor that ends at this moment hides those
+/// above it, so a negative answer is checked again.
 fn descends(pid: Pid, of: Pid) -> bool {
     (0..LOOKS).any(|_| successors(parent(pid), |above| parent(*above)).any(|above| above == of))
 }
 
-/// The parent of a process that is there.
+/// The parent of a process that exists.
 fn parent(of: Pid) -> Option<Pid> {
     // The name before it, in brackets, may hold anything.
     let stat = fs::read(format!("/proc/{of}/stat")).ok()?;
@@ -68,7 +68,7 @@ fn children(of: Pid) -> Vec<Pid> {
 }
 
 /// All processes, by their parents.
-fn everybody() -> HashMap<Pid, Vec<Pid>> {
+fn all_processes() -> HashMap<Pid, Vec<Pid>> {
     let mut all: HashMap<Pid, Vec<Pid>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let found = entry.file_name().to_str().and_then(pid);
@@ -104,7 +104,7 @@ mod tests {
         let of = Pid::from_child(&shell);
         let found = descendants(of);
         assert!(found.len() >= 3, "{found:?}");
-        let all = everybody();
+        let all = all_processes();
         for child in &found {
             let parent = parent(*child).unwrap();
             assert!(parent == of || found.contains(&parent), "{found:?}");
@@ -117,13 +117,13 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_told_by_those_alone_that_it_descends_from() {
+    fn a_process_is_signalled_only_on_behalf_of_an_ancestor() {
         let sleep = || Command::new("/bin/sleep").arg("60").spawn().unwrap();
         let (mut other, mut ours) = (sleep(), sleep());
-        let told = Pid::from_child(&ours);
-        tell(Pid::from_child(&other), told, Signal::KILL);
+        let target = Pid::from_child(&ours);
+        signal_descendant(Pid::from_child(&other), target, Signal::KILL);
         // A signal that had been sent would be pending, and come before this one.
-        tell(rustix::process::getpid(), told, Signal::TERM);
+        signal_descendant(rustix::process::getpid(), target, Signal::TERM);
         let status = ours.wait().unwrap();
         let signal = std::os::unix::process::ExitStatusExt::signal(&status);
         assert_eq!(signal, Some(Signal::TERM.as_raw()));
@@ -144,7 +144,7 @@ mod tests {
         let (of, below) = (Pid::from_child(&shell), pid(line.trim()).unwrap());
         assert!(descends(below, of) && descends(below, rustix::process::getpid()));
         assert!(!descends(of, below) && !descends(of, of));
-        tell(of, below, Signal::KILL);
+        signal_descendant(of, below, Signal::KILL);
         shell.wait().unwrap();
     }
 }
