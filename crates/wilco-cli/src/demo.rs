@@ -1,4 +1,4 @@
-//! `wilco demo`: all of it on loopback, in a second, for whoever sees it for the first time.
+//! `wilco demo`: shows a newcomer the whole of wilco on loopback, in a second.
 
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ use wilco_store::{EventDetail, EventQuery, State};
 
 use super::{Failure, Screen, Table, certificate_for, print, readable};
 
-/// Shows the whole of it on this machine: an endpoint, signed events, handlers, and what happened
+/// Show the whole of wilco on this machine: an endpoint, signed events, handlers, results
 ///
-/// Nothing is left behind: the secret is made up, the store is in a temporary folder.
+/// Leaves nothing behind: the secret is made up, and the store is in a temporary folder.
 #[derive(Args)]
 pub(crate) struct Demo {
-    /// Ends when every event was handled, with 0; else with 1
+    /// Exit as soon as every event is handled: with 0, or with 1 if one was not
     #[arg(long)]
     once: bool,
 }
@@ -56,7 +56,7 @@ impl Demo {
     }
 }
 
-/// What ends a demo: Ctrl-C, SIGTERM, or the terminal that is closed.
+/// The signals that end a demo: Ctrl-C, SIGTERM, or closing the terminal.
 struct Signals([Signal; 3]);
 
 impl Signals {
@@ -78,7 +78,7 @@ impl Signals {
     }
 }
 
-/// What is sent, and what should come of it.
+/// A request to send, and the expected result.
 struct Act {
     label: &'static str,
     body: Bytes,
@@ -93,13 +93,13 @@ struct Act {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
     Handled,
-    /// A copy: acknowledged like the first, and not handled again.
+    /// A duplicate: acknowledged like the first, and not handled again.
     Copy,
     /// A forgery.
     Refused,
 }
 
-/// A wilco on loopback, and who sends to it.
+/// A wilco on loopback, and a client that sends to it.
 struct Stage {
     service: Arc<Service>,
     url: String,
@@ -137,9 +137,8 @@ impl Stage {
 
     fn welcome(&self) -> String {
         format!(
-            "\n  wilco: verify, record, acknowledge, then act.\n\n  An endpoint for freispace at {}, \
-             with a secret made up for it.\n  A small post house plans a series; freispace tells us, \
-             signed.\n\n",
+            "\n  wilco: verify, record, acknowledge, then act.\n\n  A post house plans a series. freispace \
+             sends signed webhooks about it\n  to {}, with a made-up secret.\n\n",
             self.url
         )
     }
@@ -147,7 +146,7 @@ impl Stage {
     fn farewell(&self, are_handled: bool, is_over: bool) -> String {
         let verdict = match are_handled {
             true => "Every event was verified, recorded, acknowledged, and then handled.",
-            false => "Not every event was handled: this is a fault, please report it.",
+            false => "Not every event was handled. Please report this as a bug.",
         };
         if is_over {
             return format!("\n  {verdict}\n");
@@ -156,13 +155,13 @@ impl Stage {
         format!(
             "\n  {verdict}\n\n  The endpoint stays up until Ctrl-C. Send it more from another \
              terminal:\n\n    export FREISPACE_SECRET={}\n    {program} send booking.created --to \
-             {}\n    {program} send booking.created --to {} --tamper\n\n  Your own: export \
-             FREISPACE_SECRET=…, then {program} serve, or {program} init for a file.\n\n",
+             {}\n    {program} send booking.created --to {} --tamper\n\n  To run your own: \
+             {program} init, then {program} serve.\n\n",
             self.secret_text, self.url, self.url
         )
     }
 
-    /// Sends the sample events in their order, then a copy of one and a forgery.
+    /// Sends the sample events in their order, then a duplicate of one and a forgery.
     async fn play(&self) -> Result<Vec<Act>, Failure> {
         let client = Client::new(Trust::Anybody)?;
         let mut acts = Vec::new();
@@ -170,11 +169,11 @@ impl Stage {
             acts.push(self.act(name, body.as_bytes(), Expected::Handled)?);
         }
         let moved = freispace::sample("booking.deleted").unwrap_or_default();
-        acts.push(self.act("… the same again", moved.as_bytes(), Expected::Copy)?);
-        let mut forged = self.act("… a forgery", moved.as_bytes(), Expected::Refused)?;
+        acts.push(self.act("(a duplicate)", moved.as_bytes(), Expected::Copy)?);
+        let mut forged = self.act("(a forgery)", moved.as_bytes(), Expected::Refused)?;
         forged.body = moved.replacen("deleted", "created", 1).into();
         acts.push(forged);
-        // The first connection pays for its handshake, which says nothing of the rest.
+        // The first request includes the TLS handshake, so it would distort the times.
         let warm_up = Request::get(&self.url).body(Full::default());
         let warm_up = warm_up.map_err(|error| Failure::failed(error.to_string()))?;
         client.send(warm_up, TIMEOUT, ANSWER_BYTES_MAX).await?;
@@ -223,7 +222,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until every event was handled, or for long enough.
+    /// Waits until every event is handled, for a limited time.
     async fn results(&self, acts: &[Act]) -> Result<Vec<Scene>, Failure> {
         let until = Instant::now() + PATIENCE;
         let mut results = Vec::new();
@@ -244,7 +243,7 @@ impl Stage {
 }
 
 impl Stage {
-    /// Adds a row for every event that comes in, once it was handled.
+    /// Adds a row for every further event once it is handled.
     async fn follow(&self, table: &mut Table, acts: &[Act]) -> Result<(), Failure> {
         let mut after = acts.iter().filter_map(|act| act.event_id).max();
         let store = self.service.store();
@@ -263,7 +262,7 @@ impl Stage {
     }
 }
 
-/// How this program was called, so that what the demo suggests can be typed.
+/// How this program was called, so that the suggested commands can be typed as shown.
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     if called.contains('/') { called } else { "wilco".into() }
@@ -288,14 +287,12 @@ impl Scene {
             (Expected::Handled, Some(shown)) => {
                 (said(shown), after(shown), is_handled && act.answer.is_success())
             }
-            (Expected::Copy, _) => {
-                ("recognised, nothing to do".into(), "-".into(), act.answer.is_success())
-            }
+            (Expected::Copy, _) => ("not repeated".into(), "-".into(), act.answer.is_success()),
             (Expected::Refused, _) => {
                 let is_refused = act.answer == StatusCode::FORBIDDEN;
-                ("refused, nothing recorded".into(), "-".into(), is_refused)
+                ("not recorded".into(), "-".into(), is_refused)
             }
-            (Expected::Handled, None) => ("not recorded".into(), "-".into(), false),
+            (Expected::Handled, None) => ("missing".into(), "-".into(), false),
         };
         Self {
             label: act.label.into(),
@@ -307,7 +304,7 @@ impl Scene {
         }
     }
 
-    /// An event that somebody else sent.
+    /// An event that the demo did not send itself.
     fn of_another(shown: &EventDetail) -> Self {
         Self {
             label: shown.event.name.clone(),
@@ -340,7 +337,7 @@ fn is_handled(shown: &EventDetail) -> bool {
     shown.is_routed && shown.deliveries.iter().all(is_delivered)
 }
 
-/// Which handlers had the event.
+/// Which handlers handled the event.
 fn said(shown: &EventDetail) -> String {
     let of = |delivery: &wilco_store::Delivery| match delivery.state {
         State::Delivered => delivery.destination.clone(),
@@ -359,7 +356,7 @@ fn after(shown: &EventDetail) -> String {
     ended.max().map_or_else(|| "-".into(), readable)
 }
 
-/// What a person would call the thing that the event is about.
+/// The name that people use for what the event is about.
 fn about(body: &[u8]) -> String {
     let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let data = &body["data"];
@@ -374,7 +371,7 @@ fn scenes() -> Table {
     Table::new(&columns, Screen::stdout())
 }
 
-/// What a chat would be told: read from the typed event.
+/// Logs what a message to a chat would say, read from the typed event.
 fn note(event: &Event) -> Result<(), wilco::DataError> {
     let note = match Change::of(event)? {
         Change::Booking(booking) => format!("{} is {:?}", booking.name, booking.period()),
@@ -386,7 +383,7 @@ fn note(event: &Event) -> Result<(), wilco::DataError> {
     Ok(())
 }
 
-/// A folder for each new project.
+/// Makes a folder for each new project.
 fn provision(event: &Event, projects: &Path) -> Result<(), std::io::Error> {
     let project: freispace::Project = event.data().map_err(std::io::Error::other)?;
     let number: String =
@@ -426,6 +423,6 @@ const ANSWER_BYTES_MAX: usize = 4 << 10;
 /// How long the demo waits for its handlers.
 const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(2);
-/// How often it is looked whether somebody sent another event.
+/// How often the demo looks for further events.
 const FOLLOW: Duration = Duration::from_millis(100);
 const DRAIN: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! `wilco send`: signs and sends as the provider does.
+//! `wilco send`: signs requests and sends them, as the provider does.
 
 use std::{collections::BTreeMap, fs, io::Read as _, process::ExitCode, time::Duration};
 
@@ -18,49 +18,49 @@ use wilco_server::{
 
 use super::{Failure, File, client_for, did_you_mean, print, progress, rate, readable, visible};
 
-/// Signs a sample event or a file and sends it, as the provider does
+/// Sign a sample event or a file and send it, as the provider does
 ///
-/// A sample gets a new id and new dates each time, so that it is a new event; a file is sent as it is.
-/// Exits with 0 when every answer was a 2xx; with --tamper, when every request was refused.
+/// A sample gets a new id and new dates each time, so that it is a new event; a file is sent unchanged.
+/// Exits with 0 if every answer was a 2xx or, with --tamper, if every request was refused.
 #[derive(Args)]
 pub(crate) struct Send {
     #[command(flatten)]
     file: File,
 
-    /// An event such as booking.created, or a file with a body, or - for stdin
+    /// Sample event such as booking.created, file with a body, or - for stdin
     #[arg(value_name = "EVENT|FILE", value_parser = SampleOrFile, hide_possible_values = true)]
     what: String,
 
-    /// Where to [default: the address and path of the configuration, else https://127.0.0.1:8443/webhook]
+    /// URL to send to [default: that of the configuration, else https://127.0.0.1:8443/webhook]
     #[arg(long, value_name = "URL", value_parser = config::url)]
     to: Option<Uri>,
 
-    /// The environment variable with the secret [default: the configured secret, with --to FREISPACE_SECRET]
+    /// Environment variable with the secret [default: the configured secret; with --to, FREISPACE_SECRET]
     #[arg(long, value_name = "NAME")]
     secret_env: Option<String>,
 
-    /// How many
+    /// How many events to send
     #[arg(long, value_name = "N", default_value_t = 1)]
     count: u32,
 
-    /// At most this many a second, such as 10/s
+    /// Send at most this many per second, such as 10/s
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<f64>,
 
-    /// How many requests are in flight at the same time
+    /// How many requests to have in progress at the same time
     #[arg(long, value_name = "N", default_value_t = 1)]
     concurrency: usize,
 
-    /// Sends each one a second time with identical bytes; the second is a duplicate
+    /// Send each event a second time, with identical bytes, as a duplicate
     #[arg(long)]
     again: bool,
 
-    /// Changes a byte after signing; the other side must refuse it
+    /// Change a byte after signing, so that the receiver must refuse it
     #[arg(long)]
     tamper: bool,
 }
 
-/// Takes any text, and offers the names of the samples to completions.
+/// Accepts any text, and offers the names of the samples for completion.
 #[derive(Clone)]
 struct SampleOrFile;
 
@@ -81,7 +81,7 @@ impl clap::builder::TypedValueParser for SampleOrFile {
     }
 }
 
-/// Where the requests go, and what signs them.
+/// The URL that requests go to, and the secret that signs them.
 struct Target {
     url: Uri,
     secret: Secret,
@@ -111,11 +111,11 @@ impl Target {
     }
 }
 
-/// The URL and secret of the one source that a configuration has.
+/// The URL and secret of the only source in a configuration.
 fn endpoint(config: &Config) -> Result<(Uri, Secret), Failure> {
     let [source] = config.sources.as_slice() else {
         let count = config.sources.len();
-        let text = format!("the configuration has {count} sources: choose one with --to URL");
+        let text = format!("the configuration has {count} sources; choose one with --to URL");
         return Err(Failure::usage(text));
     };
     let tcp = config.listen.addresses.iter().find_map(|address| match address {
@@ -123,7 +123,7 @@ fn endpoint(config: &Config) -> Result<(Uri, Secret), Failure> {
         Address::Unix(_) => None,
     });
     let (Some(mut address), Some(secret)) = (tcp, source.secrets.first()) else {
-        let text = "the configuration listens on a Unix socket only: name the URL with --to";
+        let text = "the configuration listens only on a Unix socket; name a URL with --to";
         return Err(Failure::usage(text.into()));
     };
     if address.ip().is_unspecified() {
@@ -157,7 +157,7 @@ impl Send {
         Ok(if is_interrupted { ExitCode::from(INTERRUPTED) } else { code })
     }
 
-    /// Adds what came back to `exchanges` as it comes: what is there counts after an interruption.
+    /// Adds each result to `exchanges` as it arrives, so that an interruption keeps what is there.
     async fn send_all(
         &self,
         client: &Client,
@@ -236,13 +236,13 @@ impl Send {
             print(&summary(exchanges, took))?;
         }
         if is_fixed && !self.again && exchanges.iter().any(|exchange| exchange.is_duplicate) {
-            print("these bytes were sent before: change the body to send a new event\n")?;
+            print("these exact bytes were sent before; change the body to send a new event\n")?;
         }
         Ok(if are_right { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
-/// A request and what came back.
+/// A request and its result.
 struct Exchange {
     status: Result<StatusCode, String>,
     took: Duration,
@@ -299,7 +299,7 @@ fn explain(error: &ClientError) -> String {
     }
 }
 
-/// The answer's message, or the beginning of whatever it says.
+/// The message of an answer, or the beginning of its text.
 fn message(answer: &Answer) -> String {
     #[derive(serde::Deserialize)]
     struct Body {
@@ -341,7 +341,7 @@ fn summary(exchanges: &[Exchange], took: Duration) -> String {
     text
 }
 
-/// What is sent: a sample, which can be had under many ids, or fixed bytes.
+/// The bodies to send: a sample, with a new id each time, or fixed bytes.
 enum Bodies {
     Sample(&'static str),
     Fixed(Vec<u8>),
@@ -362,12 +362,12 @@ impl Bodies {
             let hint = did_you_mean(what, names.iter().copied());
             let names = names.join(", ");
             Failure::usage(format!(
-                "no sample and no file {what:?}{hint}: {error}; samples are: {names}"
+                "{what:?} is neither a sample nor a file{hint}: {error}; the samples are {names}"
             ))
         })
     }
 
-    /// The next body: of a sample under a new id and around today.
+    /// The next body; a sample gets a new id, and dates around today.
     fn body(&self) -> Result<Vec<u8>, Failure> {
         match self {
             Self::Fixed(body) => Ok(body.clone()),
@@ -418,7 +418,7 @@ fn uuid() -> Result<String, Failure> {
 }
 
 const URL_WITHOUT_FILE: &str = "https://127.0.0.1:8443/webhook";
-const DUPLICATE: &str = "duplicate: recorded before, nothing is done again";
+const DUPLICATE: &str = "duplicate: already recorded, not delivered again";
 /// The exit code of a program that SIGINT ended, as a shell reports it.
 const INTERRUPTED: u8 = 130;
 /// When the project in the samples begins.

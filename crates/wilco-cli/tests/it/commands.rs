@@ -24,11 +24,11 @@ fn the_demo_handles_every_sample_and_ends() {
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(0), ""), "{said}");
     let samples = ::wilco::freispace::SAMPLES.iter().map(|(name, _)| *name);
     let rows = said.lines().filter(|line| line.contains('✓'));
-    for (name, row) in samples.chain(["… the same again", "… a forgery"]).zip(rows) {
+    for (name, row) in samples.chain(["(a duplicate)", "(a forgery)"]).zip(rows) {
         assert!(row.trim_start().starts_with(name), "{name}\n{said}");
     }
     assert_eq!((said.matches('✓').count(), said.matches('✗').count()), (17, 0), "{said}");
-    for expected in ["200 in", "403 in", "recognised, nothing to do", "crew-note, folders"] {
+    for expected in ["200 in", "403 in", "not repeated", "crew-note, folders"] {
         assert!(said.contains(expected), "{expected}\n{said}");
     }
     assert!(said.ends_with("verified, recorded, acknowledged, and then handled.\n"), "{said}");
@@ -91,7 +91,7 @@ fn send_does_what_its_options_say() {
     let all = |count| format!("{count:>8}  200 OK  Webhook processed successfully\n");
     for (arguments, code, said, recorded) in [
         (&["booking.created"][..], 0, "200 OK in ".to_owned(), 1),
-        (&["booking.created", "--again"], 0, "  duplicate: recorded before, nothing is".into(), 1),
+        (&["booking.created", "--again"], 0, "  duplicate: already recorded, not".into(), 1),
         (&["booking.created", "--tamper"], 0, "403 Forbidden in ".into(), 0),
         (&["booking.updated", "--count", "40", "--concurrency", "8"], 0, all(40), 40),
         (&["offer.finalized", "--count", "2", "--again"], 0, all(4), 2),
@@ -160,8 +160,8 @@ fn send_says_what_is_wrong_and_the_way_out() {
     let world = World::plan().start();
     let nobody = ["booking.created", "--to", "http://127.0.0.1:1/webhook"].as_slice();
     for (arguments, code, said) in [
-        (&["booking"][..], 2, "no sample and no file \"booking\""),
-        (&["booking"], 2, "samples are: project.created, offer.finalized"),
+        (&["booking"][..], 2, "\"booking\" is neither a sample nor a file"),
+        (&["booking"], 2, "the samples are project.created, offer.finalized"),
         (&["booking.create"], 2, "did you mean booking.created?"),
         (&["booking.created", "--secret-env", "NONE"], 78, "NONE is not set; put the provider's"),
         (&["booking.created", "--secret-env", "SHORT"], 78, "has 5 bytes and needs 8; is it cut"),
