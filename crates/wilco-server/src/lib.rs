@@ -1,7 +1,7 @@
 //! wilco: verify, record, acknowledge, then act.
 //!
-//! A webhook walks through this house in one direction. There are two halves, and one room between
-//! them:
+//! A webhook moves through this library in one direction. There are two halves, with the store
+//! between them:
 //!
 //! ```text
 //!             inbound: before the 2xx                           outbound: after the 2xx
@@ -17,9 +17,9 @@
 //! The binary `wilco`, in the crate `wilco-cli`, is this library with a command line. A program of
 //! your own uses it as an [`Endpoint`]: the same pipeline around Rust functions.
 //!
-//! The modules are what that command line is built on: a configuration and what is wrong with it as
-//! data ([`config`]), the service itself ([`service`]), the rows of its API ([`admin`]) and a client to
-//! ask for them ([`client`]), the log ([`log`]) and the time ([`clock`]).
+//! The modules are what that command line is built on: a configuration, and what is wrong with it as
+//! data ([`config`]); the service itself ([`service`]); its API ([`admin`]), and a client for it
+//! ([`client`]); the log ([`log`]) and the time ([`clock`]).
 
 pub mod admin;
 mod child;

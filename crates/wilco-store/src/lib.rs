@@ -1,9 +1,9 @@
-//! The record: what stands between the two halves of wilco.
+//! The store: what the two halves of wilco share.
 //!
 //! The inbound half writes one thing here, a verified event, and gets a [`Receipt`]: proof that the
-//! event is durable, without which nothing is acknowledged. The outbound half asks what has no route
-//! yet and what is due, and writes what became of it. The halves share nothing else, and each sees
-//! only its own part of the store:
+//! event is durable, without which nothing is acknowledged. The outbound half asks which events are
+//! not routed yet and which deliveries are due, and writes the outcomes. The halves share nothing
+//! else, and each sees only its own part of the store:
 //!
 //! ```text
 //!   inbound ──▶ InboundStore     record ──▶ Receipt, reject
@@ -16,11 +16,11 @@
 //! **What is durable when.** [`InboundStore::record`], [`OutboundStore::fan_out`],
 //! [`OutboundStore::claim`] and [`OutboundStore::settle`] answer `Ok` only after their transaction
 //! has been synced to the disk. An `Err` of `record` means that the outcome may be unknown: the
-//! sender must be told to try again, and the duplicate rule absorbs the second copy.
+//! sender must be told to try again, and the duplicate rule absorbs the resend.
 //! [`InboundStore::reject`] promises nothing.
 //!
-//! [`SqliteStore`] is the store that users run. [`MemoryStore`] is the model that it is held
-//! against: both pass one suite.
+//! [`SqliteStore`] is the store that users run. [`MemoryStore`] is the model that it is compared
+//! with: both pass the same suite.
 
 mod admin;
 #[cfg(test)]

@@ -4,12 +4,12 @@
 //! one is whether the provider really sent it. This crate answers that question and nothing else.
 //! It performs no I/O, needs no runtime and reads no clock: what it needs to know, you hand in.
 //!
-//! The way of a request through it has three steps:
+//! A request takes three steps:
 //!
-//! 1. You put the request into an [`Arrival`]: its raw body, its head, and when it came.
-//! 2. [`verify()`] checks the signature with your [`Key`]s and returns [`Verified`], which nobody
-//!    else can make; or [`Refused`], which says what was wrong. A body that is still coming in is
-//!    verified chunk by chunk: [`Scheme::begin`].
+//! 1. You put the request into an [`Arrival`]: its raw body, its head, and when it arrived.
+//! 2. [`verify()`] checks the signature with your [`Key`]s and returns [`Verified`], which nothing
+//!    else can make, or [`Refused`], which says what was wrong. A body that is still arriving is
+//!    verified chunk by chunk: see [`Scheme::begin`].
 //! 3. [`Provider::envelope`] reads, in one pass, which event this is and what it is about.
 //!
 //! ```
