@@ -250,7 +250,10 @@ fn clause_or_error(route: &Route, looked: &Looked<'_>) -> Result<Clause, RuleErr
         return Ok(Clause::From);
     }
     let is_named = |name: &String| route.events.is_match(name);
-    if !provider::synonyms(&event.name).iter().any(|name| is_named(&name.to_string())) {
+    if !provider::synonyms(&event.provider, &event.name)
+        .iter()
+        .any(|name| is_named(&name.to_string()))
+    {
         return Ok(Clause::Events);
     }
     match &route.when {

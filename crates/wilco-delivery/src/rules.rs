@@ -322,6 +322,7 @@ fn sample(name: &str, body: &str) -> Option<View> {
     View::of(&Event {
         id: EventId::from_bits(0),
         source: SourceName::new("sample").ok()?,
+        provider: "freispace".into(),
         name: name.to_owned(),
         subject: None,
         received_at: Timestamp::UNIX_EPOCH,

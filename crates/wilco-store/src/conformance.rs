@@ -70,6 +70,7 @@ pub(crate) trait Backend: Send {
 pub(crate) struct Sent<'a> {
     pub(crate) source: &'a str,
     pub(crate) name: &'a str,
+    pub(crate) provider: &'a str,
     pub(crate) subject: Option<&'a str>,
     pub(crate) delivery_id: Option<&'a str>,
     pub(crate) headers: &'a [(&'a str, &'a [u8])],
@@ -81,6 +82,7 @@ pub(crate) struct Sent<'a> {
 pub(crate) const SENT: Sent<'static> = Sent {
     source: "office",
     name: "booking.updated",
+    provider: "freispace",
     subject: Some("booking/1"),
     delivery_id: None,
     headers: &[],
@@ -99,6 +101,7 @@ pub(crate) fn event(sent: Sent<'_>) -> (Verified, Envelope) {
     let arrival = Arrival { received_at: sent.at, head, body: sent.body.to_vec().into() };
     let source = SourceName::new(sent.source).unwrap();
     let envelope = Envelope {
+        provider: sent.provider.into(),
         name: sent.name.into(),
         subject: sent.subject.map(Into::into),
         delivery_id: sent.delivery_id.map(Into::into),

@@ -51,6 +51,8 @@ pub struct Event {
     pub id: EventId,
     /// The source that it came to.
     pub source: SourceName,
+    /// The name of the provider that sent it. Event names have the meaning that it gives them.
+    pub provider: String,
     /// What happened, in the provider's words: `booking.updated`. `unknown` where the body names
     /// no event.
     pub name: String,
@@ -87,6 +89,7 @@ impl fmt::Debug for Event {
         let Self {
             id,
             source,
+            provider,
             name,
             subject,
             received_at,
@@ -99,6 +102,7 @@ impl fmt::Debug for Event {
         f.debug_struct("Event")
             .field("id", id)
             .field("source", source)
+            .field("provider", provider)
             .field("name", name)
             .field("subject", subject)
             .field("received_at", received_at)
@@ -369,6 +373,7 @@ mod tests {
         let event = Event {
             id: EventId::from_bits(1),
             source: SourceName::new("office").unwrap(),
+            provider: "freispace".into(),
             name: "booking.updated".into(),
             subject: None,
             received_at,

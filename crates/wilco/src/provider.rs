@@ -32,11 +32,12 @@ pub fn find(name: &str) -> Option<&'static Provider> {
     all().iter().find(|provider| provider.name == name)
 }
 
-/// Every name that providers use for the same event as `name`, itself among them:
-/// `offer.finalized` and `quote.finalized` are one.
-pub fn synonyms(name: &str) -> Vec<&str> {
+/// Every name that the provider uses for the event that it calls `name`, itself among them: for
+/// freispace, `offer.finalized` and `quote.finalized` are one event. Names of a provider that this
+/// version does not know have no synonyms.
+pub fn synonyms<'a>(provider: &str, name: &'a str) -> Vec<&'a str> {
     let mut names = vec![name];
-    for Events { aliases, .. } in all().iter().map(|provider| &provider.events) {
+    if let Some(Provider { events: Events { aliases, .. }, .. }) = find(provider) {
         let documented = aliases.get(name).map_or(name, String::as_str);
         for (alias, of) in aliases {
             if of == documented {
@@ -106,6 +107,7 @@ impl Provider {
         let names = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(".");
         let subject: Option<Vec<_>> = values.by_ref().take(subject.len()).collect();
         Ok(Envelope {
+            provider: self.name.clone(),
             name: if names.is_empty() { UNKNOWN.to_owned() } else { names },
             subject: subject.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/")),
             delivery_id: values.next().flatten().map(Cow::into_owned),
@@ -133,9 +135,11 @@ impl Provider {
     }
 }
 
-/// What stands on the outside of an event's body.
+/// What is written on the outside of an event, so to speak: which one it is, and what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
+    /// Who sent it: the name of the provider that read this.
+    pub provider: String,
     /// What happened: `booking.updated`. `unknown` where the body does not say.
     pub name: String,
     /// What it is about: `booking/<uuid>`.
@@ -327,8 +331,15 @@ mod tests {
         assert_eq!(github.documented("pull_request_review"), Some("pull_request_review"));
         assert_eq!(github.documented("push"), Some("push"));
         assert_eq!(github.documented("push.x"), None);
-        assert_eq!(synonyms("quote.finalized"), ["offer.finalized", "quote.finalized"]);
-        assert_eq!(synonyms("offer.finalized"), ["offer.finalized", "quote.finalized"]);
-        assert_eq!(synonyms("push"), ["push"]);
+        let both = ["offer.finalized", "quote.finalized"];
+        for (provider, name, expected) in [
+            ("freispace", "quote.finalized", &both[..]),
+            ("freispace", "offer.finalized", &both),
+            ("freispace", "push", &["push"]),
+            ("github", "offer.finalized", &["offer.finalized"]),
+            ("unheard-of", "offer.finalized", &["offer.finalized"]),
+        ] {
+            assert_eq!(synonyms(provider, name), expected, "{provider} {name}");
+        }
     }
 }

@@ -28,6 +28,7 @@ fn event(source: &str, name: &str) -> Event {
     Event {
         id: EventId::from_bits(1),
         source: SourceName::new(source).unwrap(),
+        provider: source.into(),
         name: name.into(),
         subject: None,
         received_at: jiff::Timestamp::UNIX_EPOCH,
@@ -57,6 +58,7 @@ fn an_event_goes_once_to_each_destination_that_its_routes_name() {
         ("freispace", "booking.created", &["chat", "erp", "log"]),
         ("github", "booking.created", &["erp", "log"]),
         ("github", "push", &[]),
+        ("github", "offer.finalized", &[]),
         ("freispace", "offer.finalized", &["offers", "quotes"]),
         ("freispace", "quote.finalized", &["offers", "quotes"]),
         ("freispace", "quote.status_updated", &["offers"]),

@@ -8,6 +8,7 @@ fn view(body: &[u8]) -> View {
     View::of(&Event {
         id: EventId::from_bits(7),
         source: SourceName::new("freispace").unwrap(),
+        provider: "freispace".into(),
         name: "booking.updated".into(),
         subject: None,
         received_at: jiff::Timestamp::UNIX_EPOCH,

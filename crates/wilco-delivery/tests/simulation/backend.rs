@@ -64,7 +64,12 @@ impl Backend {
         let arrival = Arrival { received_at: now, head, body: body.into_bytes().into() };
         let source = SourceName::new("freispace").unwrap();
         let verified = verify(scheme, &source, &[key], arrival).unwrap();
-        let envelope = Envelope { name: name.into(), subject: None, delivery_id: None };
+        let envelope = Envelope {
+            provider: "freispace".into(),
+            name: name.into(),
+            subject: None,
+            delivery_id: None,
+        };
         let receipt = self.store().record(verified, envelope, Duplicates::Keep).await.unwrap();
         receipt.event_id()
     }

@@ -32,6 +32,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
     let rows = [
         Sent { headers: odd, ..SENT },
         Sent { body: b"{}", subject: None, ..SENT },
+        Sent { provider: "github", body: b"[]", ..SENT },
         Sent { body: b"", name: "", ..SENT },
         Sent { body: b"{\"a\": 1,\r\n \"a\":10000000000000000000001}\n\0\xff", ..SENT },
         Sent { body: &large, subject: Some(""), ..SENT },
@@ -46,6 +47,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
         let expected = Event {
             id: receipt.event_id(),
             source: verified.source().clone(),
+            provider: envelope.provider,
             name: envelope.name,
             subject: envelope.subject,
             received_at: arrival.received_at,

@@ -7,6 +7,7 @@ use wilco::{Body, Digest, Event, EventId};
 pub(crate) struct Head<'a> {
     pub(super) id: EventId,
     pub(super) source: &'a str,
+    pub(super) provider: &'a str,
     pub(super) name: &'a str,
     pub(super) subject: Option<&'a str>,
     pub(super) delivery_id: Option<&'a str>,
@@ -57,6 +58,7 @@ impl<'a> Head<'a> {
         Self {
             id: event.id,
             source: event.source.as_str(),
+            provider: &event.provider,
             name: &event.name,
             subject: event.subject.as_deref(),
             delivery_id,
@@ -77,6 +79,7 @@ impl<'a> Head<'a> {
         for part in [
             self.id.to_string().as_bytes(),
             self.source.as_bytes(),
+            self.provider.as_bytes(),
             self.name.as_bytes(),
             self.subject.unwrap_or("\0").as_bytes(),
             self.delivery_id.unwrap_or("\0").as_bytes(),

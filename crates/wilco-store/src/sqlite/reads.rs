@@ -202,6 +202,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         id: id_of(&row.get::<_, String>("id")?)?,
         source: source_of(row)?,
+        provider: row.get("provider")?,
         name: row.get("name")?,
         subject: row.get("subject")?,
         received_at: moment(row.get("received_at_ms")?)?,
@@ -235,5 +236,5 @@ fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     State::parse(&word).ok_or_else(|| super::odd(StoreError::Internal(format!("state {word:?}"))))
 }
 
-pub(crate) const EVENT: &str = "id, source, name, subject, delivery_id, received_at_ms, secret_name, \
+pub(crate) const EVENT: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, \
                                 bytes, digest, conflict, head_checksum, checksum, headers, body";

@@ -76,10 +76,11 @@ impl RecentEvents {
 
 /// All that an event takes: its head may have more bytes than its body.
 fn bytes_of(event: &Event) -> usize {
-    let Event { name, subject, secret_name, headers, body, .. } = event;
+    let Event { provider, name, subject, secret_name, headers, body, .. } = event;
     let subject = subject.as_ref().map_or(0, String::len);
     size_of::<Event>()
         + name.len()
+        + provider.len()
         + subject
         + secret_name.len()
         + headers.as_bytes().len()

@@ -5,6 +5,7 @@ CREATE TABLE event (
   seq            INTEGER PRIMARY KEY,
   id             TEXT    NOT NULL,
   source         TEXT    NOT NULL,
+  provider       TEXT    NOT NULL,  -- who sent it: names of events belong to their provider
   name           TEXT    NOT NULL,
   subject        TEXT,              -- what it is about, NULL where the body does not say
   delivery_id    TEXT,              -- the provider's, where it gives one

@@ -66,6 +66,7 @@ impl Ledger {
         let event = Event {
             id: event_id(seq, verified.digest()),
             source: verified.source().clone(),
+            provider: envelope.provider.clone(),
             name: envelope.name.clone(),
             subject: envelope.subject.clone(),
             received_at: arrival.received_at,
@@ -98,6 +99,7 @@ impl Ledger {
         let event = Event {
             id: event_id(seq, digest),
             source: SourceName::new(ALERTS).map_err(super::odd)?,
+            provider: ALERTS.into(),
             name: alert.name.clone(),
             subject: None,
             received_at: now,
@@ -135,14 +137,15 @@ impl Ledger {
         let checksums = Checksums::with_content(&event, delivery_id, content);
         self.connection
             .prepare_cached(
-                "INSERT INTO event (seq, id, source, name, subject, delivery_id, conflict, \
+                "INSERT INTO event (seq, id, source, provider, name, subject, delivery_id, conflict, \
                  received_at_ms, secret_name, bytes, digest, head_checksum, checksum, headers, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
             .execute(params![
                 seq,
                 event.id.to_string(),
                 event.source.as_str(),
+                event.provider,
                 event.name,
                 event.subject,
                 delivery_id,

@@ -16,6 +16,7 @@ pub(super) fn event(body: &str) -> Event {
     Event {
         id: EventId::from_bits(1),
         source: SourceName::new("freispace").unwrap(),
+        provider: "freispace".into(),
         name: event.unwrap_or("unknown".to_owned()),
         subject: None,
         received_at: Timestamp::UNIX_EPOCH,

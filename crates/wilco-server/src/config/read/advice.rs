@@ -33,11 +33,11 @@ pub(super) fn about_rules(
 fn is_documented(route: &Route, sources: &[&Source]) -> bool {
     let mut from =
         sources.iter().filter(|source| route.from.as_ref().is_none_or(|f| *f == source.name));
-    from.all(|source| source.provider.name == "freispace")
+    from.all(|source| source.provider.name == SAMPLED)
 }
 
 fn takes(route: &Route, event: &str) -> bool {
-    provider::synonyms(event).iter().any(|name| route.events.is_match(name))
+    provider::synonyms(SAMPLED, event).iter().any(|name| route.events.is_match(name))
 }
 
 fn about_route(keys: &mut Keys<'_>, route: &Route) {
@@ -45,7 +45,7 @@ fn about_route(keys: &mut Keys<'_>, route: &Route) {
         let Ok(glob) = globset::Glob::new(pattern) else { continue };
         let glob = glob.compile_matcher();
         let is_match =
-            |event: &str| provider::synonyms(event).iter().any(|name| glob.is_match(name));
+            |event: &str| provider::synonyms(SAMPLED, event).iter().any(|name| glob.is_match(name));
         if let Some(advice) = unmatched(pattern, &is_match) {
             keys.warn_about("events", advice.message, &advice.hint);
         }
@@ -69,3 +69,6 @@ fn about_destination(keys: &mut Keys<'_>, destination: &Destination, routes: &[&
     }
     destination.settings.advise(keys, &is_about);
 }
+
+/// The provider of which there are samples.
+const SAMPLED: &str = "freispace";

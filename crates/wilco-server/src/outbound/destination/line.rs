@@ -96,6 +96,7 @@ mod tests {
             let event = Event {
                 id: EventId::from_bits(7),
                 source: SourceName::new("freispace").unwrap(),
+                provider: "freispace".into(),
                 name: "booking.updated".into(),
                 subject: None,
                 received_at: jiff::Timestamp::UNIX_EPOCH,

@@ -168,6 +168,7 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
 fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
     let delivery_id: Option<String> = row.get("delivery_id")?;
     let conflict = row.get("conflict")?;
+    let provider: String = row.get("provider")?;
     let summary = EventSummary {
         id: id_of(&row.get::<_, String>("id")?)?,
         source: source_of(row)?,
@@ -185,6 +186,7 @@ fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
     let head = Head {
         id: summary.id,
         source: summary.source.as_str(),
+        provider: &provider,
         name: &summary.name,
         subject: summary.subject.as_deref(),
         delivery_id: delivery_id.as_deref(),
@@ -219,7 +221,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
 
 /// Events that a listing looks through first; each further part has eight times as many.
 const FIRST_EVENTS: usize = if cfg!(test) { 2 } else { 256 };
-const LISTED: &str = "id, source, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
+const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
                       conflict, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those
 /// that are damaged and have none, for they will never get one.

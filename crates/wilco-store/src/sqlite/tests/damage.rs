@@ -41,6 +41,8 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
         "name = name || 'x'",
         "subject = NULL",
         "source = 'warehouse'",
+        "provider = 'github'",
+        "provider = 'github'",
         "secret_name = 'env:OTHER'",
         "received_at_ms = received_at_ms + 1",
         "conflict = 1",
@@ -94,11 +96,12 @@ async fn with_damage(disk: &OnDisk, change: &str) -> (SqliteStore, Vec<EventId>)
 }
 
 const BODY_AND_HEADERS: [&str; 2] = ["body = x'00'", "headers = x''"];
-const HEAD: [&str; 12] = [
+const HEAD: [&str; 13] = [
     "name = name || 'x'",
     "name = CAST(x'ff' AS TEXT)",
     "subject = NULL",
     "source = 'warehouse'",
+    "provider = 'github'",
     "source = 'no name'",
     "secret_name = 'env:OTHER'",
     "received_at_ms = received_at_ms + 1",

@@ -308,6 +308,7 @@ mod tests {
             let event = Event {
                 id: EventId::from_bits(1),
                 source: SourceName::new("s").unwrap(),
+                provider: "freispace".into(),
                 name: "a\nb".into(),
                 subject: None,
                 received_at: Timestamp::UNIX_EPOCH,
