@@ -1,14 +1,17 @@
 //! The words as types: what arrives, what it becomes, and what it is called.
 
-use std::{borrow::Cow, fmt, str::FromStr, sync::Arc};
+mod id;
+
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use ulid::Ulid;
 
 use crate::Body;
+
+pub use id::{EventId, EventIdError};
 
 /// A request off the wire, not verified: treat every byte of it as a stranger's.
 ///
@@ -142,44 +145,6 @@ pub struct DataError {
     cause: serde_json::Error,
 }
 
-/// Names an event: `evt_` and a ULID, so that ids sort by the time at which they were given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventId(Ulid);
-
-impl EventId {
-    /// From the 128 bits of a ULID: 48 bits of Unix time in milliseconds, then 80 of choice.
-    pub const fn from_bits(bits: u128) -> Self {
-        Self(Ulid(bits))
-    }
-
-    /// The 128 bits of the ULID.
-    pub const fn to_bits(self) -> u128 {
-        self.0.0
-    }
-}
-
-impl fmt::Display for EventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{EVENT_ID_PREFIX}{}", self.0)
-    }
-}
-
-impl FromStr for EventId {
-    type Err = EventIdError;
-
-    fn from_str(text: &str) -> Result<Self, EventIdError> {
-        text.strip_prefix(EVENT_ID_PREFIX)
-            .and_then(|ulid| Ulid::from_string(ulid).ok())
-            .map(Self)
-            .ok_or_else(|| EventIdError(text.chars().take(40).collect()))
-    }
-}
-
-/// The text is not an event's id.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no event id; one looks like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF")]
-pub struct EventIdError(String);
-
 /// The name of a source as the configuration gives it: it stands in logs, metrics and variables.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceName(Arc<str>);
@@ -312,7 +277,6 @@ impl fmt::Debug for Headers {
     }
 }
 
-const EVENT_ID_PREFIX: &str = "evt_";
 const NAME_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
