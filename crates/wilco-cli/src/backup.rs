@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use wilco_store::SqliteStore;
 
-use super::{Failure, File, print, record::require_store};
+use super::{Failure, File, print, require_store};
 
 /// Write a consistent copy of the store to a new file
 ///

@@ -122,12 +122,8 @@ impl Stage {
             }),
         ];
         let config = config(folder, secret.clone(), functions)?;
-        let no_file = || Err("the demo has no configuration file".to_owned());
-        let reload = Arc::new(move || -> futures_util::future::BoxFuture<'static, _> {
-            Box::pin(std::future::ready(no_file()))
-        });
         let certificate = certificate_for(&config)?;
-        let service = Service::start(config, certificate, reload).await?;
+        let service = Service::start(config, certificate, None).await?;
         let address = match service.addresses() {
             [Address::Tcp(address), ..] => *address,
             _ => return Err(Failure::failed("the demo has no address".into())),

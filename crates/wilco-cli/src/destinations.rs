@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use wilco_server::admin::DestinationRow;
+use wilco_server::admin::DestinationStatus;
 
 use super::{Failure, Listing, Place, Record, Screen, Table, Times, json_line, print};
 
@@ -11,11 +11,11 @@ use super::{Failure, Listing, Place, Record, Screen, Table, Times, json_line, pr
 #[derive(Args)]
 pub(crate) struct Destinations {
     #[command(subcommand)]
-    what: What,
+    verb: Verb,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum Verb {
     List(List),
     Pause(Pause),
     Resume(Resume),
@@ -50,33 +50,35 @@ struct Resume {
 
 impl Destinations {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        match self.what {
-            What::List(list) => list.run().await?,
-            What::Pause(Pause { place, name }) => pause(&place, &name, true).await?,
-            What::Resume(Resume { place, name }) => pause(&place, &name, false).await?,
+        match self.verb {
+            Verb::List(list) => list.run().await?,
+            Verb::Pause(pause) => pause.run().await?,
+            Verb::Resume(resume) => resume.run().await?,
         }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-async fn pause(place: &Place, name: &str, is_paused: bool) -> Result<(), Failure> {
-    let record = Record::open(place).await?;
-    let done = record.pause(name, is_paused).await;
-    record.close().await?;
-    done?;
-    let what = match is_paused {
-        true => format!("paused; `wilco destinations resume {name}` resumes it"),
-        false => "resumed".into(),
-    };
-    print(&format!("{name} {what}\n"))
+impl Pause {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { place, name } = self;
+        Record::write(&place, async |record| record.pause(&name).await).await?;
+        print(&format!("{name} paused; `wilco destinations resume {name}` resumes it\n"))
+    }
+}
+
+impl Resume {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { place, name } = self;
+        Record::write(&place, async |record| record.resume(&name).await).await?;
+        print(&format!("{name} resumed\n"))
+    }
 }
 
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let record = Record::open_read_only(&self.place).await?;
-        let rows = record.destinations().await;
-        record.close().await?;
-        let mut rows = rows?;
+        let listed = Record::read(&self.place, async |record| record.destinations().await);
+        let mut rows = listed.await?;
         rows.truncate(self.listing.most());
         if self.listing.json {
             let lines = rows.iter().map(json_line).collect::<Result<String, _>>()?;
@@ -107,7 +109,7 @@ impl List {
 }
 
 /// In a word whether deliveries are attempted, and what keeps them from it.
-fn state(row: &DestinationRow, times: &Times) -> String {
+fn state(row: &DestinationStatus, times: &Times) -> String {
     let failures = match row.failures {
         0 => String::new(),
         1 => ", the last attempt failed".into(),

@@ -9,6 +9,7 @@ mod drawing;
 mod events;
 mod init;
 mod output;
+mod place;
 mod record;
 mod reload;
 mod send;
@@ -38,8 +39,9 @@ use wilco_server::{
 pub(crate) use certificate::{certificate_for, certificate_for_file};
 pub(crate) use drawing::draw;
 pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
-pub(crate) use record::{Filter, PAGE, Page, Place, Record};
-pub(crate) use server::{Server, client_for, detail};
+pub(crate) use place::{Place, require_store};
+pub(crate) use record::{Filter, Record};
+pub(crate) use server::{Server, client_for, refusal};
 
 /// Requests are allocated on one thread and freed on another, which the system's allocator pays for.
 #[global_allocator]

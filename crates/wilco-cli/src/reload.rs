@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Method, StatusCode};
 
-use super::{Failure, File, Server, detail, print};
+use super::{Failure, File, Server, print, refusal};
 
 /// Apply a changed configuration file to the running wilco
 ///
@@ -20,14 +20,15 @@ pub(crate) struct Reload {
 
 impl Reload {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let server = Server::find(&self.file, &self.file.places()?)?;
+        let server = Server::find(&self.file.places()?)?;
         let answer = server.ask(Method::POST, "/api/v1/reload", Bytes::new()).await?;
         if answer.status != StatusCode::NO_CONTENT {
-            let why = detail(&answer);
-            return Err(Failure::configuration(match why.ends_with('\n') {
-                true => format!("{why}wilco: the old configuration stays in use\n"),
-                false => format!("{why}; the old configuration stays in use"),
-            }));
+            let failure = refusal(answer.status, &answer.body);
+            let text = match failure.text.ends_with('\n') {
+                true => format!("{}wilco: the old configuration stays in use\n", failure.text),
+                false => format!("{}; the old configuration stays in use", failure.text),
+            };
+            return Err(Failure { text, ..failure });
         }
         print("reloaded\n")?;
         Ok(ExitCode::SUCCESS)

@@ -103,7 +103,7 @@ impl Serve {
         let is_tls = config.listen.tls != config::Tls::Off;
         // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;
-        let service = Service::start(config, certificate, Arc::new(reload)).await;
+        let service = Service::start(config, certificate, Some(Arc::new(reload))).await;
         let service = service.map_err(|error| match (&error, &path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
                 let hint =

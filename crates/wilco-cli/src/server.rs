@@ -6,17 +6,17 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
 use wilco::Secret;
 use wilco_server::{
-    admin::{self, Problem},
+    admin::{self, Problem, ProblemType},
     client::{Answer, Client, ClientError, Trust},
     config::Places,
 };
 use wilco_store::SqliteStore;
 
-use super::{Failure, File};
+use super::Failure;
 
 /// The admin listener of a running wilco.
 pub(crate) struct Server {
@@ -25,13 +25,11 @@ pub(crate) struct Server {
     /// Where the token is, or should be.
     token_place: String,
     client: Client,
-    /// Where its address and token were found.
-    pub(crate) file: File,
 }
 
 impl Server {
     /// Uses the token of the configuration, else the one that the server keeps next to its store.
-    pub(crate) fn find(file: &File, places: &Places) -> Result<Self, Failure> {
+    pub(crate) fn find(places: &Places) -> Result<Self, Failure> {
         let client = client_for(&http::Uri::from_static("http://localhost/"))?;
         let store = SqliteStore::path(&places.store.url)?;
         let (token_place, token) = match &places.token_name {
@@ -41,7 +39,7 @@ impl Server {
                 (path, admin::read_token(&store).ok().flatten())
             }
         };
-        Ok(Self { address: places.address, token, token_place, client, file: file.clone() })
+        Ok(Self { address: places.address, token, token_place, client })
     }
 
     pub(crate) async fn is_there(&self) -> Result<bool, Failure> {
@@ -68,7 +66,7 @@ impl Server {
             let address = self.address;
             Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
         })?;
-        if answer.status != http::StatusCode::UNAUTHORIZED {
+        if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
         let (address, place) = (self.address, &self.token_place);
@@ -114,10 +112,15 @@ impl Server {
     }
 }
 
-/// The server's explanation of what went wrong.
-pub(crate) fn detail(answer: &Answer) -> String {
-    let problem = serde_json::from_slice::<Problem>(&answer.body).map(|problem| problem.detail);
-    problem.unwrap_or_else(|_| format!("wilco answered {}", answer.status))
+/// The failure that a response of the API explains.
+pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Failure {
+    match serde_json::from_slice(body) {
+        Ok(Problem { kind: ProblemType::InvalidConfiguration, detail, .. }) => {
+            Failure::configuration(detail)
+        }
+        Ok(Problem { detail, .. }) => Failure::failed(detail),
+        Err(_) => Failure::failed(format!("wilco answered {status}")),
+    }
 }
 
 /// A client for this URL. On loopback it accepts any certificate: nobody can be in between, and a wilco

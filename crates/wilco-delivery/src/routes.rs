@@ -67,16 +67,6 @@ pub enum Clause {
 }
 
 impl Clause {
-    /// The clause by its key in the file.
-    pub fn word(&self) -> &'static str {
-        match self {
-            Self::Takes => "takes",
-            Self::From => "from",
-            Self::Events => "events",
-            Self::When | Self::Fails(_) => "when",
-        }
-    }
-
     /// In words, for whoever wonders.
     pub fn explain(&self, route: &Route, event: &Event) -> String {
         let when = route.when.as_ref().map_or("", Rule::source);

@@ -187,10 +187,7 @@ impl Builder {
 
     async fn start(self, addresses: Vec<config::Address>) -> Result<Endpoint> {
         let config = self.into_config(addresses)?;
-        let reload = Arc::new(|| -> BoxFuture<'static, _> {
-            Box::pin(async { Err("an endpoint function has no configuration file".into()) })
-        });
-        let service = Service::start(config, None, reload).await?;
+        let service = Service::start(config, None, None).await?;
         Ok(Endpoint { service })
     }
 

@@ -21,12 +21,14 @@ use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
-use wilco::{Event, EventId, Secret};
+use wilco::{Event, Secret};
 use wilco_delivery::Clause;
-use wilco_store::{OpenError, Options, SqliteStore, Store, StoreError, Target};
+use wilco_store::{AdminStore, OpenError, Options, SqliteStore, Store, StoreError, Target};
 
 use crate::{
-    admin::{self, Admin, Configured, DestinationRow, ReplayAsk, ReplayRow, Routing, WhyRow},
+    admin::{
+        self, Admin, Api, Backend, ConfiguredDestination, RouteClause, RouteDecision, Routing,
+    },
     child, clock,
     config::{Address, Config, Tls},
     inbound::{self, Bound, Endpoints, Inbound, bind, bind_tcp},
@@ -116,7 +118,8 @@ pub enum ReloadError {
 
 impl Service {
     /// Opens the store and brings it in order, and only then the listeners. `reload` is what the
-    /// admin listener calls when it is asked to read the configuration again.
+    /// admin listener calls when it is asked to read the configuration again; `None` where there is no
+    /// file to read.
     ///
     /// # Errors
     ///
@@ -124,17 +127,16 @@ impl Service {
     pub async fn start(
         config: Config,
         certificate: Option<Arc<Certificate>>,
-        reload: Reload,
+        reload: Option<Reload>,
     ) -> Result<Arc<Self>, StartError> {
         let opened = Opened::open(&config, certificate).await?;
         let Opened { metrics, certificate, acceptor, threads, store, bound, admin } = opened;
         let endpoints = Endpoints::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
-        let routing = Arc::new(Current(planned.clone()));
         let stop = CancellationToken::new();
         let outbound =
-            Outbound { store: store.clone(), metrics: Arc::clone(&metrics), plan: planned };
+            Outbound { store: store.clone(), metrics: Arc::clone(&metrics), plan: planned.clone() };
         let mut tasks = Tasks::default();
         let on = threads.handle();
         let delivering = TaskTracker::new();
@@ -148,13 +150,14 @@ impl Service {
         }
         let admin_address = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
         if let Some((listener, token)) = admin {
+            let routing = move || Ok(Arc::clone(&planned.borrow()) as Arc<dyn Routing>);
+            let routing = Box::new(routing);
             let admin = Admin {
+                api: Api::new(Backend { store: store.clone(), routing, reload }),
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,
                 is_local: admin_address.is_some_and(|address| address.ip().is_loopback()),
-                reload,
-                routing,
             };
             let serve = admin.serve(listener, stop.clone());
             tasks.spawn("the admin listener", stop.clone(), on, serve);
@@ -279,36 +282,14 @@ impl Drop for Service {
     }
 }
 
-/// What each route of a configuration says of an event.
-pub fn why(config: &Config, event: &Event) -> Vec<WhyRow> {
-    Plan::new(config).why(event)
-}
-
-/// Delivers events of a store again that no service runs on.
-///
-/// # Errors
-///
-/// What the store says.
-pub async fn replay(
-    store: &dyn Store,
-    config: &Config,
-    ids: &[EventId],
-    ask: &ReplayAsk,
-) -> Result<Vec<ReplayRow>, StoreError> {
-    admin::replay(store, &Plan::new(config), ids, ask).await
-}
-
-/// The destinations of a configuration, and others that a store has something left for that no service
-/// runs on.
-///
-/// # Errors
-///
-/// What the store says.
-pub async fn destinations(
-    store: &dyn Store,
-    config: &Config,
-) -> Result<Vec<DestinationRow>, StoreError> {
-    admin::destinations(store, &Plan::new(config)).await
+/// The admin API over a store that this process has opened and no service runs on. The configuration is
+/// read when it is needed; an error says what is wrong with it.
+pub fn api(
+    store: Arc<dyn AdminStore>,
+    configuration: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
+) -> Api {
+    let routing = move || Ok(Arc::new(Plan::new(&configuration()?)) as Arc<dyn Routing>);
+    Api::new(Backend { store, routing: Box::new(routing), reload: None })
 }
 
 /// Lets this process open as many files as it may. Programs that it starts keep the limit from before.
@@ -335,50 +316,32 @@ async fn supervise(mut tasks: Tasks, store: Arc<dyn Store>, stop: CancellationTo
     tasks
 }
 
-/// The plan of the moment.
-struct Current(watch::Receiver<Arc<Plan>>);
-
-impl Current {
-    fn plan(&self) -> Arc<Plan> {
-        Arc::clone(&self.0.borrow())
-    }
-}
-
-impl Routing for Current {
-    fn targets(&self, event: &Event) -> Vec<Target> {
-        self.plan().targets(event)
-    }
-
-    fn why(&self, event: &Event) -> Vec<WhyRow> {
-        self.plan().why(event)
-    }
-
-    fn destinations(&self) -> Vec<Configured> {
-        Routing::destinations(&*self.plan())
-    }
-}
-
 impl Routing for Plan {
     fn targets(&self, event: &Event) -> Vec<Target> {
         self.routes.route(event)
     }
 
-    fn why(&self, event: &Event) -> Vec<WhyRow> {
+    fn decisions(&self, event: &Event) -> Vec<RouteDecision> {
         let clauses = self.routes.why(event).into_iter().zip(1..);
-        clauses
-            .map(|((route, clause), number)| WhyRow {
-                route: number,
-                to: route.to.clone(),
-                takes: clause == Clause::Takes,
-                clause: clause.word().into(),
-                why: clause.explain(route, event),
-            })
-            .collect()
+        let decisions = clauses.map(|((route, clause), number)| RouteDecision {
+            route: number,
+            to: route.to.clone(),
+            takes: clause == Clause::Takes,
+            failed: matches!(clause, Clause::Fails(_)),
+            clause: match clause {
+                Clause::Takes => None,
+                Clause::From => Some(RouteClause::From),
+                Clause::Events => Some(RouteClause::Events),
+                Clause::When | Clause::Fails(_) => Some(RouteClause::When),
+            },
+            why: clause.explain(route, event),
+        });
+        decisions.collect()
     }
 
-    fn destinations(&self) -> Vec<Configured> {
+    fn destinations(&self) -> Vec<ConfiguredDestination> {
         let destinations = self.destinations.iter();
-        let configured = destinations.map(|to| Configured {
+        let configured = destinations.map(|to| ConfiguredDestination {
             name: to.name.clone(),
             kind: to.settings.kind(),
             failures_max: to.policy.breaker.failures,

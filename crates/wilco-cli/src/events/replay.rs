@@ -1,16 +1,16 @@
 //! `wilco events replay`: delivers events again, as the routes are now.
 
-use std::{process::ExitCode, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 use tokio::time::Instant;
 use wilco::EventId;
-use wilco_server::admin::{ReplayAsk, ReplayRow};
+use wilco_server::admin::{
+    ListEvents, PAGE_ITEMS_MAX, REPLAYED_EVENTS_MAX, ReplayRequest, ReplayedEvent,
+};
 
 use super::Which;
-use crate::{
-    Failure, Filter, PAGE, Page, Place, Record, Screen, Table, json_line, print, progress, rate,
-};
+use crate::{Failure, Filter, Place, Record, Screen, Table, json_line, print, progress, rate};
 
 /// Delivers events again, as the routes of the file are now
 ///
@@ -18,7 +18,7 @@ use crate::{
 /// events by their ids, or choose them by --since, --until, --event, --source, --destination, --dead,
 /// or take --all.
 #[derive(Args)]
-pub(super) struct ReplayArgs {
+pub(super) struct Replay {
     #[command(flatten)]
     place: Place,
     #[command(flatten)]
@@ -43,125 +43,126 @@ pub(super) struct ReplayArgs {
     json: bool,
 }
 
-impl ReplayArgs {
-    pub(super) async fn run(self) -> Result<ExitCode, Failure> {
-        let Filter { source, event, since, until, destination, dead } = &self.filter;
-        let is_chosen = source.is_some()
-            || event.is_some()
-            || since.is_some()
-            || until.is_some()
-            || destination.is_some()
-            || *dead
-            || self.all;
-        if self.ids.is_empty() && !is_chosen {
+impl Replay {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        if self.ids.is_empty() && !self.all && !self.filter.is_set() {
             let text = "say which events: by ids, or by --since, --event, --dead and the like; \
                         --all stands for all of them";
             return Err(Failure::usage(text.into()));
         }
-        let record = Record::open(&self.place).await?;
-        let replayed = self.replay(&record).await;
-        record.close().await?;
-        self.report(&replayed?)?;
-        Ok(ExitCode::SUCCESS)
+        let events = Record::write(&self.place, async |record| {
+            let ids = self.choose(record).await?;
+            self.replay(record, &ids).await
+        });
+        self.report(&events.await?)
     }
 
-    async fn replay(&self, record: &Record) -> Result<Vec<ReplayRow>, Failure> {
+    /// The events to replay, oldest first: they are delivered in that order.
+    async fn choose(&self, record: &Record) -> Result<Vec<EventId>, Failure> {
         if let Some(name) = &self.filter.destination {
             record.check_destination(name).await?;
+        }
+        if self.ids.is_empty() {
+            let ids = self.matching(record).await?;
+            if ids.is_empty() {
+                self.filter.check_names(record).await?;
+            }
+            return Ok(ids);
         }
         let mut ids = Vec::with_capacity(self.ids.len());
         for which in &self.ids {
             ids.push(which.resolve_recorded(record).await?);
         }
-        if self.ids.is_empty() {
-            ids = self.choose(record).await?;
+        Ok(ids)
+    }
+
+    /// The events that match the filter.
+    async fn matching(&self, record: &Record) -> Result<Vec<EventId>, Failure> {
+        let mut query = ListEvents {
+            // A destination that gets an event for the first time has no delivery of it yet.
+            destination: self.filter.destination.clone().filter(|_| self.filter.dead),
+            after: Some(EventId::from_bits(0)),
+            limit: Some(PAGE_ITEMS_MAX),
+            ..self.filter.query()
+        };
+        let mut ids = Vec::new();
+        loop {
+            let page = record.events(&query).await?;
+            ids.extend(page.items.iter().map(|event| event.id));
+            if page.next.is_none() {
+                return Ok(ids);
+            }
+            query.cursor = page.next;
         }
-        if ids.is_empty() {
-            record.check_names(&self.filter).await?;
-        }
+    }
+
+    async fn replay(
+        &self,
+        record: &Record,
+        ids: &[EventId],
+    ) -> Result<Vec<ReplayedEvent>, Failure> {
         let bar = progress(ids.len() as u64);
         let began = Instant::now();
-        let mut rows = Vec::with_capacity(ids.len());
-        // With a rate one by one, so that what follows is as even as was asked for.
-        let part = if self.rate.is_some() { 1 } else { PART };
-        for ids in ids.chunks(part) {
+        let mut events = Vec::with_capacity(ids.len());
+        // With a rate one by one, because a request for many would deliver them all at once.
+        let batch = if self.rate.is_some() { 1 } else { BATCH_EVENTS };
+        for ids in ids.chunks(batch) {
             if let Some(rate) = self.rate {
                 #[expect(clippy::cast_precision_loss, reason = "a count of events")]
-                let due = Duration::from_secs_f64(rows.len() as f64 / rate);
+                let due = Duration::from_secs_f64(events.len() as f64 / rate);
                 tokio::time::sleep_until(began + due).await;
             }
-            let ask = ReplayAsk {
-                ids: ids.iter().map(ToString::to_string).collect(),
+            let request = ReplayRequest {
+                ids: ids.to_vec(),
                 destination: self.filter.destination.clone(),
                 dead: self.filter.dead,
                 dry_run: self.dry_run,
                 reason: Some(self.reason.clone()),
             };
-            rows.extend(record.replay(&ask).await?);
+            events.extend(record.replay(&request).await?);
             bar.inc(ids.len() as u64);
         }
         bar.finish_and_clear();
-        Ok(rows)
+        Ok(events)
     }
 
-    /// The ids of the events that the filter names, oldest first: in that order they are delivered.
-    async fn choose(&self, record: &Record) -> Result<Vec<EventId>, Failure> {
-        // A destination that gets an event for the first time has no delivery of it yet.
-        let destination = self.filter.destination.clone().filter(|_| self.filter.dead);
-        let filter = Filter { destination, ..self.filter.clone() };
-        let mut ids = Vec::new();
-        let mut after = EventId::from_bits(0);
-        loop {
-            let page = Page { after: Some(after), limit: PAGE, ..Page::default() };
-            let rows = record.events(&filter, &page).await?;
-            let is_last = rows.len() < PAGE;
-            for row in rows {
-                after = row.id.parse().map_err(|_| Failure::failed(format!("id {}", row.id)))?;
-                ids.push(after);
-            }
-            if is_last {
-                return Ok(ids);
-            }
-        }
-    }
-
-    fn report(&self, rows: &[ReplayRow]) -> Result<(), Failure> {
+    fn report(&self, events: &[ReplayedEvent]) -> Result<(), Failure> {
         if self.json {
-            let lines = rows.iter().map(json_line).collect::<Result<String, _>>()?;
-            return print(&lines);
+            return print(&events.iter().map(json_line).collect::<Result<String, _>>()?);
         }
-        let taken = rows.iter().filter(|row| !row.destinations.is_empty());
-        if self.dry_run {
-            let cells = rows.iter().map(|row| {
-                let to = match row.destinations.is_empty() {
-                    true => "nowhere: no route takes it there now".into(),
-                    false => row.destinations.join(", "),
-                };
-                vec![row.event.clone(), row.id.clone(), to]
-            });
-            if !rows.is_empty() {
-                let columns = [("event", 8), ("id", 30), ("would go to", 11)];
-                let mut table = Table::new(&columns, Screen::stdout());
-                print(&table.draw(&cells.collect::<Vec<_>>()))?;
-            }
+        if self.dry_run && !events.is_empty() {
+            print(&table(events))?;
         }
-        let deliveries: usize = rows.iter().map(|row| row.destinations.len()).sum();
-        let count = |number: usize, one: &str, more: &str| match number {
-            1 => format!("1 {one}"),
-            number => format!("{number} {more}"),
-        };
-        let events = count(taken.count(), "event", "events");
-        let deliveries = count(deliveries, "new delivery", "new deliveries");
-        let left = rows.iter().filter(|row| row.destinations.is_empty()).count();
-        let left = match left {
-            0 => String::new(),
-            left => format!("; {} no route takes there now", count(left, "event", "events")),
-        };
+        let (taken, left): (Vec<_>, Vec<_>) =
+            events.iter().partition(|event| !event.destinations.is_empty());
+        let deliveries = taken.iter().map(|event| event.destinations.len()).sum();
+        let replayed = counted(taken.len(), "event", "events");
+        let deliveries = counted(deliveries, "new delivery", "new deliveries");
         let would = if self.dry_run { "would be " } else { "" };
-        print(&format!("{events} {would}replayed in {deliveries}{left}\n"))
+        let left = match left.len() {
+            0 => String::new(),
+            left => format!("; {} no route takes there now", counted(left, "event", "events")),
+        };
+        print(&format!("{replayed} {would}replayed in {deliveries}{left}\n"))
     }
 }
 
+fn table(events: &[ReplayedEvent]) -> String {
+    let cells = events.iter().map(|event| {
+        let to = match event.destinations.is_empty() {
+            true => "nowhere: no route takes it there now".into(),
+            false => event.destinations.join(", "),
+        };
+        vec![event.event.clone(), event.id.to_string(), to]
+    });
+    let columns = [("event", 8), ("id", 30), ("would go to", 11)];
+    Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// Events that are replayed in one request.
-const PART: usize = 100;
-const _: () = assert!(PART <= wilco_server::admin::REPLAYS_MAX);
+const BATCH_EVENTS: usize = 100;
+const _: () = assert!(BATCH_EVENTS <= REPLAYED_EVENTS_MAX);

@@ -1,8 +1,9 @@
 //! Which event is meant: a whole id, the beginning of one, or the latest.
 
 use wilco::EventId;
+use wilco_server::admin::{EventSummary, ListEvents};
 
-use crate::{Failure, Filter, Page, Record};
+use crate::{Failure, Record, visible};
 
 /// An event as a person names it. Only `resolve` tells whether there is one.
 #[derive(Clone, Debug)]
@@ -46,11 +47,11 @@ impl Which {
             Self::Id(id) => Ok(*id),
             Self::Prefix(prefix) => only(prefix, &starting_with(record, prefix).await?),
             Self::Latest => {
-                let page = Page { limit: 1, ..Page::default() };
-                let rows = record.events(&Filter::default(), &page).await?;
-                let row = rows.first();
-                let row = row.ok_or_else(|| Failure::failed("there are no events yet".into()))?;
-                row.id.parse().map_err(|_| Failure::failed(format!("unreadable id {}", row.id)))
+                let query = ListEvents { limit: Some(1), ..ListEvents::default() };
+                let latest = record.events(&query).await?.items.pop();
+                let latest =
+                    latest.ok_or_else(|| Failure::failed("there are no events yet".into()));
+                Ok(latest?.id)
             }
         }
     }
@@ -64,40 +65,39 @@ impl Which {
     }
 }
 
-/// The events whose ids begin so, with their names, oldest first.
-async fn starting_with(record: &Record, prefix: &str) -> Result<Vec<(String, String)>, Failure> {
+/// The events whose ids begin with these characters, oldest first.
+async fn starting_with(record: &Record, prefix: &str) -> Result<Vec<EventSummary>, Failure> {
     let Ok(first) = format!("evt_{prefix:0<ID_CHARS$}").parse::<EventId>() else {
         return Ok(Vec::new());
     };
     // A listing after an event also leaves out those that share its place, whatever their tail.
-    let after = EventId::from_bits(first.to_bits().saturating_sub(MILLISECOND));
-    let page = Page { after: Some(after), limit: LOOKED_AT, ..Page::default() };
-    let rows = record.events(&Filter::default(), &page).await?;
-    let begins = format!("evt_{prefix}");
-    let rows = rows.into_iter().filter(|row| row.id.starts_with(&begins));
-    Ok(rows.map(|row| (row.id, row.event)).collect())
+    let after = Some(EventId::from_bits(first.to_bits().saturating_sub(MILLISECOND)));
+    let query = ListEvents { after, limit: Some(LOOKED_AT), ..ListEvents::default() };
+    let mut found = record.events(&query).await?.items;
+    let start = format!("evt_{prefix}");
+    found.retain(|event| event.id.to_string().starts_with(&start));
+    Ok(found)
 }
 
-fn only(prefix: &str, found: &[(String, String)]) -> Result<EventId, Failure> {
+fn only(prefix: &str, found: &[EventSummary]) -> Result<EventId, Failure> {
     match found {
-        [(id, _)] => id.parse().map_err(|_| Failure::failed(format!("unreadable id {id}"))),
+        [event] => Ok(event.id),
         [] if prefix.len() == ID_CHARS => {
             Err(Failure::failed(format!("there is no event evt_{prefix}")))
         }
         [] => Err(Failure::failed(format!("there is no event whose id begins with evt_{prefix}"))),
         several => {
             let shown = several.iter().take(CANDIDATES_MAX);
-            let shown: Vec<_> =
-                shown.map(|(id, name)| format!("{id} {}", crate::visible(name))).collect();
+            let shown = shown.map(|event| format!("{} {}", event.id, visible(&event.event)));
+            let shown = shown.collect::<Vec<_>>().join(", ");
             let more = if several.len() > CANDIDATES_MAX { ", and more" } else { "" };
-            let text = format!("several ids begin with evt_{prefix}: {}{more}", shown.join(", "));
-            Err(Failure::failed(text))
+            Err(Failure::failed(format!("several ids begin with evt_{prefix}: {shown}{more}")))
         }
     }
 }
 
-/// The characters that tell each of these ids from the others.
-pub(super) fn telling_chars(ids: &[&str]) -> usize {
+/// How many characters distinguish each of these ids from the others.
+pub(crate) fn distinct_chars(ids: &[&str]) -> usize {
     let mut sorted = ids.to_vec();
     sorted.sort_unstable();
     let common = |pair: &[&str]| {
@@ -113,8 +113,8 @@ const PREFIX_CHARS_MIN: usize = 4;
 const SHORT_ID_CHARS: usize = 13;
 const CANDIDATES_MAX: usize = 5;
 const LOOKED_AT: usize = 100;
-/// In the bits of an id.
-pub(super) const MILLISECOND: u128 = 1 << 80;
+/// A millisecond, in the bits of an id.
+pub(crate) const MILLISECOND: u128 = 1 << 80;
 
 #[cfg(test)]
 mod tests {
@@ -137,9 +137,8 @@ mod tests {
 
     #[test]
     fn a_prefix_names_one_event_or_the_candidates() {
-        let found = |ids: &[&str]| -> Vec<_> {
-            ids.iter().map(|id| ((*id).to_owned(), "x".to_owned())).collect()
-        };
+        let found =
+            |ids: &[&str]| -> Vec<EventSummary> { ids.iter().map(|id| event(id)).collect() };
         let id = "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF";
         let one = only("01JQ", &found(&[id])).unwrap_or_else(|failure| panic!("{}", failure.text));
         assert_eq!(one.to_string(), id);
@@ -156,11 +155,28 @@ mod tests {
         }
     }
 
+    fn event(id: &str) -> EventSummary {
+        EventSummary {
+            id: id.parse().unwrap(),
+            source: "freispace".into(),
+            event: "x".into(),
+            subject: None,
+            title: None,
+            received_at: jiff::Timestamp::UNIX_EPOCH,
+            bytes: 0,
+            sha256: String::new(),
+            secret_name: String::new(),
+            routed: false,
+            damaged: false,
+            deliveries: Vec::new(),
+        }
+    }
+
     #[test]
     fn a_short_id_tells_each_from_the_others() {
-        assert_eq!(telling_chars(&[]), SHORT_ID_CHARS);
-        assert_eq!(telling_chars(&["01JQ8ZK4N3W8T1V5R7Y9ABCDEF"]), SHORT_ID_CHARS);
+        assert_eq!(distinct_chars(&[]), SHORT_ID_CHARS);
+        assert_eq!(distinct_chars(&["01JQ8ZK4N3W8T1V5R7Y9ABCDEF"]), SHORT_ID_CHARS);
         let near = ["01JQ8ZK4N3W8T1V5R7Y9ABCDEF", "02", "01JQ8ZK4N3W8T1V6R7Y9ABCDEF"];
-        assert_eq!(telling_chars(&near), 16);
+        assert_eq!(distinct_chars(&near), 16);
     }
 }

@@ -8,6 +8,8 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
+
 use crate::world::{World, booking};
 
 #[test]
@@ -26,7 +28,7 @@ fn without_a_token_in_the_file_one_is_made_that_the_verbs_find() {
     let output = world.run_verb(&["events", "list"]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("wilco.db.token is not there for you"), "{said}");
+    assert!(said.contains("wilco.db.token cannot be read"), "{said}");
 }
 
 #[test]
@@ -67,6 +69,7 @@ fn every_page_but_health_and_metrics_wants_the_token_also_on_loopback() {
         ("POST", "/api/v1/destinations/x/pause".into()),
         ("POST", "/api/v1/destinations/x/resume".into()),
         ("POST", "/api/v1/reload".into()),
+        ("GET", "/api/openapi.json".into()),
         ("GET", "/".into()),
         ("GET", "/nowhere".into()),
     ];
@@ -106,28 +109,114 @@ fn a_page_in_a_browser_reads_no_metrics() {
 #[test]
 fn every_error_is_problem_json() {
     let world = World::plan().start();
-    let token = fs::read_to_string(world.path("wilco.db.token")).unwrap();
-    let token = format!("Bearer {}", token.trim());
     let json = ("content-type", "application/json");
-    for (method, path, header, body, status) in [
-        ("GET", "/nowhere", json, "", 404),
-        ("GET", "/api/v1/events?limit=abc", json, "", 400),
-        ("GET", "/api/v1/events/not-an-id", json, "", 400),
-        ("GET", "/api/v1/events/evt_01M89FXQAS000XWFNKEM3JNBGP", json, "", 404),
-        ("DELETE", "/api/v1/events", json, "", 405),
-        ("GET", "/api/v1/reload", json, "", 405),
-        ("POST", "/livez", json, "", 405),
-        ("POST", "/api/v1/replay", ("content-type", "text/plain"), "{}", 415),
-        ("POST", "/api/v1/replay", json, "{", 400),
-        ("POST", "/api/v1/replay", json, "{\"limit\":\"x\"}", 422),
+    let large = format!("{{\"ids\":[],\"reason\":\"{}\"}}", "x".repeat(64 << 10));
+    let many =
+        format!("{{\"ids\":[{}]}}", vec!["\"evt_01M89FXQAS000XWFNKEM3JNBGP\""; 501].join(","));
+    for (method, path, header, body, status, detail) in [
+        ("GET", "/nowhere", json, "", 404, "there is nothing at this path"),
+        ("GET", "/api/v1/events?limit=abc", json, "", 400, "invalid limit: "),
+        ("GET", "/api/v1/events?limit=1001", json, "", 400, "invalid limit: "),
+        ("GET", "/api/v1/events?cursor=abc", json, "", 400, "invalid cursor \"abc\": "),
+        ("GET", "/api/v1/events?nope=1", json, "", 400, "invalid nope: unknown field"),
+        ("GET", "/api/v1/events?dead=1&dead=2", json, "", 400, "dead is given twice"),
+        ("GET", "/api/v1/events/not-an-id", json, "", 400, "invalid id: \"not-an-id\""),
+        (
+            "GET",
+            "/api/v1/events/evt_01M89FXQAS000XWFNKEM3JNBGP",
+            json,
+            "",
+            404,
+            "there is no event",
+        ),
+        ("DELETE", "/api/v1/events", json, "", 405, "this path takes another method"),
+        ("GET", "/api/v1/reload", json, "", 405, "this path takes another method"),
+        ("POST", "/livez", json, "", 405, "this path takes another method"),
+        ("POST", "/api/v1/destinations/x/pause", json, "", 404, "there is no destination x"),
+        ("POST", "/api/v1/replay", ("content-type", "text/plain"), "{}", 415, "expected a body of"),
+        ("POST", "/api/v1/replay", json, "{", 400, "invalid body: "),
+        ("POST", "/api/v1/replay", json, "{\"limit\":\"x\"}", 422, "invalid body: unknown field"),
+        ("POST", "/api/v1/replay", json, "{\"ids\":[\"x\"]}", 422, "invalid body: \"x\""),
+        ("POST", "/api/v1/replay", json, &many, 422, "too many ids: 501"),
+        ("POST", "/api/v1/replay", json, &large, 413, "length limit exceeded"),
     ] {
+        let token = world.authorization();
         let reply = world.ask(method, path, &[("authorization", &token), header], body);
         assert_eq!(reply.status, status, "{method} {path} {}", reply.body);
         assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{path}");
-        let problem: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        let problem: Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(problem["status"], status, "{path}");
-        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{path}");
+        assert_eq!(problem["type"], "about:blank", "{path}");
+        assert!(!problem["title"].as_str().unwrap().is_empty(), "{path}");
+        let said = problem["detail"].as_str().unwrap();
+        assert!(said.to_lowercase().contains(detail), "{method} {path} {said}");
         assert_eq!(reply.header("allow").is_some(), status == 405, "{path}");
+    }
+}
+
+#[test]
+fn the_pages_of_a_listing_follow_each_other_without_a_gap() {
+    let world = World::plan()
+        .and(
+            "[destination.one]\ntype = \"print\"\n[destination.two]\ntype = \"print\"\n\
+             [destination.three]\ntype = \"print\"\n",
+        )
+        .start();
+    let sent: Vec<_> = (0..7)
+        .map(|n| {
+            let reply = world.send(&booking(&format!("b-{n}"), "Grade"));
+            reply.header("x-wilco-event").unwrap().to_owned()
+        })
+        .collect();
+    let newest: Vec<_> = sent.iter().rev().cloned().collect();
+    let zero = "evt_00000000000000000000000000";
+    let destinations = ["one", "three", "two"].map(str::to_owned);
+    for (path, key, expected) in [
+        ("/api/v1/events?limit=3".to_owned(), "id", &newest[..]),
+        ("/api/v1/events?limit=7".to_owned(), "id", &newest),
+        (format!("/api/v1/events?limit=2&after={zero}"), "id", &sent),
+        (format!("/api/v1/events?limit=6&after={}", sent[2]), "id", &sent[3..]),
+        ("/api/v1/events?event=offer.*&limit=1".to_owned(), "id", &[]),
+        ("/api/v1/destinations?limit=2".to_owned(), "destination", &destinations),
+    ] {
+        let (mut seen, mut next) = (Vec::new(), String::new());
+        loop {
+            let page: Value =
+                serde_json::from_str(&world.get(&format!("{path}{next}")).body).unwrap();
+            let items = page["items"].as_array().unwrap();
+            seen.extend(items.iter().map(|item| item[key].as_str().unwrap().to_owned()));
+            match page["next"].as_str() {
+                Some(cursor) => next = format!("&cursor={cursor}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, expected, "{path}");
+    }
+}
+
+#[test]
+fn the_manual_has_the_openapi_document_that_wilco_serves() {
+    let world = World::plan().start();
+    let reply = world.get("/api/openapi.json");
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
+    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+        fs::write(path, &reply.body).unwrap();
+    }
+    let golden = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        reply.body == golden,
+        "docs/openapi.json differs from what wilco serves; if that is intended, run this test with \
+         UPDATE_OPENAPI=1 and look at the difference"
+    );
+    let document: Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(document["openapi"], "3.1.0");
+    let manual = include_str!("../../../../docs/metrics.md");
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        let method = methods.as_object().unwrap().keys().next().unwrap().to_uppercase();
+        let is_documented = manual.contains(&format!("`{method} {path}`"))
+            || path.ends_with("/resume") && manual.contains("`/resume`");
+        assert!(is_documented, "docs/metrics.md has no row for {method} {path}");
     }
 }
 

@@ -301,8 +301,13 @@ impl World {
 
     /// Asks the admin listener, with the token that it made for itself.
     pub(crate) fn get(&self, path: &str) -> Reply {
+        self.ask("GET", path, &[("authorization", &self.authorization())], "")
+    }
+
+    /// The token that was made for the admin listener, as a header.
+    pub(crate) fn authorization(&self) -> String {
         let token = fs::read_to_string(self.path("wilco.db.token")).unwrap_or_default();
-        self.ask("GET", path, &[("authorization", &format!("Bearer {}", token.trim()))], "")
+        format!("Bearer {}", token.trim())
     }
 
     /// Asks the admin listener with these headers and no others, but for those that HTTP needs.

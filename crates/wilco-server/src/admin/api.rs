@@ -1,293 +1,202 @@
-//! What is recorded, as JSON: the same rows that the command line prints with `--json`.
+//! The admin API: its operations, and what they work on. The router and the OpenAPI document come from
+//! the same table, [`operations`].
 
-use std::sync::Arc;
+mod destinations;
+mod events;
+
+use std::{convert::Infallible, sync::Arc};
 
 use axum::{
-    Json,
-    extract::{Path, Query, State},
-    http::{StatusCode, header},
+    Router,
+    body::{Body, to_bytes},
+    extract::{DefaultBodyLimit, State},
+    handler::Handler,
+    http::{Method, StatusCode, header},
+    middleware,
     response::{IntoResponse, Response},
+    routing::{MethodFilter, MethodRouter, get, on},
 };
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-use wilco::{EventId, EventIdError};
-use wilco_store::{
-    Delivery, EventDetail, EventQuery, EventSummary, State as DeliveryState, StoreError,
-};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use tower_service::Service as _;
+use wilco::Event;
+use wilco_store::{AdminStore, Target};
 
-use super::Admin;
-use crate::config;
+use super::{Describe, Described, NoContent, Problem, RouteDecision, document};
 
-/// One event of a listing.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct EventRow {
-    /// Its id.
-    pub id: String,
-    /// The source that it came by.
-    pub source: String,
-    /// Its name.
-    pub event: String,
-    /// What it is about: an id of the provider.
-    pub subject: Option<String>,
-    /// What people call it, where the body says so.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub title: Option<String>,
-    /// When it was received.
-    pub received_at: Timestamp,
-    /// The length of its body.
-    pub bytes: u64,
-    /// The digest of its body.
-    pub sha256: String,
-    /// The name of the secret that signed it.
-    pub secret: String,
-    /// Held against the routes; with no deliveries it was skipped.
-    pub routed: bool,
-    /// The record is not what was written; only what could be read of it is set.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub damaged: bool,
-    /// Its deliveries, oldest first.
-    pub deliveries: Vec<DeliveryRow>,
+pub use events::REPLAYED_EVENTS_MAX;
+
+/// Reads the configuration again; an error says what is wrong with it.
+pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// What the routes and destinations of a configuration say.
+pub(crate) trait Routing: Send + Sync {
+    /// Where an event goes.
+    fn targets(&self, event: &Event) -> Vec<Target>;
+    /// How each route decides about an event.
+    fn decisions(&self, event: &Event) -> Vec<RouteDecision>;
+    /// The destinations.
+    fn destinations(&self) -> Vec<ConfiguredDestination>;
 }
 
-/// One delivery of an event.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct DeliveryRow {
-    /// The name of the destination.
-    pub destination: String,
-    /// Its state.
-    pub state: String,
-    /// Attempts that began.
-    pub attempts: u32,
-    /// When the next attempt is due.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub due_at: Option<Timestamp>,
-    /// Deliveries with the same key go one after another.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order_key: Option<String>,
-    /// Why it was made, where no route did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The event that went in its place.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub replaced_by: Option<String>,
-    /// Why the last attempt failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_error: Option<String>,
-    /// The attempts that ended.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<AttemptRow>,
+/// A destination of the configuration.
+pub(crate) struct ConfiguredDestination {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    /// Failures in a row that open its circuit breaker.
+    pub(crate) failures_max: u32,
 }
 
-/// One attempt that ended.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct AttemptRow {
-    /// When it began.
-    pub started_at: Timestamp,
-    /// How long it took.
-    pub took_ms: f64,
-    /// How it ended.
-    pub result: String,
-    /// What was said in it: the answer, or the output of a program.
-    pub output: String,
+/// What the operations work on.
+pub(crate) struct Backend {
+    pub(crate) store: Arc<dyn AdminStore>,
+    /// The routes and destinations in force; an error says what is wrong with the configuration.
+    pub(crate) routing: Box<dyn Fn() -> Result<Arc<dyn Routing>, String> + Send + Sync>,
+    /// None where there is no configuration file.
+    pub(crate) reload: Option<Reload>,
 }
 
-/// One event, whole.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ShownRow {
-    /// As a listing shows it.
-    #[serde(flatten)]
-    pub event: EventRow,
-    /// The provider sent its delivery id before, with another body.
-    pub conflict: bool,
-    /// Its headers; those with credentials without their values.
-    pub headers: Vec<(String, String)>,
-    /// The body where it is text.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body: Option<String>,
-    /// The body where it is not.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub body_base64: Option<String>,
+impl Backend {
+    fn routing(&self) -> Result<Arc<dyn Routing>, Problem> {
+        (self.routing)().map_err(Problem::invalid_configuration)
+    }
 }
 
-/// What can be asked of a listing.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Filter {
-    source: Option<String>,
-    event: Option<String>,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-    destination: Option<String>,
-    #[serde(default)]
-    dead: bool,
-    after: Option<String>,
-    before: Option<String>,
-    limit: Option<usize>,
+/// The admin API over an open store. The admin listener serves it; a program that has opened the store
+/// itself calls it in process.
+pub struct Api {
+    router: Router,
 }
 
-pub(super) async fn events(
-    State(admin): State<Arc<Admin>>,
-    Query(filter): Query<Filter>,
-) -> Result<Json<Vec<EventRow>>, Problem> {
-    let id = |text: Option<String>| -> Result<Option<EventId>, Problem> {
-        Ok(text.map(|text| text.parse()).transpose()?)
+impl Api {
+    pub(crate) fn new(backend: Backend) -> Self {
+        let mut router = Router::new();
+        let mut described = Vec::new();
+        for Operation { description, handler } in operations() {
+            router = router.route(description.path, handler);
+            described.push(description);
+        }
+        // Serializing it cannot fail: every key is a string.
+        let openapi = document(described).to_pretty_json().unwrap_or_default() + "\n";
+        let openapi = ([(header::CONTENT_TYPE, "application/json")], openapi);
+        let router = router
+            .route("/api/openapi.json", get(async move || openapi))
+            .fallback(async || Problem::not_found("there is nothing at this path"))
+            .layer(DefaultBodyLimit::max(REQUEST_BODY_BYTES_MAX))
+            .layer(middleware::map_response(into_problem))
+            .with_state(Arc::new(backend));
+        Self { router }
+    }
+
+    pub(super) fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// Answers a request as the admin listener does, but asks for no token.
+    pub async fn call(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
+        let response = self.router.clone().call(request.map(Body::from)).await;
+        let (head, body) = response.unwrap_or_else(|never: Infallible| match never {}).into_parts();
+        // Every response of this router is in memory already, so that this neither waits nor fails.
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        http::Response::from_parts(head, body)
+    }
+}
+
+/// One operation: how the document describes it, and what carries it out.
+struct Operation {
+    description: Described,
+    handler: MethodRouter<Arc<Backend>>,
+}
+
+/// Every operation of the API.
+fn operations() -> Vec<Operation> {
+    vec![
+        read("/api/v1/events", "list_events", "Lists events, newest first", events::list),
+        read("/api/v1/events/{id}", "show_event", "Shows one event", events::show),
+        read("/api/v1/events/{id}/body", "read_body", "Gives the exact body", events::body),
+        read(
+            "/api/v1/events/{id}/why",
+            "explain_routes",
+            "Says how each route decides about an event",
+            events::why,
+        ),
+        write(
+            "/api/v1/events/{id}/cancel",
+            "cancel_deliveries",
+            "Cancels the pending deliveries of an event",
+            events::cancel,
+        ),
+        write(
+            "/api/v1/replay",
+            "replay_events",
+            "Delivers events again, as the routes are now",
+            events::replay,
+        ),
+        read(
+            "/api/v1/destinations",
+            "list_destinations",
+            "Lists destinations with their status",
+            destinations::list,
+        ),
+        write(
+            "/api/v1/destinations/{name}/pause",
+            "pause_destination",
+            "Pauses a destination; it stays paused after a restart",
+            destinations::pause,
+        ),
+        write(
+            "/api/v1/destinations/{name}/resume",
+            "resume_destination",
+            "Resumes a paused destination",
+            destinations::resume,
+        ),
+        write(
+            "/api/v1/reload",
+            "reload_configuration",
+            "Reads the configuration again, and applies it if it has no faults",
+            reload,
+        ),
+    ]
+}
+
+/// An operation that changes nothing.
+fn read<A, T: 'static, H>(path: &'static str, id: &str, summary: &str, handler: H) -> Operation
+where
+    H: Handler<T, Arc<Backend>> + Describe<A>,
+{
+    let description = Described::new(Method::GET, path, id, summary, &handler);
+    Operation { description, handler: get(handler) }
+}
+
+/// An operation that changes something.
+fn write<A, T: 'static, H>(path: &'static str, id: &str, summary: &str, handler: H) -> Operation
+where
+    H: Handler<T, Arc<Backend>> + Describe<A>,
+{
+    let description = Described::new(Method::POST, path, id, summary, &handler);
+    Operation { description, handler: on(MethodFilter::POST, handler) }
+}
+
+async fn reload(State(backend): State<Arc<Backend>>) -> Result<NoContent, Problem> {
+    let Some(reload) = &backend.reload else {
+        return Err(Problem::new(StatusCode::CONFLICT, "there is no configuration file to read"));
     };
-    let query = EventQuery {
-        source: filter.source,
-        name: filter.event,
-        since: filter.since,
-        until: filter.until,
-        destination: filter.destination,
-        is_dead: filter.dead,
-        after: id(filter.after)?,
-        before: id(filter.before)?,
-        limit: filter.limit.unwrap_or(50).min(PAGE_MAX),
-    };
-    let summary = admin.store.events(query).await?;
-    Ok(Json(summary.into_iter().map(EventRow::from).collect()))
+    reload().await.map(|()| NoContent).map_err(Problem::invalid_configuration)
 }
 
-pub(super) async fn event(
-    State(admin): State<Arc<Admin>>,
-    Path(id): Path<String>,
-) -> Result<Json<ShownRow>, Problem> {
-    Ok(Json(find(&admin, &id).await?.into()))
-}
-
-pub(super) async fn body(
-    State(admin): State<Arc<Admin>>,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let shown = find(&admin, &id).await?;
-    // Never as the type that the sender gave: a browser would run it.
-    let kind = [
-        (header::CONTENT_TYPE, "application/octet-stream"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ];
-    Ok((kind, shown.event.body.contiguous()).into_response())
-}
-
-pub(crate) async fn find(admin: &Admin, id: &str) -> Result<EventDetail, Problem> {
-    let id: EventId = id.parse()?;
-    let shown = admin.store.event(id).await?;
-    shown.ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, format!("there is no event {id}")))
-}
-
-impl From<EventSummary> for EventRow {
-    fn from(summary: EventSummary) -> Self {
-        Self {
-            id: summary.id.to_string(),
-            source: summary.source.to_string(),
-            event: summary.name,
-            subject: summary.subject,
-            title: summary.title,
-            received_at: summary.received_at,
-            bytes: summary.bytes,
-            sha256: summary.digest.to_string(),
-            secret: summary.secret_name,
-            routed: summary.is_routed,
-            damaged: summary.is_damaged,
-            deliveries: summary.deliveries.into_iter().map(DeliveryRow::from).collect(),
-        }
+/// The framework answers a wrong method itself, without a body.
+pub(super) async fn into_problem(response: Response) -> Response {
+    let status = response.status();
+    if status != StatusCode::METHOD_NOT_ALLOWED {
+        return response;
     }
-}
-
-impl From<Delivery> for DeliveryRow {
-    fn from(delivery: Delivery) -> Self {
-        let is_done = delivery.state == DeliveryState::Delivered;
-        let history = delivery.history.into_iter().map(|attempt| AttemptRow {
-            started_at: attempt.started_at,
-            took_ms: attempt.took.as_secs_f64() * 1_000.0,
-            result: attempt.result,
-            output: String::from_utf8_lossy(&attempt.output).into_owned(),
-        });
-        Self {
-            destination: delivery.destination,
-            state: delivery.state.as_str().into(),
-            attempts: delivery.attempts,
-            due_at: delivery.due_at,
-            order_key: delivery.order_key,
-            reason: delivery.reason,
-            replaced_by: delivery.replaced_by.map(|id| id.to_string()),
-            last_error: delivery.last_error.filter(|_| !is_done),
-            history: history.collect(),
-        }
+    let allow = response.headers().get(header::ALLOW).cloned();
+    let mut problem = Problem::new(status, "this path takes another method").into_response();
+    if let Some(allow) = allow {
+        problem.headers_mut().insert(header::ALLOW, allow);
     }
+    problem
 }
 
-impl From<EventDetail> for ShownRow {
-    fn from(EventDetail { event, is_routed, deliveries }: EventDetail) -> Self {
-        let headers = event.headers.iter();
-        let headers = headers
-            .map(|(name, value)| match config::is_of_a_credential(name) {
-                true => (name.to_owned(), "(not shown)".to_owned()),
-                false => (name.to_owned(), String::from_utf8_lossy(value).into_owned()),
-            })
-            .collect();
-        let whole = event.body.contiguous();
-        let body = std::str::from_utf8(&whole).ok().map(ToOwned::to_owned);
-        let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(&whole));
-        Self {
-            conflict: event.conflict,
-            headers,
-            body,
-            body_base64,
-            event: EventRow {
-                id: event.id.to_string(),
-                source: event.source.to_string(),
-                subject: event.subject,
-                title: wilco_store::title(&whole),
-                received_at: event.received_at,
-                bytes: event.body.len() as u64,
-                sha256: event.digest.to_string(),
-                secret: event.secret_name,
-                event: event.name,
-                routed: is_routed,
-                damaged: false,
-                deliveries: deliveries.into_iter().map(DeliveryRow::from).collect(),
-            },
-        }
-    }
-}
-
-/// An error of the API (RFC 9457).
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Problem {
-    status: u16,
-    title: String,
-    /// What went wrong.
-    pub detail: String,
-}
-
-impl Problem {
-    pub(super) const CONTENT_TYPE: &str = "application/problem+json";
-
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        let title = status.canonical_reason().unwrap_or_default().into();
-        Self { status: status.as_u16(), title, detail: detail.into() }
-    }
-}
-
-impl From<EventIdError> for Problem {
-    fn from(error: EventIdError) -> Self {
-        Self::new(StatusCode::BAD_REQUEST, error.to_string())
-    }
-}
-
-impl From<StoreError> for Problem {
-    fn from(error: StoreError) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string())
-    }
-}
-
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or_default();
-        let kind = [(header::CONTENT_TYPE, Self::CONTENT_TYPE)];
-        (status, kind, Json(self)).into_response()
-    }
-}
-
-/// Events in one answer at most.
-const PAGE_MAX: usize = 1_000;
+/// The longest body of a request, in bytes.
+const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;

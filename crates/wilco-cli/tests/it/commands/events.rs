@@ -35,7 +35,7 @@ fn a_listed_event_has_the_fields_that_scripts_lean_on() {
         ("title", "Grade".into()),
         ("bytes", body.len().into()),
         ("sha256", sha256(body.as_bytes()).into()),
-        ("secret", "env:FREISPACE_SECRET".into()),
+        ("secret_name", "env:FREISPACE_SECRET".into()),
     ] {
         assert_eq!(event[field], expected, "{field} {event}");
     }
@@ -155,7 +155,8 @@ fn an_event_is_shown_whole_and_its_body_to_the_byte() {
         let shown: Value = serde_json::from_str(&json).unwrap();
         assert_eq!((json.lines().count(), shown["body"].as_str()), (1, Some(body)));
         let headers = shown["headers"].as_array().unwrap();
-        let signature = serde_json::json!(["x-freispace-signature", sign(body.as_bytes())]);
+        let signature = sign(body.as_bytes());
+        let signature = serde_json::json!({ "name": "x-freispace-signature", "value": signature });
         assert!(headers.contains(&signature), "{json}");
         let picture = text(&run(&world, &["events", "show", &id]).stdout);
         for part in [&id, "signed by  env:FREISPACE_SECRET", "headers\n", "deliveries\n", "body\n"]

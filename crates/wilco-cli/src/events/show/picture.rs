@@ -2,13 +2,19 @@
 
 use std::time::Duration;
 
-use wilco_server::admin::{DeliveryRow, DestinationRow, EventRow, ShownRow};
+use wilco::EventId;
+use wilco_server::admin::{Delivery, DeliveryState, DestinationStatus, EventDetail};
 
+use super::{about, deliveries, painted};
 use crate::{Times, readable, visible};
 
 /// The event with its deliveries, and what holds them up.
-pub(super) fn picture(shown: &ShownRow, destinations: &[DestinationRow], times: &Times) -> String {
-    let event = &shown.event;
+pub(super) fn picture(
+    shown: &EventDetail,
+    destinations: &[DestinationStatus],
+    times: &Times,
+) -> String {
+    let event = &shown.summary;
     let mut text = format!(
         "{}\n  event      {}\n  source     {}\n  about      {}\n  received   {}\n  signed by  {}\n  \
          body       {} bytes, sha256 {}\n",
@@ -17,7 +23,7 @@ pub(super) fn picture(shown: &ShownRow, destinations: &[DestinationRow], times: 
         event.source,
         about(event),
         times.full(event.received_at),
-        visible(&event.secret),
+        visible(&event.secret_name),
         event.bytes,
         event.sha256,
     );
@@ -27,16 +33,16 @@ pub(super) fn picture(shown: &ShownRow, destinations: &[DestinationRow], times: 
         );
     }
     text.push_str("\nheaders\n");
-    for (name, value) in &shown.headers {
-        text.push_str(&format!("  {}: {}\n", visible(name), visible(value)));
+    for header in &shown.headers {
+        text.push_str(&format!("  {}: {}\n", visible(&header.name), visible(&header.value)));
     }
     text.push_str("\ndeliveries\n");
     if event.deliveries.is_empty() {
-        text.push_str(&format!("  {}\n", super::deliveries(event)));
+        text.push_str(&format!("  {}\n", deliveries(event)));
     }
     for delivery in &event.deliveries {
         let destination = destinations.iter().find(|row| row.destination == delivery.destination);
-        text.push_str(&line(delivery, destination, &event.id, times));
+        text.push_str(&line(delivery, destination, event.id, times));
         text.push_str(&attempts(delivery, times));
     }
     text.push_str("\nbody\n");
@@ -51,29 +57,20 @@ pub(super) fn picture(shown: &ShownRow, destinations: &[DestinationRow], times: 
     text
 }
 
-/// What people call it, and its name for machines.
-pub(super) fn about(event: &EventRow) -> String {
-    let subject = visible(event.subject.as_deref().unwrap_or("-"));
-    match &event.title {
-        Some(title) => format!("{} ({subject})", visible(title)),
-        None => subject,
-    }
-}
-
 /// A delivery, and when or why not it is tried next.
 fn line(
-    delivery: &DeliveryRow,
-    destination: Option<&DestinationRow>,
-    event_id: &str,
+    delivery: &Delivery,
+    destination: Option<&DestinationStatus>,
+    event_id: EventId,
     times: &Times,
 ) -> String {
-    let mut text = format!("  {}: {}", visible(&delivery.destination), delivery.state);
+    let mut text = format!("  {}: {}", visible(&delivery.destination), delivery.state.as_str());
     if let Some(due) = delivery.due_at {
         text.push_str(&format!(", due {}", times.full(due)));
-    } else if delivery.state == "pending" {
+    } else if delivery.state == DeliveryState::Pending {
         text.push_str(", behind another with its key");
     }
-    let is_unfinished = ["pending", "retrying"].contains(&delivery.state.as_str());
+    let is_unfinished = [DeliveryState::Pending, DeliveryState::Retrying].contains(&delivery.state);
     if let Some(destination) = destination.filter(|_| is_unfinished) {
         if destination.paused {
             let name = visible(&destination.destination);
@@ -83,16 +80,13 @@ fn line(
             text.push_str(&format!("; {waits}"));
         }
     }
-    if delivery.replaced_by.as_deref() == Some(event_id) {
-        text.push_str(", replayed since");
+    match delivery.replaced_by {
+        Some(id) if id == event_id => text.push_str(", replayed since"),
+        Some(id) => text.push_str(&format!(", superseded by {id}")),
+        None => {}
     }
-    for (what, value) in [
-        ("superseded by", delivery.replaced_by.as_ref().filter(|id| *id != event_id)),
-        ("key", delivery.order_key.as_ref()),
-    ] {
-        if let Some(value) = value {
-            text.push_str(&format!(", {what} {}", visible(value)));
-        }
+    if let Some(key) = &delivery.order_key {
+        text.push_str(&format!(", key {}", visible(key)));
     }
     if let Some(reason) = &delivery.reason {
         text.push_str(&format!(" ({})", visible(reason)));
@@ -100,7 +94,7 @@ fn line(
     text + "\n"
 }
 
-fn attempts(delivery: &DeliveryRow, times: &Times) -> String {
+fn attempts(delivery: &Delivery, times: &Times) -> String {
     let mut text = String::new();
     for (number, attempt) in (1..).zip(&delivery.history) {
         let took = readable(Duration::from_secs_f64(attempt.took_ms / 1_000.0));
@@ -114,8 +108,8 @@ fn attempts(delivery: &DeliveryRow, times: &Times) -> String {
 }
 
 /// Colours the states of the deliveries, and nothing that a sender wrote.
-pub(super) fn painted(text: &str) -> String {
+pub(super) fn with_colours(text: &str) -> String {
     let Some((head, rest)) = text.split_once("\ndeliveries\n") else { return text.into() };
     let Some((deliveries, body)) = rest.split_once("\nbody\n") else { return text.into() };
-    format!("{head}\ndeliveries\n{}\nbody\n{body}", crate::painted(deliveries))
+    format!("{head}\ndeliveries\n{}\nbody\n{body}", painted(deliveries))
 }

@@ -1,0 +1,45 @@
+//! `wilco events cancel`: gives up the pending deliveries of an event.
+
+use clap::Args;
+
+use super::Which;
+use crate::{Failure, Place, Record, did_you_mean, print};
+
+/// Cancels the pending deliveries of an event
+///
+/// A running attempt is finished, and what was delivered stays delivered.
+#[derive(Args)]
+pub(super) struct Cancel {
+    #[command(flatten)]
+    place: Place,
+    /// The event's id, its first characters, or latest
+    #[arg(value_name = "ID")]
+    id: Which,
+    /// Only its delivery to this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+}
+
+impl Cancel {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let cancelled = Record::write(&self.place, async |record| self.cancel(record).await).await;
+        print(&match cancelled? {
+            0 => "no delivery was pending\n".into(),
+            1 => "1 delivery cancelled\n".into(),
+            many => format!("{many} deliveries cancelled\n"),
+        })
+    }
+
+    async fn cancel(&self, record: &Record) -> Result<usize, Failure> {
+        let id = self.id.resolve(record).await?;
+        if let Some(name) = &self.destination {
+            let deliveries = record.event(id).await?.summary.deliveries;
+            let names: Vec<_> = deliveries.iter().map(|d| d.destination.as_str()).collect();
+            if !names.contains(&name.as_str()) {
+                let hint = did_you_mean(name, names);
+                return Err(Failure::failed(format!("{id} has no delivery to {name}{hint}")));
+            }
+        }
+        record.cancel(id, self.destination.clone()).await
+    }
+}

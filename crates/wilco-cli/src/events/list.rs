@@ -1,0 +1,52 @@
+//! `wilco events list`: events as a table, newest first.
+
+use clap::Args;
+use wilco_server::admin::{ListEvents, PAGE_ITEMS_MAX};
+
+use super::Rows;
+use crate::{Failure, Filter, Listing, Place, Record, note, print};
+
+/// Lists events, newest first, with the state of their deliveries
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    listing: Listing,
+}
+
+impl List {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        Record::read(&self.place, async |record| self.list(record).await).await
+    }
+
+    async fn list(&self, record: &Record) -> Result<(), Failure> {
+        let mut rows = Rows::new(&self.place, self.filter.dead, self.listing.json);
+        let (mut listed, mut query) = (0, self.filter.query());
+        while listed < self.listing.most() {
+            let limit = (self.listing.most() - listed).min(PAGE_ITEMS_MAX);
+            let page = record.events(&ListEvents { limit: Some(limit), ..query.clone() }).await?;
+            rows.print(&page.items)?;
+            listed += page.items.len();
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                break;
+            }
+        }
+        if listed == 0 && self.listing.most() > 0 {
+            // A misspelt name is a better explanation than an empty listing.
+            self.filter.check_names(record).await?;
+            return if self.listing.json { Ok(()) } else { print("no events\n") };
+        }
+        if query.cursor.is_some() && !self.listing.json {
+            let more = listed.saturating_mul(2);
+            note(&format!(
+                "these are the newest {listed}, and there are more: --all lists them all, --limit \
+                 {more} the newest {more}"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,51 @@
+//! `wilco events show`: one event, with every attempt to deliver it.
+
+mod picture;
+
+use std::io::Write as _;
+
+use clap::Args;
+
+use super::{Which, about, deliveries};
+use crate::{Failure, Place, Record, Screen, json_line, painted};
+
+/// Shows one event: its headers, its body, and every attempt to deliver it
+#[derive(Args)]
+pub(super) struct Show {
+    #[command(flatten)]
+    place: Place,
+    /// The event's id, its first characters, or latest
+    #[arg(value_name = "ID")]
+    id: Which,
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Writes exactly the bytes of the body and nothing else
+    #[arg(long, conflicts_with = "json")]
+    raw: bool,
+}
+
+impl Show {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let shown = Record::read(&self.place, async |record| self.show(record).await).await?;
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(&shown)?;
+        Ok(stdout.flush()?)
+    }
+
+    async fn show(&self, record: &Record) -> Result<Vec<u8>, Failure> {
+        let id = self.id.resolve(record).await?;
+        if self.raw {
+            return Ok(record.body(id).await?.into());
+        }
+        let event = record.event(id).await?;
+        if self.json {
+            return Ok(json_line(&event)?.into_bytes());
+        }
+        // Without the destinations only the reasons for waiting are missing.
+        let destinations = record.destinations().await.unwrap_or_default();
+        let text = picture::picture(&event, &destinations, &self.place.times());
+        let is_coloured = Screen::stdout().is_coloured;
+        Ok(if is_coloured { picture::with_colours(&text) } else { text }.into_bytes())
+    }
+}

@@ -1,0 +1,157 @@
+//! Events as rows of a table.
+
+use wilco_server::admin::{Delivery, DeliveryState, EventSummary};
+
+use super::distinct_chars;
+use crate::{Failure, Place, Screen, Table, Times, json_line, print, visible};
+
+/// Prints events as rows, a table of which begins with the first of them.
+pub(crate) struct Rows {
+    table: Option<Table>,
+    times: Times,
+    screen: Screen,
+    has_error: bool,
+    is_json: bool,
+    offset: String,
+}
+
+impl Rows {
+    pub(crate) fn new(place: &Place, has_error: bool, is_json: bool) -> Self {
+        let (times, screen, offset) = (place.times(), Screen::stdout(), String::new());
+        Self { table: None, times, screen, has_error, is_json, offset }
+    }
+
+    pub(crate) fn print(&mut self, events: &[EventSummary]) -> Result<(), Failure> {
+        if self.is_json {
+            return print(&events.iter().map(json_line).collect::<Result<String, _>>()?);
+        }
+        let Some(first) = events.first() else { return Ok(()) };
+        if self.table.is_none() {
+            self.offset = self.times.offset(first.received_at);
+            self.table = Some(self.begin());
+        }
+        let ids: Vec<_> = events.iter().map(ulid).collect();
+        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
+        let id_chars = distinct_chars(&ids);
+        let cells: Vec<_> = events.iter().map(|event| self.cells(event, id_chars)).collect();
+        let text = self.table.as_mut().map(|table| table.draw(&cells)).unwrap_or_default();
+        print(&text)
+    }
+
+    fn begin(&self) -> Table {
+        let received = match self.screen.is_terminal() {
+            true => format!("received ({})", self.offset),
+            false => "received".into(),
+        };
+        let mut columns = vec![
+            (received.as_str(), 19),
+            ("event", 8),
+            ("about", 8),
+            ("id", 26),
+            ("deliveries", 12),
+        ];
+        if self.has_error {
+            columns.push(("error", 12));
+        }
+        Table::new(&columns, self.screen)
+    }
+
+    /// A terminal gets short cells, and everything else complete ones.
+    fn cells(&self, event: &EventSummary, id_chars: usize) -> Vec<String> {
+        let [received, about, id, deliveries] = match self.screen.is_terminal() {
+            true => [
+                self.times.short(event.received_at, &self.offset),
+                event.title.clone().unwrap_or_else(|| about(event)),
+                ulid(event).chars().take(id_chars).collect(),
+                by_state(event),
+            ],
+            false => [
+                self.times.full(event.received_at),
+                about(event),
+                event.id.to_string(),
+                deliveries(event),
+            ],
+        };
+        let mut cells = vec![received, event.event.clone(), about, id, deliveries];
+        if self.has_error {
+            let latest = latest(event);
+            let dead = latest.iter().find(|delivery| delivery.state == DeliveryState::Dead);
+            let error = dead.and_then(|delivery| delivery.last_error.clone());
+            cells.push(error.unwrap_or_default());
+        }
+        cells
+    }
+}
+
+/// What the event is about: the name for people, and that for machines.
+pub(crate) fn about(event: &EventSummary) -> String {
+    let subject = visible(event.subject.as_deref().unwrap_or("-"));
+    match &event.title {
+        Some(title) => format!("{} ({subject})", visible(title)),
+        None => subject,
+    }
+}
+
+/// The state of the latest delivery to each destination, with the number of attempts.
+pub(crate) fn deliveries(event: &EventSummary) -> String {
+    if event.deliveries.is_empty() {
+        let state = match (event.damaged, event.routed) {
+            (true, _) => "damaged",
+            (false, true) => "skipped",
+            (false, false) => "recorded",
+        };
+        return state.into();
+    }
+    let one = |delivery: &Delivery| {
+        let state = delivery.state.as_str();
+        match delivery.attempts {
+            0 | 1 => format!("{} {state}", delivery.destination),
+            attempts => format!("{} {state} ({attempts})", delivery.destination),
+        }
+    };
+    latest(event).into_iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// As [`deliveries`], but the state before the names, and the worst state first: a narrow terminal cuts
+/// off the end.
+fn by_state(event: &EventSummary) -> String {
+    if event.deliveries.is_empty() {
+        return deliveries(event);
+    }
+    let latest = latest(event);
+    let of_state = |state: DeliveryState| {
+        let with_state = latest.iter().filter(|delivery| delivery.state == state);
+        let names: Vec<_> = with_state.map(|delivery| delivery.destination.as_str()).collect();
+        (!names.is_empty()).then(|| format!("{} {}", state.as_str(), names.join(", ")))
+    };
+    WORST_FIRST.into_iter().filter_map(of_state).collect::<Vec<_>>().join("; ")
+}
+
+/// The latest delivery to each destination: a replay replaces the ones before it.
+fn latest(event: &EventSummary) -> Vec<&Delivery> {
+    let mut latest: Vec<&Delivery> = Vec::new();
+    for delivery in &event.deliveries {
+        match latest.iter_mut().find(|known| known.destination == delivery.destination) {
+            Some(known) => *known = delivery,
+            None => latest.push(delivery),
+        }
+    }
+    latest
+}
+
+fn ulid(event: &EventSummary) -> String {
+    let id = event.id.to_string();
+    id.strip_prefix("evt_").unwrap_or(&id).to_owned()
+}
+
+/// The states of deliveries; the ones that need attention come first.
+const WORST_FIRST: [DeliveryState; 8] = [
+    DeliveryState::Dead,
+    DeliveryState::Retrying,
+    DeliveryState::Running,
+    DeliveryState::Pending,
+    DeliveryState::Skipped,
+    DeliveryState::Superseded,
+    DeliveryState::Cancelled,
+    DeliveryState::Delivered,
+];

@@ -1,0 +1,114 @@
+//! `wilco events tail`: events as they are received, and what becomes of them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use clap::Args;
+use wilco::EventId;
+use wilco_server::admin::{EventSummary, ListEvents, PAGE_ITEMS_MAX};
+
+use super::{MILLISECOND, Rows, deliveries};
+use crate::{Failure, Filter, Place, Record, note};
+
+/// Follows events as they come in, and what becomes of them
+///
+/// It waits for a server that restarts.
+#[derive(Args)]
+pub(super) struct Tail {
+    #[command(flatten)]
+    place: Place,
+    #[command(flatten)]
+    filter: Filter,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    /// Begins with this many that are recorded already
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    lines: usize,
+}
+
+impl Tail {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        Record::read(&self.place, async |record| self.follow(record).await).await
+    }
+
+    async fn follow(&self, record: &Record) -> Result<(), Failure> {
+        if !record.is_server() {
+            let text = "no wilco is running here, so nothing comes in; see `wilco events list`";
+            return Err(Failure::failed(text.into()));
+        }
+        let mut rows = Rows::new(&self.place, self.filter.dead, self.json);
+        let mut followed = Followed::default();
+        let limit = Some(self.lines.clamp(1, PAGE_ITEMS_MAX));
+        let mut latest = record.events(&ListEvents { limit, ..self.filter.query() }).await?.items;
+        latest.reverse();
+        followed.changes(&latest);
+        if self.lines > 0 {
+            rows.print(&latest)?;
+        }
+        loop {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            let (after, limit) = (Some(followed.after()), Some(PAGE_ITEMS_MAX));
+            match record.events(&ListEvents { after, limit, ..self.filter.query() }).await {
+                Ok(page) => {
+                    let mut changes = followed.changes(&page.items);
+                    // A script gets one line for each event.
+                    changes.retain(|change| change.is_new || !self.json);
+                    let events: Vec<_> = changes.into_iter().map(|change| change.event).collect();
+                    rows.print(&events)?;
+                }
+                Err(failure) if record.answers().await => return Err(failure),
+                Err(_) => reconnect(record).await,
+            }
+        }
+    }
+}
+
+async fn reconnect(record: &Record) {
+    note("wilco does not answer; waiting for it to come back");
+    while !record.answers().await {
+        tokio::time::sleep(RECONNECT_INTERVAL).await;
+    }
+    note("wilco answers again");
+}
+
+/// The newest events with the deliveries that were shown of them, to show what changed since.
+#[derive(Default)]
+struct Followed {
+    deliveries: BTreeMap<EventId, String>,
+}
+
+/// An event to show, for the first time or again.
+struct Change {
+    event: EventSummary,
+    is_new: bool,
+}
+
+impl Followed {
+    /// After which event to ask for more.
+    fn after(&self) -> EventId {
+        let oldest = self.deliveries.first_key_value().map_or(0, |(id, _)| id.to_bits());
+        EventId::from_bits(oldest.saturating_sub(MILLISECOND))
+    }
+
+    /// The events that are new or have changed, oldest first.
+    fn changes(&mut self, events: &[EventSummary]) -> Vec<Change> {
+        let oldest = self.deliveries.first_key_value().map(|(id, _)| *id);
+        let mut changes = Vec::new();
+        for event in events.iter().filter(|event| Some(event.id) >= oldest) {
+            let now = deliveries(event);
+            let before = self.deliveries.insert(event.id, now.clone());
+            if before.as_ref() != Some(&now) {
+                changes.push(Change { event: event.clone(), is_new: before.is_none() });
+            }
+            if self.deliveries.len() > FOLLOWED_MAX {
+                self.deliveries.pop_first();
+            }
+        }
+        changes
+    }
+}
+
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
+const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
+/// The most events whose deliveries are followed.
+const FOLLOWED_MAX: usize = 100;

@@ -1,0 +1,60 @@
+//! `wilco events why`: which route takes an event, and which clause decides.
+
+use clap::Args;
+use wilco_server::admin::{EventDetail, RouteDecision};
+
+use super::{Which, deliveries};
+use crate::{Failure, Place, Record, Screen, Table, json_line, print, visible};
+
+/// Says for each route whether it takes an event, and which clause decides
+///
+/// The routes are those of the file as it is now; with a server that runs, those that it has loaded.
+#[derive(Args)]
+pub(super) struct Why {
+    #[command(flatten)]
+    place: Place,
+    /// The event's id, its first characters, or latest
+    #[arg(value_name = "ID")]
+    id: Which,
+    /// One JSON object a line, for each route
+    #[arg(long)]
+    json: bool,
+}
+
+impl Why {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let found = Record::read(&self.place, async |record| self.find(record).await).await;
+        let (decisions, event) = found?;
+        if self.json {
+            return print(&decisions.iter().map(json_line).collect::<Result<String, _>>()?);
+        }
+        let event = event.summary;
+        let table =
+            if decisions.is_empty() { "there are no routes\n".into() } else { table(&decisions) };
+        print(&format!(
+            "{} {}\n\n{table}\ndeliveries: {}\n",
+            event.id,
+            visible(&event.event),
+            deliveries(&event)
+        ))
+    }
+
+    async fn find(&self, record: &Record) -> Result<(Vec<RouteDecision>, EventDetail), Failure> {
+        let id = self.id.resolve(record).await?;
+        Ok((record.why(id).await?, record.event(id).await?))
+    }
+}
+
+fn table(decisions: &[RouteDecision]) -> String {
+    let columns = [("route", 5), ("to", 8), ("taken", 6), ("because", 20)];
+    let cells = decisions.iter().map(|decision| {
+        let taken = match (decision.takes, decision.failed) {
+            (true, _) => "yes",
+            (false, true) => "failed",
+            (false, false) => "no",
+        };
+        let (route, to) = (decision.route.to_string(), decision.to.join(", "));
+        vec![route, to, taken.into(), decision.why.clone()]
+    });
+    Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
+}

@@ -1,0 +1,104 @@
+//! The destinations: their status, and pausing them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use wilco_store::{Breaker, State as DeliveryState, StoreError};
+
+use super::{Backend, ConfiguredDestination};
+use crate::admin::{
+    DestinationPath, DestinationStatus, Json, ListDestinations, NoContent, PAGE_ITEMS, Page, Path,
+    Problem, Query, position,
+};
+
+pub(super) async fn list(
+    State(backend): State<Arc<Backend>>,
+    Query(query): Query<ListDestinations>,
+) -> Result<Json<Page<DestinationStatus>>, Problem> {
+    let behind = query.cursor.map(|cursor| position::<String>(LISTING, &cursor)).transpose()?;
+    let counts = backend.store.unfinished().await?;
+    let mut names = names(&backend, &counts)?;
+    if let Some(behind) = behind {
+        let place = names.iter().position(|(name, _)| *name == behind);
+        let place = place.ok_or_else(|| {
+            Problem::bad_request(format!("there is no destination {behind} any more; list again"))
+        })?;
+        names.drain(..=place);
+    }
+    let limit = query.limit.unwrap_or(PAGE_ITEMS);
+    let mut items = Vec::new();
+    for (name, configured) in names.into_iter().take(limit + 1) {
+        items.push(status(&backend, name, configured, &counts).await?);
+    }
+    Ok(Json(Page::new(LISTING, items, limit, |item: &DestinationStatus| item.destination.clone())))
+}
+
+pub(super) async fn pause(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<DestinationPath>,
+) -> Result<NoContent, Problem> {
+    set_paused(&backend, &path.name, true).await
+}
+
+pub(super) async fn resume(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<DestinationPath>,
+) -> Result<NoContent, Problem> {
+    set_paused(&backend, &path.name, false).await
+}
+
+type Counts = [(String, DeliveryState, u64)];
+
+/// The destinations of the configuration, and others that have unfinished deliveries.
+fn names(
+    backend: &Backend,
+    counts: &Counts,
+) -> Result<Vec<(String, Option<ConfiguredDestination>)>, Problem> {
+    let configured = backend.routing()?.destinations().into_iter();
+    let mut names: Vec<_> = configured.map(|to| (to.name.clone(), Some(to))).collect();
+    for (name, ..) in counts {
+        if !names.iter().any(|(known, _)| known == name) {
+            names.push((name.clone(), None));
+        }
+    }
+    Ok(names)
+}
+
+async fn status(
+    backend: &Backend,
+    name: String,
+    configured: Option<ConfiguredDestination>,
+    counts: &Counts,
+) -> Result<DestinationStatus, StoreError> {
+    let status = backend.store.destination_status(&name).await?;
+    let Breaker { failures, open_until, .. } = status.breaker;
+    let is_open = configured.as_ref().is_none_or(|to| failures >= to.failures_max);
+    let count = |state| {
+        let of_it = counts.iter().filter(|(to, is, _)| *to == name && *is == state);
+        of_it.map(|(.., count)| count).sum()
+    };
+    Ok(DestinationStatus {
+        kind: configured.map(|to| to.kind.to_owned()),
+        paused: status.is_paused,
+        open_until: open_until.filter(|_| is_open),
+        asked_until: open_until.filter(|_| !is_open),
+        failures,
+        pending: count(DeliveryState::Pending),
+        running: count(DeliveryState::Running),
+        retrying: count(DeliveryState::Retrying),
+        dead: count(DeliveryState::Dead),
+        destination: name,
+    })
+}
+
+async fn set_paused(backend: &Backend, name: &str, is_paused: bool) -> Result<NoContent, Problem> {
+    let counts = backend.store.unfinished().await?;
+    if !names(backend, &counts)?.iter().any(|(known, _)| known == name) {
+        return Err(Problem::not_found(format!("there is no destination {name}")));
+    }
+    backend.store.pause(name, is_paused).await?;
+    tracing::info!(destination = name, "{}", if is_paused { "paused" } else { "resumed" });
+    Ok(NoContent)
+}
+
+const LISTING: &str = "destinations";

@@ -1,0 +1,137 @@
+//! What was recorded, and what became of it.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode};
+use wilco::EventId;
+use wilco_store::{EventDetail as Found, EventQuery, Replay, State as DeliveryState, StoreError};
+
+use super::{Backend, Routing};
+use crate::{
+    admin::{
+        CancelRequest, Cancelled, EventDetail, EventPath, EventSummary, Json, ListEvents, Octets,
+        PAGE_ITEMS, Page, Path, Problem, Query, ReplayRequest, Replayed, ReplayedEvent,
+        RouteDecisions, position,
+    },
+    clock,
+};
+
+pub(super) async fn list(
+    State(backend): State<Arc<Backend>>,
+    Query(query): Query<ListEvents>,
+) -> Result<Json<Page<EventSummary>>, Problem> {
+    let listing = if query.after.is_some() { OLDEST_FIRST } else { NEWEST_FIRST };
+    let behind = query.cursor.map(|cursor| position::<EventId>(listing, &cursor)).transpose()?;
+    let (after, before) = match query.after {
+        Some(after) => (behind.or(Some(after)), None),
+        None => (None, behind),
+    };
+    let limit = query.limit.unwrap_or(PAGE_ITEMS);
+    let query = EventQuery {
+        source: query.source,
+        name: query.event,
+        since: query.since,
+        until: query.until,
+        destination: query.destination,
+        is_dead: query.dead,
+        after,
+        before,
+        // One more tells whether another page follows.
+        limit: limit + 1,
+    };
+    let found = backend.store.events(query).await?;
+    let found = found.into_iter().map(EventSummary::from).collect();
+    Ok(Json(Page::new(listing, found, limit, |event: &EventSummary| event.id.to_string())))
+}
+
+pub(super) async fn show(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<EventPath>,
+) -> Result<Json<EventDetail>, Problem> {
+    Ok(Json(find(&backend, path.id).await?.into()))
+}
+
+pub(super) async fn body(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<EventPath>,
+) -> Result<Octets, Problem> {
+    Ok(Octets(find(&backend, path.id).await?.event.body.contiguous()))
+}
+
+pub(super) async fn why(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<EventPath>,
+) -> Result<Json<RouteDecisions>, Problem> {
+    let found = find(&backend, path.id).await?;
+    Ok(Json(RouteDecisions { routes: backend.routing()?.decisions(&found.event) }))
+}
+
+pub(super) async fn cancel(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<EventPath>,
+    Json(request): Json<CancelRequest>,
+) -> Result<Json<Cancelled>, Problem> {
+    let id = find(&backend, path.id).await?.event.id;
+    let cancelled = backend.store.cancel(id, request.destination, clock::now()).await?;
+    Ok(Json(Cancelled { cancelled }))
+}
+
+pub(super) async fn replay(
+    State(backend): State<Arc<Backend>>,
+    Json(request): Json<ReplayRequest>,
+) -> Result<Json<Replayed>, Problem> {
+    if request.ids.len() > REPLAYED_EVENTS_MAX {
+        let count = request.ids.len();
+        let detail = format!("too many ids: {count}; expected at most {REPLAYED_EVENTS_MAX}");
+        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+    }
+    let routing = backend.routing()?;
+    let (mut replays, mut events) = (Vec::new(), Vec::new());
+    for id in &request.ids {
+        let (event, replay) = match backend.store.event(*id).await {
+            Ok(Some(found)) => plan(found, routing.as_ref(), &request),
+            Ok(None) => continue,
+            // It can never be delivered, and the others can.
+            Err(StoreError::Damaged(_)) => ("damaged".into(), None),
+            Err(error) => return Err(error.into()),
+        };
+        let targets = replay.iter().flat_map(|replay| &replay.targets);
+        let destinations = targets.map(|target| target.destination.clone()).collect();
+        events.push(ReplayedEvent { id: *id, event, destinations });
+        replays.extend(replay);
+    }
+    if !request.dry_run && !replays.is_empty() {
+        backend.store.replay(replays, clock::now()).await?;
+    }
+    Ok(Json(Replayed { events }))
+}
+
+/// The event's name, and its new deliveries if there are any.
+fn plan(found: Found, routing: &dyn Routing, request: &ReplayRequest) -> (String, Option<Replay>) {
+    let mut targets = routing.targets(&found.event);
+    targets.retain(|target| {
+        request.destination.as_ref().is_none_or(|name| target.destination == *name)
+            && (!request.dead || is_dead(&found, &target.destination))
+    });
+    let reason = format!("replay: {}", request.reason.as_deref().unwrap_or("by hand"));
+    let replay = Replay { event_id: found.event.id, targets, reason };
+    (found.event.name, Some(replay).filter(|replay| !replay.targets.is_empty()))
+}
+
+fn is_dead(found: &Found, destination: &str) -> bool {
+    found.deliveries.iter().any(|delivery| {
+        delivery.destination == destination
+            && delivery.state == DeliveryState::Dead
+            && delivery.replaced_by.is_none()
+    })
+}
+
+async fn find(backend: &Backend, id: EventId) -> Result<Found, Problem> {
+    let found = backend.store.event(id).await?;
+    found.ok_or_else(|| Problem::not_found(format!("there is no event {id}")))
+}
+
+/// The most events of one replay request.
+pub const REPLAYED_EVENTS_MAX: usize = 500;
+const NEWEST_FIRST: &str = "newest";
+const OLDEST_FIRST: &str = "oldest";

@@ -1,0 +1,96 @@
+//! The rows of the store as the API answers them.
+
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use wilco_store::State;
+
+use super::{Attempt, Delivery, DeliveryState, EventDetail, EventSummary, Header};
+use crate::config;
+
+impl From<wilco_store::EventSummary> for EventSummary {
+    fn from(summary: wilco_store::EventSummary) -> Self {
+        Self {
+            id: summary.id,
+            source: summary.source.to_string(),
+            event: summary.name,
+            subject: summary.subject,
+            title: summary.title,
+            received_at: summary.received_at,
+            bytes: summary.bytes,
+            sha256: summary.digest.to_string(),
+            secret_name: summary.secret_name,
+            routed: summary.is_routed,
+            damaged: summary.is_damaged,
+            deliveries: summary.deliveries.into_iter().map(Delivery::from).collect(),
+        }
+    }
+}
+
+impl From<wilco_store::EventDetail> for EventDetail {
+    fn from(detail: wilco_store::EventDetail) -> Self {
+        let wilco_store::EventDetail { event, is_routed, deliveries } = detail;
+        let headers = event.headers.iter().map(|(name, value)| Header {
+            name: name.to_owned(),
+            value: match config::is_of_a_credential(name) {
+                true => "(not shown)".into(),
+                false => String::from_utf8_lossy(value).into_owned(),
+            },
+        });
+        let headers = headers.collect();
+        let whole = event.body.contiguous();
+        let body = std::str::from_utf8(&whole).ok().map(ToOwned::to_owned);
+        let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(&whole));
+        let summary = EventSummary {
+            id: event.id,
+            source: event.source.to_string(),
+            subject: event.subject,
+            title: wilco_store::title(&whole),
+            received_at: event.received_at,
+            bytes: event.body.len() as u64,
+            sha256: event.digest.to_string(),
+            secret_name: event.secret_name,
+            event: event.name,
+            routed: is_routed,
+            damaged: false,
+            deliveries: deliveries.into_iter().map(Delivery::from).collect(),
+        };
+        Self { summary, conflict: event.conflict, headers, body, body_base64 }
+    }
+}
+
+impl From<wilco_store::Delivery> for Delivery {
+    fn from(delivery: wilco_store::Delivery) -> Self {
+        let is_done = delivery.state == State::Delivered;
+        let history = delivery.history.into_iter().map(|attempt| Attempt {
+            started_at: attempt.started_at,
+            took_ms: attempt.took.as_secs_f64() * 1_000.0,
+            result: attempt.result,
+            output: String::from_utf8_lossy(&attempt.output).into_owned(),
+        });
+        Self {
+            destination: delivery.destination,
+            state: delivery.state.into(),
+            attempts: delivery.attempts,
+            due_at: delivery.due_at,
+            order_key: delivery.order_key,
+            reason: delivery.reason,
+            replaced_by: delivery.replaced_by,
+            last_error: delivery.last_error.filter(|_| !is_done),
+            history: history.collect(),
+        }
+    }
+}
+
+impl From<State> for DeliveryState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Pending => Self::Pending,
+            State::Running => Self::Running,
+            State::Retrying => Self::Retrying,
+            State::Delivered => Self::Delivered,
+            State::Dead => Self::Dead,
+            State::Skipped => Self::Skipped,
+            State::Superseded => Self::Superseded,
+            State::Cancelled => Self::Cancelled,
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Pages of listings, and the cursors between them.
+
+use std::str::FromStr;
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+
+use super::{Page, Problem};
+
+impl<T> Page<T> {
+    /// The first `limit` of these items, which go on where the listing does; `position` names the
+    /// place of an item in it.
+    pub(crate) fn new(
+        listing: &str,
+        mut items: Vec<T>,
+        limit: usize,
+        position: impl Fn(&T) -> String,
+    ) -> Self {
+        let has_more = items.len() > limit;
+        items.truncate(limit);
+        let last = items.last().filter(|_| has_more);
+        let next = last.map(|last| encode(listing, &position(last)));
+        Self { items, next }
+    }
+}
+
+/// A cursor names its listing, because a position in another one means something else.
+fn encode(listing: &str, position: &str) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(format!("{listing}:{position}"))
+}
+
+/// The position behind which a page begins.
+///
+/// # Errors
+///
+/// This is not a cursor of the listing.
+pub(crate) fn position<T: FromStr>(listing: &str, cursor: &str) -> Result<T, Problem> {
+    let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
+    let text = text.and_then(|text| String::from_utf8(text).ok());
+    let position = text.as_deref().and_then(|text| text.split_once(':'));
+    position
+        .filter(|(name, _)| *name == listing)
+        .and_then(|(_, position)| position.parse().ok())
+        .ok_or_else(|| {
+            let what = "expected `next` of a page of this listing, with the same parameters";
+            Problem::bad_request(format!("invalid cursor {cursor:?}: {what}"))
+        })
+}
+
+/// The items of a page, unless the request says otherwise.
+pub(crate) const PAGE_ITEMS: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_of_a_listing_follow_each_other_without_a_gap() {
+        let all: Vec<u32> = (0..7).collect();
+        for limit in [1, 3, 7, 8] {
+            let (mut seen, mut cursor) = (Vec::new(), None::<String>);
+            loop {
+                let begin =
+                    cursor.map_or(0, |text| position::<usize>("numbers", &text).unwrap() + 1);
+                let rest = all[begin..].iter().copied().take(limit + 1).collect();
+                let page = Page::new("numbers", rest, limit, ToString::to_string);
+                assert!(page.items.len() <= limit);
+                seen.extend(page.items);
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(seen, all, "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_of_another_listing_is_refused() {
+        let cursor = encode("events", "7");
+        assert_eq!(position::<u32>("events", &cursor), Ok(7));
+        for (listing, cursor) in
+            [("numbers", cursor.as_str()), ("events", "7"), ("events", "%"), ("events", "")]
+        {
+            let problem = position::<u32>(listing, cursor).unwrap_err();
+            assert_eq!(problem.status, 400, "{listing} {cursor}");
+        }
+    }
+}
