@@ -159,7 +159,6 @@ impl Stage {
 
     /// Sends the sample events in their order, then a duplicate of one and a forgery.
     async fn play(&self) -> Result<Vec<Act>, Failure> {
-        let client = Client::new(Trust::Anybody)?;
         let mut acts = Vec::new();
         for (name, body) in freispace::SAMPLES {
             acts.push(self.act(name, body.as_bytes(), Expected::Handled)?);
@@ -172,6 +171,7 @@ impl Stage {
         // The first request includes the TLS handshake, so it would distort the times.
         let warm_up = Request::get(&self.url).body(Full::default());
         let warm_up = warm_up.map_err(|error| Failure::failed(error.to_string()))?;
+        let client = Client::new(warm_up.uri(), Trust::Anybody)?;
         client.send(warm_up, TIMEOUT, ANSWER_BYTES_MAX).await?;
         for act in &mut acts {
             self.send(&client, act).await?;

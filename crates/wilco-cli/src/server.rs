@@ -129,7 +129,7 @@ pub(crate) fn client_for(url: &http::Uri) -> Result<Client, Failure> {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let ip: Option<IpAddr> = host.parse().ok();
     let is_here = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
-    Ok(Client::new(if is_here { Trust::Anybody } else { Trust::System })?)
+    Ok(Client::new(url, if is_here { Trust::Anybody } else { Trust::System })?)
 }
 
 const TIMEOUT: Duration = Duration::from_secs(30);

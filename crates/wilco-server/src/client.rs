@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -76,15 +76,21 @@ pub enum ClientError {
     /// TLS could not be set up.
     #[error("TLS could not be set up: {0}")]
     Tls(rustls::Error),
+    /// The system trusts nobody.
+    #[error(
+        "found no certificate authorities to check https with; install ca-certificates, or set \
+         SSL_CERT_FILE to a file with authorities"
+    )]
+    NoAuthorities,
 }
 
 impl Client {
-    /// A client that believes these certificates.
+    /// A client for the host of this URL.
     ///
     /// # Errors
     ///
-    /// TLS cannot be set up.
-    pub fn new(trust: Trust) -> Result<Self, ClientError> {
+    /// TLS cannot be set up, or there is nothing to check the certificate of an `https` URL with.
+    pub fn new(url: &Uri, trust: Trust) -> Result<Self, ClientError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -98,8 +104,8 @@ impl Client {
                 let mut roots = RootCertStore::empty();
                 let found = rustls_native_certs::load_native_certs();
                 roots.add_parsable_certificates(found.certs);
-                if roots.is_empty() {
-                    tracing::warn!("no certificate authorities found; install ca-certificates");
+                if roots.is_empty() && url.scheme_str() == Some("https") {
+                    return Err(ClientError::NoAuthorities);
                 }
                 config.with_root_certificates(roots).with_no_client_auth()
             }

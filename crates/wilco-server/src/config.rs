@@ -23,7 +23,7 @@ pub use destination::Destination;
 pub(crate) use destination::{ATTEMPT_TIMEOUT, OUTPUT_BYTES_MAX, Setting};
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub(crate) use diagnostics::{Found, is_ordinary, is_path, target};
-pub(crate) use kind::{Kind, Settings, SharedSettings};
+pub(crate) use kind::{Kind, OpenError, Settings, SharedSettings};
 pub use known::Known;
 pub(crate) use known::{Key, TABLES, heading, is_of_a_credential};
 use read::References;

@@ -40,7 +40,7 @@ use lane::Lane;
 
 pub(crate) use alert::Alerts;
 pub use destination::{Function, KINDS};
-pub(crate) use destination::{LEGIBLE_CHARS_MAX, legible};
+pub(crate) use destination::{LEGIBLE_CHARS_MAX, Opener, legible};
 pub(crate) use hidden::Hidden;
 
 /// What a reload replaces: the routes, and the destinations that they lead to.
@@ -123,16 +123,23 @@ impl Outbound {
         tasks: &mut Tasks,
     ) -> Open {
         let stop = stop.child_token();
+        let destination =
+            Arc::new(Opener::new(config.name.clone(), config.settings.clone(), config.timeout));
         let lane = Lane::new(
             Arc::clone(&self.store),
             Arc::clone(&self.metrics),
-            config.settings.open(&config.name, config.timeout),
+            destination.clone(),
             config.clone(),
             self.plan.clone(),
             Arc::clone(&slots),
         );
         let name = format!("the worker of destination {}", config.name);
-        tasks.spawn(name, stop.clone(), &Handle::current(), lane.run(stop.clone()));
+        let lane_stop = stop.clone();
+        let run = async move {
+            destination.open_early().await;
+            lane.run(lane_stop).await;
+        };
+        tasks.spawn(name, stop.clone(), &Handle::current(), run);
         Open { config: config.clone(), stop, slots }
     }
 }

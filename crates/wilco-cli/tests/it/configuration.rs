@@ -2,7 +2,7 @@
 //! reloads that are taken whole or not at all.
 
 mod canaries;
-mod certificate;
+pub(crate) mod certificate;
 mod faults;
 mod related;
 mod reload;

@@ -8,6 +8,7 @@ mod file;
 mod http;
 mod lines;
 mod ntfy;
+mod opening;
 mod rules;
 mod standing;
 

@@ -3,6 +3,8 @@
 
 use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+
 use super::{Key, Keys, OUTPUT_BYTES_MAX};
 
 /// A kind of destination that a file can name.
@@ -20,12 +22,17 @@ pub(crate) struct Kind {
 }
 
 /// One configured destination, in whatever its kind made of its keys.
+#[async_trait]
 pub(crate) trait Settings: Same + fmt::Debug + Send + Sync {
     /// The name of its kind, for people.
     fn kind(&self) -> &'static str;
 
-    /// Makes it ready to deliver: the destination of this name, an attempt of which may take so long.
-    fn open(&self, name: &str, timeout: Duration) -> Arc<dyn wilco_delivery::Destination>;
+    /// Makes the destination ready to deliver. `name` is its name, and `timeout` the time for an attempt.
+    async fn open(
+        &self,
+        name: &str,
+        timeout: Duration,
+    ) -> Result<Arc<dyn wilco_delivery::Destination>, OpenError>;
 
     /// What no result, log line or stored output may show, each with the words that replace it.
     fn hidden(&self) -> Vec<(String, String)> {
@@ -40,6 +47,11 @@ pub(crate) trait Settings: Same + fmt::Debug + Send + Sync {
     /// Warns about templates that cannot mean what they say. `is_about` tells which events come here.
     fn advise(&self, _keys: &mut Keys<'_>, _is_about: &dyn Fn(&str) -> bool) {}
 }
+
+/// Why a destination cannot be opened, and how to fix that.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open it: {0}")]
+pub(crate) struct OpenError(pub(crate) String);
 
 /// Settings of any kind. They are equal if their kind says so.
 #[derive(Clone, Debug)]

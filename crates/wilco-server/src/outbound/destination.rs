@@ -7,6 +7,7 @@ mod function;
 mod http;
 mod line;
 mod ntfy;
+mod opener;
 mod print;
 
 use std::{
@@ -28,11 +29,12 @@ use super::Hidden;
 use crate::{
     client::{Answer, Client, Trust},
     clock,
-    config::{Keys, Known, OUTPUT_BYTES_MAX, Setting, is_of_a_credential, url},
+    config::{Keys, Known, OUTPUT_BYTES_MAX, OpenError, Setting, is_of_a_credential, url},
 };
 
 pub use function::Function;
 pub(crate) use line::json_line;
+pub(crate) use opener::Opener;
 
 /// Every kind of destination that a file can name. Each is described in its own file.
 pub const KINDS: Known = Known(&[
@@ -137,22 +139,18 @@ fn cut(text: &str, max: usize, size: impl Fn(char) -> usize) -> String {
     text.to_owned()
 }
 
-/// A client for the destinations of one service; an error is the result of every attempt.
-fn client() -> Result<Client, String> {
-    Client::new(Trust::System).map_err(|error| error.to_string())
+/// A client for the destination with this URL.
+fn client(url: &TargetUrl) -> Result<Client, OpenError> {
+    Client::new(&url.uri.0, Trust::System).map_err(|error| OpenError(error.to_string()))
 }
 
 /// Sends a request of an HTTP destination. What the answer means is the same for all of them.
 async fn post(
-    client: &Result<Client, String>,
+    client: &Client,
     request: Request<Full<Bytes>>,
     url: &TargetUrl,
     timeout: Duration,
 ) -> Reply {
-    let client = match client {
-        Ok(client) => client,
-        Err(error) => return Reply::failed(error.clone()),
-    };
     match client.send(request, timeout, OUTPUT_BYTES_MAX).await {
         Ok(answer) => Reply {
             verdict: verdict(answer.status, &answer.headers, clock::now()),

@@ -135,14 +135,14 @@ fn date(path: &Path) {
 }
 
 /// A certificate for localhost, and its key.
-pub(super) struct Pem {
+pub(crate) struct Pem {
     certificate: String,
     key: String,
     der: Vec<u8>,
 }
 
 impl Pem {
-    pub(super) fn make() -> Self {
+    pub(crate) fn make() -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         Self {
             certificate: pem("CERTIFICATE", made.cert.der()),
@@ -151,7 +151,7 @@ impl Pem {
         }
     }
 
-    pub(super) fn write(&self, folder: &Path) {
+    pub(crate) fn write(&self, folder: &Path) {
         fs::write(folder.join("cert.pem"), &self.certificate).unwrap();
         fs::write(folder.join("key.pem"), &self.key).unwrap();
     }
@@ -177,7 +177,8 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
-const FILES: &str = "tls = \"files\"\ncertificate = \"FOLDER/cert.pem\"\nkey = \"FOLDER/key.pem\"";
+pub(crate) const FILES: &str =
+    "tls = \"files\"\ncertificate = \"FOLDER/cert.pem\"\nkey = \"FOLDER/key.pem\"";
 
 #[test]
 fn a_certificate_that_senders_refuse_is_warned_about() {

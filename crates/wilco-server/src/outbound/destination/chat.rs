@@ -14,7 +14,7 @@ use wilco_store::Claim;
 use super::{Destination, Reply, TargetUrl, alert_text, client, cut, post};
 use crate::{
     client::Client,
-    config::{Key, Keys, Kind, Settings, SharedSettings, url},
+    config::{Key, Keys, Kind, OpenError, Settings, SharedSettings, url},
 };
 
 pub(super) static SLACK: Kind = Kind {
@@ -76,6 +76,7 @@ impl ChatSettings {
     }
 }
 
+#[async_trait]
 impl Settings for ChatSettings {
     fn kind(&self) -> &'static str {
         match self.service {
@@ -85,8 +86,9 @@ impl Settings for ChatSettings {
         }
     }
 
-    fn open(&self, _: &str, timeout: Duration) -> Arc<dyn Destination> {
-        Arc::new(Chat { settings: self.clone(), timeout, client: client() })
+    async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
+        let client = client(&self.url)?;
+        Ok(Arc::new(Chat { settings: self.clone(), timeout, client }))
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
@@ -101,7 +103,7 @@ impl Settings for ChatSettings {
 struct Chat {
     settings: ChatSettings,
     timeout: Duration,
-    client: Result<Client, String>,
+    client: Client,
 }
 
 impl Chat {

@@ -6,12 +6,14 @@ mod once;
 
 use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
+
 use super::{
     Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, hidden_value, legible,
 };
 use crate::{
     child::Program,
-    config::{self, Key, Kind, Settings, SharedSettings},
+    config::{self, Key, Kind, OpenError, Settings, SharedSettings},
 };
 
 pub(super) static KIND: Kind = Kind {
@@ -59,19 +61,20 @@ impl config::Destination {
     }
 }
 
+#[async_trait]
 impl Settings for Command {
     fn kind(&self) -> &'static str {
         KIND.name
     }
 
-    fn open(&self, name: &str, timeout: Duration) -> Arc<dyn Destination> {
+    async fn open(&self, name: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
         let program = self.program.clone();
-        match self.protocol {
+        Ok(match self.protocol {
             Protocol::Once => Arc::new(once::Once::new(program, timeout)),
             Protocol::Lines => {
                 Arc::new(lines::Lines::new(name.into(), Hidden::of(self), program, timeout))
             }
-        }
+        })
     }
 
     fn hidden(&self) -> Vec<(String, String)> {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use wilco_store::Claim;
 
 use super::{Destination, Reply, json_line};
-use crate::config::{self, Key, Keys, Kind, Settings, SharedSettings, bytes, growing};
+use crate::config::{self, Key, Keys, Kind, OpenError, Settings, SharedSettings, bytes, growing};
 
 pub(super) static KIND: Kind = Kind {
     name: "file",
@@ -55,14 +55,15 @@ impl FileSettings {
     }
 }
 
+#[async_trait]
 impl Settings for FileSettings {
     fn kind(&self) -> &'static str {
         KIND.name
     }
 
-    fn open(&self, _: &str, _: Duration) -> Arc<dyn Destination> {
+    async fn open(&self, _: &str, _: Duration) -> Result<Arc<dyn Destination>, OpenError> {
         let Self { path, max_size, keep } = self.clone();
-        Arc::new(File(Arc::new(Lines { path, max_size, keep, turn: Mutex::default() })))
+        Ok(Arc::new(File(Arc::new(Lines { path, max_size, keep, turn: Mutex::default() }))))
     }
 }
 

@@ -9,7 +9,7 @@ use wilco_delivery::Policy;
 use wilco_store::Claim;
 
 use super::{Destination, Reply};
-use crate::config::{self, Settings, SharedSettings};
+use crate::config::{self, OpenError, Settings, SharedSettings};
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -52,13 +52,14 @@ impl config::Destination {
     }
 }
 
+#[async_trait]
 impl Settings for Function {
     fn kind(&self) -> &'static str {
         "function"
     }
 
-    fn open(&self, _: &str, timeout: Duration) -> Arc<dyn Destination> {
-        Arc::new(Call { function: self.clone(), timeout })
+    async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
+        Ok(Arc::new(Call { function: self.clone(), timeout }))
     }
 }
 

@@ -17,7 +17,7 @@ use super::{Destination, Reply, TargetUrl, client, hidden_value, post};
 use crate::{
     client::Client,
     clock,
-    config::{self, Key, Keys, Kind, Setting, Settings, SharedSettings},
+    config::{self, Key, Keys, Kind, OpenError, Setting, Settings, SharedSettings},
 };
 
 pub(super) static KIND: Kind = Kind {
@@ -78,14 +78,16 @@ impl config::Destination {
     }
 }
 
+#[async_trait]
 impl Settings for HttpSettings {
     fn kind(&self) -> &'static str {
         KIND.name
     }
 
-    fn open(&self, _: &str, timeout: Duration) -> Arc<dyn Destination> {
+    async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
         let Self { url, secret, form } = self.clone();
-        Arc::new(Http { url, key: secret.as_ref().map(key), form, timeout, client: client() })
+        let client = client(&url)?;
+        Ok(Arc::new(Http { url, key: secret.as_ref().map(key), form, timeout, client }))
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
@@ -162,7 +164,7 @@ struct Http {
     key: Option<Vec<u8>>,
     form: Form,
     timeout: Duration,
-    client: Result<Client, String>,
+    client: Client,
 }
 
 impl Http {

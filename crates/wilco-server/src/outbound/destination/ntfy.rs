@@ -17,7 +17,7 @@ use wilco_store::Claim;
 use super::{Destination, Reply, TargetUrl, alert_text, client, cut, hidden_value, post};
 use crate::{
     client::Client,
-    config::{Key, Keys, Kind, Setting, Settings, SharedSettings},
+    config::{Key, Keys, Kind, OpenError, Setting, Settings, SharedSettings},
 };
 
 pub(super) static KIND: Kind = Kind {
@@ -80,13 +80,15 @@ impl NtfySettings {
     }
 }
 
+#[async_trait]
 impl Settings for NtfySettings {
     fn kind(&self) -> &'static str {
         KIND.name
     }
 
-    fn open(&self, _: &str, timeout: Duration) -> Arc<dyn Destination> {
-        Arc::new(Ntfy { settings: self.clone(), timeout, client: client() })
+    async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
+        let client = client(&self.url)?;
+        Ok(Arc::new(Ntfy { settings: self.clone(), timeout, client }))
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
@@ -110,7 +112,7 @@ impl Settings for NtfySettings {
 struct Ntfy {
     settings: NtfySettings,
     timeout: Duration,
-    client: Result<Client, String>,
+    client: Client,
 }
 
 /// What the server takes as JSON.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use wilco_store::Claim;
 
 use super::{Destination, Reply, json_line};
-use crate::config::{self, Kind, Settings, SharedSettings};
+use crate::config::{self, Kind, OpenError, Settings, SharedSettings};
 
 pub(super) static KIND: Kind =
     Kind { name: "print", keys: &[], concurrency: 1, read: |_| Some(SharedSettings::new(Print)) };
@@ -22,13 +22,14 @@ impl config::Destination {
     }
 }
 
+#[async_trait]
 impl Settings for Print {
     fn kind(&self) -> &'static str {
         KIND.name
     }
 
-    fn open(&self, _: &str, _: Duration) -> Arc<dyn Destination> {
-        Arc::new(*self)
+    async fn open(&self, _: &str, _: Duration) -> Result<Arc<dyn Destination>, OpenError> {
+        Ok(Arc::new(*self))
     }
 }
 

@@ -1,0 +1,54 @@
+//! Opens a destination, and opens it again if that failed.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use tokio::sync::OnceCell;
+use wilco_delivery::{Destination, Reply};
+use wilco_store::Claim;
+
+use crate::config::{OpenError, SharedSettings};
+
+/// A destination that may not be open yet. While it cannot be opened, each attempt tries to and fails,
+/// so that retries, circuit breaker and alerts apply to it as to any destination that is down.
+pub(crate) struct Opener {
+    name: String,
+    settings: SharedSettings,
+    timeout: Duration,
+    opened: OnceCell<Arc<dyn Destination>>,
+}
+
+impl Opener {
+    pub(crate) fn new(name: String, settings: SharedSettings, timeout: Duration) -> Self {
+        Self { name, settings, timeout, opened: OnceCell::new() }
+    }
+
+    /// Opens the destination ahead of its first attempt. If that fails, the log says why.
+    pub(crate) async fn open_early(&self) {
+        if let Err(error) = self.open().await {
+            let destination = &self.name;
+            tracing::warn!(destination, %error, "deliveries fail until the destination can be opened");
+        }
+    }
+
+    async fn open(&self) -> Result<&dyn Destination, OpenError> {
+        let open = || self.settings.open(&self.name, self.timeout);
+        Ok(self.opened.get_or_try_init(open).await?.as_ref())
+    }
+}
+
+#[async_trait]
+impl Destination for Opener {
+    async fn deliver(&self, claim: &Claim) -> Reply {
+        match self.open().await {
+            Ok(destination) => destination.deliver(claim).await,
+            Err(error) => Reply::failed(error.to_string()),
+        }
+    }
+
+    async fn close(&self) {
+        if let Some(destination) = self.opened.get() {
+            destination.close().await;
+        }
+    }
+}
