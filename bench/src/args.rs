@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// How many keep-alive connections; several numbers are measured one after another
     #[arg(long, default_value = "1,64,512", value_delimiter = ',', value_parser = connections)]
     pub(crate) connections: Vec<usize>,
-    /// How many rounds each server gets, by turns
+    /// How many rounds each server gets, alternating
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
     /// Spread the bodies over N bookings [default: each body is about a booking of its own]
@@ -64,7 +64,7 @@ pub(crate) enum Command {
     Flood(Flood),
     /// Measures what a destination that floods wilco costs those who wait for their 2xx
     Neighbours(Neighbours),
-    /// The server that wilco is held against
+    /// The server that wilco is compared with
     #[command(hide = true)]
     Bare {
         /// Where it listens
@@ -77,13 +77,13 @@ pub(crate) enum Command {
 pub(crate) struct Deliver {
     #[command(flatten)]
     pub(crate) place: Place,
-    /// Another wilco, measured by turns with the first
+    /// Another wilco, measured in alternation with the first
     #[arg(long, value_name = "PATH")]
     pub(crate) against: Option<PathBuf>,
     /// How long one round sends, after half a second of warm-up
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
-    /// How many rounds there are of each kind, by turns
+    /// How many rounds there are of each kind, alternating
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
     /// How many keep-alive connections send
@@ -111,7 +111,7 @@ pub(crate) struct Backlog {
     /// How many deliveries wait
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..))]
     pub(crate) deliveries: u32,
-    /// How many rounds of recording each store gets, by turns
+    /// How many rounds of recording each store gets, alternating
     #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
     /// How long one round records, after half a second of warm-up
@@ -149,7 +149,7 @@ pub(crate) struct Neighbours {
     /// How long one round measures
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
     pub(crate) seconds: u64,
-    /// How many rounds there are of each kind, by turns
+    /// How many rounds there are of each kind, alternating
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
 }

@@ -1,5 +1,5 @@
-//! What does it cost that many deliveries wait? Two stores with the same events, one of them with a
-//! waiting delivery for each, are measured by turns.
+//! What a backlog costs. Two stores with the same events, one of them with a pending delivery for
+//! each, are measured in alternation.
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
@@ -52,7 +52,7 @@ pub(crate) async fn run(args: &Backlog) -> io::Result<bool> {
         bench.record(Duration::from_secs(args.seconds)).await?;
     }
     bench.drain(Duration::from_secs(args.seconds)).await?;
-    // Last, for what follows a kill may be checked while it is in use.
+    // Last, because a store may be checked in the background after a kill.
     for _ in 0..STARTS {
         bench.kill().await?;
     }

@@ -40,7 +40,7 @@ async fn serve(address: SocketAddr) -> io::Result<()> {
     }
 }
 
-/// One connection, to its end. That the other side breaks off is no concern of this server.
+/// Serves one connection until it ends. Errors do not matter here: the client may disconnect.
 async fn converse(stream: TcpStream) {
     let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer)).await;
 }

@@ -1,7 +1,7 @@
 //! The whole way: recorded, routed, delivered. Each round is a fresh process with a fresh store.
 //!
-//! By turns with it runs wilco without a destination, so that the ratio tells what delivering costs
-//! the endpoint, on this machine in this minute.
+//! It alternates with wilco without a destination, so that the ratio shows what delivering costs the
+//! endpoint, on this machine at this minute.
 
 use std::{io, path::Path, sync::Arc, time::Duration};
 

@@ -145,7 +145,7 @@ async fn measure(
 ///
 /// # Errors
 ///
-/// There is no thread for them.
+/// A thread cannot be started.
 pub(crate) async fn steady_span(
     address: SocketAddr,
     rate: u32,
@@ -264,7 +264,7 @@ fn described(outcome: io::Result<u16>) -> String {
     }
 }
 
-/// A request with a body of so many bytes and a signature that is none of it.
+/// A request with a body of `body_bytes` bytes and a wrong signature.
 fn unsigned(body_bytes: usize) -> Vec<u8> {
     let body = "x".repeat(body_bytes);
     let signature = "0".repeat(64);
@@ -333,7 +333,7 @@ fn report(
     Ok(aims.iter().all(|(is_met, _)| *is_met))
 }
 
-/// How often both ways are measured by turns, for machines are noisy.
+/// How often the two are measured in alternation, because machines are noisy.
 const ROUNDS: u32 = 3;
 /// Connections that the steady load is spread over.
 const STEADY_CONNECTIONS: u32 = 32;

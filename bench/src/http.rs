@@ -1,4 +1,4 @@
-//! A GET, for the admin listener. The load does without: see [`crate::load`].
+//! A GET request to the admin listener. The load does not use it: see [`crate::load`].
 
 use std::{io, net::SocketAddr, time::Duration};
 

@@ -1,5 +1,5 @@
-//! The load: a closed loop on every connection, as cheap as it can be, for it shares the cores with
-//! the server. A request is one write of bytes made beforehand; of the answer only the status and
+//! The load: a closed loop on every connection, as cheap as possible because it shares the cores
+//! with the server. A request is one write of bytes made beforehand; of the answer only the status and
 //! the length are read.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};

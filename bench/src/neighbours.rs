@@ -1,8 +1,8 @@
-//! What a bad neighbour costs those who wait for their 2xx: one destination floods wilco with what it
-//! says, another delivers as it should, and signed events come at a steady rate.
+//! What a bad neighbour costs the senders: one destination floods wilco with output, another delivers
+//! as it should, and signed events arrive at a steady rate.
 //!
-//! Each round is a fresh process with a fresh store, by turns without a neighbour and beside each
-//! kind. What floods runs at the lowest priority, so that it is wilco's own work that is measured.
+//! Each round is a fresh process with a fresh store, alternating between no neighbour and each kind.
+//! The flooding program runs at the lowest priority, so that wilco's own work is measured.
 
 use std::{
     io::{self, Read as _, Write as _},

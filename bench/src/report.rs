@@ -67,7 +67,7 @@ impl Report {
         writeln!(out, "{cores} cores, Linux {kernel}; {file_system}, fdatasync {sync_ms:.2} ms")?;
         writeln!(
             out,
-            "{rounds} rounds of {seconds} s each, by turns; load from {threads} thread(s)"
+            "{rounds} rounds of {seconds} s each, alternating; load from {threads} thread(s)"
         )?;
         writeln!(out, "bodies of {BODY_BYTES} bytes, all distinct, {about}\n")?;
         write!(out, "{:>11}  {:<7}", "connections", "server")?;

@@ -56,7 +56,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// It cannot be started, ends, or is not ready in time; its log's end stands in the error.
+    /// It cannot be started, ends, or is not ready in time; the error has the end of its log.
     pub(crate) async fn start(kind: Kind, wilco: &Path, dir: &Path) -> io::Result<Self> {
         let [address, second] = free_addresses()?;
         match kind {

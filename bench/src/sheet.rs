@@ -1,4 +1,4 @@
-//! What `backlog` prints: each figure with the backlog, without, and the one held against the other.
+//! What `backlog` prints: each figure with the backlog, without it, and their ratio.
 
 use std::{
     collections::BTreeMap,
@@ -67,7 +67,7 @@ impl Sheet {
             writeln!(
                 out,
                 "{deliveries} events of {BODY_BYTES} bytes, each with a waiting delivery and with \
-                 none; {rounds} rounds of {seconds} s, by turns\n"
+                 none; {rounds} rounds of {seconds} s, alternating\n"
             )?;
             let [backlog, none] = [Side::Backlog, Side::None].map(Side::name);
             writeln!(out, "{:<TITLE$}{backlog:>WIDTH$}{none:>WIDTH$}{:>WIDTH$}  aim", "", "ratio")?;

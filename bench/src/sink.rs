@@ -71,7 +71,7 @@ impl Sink {
     ///
     /// # Errors
     ///
-    /// It cannot listen, or there is no thread for it.
+    /// It cannot listen, or its thread cannot be started.
     pub(crate) async fn start(window: Option<Arc<Semaphore>>) -> io::Result<Self> {
         let tally = Arc::new(Tally { window, ..Tally::default() });
         let (stop, stopped) = oneshot::channel();
@@ -113,7 +113,7 @@ impl Sink {
 }
 
 impl Received {
-    /// How many different events came, told by their ids.
+    /// How many different events arrived, counted by id.
     pub(crate) fn events(&self) -> u64 {
         self.ids.len() as u64
     }

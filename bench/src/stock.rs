@@ -81,7 +81,7 @@ impl Stock {
     /// It does not.
     pub(crate) fn forget(&self) -> io::Result<()> {
         for name in ["wilco.db", "wilco.db-wal"] {
-            // After a clean stop there is no log.
+            // A clean stop removes the log.
             if let Ok(file) = File::open(self.dir.join(name)) {
                 // Only what is on the disk can be forgotten.
                 file.sync_all()?;

@@ -86,7 +86,7 @@ pub(crate) fn head(args: &Deliver, machine: &Machine) -> io::Result<()> {
     writeln!(out, "{cores} cores, Linux {kernel}; {file_system}, fdatasync {sync_ms:.2} ms")?;
     writeln!(
         out,
-        "{rounds} rounds of {seconds} s each, by turns; load from {threads} thread(s), the sink has \
+        "{rounds} rounds of {seconds} s each, alternating; load from {threads} thread(s), the sink has \
          one more"
     )?;
     let limit = match window {
@@ -151,7 +151,7 @@ fn print(args: &Deliver, kind: &str, name: &str, all: &[Figures]) -> io::Result<
     write!(out, "{name:<9}")?;
     for (column, figure) in COLUMNS.iter().zip(figures.0) {
         let decimals = if kind == "ratio" { RATIO_DECIMALS } else { column.decimals };
-        // What a way does not have is 0, and what is held against it is no number.
+        // A figure that does not apply is 0, and its ratio is not finite.
         match figure.is_finite() && figure > 0.0 {
             true => write!(out, "{figure:>WIDTH$.decimals$}")?,
             false => write!(out, "{:>WIDTH$}", "-")?,
