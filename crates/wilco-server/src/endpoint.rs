@@ -69,9 +69,15 @@ impl Endpoint {
             path: path.into(),
             secrets: vec![secret],
             store: "sqlite:wilco.db".into(),
+            admin: None,
             functions: Vec::new(),
             timeout: config::ATTEMPT_TIMEOUT,
         }
+    }
+
+    /// The address of the admin listener, if there is one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.service.admin_address()
     }
 
     /// Stops taking events, lets the functions that run come to their end, for at most 30 seconds,
@@ -115,6 +121,7 @@ pub struct Builder {
     path: String,
     secrets: Vec<Secret>,
     store: String,
+    admin: Option<String>,
     functions: Vec<(String, Function)>,
     timeout: Duration,
 }
@@ -129,6 +136,14 @@ impl Builder {
     /// A second secret that may have signed, while the provider changes from one to the other.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secrets.push(secret);
+        self
+    }
+
+    /// Serves the admin listener at `address` on loopback, such as `127.0.0.1:9440`, to look at events
+    /// and to replay them: with `wilco events --store` and the URL of the store, or over its API. As for
+    /// the service, the token is in a file next to the store.
+    pub fn admin(mut self, address: &str) -> Self {
+        self.admin = Some(address.into());
         self
     }
 
@@ -195,6 +210,10 @@ impl Builder {
         if !self.path.starts_with('/') {
             return Err(Error::Path(self.path));
         }
+        let admin = self.admin.map(|text| match text.parse::<SocketAddr>() {
+            Ok(address) if address.ip().is_loopback() => Ok(config::Admin { address, token: None }),
+            Ok(_) | Err(_) => Err(Error::AdminAddress(text)),
+        });
         let mut destinations = Vec::new();
         let mut routes = Vec::new();
         for (index, (glob, function)) in self.functions.iter().enumerate() {
@@ -219,6 +238,7 @@ impl Builder {
         })?;
         let mut config = Config::of(source, addresses);
         config.store.url = self.store;
+        config.admin = admin.transpose()?;
         config.destinations = destinations;
         config.routes = routes;
         Ok(config)
@@ -255,6 +275,9 @@ pub enum Error {
     /// The address is not IP:PORT.
     #[error("{0:?} is no address; write IP:PORT, such as 127.0.0.1:8080")]
     Address(String),
+    /// The address of the admin listener is not IP:PORT on loopback.
+    #[error("invalid admin address {0:?}: expected IP:PORT on loopback, such as 127.0.0.1:9440")]
+    AdminAddress(String),
     /// The path does not begin with a slash.
     #[error("{0:?} is no path; it begins with /")]
     Path(String),
