@@ -221,11 +221,11 @@ impl Inbound {
     fn log_suppressed(&self) {
         let now = Instant::now();
         for (source, outcome, more) in self.refusal_lines.suppressed(now) {
-            let message = "more requests were refused than are logged one by one";
+            let message = "further refused requests are only counted";
             tracing::warn!(source, outcome, more, "{message}");
         }
         for (_, reason, more) in self.connection_lines.suppressed(now) {
-            tracing::warn!(reason, more, "more connections failed than are logged one by one");
+            tracing::warn!(reason, more, "further failed connections are only counted");
         }
     }
 
@@ -237,7 +237,7 @@ impl Inbound {
 
     fn log_refused_connection(&self, client: Client) {
         if self.connection_lines.allows("-", "too_many", Instant::now()) {
-            tracing::warn!(%client, "a connection was closed at once: too many are open");
+            tracing::warn!(%client, "connection closed: too many are open");
         }
     }
 

@@ -92,11 +92,11 @@ impl Metrics {
     fn register_own(&self, is_tls: bool) {
         let r = &mut *self.registry();
         r.register_with_unit("commit", "Commits of the store", Unit::Seconds, self.commit.clone());
-        r.register("breaker_open", "1 while a destination is left alone", self.breakers.clone());
+        r.register("breaker_open", "1 while a circuit breaker is open", self.breakers.clone());
         r.register("commit_events", "Events recorded by one commit", self.commit_events.clone());
         r.register("attempts", "Attempts to deliver, by outcome", self.attempts.clone());
         r.register_with_unit("attempt", "Attempts to deliver", Unit::Seconds, self.attempt.clone());
-        r.register("deliveries", "Deliveries that are not delivered", self.deliveries.clone());
+        r.register("deliveries", "Unfinished and dead deliveries", self.deliveries.clone());
         r.register(
             "log_lines_dropped",
             "Log lines that could not be written, or found no room in their queue",

@@ -46,7 +46,7 @@ pub enum StoreError {
     #[error("the store is closed")]
     Closed,
     /// A stored record is not what was written.
-    #[error("the record of {0} is damaged; nothing of it is delivered")]
+    #[error("the record of {0} is damaged; it is not delivered")]
     Damaged(String),
     /// Anything else that the database said.
     #[error("the store failed: {0}")]
@@ -113,7 +113,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// The integrity check found something.
-    #[error("{path:?} is damaged: {what}; restore a backup, or move it away to begin anew")]
+    #[error("{path:?} is damaged: {what}; restore a backup, or move it away to start over")]
     Damaged {
         /// The store's file.
         path: PathBuf,

@@ -12,7 +12,7 @@ pub enum Mismatch {
         place: String,
     },
     /// A header came more than once. Which one would count is a guess, so none does.
-    #[error("header {header} came {times} times; a provider sends it once")]
+    #[error("header {header} occurs {times} times; providers send it once")]
     Repeated {
         /// The header's name.
         header: String,
@@ -29,12 +29,14 @@ pub enum Mismatch {
     },
     /// A signature, made with another secret or over other bytes.
     #[error(
-        "no secret of this source gives this signature; another secret, or the body was changed on its way"
+        "no secret of this source matches the signature; is it another secret, or was the body changed on \
+         its way?"
     )]
     Wrong,
     /// A right signature, made too long ago or in the future: a replay, or a clock that is wrong.
     #[error(
-        "the signature is right and {age_secs} s old, with {tolerance_secs} s allowed; is a clock wrong, or was the request held back?"
+        "the signature is valid but {age_secs} s old, and at most {tolerance_secs} s are allowed; is a \
+         clock wrong, or was the request delayed?"
     )]
     OutOfTime {
         /// Its age in seconds; negative where it is from the future.
@@ -42,7 +44,7 @@ pub enum Mismatch {
         /// The age in seconds that the scheme allows, either way.
         tolerance_secs: i64,
     },
-    /// The signature is right and does not cover this body.
-    #[error("the signature is right and does not cover the body; was the body changed on its way?")]
+    /// The signature is valid but does not cover this body.
+    #[error("the signature is valid but does not cover the body; was the body changed on its way?")]
     BodyNotCovered,
 }

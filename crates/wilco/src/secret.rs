@@ -95,7 +95,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The environment does not have the variable.
-    #[error("{variable} is not set; put the provider's secret there: export {variable}=…")]
+    #[error("{variable} is not set; set it to the provider's secret: export {variable}=…")]
     NotSet {
         /// The variable's name.
         variable: String,
@@ -115,13 +115,13 @@ pub enum SecretError {
         length: usize,
     },
     /// A blank or a second line break around it.
-    #[error("secret {name} has white space or a line break around it; write it without: printf %s")]
+    #[error("secret {name} begins or ends with white space or a line break; remove it")]
     WhiteSpace {
         /// The secret's name.
         name: String,
     },
     /// The quotes of a shell or of an `.env` file became a part of it.
-    #[error("secret {name} stands between quotes, which would be a part of it; write it without")]
+    #[error("secret {name} is in quotes, which would be part of it; remove them")]
     Quoted {
         /// The secret's name.
         name: String,
@@ -133,7 +133,7 @@ pub enum SecretError {
         name: String,
     },
     /// Binary, or a file in UTF-16.
-    #[error("secret {name} holds a NUL byte; is the file in UTF-16?")]
+    #[error("secret {name} contains a NUL byte; is the file in UTF-16?")]
     Nul {
         /// The secret's name.
         name: String,
@@ -175,8 +175,8 @@ mod tests {
             (b"canary-canary \n", "white space"),
             (b"\tcanary-canary", "white space"),
             (b"canary-canary\n\n", "line break"),
-            (b"\"canary-canary\"", "between quotes"),
-            (b"'canary-canary'\n", "between quotes"),
+            (b"\"canary-canary\"", "in quotes"),
+            (b"'canary-canary'\n", "in quotes"),
             (b"\xef\xbb\xbfcanary-canary", "byte order mark"),
             (b"\xff\xfec\0a\0n\0a\0r\0y\0", "byte order mark"),
         ] {

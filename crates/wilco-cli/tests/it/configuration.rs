@@ -129,7 +129,7 @@ fn a_secret_comes_by_reference_or_not_at_all_and_is_never_shown() {
         ("{ credential = \"good\" }".into(), ""),
         (format!("{{ file = {:?} }}", at("short")), "has 6 bytes and needs 8; is it cut off?"),
         (format!("{{ file = {:?} }}", at("empty")), "is empty"),
-        (format!("{{ file = {:?} }}", at("utf16")), "holds a NUL byte; is the file in UTF-16?"),
+        (format!("{{ file = {:?} }}", at("utf16")), "contains a NUL byte; is the file in UTF-16?"),
         (format!("{{ file = {:?} }}", at("none")), "readable by the user that runs wilco"),
         ("{ env = \"NONE\" }".into(), "set it: export NONE=…"),
         ("{ env = \"EMPTY\" }".into(), "secret env:EMPTY is empty"),

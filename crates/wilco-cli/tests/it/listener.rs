@@ -152,7 +152,7 @@ fn there_may_be_so_many_connections_of_one_address_and_others_are_served_beside_
     assert!(matches!(refused.read(&mut nothing), Ok(0) | Err(_)), "it is closed at once");
     world.eventually("a refusal", |world| {
         world.metric("wilco_connections_refused_total") == 1.0
-            && world.log().contains("a connection was closed at once: too many are open")
+            && world.log().contains("connection closed: too many are open")
     });
     let other = connect_from("127.0.0.2", world.address);
     assert_eq!(send_on(other, &booking("b-1", "A")).status, 200);
@@ -270,7 +270,7 @@ fn a_failed_tls_handshake_is_counted_by_reason_and_logged_once_with_a_hint() {
         assert!(!client.stdin(Stdio::null()).output().unwrap().status.success());
     }
     for (reason, hint) in [
-        ("not_tls", "what came is not TLS"),
+        ("not_tls", "the connection is not TLS"),
         ("certificate_refused", "the sender does not trust the certificate"),
         ("broken_off", "the other side closed the connection"),
     ] {

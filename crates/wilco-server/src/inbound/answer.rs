@@ -87,7 +87,7 @@ pub(crate) enum Refusal {
     Broken(String),
     #[error("{0}")]
     NotVerified(Mismatch, Box<Evidence>),
-    #[error("the signature is right, but the {0}")]
+    #[error("the signature is valid, but the {0}")]
     NotAnObject(EnvelopeError, Box<Evidence>),
     #[error("unverified bodies fill the memory that is reserved for them")]
     Busy,

@@ -54,7 +54,7 @@ impl Due {
 
 /// Checks the store before anything else.
 pub(crate) fn demand_whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
-    tracing::warn!(store = %path.display(), "the last stop was not a clean one: checking the store");
+    tracing::warn!(store = %path.display(), "checking the store after an unclean stop");
     match look(connection) {
         Ok(None) => {
             unmark(path);
@@ -80,18 +80,18 @@ impl Unchecked {
 
     fn check(self, shared: &Shared, is_stopped: &AtomicBool) {
         let store = self.path.display().to_string();
-        tracing::warn!(store, "the last stop was not a clean one: checking the store meanwhile");
+        tracing::warn!(store, "checking the store in the background after an unclean stop");
         let what = match look(&self.connection) {
             Ok(None) => {
                 unmark(&self.path);
-                tracing::info!(store, "the store is whole");
+                tracing::info!(store, "the store is intact");
                 return;
             }
             Ok(Some(what)) => what,
             Err(error) if is_damage(&error) => error.to_string(),
             Err(error) => {
                 if !is_stopped.load(Ordering::Relaxed) {
-                    tracing::warn!(store, %error, "not checked to its end; the next start does it");
+                    tracing::warn!(store, %error, "check incomplete; the next start repeats it");
                 }
                 return;
             }
@@ -104,7 +104,7 @@ impl Unchecked {
 pub(crate) fn stop_at_damage(path: &Path, what: &str, shared: &Shared) {
     if let Err(error) = write_mark(path, what) {
         let store = path.display();
-        tracing::error!(%store, %error, "the next start does not know of the damage");
+        tracing::error!(%store, %error, "cannot record the damage for the next start");
     }
     shared.latch(&format!("the check found damage: {what}"));
 }
@@ -182,7 +182,7 @@ fn write_mark(path: &Path, what: &str) -> io::Result<()> {
 fn unmark(path: &Path) {
     match fs::remove_file(mark(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            tracing::warn!(%error, "the next start checks the store once more");
+            tracing::warn!(%error, "cannot remove the mark; the next start checks the store again");
         }
         Ok(()) | Err(_) => {}
     }

@@ -74,7 +74,7 @@ impl SqliteStore {
     async fn release(&self, taken: Vec<Taken>, now: Timestamp) {
         let due_at = now.checked_add(RELEASE_PAUSE).unwrap_or(now);
         let taken: Vec<_> = taken.iter().map(|taken| (taken.delivery, taken.attempt)).collect();
-        tracing::warn!(count = taken.len(), "events could not be read; delivered later");
+        tracing::warn!(count = taken.len(), "events could not be read; they are delivered later");
         self.write_surely(move |ledger| ledger.release(&taken, due_at)).await;
     }
 

@@ -60,7 +60,7 @@ impl Scrub {
             match self.read_all(shared, is_stopped) {
                 Ok(true) => {
                     let secs = began.elapsed().as_secs();
-                    tracing::debug!(secs, "the store has been read through");
+                    tracing::debug!(secs, "background check of the store complete");
                 }
                 Ok(false) => return,
                 Err(error) if is_damage(&error) => {
@@ -68,7 +68,7 @@ impl Scrub {
                 }
                 Err(_) if is_stopped.load(Ordering::Relaxed) => return,
                 Err(error) => {
-                    tracing::warn!(%error, "the store was not read through; it is tried again later");
+                    tracing::warn!(%error, "background check failed; it is repeated later");
                 }
             }
         }

@@ -66,18 +66,18 @@ impl Reason {
                  name, or the file lacks the intermediate certificates"
             }
             Self::NotTls => {
-                "what came is not TLS: the sender's URL says http://, or a proxy in front ends TLS, \
-                 which takes tls = \"off\" in [listen]"
+                "the connection is not TLS: the sender's URL says http://, or a proxy in front already \
+                 handles TLS, which needs tls = \"off\" in [listen]"
             }
             Self::Incompatible => {
-                "the sender offers nothing in common: TLS 1.2 or 1.3, and HTTP/1.1 where it asks for \
-                 a protocol"
+                "the sender offers neither TLS 1.2 nor 1.3, or asks for a protocol other \
+                 than HTTP/1.1"
             }
             Self::BrokenOff => {
                 "the other side closed the connection: a port scan, a probe of a load balancer, or a \
                  sender that does not trust the certificate"
             }
-            Self::TooSlow => "nothing came for too long: a port scan, or a broken network",
+            Self::TooSlow => "nothing arrived in time: a port scan, or a broken network",
             Self::Other => "see the error",
         }
     }
