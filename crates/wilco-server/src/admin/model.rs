@@ -35,7 +35,7 @@ pub struct ListEvents {
     pub dead: bool,
     /// Only events recorded after this one, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>, pattern = "^evt_[0-9A-Za-z]{26}$")]
+    #[param(value_type = Option<String>, pattern = "^evt_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
     pub after: Option<EventId>,
     /// Where to continue: `next` of the page before, which had the same other parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +65,7 @@ pub struct ListDestinations {
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 pub(crate) struct EventPath {
     /// The event's id.
-    #[param(value_type = String, pattern = "^evt_[0-9A-Za-z]{26}$")]
+    #[param(value_type = String, pattern = "^evt_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
     pub(crate) id: EventId,
 }
 
@@ -89,7 +89,7 @@ pub struct Page<T> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct EventSummary {
     /// The event's id.
-    #[schema(value_type = String)]
+    #[schema(value_type = EventIdText)]
     pub id: EventId,
     /// The source that received it.
     pub source: String,
@@ -167,7 +167,7 @@ pub struct Delivery {
     pub reason: Option<String>,
     /// The event that was delivered instead; of a replayed dead delivery the event itself.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<EventIdText>)]
     pub replaced_by: Option<EventId>,
     /// Why the last attempt failed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,7 +255,7 @@ pub enum RouteClause {
 #[serde(deny_unknown_fields)]
 pub struct ReplayRequest {
     /// The ids of the events.
-    #[schema(value_type = Vec<String>, max_items = 500)]
+    #[schema(value_type = Vec<EventIdText>, max_items = 500)]
     pub ids: Vec<EventId>,
     /// Only to this destination.
     #[serde(default)]
@@ -282,7 +282,7 @@ pub struct Replayed {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReplayedEvent {
     /// The event's id.
-    #[schema(value_type = String)]
+    #[schema(value_type = EventIdText)]
     pub id: EventId,
     /// The event's name.
     pub event: String,
@@ -363,6 +363,11 @@ impl DeliveryState {
         }
     }
 }
+
+/// An event's id: `evt_` and a ULID.
+#[derive(ToSchema)]
+#[schema(as = EventId, value_type = String, pattern = "^evt_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
+struct EventIdText(#[expect(dead_code, reason = "only its schema is used")] String);
 
 /// Reads a parameter of a query, which is always text.
 fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>

@@ -28,22 +28,24 @@ fn encode(listing: &str, position: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("{listing}:{position}"))
 }
 
-/// The position behind which a page begins.
+/// The position behind which a page begins; without a cursor it is the first page.
 ///
 /// # Errors
 ///
 /// This is not a cursor of the listing.
-pub(crate) fn position<T: FromStr>(listing: &str, cursor: &str) -> Result<T, Problem> {
+pub(crate) fn position<T: FromStr>(
+    listing: &str,
+    cursor: Option<&str>,
+) -> Result<Option<T>, Problem> {
+    let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else { return Ok(None) };
     let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
     let text = text.and_then(|text| String::from_utf8(text).ok());
     let position = text.as_deref().and_then(|text| text.split_once(':'));
-    position
-        .filter(|(name, _)| *name == listing)
-        .and_then(|(_, position)| position.parse().ok())
-        .ok_or_else(|| {
-            let what = "expected `next` of a page of this listing, with the same parameters";
-            Problem::bad_request(format!("invalid cursor {cursor:?}: {what}"))
-        })
+    let position = position.filter(|(name, _)| *name == listing);
+    position.and_then(|(_, position)| position.parse().ok()).map(Some).ok_or_else(|| {
+        let what = "expected `next` of a page of this listing, with the same parameters";
+        Problem::bad_request(format!("invalid cursor {cursor:?}: {what}"))
+    })
 }
 
 /// The items of a page, unless the request says otherwise.
@@ -59,8 +61,8 @@ mod tests {
         for limit in [1, 3, 7, 8] {
             let (mut seen, mut cursor) = (Vec::new(), None::<String>);
             loop {
-                let begin =
-                    cursor.map_or(0, |text| position::<usize>("numbers", &text).unwrap() + 1);
+                let last = position::<usize>("numbers", cursor.as_deref()).unwrap();
+                let begin = last.map_or(0, |last| last + 1);
                 let rest = all[begin..].iter().copied().take(limit + 1).collect();
                 let page = Page::new("numbers", rest, limit, ToString::to_string);
                 assert!(page.items.len() <= limit);
@@ -77,11 +79,10 @@ mod tests {
     #[test]
     fn a_cursor_of_another_listing_is_refused() {
         let cursor = encode("events", "7");
-        assert_eq!(position::<u32>("events", &cursor), Ok(7));
-        for (listing, cursor) in
-            [("numbers", cursor.as_str()), ("events", "7"), ("events", "%"), ("events", "")]
-        {
-            let problem = position::<u32>(listing, cursor).unwrap_err();
+        assert_eq!(position("events", Some(&cursor)), Ok(Some(7)));
+        assert_eq!(position::<u32>("events", Some("")), Ok(None));
+        for (listing, cursor) in [("numbers", cursor.as_str()), ("events", "7"), ("events", "%")] {
+            let problem = position::<u32>(listing, Some(cursor)).unwrap_err();
             assert_eq!(problem.status, 400, "{listing} {cursor}");
         }
     }

@@ -15,7 +15,7 @@ pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
     Query(query): Query<ListDestinations>,
 ) -> Result<Json<Page<DestinationStatus>>, Problem> {
-    let behind = query.cursor.map(|cursor| position::<String>(LISTING, &cursor)).transpose()?;
+    let behind = position::<String>(LISTING, query.cursor.as_deref())?;
     let counts = backend.store.unfinished().await?;
     let mut names = names(&backend, &counts)?;
     if let Some(behind) = behind {

@@ -21,7 +21,7 @@ pub(super) async fn list(
     Query(query): Query<ListEvents>,
 ) -> Result<Json<Page<EventSummary>>, Problem> {
     let listing = if query.after.is_some() { OLDEST_FIRST } else { NEWEST_FIRST };
-    let behind = query.cursor.map(|cursor| position::<EventId>(listing, &cursor)).transpose()?;
+    let behind = position::<EventId>(listing, query.cursor.as_deref())?;
     let (after, before) = match query.after {
         Some(after) => (behind.or(Some(after)), None),
         None => (None, behind),
