@@ -1,5 +1,8 @@
 //! `wilco demo`: shows a newcomer the whole of wilco on loopback, in a second.
 
+mod row;
+mod setup;
+
 use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -10,16 +13,19 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
-use wilco::{Event, EventId, Secret, Unsigned, freispace, freispace::Change, provider};
+use wilco::{Event, EventId, Secret, Unsigned, freispace, provider};
 use wilco_server::{
     client::{Client, Trust},
     clock,
-    config::{self, Address, Config},
+    config::Address,
     service::{Function, Service},
 };
-use wilco_store::{EventDetail, EventQuery, State};
+use wilco_store::EventQuery;
 
-use super::{Failure, Screen, Table, certificate_for, print, readable};
+use super::{Failure, Table, certificate_for, print};
+
+use row::{Row, is_handled, table};
+use setup::{config, made_up_secret, note, provision};
 
 /// Show the whole of wilco on this machine: an endpoint, signed events, handlers, results
 ///
@@ -36,21 +42,21 @@ impl Demo {
         // From here on no signal ends the process before the temporary folder is removed.
         let mut signals = Signals::listen()?;
         let folder = tempfile::Builder::new().prefix("wilco-demo-").tempdir()?;
-        let stage = Stage::open(folder.path()).await?;
-        print(&stage.welcome())?;
-        let acts = stage.play().await?;
-        let results = stage.results(&acts).await?;
-        let mut table = scenes();
-        print(&table.draw(&results.iter().map(Scene::cells).collect::<Vec<_>>()))?;
-        let are_handled = results.iter().all(Scene::is_as_expected);
-        print(&stage.farewell(are_handled, self.once))?;
+        let loopback = Loopback::open(folder.path()).await?;
+        print(&loopback.welcome())?;
+        let steps = loopback.send_all().await?;
+        let results = loopback.results(&steps).await?;
+        let mut table = table();
+        print(&table.draw(&results.iter().map(Row::cells).collect::<Vec<_>>()))?;
+        let are_handled = results.iter().all(Row::is_as_expected);
+        print(&loopback.farewell(are_handled, self.once))?;
         if !self.once {
             tokio::select! {
-                failed = stage.follow(&mut table, &acts) => failed?,
+                failed = loopback.follow(&mut table, &steps) => failed?,
                 () = signals.end() => {}
             }
         }
-        let closed = stage.service.drain(DRAIN).await;
+        let closed = loopback.service.drain(DRAIN).await;
         closed.map_err(|error| Failure::failed(error.to_string()))?;
         Ok(if are_handled { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -79,7 +85,7 @@ impl Signals {
 }
 
 /// A request to send, and the expected result.
-struct Act {
+struct Step {
     label: &'static str,
     body: Bytes,
     /// The headers that sign it.
@@ -94,20 +100,20 @@ struct Act {
 enum Expected {
     Handled,
     /// A duplicate: acknowledged like the first, and not handled again.
-    Copy,
+    Duplicate,
     /// A forgery.
     Refused,
 }
 
 /// A wilco on loopback, and a client that sends to it.
-struct Stage {
+struct Loopback {
     service: Arc<Service>,
     url: String,
     secret: Secret,
     secret_text: String,
 }
 
-impl Stage {
+impl Loopback {
     async fn open(folder: &Path) -> Result<Self, Failure> {
         let secret_text = made_up_secret()?;
         let secret = Secret::new("demo", secret_text.clone().into_bytes())
@@ -158,39 +164,39 @@ impl Stage {
     }
 
     /// Sends the sample events in their order, then a duplicate of one and a forgery.
-    async fn play(&self) -> Result<Vec<Act>, Failure> {
-        let mut acts = Vec::new();
+    async fn send_all(&self) -> Result<Vec<Step>, Failure> {
+        let mut steps = Vec::new();
         for (name, body) in freispace::SAMPLES {
-            acts.push(self.act(name, body.as_bytes(), Expected::Handled)?);
+            steps.push(self.step(name, body.as_bytes(), Expected::Handled)?);
         }
         let moved = freispace::sample("booking.deleted").unwrap_or_default();
-        acts.push(self.act("(a duplicate)", moved.as_bytes(), Expected::Copy)?);
-        let mut forged = self.act("(a forgery)", moved.as_bytes(), Expected::Refused)?;
+        steps.push(self.step("(a duplicate)", moved.as_bytes(), Expected::Duplicate)?);
+        let mut forged = self.step("(a forgery)", moved.as_bytes(), Expected::Refused)?;
         forged.body = moved.replacen("deleted", "created", 1).into();
-        acts.push(forged);
+        steps.push(forged);
         // The first request includes the TLS handshake, so it would distort the times.
         let warm_up = Request::get(&self.url).body(Full::default());
         let warm_up = warm_up.map_err(|error| Failure::failed(error.to_string()))?;
         let client = Client::new(warm_up.uri(), Trust::Anybody)?;
         client.send(warm_up, TIMEOUT, ANSWER_BYTES_MAX).await?;
-        for act in &mut acts {
-            self.send(&client, act).await?;
+        for step in &mut steps {
+            self.send(&client, step).await?;
         }
-        Ok(acts)
+        Ok(steps)
     }
 
-    fn act(
+    fn step(
         &self,
         label: &'static str,
         body: &'static [u8],
         expected: Expected,
-    ) -> Result<Act, Failure> {
+    ) -> Result<Step, Failure> {
         let freispace = provider::find("freispace")
             .ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
         let scheme = &freispace.scheme;
         let signed = scheme.sign(&self.secret, &Unsigned::post(body, clock::now()));
         let signed = signed.map_err(|error| Failure::failed(error.to_string()))?;
-        Ok(Act {
+        Ok(Step {
             label,
             body: Bytes::from_static(body),
             signed,
@@ -201,30 +207,30 @@ impl Stage {
         })
     }
 
-    async fn send(&self, client: &Client, act: &mut Act) -> Result<(), Failure> {
+    async fn send(&self, client: &Client, step: &mut Step) -> Result<(), Failure> {
         let request = Request::post(&self.url).header(header::CONTENT_TYPE, "application/json");
-        let request = act
+        let request = step
             .signed
             .iter()
             .fold(request, |request, (name, value)| request.header(name, value))
-            .body(Full::new(act.body.clone()))
+            .body(Full::new(step.body.clone()))
             .map_err(|error| Failure::failed(error.to_string()))?;
         let began = Instant::now();
         let answer = client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
-        act.took = began.elapsed();
-        act.answer = answer.status;
+        step.took = began.elapsed();
+        step.answer = answer.status;
         let id = answer.headers.get("x-wilco-event").and_then(|id| id.to_str().ok());
-        act.event_id = id.and_then(|id| id.parse().ok());
+        step.event_id = id.and_then(|id| id.parse().ok());
         Ok(())
     }
 
     /// Waits until every event is handled, for a limited time.
-    async fn results(&self, acts: &[Act]) -> Result<Vec<Scene>, Failure> {
+    async fn results(&self, steps: &[Step]) -> Result<Vec<Row>, Failure> {
         let until = Instant::now() + PATIENCE;
         let mut results = Vec::new();
-        for act in acts {
+        for step in steps {
             let mut shown = None;
-            while let Some(id) = act.event_id {
+            while let Some(id) = step.event_id {
                 let seen = self.service.store().event(id).await;
                 shown = seen.map_err(|error| Failure::failed(error.to_string()))?;
                 if shown.as_ref().is_some_and(is_handled) || Instant::now() > until {
@@ -232,16 +238,16 @@ impl Stage {
                 }
                 tokio::time::sleep(LOOK).await;
             }
-            results.push(Scene::of(act, shown.as_ref()));
+            results.push(Row::of(step, shown.as_ref()));
         }
         Ok(results)
     }
 }
 
-impl Stage {
+impl Loopback {
     /// Adds a row for every further event once it is handled.
-    async fn follow(&self, table: &mut Table, acts: &[Act]) -> Result<(), Failure> {
-        let mut after = acts.iter().filter_map(|act| act.event_id).max();
+    async fn follow(&self, table: &mut Table, steps: &[Step]) -> Result<(), Failure> {
+        let mut after = steps.iter().filter_map(|step| step.event_id).max();
         let store = self.service.store();
         let failed = |error: wilco_store::StoreError| Failure::failed(error.to_string());
         loop {
@@ -251,7 +257,7 @@ impl Stage {
             let Some(listed) = store.events(query).await.map_err(failed)?.pop() else { continue };
             let Some(shown) = store.event(listed.id).await.map_err(failed)? else { continue };
             if is_handled(&shown) {
-                print(&table.draw(&[Scene::of_another(&shown).cells()]))?;
+                print(&table.draw(&[Row::of_another(&shown).cells()]))?;
                 after = Some(listed.id);
             }
         }
@@ -262,156 +268,6 @@ impl Stage {
 fn program() -> String {
     let called = std::env::args().next().unwrap_or_default();
     if called.contains('/') { called } else { "wilco".into() }
-}
-
-/// A line of the table.
-struct Scene {
-    label: String,
-    about: String,
-    answer: String,
-    handled: String,
-    after: String,
-    is_as_expected: bool,
-}
-
-impl Scene {
-    fn of(act: &Act, shown: Option<&EventDetail>) -> Self {
-        let is_handled = shown.is_some_and(is_handled);
-        let took = readable(act.took);
-        let status = act.answer.as_u16();
-        let (handled, after, is_as_expected) = match (act.expected, shown) {
-            (Expected::Handled, Some(shown)) => {
-                (said(shown), after(shown), is_handled && act.answer.is_success())
-            }
-            (Expected::Copy, _) => ("not repeated".into(), "-".into(), act.answer.is_success()),
-            (Expected::Refused, _) => {
-                let is_refused = act.answer == StatusCode::FORBIDDEN;
-                ("not recorded".into(), "-".into(), is_refused)
-            }
-            (Expected::Handled, None) => ("missing".into(), "-".into(), false),
-        };
-        Self {
-            label: act.label.into(),
-            about: about(&act.body),
-            answer: format!("{status} in {took}"),
-            handled,
-            after,
-            is_as_expected,
-        }
-    }
-
-    /// An event that the demo did not send itself.
-    fn of_another(shown: &EventDetail) -> Self {
-        Self {
-            label: shown.event.name.clone(),
-            about: about(&shown.event.body.contiguous()),
-            answer: "200".into(),
-            handled: said(shown),
-            after: after(shown),
-            is_as_expected: true,
-        }
-    }
-
-    fn cells(&self) -> Vec<String> {
-        let sign = if self.is_as_expected { '✓' } else { '✗' };
-        vec![
-            format!("  {}", self.label),
-            self.about.clone(),
-            self.answer.clone(),
-            format!("{sign} {}", self.handled),
-            self.after.clone(),
-        ]
-    }
-
-    fn is_as_expected(&self) -> bool {
-        self.is_as_expected
-    }
-}
-
-fn is_handled(shown: &EventDetail) -> bool {
-    let is_delivered = |delivery: &wilco_store::Delivery| delivery.state == State::Delivered;
-    shown.is_routed && shown.deliveries.iter().all(is_delivered)
-}
-
-/// Which handlers handled the event.
-fn said(shown: &EventDetail) -> String {
-    let of = |delivery: &wilco_store::Delivery| match delivery.state {
-        State::Delivered => delivery.destination.clone(),
-        state => format!("{} {state}", delivery.destination),
-    };
-    shown.deliveries.iter().map(of).collect::<Vec<_>>().join(", ")
-}
-
-/// From the last byte of the request to the end of the last handler.
-fn after(shown: &EventDetail) -> String {
-    let attempts = shown.deliveries.iter().flat_map(|delivery| &delivery.history);
-    let ended = attempts.map(|attempt| {
-        let began = attempt.started_at.duration_since(shown.event.received_at);
-        Duration::try_from(began).unwrap_or_default() + attempt.took
-    });
-    ended.max().map_or_else(|| "-".into(), readable)
-}
-
-/// The name that people use for what the event is about.
-fn about(body: &[u8]) -> String {
-    let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let data = &body["data"];
-    let names = [&data["name"], &data["subject"], &data["storage"]["name"]];
-    let name = names.iter().find_map(|name| name.as_str()).unwrap_or("-");
-    name.into()
-}
-
-fn scenes() -> Table {
-    let columns =
-        [("  event", 12), ("about", 10), ("answered", 14), ("handled by", 14), ("after", 7)];
-    Table::new(&columns, Screen::stdout())
-}
-
-/// Logs what a message to a chat would say, read from the typed event.
-fn note(event: &Event) -> Result<(), wilco::DataError> {
-    let note = match Change::of(event)? {
-        Change::Booking(booking) => format!("{} is {:?}", booking.name, booking.period()),
-        Change::Project(project) => format!("{} has number {:?}", project.name, project.number),
-        Change::Offer(offer) => format!("{} over {:?}", offer.subject, offer.total_sum_gross),
-        _ => event.name.clone(),
-    };
-    tracing::info!(event = event.name, note);
-    Ok(())
-}
-
-/// Makes a folder for each new project.
-fn provision(event: &Event, projects: &Path) -> Result<(), std::io::Error> {
-    let project: freispace::Project = event.data().map_err(std::io::Error::other)?;
-    let number: String =
-        project.number.unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
-    std::fs::create_dir_all(projects.join(number).join("footage"))
-}
-
-fn config(folder: &Path, secret: Secret, functions: [Function; 2]) -> Result<Config, Failure> {
-    let route = |glob: &str, to: &str| {
-        let route = config::Route::new(glob, vec![to.into()]);
-        route.ok_or_else(|| Failure::failed(format!("invalid glob {glob:?}")))
-    };
-    let source = config::Source::new("freispace", "/webhook", vec![secret]);
-    let source = source.map_err(|error| Failure::failed(error.to_string()))?;
-    let loopback = config::address("127.0.0.1:0").map_err(Failure::failed)?;
-    let mut config = Config::of(source, vec![loopback]);
-    config.listen.tls = config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] };
-    config.store.url = format!("sqlite:{}", folder.join("wilco.db").display());
-    config.store.reserve = 0;
-    let [note, folders] = functions;
-    config.destinations = vec![
-        config::Destination::function("crew-note", note),
-        config::Destination::function("folders", folders),
-    ];
-    config.routes = vec![route("*", "crew-note")?, route("project.created", "folders")?];
-    Ok(config)
-}
-
-fn made_up_secret() -> Result<String, Failure> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::failed(error.to_string()))?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 const TIMEOUT: Duration = Duration::from_secs(10);
