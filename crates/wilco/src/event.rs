@@ -145,7 +145,7 @@ pub struct DataError {
     cause: serde_json::Error,
 }
 
-/// The name of a source as the configuration gives it: it stands in logs, metrics and variables.
+/// The name of a source in the configuration. It appears in logs, metrics and variables.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SourceName(Arc<str>);
 
@@ -177,7 +177,7 @@ impl fmt::Display for SourceName {
 
 /// The text cannot name a source.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no name; take 1 to {NAME_BYTES_MAX} letters, digits, `-` and `_`")]
+#[error("invalid name {0:?}: expected 1 to {NAME_BYTES_MAX} letters, digits, `-` and `_`")]
 pub struct NameError(String);
 
 /// SHA-256 of a body. Prints as 64 lower-case hexadecimal digits.
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_event_id_is_refused_with_an_example() {
+    fn an_invalid_event_id_is_refused_with_an_example() {
         for text in [
             "",
             "evt_",
@@ -301,7 +301,7 @@ mod tests {
             "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEFG",
         ] {
             let error = text.parse::<EventId>().unwrap_err().to_string();
-            assert!(error.contains("looks like evt_"), "{error}");
+            assert!(error.contains("expected one like evt_"), "{error}");
         }
     }
 

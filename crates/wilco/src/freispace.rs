@@ -192,7 +192,7 @@ impl Change {
     }
 }
 
-/// Where the resource stands in the web application; for a storage project, where its storage does.
+/// The address of the resource in the web application; of its storage, for a storage project.
 /// `None` where the event does not say.
 pub fn url(event: &Event) -> Option<String> {
     #[derive(Deserialize)]
@@ -202,7 +202,7 @@ pub fn url(event: &Event) -> Option<String> {
     serde_json::from_slice::<Url>(&event.body.contiguous()).ok()?.url
 }
 
-/// An invented body of this event, for a trial or a test. `None` for an event not documented.
+/// An invented body of this event, to try things out. `None` for an event that is not documented.
 pub fn sample(event: &str) -> Option<&'static str> {
     let name = Name::from(event);
     SAMPLES.iter().find(|(sample, _)| *sample == name.as_str()).map(|(_, body)| *body)
@@ -328,7 +328,7 @@ fn utc<'de, D: Deserializer<'de>>(input: D) -> Result<Option<DateTime>, D::Error
     Option::deserialize(input)?.map(read).transpose().map_err(D::Error::custom)
 }
 
-/// As [`utc`], for what is an instant.
+/// As [`utc`], for an instant.
 fn instant<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Timestamp>, D::Error> {
     let time = utc(input)?.map(|time| TimeZone::UTC.to_timestamp(time));
     time.transpose().map_err(D::Error::custom)

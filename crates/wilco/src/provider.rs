@@ -119,13 +119,13 @@ impl Provider {
         self.events.names.iter().map(String::as_str)
     }
 
-    /// The documented name of an event: an alias becomes the name that it stands for, and an event
+    /// The documented name of an event: an alias becomes that name, and an event
     /// with actions loses the action. `None` for an event that the provider does not document, which
     /// is accepted all the same.
     pub fn documented<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         let name = self.events.aliases.get(name).map_or(name, String::as_str);
         self.events.names.iter().find_map(|known| match known.strip_suffix(".*") {
-            // `pull_request.opened`: the body says which action, so there is no list of them.
+            // `pull_request.opened`: the body says which action, so they cannot be listed here.
             Some(event) => {
                 let rest = name.strip_prefix(event)?;
                 (rest.is_empty() || rest.starts_with('.')).then_some(event)

@@ -1,5 +1,5 @@
-//! An HTTP service of the test: where wilco delivers to. It keeps what came, and answers as it is
-//! told, badly if need be.
+//! An HTTP service that wilco delivers to. It keeps every request and answers as the test asks, badly
+//! if need be.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -91,7 +91,7 @@ impl Catcher {
         self.caught.lock().unwrap().clone()
     }
 
-    /// Waits until so many came, and gives them.
+    /// Waits until `count` requests have arrived, and returns them.
     #[track_caller]
     pub(crate) fn wait_for(&self, count: usize) -> Vec<Caught> {
         let until = Instant::now() + Duration::from_secs(20);

@@ -390,7 +390,7 @@ fn every_help_fits_a_terminal_of_80_columns() {
     }
 }
 
-/// What a command prints on a terminal so many columns wide.
+/// What a command prints on a terminal of this width.
 fn on_a_terminal(command: &Command, columns: usize, environment: &[(&str, &str)]) -> String {
     const SCRIPT: &str = "import fcntl, os, pty, struct, sys, termios\n\
         pid, fd = pty.fork()\n\

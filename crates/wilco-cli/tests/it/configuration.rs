@@ -1,4 +1,4 @@
-//! The configuration: faults with their place and the way out, starts that fail in one sentence, and
+//! The configuration: diagnostics with their place and a hint, starts that fail in one sentence, and
 //! reloads that are taken whole or not at all.
 
 mod canaries;

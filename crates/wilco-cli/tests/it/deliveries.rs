@@ -10,7 +10,7 @@ mod lines;
 mod ntfy;
 mod opening;
 mod rules;
-mod standing;
+mod status;
 
 use std::{
     fs,
@@ -298,7 +298,7 @@ fn a_destination_that_left_the_file_keeps_what_waits_for_it() {
     assert_eq!(delivery(&world, &reply, "delivered")["attempts"], 2);
 }
 
-/// Lines of a destination that has a shell run this; FOLDER stands for the world's folder.
+/// Lines of a destination that runs this in a shell; FOLDER is replaced by the world's folder.
 pub(crate) fn shell(script: &str) -> String {
     format!("type = \"command\"\ncommand = [\"/bin/sh\", \"-c\", {}]", quoted(script))
 }

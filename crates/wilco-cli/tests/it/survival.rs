@@ -147,7 +147,11 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
     assert!(lost.is_empty(), "seed {seed}: lost {lost:?} of {}", acknowledged.len());
     // Each was sent until it was acknowledged, so there is nothing else in the record.
     assert_eq!(recorded.len(), acknowledged.len(), "seed {seed}");
-    assert!(acknowledged.len() as u64 > 10 * kills, "{} is no load", acknowledged.len());
+    assert!(
+        acknowledged.len() as u64 > 10 * kills,
+        "only {} were acknowledged",
+        acknowledged.len()
+    );
 
     world.eventually("every delivery", |world| unfinished(world) == 0.0);
     let by_http: HashMap<String, String> = catcher

@@ -52,8 +52,8 @@ impl Plan {
         self
     }
 
-    /// The value of `address`, in place of a port of 127.0.0.1. The word FOLDER stands for the world's
-    /// folder. One of several has to be an IP address, and the first of those is the world's.
+    /// The value of `address`, in place of a port of 127.0.0.1. The word FOLDER is replaced by the
+    /// world's folder. One of several has to be an IP address, and the first of those is the world's.
     pub(crate) fn address(mut self, value: &str) -> Self {
         self.address = Some(value.into());
         self
@@ -65,13 +65,13 @@ impl Plan {
     }
 
     /// A program, with its arguments, that the real one is started by. It has to become that, for its
-    /// process is the one that gets signals. The word FOLDER stands for the world's folder.
+    /// process is the one that gets signals. The word FOLDER is replaced by the world's folder.
     pub(crate) fn under(mut self, program: &[&str]) -> Self {
         self.under = program.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// Lines in place of `tls = "off"`. The word FOLDER stands for the world's folder.
+    /// Lines in place of `tls = "off"`. The word FOLDER is replaced by the world's folder.
     pub(crate) fn tls(mut self, lines: &str) -> Self {
         self.tls = lines.into();
         self
@@ -142,7 +142,7 @@ impl Plan {
 
 impl World {
     /// A world with nothing special: `World::plan().start()`. In the tables that a test adds, the
-    /// word FOLDER stands for the world's folder.
+    /// word FOLDER is replaced by the world's folder.
     pub(crate) fn plan() -> Plan {
         Plan {
             address: None,
@@ -362,7 +362,7 @@ impl World {
         self.count("SELECT count(*) FROM event")
     }
 
-    /// Writes the configuration anew, for a reload.
+    /// Rewrites the configuration before a reload.
     pub(crate) fn reconfigure(&self, change: impl FnOnce(String) -> String) {
         let path = self.path("wilco.toml");
         let text = fs::read_to_string(&path).unwrap();

@@ -53,7 +53,7 @@ impl<'de> Deserialize<'de> for EventId {
 
 /// The text is not an event's id.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no event id; one looks like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF")]
+#[error("invalid event id {0:?}: expected one like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF")]
 pub struct EventIdError(String);
 
 const EVENT_ID_PREFIX: &str = "evt_";

@@ -175,7 +175,7 @@ pub struct Site {
     pub other: Map<String, Value>,
 }
 
-/// A machine, a licence, or what else there is to reserve that is no room and no person.
+/// A machine, a licence, or anything else to reserve besides rooms and people.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

@@ -19,7 +19,7 @@ pub struct Invoice {
     pub id: String,
     /// The number that people see, such as `IN-26-1003`.
     pub number: Option<String>,
-    /// The day that stands on it.
+    /// The date printed on it.
     pub date: Option<Date>,
     /// The day by which it is to be paid.
     pub due_date: Option<Date>,

@@ -16,7 +16,7 @@ pub struct Offer {
     pub id: String,
     /// The number that people see, such as `OF-1000`.
     pub number: Option<String>,
-    /// The day that stands on it.
+    /// The date printed on it.
     pub date: Option<Date>,
     /// What it is about.
     #[serde(deserialize_with = "or_default")]

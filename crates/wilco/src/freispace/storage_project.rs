@@ -44,7 +44,7 @@ pub struct Storage {
     pub name: String,
     /// A second line under the name.
     pub byline: Option<String>,
-    /// Where it stands.
+    /// Where it is located.
     #[serde(rename = "type")]
     pub kind: Option<Kind>,
     /// How much it holds, in bytes. `None` means without limit.
@@ -58,7 +58,7 @@ pub struct Storage {
     pub other: Map<String, Value>,
 }
 
-/// Where a storage stands.
+/// The location of a storage.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]

@@ -166,10 +166,10 @@ fn an_event_is_shown_whole_and_its_body_to_the_byte() {
     }
     for (id, code, said) in [
         ("evt_00000000000000000000000000", 1, "wilco: there is no event evt_0000"),
-        ("evt_", 2, "one looks like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF"),
-        ("../../etc/passwd", 2, "is no event id"),
-        ("evt_nosuch", 2, "\"evt_nosuch\" is no event id"),
-        ("NoSuch", 2, "\"NoSuch\" is no event id"),
+        ("evt_", 2, "expected one like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF"),
+        ("../../etc/passwd", 2, "invalid event id"),
+        ("evt_nosuch", 2, "invalid event id \"evt_nosuch\""),
+        ("NoSuch", 2, "invalid event id \"NoSuch\""),
     ] {
         let output = run(&world, &["events", "show", id]);
         assert_eq!(output.status.code(), Some(code), "{id}");

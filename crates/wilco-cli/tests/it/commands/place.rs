@@ -55,7 +55,7 @@ fn without_a_server_no_verb_needs_a_secret() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?} {said}");
         assert!(said.contains(expected), "{arguments:?} {said}");
     }
-    // Some providers write their keys in a form that what stands for a secret does not have.
+    // A placeholder for a secret does not have the form in which some providers write their keys.
     for provider in ::wilco::provider::all() {
         world.reconfigure(|text| {
             let line =
@@ -88,9 +88,9 @@ fn a_server_with_its_store_elsewhere_is_found_by_that_store() {
     };
     let (code, said) = run(&["events", "list"]);
     assert_eq!(code, Some(1), "{said}");
-    let way_out = "run this as the user of that wilco, with its --config, or with the --store that it \
+    let hint = "run this as the user of that wilco, with its --config, or with the --store that it \
                    was started with";
-    assert!(said.contains("requires its token") && said.contains(way_out), "{said}");
+    assert!(said.contains("requires its token") && said.contains(hint), "{said}");
     let theirs = format!("sqlite:{}", other.path("wilco.db").display());
     for (arguments, expected) in [
         (&["events", "list", "--store", "sqlite:elsewhere.db"][..], "booking/b-1"),

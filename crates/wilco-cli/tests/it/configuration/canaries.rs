@@ -30,8 +30,8 @@ fn a_misplaced_secret_is_never_shown_by_check_or_reload_or_the_log() {
     }
 }
 
-/// What is replaced in a good file, and by what; where nothing is, it is put behind. Two blanks
-/// stand for a line break.
+/// What is replaced in a valid file, and by what; where the first is empty, the second is appended.
+/// Two spaces become a line break.
 const MISPLACED: &[(&str, &str)] = &[
     (SECRETS, "secrets = \"canary-pasted\""),
     (SECRETS, "secrets = 'canary-pasted'"),

@@ -128,7 +128,7 @@ fn without_a_certificate_of_ones_own_one_is_made_at_the_start() {
     assert!(!Pem::make().is_shown_by(&world));
 }
 
-/// Dates a file ahead, as a copy that keeps times does: a date that is no later is a change too.
+/// Gives a file a later date, as a copy that keeps times can: any other date is a change.
 fn date(path: &Path) {
     let file = fs::File::options().append(true).open(path).unwrap();
     file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000)).unwrap();

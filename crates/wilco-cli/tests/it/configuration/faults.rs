@@ -164,7 +164,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "such as url = \"https://",
     ),
     ("36:10", "a secret does not stand in the file itself", "{ env = \"NAME\" }, { file ="),
-    ("38:14", "\"bad name\" is no name; take 1 to 64 letters, digits, `-` and `_`", ""),
+    ("38:14", "invalid name \"bad name\": expected 1 to 64 letters, digits, `-` and `_`", ""),
     (
         "43:16",
         "order_by cannot be read: unexpected end of input, expected identifier",

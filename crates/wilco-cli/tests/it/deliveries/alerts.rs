@@ -10,7 +10,7 @@ use crate::{
     world::{World, booking},
 };
 
-/// A world in which each event dies, and `to` is told of it.
+/// A world in which every event dies, and alerts go to `to`.
 fn world(to: &str, catcher: &Catcher) -> World {
     let tables = format!(
         "[alerts]\nto = \"ops\"\n[destination.ops]\n{to}\n[destination.dying]\n{}\n\
@@ -63,7 +63,7 @@ fn an_alert_has_the_headers_that_are_not_about_an_event() {
     let caught = catcher.wait_for(1).swap_remove(0);
     assert_eq!(caught.header("authorization"), catcher.url());
     assert_eq!((caught.header("x-team"), caught.header("x-about")), ("ops", "wilco"));
-    assert!(!caught.has("x-size"), "its template fails for what is no booking");
+    assert!(!caught.has("x-size"), "its template fails for anything but a booking");
 }
 
 #[test]

@@ -145,7 +145,7 @@ fn no_shell_reads_what_a_command_is_given() {
 }
 
 /// What would do harm in a shell, a format string, a template or a path: each way in with each
-/// deed and each way out.
+/// payload and each way to end it.
 fn payloads() -> Vec<String> {
     let ways_in =
         ["", "x", "'", "\"", "\\", "\n", ";", "|", "&", "$(", "`", "<(", "${x:-`", "\t", "--", "-"];

@@ -303,7 +303,7 @@ fn it_is_tried_until_it_works() {
 
 #[test]
 fn retry_after_is_waited_for_with_429_and_503() {
-    // Each has a destination of its own, for the wait holds all that goes there.
+    // Each has its own destination, because the wait holds back everything that goes there.
     for (status, is_waited_for) in [(429, true), (503, true), (500, false)] {
         let catcher = Catcher::of(&[Act::With(status, "retry-after: 2\r\n"), Act::Answer(200)]);
         let lines = format!("type = \"http\"\nurl = \"{}\"\n{RETRY}", catcher.url());

@@ -89,7 +89,7 @@ fn a_damaged_log_loses_nothing_without_a_word() {
         assert!(said.contains("the write-ahead log") && said.contains("damaged"), "{said}");
         let lost = 30 - recorded_once(&world).len();
         let told = world.metric("wilco_store_lost_commits");
-        assert_eq!(told > 0.0, lost > 0, "{lost} lost and {told} commits told of");
+        assert_eq!(told > 0.0, lost > 0, "{lost} commits lost, {told} reported");
         let kept = fs::read_dir(world.folder.path())
             .unwrap()
             .flatten()

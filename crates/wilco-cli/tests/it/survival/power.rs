@@ -275,7 +275,7 @@ async fn check(folder: &Path, expected: Vec<&Acknowledged>, what: &str) {
     let all = store.events(EventQuery { limit: 100_000, ..EventQuery::default() }).await.unwrap();
     assert!(all.iter().all(|event| !event.is_damaged), "{what}");
     assert!(all.len() >= expected.len(), "{what}");
-    // A torn end is no damage.
+    // A torn end does not count as damage.
     assert_eq!(store.usage().unwrap().lost_commits, 0, "{what}");
     let names = fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name());
     let kept = names.filter(|name| name.to_string_lossy().contains("damaged")).count();

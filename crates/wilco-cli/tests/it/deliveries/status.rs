@@ -1,4 +1,4 @@
-//! How a destination stands: left alone, slowed down, paused; and what is told of it.
+//! The status of a destination: circuit breaker, rate limit, pause; and how it is reported.
 
 use std::{
     sync::{
