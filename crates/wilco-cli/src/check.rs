@@ -6,9 +6,12 @@ use std::{
 };
 
 use clap::Args;
-use wilco_server::{config, service::KINDS};
+use wilco_server::{
+    config::{self, Config},
+    service::{CheckedDestination, KINDS, check_destinations},
+};
 
-use super::{Failure, File, certificate_for_file, draw, is_coloured, print};
+use super::{Failure, File, Screen, Table, certificate_for_file, draw, is_coloured, print};
 
 /// Check the configuration and what it names: secrets, certificates, programs, rules
 ///
@@ -21,10 +24,16 @@ pub(crate) struct Check {
     /// Treat warnings as errors
     #[arg(long)]
     strict: bool,
+
+    /// Check also that each destination can be reached, without sending an event
+    ///
+    /// Exits with 1 if one of them cannot.
+    #[arg(long)]
+    connect: bool,
 }
 
 impl Check {
-    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         let path = self.file.required()?;
         let (config, warnings) = config::load(&path, KINDS)?;
         let (_, warnings) = certificate_for_file(&config, warnings)?;
@@ -47,6 +56,27 @@ impl Check {
             count(config.destinations.len(), "destination"),
             count(config.routes.len(), "route"),
         ))?;
-        Ok(ExitCode::SUCCESS)
+        match self.connect {
+            true => connect(&config).await,
+            false => Ok(ExitCode::SUCCESS),
+        }
     }
+}
+
+/// Checks each destination, and prints a line about it.
+async fn connect(config: &Config) -> Result<ExitCode, Failure> {
+    let checked = check_destinations(config).await;
+    let has_failed = checked.iter().any(|destination| destination.result.is_err());
+    let cells = checked.into_iter().map(|CheckedDestination { name, kind, result }| {
+        let (state, what) = match result {
+            Ok(what) => ("ok", what),
+            Err(why) => ("failed", why),
+        };
+        vec![name, kind.into(), state.into(), what]
+    });
+    // Nothing is shortened: the reason of a failure may be at the end.
+    let screen = Screen { width: None, ..Screen::stdout() };
+    let columns = [("destination", 0), ("type", 0), ("state", 0), ("result", 0)];
+    print(&Table::new(&columns, screen).draw(&cells.collect::<Vec<_>>()))?;
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

@@ -129,7 +129,7 @@ impl Cli {
             Verb::Demo(demo) => demo.run().await,
             Verb::Serve(serve) => serve.run().await,
             Verb::Init(init) => init.run(),
-            Verb::Check(check) => check.run(),
+            Verb::Check(check) => check.run().await,
             Verb::Backup(backup) => backup.run(),
             Verb::Send(send) => send.run().await,
             Verb::Events(events) => events.run().await,

@@ -11,6 +11,10 @@ pub trait Destination: Send + Sync {
     /// Makes one attempt, within its timeout. What happened is in the reply; there is no other error.
     async fn deliver(&self, claim: &Claim) -> Reply;
 
+    /// Checks whether events can be delivered, without delivering one. `Ok` says what was found, and `Err`
+    /// what is wrong and how to fix it.
+    async fn check(&self) -> Result<String, String>;
+
     /// Releases what is kept between attempts; no further attempt follows.
     async fn close(&self) {}
 }

@@ -5,6 +5,7 @@
 //! (`wilco supervise`). It is a subreaper: a process whose parent has ended becomes its child, so that it
 //! finds all that the program started; and the kernel tells it when wilco has ended.
 
+mod check;
 mod launch;
 mod output;
 mod program;
@@ -12,6 +13,7 @@ mod supervisor;
 mod tree;
 
 use std::{
+    env,
     ffi::{OsStr, OsString},
     io,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
@@ -28,6 +30,7 @@ use tokio::{
 
 use crate::config::{find_program, has_crlf};
 
+pub(crate) use check::{check, find_fault};
 pub(crate) use launch::{LaunchSpec, Stage};
 pub(crate) use output::OutputTail;
 pub(crate) use program::{Limits, Program, RunAs};
@@ -42,6 +45,11 @@ pub(crate) fn keep_file_limit(soft: u64) {
 
 fn initial_files() -> Option<u64> {
     INITIAL_FILES.get().copied()
+}
+
+/// Where programs are looked for.
+fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
 /// A running program, and all that it started. Dropping it kills them.
@@ -66,14 +74,13 @@ impl ChildProcess {
         variables: &[(&str, String)],
     ) -> Result<(Self, Pipes), String> {
         let name = program.argv.first().cloned().unwrap_or_default();
-        let path = std::env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into());
         let environment = program.environment.iter();
         let supervisor = tokio::process::Command::new(OWN_PROGRAM)
             .arg0("wilco")
             .arg(VERB)
             .args(LaunchSpec::of(program).arguments(Stage::Supervise))
             .env_clear()
-            .env("PATH", path)
+            .env("PATH", search_path())
             .envs(variables.iter().map(|(name, value)| (name, value)))
             .envs(environment.map(|(name, value)| (name, OsStr::from_bytes(&value.0))))
             .stdin(Stdio::piped())

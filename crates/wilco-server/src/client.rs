@@ -3,6 +3,7 @@
 mod status_line;
 
 use std::{
+    future::poll_fn,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -32,12 +33,16 @@ use tokio::{
     sync::Notify,
     time::{Instant, timeout_at},
 };
+use tower_service::Service as _;
 
 use status_line::{Note, Noting};
 
 /// A client that keeps connections, follows no redirect, and asks no proxy.
 #[derive(Clone)]
-pub struct Client(legacy::Client<Noting<HttpsConnector<HttpConnector>>, Full<Bytes>>);
+pub struct Client {
+    http: legacy::Client<Noting<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    connector: HttpsConnector<HttpConnector>,
+}
 
 /// Whose certificates are believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +72,9 @@ pub enum ClientError {
     /// It did not come in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
+    /// It took too long to connect.
+    #[error("no connection within {} s", .0.as_secs_f32())]
+    NotConnected(Duration),
     /// The other side only said that it is working on it.
     #[error("more than {INTERIM_RESPONSES_MAX} interim (1xx) responses before the answer")]
     TooManyInterim,
@@ -119,14 +127,32 @@ impl Client {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = legacy::Client::builder(TokioExecutor::new())
+        let http = legacy::Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .http1_max_buf_size(ANSWER_HEAD_BYTES_MAX)
             // The status decides, so a header that cannot be read must not hide it.
             .http1_ignore_invalid_headers_in_responses(true)
-            .build(Noting(connector));
-        Ok(Self(client))
+            .build(Noting(connector.clone()));
+        Ok(Self { http, connector })
+    }
+
+    /// Makes a new connection, with TLS for `https`, and sends nothing.
+    ///
+    /// # Errors
+    ///
+    /// There is no connection within `timeout`, and why.
+    pub async fn connect(&self, url: &Uri, timeout: Duration) -> Result<(), ClientError> {
+        let mut connector = self.connector.clone();
+        let connected = async {
+            poll_fn(|context| connector.poll_ready(context)).await?;
+            connector.call(url.clone()).await
+        };
+        match timeout_at(Instant::now() + timeout, connected).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(ClientError::Failed(join(error.as_ref()))),
+            Err(_) => Err(ClientError::NotConnected(timeout)),
+        }
     }
 
     /// Sends a request and reads the answer, of its body at most `body_max` bytes. Without the status
@@ -149,7 +175,7 @@ impl Client {
         let answer = tokio::select! {
             biased;
             () = flooded.notified() => Err(ClientError::TooManyInterim),
-            answer = timeout_at(end, self.0.request(request)) => match answer {
+            answer = timeout_at(end, self.http.request(request)) => match answer {
                 Ok(answer) => answer.map_err(|error| ClientError::Failed(chain(&error))),
                 Err(_) => Err(ClientError::TimedOut(timeout)),
             },
@@ -201,9 +227,13 @@ fn stop_at_interim_flood(request: &mut Request<Full<Bytes>>) -> Arc<Notify> {
     flooded
 }
 
-/// All that caused an error; the outermost says no more than that it failed.
+/// All that caused an error of hyper, whose own text says no more than that it failed.
 fn chain(error: &dyn std::error::Error) -> String {
-    let error = error.source().unwrap_or(error);
+    join(error.source().unwrap_or(error))
+}
+
+/// An error and all that caused it.
+fn join(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

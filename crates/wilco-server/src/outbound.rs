@@ -28,7 +28,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wilco::SourceName;
-use wilco_delivery::Routes;
+use wilco_delivery::{Destination as _, Routes};
 use wilco_store::OutboundStore;
 
 use crate::{
@@ -67,6 +67,16 @@ impl Plan {
             expected: expected.collect(),
         }
     }
+}
+
+/// Checks whether events can be delivered to a destination, without delivering one. Of what must not be
+/// shown, the result has nothing.
+pub(crate) async fn check(config: &config::Destination) -> Result<String, String> {
+    let hidden = Hidden::of(&*config.settings);
+    let opener = Opener::new(config.name.clone(), config.settings.clone(), config.timeout);
+    let result = opener.check().await;
+    opener.close().await;
+    result.map_err(|why| hidden.clean_text(&why).unwrap_or(why))
 }
 
 /// The second half, ready to run.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -33,7 +34,7 @@ use crate::{
     config::{Address, Config, Tls},
     inbound::{self, Bound, Endpoints, Inbound, bind, bind_tcp},
     metrics::Metrics,
-    outbound::{Outbound, Plan},
+    outbound::{self, Outbound, Plan},
     supervise::Tasks,
     threads::Threads,
 };
@@ -290,6 +291,26 @@ pub fn api(
 ) -> Api {
     let routing = move || Ok(Arc::new(Plan::new(&configuration()?)) as Arc<dyn Routing>);
     Api::new(Backend { store, routing: Box::new(routing), reload: None })
+}
+
+/// The result of checking a destination.
+#[derive(Debug)]
+pub struct CheckedDestination {
+    /// Its name.
+    pub name: String,
+    /// Its kind, as `type` calls it.
+    pub kind: &'static str,
+    /// What was found, or what is wrong with it.
+    pub result: Result<String, String>,
+}
+
+/// Checks whether events can be delivered to the destinations of a configuration, without delivering one.
+pub async fn check_destinations(config: &Config) -> Vec<CheckedDestination> {
+    let checks = config.destinations.iter().map(|destination| async {
+        let (name, kind) = (destination.name.clone(), destination.settings.kind());
+        CheckedDestination { name, kind, result: outbound::check(destination).await }
+    });
+    join_all(checks).await
 }
 
 /// Lets this process open as many files as it may. Programs that it starts keep the limit from before.

@@ -3,6 +3,7 @@
 
 mod canaries;
 pub(crate) mod certificate;
+mod connect;
 mod faults;
 mod related;
 mod reload;

@@ -5,6 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use rustix::process::{Pid, getpid};
 
 use super::{Arguments, Program, RunAs};
+use crate::config::{find_program, is_text_without_interpreter};
 
 /// How a program is to be started.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum Stage {
     Supervise,
     /// Sets the limits for itself and becomes the program.
     Become,
+    /// Becomes the user of the program in its folder, and says what keeps the program from being started.
+    Check,
 }
 
 impl LaunchSpec {
@@ -49,10 +52,28 @@ impl LaunchSpec {
         self.memory.is_some() || self.cpu.is_some() || self.files.is_some()
     }
 
+    /// The path of the program, as this process finds it.
+    pub(super) fn path(&self) -> Option<PathBuf> {
+        find_program(self.argv.first()?.to_str()?)
+    }
+
+    /// Whether the program is a text without interpreter that execvp(3) has a shell read. It does so
+    /// only if there is no step between fork and exec.
+    pub(super) fn is_read_by_shell(&self) -> bool {
+        let is_direct = !self.has_limits() && self.run_as.is_none();
+        is_direct && self.is_text_without_interpreter()
+    }
+
+    pub(super) fn is_text_without_interpreter(&self) -> bool {
+        self.path().as_deref().is_some_and(is_text_without_interpreter)
+    }
+
     pub(super) fn arguments(&self, stage: Stage) -> Arguments {
         let mut arguments: Arguments = vec![PARENT.into(), self.parent.to_string().into()];
-        if stage == Stage::Become {
-            arguments.push(BECOME.into());
+        match stage {
+            Stage::Supervise => {}
+            Stage::Become => arguments.push(BECOME.into()),
+            Stage::Check => arguments.push(CHECK.into()),
         }
         let run_as = self.run_as.map(|who| format!("{}:{}", who.user, who.group).into());
         let number = |number: Option<u64>| number.map(|number| number.to_string().into());
@@ -84,6 +105,7 @@ impl LaunchSpec {
             match name.to_str()? {
                 "--" => break,
                 BECOME => stage = Stage::Become,
+                CHECK => stage = Stage::Check,
                 PARENT => parent = Pid::from_raw(number(arguments.next())?),
                 FOLDER => folder = Some(arguments.next()?.into()),
                 RUN_AS => run_as = Some(user_and_group(arguments.next())?),
@@ -112,6 +134,7 @@ fn user_and_group(argument: Option<OsString>) -> Option<RunAs> {
 
 const PARENT: &str = "--parent";
 const BECOME: &str = "--become";
+const CHECK: &str = "--check";
 const FOLDER: &str = "--folder";
 const RUN_AS: &str = "--run-as";
 const MEMORY: &str = "--memory";
@@ -146,7 +169,7 @@ mod tests {
             ..plain
         };
         for spec in [plain, full] {
-            for stage in [Stage::Supervise, Stage::Become] {
+            for stage in [Stage::Supervise, Stage::Become, Stage::Check] {
                 let read = LaunchSpec::read(spec.arguments(stage).into_iter());
                 assert_eq!(read.as_ref(), Some(&(stage, clone(&spec))));
             }

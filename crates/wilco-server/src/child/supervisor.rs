@@ -6,7 +6,6 @@ use std::{
     fs,
     io::{self, Write as _},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
     process::{Command, ExitCode},
 };
 
@@ -24,11 +23,11 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::config::{find_program, first_line_fault, is_text_without_interpreter};
+use crate::config::first_line_fault;
 
 use super::{
     KILL_AT_ONCE, KILL_GRACE, LaunchSpec, NOT_EXECUTABLE, NOT_FOUND, OWN_PROGRAM, ROUND,
-    SIGNAL_BASE, Stage, TERM_GRACE, VERB, descendants, signal_descendant,
+    SIGNAL_BASE, Stage, TERM_GRACE, VERB, descendants, find_fault, signal_descendant,
 };
 
 /// Does what the arguments after the verb say.
@@ -41,6 +40,13 @@ pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let _ = fs::write("/proc/self/comm", "wilco-supervise");
     match stage {
         Stage::Become => cannot_start(&spec, &become_program(&spec)),
+        Stage::Check => match find_fault(&spec) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                print(&why);
+                exit_code(1)
+            }
+        },
         Stage::Supervise => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             match runtime.and_then(|runtime| runtime.block_on(supervise(&spec))) {
@@ -97,9 +103,7 @@ fn restore_file_limit(spec: &LaunchSpec) -> io::Result<()> {
 /// Starts the program. If it has limits, there is a process in between: they cannot be set for a process
 /// that already runs, and the supervisor must not have them itself.
 fn start(spec: &LaunchSpec) -> io::Result<Pid> {
-    // With a step between fork and exec, execvp(3) would have a shell read such a text.
-    let is_exec = spec.has_limits() || spec.run_as.is_some();
-    if is_exec && path_of(spec).as_deref().is_some_and(is_text_without_interpreter) {
+    if spec.is_text_without_interpreter() && !spec.is_read_by_shell() {
         return Err(Errno::NOEXEC.into());
     }
     let mut command = match spec.has_limits() {
@@ -237,11 +241,6 @@ fn end_like(status: Option<WaitStatus>) -> ExitCode {
     exit_code(code)
 }
 
-/// The path of the program, as this process finds it.
-fn path_of(spec: &LaunchSpec) -> Option<PathBuf> {
-    find_program(spec.argv.first()?.to_str()?)
-}
-
 fn cannot_start(spec: &LaunchSpec, error: &io::Error) -> ExitCode {
     let code = match error.kind() {
         io::ErrorKind::NotFound => NOT_FOUND,
@@ -250,7 +249,7 @@ fn cannot_start(spec: &LaunchSpec, error: &io::Error) -> ExitCode {
     let program = spec.argv.first().cloned().unwrap_or_default();
     // The error alone does not say whether the folder, the program or its interpreter is missing.
     let folder = spec.folder.as_ref().filter(|folder| !folder.is_dir());
-    let why = match (folder, path_of(spec).as_deref().and_then(first_line_fault)) {
+    let why = match (folder, spec.path().as_deref().and_then(first_line_fault)) {
         (Some(folder), _) => format!("in {}: {error}", folder.display()),
         (None, Some(fault)) => fault,
         (None, None) => error.to_string(),

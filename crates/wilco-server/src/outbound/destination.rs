@@ -144,6 +144,19 @@ fn client(url: &TargetUrl) -> Result<Client, OpenError> {
     Client::new(&url.uri.0, Trust::System).map_err(|error| OpenError(error.to_string()))
 }
 
+/// Connects to an HTTP destination. A request could mean anything to its service, so none is sent.
+async fn check_connection(
+    client: &Client,
+    url: &TargetUrl,
+    timeout: Duration,
+) -> Result<String, String> {
+    let uri = &url.uri.0;
+    client.connect(uri, timeout).await.map_err(|error| error.to_string())?;
+    let host = uri.authority().map_or("", |authority| authority.as_str());
+    let tls = if uri.scheme_str() == Some("https") { ", TLS" } else { "" };
+    Ok(format!("connected to {host}{tls}"))
+}
+
 /// Sends a request of an HTTP destination. What the answer means is the same for all of them.
 async fn post(
     client: &Client,

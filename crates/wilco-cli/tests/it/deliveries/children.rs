@@ -107,7 +107,7 @@ fn a_program_that_takes_too_much_comes_to_its_end() {
     ];
     for (script, limits, result, said) in rows {
         let state = if result == "exit 0" { "delivered" } else { "retrying" };
-        let lines = format!("limits = {{ {limits} }}\ntimeout = \"10 s\"");
+        let lines = format!("limits = {{ {limits} }}\ntimeout = \"1 min\"");
         let lines = lines.replace("limits = {  }\n", "");
         let (found, output) = heard(script, &lines, state);
         assert_eq!(found, result, "{script} with {limits}: {output}");

@@ -11,7 +11,7 @@ use wilco::Event;
 use wilco_delivery::{Text, View};
 use wilco_store::Claim;
 
-use super::{Destination, Reply, TargetUrl, alert_text, client, cut, post};
+use super::{Destination, Reply, TargetUrl, alert_text, check_connection, client, cut, post};
 use crate::{
     client::Client,
     config::{Key, Keys, Kind, OpenError, Settings, SharedSettings, url},
@@ -139,6 +139,10 @@ impl Destination for Chat {
             Ok(request) => post(&self.client, request, &self.settings.url, self.timeout).await,
             Err(error) => Reply::unsendable(format!("no request could be made: {error}")),
         }
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        check_connection(&self.client, &self.settings.url, self.timeout).await
     }
 }
 

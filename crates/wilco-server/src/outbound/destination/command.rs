@@ -12,7 +12,7 @@ use super::{
     Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, hidden_value, legible,
 };
 use crate::{
-    child::Program,
+    child::{self, Program},
     config::{self, Key, Kind, OpenError, Settings, SharedSettings},
 };
 
@@ -85,6 +85,12 @@ impl Settings for Command {
     fn output_bytes_max(&self) -> usize {
         self.program.limits.output
     }
+}
+
+async fn check(program: &Program) -> Result<String, String> {
+    child::check(program).await?;
+    let name = program.argv.first().map(String::as_str).unwrap_or_default();
+    Ok(format!("can start {name}"))
 }
 
 #[cfg(test)]

@@ -13,6 +13,10 @@ use std::{
 };
 
 use async_trait::async_trait;
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
+};
 use wilco_store::Claim;
 
 use super::{Destination, Reply, json_line};
@@ -87,6 +91,17 @@ impl Destination for File {
             Ok(Ok(())) => Reply::delivered(),
             Ok(Err(error)) => Reply::failed(error.to_string()),
             Err(error) => Reply::failed(error.to_string()),
+        }
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        let (path, folder) = (&self.0.path, config::folder_of(&self.0.path));
+        if let Err(error) = access(folder, Access::WRITE_OK) {
+            return Err(format!("cannot write to the folder {}: {error}", folder.display()));
+        }
+        match access(path, Access::WRITE_OK) {
+            Ok(()) | Err(Errno::NOENT) => Ok(format!("can write to {}", path.display())),
+            Err(error) => Err(format!("cannot write to {}: {error}", path.display())),
         }
     }
 }

@@ -80,6 +80,10 @@ impl Destination for Call {
             Err(_) => Reply::failed(format!("no answer within {} s", self.timeout.as_secs_f32())),
         }
     }
+
+    async fn check(&self) -> Result<String, String> {
+        Ok("a function of this program".into())
+    }
 }
 
 /// How many calls may run at once.

@@ -13,7 +13,7 @@ use wilco::Event;
 use wilco_delivery::{RuleError, Text, View};
 use wilco_store::{ALERTS, Claim};
 
-use super::{Destination, Reply, TargetUrl, client, hidden_value, post};
+use super::{Destination, Reply, TargetUrl, check_connection, client, hidden_value, post};
 use crate::{
     client::Client,
     clock,
@@ -272,6 +272,10 @@ impl Destination for Http {
             Err(why) => return Reply::unsendable(why),
         };
         post(&self.client, request, &self.url, self.timeout).await
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        check_connection(&self.client, &self.url, self.timeout).await
     }
 }
 

@@ -14,7 +14,9 @@ use wilco::Event;
 use wilco_delivery::{RuleError, Text, View};
 use wilco_store::Claim;
 
-use super::{Destination, Reply, TargetUrl, alert_text, client, cut, hidden_value, post};
+use super::{
+    Destination, Reply, TargetUrl, alert_text, check_connection, client, cut, hidden_value, post,
+};
 use crate::{
     client::Client,
     config::{Key, Keys, Kind, OpenError, Setting, Settings, SharedSettings},
@@ -185,6 +187,10 @@ impl Destination for Ntfy {
             Ok(request) => post(&self.client, request, &self.settings.url, self.timeout).await,
             Err(why) => Reply::unsendable(why),
         }
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        check_connection(&self.client, &self.settings.url, self.timeout).await
     }
 }
 

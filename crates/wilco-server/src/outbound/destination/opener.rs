@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
@@ -46,9 +46,21 @@ impl Destination for Opener {
         }
     }
 
+    async fn check(&self) -> Result<String, String> {
+        let open_and_check = async {
+            let destination = self.open().await.map_err(|error| error.to_string())?;
+            destination.check().await
+        };
+        let checked = timeout(CHECK_TIMEOUT, open_and_check).await;
+        checked.unwrap_or_else(|_| Err(format!("no result within {} s", CHECK_TIMEOUT.as_secs())))
+    }
+
     async fn close(&self) {
         if let Some(destination) = self.opened.get() {
             destination.close().await;
         }
     }
 }
+
+/// How long a check may take.
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -48,4 +48,8 @@ impl Destination for Print {
             Err(error) => Reply::failed(error.to_string()),
         }
     }
+
+    async fn check(&self) -> Result<String, String> {
+        Ok("standard output".into())
+    }
 }

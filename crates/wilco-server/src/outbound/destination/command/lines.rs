@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use wilco::Event;
 use wilco_store::Claim;
 
-use super::{Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, legible};
+use super::{Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, check, legible};
 use crate::child::{ChildProcess, OutputTail, Pipes, Program};
 use flight::Flight;
 
@@ -92,6 +92,10 @@ impl Destination for Lines {
                 Reply { output: worker.flight.output.so_far(), ..Reply::failed(result) }
             }
         }
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        check(&self.program).await
     }
 
     async fn close(&self) {

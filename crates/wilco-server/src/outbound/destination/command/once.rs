@@ -7,7 +7,7 @@ use futures_util::{FutureExt as _, future::FusedFuture as _};
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 use wilco_store::Claim;
 
-use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside};
+use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside, check};
 use crate::child::{ChildProcess, OutputTail, Pipes, Program};
 
 pub(super) struct Once {
@@ -48,6 +48,10 @@ impl Destination for Once {
             Err(_) => (FAILED, format!("killed after {} s", self.timeout.as_secs_f32())),
         };
         Reply { verdict, result, output }
+    }
+
+    async fn check(&self) -> Result<String, String> {
+        check(&self.program).await
     }
 }
 
