@@ -107,7 +107,7 @@ impl Stock {
 
     fn open(&self) -> io::Result<Arc<dyn Store>> {
         let url = format!("sqlite:{}", self.dir.join("wilco.db").display());
-        let store = SqliteStore::open(&url, Options::default(), clock::now());
+        let store = SqliteStore::open(&url, Options::default(), Arc::new(clock::System));
         Ok(Arc::new(store.map_err(io::Error::other)?))
     }
 
@@ -176,7 +176,7 @@ async fn route(store: &dyn Store, is_waiting: bool) -> io::Result<()> {
         let targets = if is_waiting { vec![Target::to(DESTINATION)] } else { Vec::new() };
         let routed =
             events.iter().map(|event| Routed { event_id: event.id, targets: targets.clone() });
-        store.fan_out(routed.collect(), clock::now()).await.map_err(io::Error::other)?;
+        store.fan_out(routed.collect()).await.map_err(io::Error::other)?;
     }
 }
 

@@ -44,7 +44,11 @@ impl Record {
         place: &Place,
         work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        Self::with(Self::find(place, SqliteStore::open_read_only).await?, work).await
+        Self::with(
+            Self::find(place, |url| SqliteStore::open_read_only(url, clock::system())).await?,
+            work,
+        )
+        .await
     }
 
     /// Does some work that writes too: if no wilco runs, it takes the lock of the store.
@@ -52,7 +56,7 @@ impl Record {
         place: &Place,
         work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let open = |url: &str| SqliteStore::open(url, Options::default(), clock::now());
+        let open = |url: &str| SqliteStore::open(url, Options::default(), clock::system());
         Self::with(Self::find(place, open).await?, work).await
     }
 

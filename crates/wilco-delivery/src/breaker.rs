@@ -3,10 +3,36 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-use wilco_store::Breaker;
-
 use crate::{attempt::Verdict, policy::BreakerPolicy};
+use jiff::Timestamp;
+
+/// A circuit breaker as a worker sees it: closed while `open_until` is `None`.
+///
+/// The store has a clock of its own, so this time is a wait wherever it is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Breaker {
+    /// Attempts that failed one after another.
+    pub failures: u32,
+    /// No attempt is made before this time, by the clock of the worker, and then one.
+    pub open_until: Option<Timestamp>,
+    /// Counts the changes of this breaker.
+    pub revision: u64,
+}
+
+impl Breaker {
+    /// The breaker that the store has, read at `now`.
+    pub fn of(stored: wilco_store::Breaker, now: Timestamp) -> Self {
+        let wilco_store::Breaker { failures, open_for, revision } = stored;
+        Self { failures, open_until: open_for.map(|wait| later(now, wait)), revision }
+    }
+
+    /// The breaker as it is written to the store at `now`.
+    pub fn stored(self, now: Timestamp) -> wilco_store::Breaker {
+        let Self { failures, open_until, revision } = self;
+        let wait = |until: Timestamp| until.duration_since(now).try_into().unwrap_or_default();
+        wilco_store::Breaker { failures, open_for: open_until.map(wait), revision }
+    }
+}
 
 impl BreakerPolicy {
     /// How the breaker stands after an attempt. Where the destination asked for a wait

@@ -15,6 +15,7 @@ mod rules;
 mod scheduler;
 
 pub use attempt::{Destination, Reply, Verdict};
+pub use breaker::Breaker;
 pub use policy::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy};
 pub use routes::{Clause, Debounce, Route, Routes};
 pub use rules::{Advice, Rule, RuleError, Text, View, unmatched};

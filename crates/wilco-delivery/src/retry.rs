@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use wilco_store::Outcome;
 
 use crate::{
@@ -16,8 +15,6 @@ pub(crate) struct Tried {
     pub(crate) attempt: u32,
     /// How long the delivery has waited between attempts so far.
     pub(crate) waited: Duration,
-    /// When it ended.
-    pub(crate) now: Timestamp,
     /// A number from 0 to 1, taken at random.
     pub(crate) chance: f64,
 }
@@ -57,8 +54,7 @@ impl Verdict {
         let wait = jittered.max(not_before).max(WAIT_MIN).min(left);
         // The store keeps milliseconds.
         let wait = Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let at = tried.now.checked_add(wait).unwrap_or(Timestamp::MAX);
-        Outcome::Retry { at, waited: tried.waited + wait }
+        Outcome::Retry { after: wait, waited: tried.waited + wait }
     }
 }
 
@@ -86,13 +82,11 @@ mod tests {
 
     fn after(wait_ms: u64, waited_secs: u64) -> Outcome {
         let wait = Duration::from_millis(wait_ms);
-        let at = Timestamp::from_second(100).unwrap().checked_add(wait).unwrap();
-        Outcome::Retry { at, waited: Duration::from_secs(waited_secs) + wait }
+        Outcome::Retry { after: wait, waited: Duration::from_secs(waited_secs) + wait }
     }
 
     fn check(verdict: Verdict, attempt: u32, waited: u64, chance: f64, expected: &Outcome) {
-        let now = Timestamp::from_second(100).unwrap();
-        let tried = Tried { attempt, waited: Duration::from_secs(waited), now, chance };
+        let tried = Tried { attempt, waited: Duration::from_secs(waited), chance };
         let outcome = verdict.outcome(&tried, &RETRY, OnDead::Skip);
         assert_eq!(outcome, *expected, "{verdict:?}, attempt {attempt}, waited {waited}, {chance}");
     }
@@ -139,8 +133,7 @@ mod tests {
 
     #[test]
     fn what_dies_holds_its_key_where_the_file_says_so() {
-        let now = Timestamp::UNIX_EPOCH;
-        let tried = Tried { attempt: 1, waited: RETRY.give_up_after, now, chance: 0.5 };
+        let tried = Tried { attempt: 1, waited: RETRY.give_up_after, chance: 0.5 };
         for verdict in [Verdict::Refused, FAILED] {
             let outcome = verdict.outcome(&tried, &RETRY, OnDead::Block);
             assert_eq!(outcome, Outcome::Dead { holds_key: true });

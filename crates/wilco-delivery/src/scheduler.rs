@@ -4,10 +4,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wilco_store::{Breaker, Claim, DestinationStatus, OutboundStore, Outcome, StoreError};
+use wilco_store::{Claim, DestinationStatus, OutboundStore, Outcome, StoreError};
 
 use crate::{
     attempt::Verdict,
+    breaker::Breaker,
     policy::{BreakerPolicy, OnDead, Policy},
     rate::RateLimiter,
     retry::Tried,
@@ -48,10 +49,9 @@ pub async fn apply_status(
     name: &str,
     policy: &Policy,
     store: &dyn OutboundStore,
-    now: Timestamp,
 ) -> Result<DestinationStatus, StoreError> {
     if policy.on_dead == OnDead::Skip {
-        store.release_keys(name, now).await?;
+        store.release_keys(name).await?;
     }
     store.destination_status(name).await
 }
@@ -65,7 +65,8 @@ impl Scheduler {
 
     /// From now on the destination stands so.
     pub fn stand(&mut self, status: &DestinationStatus, now: Timestamp) {
-        self.breaker = self.policy.breaker.seen(status.breaker, self.policy.retry.max, now);
+        let breaker = Breaker::of(status.breaker, now);
+        self.breaker = self.policy.breaker.seen(breaker, self.policy.retry.max, now);
     }
 
     /// Whether the breaker is open because of failures.
@@ -114,18 +115,18 @@ impl Scheduler {
     }
 
     /// What follows for a delivery from what a destination answered.
-    pub fn outcome(&self, claim: &Claim, verdict: Verdict, now: Timestamp, chance: f64) -> Outcome {
-        let tried = Tried { attempt: claim.attempt(), waited: claim.waited(), now, chance };
+    pub fn outcome(&self, claim: &Claim, verdict: Verdict, chance: f64) -> Outcome {
+        let tried = Tried { attempt: claim.attempt(), waited: claim.waited(), chance };
         verdict.outcome(&tried, &self.policy.retry, self.policy.on_dead)
     }
 
     /// How long nothing can begin, as far as is known: until something falls due, or the breaker or
     /// the rate lets one go. Where all places are taken, an attempt that ends is what wakes the worker.
-    pub fn wait(&self, next_due: Option<Timestamp>, at: Moment) -> Option<Duration> {
-        let until = |time: Timestamp| time.duration_since(at.now).try_into().unwrap_or_default();
-        if let Some(due) = next_due {
-            return Some(until(due));
+    pub fn wait(&self, next_due: Option<Duration>, at: Moment) -> Option<Duration> {
+        if next_due.is_some() {
+            return next_due;
         }
+        let until = |time: Timestamp| time.duration_since(at.now).try_into().unwrap_or_default();
         let until_probe = self.breaker.open_until.map(until);
         let until_rate = self.rate.as_ref().map(|rate| rate.wait(at.since_opened));
         let waits = [until_probe, until_rate].into_iter().flatten();

@@ -378,7 +378,7 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>,
         observer: Arc::new(move |events, took| metrics.committed(events, took)),
         ..Options::default()
     };
-    Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::now())?))
+    Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::system())?))
 }
 
 /// The token that the configuration has, else the one beside the store.
@@ -468,7 +468,8 @@ mod tests {
         for (is_asked, expected) in
             [(false, Err("routing panicked, though it has to run".to_owned())), (true, Ok(()))]
         {
-            let (store, stop) = (Arc::new(MemoryStore::new()), CancellationToken::new());
+            let (store, stop) =
+                (Arc::new(MemoryStore::new(clock::system())), CancellationToken::new());
             let (mut tasks, on) = (Tasks::default(), Handle::current());
             tasks.spawn("the listener", stop.clone(), &on, pending());
             if is_asked {

@@ -1,7 +1,6 @@
 //! What a person may do, through the admin API or the command line: look, replay, cancel, pause.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use wilco::EventId;
 
 use crate::{EventDetail, EventQuery, EventSummary, Replay, State, StoreError, StoreStatus};
@@ -40,7 +39,7 @@ pub trait AdminStore: StoreStatus {
     /// # Errors
     ///
     /// [`StoreError`]: those of some of the first events may have been made.
-    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError>;
+    async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError>;
 
     /// Ends what waits of an event, or only its way to `destination`, without another attempt. An
     /// attempt that is under way goes on. Answers how many deliveries it ended.
@@ -52,7 +51,6 @@ pub trait AdminStore: StoreStatus {
         &self,
         event_id: EventId,
         destination: Option<String>,
-        now: Timestamp,
     ) -> Result<usize, StoreError>;
 
     /// Stops a destination, or lets it go on. It stays so over restarts.

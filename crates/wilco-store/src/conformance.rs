@@ -38,7 +38,13 @@ mod routing;
 mod settling;
 mod status;
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
@@ -48,21 +54,41 @@ use wilco::{
 };
 
 use crate::{
-    Attempt, Claim, Delivery, Duplicates, EventQuery, EventSummary, Outcome, Receipt, Rejection,
-    Routed, Settled, Store, StoreError, Target,
+    Attempt, Claim, Clock, Delivery, Duplicates, EventQuery, EventSummary, Outcome, Receipt,
+    Rejection, Routed, Settled, Store, StoreError, Target,
 };
 
 /// What the suite needs of a backend besides [`Store`].
 pub(crate) trait Backend: Send {
     /// Opens the store: an empty one, and each further time what a process finds that is started
-    /// `now`, after the last one was killed.
-    fn open(&mut self, now: Timestamp) -> Arc<dyn Store>;
+    /// after the last one was killed.
+    fn open(&mut self, clock: Arc<dyn Clock>) -> Arc<dyn Store>;
 
     /// Has the next write fail as near to its commit as can be.
     fn break_next_write(&self);
 
     /// Has writes succeed again.
     fn mend(&self);
+}
+
+/// A clock that a test sets.
+pub(crate) struct TestClock(Mutex<Timestamp>);
+
+impl TestClock {
+    /// It shows [`NOW`].
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(NOW)))
+    }
+
+    pub(crate) fn set(&self, now: Timestamp) {
+        *self.0.lock().unwrap() = now;
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        *self.0.lock().unwrap()
+    }
 }
 
 /// A request from a provider, before it is signed.
@@ -128,11 +154,6 @@ pub(crate) fn attempt(result: &str) -> Attempt {
     Attempt { started_at: NOW, took, result: result.into(), output: b"said \xff so\n".into() }
 }
 
-/// Another try at this time.
-pub(crate) fn retry(at: Timestamp) -> Outcome {
-    Outcome::Retry { at, waited: Duration::from_secs(1) }
-}
-
 /// A time, in seconds from the beginning of each test.
 pub(crate) fn after(secs: i64) -> Timestamp {
     NOW + SignedDuration::from_secs(secs)
@@ -155,14 +176,15 @@ async fn was_notified(waker: &Notify) -> bool {
 /// A store under test, and the verbs that most tests need.
 struct Bench {
     store: Arc<dyn Store>,
+    clock: Arc<TestClock>,
     backend: Box<dyn Backend>,
     make: fn() -> Box<dyn Backend>,
 }
 
 impl Bench {
     fn new(make: fn() -> Box<dyn Backend>) -> Self {
-        let mut backend = make();
-        Self { store: backend.open(NOW), backend, make }
+        let (clock, mut backend) = (TestClock::new(), make());
+        Self { store: backend.open(clock.clone()), clock, backend, make }
     }
 
     /// An empty store of the same kind.
@@ -172,7 +194,8 @@ impl Bench {
 
     /// Kills the process and starts another.
     fn crash(&mut self, now: Timestamp) {
-        self.store = self.backend.open(now);
+        self.clock.set(now);
+        self.store = self.backend.open(self.clock.clone());
     }
 
     async fn try_record(&self, sent: Sent<'_>) -> Result<Receipt, StoreError> {
@@ -195,7 +218,8 @@ impl Bench {
     }
 
     async fn fan_out(&self, ids: &[EventId], destinations: &[&str], now: Timestamp) {
-        self.store.fan_out(routed(ids, destinations), now).await.unwrap();
+        self.clock.set(now);
+        self.store.fan_out(routed(ids, destinations)).await.unwrap();
     }
 
     /// Records events, one target to `crm` for each, as `target` says.
@@ -211,7 +235,8 @@ impl Bench {
             let receipt = self.store.record(verified, envelope, Duplicates::Keep).await.unwrap();
             let event_id = receipt.event_id();
             let routed = vec![Routed { event_id, targets: vec![target(number)] }];
-            self.store.fan_out(routed, now).await.unwrap();
+            self.clock.set(now);
+            self.store.fan_out(routed).await.unwrap();
             ids.push(event_id);
         }
         ids
@@ -229,13 +254,36 @@ impl Bench {
     }
 
     async fn claim(&self, destination: &str, limit: usize, now: Timestamp) -> Vec<Claim> {
-        self.store.claim(destination, limit, now, LONGEST).await.unwrap()
+        self.clock.set(now);
+        self.store.claim(destination, limit, LONGEST).await.unwrap()
     }
 
     async fn claim_one(&self, now: Timestamp) -> Claim {
         let mut claims = self.claim("crm", 1, now).await;
         assert_eq!(claims.len(), 1, "one delivery to crm is due at {now}");
         claims.remove(0)
+    }
+
+    async fn cancel(&self, id: EventId, destination: Option<&str>, now: Timestamp) -> usize {
+        self.clock.set(now);
+        self.store.cancel(id, destination.map(Into::into)).await.unwrap()
+    }
+
+    async fn release_keys(&self, destination: &str, now: Timestamp) {
+        self.clock.set(now);
+        self.store.release_keys(destination).await.unwrap();
+    }
+
+    /// When the next delivery to a destination is due: now, if it was due before.
+    async fn next_due(&self, destination: &str) -> Option<Timestamp> {
+        let wait = self.store.next_due(destination).await.unwrap();
+        wait.map(|wait| self.clock.now().checked_add(wait).unwrap())
+    }
+
+    /// Another try at this time, or at once where it has passed.
+    fn retry(&self, at: Timestamp) -> Outcome {
+        let after = at.duration_since(self.clock.now()).try_into().unwrap_or_default();
+        Outcome::Retry { after, waited: Duration::from_secs(1) }
     }
 
     async fn settle(&self, claim: &Claim, result: &str, outcome: Outcome) {

@@ -102,13 +102,13 @@ pub struct DestinationStatus {
     pub breaker: Breaker,
 }
 
-/// A breaker as it stands: closed while `open_until` is `None`.
+/// The state of a circuit breaker: closed while `open_for` is `None`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
     /// Attempts that failed one after another.
     pub failures: u32,
-    /// No attempt is made before this time, and then one.
-    pub open_until: Option<Timestamp>,
+    /// No attempt is made before this time has passed, and then one. Zero once it has.
+    pub open_for: Option<Duration>,
     /// Counts the changes of this breaker. Of two states that are written at the same time the one
     /// with the higher number stays.
     pub revision: u64,
@@ -190,8 +190,8 @@ pub enum Outcome {
     Delivered,
     /// It is tried again.
     Retry {
-        /// Not before this time.
-        at: Timestamp,
+        /// Not before this time has passed since the outcome was written.
+        after: Duration,
         /// How long it has waited then, all waits together.
         waited: Duration,
     },

@@ -23,6 +23,7 @@
 //! with: both pass the same suite.
 
 mod admin;
+mod clock;
 #[cfg(test)]
 mod conformance;
 mod delivery;
@@ -43,6 +44,7 @@ use jiff::Timestamp;
 use wilco::{EventId, Headers, SourceName};
 
 pub use admin::AdminStore;
+pub use clock::Clock;
 pub use delivery::{
     Attempt, Breaker, Burst, Claim, Delivery, DestinationStatus, Outcome, Replay, Routed, Settled,
     State, Target,
@@ -59,7 +61,7 @@ pub use wakers::Wakers;
 
 /// A whole store: what each of its readers needs, and its end.
 ///
-/// Times are kept to the millisecond, and how long an attempt took to the microsecond.
+/// A store has a [`Clock`] of its own, which alone decides what is due. Times are kept to the millisecond, and how long an attempt took to the microsecond.
 #[async_trait]
 pub trait Store: InboundStore + OutboundStore + AdminStore {
     /// Stops the store for good, as an I/O error does: nothing more is acknowledged, and the process

@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use wilco::{Event, EventId};
 
 use crate::{
-    Delivery, DestinationStatus, Rejection, State, StoreError, Wakers,
+    Clock, Delivery, Rejection, State, StoreError, Wakers,
     rules::{BurstTimes, whole_millis},
 };
 
@@ -24,16 +24,16 @@ use crate::{
 /// record, which is pending; the commit puts the copy in the record's place, where it is durable.
 /// A test can have a commit fail on either side of that line, and end the process at any time with
 /// [`reopen`](Self::reopen). Every write copies the whole record: it is as slow as it is plain.
-#[derive(Default)]
 pub struct MemoryStore {
     disk: Mutex<Disk>,
     wakers: Wakers,
+    clock: Arc<dyn Clock>,
 }
 
 impl MemoryStore {
     /// An empty store.
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { disk: Mutex::default(), wakers: Wakers::default(), clock }
     }
 
     /// The next write fails before the line: it answers [`StoreError::Internal`] and leaves no
@@ -48,22 +48,26 @@ impl MemoryStore {
         self.disk().fault = Some(Fault::Answer);
     }
 
-    /// Ends this store without a warning and gives what a new process finds, started `now`: what
-    /// is durable, and every delivery that was running due once more.
+    /// Ends this store without a warning and gives what a new process finds: what is durable, and
+    /// every delivery that was running due once more.
     #[must_use]
-    pub fn reopen(&self, now: Timestamp) -> Self {
+    pub fn reopen(&self) -> Self {
         let mut disk = self.disk();
         disk.is_closed = true;
         let mut durable = disk.durable.clone();
         for Way { delivery, .. } in &mut durable.ways {
             if delivery.state == State::Running {
                 delivery.state = State::Retrying;
-                delivery.due_at = Some(whole_millis(now));
+                delivery.due_at = Some(self.now());
                 delivery.last_error = Some("wilco stopped during the attempt".into());
             }
         }
         let disk = Disk { durable, rejections: disk.rejections.clone(), ..Disk::default() };
-        Self { disk: Mutex::new(disk), wakers: Wakers::default() }
+        Self { disk: Mutex::new(disk), wakers: Wakers::default(), clock: Arc::clone(&self.clock) }
+    }
+
+    fn now(&self) -> Timestamp {
+        whole_millis(self.clock.now())
     }
 
     /// The rejections that are kept, oldest first.
@@ -139,9 +143,17 @@ struct Record {
     routed_through: Option<EventId>,
     /// In the order in which they were made.
     ways: Vec<Way>,
-    statuses: BTreeMap<String, DestinationStatus>,
+    destinations: BTreeMap<String, Destination>,
     /// When an alert of each key was last recorded.
     alerts: BTreeMap<String, Timestamp>,
+}
+
+#[derive(Clone, Default)]
+struct Destination {
+    is_paused: bool,
+    failures: u32,
+    open_until: Option<Timestamp>,
+    revision: u64,
 }
 
 #[derive(Clone)]
@@ -198,17 +210,17 @@ pub(crate) mod tests {
     use super::*;
     use crate::{
         InboundStore as _, OutboundStore as _, REJECTIONS_MAX, Store, StoreStatus as _,
-        conformance::{self, Backend, NOW, SENT, SUPPRESS, event},
+        conformance::{self, Backend, SENT, SUPPRESS, TestClock, event},
     };
 
     #[derive(Default)]
     struct Memory(Option<Arc<MemoryStore>>);
 
     impl Backend for Memory {
-        fn open(&mut self, now: Timestamp) -> Arc<dyn Store> {
+        fn open(&mut self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
             let store = match &self.0 {
-                None => MemoryStore::new(),
-                Some(last) => last.reopen(now),
+                None => MemoryStore::new(clock),
+                Some(last) => last.reopen(),
             };
             Arc::<MemoryStore>::clone(self.0.insert(Arc::new(store)))
         }
@@ -226,7 +238,7 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn an_event_whose_answer_was_lost_is_recognised_when_it_comes_again() {
-        let store = MemoryStore::new();
+        let store = MemoryStore::new(TestClock::new());
         store.lose_next_answer();
         let (verified, envelope) = event(SENT);
         let lost = store.record(verified.clone(), envelope.clone(), SUPPRESS).await;
@@ -238,15 +250,15 @@ pub(crate) mod tests {
 
     #[tokio::test]
     async fn the_store_that_was_reopened_is_at_its_end() {
-        let first = MemoryStore::new();
-        let second = first.reopen(NOW);
+        let first = MemoryStore::new(TestClock::new());
+        let second = first.reopen();
         assert!(matches!(first.ready(), Err(StoreError::Closed)));
         second.ready().unwrap();
     }
 
     #[test]
     fn the_newest_rejections_are_kept() {
-        let store = MemoryStore::new();
+        let store = MemoryStore::new(TestClock::new());
         for number in 0..=REJECTIONS_MAX {
             store.reject(conformance::rejection(number));
         }

@@ -33,15 +33,15 @@ pub trait OutboundStore: StoreStatus {
     /// # Errors
     ///
     /// [`StoreError`]: some of the first may be routed, and the others are still unrouted.
-    async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError>;
+    async fn fan_out(&self, routed: Vec<Routed>) -> Result<(), StoreError>;
 
     /// Takes the right to try up to `limit` deliveries that are due, the longest due first, and none
     /// of a destination that is paused. They are running until they are settled, or until the store
     /// is opened again: run the call to its end, for what one that was dropped had claimed is not
     /// due again before that.
     ///
-    /// No wait is longer than `longest_wait`: what is due later than that from `now` was written by
-    /// a clock that has been set back since, and is made due then.
+    /// No wait is longer than `longest_wait`: what is due later than that was written before the clock
+    /// was set back, and is made due then.
     ///
     /// # Errors
     ///
@@ -50,7 +50,6 @@ pub trait OutboundStore: StoreStatus {
         &self,
         destination: &str,
         limit: usize,
-        now: Timestamp,
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError>;
 
@@ -72,20 +71,20 @@ pub trait OutboundStore: StoreStatus {
         breaker: Option<Breaker>,
     ) -> Result<Settled, StoreError>;
 
-    /// When the next delivery of a destination falls due. `None` while none is waiting, or it is
-    /// paused.
+    /// How long until the next delivery of a destination falls due; zero where one is due. `None`
+    /// while none is waiting, or the destination is paused.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read.
-    async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError>;
+    async fn next_due(&self, destination: &str) -> Result<Option<Duration>, StoreError>;
 
     /// Lets go of the keys that dead deliveries of a destination hold.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: some may still be held.
-    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError>;
+    async fn release_keys(&self, destination: &str) -> Result<(), StoreError>;
 
     /// Records an alert as an event of the source [`ALERTS`](crate::ALERTS), with a delivery to `alert.to`, unless
     /// one of the same key was recorded within `alert.every`. Answers whether it did.
@@ -93,7 +92,7 @@ pub trait OutboundStore: StoreStatus {
     /// # Errors
     ///
     /// [`StoreError`]: it was not recorded.
-    async fn record_alert(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError>;
+    async fn record_alert(&self, alert: Alert) -> Result<bool, StoreError>;
 
     /// When the last event of a source came, of those that came at `since` or later and not after
     /// `until`: one that is stamped later was received while the clock was wrong.

@@ -100,6 +100,7 @@ pub(crate) fn settle<'a>(
     outcome: &Outcome,
     attempt: &'a Attempt,
     waited: Duration,
+    now: Timestamp,
 ) -> Settlement<'a> {
     let error = Some(attempt.result.as_str());
     let ended = |state, error, leaves_key| {
@@ -110,9 +111,9 @@ pub(crate) fn settle<'a>(
         Outcome::Delivered => ended(State::Delivered, None, true),
         Outcome::Skipped => ended(State::Skipped, None, true),
         Outcome::Dead { holds_key } => ended(State::Dead, error, !holds_key),
-        Outcome::Retry { at, waited } => Settlement {
+        Outcome::Retry { after, waited } => Settlement {
             state: State::Retrying,
-            due_at: Some(whole_millis(at)),
+            due_at: Some(whole_millis(later(now, after))),
             waited: Duration::from_millis(in_millis(waited)),
             error,
             leaves_key: false,
@@ -124,6 +125,11 @@ pub(crate) fn settle<'a>(
 pub(crate) fn is_alert_due(last: Option<Timestamp>, every: Duration, now: Timestamp) -> bool {
     // A last time that lies ahead was written by a clock that has been set back since.
     last.is_none_or(|last| now < last || now >= later(last, every))
+}
+
+/// How long it is until a time, none where it has come.
+pub(crate) fn wait_until(time: Timestamp, now: Timestamp) -> Duration {
+    time.duration_since(now).try_into().unwrap_or_default()
 }
 
 /// The time `by` after another, or the latest that there is.
@@ -218,7 +224,7 @@ mod tests {
             output: Vec::new(),
         };
         let retry = Outcome::Retry {
-            at: "1970-01-01T00:00:09.0015Z".parse().unwrap(),
+            after: Duration::from_micros(9_001_500),
             waited: Duration::from_micros(9_900),
         };
         let due_at = "1970-01-01T00:00:09.001Z".parse().unwrap();
@@ -232,7 +238,7 @@ mod tests {
         ] {
             let waited = Duration::from_millis(waited_ms);
             let expected = Settlement { state, due_at, waited, error, leaves_key };
-            let settlement = settle(&outcome, &attempt, Duration::from_millis(4));
+            let settlement = settle(&outcome, &attempt, Duration::from_millis(4), at(0));
             assert_eq!(settlement, expected, "{outcome:?}");
         }
     }

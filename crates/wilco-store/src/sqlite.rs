@@ -39,7 +39,10 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use wilco::Event;
 
-use crate::{CommitObserver, DestinationStatus, OpenError, Store, StoreError, StoreStatus, Usage};
+use crate::{
+    Clock, CommitObserver, DestinationStatus, OpenError, Store, StoreError, StoreStatus, Usage,
+    rules::whole_millis,
+};
 pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, demand_whole, is_damage, stop_at_damage,
@@ -81,6 +84,7 @@ pub struct SqliteStore {
     onlookers: Arc<Readers>,
     thread: Mutex<Option<JoinHandle<()>>>,
     check: Arc<Mutex<Option<RunningCheck>>>,
+    clock: Arc<dyn Clock>,
     is_read_only: bool,
 }
 
@@ -115,7 +119,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`OpenError`], which says what to do.
-    pub fn open(url: &str, options: Options, now: Timestamp) -> Result<Self, OpenError> {
+    pub fn open(url: &str, options: Options, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let path = Self::path(url)?;
         let at = |cause: std::io::Error| from_io(&path, &cause);
         let space = Space::of(&path, options.reserve).map_err(at)?;
@@ -128,7 +132,7 @@ impl SqliteStore {
         let check = Arc::default();
         let opening = Opening {
             path: path.clone(),
-            now,
+            clock: Arc::clone(&clock),
             shared: Arc::clone(&shared),
             queue: Arc::default(),
             scrub_after: options.scrub_after,
@@ -143,6 +147,7 @@ impl SqliteStore {
             readers,
             onlookers,
             thread: Mutex::new(Some(thread)),
+            clock,
             is_read_only: false,
         })
     }
@@ -153,7 +158,7 @@ impl SqliteStore {
     /// # Errors
     ///
     /// [`OpenError`], which says what to do.
-    pub fn open_read_only(url: &str) -> Result<Self, OpenError> {
+    pub fn open_read_only(url: &str, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         let path = Self::path(url)?;
         let space = Space::of(&path, 0).map_err(|cause| from_io(&path, &cause))?;
         let shared = Arc::new(Shared::new(space));
@@ -165,6 +170,7 @@ impl SqliteStore {
             readers,
             thread: Mutex::default(),
             check: Arc::default(),
+            clock,
             is_read_only: true,
         })
     }
@@ -178,6 +184,11 @@ impl SqliteStore {
     /// [`BackupError`]; there is no file `to` then, unless it was there before.
     pub fn back_up(url: &str, to: &Path) -> Result<u64, BackupError> {
         backup::copy(&open::open_to_read(&Self::path(url)?)?, to)
+    }
+
+    /// The time of its clock, as it is kept.
+    fn now(&self) -> Timestamp {
+        whole_millis(self.clock.now())
     }
 
     /// The file that a store's URL names.
@@ -206,8 +217,8 @@ impl StoreStatus for SqliteStore {
     }
 
     async fn destination_status(&self, destination: &str) -> Result<DestinationStatus, StoreError> {
-        let name = destination.to_owned();
-        self.readers.read(move |connection| destination_status(connection, &name)).await
+        let (name, now) = (destination.to_owned(), self.now());
+        self.readers.read(move |connection| destination_status(connection, &name, now)).await
     }
 
     async fn damaged_events(&self) -> Result<u64, StoreError> {

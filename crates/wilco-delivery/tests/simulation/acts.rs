@@ -5,7 +5,7 @@ use std::time::Duration;
 use wilco_delivery::OnDead;
 use wilco_store::{Replay, State};
 
-use super::{Act, Fate, Held, Mood, World, at, hold, millis};
+use super::{Act, Fate, Held, Mood, World, hold, millis};
 
 impl World {
     pub(crate) async fn act(&mut self, act: Act) -> Held {
@@ -24,6 +24,7 @@ impl World {
                 self.say(&format!("the clock is set by {by} ms"));
                 self.now.wall += by;
                 self.now.jumps += 1;
+                self.clock.set(self.now);
                 self.model.clock_was_set(by);
                 Ok(())
             }
@@ -62,7 +63,7 @@ impl World {
         }
         self.say(&format!("the process is killed, and started after {down:?}"));
         self.pass(millis(down));
-        self.backend.reopen(at(self.now));
+        self.backend.reopen(self.clock.clone());
         self.model.crashed(self.now);
         self.open_lanes().await
     }
@@ -109,7 +110,7 @@ impl World {
             }
             replays.push(Replay { event_id, targets, reason: "a person asked".into() });
         }
-        self.backend.store().replay(replays, at(self.now)).await.unwrap();
+        self.backend.store().replay(replays).await.unwrap();
     }
 
     async fn cancel_one(&mut self) -> Held {
@@ -124,7 +125,7 @@ impl World {
     async fn cancel(&mut self, event: usize, place: usize) -> Held {
         self.say(&format!("event {event} is cancelled for d{place}"));
         let name = Some(self.lanes[place].config.name.clone());
-        let cancelled = self.backend.store().cancel(self.events[event], name, at(self.now)).await;
+        let cancelled = self.backend.store().cancel(self.events[event], name).await;
         let expected = self.model.cancelled(event, place, self.now);
         hold(cancelled.as_ref().ok() == Some(&expected), || {
             format!("cancelled {cancelled:?} deliveries of event {event}, and {expected} waited")

@@ -1,13 +1,41 @@
 //! The stores that a run may stand on, and the events that it records.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+};
 
+use super::Now;
 use jiff::Timestamp;
 use tempfile::TempDir;
 use wilco::{
     Arrival, Envelope, EventId, Head, Headers, Secret, SourceName, Unsigned, provider, verify,
 };
-use wilco_store::{Duplicates, MemoryStore, Options, SqliteStore, Store};
+use wilco_store::{Clock, Duplicates, MemoryStore, Options, SqliteStore, Store};
+
+/// The clock of the simulation, as the store reads it.
+pub(crate) struct StoreClock {
+    wall: AtomicI64,
+}
+
+impl StoreClock {
+    pub(crate) fn new(now: Now) -> Self {
+        Self { wall: AtomicI64::new(now.wall) }
+    }
+
+    pub(crate) fn set(&self, now: Now) {
+        self.wall.store(now.wall, Ordering::Relaxed);
+    }
+}
+
+impl Clock for StoreClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.wall.load(Ordering::Relaxed)).unwrap()
+    }
+}
 
 pub(crate) enum Backend {
     Memory(Box<MemoryStore>),
@@ -15,13 +43,13 @@ pub(crate) enum Backend {
 }
 
 impl Backend {
-    pub(crate) fn memory() -> Self {
-        Self::Memory(Box::default())
-    }
-
-    pub(crate) fn sqlite(now: Timestamp) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        Self::Sqlite(open(&folder, now), folder)
+    pub(crate) fn new(clock: Arc<StoreClock>, on_disk: bool) -> Self {
+        if on_disk {
+            let folder = tempfile::tempdir().unwrap();
+            Self::Sqlite(open(&folder, clock), folder)
+        } else {
+            Self::Memory(Box::new(MemoryStore::new(clock)))
+        }
     }
 
     pub(crate) fn store(&self) -> &dyn Store {
@@ -32,16 +60,16 @@ impl Backend {
     }
 
     /// Kills the process and starts another.
-    pub(crate) fn reopen(&mut self, now: Timestamp) {
+    pub(crate) fn reopen(&mut self, clock: Arc<StoreClock>) {
         match self {
-            Self::Memory(store) => **store = store.reopen(now),
+            Self::Memory(store) => **store = store.reopen(),
             Self::Sqlite(store, folder) => {
                 // What a killed process leaves is what stands in its files at that moment.
                 let left = tempfile::tempdir().unwrap();
                 for file in ["wilco.db", "wilco.db-wal"] {
                     fs::copy(folder.path().join(file), left.path().join(file)).unwrap();
                 }
-                *store = open(&left, now);
+                *store = open(&left, clock);
                 *folder = left;
             }
         }
@@ -75,7 +103,7 @@ impl Backend {
     }
 }
 
-fn open(folder: &TempDir, now: Timestamp) -> SqliteStore {
+fn open(folder: &TempDir, clock: Arc<StoreClock>) -> SqliteStore {
     let url = format!("sqlite:{}", folder.path().join("wilco.db").display());
-    SqliteStore::open(&url, Options::default(), now).unwrap()
+    SqliteStore::open(&url, Options::default(), clock).unwrap()
 }

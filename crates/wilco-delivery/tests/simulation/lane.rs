@@ -55,9 +55,8 @@ impl Lane {
 
     /// Takes up how the destination stands, and says whether it is paused.
     pub(crate) async fn open(&mut self, backend: &Backend, now: Now) -> bool {
-        let status = apply_status(&self.config.name, &self.config.policy, backend.store(), at(now))
-            .await
-            .unwrap();
+        let status =
+            apply_status(&self.config.name, &self.config.policy, backend.store()).await.unwrap();
         self.turns.stand(&status, at(now));
         status.is_paused
     }
@@ -75,7 +74,7 @@ impl Lane {
 
     pub(crate) async fn claim(&mut self, backend: &Backend, room: usize, now: Now) -> Vec<Claim> {
         let (name, longest) = (&self.config.name, self.config.policy.longest_wait);
-        let claims = backend.store().claim(name, room, at(now), longest).await.unwrap();
+        let claims = backend.store().claim(name, room, longest).await.unwrap();
         let moment = self.moment(now);
         self.turns.began(claims.len(), moment);
         claims

@@ -29,7 +29,7 @@ use std::{
     thread,
 };
 
-pub(crate) use backend::Backend;
+pub(crate) use backend::{Backend, StoreClock};
 pub(crate) use dice::Dice;
 pub(crate) use lane::{Lane, Mood, Underway, at};
 pub(crate) use model::{Claimed, Fate, Held, Model, Now, hold, millis};

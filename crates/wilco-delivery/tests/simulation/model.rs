@@ -71,7 +71,7 @@ pub(crate) struct Way {
     rank: usize,
     pub(crate) fate: Fate,
     pub(crate) attempts: u32,
-    running: Option<Running>,
+    is_running: bool,
     waited: i64,
     /// By the wall, while it waits for a time and for nobody else.
     due: Option<i64>,
@@ -91,11 +91,6 @@ struct InBurst {
     first: i64,
     was_set_back: bool,
     jumps: u32,
-}
-
-struct Running {
-    began: i64,
-    is_stale: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +153,7 @@ impl Model {
             way.due = Some(way.not_before.max(now.wall));
         }
         self.ways.push(way);
-        self.open_key(place, key.as_deref(), now, now.wall, false);
+        self.open_key(place, key.as_deref(), now);
     }
 
     /// Ends the last of a burst in favour of a later event, and gives the burst that goes on.
@@ -176,18 +171,17 @@ impl Model {
         // A clock that was set back moves the beginning of the burst to where it is now.
         let first = if before.was_set_back { now.elapsed } else { before.first };
         let began = before.began.min(now.wall);
-        self.open_key(place, key.as_deref(), now, now.wall, false);
+        self.open_key(place, key.as_deref(), now);
         InBurst { began, first, was_set_back: false, ..before }
     }
 
     /// Has the first of a key begin its wait, if it has not.
-    fn open_key(&mut self, place: usize, key: Option<&str>, now: Now, from: i64, is_stale: bool) {
+    fn open_key(&mut self, place: usize, key: Option<&str>, now: Now) {
         let Some(front) = key.and_then(|key| self.front(place, key)) else { return };
         let way = &mut self.ways[front];
-        if way.fate == Fate::Awaited && way.running.is_none() && way.due.is_none() {
-            way.due = Some(way.not_before.max(from));
+        if way.fate == Fate::Awaited && !way.is_running && way.due.is_none() {
+            way.due = Some(way.not_before.max(now.wall));
             way.patience = way.patience.max(now.elapsed);
-            way.is_stale |= is_stale;
         }
     }
 
@@ -211,7 +205,6 @@ impl Model {
             self.ways.iter_mut().for_each(|way| {
                 way.is_stale = true;
                 way.burst.iter_mut().for_each(|burst| burst.was_set_back = true);
-                way.running.iter_mut().for_each(|running| running.is_stale = true);
             });
             let open = self.places.iter_mut().filter_map(|place| place.open.as_mut());
             open.for_each(|open| (open.is_stale, open.was_set_back) = (true, true));
@@ -221,7 +214,7 @@ impl Model {
     /// The process was killed and a new one finds the store.
     pub(crate) fn crashed(&mut self, now: Now) {
         for way in &mut self.ways {
-            if way.running.take().is_some() {
+            if std::mem::take(&mut way.is_running) {
                 way.is_due_again(now, now.wall, 0);
             }
         }
@@ -239,7 +232,7 @@ impl Model {
             if let (true, Fate::Dead { holds: true, is_replayed }) = (is_here, way.fate) {
                 way.fate = Fate::Dead { holds: false, is_replayed };
                 let key = way.key.clone();
-                self.open_key(place, key.as_deref(), now, now.wall, false);
+                self.open_key(place, key.as_deref(), now);
             }
         }
     }
@@ -249,13 +242,13 @@ impl Model {
         let mut ended = 0;
         for index in 0..self.ways.len() {
             let way = &mut self.ways[index];
-            let waits = way.fate == Fate::Awaited && way.running.is_none();
+            let waits = way.fate == Fate::Awaited && !way.is_running;
             let holds = matches!(way.fate, Fate::Dead { holds: true, .. });
             if way.event == event && way.place == place && (waits || holds) {
                 way.fate = Fate::Cancelled;
                 let key = way.key.clone();
                 ended += 1;
-                self.open_key(place, key.as_deref(), now, now.wall, false);
+                self.open_key(place, key.as_deref(), now);
             }
         }
         ended
@@ -286,7 +279,7 @@ impl Way {
             rank,
             fate: Fate::Awaited,
             attempts: 0,
-            running: None,
+            is_running: false,
             waited: 0,
             due: None,
             not_before: i64::MIN,

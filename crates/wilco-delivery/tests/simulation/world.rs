@@ -1,15 +1,15 @@
 //! One run: what the seed says happens, and after each step the model is asked.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use wilco::EventId;
 use wilco_delivery::{Routes, Verdict};
-use wilco_store::{Attempt, Breaker, Claim, Outcome, Routed, Target};
+use wilco_store::{Attempt, Breaker, Claim, Routed, Target};
 
 use super::{
-    Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, Underway, at, hold,
-    millis,
+    Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, StoreClock,
+    Underway, at, hold, millis,
 };
 
 pub(crate) struct World {
@@ -19,6 +19,8 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) routes: Routes,
     pub(crate) now: Now,
+    /// The same, for the store.
+    pub(crate) clock: Arc<StoreClock>,
     pub(crate) lanes: Vec<Lane>,
     scenario: Scenario,
     pub(crate) events: Vec<EventId>,
@@ -34,12 +36,14 @@ impl World {
         let mut dice = Dice::new(seed);
         let scenario = Scenario::new(&mut dice);
         let now = Now { elapsed: 0, wall: BEGINNING_MS, jumps: 0 };
+        let clock = Arc::new(StoreClock::new(now));
         let lanes = scenario.destinations.iter();
         let lanes = lanes.map(|config| Lane::new(config.clone(), Mood::Changing, now)).collect();
         Self {
             trace: Vec::new(),
             dice,
-            backend: if on_disk { Backend::sqlite(at(now)) } else { Backend::memory() },
+            backend: Backend::new(clock.clone(), on_disk),
+            clock,
             model: Model::new(&scenario.destinations),
             routes: Routes::new(&scenario.routes, scenario.order_by()),
             now,
@@ -131,7 +135,7 @@ impl World {
             routed.push(Routed { event_id: event.id, targets });
         }
         self.may_break();
-        while self.backend.store().fan_out(routed.clone(), at(self.now)).await.is_err() {}
+        while self.backend.store().fan_out(routed.clone()).await.is_err() {}
         Ok(())
     }
 
@@ -164,6 +168,7 @@ impl World {
     pub(crate) fn pass(&mut self, millis: i64) {
         self.now.elapsed += millis;
         self.now.wall += millis;
+        self.clock.set(self.now);
     }
 
     /// Lets every lane that has reason to do what it can.
@@ -236,9 +241,8 @@ impl World {
         let Underway { claim, began, .. } = self.lanes[place].running.remove(index);
         let (verdict, breaker) = self.note(place, &claim)?;
         let lane = &mut self.lanes[place];
-        let outcome = lane.turns.outcome(&claim, verdict, at(self.now), self.dice.chance());
+        let outcome = lane.turns.outcome(&claim, verdict, self.dice.chance());
         lane.wake(self.now);
-        let outcome = in_millis(outcome);
         self.say(&format!("d{place} ends delivery {}: {outcome:?}", claim.delivery()));
         self.model.settled(claim.delivery(), verdict, &outcome, self.now)?;
         let attempt = Attempt {
@@ -261,7 +265,7 @@ impl World {
         self.say(&format!("d{place} answers for delivery {}: {verdict:?}", claim.delivery()));
         let before = change.as_ref().map_or(stands, |change| change.before);
         self.model.noted(place, verdict, (before, stands), self.now)?;
-        let breaker = change.map(|change| change.after);
+        let breaker = change.map(|change| change.after.stored(at(self.now)));
         if let Some(breaker) = breaker {
             self.say(&format!("the breaker of d{place} is now {breaker:?}"));
         }
@@ -272,17 +276,6 @@ impl World {
 fn keys(target: &Target) -> (&str, Option<String>, Option<String>) {
     let burst = target.burst.as_ref().map(|burst| burst.key.clone());
     (target.destination.as_str(), target.order_key.clone(), burst)
-}
-
-/// What a clock of milliseconds makes of an outcome.
-fn in_millis(outcome: Outcome) -> Outcome {
-    match outcome {
-        Outcome::Retry { at, waited } => Outcome::Retry {
-            at: jiff::Timestamp::from_millisecond(at.as_millisecond()).unwrap(),
-            waited,
-        },
-        other => other,
-    }
 }
 
 /// 2026-03-01 12:00 UTC.

@@ -7,9 +7,9 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use wilco_store::{ALERTS, Alert, Attempt, Breaker, Claim, OutboundStore};
+use wilco_store::{ALERTS, Alert, Attempt, Claim, OutboundStore};
 
-use crate::{clock, config};
+use crate::config;
 
 /// Tells, if the file says whom.
 pub(crate) struct Alerts {
@@ -47,11 +47,10 @@ impl Alerts {
     }
 
     /// A destination only fails, and is left alone for a while.
-    pub(super) async fn open(&self, destination: &str, breaker: Breaker) {
+    pub(super) async fn open(&self, destination: &str, failures: u32) {
         if destination == self.config.to {
             return;
         }
-        let failures = breaker.failures;
         let text = format!(
             "{destination} failed {failures} times in a row and is left alone for a while; what is \
              for it waits."
@@ -113,7 +112,7 @@ impl Alerts {
             body: body.to_string().into(),
             key,
         };
-        match self.store.record_alert(alert, clock::now()).await {
+        match self.store.record_alert(alert).await {
             Ok(true) => {
                 tracing::warn!(to = self.config.to, "alert: {text}");
                 true

@@ -88,11 +88,11 @@ impl Lane {
 
     async fn open(&self) -> Result<(), StoreError> {
         let status =
-            apply_status(&self.config.name, &self.config.policy, self.store.as_ref(), clock::now())
-                .await?;
-        let is_open = self.turns().is_open(status.breaker);
+            apply_status(&self.config.name, &self.config.policy, self.store.as_ref()).await?;
+        let mut turns = self.turns();
+        turns.stand(&status, clock::now());
+        let is_open = turns.is_open(turns.breaker());
         self.metrics.breaker(&self.config.name, is_open);
-        self.turns().stand(&status, clock::now());
         Ok(())
     }
 
@@ -101,7 +101,7 @@ impl Lane {
             return Ok(Vec::new());
         }
         let (name, longest) = (&self.config.name, self.config.policy.longest_wait);
-        let claims = self.store.claim(name, room, clock::now(), longest).await?;
+        let claims = self.store.claim(name, room, longest).await?;
         self.turns().began(claims.len(), self.moment());
         Ok(claims)
     }
@@ -129,7 +129,7 @@ impl Lane {
             tried.unwrap_or_else(|_| after_a_panic(&claim, &self.config.policy));
         let Reply { result, output, .. } = reply;
         let attempt = Attempt { started_at, took: began.elapsed(), result, output };
-        let breaker = change.as_ref().map(|change| change.after);
+        let breaker = change.as_ref().map(|change| change.after.stored(clock::now()));
         self.settle(&claim, &attempt, &outcome, breaker).await;
         self.tell(&claim, &attempt, &outcome);
         if let Some(change) = change {
@@ -174,7 +174,7 @@ impl Lane {
     fn outcome(&self, claim: &Claim, verdict: Verdict) -> Outcome {
         // Without randomness all waits are the longest, which is right, if less polite.
         let chance = getrandom::u32().map_or(1.0, |bits| f64::from(bits) / f64::from(u32::MAX));
-        self.turns().outcome(claim, verdict, clock::now(), chance)
+        self.turns().outcome(claim, verdict, chance)
     }
 
     async fn tell_breaker(&self, BreakerChange { before, after }: &BreakerChange) {
@@ -189,7 +189,7 @@ impl Lane {
                 tracing::warn!(destination, failures, %until, "destination paused by circuit breaker");
                 self.metrics.breaker(destination, true);
                 if let Some(alerts) = self.alerts() {
-                    alerts.open(destination, *after).await;
+                    alerts.open(destination, after.failures).await;
                 }
             }
             (true, false, _) => {
@@ -219,8 +219,8 @@ impl Lane {
                 tracing::info!(event, %id, destination, attempt, millis, "event delivered");
                 "delivered"
             }
-            Outcome::Retry { at, .. } => {
-                let next = at;
+            Outcome::Retry { after, .. } => {
+                let next = clock::now().checked_add(*after).unwrap_or(jiff::Timestamp::MAX);
                 tracing::warn!(event, %id, destination, attempt, millis, result, said, %next, "delivery failed");
                 "failed"
             }
@@ -284,11 +284,12 @@ fn first_line(output: &[u8]) -> Option<String> {
 /// A panic of wilco's own decisions: the delivery is tried again, later, and given up in the end like
 /// any other that fails.
 fn after_a_panic(claim: &Claim, policy: &Policy) -> (Reply, Outcome, Option<BreakerChange>) {
-    let (now, waited) = (clock::now(), claim.waited());
-    let wait = PANIC_PAUSE.min(policy.retry.give_up_after.saturating_sub(waited));
-    let outcome = match now.checked_add(wait) {
-        Ok(at) if !wait.is_zero() => Outcome::Retry { at, waited: waited.saturating_add(wait) },
-        _ => Outcome::Dead { holds_key: policy.on_dead == OnDead::Block },
+    let waited = claim.waited();
+    let after = PANIC_PAUSE.min(policy.retry.give_up_after.saturating_sub(waited));
+    let outcome = if after.is_zero() {
+        Outcome::Dead { holds_key: policy.on_dead == OnDead::Block }
+    } else {
+        Outcome::Retry { after, waited: waited.saturating_add(after) }
     };
     (Reply::failed("wilco panicked, its log says where".into()), outcome, None)
 }

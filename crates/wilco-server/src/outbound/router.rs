@@ -8,7 +8,6 @@ use wilco_delivery::Routes;
 use wilco_store::{OutboundStore, Routed, StoreError};
 
 use super::Plan;
-use crate::clock;
 
 /// Holds whatever was recorded against the routes, oldest first, until `stop`.
 pub(super) async fn run(
@@ -52,7 +51,7 @@ async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize,
         // Nobody waits for it, so others may join: each fan-out is a commit.
         tokio::time::sleep(UNHURRIED).await;
     }
-    store.fan_out(routed, clock::now()).await?;
+    store.fan_out(routed).await?;
     Ok(events.len())
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Bench, NOW, after, retry};
+use super::{Bench, NOW, after};
 use crate::{Burst, Outcome, State, Target};
 
 promises! {
@@ -68,7 +68,7 @@ async fn what_was_tried_is_superseded_by_nothing(bench: Bench) {
     let first = bench.targets(1, |_| burst("a"), NOW).await[0];
     let claim = bench.claim_one(after(30)).await;
     let second = bench.targets(1, |_| burst("a"), after(31)).await[0];
-    bench.settle(&claim, "exit 1", retry(after(40))).await;
+    bench.settle(&claim, "exit 1", bench.retry(after(40))).await;
     bench.targets(1, |_| burst("a"), after(35)).await;
     assert_eq!(bench.state(first).await, State::Retrying);
     assert_eq!(bench.state(second).await, State::Superseded);
@@ -113,5 +113,5 @@ async fn a_burst_longer_than_any_calendar_can_still_be_looked_at(bench: Bench) {
     let id = bench.targets(1, |_| target.clone(), NOW).await[0];
     let due_at = bench.delivery(id).await.due_at;
     assert!(due_at > Some(after(1_000_000_000)), "{due_at:?}");
-    assert_eq!(bench.store.next_due("crm").await.unwrap(), due_at);
+    assert_eq!(bench.next_due("crm").await, due_at);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use wilco::EventId;
 
-use super::{Bench, DEAD, LONGEST, NOW, after, retry};
+use super::{Bench, DEAD, LONGEST, NOW, after};
 use crate::{Claim, Outcome, State, StoreError, Target};
 
 promises! {
@@ -27,9 +27,12 @@ async fn no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back(bench:
     let ids = bench.record_many(30).await;
     bench.fan_out(&ids, &["crm"], after(1_000_000_000)).await;
     let longest = Duration::from_secs(60);
-    let claim = async |now| bench.store.claim("crm", 100, now, longest).await.unwrap();
+    let claim = async |now| {
+        bench.clock.set(now);
+        bench.store.claim("crm", 100, longest).await.unwrap()
+    };
     assert!(claim(NOW).await.is_empty());
-    assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(after(60)));
+    assert_eq!(bench.next_due("crm").await, Some(after(60)));
     assert!(claim(after(59)).await.is_empty());
     assert_eq!(claim(after(60)).await.len(), 30);
 }
@@ -41,8 +44,8 @@ async fn only_what_is_due_is_claimed(bench: Bench) {
     assert!(bench.claim("chat", 10, after(99)).await.is_empty());
     assert!(bench.claim("crm", 0, after(99)).await.is_empty());
     let claim = bench.claim_one(after(10)).await;
-    assert!(bench.claim("crm", 10, after(99)).await.is_empty(), "it is running");
-    bench.settle(&claim, "exit 1", retry(after(60))).await;
+    assert!(bench.claim("crm", 10, after(50)).await.is_empty(), "it is running");
+    bench.settle(&claim, "exit 1", bench.retry(after(60))).await;
     assert!(bench.claim("crm", 10, after(59)).await.is_empty());
     assert_eq!(bench.claim_one(after(60)).await.delivery(), claim.delivery());
     assert_eq!(bench.claim("mail", 10, after(10)).await.len(), 1);
@@ -53,7 +56,7 @@ async fn the_longest_due_is_claimed_first(bench: Bench) {
     bench.fan_out(&ids, &["crm"], NOW).await;
     let first = bench.claim("crm", 10, NOW).await;
     for (claim, secs) in first.iter().zip([30, 10, 40, 20]) {
-        bench.settle(claim, "exit 1", retry(after(secs))).await;
+        bench.settle(claim, "exit 1", bench.retry(after(secs))).await;
     }
     let earliest = bench.claim("crm", 3, after(60)).await;
     assert_eq!(events(&earliest), [ids[1], ids[3], ids[0]]);
@@ -90,7 +93,7 @@ async fn a_claim_says_what_where_and_which_attempt(bench: Bench) {
         let delivery = bench.delivery(id).await;
         assert_eq!((delivery.id, delivery.attempts), (claim.delivery(), attempt));
         assert_eq!((delivery.state, delivery.due_at), (State::Running, None));
-        bench.settle(&claim, "exit 1", retry(after(50))).await;
+        bench.settle(&claim, "exit 1", bench.retry(after(50))).await;
     }
 }
 
@@ -98,7 +101,7 @@ async fn how_long_it_has_waited_is_kept_to_the_millisecond(bench: Bench) {
     bench.one_delivery().await;
     let waited = Duration::from_micros(1_500);
     let claim = bench.claim_one(NOW).await;
-    bench.settle(&claim, "exit 1", Outcome::Retry { at: NOW, waited }).await;
+    bench.settle(&claim, "exit 1", Outcome::Retry { after: Duration::ZERO, waited }).await;
     assert_eq!(bench.claim_one(NOW).await.waited(), Duration::from_millis(1));
 }
 
@@ -111,7 +114,7 @@ async fn a_claim_is_exclusive_however_many_ask(bench: Bench) {
         tasks.spawn(async move {
             let mut mine = Vec::new();
             loop {
-                let claims = store.claim("crm", 7, NOW, LONGEST).await.unwrap();
+                let claims = store.claim("crm", 7, LONGEST).await.unwrap();
                 if claims.is_empty() {
                     return mine;
                 }
@@ -129,7 +132,7 @@ async fn a_claim_is_exclusive_however_many_ask(bench: Bench) {
 async fn a_claim_that_fails_takes_nothing(bench: Bench) {
     let id = bench.one_delivery().await;
     bench.backend.break_next_write();
-    let failed = bench.store.claim("crm", 10, NOW, LONGEST).await;
+    let failed = bench.store.claim("crm", 10, LONGEST).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     bench.backend.mend();
     let delivery = bench.delivery(id).await;
@@ -162,15 +165,16 @@ async fn all_that_a_crash_cut_short_is_due_again_however_much_it_is(mut bench: B
 }
 
 async fn next_due_is_the_earliest_that_waits(bench: Bench) {
-    let due = async |name: &str| bench.store.next_due(name).await.unwrap();
+    let due = async |name| bench.next_due(name).await;
     assert_eq!(due("crm").await, None);
     let ids = bench.record_many(2).await;
     bench.fan_out(&ids[..1], &["crm"], after(5)).await;
     bench.fan_out(&ids[1..], &["crm", "mail"], after(9)).await;
+    bench.clock.set(NOW);
     assert_eq!((due("crm").await, due("mail").await), (Some(after(5)), Some(after(9))));
     let first = bench.claim_one(after(5)).await;
     assert_eq!(due("crm").await, Some(after(9)), "what runs does not wait");
-    bench.settle(&first, "exit 1", retry(after(7))).await;
+    bench.settle(&first, "exit 1", bench.retry(after(7))).await;
     assert_eq!(due("crm").await, Some(after(7)));
     for claim in bench.claim("crm", 2, after(9)).await {
         assert_eq!(due("crm").await, None);

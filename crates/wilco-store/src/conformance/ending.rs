@@ -29,7 +29,7 @@ async fn a_latched_store_takes_nothing_more_and_says_why(bench: Bench) {
     for (call, refused) in [
         ("ready", store.ready().err()),
         ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),
-        ("fan_out", store.fan_out(routed(&[id], &["crm"]), NOW).await.err()),
+        ("fan_out", store.fan_out(routed(&[id], &["crm"])).await.err()),
         ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered, None).await.err()),
     ] {
         let cause = match refused {
@@ -58,16 +58,16 @@ async fn after_close_every_call_says_closed(bench: Bench) {
     let refused = [
         ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),
         ("unrouted", store.unrouted(1).await.err()),
-        ("fan_out", store.fan_out(routed(&[id], &["crm"]), NOW).await.err()),
-        ("claim", store.claim("crm", 1, NOW, LONGEST).await.err()),
+        ("fan_out", store.fan_out(routed(&[id], &["crm"])).await.err()),
+        ("claim", store.claim("crm", 1, LONGEST).await.err()),
         ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered, None).await.err()),
         ("next_due", store.next_due("crm").await.err()),
-        ("replay", store.replay(vec![replay], NOW).await.err()),
-        ("cancel", store.cancel(id, None, NOW).await.err()),
-        ("release_keys", store.release_keys("crm", NOW).await.err()),
+        ("replay", store.replay(vec![replay]).await.err()),
+        ("cancel", store.cancel(id, None).await.err()),
+        ("release_keys", store.release_keys("crm").await.err()),
         ("pause", store.pause("crm", true).await.err()),
         ("destination_status", store.destination_status("crm").await.err()),
-        ("record_alert", store.record_alert(alert, NOW).await.err()),
+        ("record_alert", store.record_alert(alert).await.err()),
         ("last_received", store.last_received("office", NOW, NOW).await.err()),
         ("events", store.events(EventQuery::default()).await.err()),
         ("event", store.event(id).await.err()),

@@ -1,6 +1,6 @@
 //! Deliveries of one key go one after another, in the order in which they were made.
 
-use super::{Bench, DEAD, NOW, after, retry, was_notified};
+use super::{Bench, DEAD, NOW, after, was_notified};
 use crate::{Claim, Outcome, State, Target};
 
 promises! {
@@ -38,7 +38,7 @@ async fn one_of_a_key_waits_for_the_one_before_and_other_keys_do_not(bench: Benc
 async fn a_retry_keeps_its_place_also_over_a_crash(mut bench: Bench) {
     let ids = bench.targets(3, |_| keyed("a"), NOW).await;
     let first = bench.claim_one(NOW).await;
-    bench.settle(&first, "exit 1", retry(after(60))).await;
+    bench.settle(&first, "exit 1", bench.retry(after(60))).await;
     assert!(bench.claim("crm", 10, after(59)).await.is_empty());
     assert_eq!(bench.claim_one(after(60)).await.event().id, ids[0]);
     bench.crash(after(61));
@@ -59,7 +59,7 @@ async fn every_end_lets_the_next_begin(bench: Bench) {
     }
     let bench = bench.another();
     let ids = bench.targets(2, |_| keyed("a"), NOW).await;
-    assert_eq!(bench.store.cancel(ids[0], None, after(1)).await.unwrap(), 1);
+    assert_eq!(bench.cancel(ids[0], None, after(1)).await, 1);
     assert_eq!(bench.claim_one(after(1)).await.event().id, ids[1]);
 }
 
@@ -71,9 +71,9 @@ async fn a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(mut be
     let later = bench.targets(1, |_| keyed("a"), NOW).await[0];
     bench.crash(after(5));
     assert!(bench.claim("crm", 10, after(9)).await.is_empty());
-    bench.store.release_keys("mail", after(9)).await.unwrap();
+    bench.release_keys("mail", after(9)).await;
     assert!(bench.claim("crm", 10, after(9)).await.is_empty());
-    bench.store.release_keys("crm", after(9)).await.unwrap();
+    bench.release_keys("crm", after(9)).await;
     let next = bench.claim_one(after(9)).await;
     assert_eq!(next.event().id, ids[1]);
     bench.settle(&next, "exit 0", Outcome::Delivered).await;
@@ -86,7 +86,7 @@ async fn all_keys_are_released_however_many_there_are(bench: Bench) {
         bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
     }
     assert!(bench.claim("crm", 100, after(1)).await.is_empty());
-    bench.store.release_keys("crm", after(1)).await.unwrap();
+    bench.release_keys("crm", after(1)).await;
     let behind: Vec<_> = ids.iter().skip(1).step_by(2).copied().collect();
     assert_eq!(events(&bench.claim("crm", 100, after(1)).await), behind);
 }
@@ -96,7 +96,7 @@ async fn a_dead_one_without_a_key_holds_nothing(bench: Bench) {
     for claim in bench.claim("crm", 10, NOW).await {
         bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
     }
-    assert_eq!(bench.store.cancel(ids[0], None, after(1)).await.unwrap(), 0);
+    assert_eq!(bench.cancel(ids[0], None, after(1)).await, 0);
     assert_eq!(bench.state(ids[0]).await, State::Dead);
 }
 
@@ -113,7 +113,7 @@ async fn a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(bench: Benc
 
 async fn one_that_was_cancelled_while_held_changes_nothing_for_the_others(bench: Bench) {
     let ids = bench.targets(3, |_| keyed("a"), NOW).await;
-    assert_eq!(bench.store.cancel(ids[1], Some("crm".into()), NOW).await.unwrap(), 1);
+    assert_eq!(bench.cancel(ids[1], Some("crm"), NOW).await, 1);
     assert_eq!(bench.state(ids[1]).await, State::Cancelled);
     let first = bench.claim("crm", 10, after(1)).await;
     assert_eq!(events(&first), [ids[0]]);
@@ -128,11 +128,11 @@ async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
     let held = bench.delivery(ids[1]).await;
     assert_eq!((held.state, held.due_at), (State::Pending, None));
     assert_eq!(held.order_key.as_deref(), Some("a"));
-    assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(NOW));
+    assert_eq!(bench.next_due("crm").await, Some(NOW));
     let first = bench.claim_one(NOW).await;
-    assert_eq!(bench.store.next_due("crm").await.unwrap(), None);
-    bench.settle(&first, "exit 1", retry(after(9))).await;
-    assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(after(9)));
+    assert_eq!(bench.next_due("crm").await, None);
+    bench.settle(&first, "exit 1", bench.retry(after(9))).await;
+    assert_eq!(bench.next_due("crm").await, Some(after(9)));
 }
 
 async fn the_next_of_a_key_rings(bench: Bench) {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Bench, DEAD, NOW, after, attempt, retry, was_notified};
+use super::{Bench, DEAD, NOW, after, attempt, was_notified};
 use crate::{Attempt, Outcome, Settled, State, StoreError};
 
 promises! {
@@ -22,7 +22,7 @@ async fn each_outcome_leads_to_its_state(bench: Bench) {
     let error = Some("exit 1");
     for (outcome, state, due_at, last_error) in [
         (Outcome::Delivered, State::Delivered, None, None),
-        (retry(after(60)), State::Retrying, Some(after(60)), error),
+        (bench.retry(after(60)), State::Retrying, Some(after(60)), error),
         (DEAD, State::Dead, None, error),
     ] {
         let mut bench = bench.another();
@@ -65,11 +65,11 @@ async fn a_stale_claim_changes_nothing(mut bench: Bench) {
     let newer = bench.claim_one(after(5)).await;
     let before = bench.delivery(id).await;
     assert_eq!(bench.try_settle(&stale, "exit 0", Outcome::Delivered).await, Settled::Stale);
-    assert_eq!(bench.try_settle(&stale, "exit 1", retry(after(6))).await, Settled::Stale);
+    assert_eq!(bench.try_settle(&stale, "exit 1", bench.retry(after(6))).await, Settled::Stale);
     assert_eq!(bench.delivery(id).await, before, "while the newer one runs");
     assert!(!was_notified(&bench.store.wakers().due("crm")).await);
 
-    bench.settle(&newer, "exit 1", retry(after(60))).await;
+    bench.settle(&newer, "exit 1", bench.retry(after(60))).await;
     let after_it = bench.delivery(id).await;
     assert_eq!((after_it.state, after_it.attempts), (State::Retrying, 2));
     assert_eq!(after_it.history.len(), 1);
@@ -80,7 +80,7 @@ async fn a_delivery_is_settled_once(bench: Bench) {
     let claim = bench.claim_one(NOW).await;
     bench.settle(&claim, "exit 0", Outcome::Delivered).await;
     let settled = bench.delivery(id).await;
-    for again in [Outcome::Delivered, retry(after(5)), DEAD] {
+    for again in [Outcome::Delivered, bench.retry(after(5)), DEAD] {
         assert_eq!(bench.try_settle(&claim, "exit 1", again).await, Settled::Stale);
     }
     assert_eq!(bench.delivery(id).await, settled);
@@ -106,7 +106,7 @@ async fn the_history_holds_every_attempt_that_ended(mut bench: Bench) {
     for (result, output) in [("exit 1", &b""[..]), ("timed out", b"\0\xffa\n"), ("500", &long)] {
         let claim = bench.claim_one(after(9)).await;
         let ended = Attempt { result: result.into(), output: output.into(), ..attempt("") };
-        bench.store.settle(&claim, &ended, &retry(NOW), None).await.unwrap();
+        bench.store.settle(&claim, &ended, &bench.retry(NOW), None).await.unwrap();
     }
     bench.claim_one(after(9)).await;
     bench.crash(after(9)); // an attempt that did not end
@@ -140,7 +140,7 @@ async fn a_retry_wakes_its_worker_and_an_end_does_not(bench: Bench) {
     let waker = bench.store.wakers().due("crm");
     assert!(was_notified(&waker).await);
     let claims = bench.claim("crm", 3, NOW).await;
-    let outcomes = [Outcome::Delivered, DEAD, retry(after(60))];
+    let outcomes = [Outcome::Delivered, DEAD, bench.retry(after(60))];
     for (claim, outcome) in claims.iter().zip(outcomes) {
         let is_woken = matches!(outcome, Outcome::Retry { .. });
         bench.settle(claim, "over", outcome).await;
@@ -153,7 +153,7 @@ async fn unfinished_counts_all_but_the_delivered(mut bench: Bench) {
     bench.fan_out(&ids[..2], &["crm", "mail"], NOW).await;
     bench.fan_out(&ids[2..], &["crm"], NOW).await;
     let claims = bench.claim("crm", 8, NOW).await;
-    let retry = retry(after(60));
+    let retry = bench.retry(after(60));
     let outcomes = [&Outcome::Delivered, &DEAD, &DEAD, &retry, &retry];
     for (claim, outcome) in claims.iter().zip(outcomes) {
         bench.settle(claim, "over", outcome.clone()).await;

@@ -1,10 +1,13 @@
 //! How a destination stands outlives the process.
 
+use std::time::Duration;
+
 use super::{Bench, DEAD, NOW, after, attempt, was_notified};
 use crate::{Breaker, DestinationStatus, Outcome, Settled};
 
 promises! {
     a_paused_destination_is_left_alone_and_resumed,
+    an_open_breaker_counts_down_by_the_clock_of_the_store,
     a_breaker_is_written_with_the_outcome_that_changed_it,
     an_older_state_of_a_breaker_never_replaces_a_newer_one,
     a_stale_claim_leaves_the_breaker_as_it_is,
@@ -18,14 +21,26 @@ async fn a_paused_destination_is_left_alone_and_resumed(mut bench: Bench) {
     bench.crash(after(1));
     assert!(bench.store.destination_status("crm").await.unwrap().is_paused);
     assert!(bench.claim("crm", 9, after(9)).await.is_empty());
-    assert_eq!(bench.store.next_due("crm").await.unwrap(), None);
+    assert_eq!(bench.next_due("crm").await, None);
     assert_eq!(bench.claim("mail", 9, after(9)).await.len(), 1);
     let waker = bench.store.wakers().due("crm");
     let _ = was_notified(&waker).await;
     bench.store.pause("crm", false).await.unwrap();
     assert!(was_notified(&waker).await, "whoever waits for it is woken");
-    assert_eq!(bench.store.next_due("crm").await.unwrap(), Some(NOW));
+    assert_eq!(bench.next_due("crm").await, Some(after(9)));
     assert_eq!(bench.claim("crm", 9, after(9)).await.len(), 1);
+}
+
+async fn an_open_breaker_counts_down_by_the_clock_of_the_store(mut bench: Bench) {
+    bench.one_delivery().await;
+    let open = Breaker { failures: 7, open_for: Some(Duration::from_secs(30)), revision: 1 };
+    let claim = bench.claim_one(after(100)).await;
+    bench.store.settle(&claim, &attempt("no"), &DEAD, Some(open)).await.unwrap();
+    for (secs, left) in [(100, 30), (101, 29), (130, 0), (1_000, 0), (40, 90)] {
+        bench.crash(after(secs));
+        let status = bench.store.destination_status("crm").await.unwrap();
+        assert_eq!(status.breaker.open_for, Some(Duration::from_secs(left)), "at {secs}");
+    }
 }
 
 async fn a_breaker_is_written_with_the_outcome_that_changed_it(mut bench: Bench) {
@@ -33,8 +48,8 @@ async fn a_breaker_is_written_with_the_outcome_that_changed_it(mut bench: Bench)
     bench.store.pause("crm", false).await.unwrap();
     let ids = bench.record_many(2).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
-    for (revision, open_until) in [(1, Some(after(30))), (2, None)] {
-        let breaker = Breaker { failures: 7, open_until, revision };
+    for (revision, open_for) in [(1, Some(Duration::from_secs(30))), (2, None)] {
+        let breaker = Breaker { failures: 7, open_for, revision };
         let claim = bench.claim_one(NOW).await;
         bench.backend.break_next_write();
         let failed = bench.store.settle(&claim, &attempt("no"), &DEAD, Some(breaker)).await;
@@ -42,7 +57,7 @@ async fn a_breaker_is_written_with_the_outcome_that_changed_it(mut bench: Bench)
         bench.backend.mend();
         assert_ne!(bench.store.destination_status("crm").await.unwrap().breaker, breaker);
         bench.store.settle(&claim, &attempt("no"), &DEAD, Some(breaker)).await.unwrap();
-        bench.crash(after(1));
+        bench.crash(NOW);
         let expected = DestinationStatus { is_paused: false, breaker };
         assert_eq!(bench.store.destination_status("crm").await.unwrap(), expected);
     }
@@ -51,8 +66,8 @@ async fn a_breaker_is_written_with_the_outcome_that_changed_it(mut bench: Bench)
 async fn an_older_state_of_a_breaker_never_replaces_a_newer_one(bench: Bench) {
     let ids = bench.record_many(3).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
-    let open = Breaker { failures: 7, open_until: Some(after(30)), revision: 1 };
-    let closed = Breaker { failures: 0, open_until: None, revision: 2 };
+    let open = Breaker { failures: 7, open_for: Some(Duration::from_secs(30)), revision: 1 };
+    let closed = Breaker { failures: 0, open_for: None, revision: 2 };
     // As if two attempts ended together: the later change was written first.
     let breakers = [Some(closed), Some(open), None];
     for (claim, breaker) in bench.claim("crm", 3, NOW).await.iter().zip(breakers) {
@@ -65,7 +80,7 @@ async fn a_stale_claim_leaves_the_breaker_as_it_is(mut bench: Bench) {
     bench.one_delivery().await;
     let stale = bench.claim_one(NOW).await;
     bench.crash(after(1));
-    let open = Breaker { failures: 7, open_until: Some(after(30)), revision: 1 };
+    let open = Breaker { failures: 7, open_for: Some(Duration::from_secs(30)), revision: 1 };
     let settled = bench.store.settle(&stale, &attempt("no"), &DEAD, Some(open)).await.unwrap();
     assert_eq!(settled, Settled::Stale);
     assert_eq!(bench.store.destination_status("crm").await.unwrap(), DestinationStatus::default());

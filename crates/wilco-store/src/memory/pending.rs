@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
-use super::{InBurst, Kept, Pending, Way, in_micros};
+use super::{Destination, InBurst, Kept, Pending, Way, in_micros};
 use crate::{
     ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Outcome, Receipt, Replay,
     Routed, Settled, State, Target,
@@ -245,7 +245,7 @@ impl Pending {
         now: Timestamp,
         longest_wait: Duration,
     ) -> Vec<Claim> {
-        if self.record.destination_status(destination).is_paused {
+        if self.record.is_paused(destination) {
             return Vec::new();
         }
         let latest = whole_millis(later(now, longest_wait));
@@ -283,6 +283,7 @@ impl Pending {
         attempt: &Attempt,
         outcome: &Outcome,
         breaker: Option<Breaker>,
+        now: Timestamp,
     ) -> Settled {
         let Some(place) = self.record.ways.iter().position(|way| {
             way.delivery.id == claim.delivery
@@ -292,12 +293,12 @@ impl Pending {
             return Settled::Stale;
         };
         if let Some(breaker) = breaker {
-            self.set_breaker(&claim.destination, breaker);
+            self.set_breaker(&claim.destination, breaker, now);
         }
         let way = &mut self.record.ways[place];
         let delivery = &mut way.delivery;
         let Settlement { state, due_at, waited, error, leaves_key } =
-            rules::settle(outcome, attempt, claim.waited);
+            rules::settle(outcome, attempt, claim.waited, now);
         (delivery.state, delivery.due_at, way.waited) = (state, due_at, waited);
         delivery.last_error = error.map(Into::into);
         way.holds_key = state == State::Dead && !leaves_key && delivery.order_key.is_some();
@@ -309,15 +310,17 @@ impl Pending {
         if delivery.due_at.is_some() {
             self.awaited.insert(delivery.destination.clone());
         } else if !way.holds_key {
-            self.promote(place, whole_millis(attempt.started_at));
+            self.promote(place, now);
         }
         Settled::Written
     }
 
-    fn set_breaker(&mut self, destination: &str, breaker: Breaker) {
-        let stored = &mut self.record.statuses.entry(destination.into()).or_default().breaker;
-        if stored.revision <= breaker.revision {
-            *stored = Breaker { open_until: breaker.open_until.map(whole_millis), ..breaker };
+    fn set_breaker(&mut self, destination: &str, breaker: Breaker, now: Timestamp) {
+        let stored = self.record.destinations.entry(destination.into()).or_default();
+        let Breaker { failures, open_for, revision } = breaker;
+        if stored.revision <= revision {
+            let open_until = open_for.map(|wait| whole_millis(later(now, wait)));
+            *stored = Destination { failures, open_until, revision, ..*stored };
         }
     }
 }

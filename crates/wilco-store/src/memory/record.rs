@@ -5,10 +5,11 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use wilco::{Envelope, Event, EventId, Verified};
 
-use super::{Kept, Record};
+use super::{Destination, Kept, Record};
 use crate::{
-    Delivery, DestinationStatus, EventQuery, EventSummary, ROUTING_BYTES_MAX, State, query,
-    rules::{Earlier, whole_millis},
+    Breaker, Delivery, DestinationStatus, EventQuery, EventSummary, ROUTING_BYTES_MAX, State,
+    query,
+    rules::{Earlier, wait_until, whole_millis},
 };
 
 impl Record {
@@ -67,8 +68,15 @@ impl Record {
         found.into_iter().map(|event| self.summary(event)).collect()
     }
 
-    pub(super) fn destination_status(&self, destination: &str) -> DestinationStatus {
-        self.statuses.get(destination).cloned().unwrap_or_default()
+    pub(super) fn is_paused(&self, destination: &str) -> bool {
+        self.destinations.get(destination).is_some_and(|destination| destination.is_paused)
+    }
+
+    pub(super) fn destination_status(&self, name: &str, now: Timestamp) -> DestinationStatus {
+        let destination = self.destinations.get(name).cloned().unwrap_or_default();
+        let Destination { is_paused, failures, open_until, revision } = destination;
+        let open_for = open_until.map(|until| wait_until(until, now));
+        DestinationStatus { is_paused, breaker: Breaker { failures, open_for, revision } }
     }
 
     fn is_asked_for(&self, event: &Event, query: &EventQuery) -> bool {

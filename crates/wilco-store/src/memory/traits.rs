@@ -11,7 +11,7 @@ use crate::{
     AdminStore, Alert, Attempt, Breaker, Claim, DestinationStatus, Duplicates, EventDetail,
     EventQuery, EventSummary, InboundStore, OutboundStore, Outcome, REJECTIONS_MAX, Receipt,
     Rejection, Replay, Routed, Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
-    rules::whole_millis,
+    rules::{wait_until, whole_millis},
 };
 
 #[async_trait]
@@ -41,18 +41,17 @@ impl OutboundStore for MemoryStore {
         self.read(|record| record.unrouted(limit))
     }
 
-    async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.fan_out(&routed, whole_millis(now)))
+    async fn fan_out(&self, routed: Vec<Routed>) -> Result<(), StoreError> {
+        self.commit(|pending| pending.fan_out(&routed, self.now()))
     }
 
     async fn claim(
         &self,
         destination: &str,
         limit: usize,
-        now: Timestamp,
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        self.commit(|pending| pending.claim(destination, limit, whole_millis(now), longest_wait))
+        self.commit(|pending| pending.claim(destination, limit, self.now(), longest_wait))
     }
 
     async fn settle(
@@ -62,26 +61,27 @@ impl OutboundStore for MemoryStore {
         outcome: &Outcome,
         breaker: Option<Breaker>,
     ) -> Result<Settled, StoreError> {
-        self.commit(|pending| pending.settle(claim, attempt, outcome, breaker))
+        self.commit(|pending| pending.settle(claim, attempt, outcome, breaker, self.now()))
     }
 
-    async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
+    async fn next_due(&self, destination: &str) -> Result<Option<Duration>, StoreError> {
         self.read(|record| {
             let deliveries = record.ways.iter().map(|way| &way.delivery);
             deliveries
                 .filter(|delivery| delivery.destination == destination)
-                .filter(|_| !record.destination_status(destination).is_paused)
+                .filter(|_| !record.is_paused(destination))
                 .filter_map(|delivery| delivery.due_at)
                 .min()
+                .map(|due_at| wait_until(due_at, self.now()))
         })
     }
 
-    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.release_keys(destination, whole_millis(now)))
+    async fn release_keys(&self, destination: &str) -> Result<(), StoreError> {
+        self.commit(|pending| pending.release_keys(destination, self.now()))
     }
 
-    async fn record_alert(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
-        self.commit(|pending| pending.record_alert(alert, whole_millis(now)))
+    async fn record_alert(&self, alert: Alert) -> Result<bool, StoreError> {
+        self.commit(|pending| pending.record_alert(alert, self.now()))
     }
 
     async fn last_received(
@@ -133,23 +133,23 @@ impl AdminStore for MemoryStore {
         })
     }
 
-    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
-        self.commit(|pending| pending.replay(&replays, whole_millis(now)))
+    async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError> {
+        self.commit(|pending| pending.replay(&replays, self.now()))
     }
 
     async fn cancel(
         &self,
         event_id: EventId,
         destination: Option<String>,
-        now: Timestamp,
     ) -> Result<usize, StoreError> {
         let destination = destination.as_deref();
-        self.commit(|pending| pending.cancel(event_id, destination, whole_millis(now)))
+        self.commit(|pending| pending.cancel(event_id, destination, self.now()))
     }
 
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
         self.commit(|pending| {
-            pending.record.statuses.entry(destination.into()).or_default().is_paused = is_paused;
+            pending.record.destinations.entry(destination.into()).or_default().is_paused =
+                is_paused;
             pending.awaited.insert(destination.into());
         })
     }
@@ -166,7 +166,7 @@ impl StoreStatus for MemoryStore {
     }
 
     async fn destination_status(&self, destination: &str) -> Result<DestinationStatus, StoreError> {
-        self.read(|record| record.destination_status(destination))
+        self.read(|record| record.destination_status(destination, self.now()))
     }
 
     async fn damaged_events(&self) -> Result<u64, StoreError> {

@@ -1,7 +1,6 @@
 //! What people ask of the SQLite store, by the admin API and the command line.
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use rusqlite::Connection;
 use wilco::EventId;
 
@@ -40,7 +39,8 @@ impl AdminStore for SqliteStore {
         self.onlookers.read(unfinished).await
     }
 
-    async fn replay(&self, replays: Vec<Replay>, now: Timestamp) -> Result<(), StoreError> {
+    async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError> {
+        let now = self.now();
         for slice in slices(replays, |replay| replay.targets.len()) {
             self.writer.write(Kind::Delivery, move |ledger| ledger.replay(&slice, now)).await?;
         }
@@ -51,8 +51,8 @@ impl AdminStore for SqliteStore {
         &self,
         event_id: EventId,
         destination: Option<String>,
-        now: Timestamp,
     ) -> Result<usize, StoreError> {
+        let now = self.now();
         let mut ended = 0;
         loop {
             let destination = destination.clone();

@@ -13,7 +13,7 @@ use wilco::EventId;
 use super::{Ledger, moment, seq_of};
 use crate::{
     Breaker, Burst, Replay, Routed, State, Target,
-    rules::{self, Joined, KeyRole, whole_millis},
+    rules::{self, Joined, KeyRole, later, whole_millis},
 };
 pub(crate) use attempts::Taken;
 
@@ -260,7 +260,13 @@ impl Ledger {
         Ok(())
     }
 
-    fn set_breaker(&mut self, destination: &str, breaker: Breaker) -> rusqlite::Result<()> {
+    fn set_breaker(
+        &mut self,
+        destination: &str,
+        breaker: Breaker,
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        let open_until = breaker.open_for.map(|wait| whole_millis(later(now, wait)));
         self.connection
             .prepare_cached(
                 "INSERT INTO destination (name, paused, failures, open_until_ms, revision) \
@@ -270,7 +276,7 @@ impl Ledger {
             .execute(params![
                 destination,
                 breaker.failures,
-                breaker.open_until.map(|until| whole_millis(until).as_millisecond()),
+                open_until.map(Timestamp::as_millisecond),
                 breaker.revision,
             ])?;
         Ok(())

@@ -11,18 +11,16 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-
 use super::{
     DELIVERY_READERS, Known, Ledger, Queue, Readers, RunningCheck, SLICE_ROWS, Scrub, Shared,
     from_io, from_sqlite, open_file,
 };
-use crate::OpenError;
+use crate::{Clock, OpenError};
 
 /// What it takes to open a store.
 pub(crate) struct Opening {
     pub(super) path: PathBuf,
-    pub(super) now: Timestamp,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) shared: Arc<Shared>,
     pub(super) queue: Arc<Queue>,
     pub(super) scrub_after: Duration,
@@ -58,7 +56,7 @@ impl Opening {
         };
         let mut recovered = 0;
         loop {
-            let some = ledger.recover(self.now, SLICE_ROWS).map_err(at)?;
+            let some = ledger.recover(self.clock.now(), SLICE_ROWS).map_err(at)?;
             recovered += some;
             if some < SLICE_ROWS {
                 break;

@@ -28,7 +28,8 @@ impl OutboundStore for SqliteStore {
         Ok(events)
     }
 
-    async fn fan_out(&self, routed: Vec<Routed>, now: Timestamp) -> Result<(), StoreError> {
+    async fn fan_out(&self, routed: Vec<Routed>) -> Result<(), StoreError> {
+        let now = self.now();
         for slice in slices(routed, |routed| routed.targets.len()) {
             self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&slice, now)).await?;
         }
@@ -39,9 +40,9 @@ impl OutboundStore for SqliteStore {
         &self,
         destination: &str,
         limit: usize,
-        now: Timestamp,
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
+        let now = self.now();
         let taken = loop {
             let name = destination.to_owned();
             let take = move |ledger: &mut Ledger| {
@@ -67,17 +68,19 @@ impl OutboundStore for SqliteStore {
         breaker: Option<Breaker>,
     ) -> Result<Settled, StoreError> {
         let (claim, attempt, outcome) = (claim.clone(), attempt.clone(), outcome.clone());
-        self.writer
-            .write(Kind::Delivery, move |ledger| ledger.settle(&claim, &attempt, &outcome, breaker))
-            .await
+        let now = self.now();
+        let settle =
+            move |ledger: &mut Ledger| ledger.settle(&claim, &attempt, &outcome, breaker, now);
+        self.writer.write(Kind::Delivery, settle).await
     }
 
-    async fn next_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
-        let destination = destination.to_owned();
-        self.readers.read(move |connection| next_due(connection, &destination)).await
+    async fn next_due(&self, destination: &str) -> Result<Option<Duration>, StoreError> {
+        let (destination, now) = (destination.to_owned(), self.now());
+        self.readers.read(move |connection| next_due(connection, &destination, now)).await
     }
 
-    async fn release_keys(&self, destination: &str, now: Timestamp) -> Result<(), StoreError> {
+    async fn release_keys(&self, destination: &str) -> Result<(), StoreError> {
+        let now = self.now();
         loop {
             let name = destination.to_owned();
             let release = move |ledger: &mut Ledger| ledger.release_keys(&name, now, SLICE_ROWS);
@@ -87,7 +90,8 @@ impl OutboundStore for SqliteStore {
         }
     }
 
-    async fn record_alert(&self, alert: Alert, now: Timestamp) -> Result<bool, StoreError> {
+    async fn record_alert(&self, alert: Alert) -> Result<bool, StoreError> {
+        let now = self.now();
         self.writer.write(Kind::Delivery, move |ledger| ledger.record_alert(&alert, now)).await
     }
 

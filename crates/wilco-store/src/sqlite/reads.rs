@@ -2,7 +2,7 @@
 
 mod listing;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
@@ -13,6 +13,7 @@ use crate::{
     Attempt, Breaker, Delivery, DestinationStatus, EventDetail, ROUTING_BYTES_MAX, State,
     StoreError,
     query::{self, TITLE_BODY_BYTES_MAX},
+    rules::wait_until,
 };
 pub(crate) use listing::{Part, events, last_received};
 
@@ -80,9 +81,10 @@ pub(crate) fn checked(row: &Row<'_>) -> Result<Event, StoreError> {
 pub(crate) fn next_due(
     connection: &Connection,
     destination: &str,
-) -> Result<Option<Timestamp>, StoreError> {
+    now: Timestamp,
+) -> Result<Option<Duration>, StoreError> {
     // Asked first: as a condition of the query below it would be held against each row that waits.
-    if destination_status(connection, destination)?.is_paused {
+    if destination_status(connection, destination, now)?.is_paused {
         return Ok(None);
     }
     let due: Option<i64> = connection
@@ -90,7 +92,7 @@ pub(crate) fn next_due(
             "SELECT min(due_at_ms) FROM delivery WHERE destination = ?1 AND due_at_ms IS NOT NULL",
         )?
         .query_row([destination], |row| row.get(0))?;
-    Ok(due.map(moment).transpose()?)
+    Ok(due.map(moment).transpose()?.map(|due| wait_until(due, now)))
 }
 
 pub(crate) fn show(connection: &Connection, seq: i64) -> Result<Option<EventDetail>, StoreError> {
@@ -131,6 +133,7 @@ pub(crate) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, 
 pub(crate) fn destination_status(
     connection: &Connection,
     name: &str,
+    now: Timestamp,
 ) -> Result<DestinationStatus, StoreError> {
     let status = connection
         .prepare_cached(
@@ -138,7 +141,8 @@ pub(crate) fn destination_status(
         )?
         .query_row([name], |row| {
             let open_until = row.get::<_, Option<i64>>(2)?.map(moment).transpose()?;
-            let breaker = Breaker { failures: row.get(1)?, open_until, revision: row.get(3)? };
+            let open_for = open_until.map(|until| wait_until(until, now));
+            let breaker = Breaker { failures: row.get(1)?, open_for, revision: row.get(3)? };
             Ok(DestinationStatus { is_paused: row.get(0)?, breaker })
         })
         .optional()?;
@@ -190,7 +194,7 @@ fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Atte
         .query_map([delivery], |row| {
             Ok(Attempt {
                 started_at: moment(row.get(0)?)?,
-                took: std::time::Duration::from_micros(row.get(1)?),
+                took: Duration::from_micros(row.get(1)?),
                 result: row.get(2)?,
                 output: row.get(3)?,
             })

@@ -22,33 +22,38 @@ use crate::{
     AdminStore as _, EventQuery, InboundStore as _, OutboundStore as _, Outcome, Rejection, Routed,
     State, Target,
     conformance::{
-        Backend, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection,
+        Backend, LONGEST, SENT, SUPPRESS, Sent, TestClock, after, attempt, event, hand_over,
+        rejection,
     },
 };
 
 /// A store file in a folder of its own, seen from the side.
-struct OnDisk(TempDir);
+struct OnDisk {
+    folder: TempDir,
+    clock: Arc<TestClock>,
+}
 
 impl OnDisk {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self { folder: tempfile::tempdir().unwrap(), clock: TestClock::new() }
     }
 
     fn path(&self) -> PathBuf {
-        self.0.path().join("wilco.db")
+        self.folder.path().join("wilco.db")
     }
 
-    fn open(&self, options: Options, now: Timestamp) -> SqliteStore {
-        SqliteStore::open(&format!("sqlite:{}", self.path().display()), options, now).unwrap()
+    fn open(&self, options: Options) -> SqliteStore {
+        let url = format!("sqlite:{}", self.path().display());
+        SqliteStore::open(&url, options, self.clock.clone()).unwrap()
     }
 
     /// What a process leaves that is killed now: the files as they stand, of which the lock
     /// and the shared memory mean nothing to the next.
     fn killed(&self) -> Self {
-        let copy = Self::new();
+        let copy = Self { clock: self.clock.clone(), ..Self::new() };
         for name in ["wilco.db", "wilco.db-wal"] {
-            if self.0.path().join(name).exists() {
-                fs::copy(self.0.path().join(name), copy.0.path().join(name)).unwrap();
+            if self.folder.path().join(name).exists() {
+                fs::copy(self.folder.path().join(name), copy.folder.path().join(name)).unwrap();
             }
         }
         copy
@@ -65,9 +70,10 @@ impl OnDisk {
 struct Sqlite(Option<OnDisk>);
 
 impl Backend for Sqlite {
-    fn open(&mut self, now: Timestamp) -> Arc<dyn Store> {
+    fn open(&mut self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
         let disk = self.0.as_ref().map_or_else(OnDisk::new, OnDisk::killed);
-        Arc::new(self.0.insert(disk).open(Options::default(), now))
+        let url = format!("sqlite:{}", self.0.insert(disk).path().display());
+        Arc::new(SqliteStore::open(&url, Options::default(), clock).unwrap())
     }
 
     fn break_next_write(&self) {
@@ -99,7 +105,7 @@ pub(crate) fn backend() -> Box<dyn Backend> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let id = record(&store, SENT).await.unwrap();
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
@@ -112,8 +118,8 @@ async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
     let waits = tokio::time::timeout(Duration::from_millis(100), look).await;
     // Every connection for questions is taken; routing and deliveries have others.
     fan_out(&store, id).await;
-    assert_eq!(store.next_due("crm").await.unwrap(), Some(NOW));
-    let claim = store.claim("crm", 1, NOW, LONGEST).await.unwrap().remove(0);
+    assert_eq!(store.next_due("crm").await.unwrap(), Some(Duration::ZERO));
+    let claim = store.claim("crm", 1, LONGEST).await.unwrap().remove(0);
     store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
     drop(go);
     assert!(waits.is_err(), "{waits:?}");
@@ -123,13 +129,13 @@ async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
 #[tokio::test]
 async fn an_event_behind_removed_ones_is_routed() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     // The clock was ahead, and what came then is gone.
     let ahead = record(&store, Sent { at: after(1_000_000), ..SENT }).await.unwrap();
-    store.fan_out(vec![Routed { event_id: ahead, targets: vec![] }], NOW).await.unwrap();
+    store.fan_out(vec![Routed { event_id: ahead, targets: vec![] }]).await.unwrap();
     store.close().await.unwrap();
     disk.past_the_store().execute("DELETE FROM event", []).unwrap();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let id = record(&store, SENT).await.unwrap();
     let unrouted = store.unrouted(9).await.unwrap();
     assert_eq!(unrouted.iter().map(|event| event.id).collect::<Vec<_>>(), [id]);
@@ -142,12 +148,12 @@ async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreErr
 
 async fn fan_out(store: &SqliteStore, event_id: EventId) {
     let targets = vec![Target::to("crm")];
-    store.fan_out(vec![Routed { event_id, targets }], NOW).await.unwrap();
+    store.fan_out(vec![Routed { event_id, targets }]).await.unwrap();
 }
 
 /// A store too large to be checked first, closed, with a copy of what is in its file.
 async fn large(disk: &OnDisk) -> Vec<u8> {
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     for number in 0..1_024 {
         let body = format!("{number:01000}");
         record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
@@ -162,7 +168,7 @@ async fn a_large_store_is_checked_while_it_is_in_use() {
     large(&disk).await;
     let mark = disk.path().with_extension("db-check");
     fs::write(&mark, "").unwrap();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     record(&store, SENT).await.unwrap();
     until(|| !mark.exists()).await;
     assert!(store.ready().is_ok());
@@ -185,7 +191,7 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
         }
 
         let options = Options { scrub_after: Duration::ZERO, ..Options::default() };
-        let store = disk.open(options, NOW);
+        let store = disk.open(options);
         let latched = tokio::time::timeout(PATIENCE, store.wakers().failed().notified()).await;
         assert!(latched.is_ok(), "the damage was not found");
         let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it goes on") };
@@ -193,14 +199,14 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
         assert!(store.close().await.is_err());
 
         let url = format!("sqlite:{}", disk.path().display());
-        let again = SqliteStore::open(&url, Options::default(), NOW);
+        let again = SqliteStore::open(&url, Options::default(), disk.clock.clone());
         assert!(matches!(again, Err(OpenError::Damaged { .. })));
         // A backup is taken, once it has been read to its end.
         for beside in ["db-wal", "db-shm"] {
             let _ = fs::remove_file(disk.path().with_extension(beside));
         }
         fs::write(disk.path(), &whole).unwrap();
-        disk.open(Options::default(), NOW).close().await.unwrap();
+        disk.open(Options::default()).close().await.unwrap();
         assert!(!mark.exists());
     }
 }
@@ -208,7 +214,7 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
 #[tokio::test]
 async fn of_many_events_about_one_subject_few_are_read_at_a_start() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     for number in 0..1_024 {
         let body = format!("{number}");
         record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
@@ -221,7 +227,7 @@ async fn after_a_stop_no_event_is_read_at_the_start_and_every_duplicate_is_recog
     // Few of them are in memory only, some are on their way into the table, and many are in it.
     for count in [0, 1, 63, 64, 65, 200] {
         let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
+        let store = disk.open(Options::default());
         let mut ids = HashMap::new();
         // Each subject twice: the later event is the one that a duplicate is compared with.
         for number in 0..count {
@@ -231,7 +237,7 @@ async fn after_a_stop_no_event_is_read_at_the_start_and_every_duplicate_is_recog
         }
         store.close().await.unwrap();
         assert_eq!(not_in_known(&disk), 0, "{count}");
-        let store = disk.open(Options::default(), NOW);
+        let store = disk.open(Options::default());
         for (subject, (body, id)) in ids {
             let sent = Sent { subject: Some(&subject), body: body.as_bytes(), ..SENT };
             assert_eq!(record(&store, sent).await.unwrap(), id, "{subject} of {count}");
@@ -248,26 +254,26 @@ fn not_in_known(disk: &OnDisk) -> i64 {
 #[tokio::test]
 async fn an_event_that_is_gone_is_given_up() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let id = record(&store, SENT).await.unwrap();
     fan_out(&store, id).await;
     store.close().await.unwrap();
     disk.past_the_store().execute("DELETE FROM event", []).unwrap();
-    let store = disk.open(Options::default(), NOW);
-    assert!(store.claim("crm", 10, NOW, LONGEST).await.unwrap().is_empty());
+    let store = disk.open(Options::default());
+    assert!(store.claim("crm", 10, LONGEST).await.unwrap().is_empty());
     assert_eq!(store.unfinished().await.unwrap(), [("crm".into(), State::Dead, 1)]);
 }
 
 #[tokio::test]
 async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let routed = record(&store, SENT).await.unwrap();
     let unrouted = record(&store, Sent { body: b"[]", ..SENT }).await.unwrap();
     fan_out(&store, routed).await;
     store.close().await.unwrap();
 
-    let store = disk.open(Options { reserve: u64::MAX, ..Options::default() }, NOW);
+    let store = disk.open(Options { reserve: u64::MAX, ..Options::default() });
     let full = |answer: &Result<(), StoreError>| {
         matches!(answer, Err(StoreError::Full { reserve: Some(u64::MAX) }))
     };
@@ -275,7 +281,7 @@ async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
     assert!(full(&record(&store, Sent { body: b"7", ..SENT }).await.map(drop)));
     store.reject(rejection(0));
     fan_out(&store, unrouted).await;
-    for claim in store.claim("crm", 10, NOW, LONGEST).await.unwrap() {
+    for claim in store.claim("crm", 10, LONGEST).await.unwrap() {
         store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
     }
     assert_eq!(store.unfinished().await.unwrap(), []);
@@ -298,7 +304,7 @@ async fn what_waits_is_committed_together() {
         ..Options::default()
     };
     let disk = OnDisk::new();
-    let store = disk.open(options, NOW);
+    let store = disk.open(options);
     // While the thread is busy with this one, all the others gather.
     let (go, busy) = occupy(&store).await;
     let mut waiting = Vec::new();
@@ -322,7 +328,7 @@ async fn what_waits_is_committed_together() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_odd_write_costs_no_other_its_answer() {
     let disk = OnDisk::new();
-    let store = Arc::new(disk.open(Options::default(), NOW));
+    let store = Arc::new(disk.open(Options::default()));
     disk.past_the_store()
         .execute_batch(
             "CREATE TRIGGER odd AFTER INSERT ON event WHEN new.name = 'odd' \
@@ -348,12 +354,12 @@ async fn one_odd_write_costs_no_other_its_answer() {
 #[tokio::test]
 async fn what_was_recorded_is_in_the_files_before_the_answer() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     for number in 0..10 {
         let subject = format!("booking/{number}");
         let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
         let left = disk.killed();
-        let next = left.open(Options::default(), NOW);
+        let next = left.open(Options::default());
         assert_eq!(next.event(id).await.unwrap().unwrap().event.id, id);
     }
 }
@@ -361,7 +367,7 @@ async fn what_was_recorded_is_in_the_files_before_the_answer() {
 #[tokio::test]
 async fn the_newest_rejections_are_kept() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     store.reject(rejection(0));
     store.close().await.unwrap();
     let side = disk.past_the_store();
@@ -375,7 +381,7 @@ async fn the_newest_rejections_are_kept() {
         [room + 10],
     )
     .unwrap();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     store.reject(rejection(7));
     store.close().await.unwrap();
     assert_eq!(count(&disk, "rejection"), room);

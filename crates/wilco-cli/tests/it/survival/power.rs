@@ -262,8 +262,7 @@ fn send(world: &World, chance: &mut Chance, count: &AtomicU64, into: &Mutex<Vec<
 /// Opens the store that a cut has left, and compares it with what was acknowledged.
 async fn check(folder: &Path, expected: Vec<&Acknowledged>, what: &str) {
     let url = format!("sqlite:{}/wilco.db", folder.display());
-    let now = jiff::Timestamp::now();
-    let opened = SqliteStore::open(&url, Options::default(), now);
+    let opened = SqliteStore::open(&url, Options::default(), wilco_server::clock::system());
     assert!(opened.is_ok(), "{what}: {:?}", opened.err());
     let store = opened.unwrap();
     assert!(store.ready().is_ok(), "{what}: {:?}", store.ready());

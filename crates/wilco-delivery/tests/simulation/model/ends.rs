@@ -1,7 +1,7 @@
 //! What may follow from an attempt.
 
-use wilco_delivery::{OnDead, Verdict};
-use wilco_store::{Breaker, Outcome};
+use wilco_delivery::{Breaker, OnDead, Verdict};
+use wilco_store::Outcome;
 
 use super::{Fate, Held, Model, Now, Open, hold, millis};
 
@@ -78,9 +78,7 @@ impl Model {
         let what = format!("delivery {number} of event {}", way.event);
         // Each wait may lose a part of a millisecond when it is written down.
         let is_old = way.waited + i64::from(way.attempts) >= give_up;
-        let Some(running) = way.running.take() else {
-            return Err(format!("{what} ends without having begun"));
-        };
+        hold(std::mem::take(&mut way.is_running), || format!("{what} ends without having begun"))?;
         way.fate = match (outcome, verdict) {
             (Outcome::Delivered, Verdict::Delivered) => Fate::Delivered,
             (
@@ -96,18 +94,18 @@ impl Model {
                 })?;
                 Fate::Dead { holds: *holds_key && way.key.is_some(), is_replayed: false }
             }
-            (Outcome::Retry { at, .. }, Verdict::Failed { .. }) => {
-                let wait = at.as_millisecond() - now.wall;
+            (Outcome::Retry { after, .. }, Verdict::Failed { .. }) => {
+                let wait = millis(*after);
                 hold((0..=longest).contains(&wait), || format!("{what} waits {wait} ms"))?;
                 way.waited += wait;
                 hold(way.waited <= give_up, || format!("{what} waits past its {give_up} ms"))?;
-                way.is_due_again(now, at.as_millisecond(), wait);
+                way.is_due_again(now, now.wall + wait, wait);
                 return Ok(());
             }
             _ => return Err(format!("{what}: {outcome:?} follows from {verdict:?}")),
         };
         let (place, key) = (way.place, way.key.clone());
-        self.open_key(place, key.as_deref(), now, running.began, running.is_stale);
+        self.open_key(place, key.as_deref(), now);
         Ok(())
     }
 }

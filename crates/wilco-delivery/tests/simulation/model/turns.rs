@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fate, Held, Model, Now, Place, Running, Way, hold, millis};
+use super::{Fate, Held, Model, Now, Place, Way, hold, millis};
 
 /// A claim, as far as it is judged.
 pub(crate) struct Claimed {
@@ -84,7 +84,7 @@ impl Model {
             format!("{what} is event {} for another place", way.event)
         })?;
         hold(way.fate == Fate::Awaited, || format!("{what} begins though it is {:?}", way.fate))?;
-        hold(way.running.is_none(), || format!("{what} begins while it is under way"))?;
+        hold(!way.is_running, || format!("{what} begins while it is under way"))?;
         let ahead = way.key.as_deref().and_then(|key| self.front(place, key));
         hold(ahead.is_none_or(|ahead| ahead == index), || {
             format!("{what} begins before delivery {} of its key ended", ahead.unwrap_or(0) + 1)
@@ -101,7 +101,7 @@ impl Model {
         let way = &mut self.ways[index];
         way.attempts += 1;
         way.due = None;
-        way.running = Some(Running { began: now.wall, is_stale: false });
+        way.is_running = true;
         Ok(index)
     }
 
@@ -145,7 +145,7 @@ impl Model {
 
 impl Way {
     fn waits(&self) -> bool {
-        self.fate == Fate::Awaited && self.running.is_none() && self.due.is_some()
+        self.fate == Fate::Awaited && !self.is_running && self.due.is_some()
     }
 
     fn is_due(&self, now: Now) -> bool {

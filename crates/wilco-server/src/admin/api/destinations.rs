@@ -10,6 +10,7 @@ use crate::admin::{
     DestinationPath, DestinationStatus, Json, ListDestinations, NoContent, PAGE_ITEMS, Page, Path,
     Problem, Query, position,
 };
+use crate::clock;
 
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
@@ -71,7 +72,8 @@ async fn status(
     counts: &Counts,
 ) -> Result<DestinationStatus, StoreError> {
     let status = backend.store.destination_status(&name).await?;
-    let Breaker { failures, open_until, .. } = status.breaker;
+    let Breaker { failures, open_for, .. } = status.breaker;
+    let open_until = open_for.and_then(|wait| clock::now().checked_add(wait).ok());
     let is_open = configured.as_ref().is_none_or(|to| failures >= to.failures_max);
     let count = |state| {
         let of_it = counts.iter().filter(|(to, is, _)| *to == name && *is == state);

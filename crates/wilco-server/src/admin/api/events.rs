@@ -7,13 +7,10 @@ use wilco::EventId;
 use wilco_store::{EventDetail as Found, EventQuery, Replay, State as DeliveryState, StoreError};
 
 use super::{Backend, Routing};
-use crate::{
-    admin::{
-        CancelRequest, Cancelled, EventDetail, EventPath, EventSummary, Json, ListEvents, Octets,
-        PAGE_ITEMS, Page, Path, Problem, Query, ReplayRequest, Replayed, ReplayedEvent,
-        RouteDecisions, position,
-    },
-    clock,
+use crate::admin::{
+    CancelRequest, Cancelled, EventDetail, EventPath, EventSummary, Json, ListEvents, Octets,
+    PAGE_ITEMS, Page, Path, Problem, Query, ReplayRequest, Replayed, ReplayedEvent, RouteDecisions,
+    position,
 };
 
 pub(super) async fn list(
@@ -72,7 +69,7 @@ pub(super) async fn cancel(
     Json(request): Json<CancelRequest>,
 ) -> Result<Json<Cancelled>, Problem> {
     let id = find(&backend, path.id).await?.event.id;
-    let cancelled = backend.store.cancel(id, request.destination, clock::now()).await?;
+    let cancelled = backend.store.cancel(id, request.destination).await?;
     Ok(Json(Cancelled { cancelled }))
 }
 
@@ -101,7 +98,7 @@ pub(super) async fn replay(
         replays.extend(replay);
     }
     if !request.dry_run && !replays.is_empty() {
-        backend.store.replay(replays, clock::now()).await?;
+        backend.store.replay(replays).await?;
     }
     Ok(Json(Replayed { events }))
 }

@@ -118,9 +118,10 @@ impl Ledger {
         attempt: &Attempt,
         outcome: &Outcome,
         breaker: Option<Breaker>,
+        now: Timestamp,
     ) -> rusqlite::Result<Settled> {
         let Settlement { state, due_at, waited, error, leaves_key } =
-            rules::settle(outcome, attempt, claim.waited);
+            rules::settle(outcome, attempt, claim.waited, now);
         let due_at_ms = due_at.map(Timestamp::as_millisecond);
         let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
         let settled = self
@@ -138,12 +139,12 @@ impl Ledger {
         let Some(settled) = settled else { return Ok(Settled::Stale) };
         self.write_attempt(claim.delivery, claim.attempt, attempt)?;
         if let Some(breaker) = breaker {
-            self.set_breaker(&claim.destination, breaker)?;
+            self.set_breaker(&claim.destination, breaker, now)?;
         }
         if due_at.is_some() {
             self.awaited.insert(claim.destination.clone());
         } else if leaves_key && settled.head_of.is_some() {
-            self.leave_key(claim.delivery, settled, attempt.started_at)?;
+            self.leave_key(claim.delivery, settled, now)?;
         }
         Ok(Settled::Written)
     }

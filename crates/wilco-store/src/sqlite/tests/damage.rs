@@ -6,7 +6,7 @@ use super::*;
 #[tokio::test]
 async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let id = record(&store, SENT).await.unwrap();
     let side = disk.past_the_store();
     for column in ["body", "headers", "digest"] {
@@ -33,7 +33,7 @@ async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
 #[tokio::test]
 async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
     let disk = OnDisk::new();
-    let mut store = disk.open(Options::default(), NOW);
+    let mut store = disk.open(Options::default());
     let side = disk.past_the_store();
     for change in [
         "body = x'00'",
@@ -61,8 +61,8 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
 
         // What is in memory is not damaged: the next process has only the file.
         store.close().await.unwrap();
-        store = disk.open(Options::default(), NOW);
-        let claims = store.claim("crm", 10, NOW, LONGEST).await.unwrap();
+        store = disk.open(Options::default());
+        let claims = store.claim("crm", 10, LONGEST).await.unwrap();
         let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
         assert_eq!(claimed, [whole], "{change}");
         store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
@@ -76,14 +76,15 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
             )
             .unwrap();
         assert_eq!((state.as_str(), &error), ("dead", &result), "{change}");
-        assert!(store.claim("crm", 10, after(1_000_000), LONGEST).await.unwrap().is_empty());
+        disk.clock.set(after(1_000_000));
+        assert!(store.claim("crm", 10, LONGEST).await.unwrap().is_empty());
         side.execute("DELETE FROM event WHERE seq = ?1", [seq_of(damaged)]).unwrap();
     }
 }
 
 /// Three events, of which the second is then changed by the disk.
 async fn with_damage(disk: &OnDisk, change: &str) -> (SqliteStore, Vec<EventId>) {
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let mut ids = Vec::new();
     for number in 0..3 {
         let subject = format!("booking/{number}");
@@ -92,7 +93,7 @@ async fn with_damage(disk: &OnDisk, change: &str) -> (SqliteStore, Vec<EventId>)
     store.close().await.unwrap();
     let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
     assert_eq!(disk.past_the_store().execute(&sql, [seq_of(ids[1])]).unwrap(), 1, "{change}");
-    (disk.open(Options::default(), NOW), ids)
+    (disk.open(Options::default()), ids)
 }
 
 const BODY_AND_HEADERS: [&str; 2] = ["body = x'00'", "headers = x''"];
@@ -146,10 +147,10 @@ async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobod
         }
         assert_eq!(store.damaged_events().await.unwrap(), 1, "{change}");
         let targets = |event_id| Routed { event_id, targets: vec![Target::to("crm")] };
-        store.fan_out(vec![targets(ids[0]), targets(ids[2])], NOW).await.unwrap();
+        store.fan_out(vec![targets(ids[0]), targets(ids[2])]).await.unwrap();
         store.close().await.unwrap();
 
-        let store = disk.open(Options::default(), NOW);
+        let store = disk.open(Options::default());
         let query = EventQuery { limit: 9, ..EventQuery::default() };
         let summary = store.events(query).await.unwrap();
         let damaged: Vec<_> = summary.iter().map(|event| event.is_damaged).collect();
@@ -208,21 +209,21 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
     ];
     for (change, expected) in cases {
         let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
+        let store = disk.open(Options::default());
         for number in 0..40 {
             let subject = format!("booking/{number}");
             let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
             let targets = if number < 20 { vec![Target::to("crm")] } else { Vec::new() };
-            store.fan_out(vec![Routed { event_id: id, targets }], NOW).await.unwrap();
+            store.fan_out(vec![Routed { event_id: id, targets }]).await.unwrap();
         }
-        for claim in store.claim("crm", 40, NOW, LONGEST).await.unwrap() {
+        for claim in store.claim("crm", 40, LONGEST).await.unwrap() {
             store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
         }
         store.close().await.unwrap();
         decay(&disk, change);
 
         let options = Options { scrub_after: Duration::ZERO, ..Options::default() };
-        let store = disk.open(options, NOW);
+        let store = disk.open(options);
         let found = async || store.damaged_events().await.unwrap();
         let waited = tokio::time::timeout(PATIENCE, async {
             while found().await < expected {

@@ -6,15 +6,15 @@ use super::*;
 async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
     for name in ["wilco.db", "wilco.db-wal", "wilco.db-shm"] {
         let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
+        let store = disk.open(Options::default());
         record(&store, SENT).await.unwrap();
-        fs::remove_file(disk.0.path().join(name)).unwrap();
+        fs::remove_file(disk.folder.path().join(name)).unwrap();
         let recorded = record(&store, Sent { body: b"{}", ..SENT }).await;
         assert!(matches!(recorded, Err(StoreError::Latched(_))), "{name}: {recorded:?}");
         let disk = OnDisk::new();
-        let store = disk.open(Options::default(), NOW);
+        let store = disk.open(Options::default());
         store.ready().unwrap();
-        fs::remove_file(disk.0.path().join(name)).unwrap();
+        fs::remove_file(disk.folder.path().join(name)).unwrap();
         assert!(matches!(store.ready(), Err(StoreError::Latched(_))), "{name}");
         store.wakers().failed().notified().await;
     }
@@ -24,19 +24,19 @@ async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
 async fn a_store_is_looked_at_beside_its_process_and_without_one() {
     let disk = OnDisk::new();
     let url = format!("sqlite:{}", disk.path().display());
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let id = record(&store, SENT).await.unwrap();
-    let beside = SqliteStore::open_read_only(&url).unwrap();
+    let beside = SqliteStore::open_read_only(&url, disk.clock.clone()).unwrap();
     assert!(beside.event(id).await.unwrap().is_some());
     store.close().await.unwrap();
 
-    let alone = SqliteStore::open_read_only(&url).unwrap();
+    let alone = SqliteStore::open_read_only(&url, disk.clock.clone()).unwrap();
     assert!(alone.event(id).await.unwrap().is_some());
     let recorded = record(&alone, Sent { body: b"[1]", ..SENT }).await;
     assert!(recorded.is_err(), "{recorded:?}");
-    assert!(alone.cancel(id, None, NOW).await.is_err());
+    assert!(alone.cancel(id, None).await.is_err());
     // Neither keeps a server from starting.
-    let again = disk.open(Options::default(), NOW);
+    let again = disk.open(Options::default());
     record(&again, Sent { body: b"[1]", ..SENT }).await.unwrap();
     alone.close().await.unwrap();
     beside.close().await.unwrap();
@@ -46,7 +46,7 @@ async fn a_store_is_looked_at_beside_its_process_and_without_one() {
 #[tokio::test]
 async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     record(&store, SENT).await.unwrap();
     disk.past_the_store()
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
@@ -66,17 +66,17 @@ async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not(
 async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
     let disk = OnDisk::new();
     let left = {
-        let store = disk.open(Options::default(), NOW);
+        let store = disk.open(Options::default());
         record(&store, SENT).await.unwrap();
         disk.killed()
     };
     let reader = left.past_the_store();
     reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
-    let store = left.open(Options::default(), NOW);
+    let store = left.open(Options::default());
     let told = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Opening(_)));
     assert!(told(store.ready()));
     assert!(told(record(&store, Sent { body: b"[1]", ..SENT }).await.map(drop)));
-    assert!(told(store.claim("crm", 1, NOW, LONGEST).await.map(drop)));
+    assert!(told(store.claim("crm", 1, LONGEST).await.map(drop)));
     assert!(told(store.unrouted(1).await.map(drop)));
     reader.execute_batch("COMMIT").unwrap();
     while told(store.ready()) {
@@ -87,21 +87,21 @@ async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
     store.close().await.unwrap();
 
     reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
-    let store = left.open(Options::default(), NOW);
+    let store = left.open(Options::default());
     store.close().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_log_stays_within_its_bound_under_deliveries() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let wal = disk.path().with_extension("db-wal");
     let mut longest = 0;
     for number in 0..1_500 {
         let subject = format!("booking/{number}");
         let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
         fan_out(&store, id).await;
-        for claim in store.claim("crm", 1, NOW, LONGEST).await.unwrap() {
+        for claim in store.claim("crm", 1, LONGEST).await.unwrap() {
             store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
         }
         longest = longest.max(fs::metadata(&wal).unwrap().len());

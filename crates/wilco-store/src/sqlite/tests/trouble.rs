@@ -28,7 +28,7 @@ async fn record_all(store: &Arc<SqliteStore>, count: usize) -> Vec<Result<EventI
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn while_another_program_has_the_write_lock_all_are_refused_together() {
     let disk = OnDisk::new();
-    let store = Arc::new(disk.open(Options::default(), NOW));
+    let store = Arc::new(disk.open(Options::default()));
     let other = lock(&disk);
     let began = Instant::now();
     let answers = record_all(&store, 30).await;
@@ -50,7 +50,7 @@ async fn while_another_program_has_the_write_lock_all_are_refused_together() {
 #[tokio::test]
 async fn a_commit_that_fails_leaves_no_trace_of_any_of_its_jobs() {
     let disk = OnDisk::new();
-    let store = Arc::new(disk.open(Options::default(), NOW));
+    let store = Arc::new(disk.open(Options::default()));
     let (go, busy) = occupy(&store).await;
     let mut waiting = Vec::new();
     for number in 0..50 {
@@ -85,10 +85,10 @@ async fn a_claim_whose_events_cannot_be_read_now_is_given_back() {
     let (store, ids) = with_a_backlog(&disk, 3).await;
     let side = disk.past_the_store();
     side.execute_batch("ALTER TABLE event RENAME TO elsewhere").unwrap();
-    let failed = store.claim("crm", 10, NOW, LONGEST).await;
+    let failed = store.claim("crm", 10, LONGEST).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     side.execute_batch("ALTER TABLE elsewhere RENAME TO event").unwrap();
-    assert_eq!(claimed(&store).await, ids);
+    assert_eq!(claimed(&disk, &store).await, ids);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -103,7 +103,7 @@ async fn what_cannot_be_given_back_at_once_is_given_back_later() {
          BEGIN SELECT raise(ABORT, 'no'); END",
     )
     .unwrap();
-    assert!(store.claim("crm", 10, NOW, LONGEST).await.is_err());
+    assert!(store.claim("crm", 10, LONGEST).await.is_err());
     let states = || -> i64 {
         let sql = "SELECT count(*) FROM delivery WHERE state = 'running'";
         side.query_row(sql, [], |row| row.get(0)).unwrap()
@@ -111,7 +111,7 @@ async fn what_cannot_be_given_back_at_once_is_given_back_later() {
     assert_eq!(states(), 3);
     side.execute_batch("DROP TRIGGER no; ALTER TABLE elsewhere RENAME TO event").unwrap();
     until(|| states() == 0).await;
-    assert_eq!(claimed(&store).await, ids);
+    assert_eq!(claimed(&disk, &store).await, ids);
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn beside_a_damaged_event_the_others_of_a_claim_are_delivered() {
          BEGIN SELECT raise(ABORT, 'no'); END",
     )
     .unwrap();
-    assert_eq!(claimed(&store).await, ids[1..]);
+    assert_eq!(claimed(&disk, &store).await, ids[1..]);
     side.execute_batch("DROP TRIGGER no").unwrap();
     let state = || -> String {
         let sql = "SELECT state FROM delivery WHERE event = (SELECT min(seq) FROM event)";
@@ -137,7 +137,7 @@ async fn beside_a_damaged_event_the_others_of_a_claim_are_delivered() {
 
 /// Deliveries to `crm` of events that are in the file and not in memory.
 async fn with_a_backlog(disk: &OnDisk, count: usize) -> (SqliteStore, Vec<EventId>) {
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let mut ids = Vec::new();
     for number in 0..count {
         let subject = format!("booking/{number}");
@@ -145,18 +145,19 @@ async fn with_a_backlog(disk: &OnDisk, count: usize) -> (SqliteStore, Vec<EventI
         fan_out(&store, ids[number]).await;
     }
     store.close().await.unwrap();
-    (disk.open(Options::default(), NOW), ids)
+    (disk.open(Options::default()), ids)
 }
 
-async fn claimed(store: &SqliteStore) -> Vec<EventId> {
-    let claims = store.claim("crm", 10, after(60), LONGEST).await.unwrap();
+async fn claimed(disk: &OnDisk, store: &SqliteStore) -> Vec<EventId> {
+    disk.clock.set(after(60));
+    let claims = store.claim("crm", 10, LONGEST).await.unwrap();
     claims.iter().map(|claim| claim.event().id).collect()
 }
 
 #[tokio::test]
 async fn of_a_rejected_body_the_beginning_is_stored_and_its_length() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default(), NOW);
+    let store = disk.open(Options::default());
     let body: Vec<u8> = (0..=255).cycle().take(crate::REJECTION_BODY_BYTES_MAX + 7).collect();
     let large = Rejection { body: body.clone().into(), bytes: 1 << 20, ..rejection(1) };
     assert!(store.reject(large));
@@ -176,7 +177,7 @@ async fn rejections_never_share_a_commit_with_events() {
     let heard = Arc::clone(&commits);
     let observer: CommitObserver = Arc::new(move |events, _| heard.lock().unwrap().push(events));
     let disk = OnDisk::new();
-    let store = Arc::new(disk.open(Options { observer, ..Options::default() }, NOW));
+    let store = Arc::new(disk.open(Options { observer, ..Options::default() }));
     let flood = {
         let store = Arc::clone(&store);
         tokio::task::spawn_blocking(move || {

@@ -1,0 +1,10 @@
+//! The time, as a store is told it.
+
+use jiff::Timestamp;
+
+/// What a store asks for the time. The store alone decides when something is due, so callers give it
+/// durations and never times of a clock of their own.
+pub trait Clock: Send + Sync {
+    /// The time of day. It may be set back or ahead at any moment.
+    fn now(&self) -> Timestamp;
+}
