@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use wilco_store::SqliteStore;
 
-use super::{Failure, File, print, require_store};
+use super::{ConfigArgs, Failure, print, require_store};
 
 /// Write a consistent copy of the store to a new file
 ///
@@ -14,7 +14,7 @@ use super::{Failure, File, print, require_store};
 #[derive(Args)]
 pub(super) struct Backup {
     #[command(flatten)]
-    file: File,
+    config: ConfigArgs,
     /// Store to copy [default: the store of the configuration]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
@@ -28,7 +28,7 @@ impl Backup {
         let is_named = self.store.is_some();
         let url = match self.store {
             Some(url) => url,
-            None => self.file.places()?.store.url,
+            None => self.config.places()?.store.url,
         };
         require_store(SqliteStore::path(&url)?, is_named, "")?;
         let bytes = SqliteStore::back_up(&url, &self.to)

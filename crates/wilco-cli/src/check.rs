@@ -11,7 +11,7 @@ use wilco_server::{
     service::{CheckedDestination, KINDS, check_destinations},
 };
 
-use super::{Failure, File, Screen, Table, certificate_for_file, draw, is_coloured, print};
+use super::{ConfigArgs, Failure, Screen, Table, certificate_for_file, draw, is_coloured, print};
 
 /// Check the configuration and what it names: secrets, certificates, programs, rules
 ///
@@ -19,7 +19,7 @@ use super::{Failure, File, Screen, Table, certificate_for_file, draw, is_coloure
 #[derive(Args)]
 pub(crate) struct Check {
     #[command(flatten)]
-    file: File,
+    config: ConfigArgs,
 
     /// Treat warnings as errors
     #[arg(long)]
@@ -34,7 +34,7 @@ pub(crate) struct Check {
 
 impl Check {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let path = self.file.required()?;
+        let path = self.config.required()?;
         let (config, warnings) = config::load(&path, KINDS)?;
         let (_, warnings) = certificate_for_file(&config, warnings)?;
         io::stderr().write_all(draw(&warnings, is_coloured(&io::stderr())).as_bytes())?;

@@ -1,13 +1,15 @@
-//! `wilco destinations`: their state, and pausing one.
+//! `wilco destinations`: lists, pauses and resumes destinations.
 
 use std::process::ExitCode;
 
+use bytes::Bytes;
 use clap::{Args, Subcommand};
+use http::Method;
 use wilco_server::admin::DestinationStatus;
 
-use super::{Failure, Listing, Place, Record, Screen, Table, Times, json_line, print};
+use super::{Failure, ListingArgs, Record, Screen, StoreArgs, Table, Times, json_line, print};
 
-/// Lists, pauses and resumes destinations
+/// List, pause and resume destinations
 #[derive(Args)]
 pub(crate) struct Destinations {
     #[command(subcommand)]
@@ -21,30 +23,30 @@ enum Verb {
     Resume(Resume),
 }
 
-/// Lists destinations with their state and their unfinished deliveries
+/// List destinations with their state and their unfinished deliveries
 #[derive(Args)]
 struct List {
     #[command(flatten)]
-    place: Place,
+    store: StoreArgs,
     #[command(flatten)]
-    listing: Listing,
+    listing: ListingArgs,
 }
 
-/// Pauses a destination; it stays paused after a restart, and its deliveries wait
+/// Pause a destination; it stays paused after a restart, and its deliveries wait
 #[derive(Args)]
 struct Pause {
     #[command(flatten)]
-    place: Place,
-    /// The destination's name
+    store: StoreArgs,
+    /// Destination name
     name: String,
 }
 
-/// Resumes a paused destination
+/// Resume a paused destination
 #[derive(Args)]
 struct Resume {
     #[command(flatten)]
-    place: Place,
-    /// The destination's name
+    store: StoreArgs,
+    /// Destination name
     name: String,
 }
 
@@ -61,25 +63,42 @@ impl Destinations {
 
 impl Pause {
     async fn run(self) -> Result<(), Failure> {
-        let Self { place, name } = self;
-        Record::write(&place, async |record| record.pause(&name).await).await?;
+        let Self { store, name } = self;
+        Record::write(&store, async |record| set(record, &name, "pause").await).await?;
         print(&format!("{name} paused; `wilco destinations resume {name}` resumes it\n"))
     }
 }
 
 impl Resume {
     async fn run(self) -> Result<(), Failure> {
-        let Self { place, name } = self;
-        Record::write(&place, async |record| record.resume(&name).await).await?;
+        let Self { store, name } = self;
+        Record::write(&store, async |record| set(record, &name, "resume").await).await?;
         print(&format!("{name} resumed\n"))
     }
 }
 
+/// Pauses or resumes a destination.
+async fn set(record: &Record, name: &str, action: &str) -> Result<(), Failure> {
+    record.check_destination(name).await?;
+    let path = format!("/api/v1/destinations/{}/{action}", percent_encoded(name));
+    record.ask(Method::POST, &path, Bytes::new()).await.map(drop)
+}
+
+/// Encodes everything but what RFC 3986, section 2.3, calls unreserved.
+fn percent_encoded(text: &str) -> String {
+    let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let encode = |byte: u8| match is_unreserved(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    text.bytes().map(encode).collect()
+}
+
 impl List {
     async fn run(self) -> Result<(), Failure> {
-        let listed = Record::read(&self.place, async |record| record.destinations().await);
+        let listed = Record::read(&self.store, async |record| record.destinations().await);
         let mut rows = listed.await?;
-        rows.truncate(self.listing.most());
+        rows.truncate(self.listing.items_max());
         if self.listing.json {
             let lines = rows.iter().map(json_line).collect::<Result<String, _>>()?;
             return print(&lines);
@@ -96,7 +115,7 @@ impl List {
             ("retrying", 8),
             ("dead", 4),
         ];
-        let times = self.place.times();
+        let times = self.store.times();
         let cells = rows.iter().map(|row| {
             let kind = row.kind.as_deref().unwrap_or("not in the file");
             let counts = [row.pending, row.running, row.retrying, row.dead];
@@ -108,7 +127,7 @@ impl List {
     }
 }
 
-/// In a word whether deliveries are attempted, and what keeps them from it.
+/// Whether deliveries are attempted, and if not, why.
 fn state(row: &DestinationStatus, times: &Times) -> String {
     let failures = match row.failures {
         0 => String::new(),

@@ -1,12 +1,12 @@
 //! `wilco events`: what was recorded, and what became of it.
 
 mod cancel;
+mod event_ref;
 mod list;
 mod replay;
 mod show;
 mod summary;
 mod tail;
-mod which;
 mod why;
 
 use std::process::ExitCode;
@@ -15,10 +15,10 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 
+pub(crate) use event_ref::{EventRef, MILLISECOND, distinct_chars};
 pub(crate) use summary::{Rows, about, deliveries};
-pub(crate) use which::{MILLISECOND, Which, distinct_chars};
 
-/// Looks at recorded events
+/// Look at recorded events, replay them, or cancel their deliveries
 #[derive(Args)]
 pub(crate) struct Events {
     #[command(subcommand)]

@@ -1,5 +1,6 @@
-//! The command `wilco`: one verb a file, and what they have in common.
+//! The command `wilco`: one file per verb, and what the verbs share.
 
+mod arguments;
 mod backup;
 mod certificate;
 mod check;
@@ -7,9 +8,9 @@ mod demo;
 mod destinations;
 mod drawing;
 mod events;
+mod failure;
 mod init;
 mod output;
-mod place;
 mod record;
 mod reload;
 mod send;
@@ -20,26 +21,21 @@ mod shell;
 use std::{
     fmt,
     io::{self, IsTerminal as _, Write as _},
-    path::PathBuf,
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tracing_subscriber::EnvFilter;
-use wilco_server::{
-    client::ClientError,
-    config::{self, Config, Diagnostics, Places},
-    log::Queue,
-    service::{self, KINDS, StartError, TlsError},
-};
+use wilco_server::{log::Queue, service};
 
+pub(crate) use arguments::{ConfigArgs, ListingArgs, StoreArgs, require_store};
 pub(crate) use certificate::{certificate_for, certificate_for_file};
 pub(crate) use drawing::draw;
+pub(crate) use failure::Failure;
 pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
-pub(crate) use place::{Place, require_store};
 pub(crate) use record::{Filter, Record};
 pub(crate) use server::{Server, client_for, refusal};
 
@@ -55,11 +51,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return tell(&Failure::failed(format!("no runtime: {error}"))),
+        Err(error) => return report(&Failure::failed(format!("no runtime: {error}"))),
     };
     let log = match log(cli.log_format(), !cli.is_service()) {
         Ok(log) => log,
-        Err(error) => return tell(&Failure::failed(format!("no log: {error}"))),
+        Err(error) => return report(&Failure::failed(format!("no log: {error}"))),
     };
     let is_service = cli.is_service();
     let done = runtime.block_on(cli.run());
@@ -75,7 +71,7 @@ fn main() -> ExitCode {
         }
         Err(failure) => {
             log.flush(LAST_MOMENT);
-            tell(&failure)
+            report(&failure)
         }
     };
     log.flush(LAST_MOMENT);
@@ -141,127 +137,7 @@ impl Cli {
     }
 }
 
-/// Where the configuration is.
-#[derive(Args, Clone)]
-pub(crate) struct File {
-    /// Configuration file [default: ./wilco.toml, else /etc/wilco/wilco.toml]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-}
-
-/// How a listing is written, and how long it is.
-#[derive(Args)]
-struct Listing {
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
-    /// Show at most this many
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    limit: usize,
-    /// Show all of them
-    #[arg(long, conflicts_with = "limit")]
-    all: bool,
-}
-
-impl Listing {
-    fn most(&self) -> usize {
-        if self.all { usize::MAX } else { self.limit }
-    }
-}
-
-impl File {
-    /// The file that counts, or none at all.
-    fn find(&self) -> Option<PathBuf> {
-        config::find(self.config.as_deref())
-    }
-
-    /// As [`File::find`], where it is needed.
-    fn required(&self) -> Result<PathBuf, Failure> {
-        self.find().ok_or_else(|| {
-            let text = "there is no wilco.toml here or in /etc/wilco; `wilco init` writes one";
-            Failure::configuration(text.into())
-        })
-    }
-
-    fn load(&self) -> Result<Config, Failure> {
-        Ok(config::load(&self.required()?, KINDS)?.0)
-    }
-
-    fn places(&self) -> Result<Places, Failure> {
-        Ok(config::places(self.find().as_deref(), KINDS)?)
-    }
-
-    fn load_without_secrets(&self) -> Result<Config, Failure> {
-        Ok(config::load_without_secrets(&self.required()?, KINDS)?)
-    }
-}
-
-/// Why a verb did not do what it was asked, and what the process exits with.
-pub(crate) struct Failure {
-    code: u8,
-    text: String,
-}
-
-impl Failure {
-    fn failed(text: String) -> Self {
-        Self { code: 1, text }
-    }
-
-    fn usage(text: String) -> Self {
-        Self { code: 2, text }
-    }
-
-    /// 78 is `EX_CONFIG` of sysexits.
-    fn configuration(text: String) -> Self {
-        Self { code: 78, text }
-    }
-}
-
-impl From<Diagnostics> for Failure {
-    fn from(diagnostics: Diagnostics) -> Self {
-        Self::configuration(drawing::draw(&diagnostics, is_coloured(&io::stderr())))
-    }
-}
-
-impl From<TlsError> for Failure {
-    fn from(error: TlsError) -> Self {
-        Self::failed(error.to_string())
-    }
-}
-
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
-        Self::failed(error.to_string())
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        Self::failed(error.to_string())
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        // Whoever reads our output has seen enough: `wilco events list | head`.
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Self { code: 0, text: String::new() },
-            _ => Self::failed(error.to_string()),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.text.as_str() {
-            "" => Ok(()),
-            drawn if drawn.contains('\n') => f.write_str(drawn),
-            line => writeln!(f, "wilco: {line}"),
-        }
-    }
-}
-
-fn tell(failure: &Failure) -> ExitCode {
+fn report(failure: &Failure) -> ExitCode {
     // There is nowhere left to say that stderr is closed.
     let _ = io::stderr().lock().write_all(failure.to_string().as_bytes());
     failure.code.into()

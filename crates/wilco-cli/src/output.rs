@@ -8,10 +8,10 @@ use wilco_server::{clock, config};
 
 use super::is_coloured;
 
-/// What the output goes to.
+/// The screen that stdout goes to.
 #[derive(Clone, Copy)]
 pub(crate) struct Screen {
-    /// In characters; `None` where the output is no terminal and nothing may be shortened.
+    /// In characters; `None` if stdout is not a terminal, so that nothing may be shortened.
     pub(crate) width: Option<usize>,
     pub(crate) is_coloured: bool,
 }
@@ -30,7 +30,7 @@ impl Screen {
     }
 }
 
-/// A table without lines. Its columns stay where they are from the first rows to the last.
+/// A table without lines. The first rows decide the widths of the columns; later rows keep them.
 pub(crate) struct Table {
     header: Vec<String>,
     /// The width below which a column is not shortened.
@@ -94,7 +94,7 @@ impl Table {
     }
 }
 
-/// Shortens the widest columns until all fit into the screen, or none can be shortened any more.
+/// Shortens the widest columns until the row fits the screen, or no column can be shortened further.
 fn fit(widths: &mut [usize], shortest: &[usize], screen: usize) {
     let gaps = GAP * widths.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > screen {
@@ -105,7 +105,7 @@ fn fit(widths: &mut [usize], shortest: &[usize], screen: usize) {
     }
 }
 
-/// Colours the words that say how something is.
+/// Colours the states of deliveries and destinations.
 pub(crate) fn painted(line: &str) -> String {
     let colour = |word: &str| match word.trim_end_matches([',', ';', ':']) {
         "delivered" | "ok" | "✓" => Some(32),
@@ -125,8 +125,8 @@ pub(crate) fn painted(line: &str) -> String {
         .collect()
 }
 
-/// A stranger's text, with nothing in it that a terminal would obey or that hides what is there:
-/// control characters, bidirectional overrides, and characters without a width.
+/// Text from a sender without what a terminal would interpret or what could hide other text: control
+/// characters, bidirectional overrides, and characters without a width.
 pub(crate) fn visible(text: &str) -> String {
     let is_hidden = |c: char| {
         (c.is_control() && c != '\t')
@@ -137,7 +137,7 @@ pub(crate) fn visible(text: &str) -> String {
     text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
 }
 
-/// Where times are shown: here, or in UTC.
+/// The time zone that times are shown in: local, or UTC.
 pub(crate) struct Times(TimeZone);
 
 impl Times {
@@ -150,7 +150,7 @@ impl Times {
         self.zoned(at).strftime("%Y-%m-%dT%H:%M:%S.%3f%:z").to_string()
     }
 
-    /// `2026-11-25 14:04:49`, with the offset where it is another than `usual`.
+    /// `2026-11-25 14:04:49`, with the offset if it differs from `usual`.
     pub(crate) fn short(&self, at: Timestamp, usual: &str) -> String {
         let zoned = self.zoned(at);
         let text = zoned.strftime("%Y-%m-%d %H:%M:%S").to_string();
@@ -234,7 +234,7 @@ pub(crate) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n s
 }
 
 const GAP: usize = 2;
-/// Where nothing is shortened, columns are aligned up to this width.
+/// If nothing is shortened, columns are aligned up to this width.
 const PAD_CHARS_MAX: usize = 40;
 
 #[cfg(test)]

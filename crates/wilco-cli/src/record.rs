@@ -11,53 +11,50 @@ use serde::{Serialize, de::DeserializeOwned};
 use wilco::EventId;
 use wilco_server::{
     admin::{
-        self, Api, CancelRequest, Cancelled, DestinationStatus, EventDetail, EventSummary,
-        ListDestinations, ListEvents, Page, ReplayRequest, Replayed, ReplayedEvent, RouteDecision,
-        RouteDecisions,
+        self, Api, DestinationStatus, EventDetail, EventSummary, ListDestinations, ListEvents, Page,
     },
     clock,
     config::Places,
     service,
 };
-use wilco_store::{OpenError, Options, SqliteStore, Store as _, StoreError};
+use wilco_store::{OpenError, Options, SqliteStore, Store as _};
 
-use super::{Failure, File, Place, Server, did_you_mean, instant, refusal, require_store};
+use super::{
+    ConfigArgs, Failure, Server, StoreArgs, did_you_mean, instant, refusal, require_store,
+};
 
 pub(crate) use filter::Filter;
 
 /// The record.
 pub(crate) struct Record {
     api: Connection,
-    file: File,
+    config: ConfigArgs,
 }
 
 enum Connection {
-    /// The wilco that runs.
+    /// The running wilco.
     Server(Box<Server>),
     /// The store, opened by this process.
     Store(Arc<SqliteStore>, Api),
 }
 
 impl Record {
-    /// Does some work that only reads, which never keeps a wilco from starting.
+    /// Runs work that only reads; it never prevents a wilco from starting.
     pub(crate) async fn read<T>(
-        place: &Place,
+        store: &StoreArgs,
         work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        Self::with(
-            Self::find(place, |url| SqliteStore::open_read_only(url, clock::system())).await?,
-            work,
-        )
-        .await
+        let open = |url: &str| SqliteStore::open_read_only(url, clock::system());
+        Self::with(Self::connect(store, open).await?, work).await
     }
 
-    /// Does some work that writes too: if no wilco runs, it takes the lock of the store.
+    /// Runs work that also writes. If no wilco runs, this takes the lock of the store.
     pub(crate) async fn write<T>(
-        place: &Place,
+        store: &StoreArgs,
         work: impl AsyncFnOnce(&Self) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
         let open = |url: &str| SqliteStore::open(url, Options::default(), clock::system());
-        Self::with(Self::find(place, open).await?, work).await
+        Self::with(Self::connect(store, open).await?, work).await
     }
 
     async fn with<T>(
@@ -71,16 +68,16 @@ impl Record {
         done
     }
 
-    async fn find(
-        place: &Place,
+    async fn connect(
+        args: &StoreArgs,
         open: impl FnOnce(&str) -> Result<SqliteStore, OpenError>,
     ) -> Result<Self, Failure> {
-        let file = place.file.clone();
-        let mut places = file.places()?;
-        let other = place.store.clone().filter(|url| *url != places.store.url);
+        let config = args.config.clone();
+        let mut places = config.places()?;
+        let other = args.url.clone().filter(|url| *url != places.store.url);
         let is_other = other.is_some();
         if let Some(url) = other {
-            // Only the token next to a store proves that the wilco which answers is the one of it.
+            // Only the token next to a store proves that the wilco which answers runs on that store.
             places = Places { token: None, token_name: None, ..places };
             places.store.url = url;
         }
@@ -90,24 +87,24 @@ impl Record {
             false => server.is_there().await?,
         };
         if answers {
-            return Ok(Self { api: Connection::Server(Box::new(server)), file });
+            return Ok(Self { api: Connection::Server(Box::new(server)), config });
         }
         let path = SqliteStore::path(&places.store.url)?;
-        require_store(path, place.store.is_some(), "no wilco answers, and ")?;
+        require_store(path, args.url.is_some(), "no wilco answers, and ")?;
         let store = Arc::new(open(&places.store.url)?);
-        let configured = file.clone();
+        let configuration = config.clone();
         let api = service::api(store.clone(), move || {
-            configured.load_without_secrets().map_err(|failure| failure.text)
+            configuration.load_without_secrets().map_err(|failure| failure.text)
         });
-        Ok(Self { api: Connection::Store(store, api), file })
+        Ok(Self { api: Connection::Store(store, api), config })
     }
 
-    /// Whether this is a wilco that runs.
-    pub(crate) fn is_server(&self) -> bool {
+    /// Whether a wilco runs on the store.
+    pub(crate) fn is_running(&self) -> bool {
         matches!(self.api, Connection::Server(_))
     }
 
-    /// Whether the wilco that this is still runs.
+    /// Whether that wilco still answers.
     pub(crate) async fn answers(&self) -> bool {
         match &self.api {
             Connection::Server(server) => server.is_there().await.unwrap_or(false),
@@ -121,33 +118,6 @@ impl Record {
 
     pub(crate) async fn event(&self, id: EventId) -> Result<EventDetail, Failure> {
         self.get(&format!("/api/v1/events/{id}")).await
-    }
-
-    pub(crate) async fn body(&self, id: EventId) -> Result<Bytes, Failure> {
-        self.ask(Method::GET, &format!("/api/v1/events/{id}/body"), Bytes::new()).await
-    }
-
-    pub(crate) async fn why(&self, id: EventId) -> Result<Vec<RouteDecision>, Failure> {
-        let decisions: RouteDecisions = self.get(&format!("/api/v1/events/{id}/why")).await?;
-        Ok(decisions.routes)
-    }
-
-    pub(crate) async fn replay(
-        &self,
-        request: &ReplayRequest,
-    ) -> Result<Vec<ReplayedEvent>, Failure> {
-        let replayed: Replayed = self.post("/api/v1/replay", request).await?;
-        Ok(replayed.events)
-    }
-
-    pub(crate) async fn cancel(
-        &self,
-        id: EventId,
-        destination: Option<String>,
-    ) -> Result<usize, Failure> {
-        let request = CancelRequest { destination };
-        let done: Cancelled = self.post(&format!("/api/v1/events/{id}/cancel"), &request).await?;
-        Ok(done.cancelled)
     }
 
     /// Every destination.
@@ -165,25 +135,11 @@ impl Record {
         }
     }
 
-    pub(crate) async fn pause(&self, name: &str) -> Result<(), Failure> {
-        self.act_on_destination(name, "pause").await
-    }
-
-    pub(crate) async fn resume(&self, name: &str) -> Result<(), Failure> {
-        self.act_on_destination(name, "resume").await
-    }
-
-    async fn act_on_destination(&self, name: &str, verb: &str) -> Result<(), Failure> {
-        self.check_destination(name).await?;
-        let path = format!("/api/v1/destinations/{}/{verb}", encode(name));
-        self.ask(Method::POST, &path, Bytes::new()).await.map(drop)
-    }
-
-    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         read(&self.ask(Method::GET, path, Bytes::new()).await?)
     }
 
-    async fn post<T: DeserializeOwned>(
+    pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
         request: &impl Serialize,
@@ -193,7 +149,12 @@ impl Record {
     }
 
     /// The body of the answer, if it is not an error.
-    async fn ask(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Bytes, Failure> {
         let (status, body) = match &self.api {
             Connection::Server(server) => {
                 let answer = server.ask(method, path, body).await?;
@@ -225,27 +186,13 @@ impl Record {
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
     serde_json::from_slice(body)
-        .map_err(|error| Failure::failed(format!("wilco answered something else: {error}")))
+        .map_err(|error| Failure::failed(format!("unexpected answer from wilco: {error}")))
 }
 
 fn with_query(path: &str, query: &impl Serialize) -> Result<String, Failure> {
     Ok(format!("{path}?{}", admin::query(query).map_err(failed)?))
 }
 
-/// Percent-encodes all but what RFC 3986, section 2.3, calls unreserved.
-fn encode(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
-    text.bytes()
-        .map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") })
-        .collect()
-}
-
 fn failed(error: impl std::fmt::Display) -> Failure {
     Failure::failed(error.to_string())
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::failed(error.to_string())
-    }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Method, StatusCode};
 
-use super::{Failure, File, Server, print, refusal};
+use super::{ConfigArgs, Failure, Server, print, refusal};
 
 /// Apply a changed configuration file to the running wilco
 ///
@@ -15,12 +15,12 @@ use super::{Failure, File, Server, print, refusal};
 #[derive(Args)]
 pub(crate) struct Reload {
     #[command(flatten)]
-    file: File,
+    config: ConfigArgs,
 }
 
 impl Reload {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let server = Server::find(&self.file.places()?)?;
+        let server = Server::find(&self.config.places()?)?;
         let answer = server.ask(Method::POST, "/api/v1/reload", Bytes::new()).await?;
         if answer.status != StatusCode::NO_CONTENT {
             let failure = refusal(answer.status, &answer.body);

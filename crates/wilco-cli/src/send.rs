@@ -15,7 +15,7 @@ use tokio::{signal::ctrl_c, task::JoinSet, time::Instant};
 use wilco::{Unsigned, freispace, provider};
 use wilco_server::{client::Client, clock, config};
 
-use super::{Failure, File, client_for, print, progress, rate};
+use super::{ConfigArgs, Failure, client_for, print, progress, rate};
 
 use bodies::Bodies;
 use exchange::{Exchange, exchange, summary};
@@ -28,7 +28,7 @@ use target::Target;
 #[derive(Args)]
 pub(crate) struct Send {
     #[command(flatten)]
-    file: File,
+    config: ConfigArgs,
 
     /// Sample event such as booking.created, file with a body, or - for stdin
     #[arg(value_name = "EVENT|FILE", value_parser = SampleOrFile, hide_possible_values = true)]

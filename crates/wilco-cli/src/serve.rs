@@ -16,7 +16,7 @@ use wilco_server::{
     service::{KINDS, Service, StartError, raise_file_limit},
 };
 
-use super::{Failure, File, LogFormat, certificate_for, certificate_for_file, draw};
+use super::{ConfigArgs, Failure, LogFormat, certificate_for, certificate_for_file, draw};
 
 /// Run the service: receive, record, acknowledge and deliver webhooks
 ///
@@ -26,7 +26,7 @@ use super::{Failure, File, LogFormat, certificate_for, certificate_for_file, dra
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
-    file: File,
+    config: ConfigArgs,
 
     #[command(flatten)]
     without_file: WithoutFile,
@@ -65,7 +65,7 @@ struct WithoutFile {
 
 impl Serve {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let path = self.file.find();
+        let path = self.config.find();
         if let (Some(path), true) = (&path, self.without_file.is_asked_for()) {
             return Err(Failure::usage(format!(
                 "{} exists, and --listen, --no-tls, --store, --exec and --forward are only for use \

@@ -1,28 +1,29 @@
 //! `wilco events cancel`: gives up the pending deliveries of an event.
 
 use clap::Args;
+use wilco_server::admin::{CancelRequest, Cancelled};
 
-use super::Which;
-use crate::{Failure, Place, Record, did_you_mean, print};
+use super::EventRef;
+use crate::{Failure, Record, StoreArgs, did_you_mean, print};
 
-/// Cancels the pending deliveries of an event
+/// Cancel the pending deliveries of an event
 ///
-/// A running attempt is finished, and what was delivered stays delivered.
+/// A running attempt still finishes, and what was delivered stays delivered.
 #[derive(Args)]
 pub(super) struct Cancel {
     #[command(flatten)]
-    place: Place,
-    /// The event's id, its first characters, or latest
+    store: StoreArgs,
+    /// Event id, its first characters, or latest
     #[arg(value_name = "ID")]
-    id: Which,
-    /// Only its delivery to this destination
+    id: EventRef,
+    /// Only the delivery to this destination
     #[arg(long, value_name = "NAME")]
     destination: Option<String>,
 }
 
 impl Cancel {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let cancelled = Record::write(&self.place, async |record| self.cancel(record).await).await;
+        let cancelled = Record::write(&self.store, async |record| self.cancel(record).await).await;
         print(&match cancelled? {
             0 => "no delivery was pending\n".into(),
             1 => "1 delivery cancelled\n".into(),
@@ -40,6 +41,8 @@ impl Cancel {
                 return Err(Failure::failed(format!("{id} has no delivery to {name}{hint}")));
             }
         }
-        record.cancel(id, self.destination.clone()).await
+        let request = CancelRequest { destination: self.destination.clone() };
+        let done: Cancelled = record.post(&format!("/api/v1/events/{id}/cancel"), &request).await?;
+        Ok(done.cancelled)
     }
 }

@@ -4,29 +4,29 @@ use clap::Args;
 use wilco_server::admin::{ListEvents, PAGE_ITEMS_MAX};
 
 use super::Rows;
-use crate::{Failure, Filter, Listing, Place, Record, note, print};
+use crate::{Failure, Filter, ListingArgs, Record, StoreArgs, note, print};
 
-/// Lists events, newest first, with the state of their deliveries
+/// List events, newest first, with the state of their deliveries
 #[derive(Args)]
 pub(super) struct List {
     #[command(flatten)]
-    place: Place,
+    store: StoreArgs,
     #[command(flatten)]
     filter: Filter,
     #[command(flatten)]
-    listing: Listing,
+    listing: ListingArgs,
 }
 
 impl List {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        Record::read(&self.place, async |record| self.list(record).await).await
+        Record::read(&self.store, async |record| self.list(record).await).await
     }
 
     async fn list(&self, record: &Record) -> Result<(), Failure> {
-        let mut rows = Rows::new(&self.place, self.filter.dead, self.listing.json);
+        let mut rows = Rows::new(&self.store, self.filter.dead, self.listing.json);
         let (mut listed, mut query) = (0, self.filter.query());
-        while listed < self.listing.most() {
-            let limit = (self.listing.most() - listed).min(PAGE_ITEMS_MAX);
+        while listed < self.listing.items_max() {
+            let limit = (self.listing.items_max() - listed).min(PAGE_ITEMS_MAX);
             let page = record.events(&ListEvents { limit: Some(limit), ..query.clone() }).await?;
             rows.print(&page.items)?;
             listed += page.items.len();
@@ -35,7 +35,7 @@ impl List {
                 break;
             }
         }
-        if listed == 0 && self.listing.most() > 0 {
+        if listed == 0 && self.listing.items_max() > 0 {
             // A misspelt name is a better explanation than an empty listing.
             self.filter.check_names(record).await?;
             return if self.listing.json { Ok(()) } else { print("no events\n") };

@@ -1,4 +1,4 @@
-//! `wilco events replay`: delivers events again, as the routes are now.
+//! `wilco events replay`: delivers events again, with the current routes.
 
 use std::time::Duration;
 
@@ -6,39 +6,39 @@ use clap::Args;
 use tokio::time::Instant;
 use wilco::EventId;
 use wilco_server::admin::{
-    ListEvents, PAGE_ITEMS_MAX, REPLAYED_EVENTS_MAX, ReplayRequest, ReplayedEvent,
+    ListEvents, PAGE_ITEMS_MAX, REPLAYED_EVENTS_MAX, ReplayRequest, Replayed, ReplayedEvent,
 };
 
-use super::Which;
-use crate::{Failure, Filter, Place, Record, Screen, Table, json_line, print, progress, rate};
+use super::EventRef;
+use crate::{Failure, Filter, Record, Screen, StoreArgs, Table, json_line, print, progress, rate};
 
-/// Delivers events again, as the routes of the file are now
+/// Deliver events again, with the current routes
 ///
-/// Each delivery that is made is a new one and names its reason; what is there stays as it is. Name
-/// events by their ids, or choose them by --since, --until, --event, --source, --destination, --dead,
-/// or take --all.
+/// Each replay makes new deliveries, which show its reason; earlier deliveries stay as they are. Name the
+/// events by their ids, or choose them with --since, --until, --event, --source, --destination or
+/// --dead, or take --all.
 #[derive(Args)]
 pub(super) struct Replay {
     #[command(flatten)]
-    place: Place,
+    store: StoreArgs,
     #[command(flatten)]
     filter: Filter,
-    /// Ids of events, their first characters, or latest
+    /// Event ids, their first characters, or latest
     #[arg(value_name = "ID", conflicts_with_all = ["source", "event", "since", "until", "all"])]
-    ids: Vec<Which>,
-    /// All events
+    ids: Vec<EventRef>,
+    /// Replay every event
     #[arg(long)]
     all: bool,
-    /// Says what would be delivered where, and does nothing
+    /// Only show what would be delivered where
     #[arg(long)]
     dry_run: bool,
-    /// At most this many events a second, such as 10/s
+    /// Replay at most this many events per second, such as 10/s
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<f64>,
-    /// Why, in words; shown with each new delivery
+    /// Reason, shown with each new delivery
     #[arg(long, value_name = "TEXT", default_value = "by hand")]
     reason: String,
-    /// One JSON object a line, for each event
+    /// Print one JSON object per line for each event
     #[arg(long)]
     json: bool,
 }
@@ -46,11 +46,11 @@ pub(super) struct Replay {
 impl Replay {
     pub(super) async fn run(self) -> Result<(), Failure> {
         if self.ids.is_empty() && !self.all && !self.filter.is_set() {
-            let text = "say which events: by ids, or by --since, --event, --dead and the like; \
-                        --all stands for all of them";
+            let text = "choose events: name their ids, or use --since, --event, --dead and the like, \
+                        or --all for every event";
             return Err(Failure::usage(text.into()));
         }
-        let events = Record::write(&self.place, async |record| {
+        let events = Record::write(&self.store, async |record| {
             let ids = self.choose(record).await?;
             self.replay(record, &ids).await
         });
@@ -119,7 +119,8 @@ impl Replay {
                 dry_run: self.dry_run,
                 reason: Some(self.reason.clone()),
             };
-            events.extend(record.replay(&request).await?);
+            let replayed: Replayed = record.post("/api/v1/replay", &request).await?;
+            events.extend(replayed.events);
             bar.inc(ids.len() as u64);
         }
         bar.finish_and_clear();

@@ -4,30 +4,32 @@ mod picture;
 
 use std::io::Write as _;
 
+use bytes::Bytes;
 use clap::Args;
+use http::Method;
 
-use super::{Which, about, deliveries};
-use crate::{Failure, Place, Record, Screen, json_line, painted};
+use super::{EventRef, about, deliveries};
+use crate::{Failure, Record, Screen, StoreArgs, json_line, painted};
 
-/// Shows one event: its headers, its body, and every attempt to deliver it
+/// Show one event: its headers, its body, and every attempt to deliver it
 #[derive(Args)]
 pub(super) struct Show {
     #[command(flatten)]
-    place: Place,
-    /// The event's id, its first characters, or latest
+    store: StoreArgs,
+    /// Event id, its first characters, or latest
     #[arg(value_name = "ID")]
-    id: Which,
-    /// As JSON
+    id: EventRef,
+    /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Writes exactly the bytes of the body and nothing else
+    /// Write exactly the bytes of the body and nothing else
     #[arg(long, conflicts_with = "json")]
     raw: bool,
 }
 
 impl Show {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let shown = Record::read(&self.place, async |record| self.show(record).await).await?;
+        let shown = Record::read(&self.store, async |record| self.show(record).await).await?;
         let mut stdout = std::io::stdout().lock();
         stdout.write_all(&shown)?;
         Ok(stdout.flush()?)
@@ -36,7 +38,8 @@ impl Show {
     async fn show(&self, record: &Record) -> Result<Vec<u8>, Failure> {
         let id = self.id.resolve(record).await?;
         if self.raw {
-            return Ok(record.body(id).await?.into());
+            let path = format!("/api/v1/events/{id}/body");
+            return Ok(record.ask(Method::GET, &path, Bytes::new()).await?.into());
         }
         let event = record.event(id).await?;
         if self.json {
@@ -44,7 +47,7 @@ impl Show {
         }
         // Without the destinations only the reasons for waiting are missing.
         let destinations = record.destinations().await.unwrap_or_default();
-        let text = picture::picture(&event, &destinations, &self.place.times());
+        let text = picture::picture(&event, &destinations, &self.store.times());
         let is_coloured = Screen::stdout().is_coloured;
         Ok(if is_coloured { picture::with_colours(&text) } else { text }.into_bytes())
     }

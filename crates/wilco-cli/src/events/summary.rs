@@ -3,7 +3,7 @@
 use wilco_server::admin::{Delivery, DeliveryState, EventSummary};
 
 use super::distinct_chars;
-use crate::{Failure, Place, Screen, Table, Times, json_line, print, visible};
+use crate::{Failure, Screen, StoreArgs, Table, Times, json_line, print, visible};
 
 /// Prints events as rows, a table of which begins with the first of them.
 pub(crate) struct Rows {
@@ -16,8 +16,8 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    pub(crate) fn new(place: &Place, has_error: bool, is_json: bool) -> Self {
-        let (times, screen, offset) = (place.times(), Screen::stdout(), String::new());
+    pub(crate) fn new(store: &StoreArgs, has_error: bool, is_json: bool) -> Self {
+        let (times, screen, offset) = (store.times(), Screen::stdout(), String::new());
         Self { table: None, times, screen, has_error, is_json, offset }
     }
 

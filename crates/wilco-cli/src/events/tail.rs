@@ -7,36 +7,36 @@ use wilco::EventId;
 use wilco_server::admin::{EventSummary, ListEvents, PAGE_ITEMS_MAX};
 
 use super::{MILLISECOND, Rows, deliveries};
-use crate::{Failure, Filter, Place, Record, note};
+use crate::{Failure, Filter, Record, StoreArgs, note};
 
-/// Follows events as they come in, and what becomes of them
+/// Follow events as they are received, and their deliveries
 ///
-/// It waits for a server that restarts.
+/// If wilco restarts, this waits until it is back.
 #[derive(Args)]
 pub(super) struct Tail {
     #[command(flatten)]
-    place: Place,
+    store: StoreArgs,
     #[command(flatten)]
     filter: Filter,
-    /// One JSON object a line
+    /// Print one JSON object per line
     #[arg(long)]
     json: bool,
-    /// Begins with this many that are recorded already
+    /// Begin with this many events that are already recorded
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     lines: usize,
 }
 
 impl Tail {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        Record::read(&self.place, async |record| self.follow(record).await).await
+        Record::read(&self.store, async |record| self.follow(record).await).await
     }
 
     async fn follow(&self, record: &Record) -> Result<(), Failure> {
-        if !record.is_server() {
-            let text = "no wilco is running here, so nothing comes in; see `wilco events list`";
+        if !record.is_running() {
+            let text = "no wilco is running here, so no event can arrive; see `wilco events list`";
             return Err(Failure::failed(text.into()));
         }
-        let mut rows = Rows::new(&self.place, self.filter.dead, self.json);
+        let mut rows = Rows::new(&self.store, self.filter.dead, self.json);
         let mut followed = Followed::default();
         let limit = Some(self.lines.clamp(1, PAGE_ITEMS_MAX));
         let mut latest = record.events(&ListEvents { limit, ..self.filter.query() }).await?.items;

@@ -1,29 +1,29 @@
 //! `wilco events why`: which route takes an event, and which clause decides.
 
 use clap::Args;
-use wilco_server::admin::{EventDetail, RouteDecision};
+use wilco_server::admin::{EventDetail, RouteDecision, RouteDecisions};
 
-use super::{Which, deliveries};
-use crate::{Failure, Place, Record, Screen, Table, json_line, print, visible};
+use super::{EventRef, deliveries};
+use crate::{Failure, Record, Screen, StoreArgs, Table, json_line, print, visible};
 
-/// Says for each route whether it takes an event, and which clause decides
+/// Say for each route whether it takes an event, and which clause decides
 ///
-/// The routes are those of the file as it is now; with a server that runs, those that it has loaded.
+/// If wilco runs, these are the routes that it has loaded, otherwise those of the configuration file.
 #[derive(Args)]
 pub(super) struct Why {
     #[command(flatten)]
-    place: Place,
-    /// The event's id, its first characters, or latest
+    store: StoreArgs,
+    /// Event id, its first characters, or latest
     #[arg(value_name = "ID")]
-    id: Which,
-    /// One JSON object a line, for each route
+    id: EventRef,
+    /// Print one JSON object per line for each route
     #[arg(long)]
     json: bool,
 }
 
 impl Why {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let found = Record::read(&self.place, async |record| self.find(record).await).await;
+        let found = Record::read(&self.store, async |record| self.find(record).await).await;
         let (decisions, event) = found?;
         if self.json {
             return print(&decisions.iter().map(json_line).collect::<Result<String, _>>()?);
@@ -41,7 +41,8 @@ impl Why {
 
     async fn find(&self, record: &Record) -> Result<(Vec<RouteDecision>, EventDetail), Failure> {
         let id = self.id.resolve(record).await?;
-        Ok((record.why(id).await?, record.event(id).await?))
+        let decisions: RouteDecisions = record.get(&format!("/api/v1/events/{id}/why")).await?;
+        Ok((decisions.routes, record.event(id).await?))
     }
 }
 

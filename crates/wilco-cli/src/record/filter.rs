@@ -12,22 +12,22 @@ use crate::Failure;
 /// Which events.
 #[derive(Args, Clone, Default)]
 pub(crate) struct Filter {
-    /// Only of this source
+    /// Only events of this source
     #[arg(long, value_name = "NAME")]
     pub(crate) source: Option<String>,
-    /// Only of this name; booking.* means every event of bookings
+    /// Only events with this name; booking.* matches every event about bookings
     #[arg(long, value_name = "GLOB")]
     pub(crate) event: Option<String>,
-    /// Only from this time on: 2026-11-24, 14:00, yesterday, 2026-11-24T08:00:00Z, 2h (ago)
+    /// Only events from this time on: 2026-11-24, 14:00, yesterday, 2h (ago), 2026-11-24T08:00:00Z
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) since: Option<Timestamp>,
-    /// Only before this time
+    /// Only events before this time
     #[arg(long, value_name = "TIME", value_parser = instant)]
     pub(crate) until: Option<Timestamp>,
-    /// Only with a delivery to this destination
+    /// Only events with a delivery to this destination
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
-    /// Only with a delivery that is dead and was not replayed
+    /// Only events with a dead delivery that was not replayed
     #[arg(long)]
     pub(crate) dead: bool,
 }
@@ -89,7 +89,7 @@ fn check_event(glob: &str) -> Result<(), Failure> {
 }
 
 fn check_source(name: &str, record: &Record) -> Result<(), Failure> {
-    let mut known = match record.file.find() {
+    let mut known = match record.config.find() {
         Some(path) => config::source_names(&path),
         None => vec!["freispace".into()],
     };

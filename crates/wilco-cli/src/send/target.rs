@@ -19,11 +19,11 @@ impl Target {
             Secret::from_env(name).map_err(|error| Failure::configuration(error.to_string()))
         };
         let named = send.secret_env.as_deref();
-        let (url, configured) = match (&send.to, send.file.find()) {
+        let (url, configured) = match (&send.to, send.config.find()) {
             (Some(url), _) => (url.clone(), None),
             (None, None) => (Uri::from_static(URL_WITHOUT_FILE), None),
             (None, Some(_)) => {
-                let config = send.file.load()?;
+                let config = send.config.load()?;
                 let (url, secret) = endpoint(&config)?;
                 (url, Some(secret))
             }

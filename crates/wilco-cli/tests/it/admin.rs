@@ -120,7 +120,14 @@ fn every_error_is_problem_json() {
         ("GET", "/api/v1/events?cursor=abc", json, "", 400, "invalid cursor \"abc\": "),
         ("GET", "/api/v1/events?nope=1", json, "", 400, "invalid nope: unknown field"),
         ("GET", "/api/v1/events?dead=1&dead=2", json, "", 400, "dead is given twice"),
-        ("GET", "/api/v1/events/not-an-id", json, "", 400, "invalid id: \"not-an-id\""),
+        (
+            "GET",
+            "/api/v1/events/not-an-id",
+            json,
+            "",
+            400,
+            "invalid id: invalid event id \"not-an-id\"",
+        ),
         (
             "GET",
             "/api/v1/events/evt_01M89FXQAS000XWFNKEM3JNBGP",
@@ -136,7 +143,14 @@ fn every_error_is_problem_json() {
         ("POST", "/api/v1/replay", ("content-type", "text/plain"), "{}", 415, "expected a body of"),
         ("POST", "/api/v1/replay", json, "{", 400, "invalid body: "),
         ("POST", "/api/v1/replay", json, "{\"limit\":\"x\"}", 422, "invalid body: unknown field"),
-        ("POST", "/api/v1/replay", json, "{\"ids\":[\"x\"]}", 422, "invalid body: \"x\""),
+        (
+            "POST",
+            "/api/v1/replay",
+            json,
+            "{\"ids\":[\"x\"]}",
+            422,
+            "invalid body: invalid event id \"x\"",
+        ),
         ("POST", "/api/v1/replay", json, &many, 422, "too many ids: 501"),
         ("POST", "/api/v1/replay", json, &large, 413, "length limit exceeded"),
     ] {

@@ -382,8 +382,8 @@ fn every_help_fits_a_terminal_of_80_columns() {
             }
             if bare.contains("--store <") && verb != "serve" {
                 let sentence = bare.split_whitespace().collect::<Vec<_>>().join(" ");
-                let expected = "The store to use: the wilco that runs on it is asked, else it is \
-                                opened [default: the store of the configuration]";
+                let expected = "Store to use: ask the wilco that runs on it, else open it [default: \
+                                the store of the configuration]";
                 assert!(sentence.contains(expected), "{verb} {help} {sentence}");
             }
         }

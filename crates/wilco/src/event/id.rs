@@ -1,11 +1,11 @@
-//! The name of an event.
+//! The id of an event.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use ulid::Ulid;
 
-/// Names an event: `evt_` and a ULID, so that ids sort by the time at which they were given.
+/// The id of an event: `evt_` and a ULID, so that ids sort by the time at which they were given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(Ulid);
 
@@ -51,7 +51,7 @@ impl<'de> Deserialize<'de> for EventId {
     }
 }
 
-/// The text is not an event's id.
+/// The text is not the id of an event.
 #[derive(Debug, thiserror::Error)]
 #[error("invalid event id {0:?}: expected one like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF")]
 pub struct EventIdError(String);

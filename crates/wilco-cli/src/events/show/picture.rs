@@ -1,4 +1,4 @@
-//! One event as `wilco events show` draws it.
+//! The text that `wilco events show` prints.
 
 use std::time::Duration;
 

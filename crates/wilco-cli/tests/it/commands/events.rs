@@ -125,7 +125,7 @@ fn the_store_is_looked_into_where_no_server_answers_and_changed_under_its_lock_o
     let output = run(&world, &["events", "tail"]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.starts_with("wilco: no wilco is running here, so nothing comes in"), "{said}");
+    assert!(said.starts_with("wilco: no wilco is running here, so no event can arrive"), "{said}");
     // Another wilco has the store, and this file does not say where its admin listener is.
     let other = world.kill_and_restart();
     let run = |verb: &[&str]| {
@@ -167,9 +167,9 @@ fn an_event_is_shown_whole_and_its_body_to_the_byte() {
     for (id, code, said) in [
         ("evt_00000000000000000000000000", 1, "wilco: there is no event evt_0000"),
         ("evt_", 2, "expected one like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF"),
-        ("../../etc/passwd", 2, "invalid event id"),
-        ("evt_nosuch", 2, "invalid event id \"evt_nosuch\""),
-        ("NoSuch", 2, "invalid event id \"NoSuch\""),
+        ("../../etc/passwd", 2, "invalid value '../../etc/passwd' for '<ID>'"),
+        ("evt_nosuch", 2, "invalid value 'evt_nosuch' for '<ID>'"),
+        ("NoSuch", 2, "invalid value 'NoSuch' for"),
     ] {
         let output = run(&world, &["events", "show", id]);
         assert_eq!(output.status.code(), Some(code), "{id}");

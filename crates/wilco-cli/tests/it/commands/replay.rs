@@ -121,7 +121,7 @@ fn nothing_is_replayed_unless_it_is_said_what() {
     settled(&world);
     let output = replay(&world, &[]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("say which events"), "{output:?}");
+    assert!(text(&output.stderr).contains("choose events: name their ids"), "{output:?}");
     assert_eq!(replay(&world, &[&id, "--all"]).status.code(), Some(2));
     assert_eq!(replay(&world, &["evt_nonsense"]).status.code(), Some(2));
     assert_eq!(replay(&world, &["--all", "--rate", "0"]).status.code(), Some(2));

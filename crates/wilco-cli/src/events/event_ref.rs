@@ -1,20 +1,20 @@
-//! Which event is meant: a whole id, the beginning of one, or the latest.
+//! How a person names an event: by its id, by the first characters of it, or as the latest.
 
 use wilco::EventId;
 use wilco_server::admin::{EventSummary, ListEvents};
 
 use crate::{Failure, Record, visible};
 
-/// An event as a person names it. Only `resolve` tells whether there is one.
+/// An event as a person names it. Only `resolve` finds out whether it exists.
 #[derive(Clone, Debug)]
-pub(crate) enum Which {
+pub(crate) enum EventRef {
     Latest,
     Id(EventId),
     /// The first characters of an id, in capitals and without `evt_`.
     Prefix(String),
 }
 
-impl std::str::FromStr for Which {
+impl std::str::FromStr for EventRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -23,25 +23,21 @@ impl std::str::FromStr for Which {
         }
         let ulid = text.strip_prefix("evt_").unwrap_or(text).to_ascii_uppercase();
         let is_digit = |c: char| c.is_ascii_alphanumeric() && !"ILOU".contains(c);
-        match format!("evt_{ulid}").parse() {
-            Ok(id) => Ok(Self::Id(id)),
-            Err(_)
-                if (PREFIX_CHARS_MIN..ID_CHARS).contains(&ulid.len())
-                    && ulid.chars().all(is_digit) =>
-            {
-                Ok(Self::Prefix(ulid))
-            }
-            // The error is about the text as it was typed.
-            Err(error) => Err(format!(
-                "{}; its first characters are enough, from {PREFIX_CHARS_MIN} on, or latest",
-                text.parse::<EventId>().err().unwrap_or(error)
-            )),
+        if let Ok(id) = format!("evt_{ulid}").parse() {
+            return Ok(Self::Id(id));
         }
+        if (PREFIX_CHARS_MIN..ID_CHARS).contains(&ulid.len()) && ulid.chars().all(is_digit) {
+            return Ok(Self::Prefix(ulid));
+        }
+        Err(format!(
+            "expected one like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF, at least {PREFIX_CHARS_MIN} of its \
+             first characters, or latest"
+        ))
     }
 }
 
-impl Which {
-    /// The id of the one event that is meant. A whole id is taken as it is.
+impl EventRef {
+    /// The id of the event. A complete id is not looked up.
     pub(super) async fn resolve(&self, record: &Record) -> Result<EventId, Failure> {
         match self {
             Self::Id(id) => Ok(*id),
@@ -56,7 +52,7 @@ impl Which {
         }
     }
 
-    /// As [`resolve`](Self::resolve), and there is such an event.
+    /// As [`resolve`](Self::resolve), but fails if there is no such event.
     pub(super) async fn resolve_recorded(&self, record: &Record) -> Result<EventId, Failure> {
         let id = self.resolve(record).await?;
         let text = id.to_string();
@@ -109,7 +105,8 @@ pub(crate) fn distinct_chars(ids: &[&str]) -> usize {
 
 const ID_CHARS: usize = 26;
 const PREFIX_CHARS_MIN: usize = 4;
-/// A short id, without `evt_`: ten characters are its time, the rest tells apart what came with it.
+/// The length of a short id without `evt_`: ten characters of time, and three to distinguish events of the
+/// same millisecond.
 const SHORT_ID_CHARS: usize = 13;
 const CANDIDATES_MAX: usize = 5;
 const LOOKED_AT: usize = 100;
@@ -124,14 +121,14 @@ mod tests {
     fn an_event_is_named_by_its_id_its_beginning_or_latest() {
         let id = "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF";
         for text in [id, &id[4..], &id.to_lowercase()] {
-            assert!(matches!(text.parse(), Ok(Which::Id(found)) if found.to_string() == id));
+            assert!(matches!(text.parse(), Ok(EventRef::Id(found)) if found.to_string() == id));
         }
         for text in ["evt_01JQ", "01jq", "01JQ8ZK4N3W8T1V5R7Y9ABCDE"] {
-            assert!(matches!(text.parse(), Ok(Which::Prefix(p)) if p.starts_with("01JQ")));
+            assert!(matches!(text.parse(), Ok(EventRef::Prefix(p)) if p.starts_with("01JQ")));
         }
-        assert!(matches!("latest".parse(), Ok(Which::Latest)));
+        assert!(matches!("latest".parse(), Ok(EventRef::Latest)));
         for text in ["", "evt_", "01J", "../../etc/passwd", "evt_nonsense", &format!("{id}0")] {
-            assert!(text.parse::<Which>().is_err(), "{text}");
+            assert!(text.parse::<EventRef>().is_err(), "{text}");
         }
     }
 

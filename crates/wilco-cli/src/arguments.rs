@@ -1,0 +1,109 @@
+//! Arguments that several verbs have: the configuration, the store, and the form of a listing.
+
+use std::{io::ErrorKind, path::PathBuf};
+
+use clap::Args;
+use wilco_server::{
+    config::{self, Config, Places},
+    service::KINDS,
+};
+
+use super::{Failure, Times};
+
+/// Which configuration to use.
+#[derive(Args, Clone)]
+pub(crate) struct ConfigArgs {
+    /// Configuration file [default: ./wilco.toml, else /etc/wilco/wilco.toml]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl ConfigArgs {
+    /// The file that is used, if there is one.
+    pub(crate) fn find(&self) -> Option<PathBuf> {
+        config::find(self.config.as_deref())
+    }
+
+    /// As [`find`](Self::find), but fails if there is none.
+    pub(crate) fn required(&self) -> Result<PathBuf, Failure> {
+        self.find().ok_or_else(|| {
+            let text = "there is no wilco.toml here or in /etc/wilco; `wilco init` writes one";
+            Failure::configuration(text.into())
+        })
+    }
+
+    pub(crate) fn load(&self) -> Result<Config, Failure> {
+        Ok(config::load(&self.required()?, KINDS)?.0)
+    }
+
+    pub(crate) fn places(&self) -> Result<Places, Failure> {
+        Ok(config::places(self.find().as_deref(), KINDS)?)
+    }
+
+    pub(crate) fn load_without_secrets(&self) -> Result<Config, Failure> {
+        Ok(config::load_without_secrets(&self.required()?, KINDS)?)
+    }
+}
+
+/// Which store to use, and how to show what is in it.
+#[derive(Args)]
+pub(crate) struct StoreArgs {
+    #[command(flatten)]
+    pub(crate) config: ConfigArgs,
+    /// Store to use: ask the wilco that runs on it, else open it [default: the store of the
+    /// configuration]
+    #[arg(long = "store", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// Show times in UTC [default: local time]
+    #[arg(long)]
+    utc: bool,
+}
+
+impl StoreArgs {
+    pub(crate) fn times(&self) -> Times {
+        Times::new(self.utc)
+    }
+}
+
+/// In which form to print a listing, and how much of it.
+#[derive(Args)]
+pub(crate) struct ListingArgs {
+    /// Print one JSON object per line
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    /// Show all of them
+    #[arg(long, conflicts_with = "limit")]
+    all: bool,
+}
+
+impl ListingArgs {
+    pub(crate) fn items_max(&self) -> usize {
+        if self.all { usize::MAX } else { self.limit }
+    }
+}
+
+/// Refuses a store that does not exist or cannot be read, because SQLite does not say why it cannot open a
+/// file.
+pub(crate) fn require_store(path: PathBuf, is_named: bool, before: &str) -> Result<(), Failure> {
+    match std::fs::File::open(&path) {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            Err(Failure::not_permitted(&format!("cannot open {}: {error}", path.display())))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let shown = std::path::absolute(&path).unwrap_or(path);
+            let shown = shown.display();
+            Err(Failure::failed(if is_named {
+                format!("there is no store {shown}; is --store misspelt?")
+            } else {
+                format!(
+                    "{before}there is no store {shown}: name it with --store or the file with \
+                     --config, or run this in the folder of wilco.toml"
+                )
+            }))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

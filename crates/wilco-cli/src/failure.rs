@@ -1,0 +1,99 @@
+//! Why a verb failed.
+
+use std::{fmt, io};
+
+use wilco_server::{
+    client::ClientError,
+    config::Diagnostics,
+    service::{StartError, TlsError},
+};
+use wilco_store::{OpenError, StoreError};
+
+use super::{draw, is_coloured};
+
+/// Why a verb failed, and the exit code of the process.
+pub(crate) struct Failure {
+    pub(crate) code: u8,
+    pub(crate) text: String,
+}
+
+impl Failure {
+    pub(crate) fn failed(text: String) -> Self {
+        Self { code: 1, text }
+    }
+
+    pub(crate) fn usage(text: String) -> Self {
+        Self { code: 2, text }
+    }
+
+    /// 78 is `EX_CONFIG` of sysexits.
+    pub(crate) fn configuration(text: String) -> Self {
+        Self { code: 78, text }
+    }
+
+    pub(crate) fn not_permitted(text: &str) -> Self {
+        let user = rustix::process::geteuid().as_raw();
+        let hint = "run this as the user of the service, such as sudo -u wilco";
+        Self::failed(format!("{text}: this is user {user}; {hint}"))
+    }
+}
+
+impl From<Diagnostics> for Failure {
+    fn from(diagnostics: Diagnostics) -> Self {
+        Self::configuration(draw(&diagnostics, is_coloured(&io::stderr())))
+    }
+}
+
+impl From<TlsError> for Failure {
+    fn from(error: TlsError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        let text = error.to_string();
+        match text.contains("Permission denied") {
+            true => Self::not_permitted(&text),
+            false => Self::failed(text),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::failed(error.to_string())
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        // Whoever reads our output has seen enough: `wilco events list | head`.
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self { code: 0, text: String::new() },
+            _ => Self::failed(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.text.as_str() {
+            "" => Ok(()),
+            drawn if drawn.contains('\n') => f.write_str(drawn),
+            line => writeln!(f, "wilco: {line}"),
+        }
+    }
+}
