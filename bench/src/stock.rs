@@ -14,7 +14,7 @@ use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
 use tokio::{task::JoinSet, time::Instant};
 use wilco::{Arrival, Envelope, Head, Headers, SourceName, Verified, verify};
-use wilco_store::{Duplicates, Options, Routed, SqliteStore, Store, Target};
+use wilco_store::{Duplicates, Options, SqliteStore, Store, Target};
 
 use crate::{
     bodies::{self, Signer},
@@ -169,14 +169,12 @@ async fn record(
 
 async fn route(store: &dyn Store, is_waiting: bool) -> io::Result<()> {
     loop {
-        let events = store.unrouted(AT_ONCE).await.map_err(io::Error::other)?;
-        if events.is_empty() {
+        let batch = store.unrouted(AT_ONCE).await.map_err(io::Error::other)?;
+        if batch.is_empty() {
             return Ok(());
         }
         let targets = if is_waiting { vec![Target::to(DESTINATION)] } else { Vec::new() };
-        let routed =
-            events.iter().map(|event| Routed { event_id: event.id, targets: targets.clone() });
-        store.fan_out(routed.collect()).await.map_err(io::Error::other)?;
+        store.fan_out(batch.route(|_| targets.clone())).await.map_err(io::Error::other)?;
     }
 }
 

@@ -54,8 +54,8 @@ use wilco::{
 };
 
 use crate::{
-    Attempt, Claim, Clock, Delivery, Duplicates, EventQuery, EventSummary, Outcome, Receipt,
-    Rejection, Routed, Settled, Store, StoreError, Target,
+    Attempt, Batch, Claim, Clock, Delivery, Duplicates, EventQuery, EventSummary, Outcome, Receipt,
+    Rejection, RoutedBatch, Settled, Store, StoreError, Target,
 };
 
 /// What the suite needs of a backend besides [`Store`].
@@ -219,7 +219,8 @@ impl Bench {
 
     async fn fan_out(&self, ids: &[EventId], destinations: &[&str], now: Timestamp) {
         self.clock.set(now);
-        self.store.fan_out(routed(ids, destinations)).await.unwrap();
+        let targets: Vec<_> = destinations.iter().map(|&name| Target::to(name)).collect();
+        fan_out(self.store.as_ref(), ids, &targets).await;
     }
 
     /// Records events, one target to `crm` for each, as `target` says.
@@ -234,9 +235,8 @@ impl Bench {
             let (verified, envelope) = event(Sent { at: now, ..SENT });
             let receipt = self.store.record(verified, envelope, Duplicates::Keep).await.unwrap();
             let event_id = receipt.event_id();
-            let routed = vec![Routed { event_id, targets: vec![target(number)] }];
             self.clock.set(now);
-            self.store.fan_out(routed).await.unwrap();
+            fan_out(self.store.as_ref(), &[event_id], &[target(number)]).await;
             ids.push(event_id);
         }
         ids
@@ -307,8 +307,7 @@ impl Bench {
     }
 
     async fn unrouted(&self, limit: usize) -> Vec<EventId> {
-        let events = self.store.unrouted(limit).await.unwrap();
-        events.into_iter().map(|event| event.id).collect()
+        unrouted(self.store.as_ref(), limit).await
     }
 
     /// All events, oldest first.
@@ -320,9 +319,29 @@ impl Bench {
     }
 }
 
-fn routed(ids: &[EventId], destinations: &[&str]) -> Vec<Routed> {
-    let targets: Vec<_> = destinations.iter().map(|&name| Target::to(name)).collect();
-    ids.iter().map(|&event_id| Routed { event_id, targets: targets.clone() }).collect()
+/// The unrouted events.
+pub(crate) async fn unrouted(store: &dyn Store, limit: usize) -> Vec<EventId> {
+    let batch = store.unrouted(limit).await.unwrap();
+    batch.events().iter().map(|event| event.id).collect()
+}
+
+/// Routes everything up to the last of these events, and these to all targets.
+pub(crate) async fn fan_out(store: &dyn Store, ids: &[EventId], targets: &[Target]) {
+    while let Some(last) = ids.last() {
+        let all = unrouted(store, 10_000).await;
+        let last = all.iter().position(|id| id == last);
+        let batch = store.unrouted(last.map_or(all.len(), |last| last + 1)).await.unwrap();
+        store.fan_out(to(batch, ids, targets)).await.unwrap();
+        if last.is_some() {
+            return;
+        }
+        assert!(!all.is_empty(), "an event is routed already");
+    }
+}
+
+/// Sends these events of a batch to all targets.
+pub(crate) fn to(batch: Batch, ids: &[EventId], targets: &[Target]) -> RoutedBatch {
+    batch.route(|event| if ids.contains(&event.id) { targets.to_vec() } else { Vec::new() })
 }
 
 /// When each test begins: 2026-03-01 12:00 UTC.

@@ -40,15 +40,6 @@ use std::{fmt, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use wilco::{Event, EventId};
 
-/// An event that was compared with the routes, and where it goes.
-#[derive(Clone, Debug)]
-pub struct Routed {
-    /// The event.
-    pub event_id: EventId,
-    /// Its targets, at most one for each destination; may be empty.
-    pub targets: Vec<Target>,
-}
-
 /// Where an event goes: to which destination, and by which rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {

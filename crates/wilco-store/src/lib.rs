@@ -23,6 +23,7 @@
 //! with: both pass the same suite.
 
 mod admin;
+mod batch;
 mod clock;
 #[cfg(test)]
 mod conformance;
@@ -44,10 +45,12 @@ use jiff::Timestamp;
 use wilco::{EventId, Headers, SourceName};
 
 pub use admin::AdminStore;
+pub(crate) use batch::Routed;
+pub use batch::{Batch, RoutedBatch};
 pub use clock::Clock;
 pub use delivery::{
-    Attempt, Breaker, Burst, Claim, Delivery, DestinationStatus, Outcome, Replay, Routed, Settled,
-    State, Target,
+    Attempt, Breaker, Burst, Claim, Delivery, DestinationStatus, Outcome, Replay, Settled, State,
+    Target,
 };
 pub use error::{OpenError, StoreError};
 pub use inbound::InboundStore;

@@ -245,7 +245,7 @@ pub(crate) mod tests {
         assert!(matches!(lost, Err(StoreError::Internal(_))), "{lost:?}");
         let receipt = store.record(verified, envelope, SUPPRESS).await.unwrap();
         assert!(!receipt.is_first());
-        assert_eq!(store.unrouted(9).await.unwrap().len(), 1);
+        assert_eq!(store.unrouted(9).await.unwrap().events().len(), 1);
     }
 
     #[tokio::test]

@@ -1,13 +1,13 @@
 //! What the outbound half may do: route events, try deliveries, and write down what became of them.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use wilco::Event;
 
 use crate::{
-    Alert, Attempt, Breaker, Claim, Outcome, Routed, Settled, StoreError, StoreStatus, Wakers,
+    Alert, Attempt, Batch, Breaker, Claim, Outcome, RoutedBatch, Settled, StoreError, StoreStatus,
+    Wakers,
 };
 
 /// The store as the outbound half sees it. It records nothing that came from outside.
@@ -19,12 +19,12 @@ pub trait OutboundStore: StoreStatus {
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read.
-    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError>;
+    async fn unrouted(&self, limit: usize) -> Result<Batch, StoreError>;
 
-    /// Marks these events, which are the oldest that [`unrouted`](Self::unrouted) gave, as routed,
-    /// and makes a waiting delivery for each of their targets: for each event all of it or nothing, and
-    /// in their order. One that was routed before is passed over. Many targets take several commits, so
-    /// that others get their turn in between.
+    /// Marks the events of a batch as routed, and makes a pending delivery for each of their targets:
+    /// for each event all of it or nothing, and in their order. One that was routed before, by this
+    /// process or another, is passed over. Many targets take several commits, so that others get their
+    /// turn in between.
     ///
     /// A target with an order key is not due while an earlier one of its destination and key is not at
     /// its end. A target with a burst supersedes the last of its destination and burst key that was not
@@ -33,7 +33,7 @@ pub trait OutboundStore: StoreStatus {
     /// # Errors
     ///
     /// [`StoreError`]: some of the first may be routed, and the others are still unrouted.
-    async fn fan_out(&self, routed: Vec<Routed>) -> Result<(), StoreError>;
+    async fn fan_out(&self, batch: RoutedBatch) -> Result<(), StoreError>;
 
     /// Takes the right to try up to `limit` deliveries that are due, the longest due first, and none
     /// of a destination that is paused. They are running until they are settled, or until the store

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use futures_util::FutureExt as _;
 use wilco::EventId;
 use wilco_delivery::{Routes, Verdict};
-use wilco_store::{Attempt, Breaker, Claim, Routed, Target};
+use wilco_store::{Attempt, Breaker, Claim, Target};
 
 use super::{
     Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, StoreClock,
@@ -107,14 +107,11 @@ impl World {
 
     /// Holds whatever was recorded against the routes.
     pub(crate) async fn route(&mut self) -> Held {
-        let events = self.backend.store().unrouted(1_000).await.unwrap();
-        let found: Vec<_> = events.iter().map(|event| event.id).collect();
+        let batch = self.backend.store().unrouted(1_000).await.unwrap();
+        let found: Vec<_> = batch.events().iter().map(|event| event.id).collect();
         hold(found == self.events[self.routed..], || "other events are unrouted than came".into())?;
-        if events.is_empty() {
-            return Ok(());
-        }
         let mut routed = Vec::new();
-        for event in &events {
+        for event in batch.events() {
             let targets = self.routes.route(event);
             let mut to: Vec<_> = targets.iter().map(keys).collect();
             to.sort_unstable();
@@ -132,8 +129,13 @@ impl World {
                 ));
             }
             self.routed += 1;
-            routed.push(Routed { event_id: event.id, targets });
+            routed.push(targets);
         }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut routed = routed.into_iter();
+        let routed = batch.route(|_| routed.next().unwrap());
         self.may_break();
         while self.backend.store().fan_out(routed.clone()).await.is_err() {}
         Ok(())

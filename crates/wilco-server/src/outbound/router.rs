@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wilco_delivery::Routes;
-use wilco_store::{OutboundStore, Routed, StoreError};
+use wilco_store::{OutboundStore, StoreError};
 
 use super::Plan;
 
@@ -35,24 +35,22 @@ pub(super) async fn run(
 }
 
 async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize, StoreError> {
-    let events = store.unrouted(BATCH).await?;
-    let routed: Vec<_> = events
-        .iter()
-        .map(|event| {
-            let targets = routes.route(event);
-            tracing::debug!(event = %event.id, name = event.name, ?targets, "routed");
-            Routed { event_id: event.id, targets }
-        })
-        .collect();
-    if routed.is_empty() {
+    let batch = store.unrouted(BATCH).await?;
+    let count = batch.events().len();
+    if count == 0 {
         return Ok(0);
     }
-    if routed.iter().all(|routed| routed.targets.is_empty()) {
+    let routed = batch.route(|event| {
+        let targets = routes.route(event);
+        tracing::debug!(event = %event.id, name = event.name, ?targets, "routed");
+        targets
+    });
+    if !routed.has_targets() {
         // Nobody waits for it, so others may join: each fan-out is a commit.
         tokio::time::sleep(UNHURRIED).await;
     }
     store.fan_out(routed).await?;
-    Ok(events.len())
+    Ok(count)
 }
 
 /// Events that are routed in one transaction.

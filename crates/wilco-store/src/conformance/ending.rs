@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Bench, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection, routed,
+    Bench, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection,
 };
 use crate::{Alert, EventQuery, Outcome, Replay, State, StoreError, Target};
 
@@ -21,15 +21,17 @@ async fn an_open_store_is_ready(bench: Bench) {
 }
 
 async fn a_latched_store_takes_nothing_more_and_says_why(bench: Bench) {
-    let id = bench.one_delivery().await;
+    bench.one_delivery().await;
     let claim = bench.claim_one(NOW).await;
+    bench.record(Sent { subject: None, ..SENT }).await;
     let store = &bench.store;
+    let batch = store.unrouted(1).await.unwrap().route(|_| vec![Target::to("crm")]);
     store.latch("routing ended");
     store.wakers().failed().notified().await;
     for (call, refused) in [
         ("ready", store.ready().err()),
-        ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),
-        ("fan_out", store.fan_out(routed(&[id], &["crm"])).await.err()),
+        ("record", bench.try_record(Sent { body: b"[]", ..SENT }).await.err()),
+        ("fan_out", store.fan_out(batch.clone()).await.err()),
         ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered, None).await.err()),
     ] {
         let cause = match refused {
@@ -43,7 +45,9 @@ async fn a_latched_store_takes_nothing_more_and_says_why(bench: Bench) {
 async fn after_close_every_call_says_closed(bench: Bench) {
     let id = bench.one_delivery().await;
     let claim = bench.claim_one(NOW).await;
+    bench.record(Sent { subject: None, ..SENT }).await;
     let store = &bench.store;
+    let batch = store.unrouted(1).await.unwrap().route(|_| vec![Target::to("crm")]);
     store.close().await.unwrap();
 
     let replay =
@@ -56,9 +60,9 @@ async fn after_close_every_call_says_closed(bench: Bench) {
         body: b"{}"[..].into(),
     };
     let refused = [
-        ("record", bench.try_record(Sent { subject: None, ..SENT }).await.err()),
+        ("record", bench.try_record(Sent { body: b"[]", ..SENT }).await.err()),
         ("unrouted", store.unrouted(1).await.err()),
-        ("fan_out", store.fan_out(routed(&[id], &["crm"])).await.err()),
+        ("fan_out", store.fan_out(batch.clone()).await.err()),
         ("claim", store.claim("crm", 1, LONGEST).await.err()),
         ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered, None).await.err()),
         ("next_due", store.next_due("crm").await.err()),

@@ -60,7 +60,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
 
         let shown = bench.store.event(expected.id).await.unwrap().unwrap();
         assert!(shown.event == expected, "shown: {:?}", envelope_of(&shown.event));
-        let unrouted = bench.store.unrouted(1).await.unwrap().remove(0);
+        let unrouted = bench.store.unrouted(1).await.unwrap().events.remove(0);
         assert!(*unrouted == expected, "unrouted: {:?}", envelope_of(&unrouted));
         bench.crash(NOW);
         bench.fan_out(&[expected.id], &["crm"], NOW).await;

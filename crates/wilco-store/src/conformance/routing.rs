@@ -1,7 +1,7 @@
 //! Every event is held against the routes once.
 
-use super::{Bench, NOW, SENT, Sent, after, routed, was_notified};
-use crate::{Delivery, ROUTING_BYTES_MAX, State, StoreError};
+use super::{Bench, NOW, SENT, Sent, after, was_notified};
+use crate::{Delivery, ROUTING_BYTES_MAX, State, StoreError, Target};
 
 promises! {
     the_oldest_unrouted_events_come_first_and_no_more_than_asked_for,
@@ -96,15 +96,25 @@ async fn fan_out_of_some_leaves_the_rest_unrouted(bench: Bench) {
 
 async fn an_event_is_fanned_out_once(bench: Bench) {
     let ids = bench.record_many(2).await;
-    bench.fan_out(&ids[..1], &["crm"], NOW).await;
-    bench.fan_out(&ids, &["crm"], NOW).await;
+    let to_crm = async |count| {
+        let batch = bench.store.unrouted(count).await.unwrap();
+        batch.route(|_| vec![Target::to("crm")])
+    };
+    // Two that route at the same time have the same events in their batches.
+    let (one, all) = (to_crm(1).await, to_crm(10).await);
+    for batch in [one.clone(), all, one] {
+        bench.store.fan_out(batch).await.unwrap();
+    }
+    assert_eq!(ids.len(), 2);
     assert_eq!(bench.claim("crm", 10, NOW).await.len(), 2);
 }
 
 async fn a_fan_out_that_fails_does_nothing_of_it(mut bench: Bench) {
     let ids = bench.record_many(3).await;
+    let batch = bench.store.unrouted(10).await.unwrap();
     bench.backend.break_next_write();
-    let failed = bench.store.fan_out(routed(&ids, &["crm", "mail"])).await;
+    let targets = [Target::to("crm"), Target::to("mail")];
+    let failed = bench.store.fan_out(batch.route(|_| targets.to_vec())).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     bench.backend.mend();
     let another = bench.record(Sent { subject: None, ..SENT }).await.event_id();

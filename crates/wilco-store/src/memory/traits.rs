@@ -1,6 +1,6 @@
 //! What each reader asks of the store: every method is one commit, or one look at what is durable.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -8,9 +8,9 @@ use wilco::{Envelope, Event, EventId, Verified};
 
 use super::{MemoryStore, Way};
 use crate::{
-    AdminStore, Alert, Attempt, Breaker, Claim, DestinationStatus, Duplicates, EventDetail,
+    AdminStore, Alert, Attempt, Batch, Breaker, Claim, DestinationStatus, Duplicates, EventDetail,
     EventQuery, EventSummary, InboundStore, OutboundStore, Outcome, REJECTIONS_MAX, Receipt,
-    Rejection, Replay, Routed, Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
+    Rejection, Replay, RoutedBatch, Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
     rules::{wait_until, whole_millis},
 };
 
@@ -37,12 +37,12 @@ impl InboundStore for MemoryStore {
 
 #[async_trait]
 impl OutboundStore for MemoryStore {
-    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
-        self.read(|record| record.unrouted(limit))
+    async fn unrouted(&self, limit: usize) -> Result<Batch, StoreError> {
+        self.read(|record| Batch { events: record.unrouted(limit) })
     }
 
-    async fn fan_out(&self, routed: Vec<Routed>) -> Result<(), StoreError> {
-        self.commit(|pending| pending.fan_out(&routed, self.now()))
+    async fn fan_out(&self, batch: RoutedBatch) -> Result<(), StoreError> {
+        self.commit(|pending| pending.fan_out(&batch.routed, self.now()))
     }
 
     async fn claim(

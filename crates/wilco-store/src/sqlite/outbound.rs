@@ -1,36 +1,36 @@
 //! What the outbound half asks of the SQLite store.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
-use wilco::Event;
 
 use super::{
     Kind, Ledger, Part, SLICE_ROWS, SqliteStore, last_received, next_due, slices, unrouted,
 };
 use crate::{
-    Alert, Attempt, Breaker, Claim, OutboundStore, Outcome, Routed, Settled, StoreError, Wakers,
+    Alert, Attempt, Batch, Breaker, Claim, OutboundStore, Outcome, RoutedBatch, Settled,
+    StoreError, Wakers,
 };
 
 #[async_trait]
 impl OutboundStore for SqliteStore {
-    async fn unrouted(&self, limit: usize) -> Result<Vec<Arc<Event>>, StoreError> {
+    async fn unrouted(&self, limit: usize) -> Result<Batch, StoreError> {
         self.writer.demand_open()?;
         self.writer.shared().demand_opened()?;
         if let Some(events) = self.writer.shared().recent_events.unrouted(limit) {
-            return Ok(events);
+            return Ok(Batch { events });
         }
         let unrouted = self.readers.read(move |connection| unrouted(connection, limit));
         let (events, damaged) = unrouted.await?;
         self.found_damaged(damaged, "routing").await;
-        Ok(events)
+        Ok(Batch { events })
     }
 
-    async fn fan_out(&self, routed: Vec<Routed>) -> Result<(), StoreError> {
+    async fn fan_out(&self, batch: RoutedBatch) -> Result<(), StoreError> {
         let now = self.now();
-        for slice in slices(routed, |routed| routed.targets.len()) {
+        for slice in slices(batch.routed, |routed| routed.targets.len()) {
             self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&slice, now)).await?;
         }
         Ok(())

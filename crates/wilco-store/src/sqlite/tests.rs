@@ -19,11 +19,11 @@ use wilco::EventId;
 
 use super::*;
 use crate::{
-    AdminStore as _, EventQuery, InboundStore as _, OutboundStore as _, Outcome, Rejection, Routed,
-    State, Target,
+    AdminStore as _, EventQuery, InboundStore as _, OutboundStore as _, Outcome, Rejection, State,
+    Target,
     conformance::{
-        Backend, LONGEST, SENT, SUPPRESS, Sent, TestClock, after, attempt, event, hand_over,
-        rejection,
+        self, Backend, LONGEST, SENT, SUPPRESS, Sent, TestClock, after, attempt, event, hand_over,
+        rejection, unrouted,
     },
 };
 
@@ -132,13 +132,12 @@ async fn an_event_behind_removed_ones_is_routed() {
     let store = disk.open(Options::default());
     // The clock was ahead, and what came then is gone.
     let ahead = record(&store, Sent { at: after(1_000_000), ..SENT }).await.unwrap();
-    store.fan_out(vec![Routed { event_id: ahead, targets: vec![] }]).await.unwrap();
+    conformance::fan_out(&store, &[ahead], &[]).await;
     store.close().await.unwrap();
     disk.past_the_store().execute("DELETE FROM event", []).unwrap();
     let store = disk.open(Options::default());
     let id = record(&store, SENT).await.unwrap();
-    let unrouted = store.unrouted(9).await.unwrap();
-    assert_eq!(unrouted.iter().map(|event| event.id).collect::<Vec<_>>(), [id]);
+    assert_eq!(unrouted(&store, 9).await, [id]);
 }
 
 async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreError> {
@@ -147,8 +146,7 @@ async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreErr
 }
 
 async fn fan_out(store: &SqliteStore, event_id: EventId) {
-    let targets = vec![Target::to("crm")];
-    store.fan_out(vec![Routed { event_id, targets }]).await.unwrap();
+    conformance::fan_out(store, &[event_id], &[Target::to("crm")]).await;
 }
 
 /// A store too large to be checked first, closed, with a copy of what is in its file.
@@ -346,8 +344,7 @@ async fn one_odd_write_costs_no_other_its_answer() {
         });
     }
     tasks.join_all().await;
-    let events = store.unrouted(1_000).await.unwrap();
-    assert_eq!(events.len(), 180);
+    assert_eq!(unrouted(store.as_ref(), 1_000).await.len(), 180);
     store.ready().unwrap();
 }
 

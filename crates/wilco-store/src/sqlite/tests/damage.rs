@@ -141,13 +141,10 @@ async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobod
         let disk = OnDisk::new();
         let (store, ids) = with_damage(&disk, change).await;
         for _ in 0..2 {
-            let unrouted = store.unrouted(9).await.unwrap();
-            let unrouted: Vec<_> = unrouted.iter().map(|event| event.id).collect();
-            assert_eq!(unrouted, [ids[0], ids[2]], "{change}");
+            assert_eq!(unrouted(&store, 9).await, [ids[0], ids[2]], "{change}");
         }
         assert_eq!(store.damaged_events().await.unwrap(), 1, "{change}");
-        let targets = |event_id| Routed { event_id, targets: vec![Target::to("crm")] };
-        store.fan_out(vec![targets(ids[0]), targets(ids[2])]).await.unwrap();
+        conformance::fan_out(&store, &[ids[0], ids[2]], &[Target::to("crm")]).await;
         store.close().await.unwrap();
 
         let store = disk.open(Options::default());
@@ -214,7 +211,7 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
             let subject = format!("booking/{number}");
             let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
             let targets = if number < 20 { vec![Target::to("crm")] } else { Vec::new() };
-            store.fan_out(vec![Routed { event_id: id, targets }]).await.unwrap();
+            conformance::fan_out(&store, &[id], &targets).await;
         }
         for claim in store.claim("crm", 40, LONGEST).await.unwrap() {
             store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();

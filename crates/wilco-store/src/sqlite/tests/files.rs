@@ -83,7 +83,7 @@ async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     record(&store, Sent { body: b"[1]", ..SENT }).await.unwrap();
-    assert_eq!(store.unrouted(9).await.unwrap().len(), 2);
+    assert_eq!(unrouted(&store, 9).await.len(), 2);
     store.close().await.unwrap();
 
     reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();

@@ -71,7 +71,7 @@ async fn a_commit_that_fails_leaves_no_trace_of_any_of_its_jobs() {
         assert!(matches!(answer, Err(StoreError::Internal(_))), "{answer:?}");
     }
     assert!(hindered.await.is_err());
-    assert_eq!((count(&disk, "event"), store.unrouted(100).await.unwrap().len()), (0, 0));
+    assert_eq!((count(&disk, "event"), unrouted(store.as_ref(), 100).await.len()), (0, 0));
     // They are not taken for duplicates when they come again.
     for answer in record_all(&store, 50).await {
         answer.unwrap();
