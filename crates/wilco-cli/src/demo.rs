@@ -8,12 +8,11 @@ use std::{path::Path, process::ExitCode, sync::Arc, time::Duration};
 use bytes::Bytes;
 use clap::Args;
 use http::{Request, StatusCode, header};
-use http_body_util::Full;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::Instant,
 };
-use wilco::{Event, EventId, Secret, Unsigned, freispace, provider};
+use wilco::{Body, Event, EventId, Secret, Unsigned, freispace, provider};
 use wilco_server::{
     client::{Client, Trust},
     clock,
@@ -175,7 +174,7 @@ impl Loopback {
         forged.body = moved.replacen("deleted", "created", 1).into();
         steps.push(forged);
         // The first request includes the TLS handshake, so it would distort the times.
-        let warm_up = Request::get(&self.url).body(Full::default());
+        let warm_up = Request::get(&self.url).body(Body::default());
         let warm_up = warm_up.map_err(|error| Failure::failed(error.to_string()))?;
         let client = Client::new(warm_up.uri(), Trust::Anybody)?;
         client.send(warm_up, TIMEOUT, ANSWER_BYTES_MAX).await?;
@@ -213,7 +212,7 @@ impl Loopback {
             .signed
             .iter()
             .fold(request, |request, (name, value)| request.header(name, value))
-            .body(Full::new(step.body.clone()))
+            .body(Body::from(step.body.clone()))
             .map_err(|error| Failure::failed(error.to_string()))?;
         let began = Instant::now();
         let answer = client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;

@@ -6,13 +6,11 @@ mod target;
 
 use std::{process::ExitCode, time::Duration};
 
-use bytes::Bytes;
 use clap::{Args, builder::PossibleValue};
 use http::{Request, StatusCode, Uri, header};
-use http_body_util::Full;
 use indicatif::ProgressBar;
 use tokio::{signal::ctrl_c, task::JoinSet, time::Instant};
-use wilco::{Unsigned, freispace, provider};
+use wilco::{Body, Unsigned, freispace, provider};
 use wilco_server::{client::Client, clock, config};
 
 use super::{ConfigArgs, Failure, client_for, print, progress, rate};
@@ -144,7 +142,7 @@ impl Send {
         Ok(())
     }
 
-    fn request(&self, target: &Target, mut body: Vec<u8>) -> Result<Request<Full<Bytes>>, Failure> {
+    fn request(&self, target: &Target, mut body: Vec<u8>) -> Result<Request<Body>, Failure> {
         let freispace = provider::find("freispace")
             .ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
         let unsigned = Unsigned::post(&body, clock::now());
@@ -162,7 +160,7 @@ impl Send {
         signed
             .iter()
             .fold(request, |request, (name, value)| request.header(name, value))
-            .body(Full::new(body.into()))
+            .body(Body::from(body))
             .map_err(|error| Failure::usage(format!("cannot build the request: {error}")))
     }
 

@@ -7,8 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
-use http_body_util::Full;
-use wilco::Secret;
+use wilco::{Body, Secret};
 use wilco_server::{
     admin::{self, Problem, ProblemType},
     client::{Answer, Client, ClientError, Trust},
@@ -102,7 +101,7 @@ impl Server {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         let request = request
-            .body(Full::new(body))
+            .body(Body::from(body))
             .map_err(|error| ClientError::Failed(error.to_string()))?;
         let answer = self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
         match answer.is_whole {

@@ -1,5 +1,6 @@
 //! How wilco itself speaks HTTP: to destinations, to a running server, and as a provider would.
 
+mod payload;
 mod status_line;
 
 use std::{
@@ -11,9 +12,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -34,13 +34,15 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 use tower_service::Service as _;
+use wilco::Body;
 
+use payload::Payload;
 use status_line::{Note, Noting};
 
 /// A client that keeps connections, follows no redirect, and asks no proxy.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<Noting<HttpsConnector<HttpConnector>>, Full<Bytes>>,
+    http: legacy::Client<Noting<HttpsConnector<HttpConnector>>, Payload>,
     connector: HttpsConnector<HttpConnector>,
 }
 
@@ -165,10 +167,11 @@ impl Client {
     /// There is no answer, and why.
     pub async fn send(
         &self,
-        mut request: Request<Full<Bytes>>,
+        request: Request<Body>,
         timeout: Duration,
         body_max: usize,
     ) -> Result<Answer, ClientError> {
+        let mut request = request.map(|body| Payload::new(&body));
         let end = Instant::now() + timeout;
         let flooded = stop_at_interim_flood(&mut request);
         let connection = capture_connection(&mut request);
@@ -216,7 +219,7 @@ async fn read(mut rest: Incoming, body: &mut Vec<u8>, body_max: usize) -> bool {
 
 /// Counts the interim responses to this request, and wakes the one who waits when there are too many:
 /// hyper skips them in a loop for as long as they arrive.
-fn stop_at_interim_flood(request: &mut Request<Full<Bytes>>) -> Arc<Notify> {
+fn stop_at_interim_flood(request: &mut Request<Payload>) -> Arc<Notify> {
     let flooded = Arc::new(Notify::new());
     let (notify, count) = (Arc::clone(&flooded), AtomicUsize::new(0));
     hyper::ext::on_informational(request, move |_| {

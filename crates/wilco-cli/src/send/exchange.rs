@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bytes::Bytes;
 use http::{Request, StatusCode};
-use http_body_util::Full;
 use tokio::time::Instant;
+use wilco::Body;
 use wilco_server::client::{Answer, Client, ClientError};
 
 use crate::{readable, visible};
@@ -37,7 +36,7 @@ impl Exchange {
     }
 }
 
-pub(super) async fn exchange(client: &Client, request: Request<Full<Bytes>>) -> Exchange {
+pub(super) async fn exchange(client: &Client, request: Request<Body>) -> Exchange {
     let began = Instant::now();
     let answer = client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await;
     let took = began.elapsed();

@@ -16,12 +16,10 @@ use std::{
 };
 
 use ::http::{HeaderMap, Request, StatusCode, Uri, header};
-use bytes::Bytes;
 use futures_util::future::FusedFuture;
-use http_body_util::Full;
 use jiff::Timestamp;
 use serde::Deserialize;
-use wilco::Event;
+use wilco::{Body, Event};
 use wilco_delivery::{Destination, Reply, Verdict};
 use wilco_store::ALERTS;
 
@@ -160,7 +158,7 @@ async fn check_connection(
 /// Sends a request of an HTTP destination. What the answer means is the same for all of them.
 async fn post(
     client: &Client,
-    request: Request<Full<Bytes>>,
+    request: Request<Body>,
     url: &TargetUrl,
     timeout: Duration,
 ) -> Reply {

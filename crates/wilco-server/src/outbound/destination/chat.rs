@@ -3,11 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{Request, header};
-use http_body_util::Full;
 use serde_json::{Value, json};
-use wilco::Event;
+use wilco::{Body, Event};
 use wilco_delivery::{Text, View};
 use wilco_store::Claim;
 
@@ -116,11 +114,11 @@ impl Chat {
         })
     }
 
-    fn request(&self, text: &str) -> Result<Request<Full<Bytes>>, http::Error> {
+    fn request(&self, text: &str) -> Result<Request<Body>, http::Error> {
         Request::post(&self.settings.url.uri.0)
             .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
             .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(message(self.settings.service, text).to_string().into()))
+            .body(message(self.settings.service, text).to_string().into())
     }
 }
 

@@ -126,8 +126,9 @@ impl Lines {
             synced.map_err(self.cannot("sync the folder of"))?;
         }
         let is_torn = self.is_torn(&mut file, before).map_err(self.cannot("read"))?;
-        let whole = if is_torn { [b"\n", line].concat() } else { line.to_vec() };
-        if let Err(cause) = file.write_all(&whole).and_then(|()| file.sync_data()) {
+        let line_break: &[u8] = if is_torn { b"\n" } else { b"" };
+        let written = file.write_all(line_break).and_then(|()| file.write_all(line));
+        if let Err(cause) = written.and_then(|()| file.sync_data()) {
             // No half line stays behind; if even this fails, the next one begins with a line break.
             let _ = file.set_len(before);
             return Err(self.cannot("write to")(cause));

@@ -5,11 +5,9 @@ use std::{cell::LazyCell, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use http_body_util::Full;
 use serde::de::IgnoredAny;
-use wilco::Event;
+use wilco::{Body, Event};
 use wilco_delivery::{RuleError, Text, View};
 use wilco_store::{ALERTS, Claim};
 
@@ -169,7 +167,7 @@ struct Http {
 
 impl Http {
     /// The request, or why no attempt can ever make one: it depends on the event and on the file.
-    fn request(&self, claim: &Claim, unix_seconds: i64) -> Result<Request<Full<Bytes>>, String> {
+    fn request(&self, claim: &Claim, unix_seconds: i64) -> Result<Request<Body>, String> {
         let event = claim.event();
         let id = event.id.to_string();
         let mut request = Request::post(&self.url.uri.0)
@@ -186,7 +184,7 @@ impl Http {
             let signature = sign(key, &id, unix_seconds, &filled.body);
             request = request.header("webhook-signature", signature);
         }
-        let request = request.body(Full::new(filled.body));
+        let request = request.body(filled.body);
         request.map_err(|error| format!("no request could be made: {error}"))
     }
 }
@@ -194,7 +192,7 @@ impl Http {
 /// A form that was filled from an event.
 struct Filled {
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 }
 
 impl Form {
@@ -231,7 +229,7 @@ impl Form {
             headers.insert(header::CONTENT_TYPE, kind);
         }
         let Some(text) = self.body.as_ref().filter(|_| !is_alert) else {
-            return Ok(Filled { headers, body: event.body.contiguous() });
+            return Ok(Filled { headers, body: event.body.clone() });
         };
         let body = view.as_ref().map_err(Clone::clone).and_then(|view| text.render(view));
         let body = body.map_err(|error| format!("the body failed: {error}"))?;
@@ -281,10 +279,10 @@ impl Destination for Http {
 
 /// The signed text is `id.timestamp.body`, the key what follows `whsec_` in Base64, or else the
 /// secret's own bytes (<https://github.com/standard-webhooks/standard-webhooks>, spec).
-fn sign(key: &[u8], id: &str, unix_seconds: i64, body: &[u8]) -> String {
+fn sign(key: &[u8], id: &str, unix_seconds: i64, body: &Body) -> String {
     let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     mac.update(format!("{id}.{unix_seconds}.").as_bytes());
-    mac.update(body);
+    body.chunks().for_each(|chunk| mac.update(chunk));
     format!("v1,{}", BASE64_STANDARD.encode(mac.sign()))
 }
 

@@ -6,11 +6,9 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header};
-use http_body_util::Full;
 use serde::Serialize;
-use wilco::Event;
+use wilco::{Body, Event};
 use wilco_delivery::{RuleError, Text, View};
 use wilco_store::Claim;
 
@@ -166,7 +164,7 @@ impl Ntfy {
         })
     }
 
-    fn request(&self, event: &Event) -> Result<Request<Full<Bytes>>, String> {
+    fn request(&self, event: &Event) -> Result<Request<Body>, String> {
         let message = self.message(event)?;
         let wrong = |error: &dyn std::fmt::Display| format!("no request could be made: {error}");
         let body = serde_json::to_vec(&message).map_err(|error| wrong(&error))?;
@@ -176,7 +174,7 @@ impl Ntfy {
         if let Some(token) = self.settings.token.as_ref().and_then(bearer) {
             request = request.header(header::AUTHORIZATION, token);
         }
-        request.body(Full::new(body.into())).map_err(|error| wrong(&error))
+        request.body(body.into()).map_err(|error| wrong(&error))
     }
 }
 

@@ -5,6 +5,7 @@ use std::{pin::pin, time::Duration};
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::FusedFuture as _};
 use tokio::{io::AsyncWriteExt as _, time::timeout};
+use wilco::Body;
 use wilco_store::Claim;
 
 use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside, check};
@@ -29,8 +30,7 @@ impl Destination for Once {
             Err(why) => return Reply::failed(why),
         };
         let output = OutputTail::new(self.program.limits.output);
-        let body = claim.event().body.contiguous();
-        let mut talk = pin!(talk(pipes, &body, &output).fuse());
+        let mut talk = pin!(talk(pipes, &claim.event().body, &output).fuse());
         let ended = timeout(self.timeout, beside(child.wait(), talk.as_mut())).await;
         if ended.is_err() {
             beside(child.terminate(), talk.as_mut()).await;
@@ -74,11 +74,15 @@ fn variable(name: &str) -> String {
 }
 
 /// Writes the body and reads the output at the same time, so that no full pipe blocks the other.
-async fn talk(pipes: Pipes, body: &[u8], output: &OutputTail) -> ((), (), ()) {
+async fn talk(pipes: Pipes, body: &Body, output: &OutputTail) -> ((), (), ()) {
     let feed = async {
         if let Some(mut stdin) = pipes.stdin {
-            // A program that does not read its input may end well all the same.
-            let _ = stdin.write_all(body).await;
+            for chunk in body.chunks() {
+                // A program that does not read its input may succeed all the same.
+                if stdin.write_all(chunk).await.is_err() {
+                    return;
+                }
+            }
         }
     };
     tokio::join!(feed, output.read_all(pipes.stdout), output.read_all(pipes.stderr))
