@@ -7,25 +7,51 @@
 //! share a page. The rest is carried over when the store is closed; after a crash it is read again from the
 //! events.
 
-use std::collections::HashMap;
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _};
 use wilco::Digest;
 
 use super::{digest_of, id_of, moment, seq_of};
 use crate::rules::Earlier;
 
+/// Keys are digests already, which no sender can choose: hashing them again is not needed.
+type ByKey = HashMap<i64, Earlier, BuildHasherDefault<AsItIs>>;
+
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write_i64(&mut self, key: i64) {
+        // The table takes its groups from the upper bits, of which the first is never set.
+        self.0 = key.unsigned_abs().rotate_left(1);
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key is one number");
+    }
+}
+
 /// The latest events by key, the newest in memory and the others in the table `known`.
 #[derive(Default)]
 pub(crate) struct Known {
-    recent: HashMap<i64, Earlier>,
+    recent: ByKey,
     /// How often a key came into `recent`: many events about few subjects are to be read at the next
     /// start too.
     came: usize,
     /// What the batch under way put into `recent`, and what was there before.
     undo: Vec<(i64, Option<Earlier>)>,
-    /// Keys on their way into the table, in its order.
-    carrying: Vec<(i64, Earlier)>,
+    /// The generation that is on its way into the table.
+    carrying: ByKey,
+    /// Its keys and the places of their events, in the order of the table.
+    order: Vec<(i64, i64)>,
     carried: usize,
     carried_in_batch: usize,
     /// The store is being closed.
@@ -89,17 +115,17 @@ impl Known {
         connection: &Connection,
         recorded: usize,
     ) -> rusqlite::Result<()> {
-        let left = &self.carrying[self.carried..];
+        let left = &self.order[self.carried..];
         let keys_max = if self.is_closing { CLOSING_KEYS } else { recorded * KEYS_MAX * 2 };
         let part = &left[..left.len().min(keys_max)];
         let mut upsert = connection
             .prepare_cached("INSERT OR REPLACE INTO known (key, event) VALUES (?1, ?2)")?;
-        for (key, earlier) in part {
-            upsert.execute(params![key, seq_of(earlier.event_id)])?;
+        for (key, seq) in part {
+            upsert.execute([key, seq])?;
         }
         self.carried_in_batch = part.len();
         if !part.is_empty() && part.len() == left.len() {
-            let through = self.carrying.iter().map(|(_, earlier)| seq_of(earlier.event_id)).max();
+            let through = self.order.iter().map(|(_, seq)| seq).max();
             connection.execute("UPDATE progress SET known_through = ?1", [through])?;
         }
         Ok(())
@@ -108,13 +134,16 @@ impl Known {
     /// Has all that is left carried over by the next batches.
     pub(super) fn close(&mut self) {
         self.is_closing = true;
-        let mut left: HashMap<i64, Earlier> = self.carrying.drain(..).skip(self.carried).collect();
+        let mut left = std::mem::take(&mut self.carrying);
+        for (key, _) in &self.order[..self.carried] {
+            left.remove(key);
+        }
         left.extend(self.recent.drain());
         self.begin(left);
     }
 
     pub(super) fn is_carried(&self) -> bool {
-        self.carried == self.carrying.len()
+        self.carried == self.order.len()
     }
 
     /// The batch is durable.
@@ -129,10 +158,11 @@ impl Known {
         }
     }
 
-    fn begin(&mut self, generation: HashMap<i64, Earlier>) {
+    fn begin(&mut self, generation: ByKey) {
         self.came = 0;
-        self.carrying = generation.into_iter().collect();
-        self.carrying.sort_unstable_by_key(|(key, _)| *key);
+        self.order = generation.iter().map(|(key, of)| (*key, seq_of(of.event_id))).collect();
+        self.order.sort_unstable();
+        self.carrying = generation;
         self.carried = 0;
     }
 
@@ -156,8 +186,8 @@ impl Known {
         if let Some(recent) = self.recent.get(&key) {
             return Ok(Some(recent.clone()));
         }
-        if let Ok(place) = self.carrying.binary_search_by_key(&key, |(key, _)| *key) {
-            return Ok(Some(self.carrying[place].1.clone()));
+        if let Some(carried) = self.carrying.get(&key) {
+            return Ok(Some(carried.clone()));
         }
         let found = connection
             .prepare_cached(
