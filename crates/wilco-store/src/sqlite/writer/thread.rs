@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::{
@@ -176,11 +177,11 @@ impl Thread {
         &mut self,
         jobs: &mut [Box<dyn Job>],
     ) -> Result<(), (rusqlite::Error, Option<usize>)> {
-        self.ledger.connection.execute_batch(BEGIN).map_err(|error| (error, None))?;
+        run(&self.ledger.connection, BEGIN).map_err(|error| (error, None))?;
         let done = self.run_all(jobs).and_then(|()| {
             let Ledger { connection, known, recorded, .. } = &mut self.ledger;
             let carried = known.carry(connection, recorded.len());
-            carried.and_then(|()| connection.execute_batch("COMMIT")).map_err(|error| (error, None))
+            carried.and_then(|()| run(connection, "COMMIT")).map_err(|error| (error, None))
         });
         done.inspect_err(|_| {
             // SQLite has rolled back by itself after some errors, and then this fails.
@@ -197,6 +198,11 @@ impl Thread {
         }
         Ok(())
     }
+}
+
+/// Runs a statement that is prepared once.
+fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(sql)?.execute([]).map(drop)
 }
 
 /// IMMEDIATE: the lock is taken before anything is read, so that a batch never has to begin again.
