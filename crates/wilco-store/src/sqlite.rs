@@ -47,7 +47,7 @@ pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, demand_whole, is_damage, stop_at_damage,
 };
-pub(super) use checksum::{Checksums, Head, content};
+pub(super) use checksum::{Checksums, Head, Unsealed};
 pub(super) use damage::{Damage, is_damaged, mend};
 pub(super) use deliveries::Taken;
 pub(super) use files::{StoreFiles, users};

@@ -189,6 +189,11 @@ impl Verified {
     pub fn arrival(&self) -> &Arrival {
         &self.arrival
     }
+
+    /// What arrived, to be kept.
+    pub fn into_arrival(self) -> Arrival {
+        self.arrival
+    }
 }
 
 /// A request that could not be verified, with the reason.

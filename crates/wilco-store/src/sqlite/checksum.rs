@@ -1,11 +1,11 @@
 //! The checksums of an event: whatever single byte of a record flips, they differ.
 
 use jiff::Timestamp;
-use wilco::{Body, Digest, Event, EventId};
+use wilco::{Digest, Event, EventId};
 
-/// All that a record holds besides headers and body.
+/// All that a record holds besides headers and body, but for what is known only when it is written:
+/// its id, and whether it conflicts with an earlier one.
 pub(crate) struct Head<'a> {
-    pub(super) id: EventId,
     pub(super) source: &'a str,
     pub(super) provider: &'a str,
     pub(super) name: &'a str,
@@ -14,7 +14,6 @@ pub(crate) struct Head<'a> {
     pub(super) received_at: Timestamp,
     pub(super) secret_name: &'a str,
     pub(super) digest: Digest,
-    pub(super) conflict: bool,
     pub(super) body_bytes: u64,
 }
 
@@ -25,38 +24,22 @@ pub(crate) struct Checksums {
     pub(super) whole: u32,
 }
 
+/// The checksums of a record that has no id yet: most of the work, done before the record is written.
+pub(crate) struct Unsealed {
+    head: crc32fast::Hasher,
+    whole: crc32fast::Hasher,
+}
+
 impl Checksums {
     pub(super) fn of(event: &Event, delivery_id: Option<&str>) -> Self {
-        Self::with_content(event, delivery_id, &content(event.headers.as_bytes(), &event.body))
-    }
-
-    /// With the part that takes long, which may have been made elsewhere.
-    pub(super) fn with_content(
-        event: &Event,
-        delivery_id: Option<&str>,
-        content: &crc32fast::Hasher,
-    ) -> Self {
-        let mut sum = Head::of(event, delivery_id).hasher();
-        let head = sum.clone().finalize();
-        sum.combine(content);
-        Self { head, whole: sum.finalize() }
+        Unsealed::of(event, delivery_id).seal(event.id, event.conflict)
     }
 }
 
-/// The part of a checksum that is about headers and body.
-pub(crate) fn content(headers: &[u8], body: &Body) -> crc32fast::Hasher {
-    let mut sum = crc32fast::Hasher::new();
-    add(&mut sum, headers);
-    // As `add` does, whatever the chunks are.
-    sum.update(&body.len().to_be_bytes());
-    body.chunks().for_each(|chunk| sum.update(chunk));
-    sum
-}
-
-impl<'a> Head<'a> {
-    fn of(event: &'a Event, delivery_id: Option<&'a str>) -> Self {
-        Self {
-            id: event.id,
+impl Unsealed {
+    /// Of an event whose id and conflict do not count yet.
+    pub(super) fn of(event: &Event, delivery_id: Option<&str>) -> Self {
+        let head = Head {
             source: event.source.as_str(),
             provider: &event.provider,
             name: &event.name,
@@ -65,19 +48,30 @@ impl<'a> Head<'a> {
             received_at: event.received_at,
             secret_name: &event.secret_name,
             digest: event.digest,
-            conflict: event.conflict,
             body_bytes: event.body.len() as u64,
-        }
+        };
+        let head = head.hasher();
+        let mut whole = head.clone();
+        add(&mut whole, event.headers.as_bytes());
+        // Its length is in the head.
+        event.body.chunks().for_each(|chunk| whole.update(chunk));
+        Self { head, whole }
     }
 
-    pub(super) fn checksum(&self) -> u32 {
-        self.hasher().finalize()
+    pub(super) fn seal(&self, id: EventId, conflict: bool) -> Checksums {
+        let [head, whole] = [&self.head, &self.whole].map(|sum| seal(sum.clone(), id, conflict));
+        Checksums { head, whole }
+    }
+}
+
+impl Head<'_> {
+    pub(super) fn checksum(&self, id: EventId, conflict: bool) -> u32 {
+        seal(self.hasher(), id, conflict)
     }
 
     fn hasher(&self) -> crc32fast::Hasher {
         let mut sum = crc32fast::Hasher::new();
         for part in [
-            self.id.to_string().as_bytes(),
             self.source.as_bytes(),
             self.provider.as_bytes(),
             self.name.as_bytes(),
@@ -86,13 +80,18 @@ impl<'a> Head<'a> {
             &self.received_at.as_millisecond().to_be_bytes(),
             self.secret_name.as_bytes(),
             &self.digest.0,
-            &[u8::from(self.conflict)],
             &self.body_bytes.to_be_bytes(),
         ] {
             add(&mut sum, part);
         }
         sum
     }
+}
+
+fn seal(mut sum: crc32fast::Hasher, id: EventId, conflict: bool) -> u32 {
+    sum.update(&id.to_bits().to_be_bytes());
+    sum.update(&[u8::from(conflict)]);
+    sum.finalize()
 }
 
 /// The length first, so that no byte can move from one part to the next.

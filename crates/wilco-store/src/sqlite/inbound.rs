@@ -15,12 +15,8 @@ impl InboundStore for SqliteStore {
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
         self.writer.demand_space()?;
-        let prepared = Prepared::of(&verified, &envelope);
-        self.writer
-            .write(Kind::Event, move |ledger| {
-                ledger.record(&verified, &envelope, duplicates, &prepared)
-            })
-            .await
+        let mut prepared = Prepared::of(verified, envelope);
+        self.writer.write(Kind::Event, move |ledger| ledger.record(&mut prepared, duplicates)).await
     }
 
     fn reject(&self, rejection: Rejection) -> bool {

@@ -4,80 +4,77 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
-use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
+use wilco::{Arrival, Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
-use super::{Checksums, Keys, Ledger, TAIL_BITS, content, is_intact, moment, seq_of};
+use super::{Keys, Ledger, TAIL_BITS, Unsealed, is_intact, moment, seq_of};
 use crate::{
     ALERTS, Alert, Duplicates, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection, Target,
     rules::{Earlier, Verdict, is_alert_due, whole_millis},
 };
 
-/// What of a record takes long and needs no store: made by whoever asks for it, away from the thread
-/// that all others wait for.
+/// An event that is about to be recorded, with all that can be computed without the store: the
+/// thread that all others wait for has less to do.
 pub(crate) struct Prepared {
     keys: Keys,
-    content: crc32fast::Hasher,
+    /// Its id and conflict are set when it is recorded.
+    event: Arc<Event>,
+    delivery_id: Option<String>,
+    checksums: Unsealed,
 }
 
 impl Prepared {
-    pub(super) fn of(verified: &Verified, envelope: &Envelope) -> Self {
-        let arrival = verified.arrival();
-        Self {
-            keys: Keys::of(
-                verified.source().as_str(),
-                envelope.subject.as_deref(),
-                envelope.delivery_id.as_deref(),
-                verified.digest(),
-            ),
-            content: content(arrival.head.headers.as_bytes(), &arrival.body),
-        }
+    pub(super) fn of(verified: Verified, envelope: Envelope) -> Self {
+        let Envelope { provider, name, subject, delivery_id } = envelope;
+        let (source, digest) = (verified.source().clone(), verified.digest());
+        let secret_name = verified.secret_name().to_owned();
+        let Arrival { received_at, head, body } = verified.into_arrival();
+        let keys = Keys::of(source.as_str(), subject.as_deref(), delivery_id.as_deref(), digest);
+        Self::with(
+            keys,
+            delivery_id,
+            Event {
+                id: EventId::from_bits(0),
+                source,
+                provider,
+                name,
+                subject,
+                received_at,
+                secret_name,
+                digest,
+                conflict: false,
+                headers: head.headers,
+                body,
+            },
+        )
+    }
+
+    fn with(keys: Keys, delivery_id: Option<String>, event: Event) -> Self {
+        let checksums = Unsealed::of(&event, delivery_id.as_deref());
+        Self { keys, event: Arc::new(event), delivery_id, checksums }
     }
 }
 
 impl Ledger {
     pub(super) fn record(
         &mut self,
-        verified: &Verified,
-        envelope: &Envelope,
+        prepared: &mut Prepared,
         duplicates: Duplicates,
-        prepared: &Prepared,
     ) -> rusqlite::Result<Receipt> {
         let keys = prepared.keys;
-        let delivery_id = envelope.delivery_id.as_deref();
+        let Event { received_at, digest, .. } = *prepared.event;
         let earlier = self.known.find(&self.connection, keys)?;
-        let arrival = verified.arrival();
-        let mut verdict = duplicates.judge(
-            delivery_id.is_some(),
-            verified.digest(),
-            arrival.received_at,
-            earlier.as_ref(),
-        );
+        let has_id = prepared.delivery_id.is_some();
+        let mut verdict = duplicates.judge(has_id, digest, received_at, earlier.as_ref());
         if let Verdict::DuplicateOf(event_id) = verdict {
             if is_intact(&self.connection, event_id)? {
                 return Ok(Receipt { event_id, is_first: false });
             }
             // The good bytes are here now, and they may never come again.
-            tracing::error!(event = %event_id, "a damaged event was sent again, and is recorded anew");
+            tracing::error!(event = %event_id, "a damaged event was sent again, and is recorded again");
             self.mark_damaged(&[seq_of(event_id)])?;
             verdict = Verdict::New;
         }
-
-        let seq = self.next_seq(arrival.received_at);
-        let event = Event {
-            id: event_id(seq, verified.digest()),
-            source: verified.source().clone(),
-            provider: envelope.provider.clone(),
-            name: envelope.name.clone(),
-            subject: envelope.subject.clone(),
-            received_at: arrival.received_at,
-            secret_name: verified.secret_name().into(),
-            digest: verified.digest(),
-            conflict: verdict == Verdict::Conflict,
-            headers: arrival.head.headers.clone(),
-            body: arrival.body.clone(),
-        };
-        let Event { id: event_id, received_at, digest, .. } = event;
-        self.insert(seq, event, delivery_id, &prepared.content)?;
+        let event_id = self.insert(prepared, verdict == Verdict::Conflict)?;
         self.known.insert(keys, Earlier { event_id, received_at, digest });
         Ok(Receipt { event_id, is_first: true })
     }
@@ -95,9 +92,9 @@ impl Ledger {
         self.connection
             .prepare_cached("INSERT OR REPLACE INTO alert (key, at_ms) VALUES (?1, ?2)")?
             .execute(params![alert.key, now.as_millisecond()])?;
-        let (seq, digest) = (self.next_seq(now), Digest::of(&alert.body));
+        let digest = Digest::of(&alert.body);
         let event = Event {
-            id: event_id(seq, digest),
+            id: EventId::from_bits(0),
             source: SourceName::new(ALERTS).map_err(super::odd)?,
             provider: ALERTS.into(),
             name: alert.name.clone(),
@@ -109,9 +106,9 @@ impl Ledger {
             headers: Headers::from_pairs([("content-type", "application/json")]),
             body: alert.body.clone().into(),
         };
-        let content = content(event.headers.as_bytes(), &event.body);
-        self.insert(seq, event, None, &content)?;
-        self.deliver(seq, &Target::to(alert.to.as_str()), None, now)?;
+        let keys = Keys::of(ALERTS, None, None, digest);
+        let event_id = self.insert(&mut Prepared::with(keys, None, event), false)?;
+        self.deliver(seq_of(event_id), &Target::to(alert.to.as_str()), None, now)?;
         Ok(true)
     }
 
@@ -127,14 +124,14 @@ impl Ledger {
         self.last_seq
     }
 
-    fn insert(
-        &mut self,
-        seq: i64,
-        event: Event,
-        delivery_id: Option<&str>,
-        content: &crc32fast::Hasher,
-    ) -> rusqlite::Result<()> {
-        let checksums = Checksums::with_content(&event, delivery_id, content);
+    fn insert(&mut self, prepared: &mut Prepared, conflict: bool) -> rusqlite::Result<EventId> {
+        let Prepared { event, delivery_id, checksums, .. } = prepared;
+        let seq = self.next_seq(event.received_at);
+        let id = event_id(seq, event.digest);
+        let checksums = checksums.seal(id, conflict);
+        // Not cloned, unless a batch that was rolled back is still seen by somebody.
+        let mutable = Arc::make_mut(event);
+        (mutable.id, mutable.conflict) = (id, conflict);
         self.connection
             .prepare_cached(
                 "INSERT INTO event (seq, id, source, provider, name, subject, delivery_id, conflict, \
@@ -143,12 +140,12 @@ impl Ledger {
             )?
             .execute(params![
                 seq,
-                event.id.to_string(),
+                id.to_string(),
                 event.source.as_str(),
                 event.provider,
                 event.name,
                 event.subject,
-                delivery_id,
+                delivery_id.as_deref(),
                 event.conflict,
                 event.received_at.as_millisecond(),
                 event.secret_name,
@@ -159,8 +156,8 @@ impl Ledger {
                 event.headers.as_bytes(),
                 &event.body.contiguous()[..],
             ])?;
-        self.recorded.push(Arc::new(event));
-        Ok(())
+        self.recorded.push(Arc::clone(event));
+        Ok(id)
     }
 
     /// Remembers that the records of these events are not what was written, and gives those of which

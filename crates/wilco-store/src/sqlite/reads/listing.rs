@@ -184,7 +184,6 @@ fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
         deliveries: Vec::new(),
     };
     let head = Head {
-        id: summary.id,
         source: summary.source.as_str(),
         provider: &provider,
         name: &summary.name,
@@ -193,10 +192,10 @@ fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
         received_at: summary.received_at,
         secret_name: &summary.secret_name,
         digest: summary.digest,
-        conflict,
         body_bytes: summary.bytes,
     };
-    Ok((head.checksum() == row.get::<_, u32>("head_checksum")?).then_some(summary))
+    let checksum = head.checksum(summary.id, conflict);
+    Ok((checksum == row.get::<_, u32>("head_checksum")?).then_some(summary))
 }
 
 /// A row that cannot be believed: what its place tells, the front of its id and its time, and the
