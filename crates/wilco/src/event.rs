@@ -1,4 +1,4 @@
-//! The words as types: what arrives, what it becomes, and what it is called.
+//! The types of a webhook: what arrives, the event that it becomes, and their names.
 
 mod id;
 
@@ -13,12 +13,12 @@ use crate::Body;
 
 pub use id::{EventId, EventIdError};
 
-/// A request off the wire, not verified: treat every byte of it as a stranger's.
+/// A request that is not verified: anybody may have sent it.
 ///
 /// Its `Debug` shows the length of the body and nothing of its content.
 #[derive(Clone)]
 pub struct Arrival {
-    /// When the whole body had been read, by the receiver's clock.
+    /// When the whole body had been received, by the receiver's clock.
     pub received_at: Timestamp,
     /// Its method, URL and headers.
     pub head: Head,
@@ -31,8 +31,8 @@ pub struct Arrival {
 pub struct Head {
     /// `POST`.
     pub method: Cow<'static, str>,
-    /// The URL by which the provider knows this endpoint, with scheme, host and query. Empty where
-    /// the scheme does not sign it.
+    /// The URL by which the provider knows this endpoint, with scheme, host and query. Empty if the
+    /// scheme does not sign it.
     pub url: String,
     /// The header fields.
     pub headers: Headers,
@@ -50,24 +50,24 @@ impl Head {
 /// Its `Debug` shows the length of the body and nothing of its content.
 #[derive(Clone, PartialEq)]
 pub struct Event {
-    /// Unique, and the same over every attempt to deliver it.
+    /// Unique, and the same in every attempt to deliver it.
     pub id: EventId,
     /// The source that it came to.
     pub source: SourceName,
     /// The name of the provider that sent it. Event names have the meaning that it gives them.
     pub provider: String,
-    /// What happened, in the provider's words: `booking.updated`. `unknown` where the body names
-    /// no event.
+    /// What happened, in the provider's words: `booking.updated`. `unknown` if the body does not
+    /// name an event.
     pub name: String,
-    /// What it is about: for freispace `booking/<uuid>`. `None` where the body does not say.
+    /// What it is about: for freispace `booking/<uuid>`. `None` if the body does not say.
     pub subject: Option<String>,
-    /// When its last byte had come.
+    /// When its last byte had been received.
     pub received_at: Timestamp,
     /// The name of the secret that matched, such as `env:FREISPACE_SECRET`.
     pub secret_name: String,
     /// SHA-256 of the body.
     pub digest: Digest,
-    /// Set where the provider sent the same delivery id before, with another body.
+    /// Set if the provider sent the same delivery id before, with another body.
     pub conflict: bool,
     /// The headers that came with it.
     pub headers: Headers,
@@ -77,7 +77,7 @@ pub struct Event {
 
 impl fmt::Debug for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A line of a log must not hold what customers plan.
+        // Bodies contain customers' data, which must not get into logs.
         let Self { received_at, head, body } = self;
         f.debug_struct("Arrival")
             .field("received_at", received_at)
@@ -124,7 +124,7 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`DataError`] where the body has no `data`, or one of another shape.
+    /// [`DataError`] if the body has no `data`, or if its shape is another.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, DataError> {
         #[derive(serde::Deserialize)]
         struct Data<T> {
@@ -137,7 +137,7 @@ impl Event {
     }
 }
 
-/// The body of an event is not what the function expected of it.
+/// The body of an event does not have the shape that the function expects.
 #[derive(Debug, thiserror::Error)]
 #[error("data of {event} has another shape: {cause}")]
 pub struct DataError {
@@ -154,7 +154,7 @@ impl SourceName {
     ///
     /// # Errors
     ///
-    /// [`NameError`] where the name has another length or character.
+    /// [`NameError`] if the name has another length or another character.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
         if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.chars().all(plain) {
@@ -212,17 +212,17 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// The header fields of a request in the order in which they came, fields of one name together.
+/// The header fields of a request in the order in which they arrived, fields of one name together.
 ///
-/// They are kept in the form of the wire, one `name: value` a line, each ended by CR LF, because
-/// that form is bytes (a value need not be UTF-8, RFC 9110 section 5.5), takes one allocation, and
-/// explains itself to whoever opens the store. Names are lower case.
+/// They are kept as HTTP sends them, one `name: value` per line, each ended by CR LF, because this
+/// form can hold any bytes (a value need not be UTF-8, RFC 9110 section 5.5), takes one allocation,
+/// and can be read by anyone who opens the store. Names are lower case.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(Bytes);
 
 impl Headers {
-    /// From names and values. Names are lowered; a line break within a value, which HTTP does not
-    /// allow, becomes a space.
+    /// From names and values. Names become lower case; a line break within a value, which HTTP does
+    /// not allow, becomes a space.
     pub fn from_pairs<N: AsRef<str>, V: AsRef<[u8]>>(
         pairs: impl IntoIterator<Item = (N, V)>,
     ) -> Self {
@@ -244,7 +244,7 @@ impl Headers {
         Self(block.into())
     }
 
-    /// From the form that [`as_bytes`](Self::as_bytes) gives.
+    /// From the form that [`as_bytes`](Self::as_bytes) returns.
     pub const fn from_block(block: Bytes) -> Self {
         Self(block)
     }

@@ -162,7 +162,7 @@ pub enum Change {
     Invoice(Invoice),
     /// Of a `storage_project.*` event.
     StorageProject(StorageProject),
-    /// Of an event that is not documented: nothing is said of what its data looks like.
+    /// Of an event that is not documented, so that the shape of its data is unknown.
     Unknown,
 }
 
@@ -171,7 +171,7 @@ impl Change {
     ///
     /// # Errors
     ///
-    /// [`DataError`] where a documented event has no data, or data of another shape.
+    /// [`DataError`] if a documented event has no data, or data of another shape.
     pub fn of(event: &Event) -> Result<Self, DataError> {
         Ok(match Name::of(event) {
             Name::ProjectCreated
@@ -192,8 +192,8 @@ impl Change {
     }
 }
 
-/// The address of the resource in the web application; of its storage, for a storage project.
-/// `None` where the event does not say.
+/// The URL of the resource in the web application; for a storage project, that of its storage.
+/// `None` if the event does not have one.
 pub fn url(event: &Event) -> Option<String> {
     #[derive(Deserialize)]
     struct Url {
@@ -202,14 +202,14 @@ pub fn url(event: &Event) -> Option<String> {
     serde_json::from_slice::<Url>(&event.body.contiguous()).ok()?.url
 }
 
-/// An invented body of this event, to try things out. `None` for an event that is not documented.
+/// A made-up body of this event, to try things out. `None` for an event that is not documented.
 pub fn sample(event: &str) -> Option<&'static str> {
     let name = Name::from(event);
     SAMPLES.iter().find(|(sample, _)| *sample == name.as_str()).map(|(_, body)| *body)
 }
 
-/// One invented body for each documented event, with its name. In this order they are the life of
-/// one project in a small post house, from the quote to a cleared storage. They have the members
+/// A made-up body for each documented event, with its name. In this order they tell the story of
+/// one project in a small post house, from the quote to the cleared storage. They have the members
 /// that freispace documents and no others.
 pub const SAMPLES: &[(&str, &str)] = &[
     ("project.created", include_str!("freispace/samples/project.created.json")),
@@ -246,7 +246,7 @@ pub struct ProjectLink {
     pub byline: Option<String>,
     /// Comes with the parent and the children of a project.
     pub status: Option<ProjectStatus>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -275,7 +275,7 @@ pub struct Order {
     pub id: String,
     /// The number that people see.
     pub number: Option<String>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -289,12 +289,12 @@ pub struct Issuer {
     pub id: Option<String>,
     /// The company's name.
     pub name: Option<String>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// To whom an offer or an invoice is addressed.
+/// The addressee of an offer or an invoice.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
@@ -307,12 +307,12 @@ pub struct Recipient {
     pub client_contact_id: Option<String>,
     /// The address as it is printed: lines with `\n` between them.
     pub address: Option<String>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
-/// Takes null for the empty value of the type.
+/// Reads null as the empty value of the type.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     input: D,
 ) -> Result<T, D::Error> {
@@ -328,7 +328,7 @@ fn utc<'de, D: Deserializer<'de>>(input: D) -> Result<Option<DateTime>, D::Error
     Option::deserialize(input)?.map(read).transpose().map_err(D::Error::custom)
 }
 
-/// As [`utc`], for an instant.
+/// Like [`utc`], for an instant.
 fn instant<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Timestamp>, D::Error> {
     let time = utc(input)?.map(|time| TimeZone::UTC.to_timestamp(time));
     time.transpose().map_err(D::Error::custom)

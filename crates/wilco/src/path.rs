@@ -1,4 +1,4 @@
-//! Reading single values out of a JSON body: by their paths, in one pass, without building a tree.
+//! Reads single values of a JSON body by their paths, in one pass and without building a tree.
 
 use std::{borrow::Cow, fmt};
 
@@ -59,12 +59,13 @@ impl fmt::Display for Path {
     }
 }
 
-/// The texts and numbers at `paths`, in their order. What is absent, `null`, a boolean, an object or
-/// an array has none. Of a member that comes twice the last counts, as in PHP, Python and Ruby.
+/// The texts and numbers at `paths`, in their order; `None` for a value that is absent, `null`, a
+/// boolean, an object or an array. If a member occurs twice, the last one counts, as in PHP, Python
+/// and Ruby.
 ///
 /// # Errors
 ///
-/// Where `text` is not one object, or, with `is_array_allowed`, one array.
+/// If `text` is not one object or, with `is_array_allowed`, one array.
 pub(crate) fn values<'b>(
     text: &'b str,
     paths: &[&Path],
@@ -90,7 +91,7 @@ struct Level<'p, 'b, 'f> {
 }
 
 impl<'p, 'b> Level<'p, 'b, '_> {
-    /// Takes what is wanted of the value at this step.
+    /// Takes the wanted values from the value at this step.
     fn take(&mut self, is_here: impl Fn(&Step) -> bool, value: &'b RawValue) {
         let mut deeper: Vec<(usize, &'p [Step])> = Vec::new();
         for (place, steps) in &self.wanted {
@@ -149,7 +150,7 @@ impl<'b> Visitor<'b> for Level<'_, 'b, '_> {
     }
 }
 
-/// A string's text, or a number as it is written; nothing for what has no plain text.
+/// The text of a string, or a number as it is written. `None` for any other value.
 fn scalar(value: &RawValue) -> Option<Cow<'_, str>> {
     match value.get().as_bytes() {
         [b'"', ..] => serde_json::from_str::<Text<'_>>(value.get()).ok().map(|Text(text)| text),
@@ -158,8 +159,8 @@ fn scalar(value: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// A text borrowed from the body where it has no escapes. An escape for half a character, which
-/// JSON allows and software that cuts a text by UTF-16 units writes, becomes U+FFFD.
+/// A text, borrowed from the body if it has no escapes. A lone surrogate escape, which JSON allows
+/// and software writes that truncates a text by UTF-16 units, becomes U+FFFD.
 struct Text<'b>(Cow<'b, str>);
 
 impl<'b> Deserialize<'b> for Text<'b> {
@@ -178,14 +179,14 @@ impl<'b> Deserialize<'b> for Text<'b> {
             }
 
             fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Text<'b>, E> {
-                // Half a character comes as three bytes, each of them invalid.
+                // A lone surrogate is three bytes here, each of them invalid.
                 let text =
                     String::from_utf8_lossy(bytes).replace("\u{fffd}\u{fffd}\u{fffd}", "\u{fffd}");
                 Ok(Text(Cow::Owned(text)))
             }
         }
 
-        // As a string it would have to be whole characters.
+        // As a string it could not contain a lone surrogate.
         deserializer.deserialize_bytes(Legible)
     }
 }
@@ -215,7 +216,7 @@ mod tests {
         ] {
             let found = values(text, &[&path(at), &path("a")], false).unwrap();
             assert_eq!(found[0].as_deref(), expected, "{at}");
-            assert_eq!(found[1].as_deref(), Some("last"), "beside {at}");
+            assert_eq!(found[1].as_deref(), Some("last"), "with {at}");
         }
         assert_eq!(
             values(r#"[{"e":"x"},{}]"#, &[&path("[0].e")], true).unwrap()[0].as_deref(),
@@ -227,13 +228,13 @@ mod tests {
     }
 
     #[test]
-    fn a_member_that_comes_again_hides_what_was_inside_the_first() {
+    fn a_repeated_member_hides_what_was_inside_the_first() {
         let found = values(r#"{"a":{"b":"x"},"a":7}"#, &[&path("a.b")], false).unwrap();
         assert_eq!(found, [None]);
     }
 
     #[test]
-    fn a_path_that_names_nothing_is_refused() {
+    fn an_invalid_path_is_refused() {
         for text in ["", ".", "a.", "a..b", "a[", "a[x]", "a[0", "a.[0]", "a[0]b", "a]"] {
             let result = Path::try_from(text.to_owned());
             assert!(result.is_err() || text == "a]", "{text:?} gave {result:?}");

@@ -15,22 +15,22 @@ use crate::{
 #[serde(try_from = "Raw")]
 pub(crate) struct Place {
     at: At,
-    /// The character between the items of a list; each item is a candidate of its own.
+    /// The character between the items of a list; each item is a candidate.
     split: Option<char>,
-    /// What the value, or an item of the list, begins with. Items that begin otherwise are skipped.
+    /// The prefix of the value, or of each item of the list. Items with another prefix are skipped.
     prefix: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum At {
-    /// The first that is there decides for single values; for signatures each is a candidate.
+    /// A single value is taken from the first that is present; for signatures, each is a candidate.
     Headers(Vec<String>),
     Json(Path),
     Form(String),
     Query(String),
 }
 
-/// The half of a request that is at hand.
+/// The half of a request in which to look.
 #[derive(Clone, Copy)]
 pub(crate) enum Half<'a> {
     Head(&'a Head),
@@ -78,7 +78,7 @@ impl TryFrom<Raw> for Place {
 }
 
 impl Place {
-    /// The header's name, where the value is in one.
+    /// The name of the header, if the value is in one.
     pub(crate) fn header(&self) -> Option<&str> {
         match &self.at {
             At::Headers(names) => names.first().map(String::as_str),
@@ -90,7 +90,7 @@ impl Place {
         matches!(self.at, At::Json(_) | At::Form(_))
     }
 
-    /// The path, where the value is in a JSON body.
+    /// The path, if the value is in a JSON body.
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.at {
             At::Json(path) => Some(path),
@@ -98,11 +98,11 @@ impl Place {
         }
     }
 
-    /// Every candidate in the head or, once it is there, in the body.
+    /// Every candidate in this half of the request.
     ///
     /// # Errors
     ///
-    /// [`Mismatch`] where there is none, or a header came more than once.
+    /// [`Mismatch`] if there is none, or if a header occurs more than once.
     pub(crate) fn candidates(&self, half: Half<'_>) -> Result<Vec<Vec<u8>>, Mismatch> {
         let mut values: Vec<Vec<u8>> = Vec::with_capacity(1);
         match (&self.at, half) {
@@ -141,12 +141,13 @@ impl Place {
         Ok(self.candidates(half)?.swap_remove(0))
     }
 
-    /// That the value here is not what was expected of it.
+    /// The error for a value at this place that is not what was `expected`.
     pub(crate) fn malformed(&self, expected: &str) -> Mismatch {
         Mismatch::Malformed { place: self.to_string(), expected: expected.to_owned() }
     }
 
-    /// This value at this place, for whoever signs: a header and what it holds.
+    /// The header that puts this value at this place, for signing. `None` if the place is not a
+    /// header.
     pub(crate) fn write(&self, value: &str) -> Option<(String, String)> {
         match &self.at {
             At::Headers(names) => Some((names.first()?.clone(), format!("{}{value}", self.prefix))),
@@ -159,7 +160,7 @@ impl Place {
         self.split
     }
 
-    /// The items of a value that begin as they should, without their beginning.
+    /// The items of a value that have the prefix, without it.
     fn items(&self, value: &[u8]) -> Vec<Vec<u8>> {
         let prefix = self.prefix.as_bytes();
         let Some(split) = self.split else {
@@ -171,7 +172,7 @@ impl Place {
     }
 }
 
-/// As a person would say it: `header x-hub-signature-256`.
+/// As messages name it: `header x-hub-signature-256`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.at {
@@ -194,5 +195,5 @@ fn in_form(pairs: &[u8], name: &str) -> Option<Vec<u8>> {
     pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned().into_bytes())
 }
 
-/// More than any provider sends while it rotates its keys, and few enough to check each.
+/// More than any provider sends while it rotates its keys, and few enough to check them all.
 const CANDIDATES_MAX: usize = 16;

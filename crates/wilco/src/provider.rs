@@ -1,6 +1,6 @@
-//! The presets: how each provider signs, and where its requests name event, subject and delivery.
+//! The providers: how each one signs, and where its requests name the event, subject and delivery.
 //!
-//! A provider is a file of data in `providers/`, compiled in. Adding one is adding a file.
+//! A provider is a data file in `providers/`, which is compiled in. To add a provider, add a file.
 
 use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
 
@@ -21,13 +21,13 @@ pub fn all() -> &'static [Provider] {
             reason = "the files are compiled in and every one is parsed by a test"
         )]
         let parsed =
-            FILES.iter().map(|text| toml::from_str(text).expect("a preset parses")).collect();
+            FILES.iter().map(|text| toml::from_str(text).expect("a provider parses")).collect();
         parsed
     });
     &PROVIDERS
 }
 
-/// The provider of this name, as the configuration writes it.
+/// The provider with this name, which is the word in the configuration.
 pub fn find(name: &str) -> Option<&'static Provider> {
     all().iter().find(|provider| provider.name == name)
 }
@@ -50,7 +50,8 @@ pub fn synonyms<'a>(provider: &str, name: &'a str) -> Vec<&'a str> {
     names
 }
 
-/// Who sends: its signature scheme, and where its requests name event, subject and delivery.
+/// A sender of webhooks: its signature scheme, and where its requests name event, subject and
+/// delivery.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provider {
@@ -68,15 +69,15 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// Reads which event this is and what it is about: one pass over the body, no tree.
+    /// Reads which event this is and what it is about, in one pass over the body.
     ///
-    /// Members that say nothing (absent, `null`, an object) leave their part unset. Of a member that
-    /// comes twice the last counts, as in PHP, Python and Ruby.
+    /// A member that is absent, `null` or an object leaves its part unset. If a member occurs
+    /// twice, the last one counts, as in PHP, Python and Ruby.
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError`] where the body is not what the provider sends: JSON (RFC 8259) in UTF-8,
-    /// for most.
+    /// [`EnvelopeError`] if the body does not have the form that the provider sends: for most, JSON
+    /// (RFC 8259) in UTF-8.
     pub fn envelope(&self, verified: &Verified) -> Result<Envelope, EnvelopeError> {
         let Places { name, subject, delivery_id, content } = &self.envelope;
         let arrival = verified.arrival();
@@ -119,9 +120,9 @@ impl Provider {
         self.events.names.iter().map(String::as_str)
     }
 
-    /// The documented name of an event: an alias becomes that name, and an event
-    /// with actions loses the action. `None` for an event that the provider does not document, which
-    /// is accepted all the same.
+    /// The documented name of an event: an alias becomes that name, and an event with actions loses
+    /// the action. `None` for an event that the provider does not document, which is accepted all
+    /// the same.
     pub fn documented<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         let name = self.events.aliases.get(name).map_or(name, String::as_str);
         self.events.names.iter().find_map(|known| match known.strip_suffix(".*") {
@@ -135,12 +136,12 @@ impl Provider {
     }
 }
 
-/// What is written on the outside of an event, so to speak: which one it is, and what it is about.
+/// Which event this is and what it is about, as far as recording and routing need to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Envelope {
     /// Who sent it: the name of the provider that read this.
     pub provider: String,
-    /// What happened: `booking.updated`. `unknown` where the body does not say.
+    /// What happened: `booking.updated`. `unknown` if the body does not say.
     pub name: String,
     /// What it is about: `booking/<uuid>`.
     pub subject: Option<String>,
@@ -148,7 +149,7 @@ pub struct Envelope {
     pub delivery_id: Option<String>,
 }
 
-/// The signature is right and the body is not a JSON object.
+/// The signature is valid, but the body is not a JSON object.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// JSON is UTF-8 (RFC 8259, section 8.1).
@@ -157,7 +158,7 @@ pub enum EnvelopeError {
     /// Not JSON, or an array, a number or a text.
     #[error("body is not a JSON object: {what} at line {line}, column {column}")]
     NotAnObject {
-        /// What the reader met, without a word of the body: it ends up in logs.
+        /// What the parser found. It contains nothing of the body, because it is logged.
         what: &'static str,
         /// Counted from 1.
         line: usize,
@@ -182,12 +183,12 @@ impl EnvelopeError {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Places {
-    /// Joined by dots; what is absent is left out.
+    /// Joined by dots; absent values are left out.
     name: Vec<Place>,
-    /// Joined by slashes; `None` unless each is there.
+    /// Joined by slashes; `None` unless all are present.
     #[serde(default)]
     subject: Vec<Place>,
-    /// What the provider sends again with the same delivery.
+    /// An id that stays the same if the provider sends the same delivery again.
     #[serde(default)]
     delivery_id: Option<Place>,
     #[serde(default)]
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn every_preset_parses_and_has_a_name_of_its_own() {
+    fn every_provider_parses_and_has_its_own_name() {
         let mut names: Vec<_> = all().iter().map(|provider| &provider.name).collect();
         names.sort_unstable();
         names.dedup();

@@ -2,7 +2,7 @@
 
 use std::{env, fmt};
 
-/// A shared secret and the name that it goes by. It cannot be empty and cannot be printed.
+/// A shared secret and its name. It cannot be empty, and it cannot be printed.
 #[derive(Clone)]
 pub struct Secret {
     name: String,
@@ -10,13 +10,13 @@ pub struct Secret {
 }
 
 impl Secret {
-    /// Takes the secret's bytes as they are, but for one trailing line break, which editors and
-    /// `echo` add. `name` stands for it in logs, records and metrics: `env:FREISPACE_SECRET`.
+    /// Takes the secret's bytes as they are, without one trailing line break, which editors and
+    /// `echo` add. Logs, records and metrics show `name` in its place: `env:FREISPACE_SECRET`.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] for fewer than [`SECRET_BYTES_MIN`] bytes, and for what [`of_any_length`]
-    /// refuses.
+    /// [`SecretError`] if it has fewer than [`SECRET_BYTES_MIN`] bytes, or if [`of_any_length`]
+    /// refuses it.
     ///
     /// [`of_any_length`]: Secret::of_any_length
     pub fn new(name: impl Into<String>, bytes: Vec<u8>) -> Result<Self, SecretError> {
@@ -29,12 +29,13 @@ impl Secret {
         }
     }
 
-    /// As [`Secret::new`], for what is shown to others and not used to sign: it may be short.
+    /// Like [`Secret::new`], without a minimum length: for a secret that is sent along instead of
+    /// used to sign.
     ///
     /// # Errors
     ///
-    /// [`SecretError`] for what cannot be meant: nothing at all, a NUL, a byte order mark, and white
-    /// space or quotes around the secret.
+    /// [`SecretError`] if it is empty, has a NUL or a byte order mark, or if it is surrounded by
+    /// white space or quotes: nobody means that.
     pub fn of_any_length(name: impl Into<String>, mut bytes: Vec<u8>) -> Result<Self, SecretError> {
         let name = name.into();
         if bytes.last() == Some(&b'\n') {
@@ -67,7 +68,7 @@ impl Secret {
     ///
     /// # Errors
     ///
-    /// [`SecretError`] where the variable is not set, or holds what [`Secret::new`] refuses.
+    /// [`SecretError`] if the variable is not set, or if [`Secret::new`] refuses its value.
     pub fn from_env(variable: &str) -> Result<Self, SecretError> {
         let value = env::var_os(variable)
             .ok_or_else(|| SecretError::NotSet { variable: variable.into() })?;
@@ -79,7 +80,7 @@ impl Secret {
         &self.name
     }
 
-    /// The secret itself, for a MAC and for nothing else.
+    /// The secret itself. Only code that computes or compares signatures may call this.
     pub fn expose(&self) -> &[u8] {
         &self.bytes
     }
@@ -91,7 +92,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Why a secret was refused. None of these texts holds any part of it.
+/// Why a secret was refused. No message contains any part of it.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The environment does not have the variable.
@@ -100,7 +101,7 @@ pub enum SecretError {
         /// The variable's name.
         variable: String,
     },
-    /// Nothing, or nothing but a line break.
+    /// Empty, or only a line break.
     #[error("secret {name} is empty; take it from the provider's webhook page")]
     Empty {
         /// The secret's name.
@@ -114,7 +115,7 @@ pub enum SecretError {
         /// Its length in bytes.
         length: usize,
     },
-    /// A blank or a second line break around it.
+    /// White space or a second line break around it.
     #[error("secret {name} begins or ends with white space or a line break; remove it")]
     WhiteSpace {
         /// The secret's name.
@@ -140,7 +141,7 @@ pub enum SecretError {
     },
 }
 
-/// The shortest secret that is taken, in bytes.
+/// The minimum length of a secret in bytes.
 pub const SECRET_BYTES_MIN: usize = 8;
 
 #[cfg(test)]

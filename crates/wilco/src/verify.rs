@@ -35,9 +35,9 @@ pub fn verify(
 }
 
 impl Scheme {
-    /// Begins to verify a request that has this head, at this time. If the head alone shows that the
-    /// signature cannot be right, [`Verifier::finish`] says so, because the refused request includes
-    /// its body.
+    /// Begins to verify a request that has this head, at this time. If the head alone shows that
+    /// the signature cannot be right, [`Verifier::finish`] says so, because the refused request
+    /// includes its body.
     pub fn begin<'k>(&'k self, head: Head, keys: &'k [Key], now: Timestamp) -> Verifier<'k> {
         let computation = Computation::begin(self, &head, keys);
         Verifier { scheme: self, keys, now, head, body: Body::default(), computation }
@@ -222,7 +222,8 @@ mod tests {
         provider::find("freispace").unwrap().scheme.key(&secret(text)).unwrap()
     }
 
-    /// The only caller of `verify()` in these tests: the name of the secret that matched, or why not.
+    /// The only caller of `verify()` in these tests: the name of the secret that matched, or why
+    /// not.
     fn check(headers: &[(&str, &[u8])], body: &[u8], secrets: &[&str]) -> Result<String, Mismatch> {
         let headers = Headers::from_pairs(headers.iter().copied());
         let arrival = Arrival {
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_empty_header_is_told_from_a_wrong_one() {
+    fn a_missing_or_empty_header_is_distinguished_from_a_wrong_one() {
         let missing = Err(Mismatch::Missing { place: format!("header {HEADER}") });
         assert_eq!(check(&[], BODY, &["a-made-up-secret"]), missing);
         assert_eq!(check(&[(HEADER, b"")], BODY, &["a-made-up-secret"]), missing);
@@ -287,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_lower_case_hex_of_32_bytes_is_malformed() {
+    fn a_signature_that_is_not_32_bytes_in_lower_case_hex_is_malformed() {
         let right = signed("a-made-up-secret");
         let rows: Vec<Vec<u8>> = vec![
             right.to_uppercase().into(),

@@ -35,15 +35,15 @@ where
 {
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let most = announced.unwrap_or(limit);
-    let mut pace = Pace::new(Instant::now());
+    let mut progress = Progress::new(Instant::now());
     let mut received = 0;
     // Frames are copied, because each would keep all of hyper's buffer in memory as long as the
     // event.
     let mut chunk = Vec::new();
     loop {
-        let frame = timeout_at(pace.due(), body.frame()).await;
-        pace.check(Instant::now(), received)?;
-        if pace.is_slow() && !charge.raise_to(received - chunk.len() + chunk.capacity(), true) {
+        let frame = timeout_at(progress.due(), body.frame()).await;
+        progress.check(Instant::now(), received)?;
+        if progress.is_slow() && !charge.raise_to(received - chunk.len() + chunk.capacity(), true) {
             return Err(Refusal::Busy);
         }
         let Ok(frame) = frame else { continue };
@@ -64,7 +64,7 @@ where
                 let most = most.saturating_sub(before).clamp(bytes, CHUNK_BYTES_MAX);
                 let doubled = before + chunk.capacity() * 2;
                 let capacity = bytes.max(doubled).max(FIRST_BYTES).min(most);
-                if !charge.raise_to(before + capacity, pace.is_slow()) {
+                if !charge.raise_to(before + capacity, progress.is_slow()) {
                     return Err(Refusal::Busy);
                 }
                 chunk.reserve_exact(capacity - chunk.len());
@@ -79,7 +79,7 @@ where
 }
 
 /// Whether a body arrives quickly enough.
-struct Pace {
+struct Progress {
     ends: Instant,
     slow_from: Instant,
     window_ends: Instant,
@@ -87,7 +87,7 @@ struct Pace {
     is_slow: bool,
 }
 
-impl Pace {
+impl Progress {
     fn new(began: Instant) -> Self {
         Self {
             ends: began + BODY_TIMEOUT,
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn a_body_has_to_arrive_at_a_rate_and_within_its_time() {
         let kib = 1 << 10;
-        // After so many seconds, so many bytes are there: is that quick enough, and is it slow?
+        // (seconds, bytes received by then): whether that is quick enough, and whether it is slow.
         for (steps, expected) in [
             (&[(0, 0), (1, 1), (2, 2)][..], (true, true)),
             (&[(1, 1_000_000)], (true, false)),
@@ -186,23 +186,23 @@ mod tests {
             (&[(10, 10 * kib), (20, 1 << 20)], (false, true)),
         ] {
             let began = Instant::now();
-            let mut pace = Pace::new(began);
+            let mut progress = Progress::new(began);
             let mut is_kept = true;
             for &(seconds, bytes) in steps {
-                is_kept = pace.check(began + Duration::from_secs(seconds), bytes).is_ok();
+                is_kept = progress.check(began + Duration::from_secs(seconds), bytes).is_ok();
             }
-            assert_eq!((is_kept, pace.is_slow()), expected, "{steps:?}");
+            assert_eq!((is_kept, progress.is_slow()), expected, "{steps:?}");
         }
     }
 
     #[test]
-    fn a_pace_is_looked_at_no_later_than_it_can_change() {
+    fn progress_is_checked_no_later_than_it_can_change() {
         let began = Instant::now();
-        let mut pace = Pace::new(began);
+        let mut progress = Progress::new(began);
         for seconds in [2, 10, 20] {
             let due = began + Duration::from_secs(seconds);
-            assert_eq!(pace.due(), due);
-            assert_eq!(pace.check(due, 1 << (10 + seconds)).is_ok(), seconds < 20);
+            assert_eq!(progress.due(), due);
+            assert_eq!(progress.check(due, 1 << (10 + seconds)).is_ok(), seconds < 20);
         }
     }
 }

@@ -20,8 +20,8 @@ pub(super) use limits::ConnectionLimits;
 pub(crate) use limits::raise_file_limit;
 
 impl Bound {
-    /// Accepts connections until `stop`. Those that are open then finish their current requests; `open`
-    /// tracks them.
+    /// Accepts connections until `stop`. Those that are open then finish their current requests;
+    /// `open` tracks them.
     pub(crate) async fn serve(
         self,
         inbound: Arc<Inbound>,
@@ -42,7 +42,7 @@ impl Bound {
             let (stream, client) = match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    // Usually there are no file descriptors left; other connections will end.
+                    // Usually the file descriptors have run out, and other connections will end.
                     inbound.log_not_accepted(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;

@@ -10,9 +10,10 @@ use tokio::time::Instant;
 
 use crate::metrics::Metrics;
 
-/// A rate in bytes, shared by all requests that are refused without a right signature. Their answers
-/// wait for it: a sender that floods and reads the answers is slowed down, and one with a wrong secret
-/// notices nothing unless others flood. Meanwhile only the connection of the request is held.
+/// A rate in bytes, shared by all requests that are refused without a right signature. Their
+/// answers wait for it: a sender that floods and reads the answers is slowed down, and one with a
+/// wrong secret notices nothing unless others flood. Meanwhile only the connection of the request
+/// is held.
 #[derive(Debug)]
 pub(super) struct Throttle {
     /// When all bytes so far have had their time.
@@ -76,7 +77,8 @@ mod tests {
 
     #[test]
     fn a_burst_passes_and_what_follows_waits_for_the_rate_up_to_the_longest_wait() {
-        // So many refusals at once of so many bytes: how long do the first and the last one wait?
+        // How many refusals at once, of how many bytes each; how long the first and the last one
+        // wait.
         for (times, bytes, first, last) in [
             (1, 0, 0, 0),
             (256, 0, 0, 0),

@@ -51,7 +51,7 @@ pub struct Booking {
     /// What it reserves.
     #[serde(deserialize_with = "or_default")]
     pub resources: Resources,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -109,7 +109,7 @@ pub struct Status {
     pub icon: Option<String>,
     /// Such as `#00ff00`.
     pub color: Option<String>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -128,7 +128,7 @@ pub struct Resources {
     /// People. The pages about webhooks do not show them; the name is that of the REST API.
     #[serde(deserialize_with = "or_default")]
     pub staffs: Vec<Staff>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -152,7 +152,7 @@ pub struct Suite {
     pub color: Option<String>,
     /// Where the room is.
     pub site: Option<Site>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -170,7 +170,7 @@ pub struct Site {
     pub name: String,
     /// HTML.
     pub description: Option<String>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -193,7 +193,7 @@ pub struct Resource {
     pub cost: Option<Number>,
     /// `minute`, `hour`, `day`, `week`, `month` or `usage`.
     pub cost_unit: Option<String>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -56,7 +56,7 @@ pub struct Invoice {
     pub canceled_at: Option<Timestamp>,
     /// The UUID of the invoice that cancels this one, for which no event of its own comes.
     pub cancellation_invoice_id: Option<String>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -51,7 +51,7 @@ pub struct Offer {
     /// When the client said it.
     #[serde(deserialize_with = "instant")]
     pub status_set_at: Option<Timestamp>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

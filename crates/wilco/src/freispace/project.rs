@@ -45,7 +45,7 @@ pub struct Project {
     /// Fields that every project of the team has.
     #[serde(deserialize_with = "or_default")]
     pub global_fields: Vec<GlobalField>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -65,7 +65,7 @@ pub struct Client {
     pub byline: Option<String>,
     /// The post house's own number.
     pub number: Option<String>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -80,7 +80,7 @@ pub struct CustomField {
     pub title: String,
     /// A text in all that was seen. Any JSON, because which other types there are is not said.
     pub value: Value,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

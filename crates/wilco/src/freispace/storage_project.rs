@@ -26,7 +26,7 @@ pub struct StorageProject {
     /// Where it is.
     #[serde(deserialize_with = "or_default")]
     pub storage: Storage,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
@@ -53,7 +53,7 @@ pub struct Storage {
     pub size_allocated: Option<i64>,
     /// How much of it is taken, in bytes.
     pub size_occupied: Option<i64>,
-    /// What else came.
+    /// Members that are not documented.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }

@@ -1,4 +1,4 @@
-//! How a provider signs, as data: each scheme is a table in the provider's file.
+//! How a provider signs, as data: a scheme is a table in the provider's file.
 
 mod encoding;
 mod key;
@@ -30,7 +30,7 @@ pub struct Scheme {
     key: KeyText,
     pub(super) signature: Place,
     encoding: Encoding,
-    /// More than one where a provider signs in one of several ways: each is tried.
+    /// More than one if the provider signs in one of several ways: all are tried.
     pub(super) signed: Vec<Template>,
     timestamp: Option<Place>,
     timestamp_unit: Unit,
@@ -106,22 +106,22 @@ impl TryFrom<Raw> for Scheme {
 }
 
 impl Scheme {
-    /// The header that carries the signature, where one does.
+    /// The header that carries the signature, if it is in one.
     pub fn header(&self) -> Option<&str> {
         self.signature.header()
     }
 
-    /// Makes a secret ready for this scheme.
+    /// Prepares a secret for this scheme.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] where the secret is not written as the provider writes its keys.
+    /// [`KeyError`] if the secret does not have the form of the provider's keys.
     pub fn key(&self, secret: &Secret) -> Result<Key, KeyError> {
         Key::new(secret, self.algorithm, self.key)
     }
 
-    /// The signatures that a request claims to have, decoded but not checked. Of several, those that
-    /// cannot be a signature of this algorithm are skipped.
+    /// The signatures that a request claims to have, decoded but not checked. Of several, those
+    /// that cannot be a signature of this algorithm are skipped.
     pub(super) fn claimed_signatures(&self, half: Half<'_>) -> Result<Vec<Vec<u8>>, Mismatch> {
         let candidates = self.signature.candidates(half)?;
         let claimed: Vec<_> = candidates.iter().filter_map(|text| self.decode(text)).collect();
@@ -299,7 +299,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_scheme_that_cannot_be_meant_is_refused() {
+    fn a_scheme_that_contradicts_itself_is_refused() {
         let base = "algorithm = \"hmac-sha256\"\nsignature = { header = \"x\" }\n";
         for (lines, expected) in [
             ("", "expected \"signed\""),

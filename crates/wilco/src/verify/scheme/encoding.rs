@@ -9,15 +9,15 @@ use super::without_padding;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(super) enum Encoding {
-    /// In either case.
+    /// In upper or lower case.
     #[default]
     Hex,
-    /// In lower case only: what is compared as text must not be accepted in another spelling.
+    /// Only in lower case, for a provider whose receivers compare the text.
     HexLower,
     Base64,
     /// The URL-safe alphabet, without padding.
     Base64Url,
-    /// As it is: a token.
+    /// The bytes themselves: a token.
     Text,
 }
 

@@ -1,4 +1,5 @@
-//! A secret prepared for one scheme, when the configuration is read, so that no request repeats the work.
+//! A secret prepared for one scheme, when the configuration is read, so that no request repeats the
+//! work.
 
 use std::fmt;
 
@@ -23,13 +24,13 @@ pub(super) enum Algorithm {
     HmacSha1,
     HmacSha256,
     HmacSha512,
-    /// A plain hash; the secret is a part of what is signed.
+    /// A plain hash; the signed message contains the secret.
     Sha1,
     Sha256,
     Ed25519,
     /// ECDSA over P-256 with SHA-256, the signature in ASN.1 DER.
     EcdsaP256,
-    /// The value is the secret itself: nothing is signed.
+    /// The value is the secret itself; nothing is signed.
     Token,
 }
 
@@ -115,7 +116,8 @@ impl Key {
         }
     }
 
-    /// A computation that takes the message in parts. `None` if the algorithm needs the whole message.
+    /// A computation that takes the message in parts. `None` if the algorithm needs the whole
+    /// message.
     pub(super) fn stream(&self) -> Option<Stream> {
         match &self.kind {
             Kind::Mac(key) => Some(Stream::Mac(Box::new(hmac::Context::with_key(key)))),
@@ -204,8 +206,8 @@ pub struct KeyError {
     expected: &'static str,
 }
 
-/// Accepts base64 with or without padding, and with any unused bits after the last byte: people make
-/// keys up, and the libraries of Standard Webhooks accept them.
+/// Accepts base64 with or without padding, and with any unused bits after the last byte: people
+/// make keys up, and the libraries of Standard Webhooks accept them.
 fn base64_key(text: &[u8]) -> Option<Vec<u8>> {
     let lenient = general_purpose::NO_PAD.with_decode_allow_trailing_bits(true);
     GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(without_padding(text)).ok()

@@ -8,10 +8,10 @@ use crate::{Body, Secret};
 /// Why a request could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignError {
-    /// The secret is not written as the provider writes its keys.
+    /// The secret does not have the form of the provider's keys.
     #[error("{0}")]
     Key(#[from] KeyError),
-    /// The provider signs with a key that it shares with nobody, or within the body.
+    /// The provider signs with a private key, or puts the signature into the body.
     #[error("requests of this provider can only be signed by the provider")]
     OnlyByProvider,
 }
@@ -21,9 +21,10 @@ pub enum SignError {
 pub struct Unsigned<'a> {
     /// `POST`, for most.
     pub method: &'a str,
-    /// The URL that the receiver is known by. Empty will do where the scheme does not sign it.
+    /// The URL by which the provider knows the receiver. It may be empty if the scheme does not
+    /// sign it.
     pub url: &'a str,
-    /// The delivery's id, where the scheme signs one.
+    /// The delivery's id, if the scheme signs one.
     pub id: &'a str,
     /// When it is signed.
     pub at: Timestamp,
@@ -43,8 +44,7 @@ impl Scheme {
     ///
     /// # Errors
     ///
-    /// [`SignError`] where the secret is not one of this scheme's, or where only the provider can
-    /// sign.
+    /// [`SignError`] if the secret does not fit this scheme, or if only the provider can sign.
     pub fn sign(
         &self,
         secret: &Secret,
@@ -54,8 +54,7 @@ impl Scheme {
         self.sign_with(&key, request).ok_or(SignError::OnlyByProvider)
     }
 
-    /// `None` where only the provider's private key can sign, and where the signature is a part of
-    /// the body.
+    /// `None` if only the provider's private key can sign, or if the signature is part of the body.
     fn sign_with(&self, key: &Key, request: &Unsigned<'_>) -> Option<Vec<(String, String)>> {
         let timestamp = match self.timestamp_unit {
             Unit::Seconds => request.at.as_second().to_string(),

@@ -19,20 +19,20 @@ pub(in crate::verify) enum Part {
     Text(String),
     /// The raw body.
     Body,
-    /// The timestamp as it was sent, not as it was read.
+    /// The timestamp as text, exactly as it was sent.
     Timestamp,
     Id,
     Method,
     /// The URL as the provider calls it: with scheme, host and query.
     Url(Port),
     Secret,
-    /// Each name of the form and its value, sorted, without separators (Twilio).
+    /// The names and values of the form, sorted, without separators (Twilio).
     Form,
-    /// A value of the JSON body; nothing where it is absent.
+    /// A value of the JSON body; empty if it is absent.
     Json(Path),
 }
 
-/// Whether the URL names a port that its scheme implies: some providers' proxies add or drop it.
+/// Whether the URL names the default port of its scheme, which some providers' proxies add or drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::verify) enum Port {
     AsSent,
@@ -79,8 +79,8 @@ impl TryFrom<String> for Template {
 }
 
 impl Template {
-    /// What precedes the body and what follows it, where only the body itself is needed to go on:
-    /// then the signature can be computed while the body comes in.
+    /// The parts before the body and after it, if the signature can be computed while the body
+    /// arrives: that is, if no other part depends on the body.
     pub(super) fn around_body(&self) -> Option<(&[Part], &[Part])> {
         let is_late = |part: &Part| matches!(part, Part::Form | Part::Json(_));
         let at = self.0.iter().position(|part| *part == Part::Body)?;
@@ -97,7 +97,7 @@ impl Template {
         self.0.contains(part)
     }
 
-    /// All that the template names, one after the other.
+    /// The signed message: all parts of the template, joined.
     pub(super) fn message(&self, values: &Values, secret: &[u8], body: &Body) -> Vec<u8> {
         let mut message = Vec::with_capacity(body.len() + 128);
         for part in &self.0 {
@@ -112,7 +112,8 @@ impl Template {
     }
 }
 
-/// What a signature covers besides the body; `None` as long as the body has to say it.
+/// The values besides the body that a signature covers. `None` until the body is there, if it has
+/// them.
 #[derive(Default)]
 pub(in crate::verify) struct Values {
     pub(super) timestamp: Option<Vec<u8>>,
@@ -124,7 +125,7 @@ pub(in crate::verify) struct Values {
 }
 
 impl Part {
-    /// The bytes of a part that the body is not needed for.
+    /// The bytes of a part that does not depend on the body.
     pub(super) fn bytes<'a>(
         &'a self,
         values: &'a Values,
@@ -142,7 +143,7 @@ impl Part {
     }
 }
 
-/// The URL with the port that its scheme implies, or without any.
+/// The URL with the default port of its scheme, or without a port.
 fn with_port(url: &str, port: Port) -> Cow<'_, str> {
     let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -161,7 +162,7 @@ fn with_port(url: &str, port: Port) -> Cow<'_, str> {
     }
 }
 
-/// Names and values in the order of both, each pair once.
+/// Names and values, sorted by both, each pair once.
 fn sorted_form(body: &[u8]) -> Vec<u8> {
     let mut pairs: Vec<_> = form_urlencoded::parse(body).collect();
     pairs.sort();
@@ -184,7 +185,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_port_that_a_scheme_implies_is_added_or_dropped() {
+    fn the_default_port_is_added_or_dropped() {
         for (url, added, dropped) in [
             (
                 "https://a.example/x?y=1:2",
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_names_nothing_known_is_refused() {
+    fn a_template_with_an_unknown_part_is_refused() {
         for (text, expected) in [
             ("{bodi}", "unknown part {bodi}: expected one of {body}, "),
             ("{body", "missing }"),
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_needs_nothing_but_the_body_is_computed_while_it_comes_in() {
+    fn a_signature_is_computed_while_the_body_arrives_unless_another_part_needs_the_body() {
         for (text, expected) in [
             ("{timestamp}.{body}", true),
             ("{body}{timestamp}{secret}", true),
