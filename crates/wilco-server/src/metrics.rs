@@ -155,7 +155,7 @@ impl Metrics {
         self.attempt.get_or_create(&labels).observe(took.as_secs_f64());
     }
 
-    /// A destination is left alone, or taken up again.
+    /// The circuit breaker of a destination opened or closed.
     pub(crate) fn breaker(&self, destination: &str, is_open: bool) {
         let labels = ByDestination { destination: destination.into() };
         self.breakers.get_or_create(&labels).set(i64::from(is_open));

@@ -82,7 +82,7 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("{0}")]
     Store(#[from] OpenError),
-    /// There is no certificate to show.
+    /// The certificate cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
     /// The admin token can neither be read nor made.
@@ -112,7 +112,7 @@ pub enum ReloadError {
     /// This part of the file is fixed until a restart.
     #[error("{0} changed, which takes a restart")]
     NeedsRestart(&'static str),
-    /// There is no certificate to show.
+    /// The certificate cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
 }
