@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::shell;
 use crate::{
     catcher::Catcher,
-    world::{World, booking},
+    world::{World, booking, wilco},
 };
 
 /// A world in which every event dies, and alerts go to `to`.
@@ -67,28 +67,57 @@ fn an_alert_has_the_headers_that_are_not_about_an_event() {
 }
 
 #[test]
-fn every_other_kind_of_destination_gets_the_same() {
+fn every_kind_of_destination_gets_the_text_of_an_alert() {
     let worker = "read -r line; printf '%s\\n' \"$line\" > FOLDER/alert
                   id=${line#'{\"id\":\"'}; printf '{\"id\":\"%s\",\"ok\":true}\\n' \"${id%%'\"'*}\"
                   read -r _";
-    for (lines, file, of_body) in [
-        (shell("cat > FOLDER/alert.part; mv FOLDER/alert.part FOLDER/alert"), "alert", ""),
-        (format!("{}\nprotocol = \"lines\"", shell(worker)), "alert", "body"),
-        ("type = \"file\"\npath = \"FOLDER/alert\"".into(), "alert", "body"),
-        ("type = \"print\"".into(), "stdout", "body"),
-    ] {
-        let world = world(&lines, &Catcher::new());
+    let template = "url = { env = \"URL\" }\ntext = \"{{ data.name }}\"";
+    let rows = [
+        ("http", "url = { env = \"URL\" }".into(), "", "/text"),
+        ("slack", template.into(), "", "/text"),
+        ("teams", template.into(), "", "/attachments/0/content/body/0/text"),
+        ("discord", template.into(), "", "/content"),
+        ("ntfy", template.into(), "", "/message"),
+        ("command", shell("cat > FOLDER/part; mv FOLDER/part FOLDER/alert"), "alert", "/text"),
+        ("command", format!("{}\nprotocol = \"lines\"", shell(worker)), "alert", "/body/text"),
+        ("file", "path = \"FOLDER/alert\"".into(), "alert", "/body/text"),
+        ("print", String::new(), "stdout", "/body/text"),
+    ];
+    let mut kinds: Vec<_> = rows.iter().map(|(kind, ..)| format!("{kind:?}")).collect();
+    kinds.dedup();
+    let hint = hint_about_kinds();
+    assert_eq!(hint.matches('"').count(), 2 * kinds.len(), "{hint} has a kind without a row here");
+    for (kind, lines, file, place) in rows {
+        assert!(hint.contains(kind), "{hint}");
+        let catcher = Catcher::new();
+        let lines = match lines.contains("type = ") {
+            true => lines,
+            false => format!("type = {kind:?}\n{lines}"),
+        };
+        let world = world(&lines, &catcher);
         let text = has_died(&world);
-        let read = || fs::read_to_string(world.path(file)).unwrap_or_default();
-        world.eventually("it is told", |_| serde_json::from_str::<Value>(&read()).is_ok());
-        let whole: Value = serde_json::from_str(&read()).unwrap();
-        let body = if of_body.is_empty() { whole } else { whole[of_body].clone() };
-        // A worker gets the body as a text.
-        let body = body.as_str().map_or(body.clone(), |text| serde_json::from_str(text).unwrap());
-        assert_eq!(
-            (&body["event"], &body["text"]),
-            (&"alert.dead".into(), &text.into()),
-            "{lines}"
-        );
+        let read = || match file {
+            "" => catcher.caught().into_iter().next().map(|caught| caught.body),
+            file => fs::read(world.path(file)).ok(),
+        };
+        let parsed = || read().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        world.eventually(&format!("an alert as {kind}"), |_| parsed().is_some());
+        let mut alert = parsed().unwrap();
+        // A program that is kept gets the body as a text.
+        if let Some(body) = alert["body"].as_str() {
+            alert["body"] = serde_json::from_str(body).unwrap();
+        }
+        assert_eq!(alert.pointer(place), Some(&text.into()), "{lines}: {alert}");
     }
+}
+
+/// Every kind of destination that a file can have, in quotes.
+fn hint_about_kinds() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("wilco.toml"), "[destination.it]\ntype = \"zzzzzzzzzzzz\"\n")
+        .unwrap();
+    let output = wilco(folder.path()).arg("check").output().unwrap();
+    let drawn = String::from_utf8(output.stderr).unwrap();
+    let hint = drawn.lines().find(|line| line.contains("\"http\""));
+    hint.unwrap_or(&drawn).to_owned()
 }
