@@ -20,7 +20,7 @@ pub(crate) fn certificate_for_file(
     match certificate_for(config) {
         Ok(certificate) => Ok((certificate, warnings)),
         Err(error) => {
-            Err(warnings.with_fault("listen", error.key(), error.to_string(), error.hint()))
+            Err(warnings.with_error("listen", error.key(), error.to_string(), error.hint()))
         }
     }
 }

@@ -16,12 +16,12 @@ pub(crate) fn draw(diagnostics: &Diagnostics, is_coloured: bool) -> String {
         return drawn;
     }
     let name = diagnostics.path().display().to_string();
-    for Diagnostic { severity, place, message, hint } in diagnostics.list() {
-        let start = place.start.min(excerpt.len().saturating_sub(1));
-        let end = place.end.clamp(start + 1, excerpt.len().max(start + 1));
+    for Diagnostic { severity, span, message, hint } in diagnostics.list() {
+        let start = span.start.min(excerpt.len().saturating_sub(1));
+        let end = span.end.clamp(start + 1, excerpt.len().max(start + 1));
         let place = (name.as_str(), start..end);
         let (kind, color) = match severity {
-            Severity::Fault => (ReportKind::Error, Color::Red),
+            Severity::Error => (ReportKind::Error, Color::Red),
             Severity::Warning => (ReportKind::Warning, Color::Yellow),
         };
         let config = Config::default().with_color(is_coloured).with_index_type(IndexType::Byte);

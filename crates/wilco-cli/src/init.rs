@@ -96,7 +96,7 @@ impl Init {
             _ => Err(format!("invalid tls {text:?}: expected files, self-signed or off")),
         })?;
         let question = "Environment variable with freispace's secret?";
-        let variable = |text: &str| match config::is_variable(text) {
+        let variable = |text: &str| match config::is_variable_name(text) {
             true => Ok(text.to_owned()),
             false => {
                 Err("invalid name of an environment variable: expected letters, digits and _"

@@ -229,7 +229,7 @@ pub(crate) fn readable(time: Duration) -> String {
 
 /// `; did you mean erp?`, or nothing.
 pub(crate) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> String {
-    let near = config::nearest(word, known.into_iter());
+    let near = config::nearest(word, known);
     near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 

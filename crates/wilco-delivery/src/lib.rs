@@ -18,5 +18,5 @@ pub use attempt::{Destination, Reply, Verdict};
 pub use breaker::Breaker;
 pub use policy::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy};
 pub use routes::{Clause, Debounce, Route, Routes};
-pub use rules::{Advice, Rule, RuleError, Text, View, unmatched};
+pub use rules::{Rule, RuleError, Text, View, unmatched};
 pub use scheduler::{BreakerChange, Moment, Scheduler, apply_status};

@@ -12,6 +12,7 @@ mod advice;
 mod body;
 mod language;
 mod number;
+mod parse;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -25,7 +26,7 @@ use jiff::Timestamp;
 use minijinja::{ErrorKind, Value};
 use wilco::{Digest, Event, EventId, Headers, SourceName, freispace};
 
-pub use advice::{Advice, unmatched};
+pub use advice::unmatched;
 pub(crate) use number::Exact;
 
 use body::Body;

@@ -1,10 +1,8 @@
 //! The configuration: a file of TOML in, a [`Config`] out, or every fault of it at once.
 
 mod destination;
-mod diagnostics;
 mod fixed;
 mod kind;
-mod known;
 mod read;
 mod script;
 
@@ -12,24 +10,25 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName};
+use wilco_config::{DiagnosticSink, References, TableReader, parse};
 use wilco_store::Duplicates;
 
 pub use destination::Destination;
-pub(crate) use destination::{ATTEMPT_TIMEOUT, OUTPUT_BYTES_MAX, Setting};
-pub use diagnostics::{Diagnostic, Diagnostics, Severity};
-pub(crate) use diagnostics::{Found, is_ordinary, is_path, target};
+pub(crate) use destination::{ATTEMPT_TIMEOUT, OUTPUT_BYTES_MAX};
+pub use kind::Kinds;
 pub(crate) use kind::{Kind, OpenError, Settings, SharedSettings};
-pub use known::Known;
-pub(crate) use known::{Key, TABLES, heading, is_of_a_credential};
-use read::References;
-pub(crate) use read::{Keys, Quoted, bytes, executable, growing, missing_script};
-pub use read::{address, command_line, duration, is_variable, nearest, url};
+pub use read::{address, command_line};
+pub(crate) use read::{executable, growing, missing_script};
 pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
+pub use wilco_config::{
+    Diagnostic, Diagnostics, Severity, duration, is_variable_name, nearest, url,
+};
 pub use wilco_delivery::Route;
 
 /// All that a running wilco was told.
@@ -208,9 +207,9 @@ pub(crate) struct Alerts {
 ///
 /// # Errors
 ///
-/// Every fault of the file, and its warnings.
-pub fn load(path: &Path, known: Known) -> Result<(Config, Diagnostics), Diagnostics> {
-    read_with(path, known, |text, found| read::whole(text, found, known, References::Followed))
+/// Every error and warning about the file.
+pub fn load(path: &Path, kinds: Kinds) -> Result<(Config, Diagnostics), Diagnostics> {
+    read_with(path, kinds, References::Followed, |file| read::whole(file, kinds))
 }
 
 /// As [`load`], without a secret: what came by a reference must not be used. It is for those who ask
@@ -218,10 +217,10 @@ pub fn load(path: &Path, known: Known) -> Result<(Config, Diagnostics), Diagnost
 ///
 /// # Errors
 ///
-/// Every fault of the file, and its warnings.
-pub fn load_without_secrets(path: &Path, known: Known) -> Result<Config, Diagnostics> {
-    let read = |text: &str, found: &Found| read::whole(text, found, known, References::Left);
-    read_with(path, known, read).map(|(file, _)| file)
+/// Every error and warning about the file.
+pub fn load_without_secrets(path: &Path, kinds: Kinds) -> Result<Config, Diagnostics> {
+    let read = |file: TableReader<'_>| read::whole(file, kinds);
+    read_with(path, kinds, References::Left, read).map(|(file, _)| file)
 }
 
 /// What a verb needs to find a running wilco or its store. The rest of the file is not looked at, so
@@ -241,27 +240,32 @@ pub struct Places {
 ///
 /// # Errors
 ///
-/// The faults of `[admin]` and `[store]`.
-pub fn places(path: Option<&Path>, known: Known) -> Result<Places, Diagnostics> {
+/// The errors of `[admin]` and `[store]`.
+pub fn places(path: Option<&Path>, kinds: Kinds) -> Result<Places, Diagnostics> {
     let Some(path) = path else {
         let store = Store { url: STORE_URL.into(), reserve: RESERVE_BYTES };
         return Ok(Places { address: ADMIN_ADDRESS, token: None, token_name: None, store });
     };
-    read_with(path, known, |text, found| read::places(text, found, known)).map(|(places, _)| places)
+    read_with(path, kinds, References::Left, |file| read::places(&file)).map(|(places, _)| places)
 }
 
 fn read_with<T>(
     path: &Path,
-    known: Known,
-    read: impl FnOnce(&str, &Found) -> Option<T>,
+    kinds: Kinds,
+    references: References,
+    read: impl FnOnce(TableReader<'_>) -> Option<T>,
 ) -> Result<(T, Diagnostics), Diagnostics> {
-    let text =
-        fs::read_to_string(path).map_err(|cause| Diagnostics::unreadable(path, known, &cause))?;
-    let found = Found::default();
-    let value = read(&text, &found);
-    let diagnostics = Diagnostics::new(path, text, known, found.into_inner());
+    let schema = Arc::new(read::schema(kinds));
+    let text = fs::read_to_string(path)
+        .map_err(|cause| Diagnostics::unreadable(path, schema.clone(), &cause))?;
+    let sink = DiagnosticSink::default();
+    let root = parse(&text, &sink);
+    let file = root.as_ref().map(|root| TableReader::of_root(root, &sink, &schema, references));
+    let value = file.and_then(read);
+    drop(root);
+    let diagnostics = Diagnostics::new(path, text, schema, sink.into_inner());
     match value {
-        Some(value) if !diagnostics.has_faults() => Ok((value, diagnostics)),
+        Some(value) if !diagnostics.has_errors() => Ok((value, diagnostics)),
         _ => Err(diagnostics),
     }
 }

@@ -252,7 +252,7 @@ impl Inbound {
         // Signatures are not blanked: they do not reveal the secret, and together with the body they
         // show why they did not match.
         let blanked = headers.iter().map(|(name, value)| {
-            (name, if config::is_of_a_credential(name) { &b"(blanked)"[..] } else { value })
+            (name, if wilco_config::is_credential_name(name) { &b"(blanked)"[..] } else { value })
         });
         let is_kept = self.store.reject(Rejection {
             at: received_at,

@@ -6,7 +6,7 @@
 //! 3. In a folder, a child never names its sibling. What the file of the folder's name hands out
 //!    with `pub use` is that file's own.
 //!
-//! That `wilco-cli → wilco-server → wilco-delivery → wilco-store → wilco` never goes back is the
+//! That `wilco-cli → wilco-server → wilco-delivery → {wilco-store, wilco-config} → wilco` never goes back is the
 //! compiler's affair.
 //!
 //! Modules named `tests` may look anywhere.
@@ -27,7 +27,8 @@ const LAYERS: &[&[&str]] = &[
     &["endpoint"],
 ];
 
-const CRATES: [&str; 5] = ["wilco", "wilco-store", "wilco-delivery", "wilco-server", "wilco-cli"];
+const CRATES: [&str; 6] =
+    ["wilco", "wilco-config", "wilco-store", "wilco-delivery", "wilco-server", "wilco-cli"];
 
 /// What `wilco` must do without, each an item of another crate or of std.
 const FOREIGN_TO_THE_LIBRARY: &[&str] =

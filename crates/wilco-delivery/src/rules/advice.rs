@@ -2,19 +2,9 @@
 
 use minijinja::value::ValueKind;
 use serde_json::Value as Json;
+use wilco_config::Advice;
 
 use super::{Rule, SAMPLES, Text, View, sample, steps};
-
-/// Something about a rule that works, but probably not as it was meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Advice {
-    /// What looks wrong.
-    pub message: String,
-    /// How to fix it.
-    pub hint: String,
-    /// The words of the rule that it is about, where they are known.
-    pub words: Option<String>,
-}
 
 impl Rule {
     /// What looks wrong where the rule is about these of the documented events.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::config::{OUTPUT_BYTES_MAX, Setting};
+use wilco_config::Setting;
+
+use crate::config::OUTPUT_BYTES_MAX;
 
 /// A program of the user's, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]

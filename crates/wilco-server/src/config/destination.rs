@@ -27,17 +27,6 @@ impl Destination {
     }
 }
 
-/// A value that may be a secret: it is not shown. It has no name and may be anything, unlike a
-/// [`Secret`].
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Setting<T = Vec<u8>>(pub T);
-
-impl<T> std::fmt::Debug for Setting<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Setting(…)")
-    }
-}
-
 /// How long an attempt may take, unless `timeout` says otherwise.
 pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is kept of what a destination said, in bytes.

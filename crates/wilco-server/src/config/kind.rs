@@ -4,21 +4,32 @@
 use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use wilco_config::{Key, TableReader};
 
-use super::{Key, Keys, OUTPUT_BYTES_MAX};
+use super::OUTPUT_BYTES_MAX;
 
 /// A kind of destination that a file can name.
 #[derive(Debug)]
 pub(crate) struct Kind {
     /// What `type` calls it.
     pub(crate) name: &'static str,
-    /// The keys that it has besides those of every destination. `limits.memory` is a key of the table
-    /// `limits`.
+    /// The keys that it has besides those of every destination.
     pub(crate) keys: &'static [Key],
     /// How many attempts may run at once, unless `concurrency` says otherwise.
     pub(crate) concurrency: usize,
-    /// Reads its keys; `None` after at least one fault was reported.
-    pub(crate) read: fn(&mut Keys<'_>) -> Option<SharedSettings>,
+    /// Reads its keys; `None` after at least one error was reported.
+    pub(crate) read: fn(&mut TableReader<'_>) -> Option<SharedSettings>,
+}
+
+/// Every kind of destination that a file can name.
+#[derive(Clone, Copy, Debug)]
+pub struct Kinds(pub(crate) &'static [&'static Kind]);
+
+impl Kinds {
+    /// The kind of this name.
+    pub(super) fn find(self, name: &str) -> Option<&'static Kind> {
+        self.0.iter().find(|kind| kind.name == name).copied()
+    }
 }
 
 /// One configured destination, in whatever its kind made of its keys.
@@ -45,7 +56,7 @@ pub(crate) trait Settings: Same + fmt::Debug + Send + Sync {
     }
 
     /// Warns about templates that cannot mean what they say. `is_about` tells which events come here.
-    fn advise(&self, _keys: &mut Keys<'_>, _is_about: &dyn Fn(&str) -> bool) {}
+    fn advise(&self, _reader: &TableReader<'_>, _is_about: &dyn Fn(&str) -> bool) {}
 }
 
 /// Why a destination cannot be opened, and how to fix that.

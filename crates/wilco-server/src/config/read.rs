@@ -2,10 +2,9 @@
 
 mod advice;
 mod destination;
-mod keys;
 mod outside;
-mod reference;
 mod route;
+mod schema;
 mod units;
 
 use std::{
@@ -13,53 +12,54 @@ use std::{
     net::{IpAddr, SocketAddr},
 };
 
-use toml::{Spanned, de::DeTable};
 use wilco::{Secret, SourceName, provider};
+use wilco_config::{
+    Schema, SpannedStr, TableReader, duration, look_up, nearest, network, size, url_path,
+};
 use wilco_store::{ALERTS, Duplicates, SqliteStore};
 
 use super::{
     ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Alerts, Config, DUPLICATE_WINDOW, Destination,
-    Diagnostic, Found, Known, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES,
-    Route, STORE_URL, Severity, Source, Store, Tls,
+    Kinds, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES, Route, STORE_URL,
+    Source, Store, Tls,
 };
 
 use crate::clock;
 
-pub use keys::nearest;
-pub(crate) use keys::{Keys, Quoted, References};
 pub(crate) use outside::missing_script;
-pub use reference::is_variable;
-pub(crate) use reference::look_up;
-pub use units::{address, command_line, duration, url};
-pub(crate) use units::{bytes, executable, growing, rate, written};
+pub use units::{address, command_line};
+pub(crate) use units::{executable, growing};
+
+/// Every table and key of a file with destinations of these kinds.
+pub(super) fn schema(kinds: Kinds) -> Schema {
+    Schema::new(&schema::TABLES, kinds.0.iter().map(|kind| kind.keys))
+}
 
 /// The whole file.
-pub(super) fn whole(
-    text: &str,
-    found: &Found,
-    known: Known,
-    references: References,
-) -> Option<Config> {
-    let root = syntax(text, found)?;
-    let mut file = Keys::of_root(&root, found, known, references);
-    let listen = file.table("listen");
-    let has_no_listen = listen.is_none() && !file.has("listen");
+pub(super) fn whole(file: TableReader<'_>, kinds: Kinds) -> Option<Config> {
+    let listen = file.table(&schema::LISTEN);
+    let has_no_listen = listen.is_none() && !file.contains("listen");
     let listen = listen.and_then(self::listen);
-    let store = store_of(&mut file);
+    let store = store_of(&file);
     store.iter().for_each(|store| store_records(&file, store));
-    let admin = admin_of(&mut file);
-    let sources = each(file.tables_by_name("source"), source);
-    let destinations = each(file.tables_by_name("destination"), destination::read);
-    let names = Names { sources: file.names("source"), destinations: file.names("destination") };
-    let routes = each(file.list_of_tables("route"), |keys| route::read(keys, &names));
-    let alerts = each(file.table("alerts").into_iter().collect(), |keys| alerts(keys, &names));
+    let admin = admin_of(&file);
+    let sources = each(file.tables_by_name(&schema::SOURCE), source);
+    let destinations =
+        each(file.tables_by_name(&schema::DESTINATION), |keys| destination::read(keys, kinds));
+    let names = Names {
+        sources: file.names(&schema::SOURCE),
+        destinations: file.names(&schema::DESTINATION),
+    };
+    let routes = each(file.list_of_tables(&schema::ROUTE), |keys| route::read(keys, &names));
+    let alerts =
+        each(file.table(&schema::ALERTS).into_iter().collect(), |keys| alerts(keys, &names));
     if has_no_listen {
-        file.complain("no [listen]: nothing could come in", LISTEN_EXAMPLE);
+        file.error_here("no [listen]: nothing could come in", LISTEN_EXAMPLE);
     }
     if names.sources.is_empty() {
-        file.complain("no [source.NAME]: nothing could be received", SOURCE_EXAMPLE);
+        file.error_here("no [source.NAME]: nothing could be received", SOURCE_EXAMPLE);
     }
-    file.finish();
+    file.finish_root();
     paths_differ(&sources);
     files_differ(&destinations);
     unused(&sources, &destinations, &routes, &alerts);
@@ -84,10 +84,13 @@ pub(super) fn whole(
 }
 
 /// Tables and what was read of them; `None` where something is wrong with it.
-type Read<'a, T> = Vec<(Keys<'a>, Option<T>)>;
+type Read<'a, T> = Vec<(TableReader<'a>, Option<T>)>;
 
 /// Reads each of these tables. Its keys are kept, for what can be said only once all is read.
-fn each<'a, T>(tables: Vec<Keys<'a>>, read: impl Fn(Keys<'a>) -> Option<T>) -> Read<'a, T> {
+fn each<'a, T>(
+    tables: Vec<TableReader<'a>>,
+    read: impl Fn(TableReader<'a>) -> Option<T>,
+) -> Read<'a, T> {
     tables.into_iter().map(|keys| (keys.clone(), read(keys))).collect()
 }
 
@@ -96,10 +99,8 @@ fn whole_list<T>(tables: Read<'_, T>) -> Option<Vec<T>> {
 }
 
 /// The tables that say where a running wilco and its store are, and nothing else of the file.
-pub(super) fn places(text: &str, found: &Found, known: Known) -> Option<Places> {
-    let root = syntax(text, found)?;
-    let mut file = Keys::of_root(&root, found, known, References::Left);
-    let (admin, store) = admin_of(&mut file).zip(store_of(&mut file))?;
+pub(super) fn places(file: &TableReader<'_>) -> Option<Places> {
+    let (admin, store) = admin_of(file).zip(store_of(file))?;
     let token_name = admin.token.map(|token| token.name().to_owned());
     let token = token_name.as_ref().and_then(|name| {
         let (kind, target) = name.split_once(':')?;
@@ -108,22 +109,8 @@ pub(super) fn places(text: &str, found: &Found, known: Known) -> Option<Places> 
     Some(Places { address: admin.address, token_name, token, store })
 }
 
-fn syntax<'t>(text: &'t str, found: &Found) -> Option<Spanned<DeTable<'t>>> {
-    let (root, errors) = DeTable::parse_recoverable(text);
-    let is_right = errors.is_empty();
-    for error in errors {
-        found.borrow_mut().push(Diagnostic {
-            severity: Severity::Fault,
-            place: error.span().unwrap_or(0..0),
-            message: error.message().into(),
-            hint: SYNTAX_HINT.into(),
-        });
-    }
-    is_right.then_some(root)
-}
-
 /// Warns where the store that was read would not record.
-fn store_records(file: &Keys<'_>, store: &Store) {
+fn store_records(file: &TableReader<'_>, store: &Store) {
     let remark = SqliteStore::path(&store.url).ok();
     let remark = remark.and_then(|path| outside::store(&path, store.reserve));
     if let Some((message, hint)) = remark {
@@ -131,15 +118,15 @@ fn store_records(file: &Keys<'_>, store: &Store) {
     }
 }
 
-fn store_of(file: &mut Keys<'_>) -> Option<Store> {
-    match file.table("store") {
+fn store_of(file: &TableReader<'_>) -> Option<Store> {
+    match file.table(&schema::STORE) {
         Some(keys) => store(keys),
         None => Some(Store { url: STORE_URL.into(), reserve: RESERVE_BYTES }),
     }
 }
 
-fn admin_of(file: &mut Keys<'_>) -> Option<Admin> {
-    match file.table("admin") {
+fn admin_of(file: &TableReader<'_>) -> Option<Admin> {
+    match file.table(&schema::ADMIN) {
         Some(keys) => admin(keys),
         None => Some(Admin { address: ADMIN_ADDRESS, token: None }),
     }
@@ -150,27 +137,27 @@ struct Names {
     destinations: Vec<String>,
 }
 
-fn listen(mut keys: Keys<'_>) -> Option<Listen> {
-    let addresses = keys.each("address", units::address);
+fn listen(mut keys: TableReader<'_>) -> Option<Listen> {
+    let addresses = keys.parse_list("address", units::address);
     if addresses.is_none() {
         keys.require("address");
     }
-    let domains = keys.each("domains", |text| Ok(text.to_owned()));
-    let certificate = keys.one("certificate", units::path);
-    let key = keys.one("key", units::path);
-    let trusted_proxies = keys.each("trusted_proxies", units::network).unwrap_or_default();
+    let domains = keys.parse_list("domains", |text| Ok(text.to_owned()));
+    let certificate = keys.parse("certificate", units::path);
+    let key = keys.parse("key", units::path);
+    let trusted_proxies = keys.parse_list("trusted_proxies", network).unwrap_or_default();
     let tls = match keys.text("tls") {
         None => {
-            keys.require_such("tls", "such as tls = \"files\", \"self-signed\" or \"off\"");
+            keys.require_with_hint("tls", "such as tls = \"files\", \"self-signed\" or \"off\"");
             None
         }
-        Some(Quoted { text: "off", .. }) => Some(Tls::Off),
-        Some(Quoted { text: "self-signed", .. }) => Some(Tls::SelfSigned {
+        Some(SpannedStr { text: "off", .. }) => Some(Tls::Off),
+        Some(SpannedStr { text: "self-signed", .. }) => Some(Tls::SelfSigned {
             domains: domains
                 .clone()
                 .unwrap_or_else(|| vec!["localhost".into(), "127.0.0.1".into()]),
         }),
-        Some(Quoted { text: "files", .. }) => {
+        Some(SpannedStr { text: "files", .. }) => {
             if certificate.is_none() {
                 keys.require("certificate");
             }
@@ -181,7 +168,7 @@ fn listen(mut keys: Keys<'_>) -> Option<Listen> {
         }
         Some(other) => {
             let hint = "\"files\", \"self-signed\" or \"off\" (behind a proxy that ends TLS)";
-            keys.complain_at(&other, format!("no such tls: {:?}", other.text), hint);
+            keys.error_at(&other, format!("no such tls: {:?}", other.text), hint);
             None
         }
     };
@@ -200,7 +187,7 @@ fn listen(mut keys: Keys<'_>) -> Option<Listen> {
             keys.warn_about("certificate", message, &hint);
         }
     }
-    let max_body = keys.one("max_body", body_limit).unwrap_or(MAX_BODY_BYTES);
+    let max_body = keys.parse("max_body", body_limit).unwrap_or(MAX_BODY_BYTES);
     keys.finish();
     Some(Listen { addresses: addresses?, tls: tls?, trusted_proxies, max_body })
 }
@@ -219,50 +206,50 @@ fn is_public(address: &Address) -> bool {
 }
 
 fn body_limit(text: &str) -> Result<usize, String> {
-    let limit = usize::try_from(bytes(text)?).unwrap_or(usize::MAX);
+    let limit = usize::try_from(size(text)?).unwrap_or(usize::MAX);
     match limit {
         1..=MAX_BODY_BYTES_MAX => Ok(limit),
         _ => Err(format!("max_body is from 1 B to {} MiB", MAX_BODY_BYTES_MAX >> 20)),
     }
 }
 
-fn store(mut keys: Keys<'_>) -> Option<Store> {
-    let url = keys.one("url", |text| {
+fn store(mut keys: TableReader<'_>) -> Option<Store> {
+    let url = keys.parse("url", |text| {
         // The error is not shown: the url may have a password.
         let wrong = |_| "the store url is not understood; write sqlite:PATH".to_owned();
         SqliteStore::path(text).map_err(wrong)?;
         Ok(text.to_owned())
     });
-    let reserve = keys.one("reserve", bytes).unwrap_or(RESERVE_BYTES);
+    let reserve = keys.parse("reserve", size).unwrap_or(RESERVE_BYTES);
     keys.finish();
     Some(Store { url: url.unwrap_or_else(|| STORE_URL.into()), reserve })
 }
 
-fn admin(mut keys: Keys<'_>) -> Option<Admin> {
-    let address = keys.one("address", |text| {
+fn admin(mut keys: TableReader<'_>) -> Option<Admin> {
+    let address = keys.parse("address", |text| {
         text.parse::<SocketAddr>().map_err(|_| format!("{text:?} is not IP:PORT"))
     });
     let address = address.unwrap_or(ADMIN_ADDRESS);
     let token = keys.secret("token");
-    if !keys.has("token") && !address.ip().is_loopback() {
+    if !keys.contains("token") && !address.ip().is_loopback() {
         let what = format!("[admin] needs a token, for {address} is not loopback");
         let hint = "token = { env = \"WILCO_ADMIN_TOKEN\" }, or address = \"127.0.0.1:9440\"";
-        keys.complain_about("address", what, hint);
+        keys.error_about("address", what, hint);
     }
     keys.finish();
     Some(Admin { address, token })
 }
 
-fn source(mut keys: Keys<'_>) -> Option<Source> {
+fn source(mut keys: TableReader<'_>) -> Option<Source> {
     let name = SourceName::new(keys.name());
     if let Err(error) = &name {
-        keys.complain(&error.to_string(), "such as [source.freispace]");
+        keys.error_here(&error.to_string(), "such as [source.freispace]");
     }
     if keys.name() == ALERTS {
-        keys.complain("the source wilco is wilco's own", "give this one another name");
+        keys.error_here("the source wilco is wilco's own", "give this one another name");
     }
     let known: Vec<_> = provider::all().iter().map(|provider| provider.name.as_str()).collect();
-    let provider = keys.one("provider", |text| {
+    let provider = keys.parse("provider", |text| {
         provider::find(text).ok_or_else(|| {
             format!("provider {text:?} is not known; there is: {}", known.join(", "))
         })
@@ -270,7 +257,7 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
     if provider.is_none() {
         keys.require("provider");
     }
-    let path = keys.one("path", units::url_path);
+    let path = keys.parse("path", url_path);
     if path.is_none() {
         keys.require("path");
     }
@@ -279,26 +266,26 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
         keys.require("secrets");
     }
     let ready: Vec<_> = match (provider, &secrets) {
-        (Some(provider), Some(secrets)) if keys.has_secrets() => {
+        (Some(provider), Some(secrets)) if keys.follows_references() => {
             let ready = secrets.iter().map(|secret| provider.scheme.key(secret));
             let ready = ready.map(|key| {
                 key.map_err(|error| {
                     let hint = "copy it again from the provider's page";
-                    keys.complain_about("secrets", error.to_string(), hint);
+                    keys.error_about("secrets", error.to_string(), hint);
                 })
             });
             ready.filter_map(Result::ok).collect()
         }
         _ => Vec::new(),
     };
-    let allow_from = keys.each("allow_from", units::network).unwrap_or_default();
-    let window = keys.one("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
-    let duplicates = keys.one("duplicates", |text| match text {
+    let allow_from = keys.parse_list("allow_from", network).unwrap_or_default();
+    let window = keys.parse("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
+    let duplicates = keys.parse("duplicates", |text| match text {
         "suppress" => Ok(Duplicates::Suppress { window }),
         "keep" => Ok(Duplicates::Keep),
         _ => Err(format!("{text:?} is neither \"suppress\" nor \"keep\"")),
     });
-    let expect_every = keys.one("expect_every", units::duration);
+    let expect_every = keys.parse("expect_every", duration);
     keys.finish();
     Some(Source {
         name: name.ok()?,
@@ -313,32 +300,33 @@ fn source(mut keys: Keys<'_>) -> Option<Source> {
 }
 
 fn paths_differ(sources: &Read<'_, Source>) {
-    let paths = sources.iter().filter_map(|(keys, _)| Some((keys, keys.quoted("path")?)));
+    let paths = sources.iter().filter_map(|(keys, _)| Some((keys, keys.peek("path")?)));
     let message = |first: &str, path: &str| format!("[{first}] has the path {path} too");
     differ(paths.collect(), message, "give each source a path of its own");
 }
 
 fn files_differ(destinations: &Read<'_, Destination>) {
-    let is_file = |keys: &Keys<'_>| keys.quoted("type").is_some_and(|kind| kind.text == "file");
+    let is_file =
+        |keys: &TableReader<'_>| keys.peek("type").is_some_and(|kind| kind.text == "file");
     let files = destinations.iter().filter(|(keys, _)| is_file(keys));
-    let paths = files.filter_map(|(keys, _)| Some((keys, keys.quoted("path")?)));
+    let paths = files.filter_map(|(keys, _)| Some((keys, keys.peek("path")?)));
     let message = |first: &str, path: &str| format!("[{first}] writes to {path} too");
     differ(paths.collect(), message, "give each a file of its own, or one route to one of them");
 }
 
 /// Of tables with the same text, which only one can have, every one but the first is at fault.
 fn differ(
-    mut texts: Vec<(&Keys<'_>, Quoted<'_>)>,
+    mut texts: Vec<(&TableReader<'_>, SpannedStr<'_>)>,
     message: impl Fn(&str, &str) -> String,
     hint: &str,
 ) {
-    texts.sort_by_key(|(_, text)| text.place.start);
+    texts.sort_by_key(|(_, text)| text.span.start);
     let mut first: HashMap<&str, &str> = HashMap::new();
     for (keys, text) in &texts {
         match first.entry(text.text) {
             Entry::Vacant(free) => drop(free.insert(keys.full_name())),
             Entry::Occupied(first) => {
-                keys.complain_at(text, message(first.get(), text.text), hint);
+                keys.error_at(text, message(first.get(), text.text), hint);
             }
         }
     }
@@ -354,29 +342,29 @@ fn unused(
 ) {
     if routes.is_empty() {
         for (source, _) in sources {
-            source.warn("no route: its events are recorded and go nowhere", ROUTE_EXAMPLE);
+            source.warn_here("no route: its events are recorded and go nowhere", ROUTE_EXAMPLE);
         }
     }
-    if routes.iter().any(|(keys, _)| !keys.has("to")) {
+    if routes.iter().any(|(keys, _)| !keys.contains("to")) {
         return; // that is a fault already, and any of them may have been meant
     }
     let tables = routes.iter().map(|(keys, _)| keys).chain(alerts.iter().map(|(keys, _)| keys));
-    let named: Vec<_> = tables.flat_map(|keys| keys.all_quoted("to")).collect();
+    let named: Vec<_> = tables.flat_map(|keys| keys.peek_list("to")).collect();
     for (destination, _) in destinations {
         if !named.iter().any(|to| to.text == destination.name()) {
             let message = format!("nothing goes to {}: no route names it", destination.name());
             let hint = format!("such as [[route]] with to = [{:?}]", destination.name());
-            destination.warn(&message, &hint);
+            destination.warn_here(&message, &hint);
         }
     }
 }
 
-fn alerts(mut keys: Keys<'_>, names: &Names) -> Option<Alerts> {
-    let to = keys.one("to", |text| known(text, "destination", &names.destinations));
+fn alerts(mut keys: TableReader<'_>, names: &Names) -> Option<Alerts> {
+    let to = keys.parse("to", |text| known(text, "destination", &names.destinations));
     if to.is_none() {
         keys.require("to");
     }
-    let every = keys.one("every", units::duration).unwrap_or(ALERT_EVERY);
+    let every = keys.parse("every", duration).unwrap_or(ALERT_EVERY);
     keys.finish();
     Some(Alerts { to: to?, every })
 }
@@ -385,12 +373,11 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
     if names.iter().any(|known| known == name) {
         return Ok(name.into());
     }
-    let near = keys::nearest(name, names.iter().map(String::as_str));
+    let near = nearest(name, names.iter().map(String::as_str));
     let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
     Err(format!("there is no [{what}.{name}]{near}"))
 }
 
-const SYNTAX_HINT: &str = "TOML has lines such as key = \"text\", key = [\"a\", \"b\"] and [table]";
 const ROUTE_EXAMPLE: &str = "such as [[route]] with to = [\"name-of-a-destination\"]";
 const LISTEN_EXAMPLE: &str = "[listen], with address and tls";
 const SOURCE_EXAMPLE: &str = "[source.freispace], with provider, path and secrets";

@@ -20,6 +20,7 @@ use futures_util::future::FusedFuture;
 use jiff::Timestamp;
 use serde::Deserialize;
 use wilco::{Body, Event};
+use wilco_config::{Setting, TableReader, is_credential_name, url};
 use wilco_delivery::{Destination, Reply, Verdict};
 use wilco_store::ALERTS;
 
@@ -27,7 +28,7 @@ use super::Hidden;
 use crate::{
     client::{Answer, Client, Trust},
     clock,
-    config::{Keys, Known, OUTPUT_BYTES_MAX, OpenError, Setting, is_of_a_credential, url},
+    config::{Kinds, OUTPUT_BYTES_MAX, OpenError},
 };
 
 pub use function::Function;
@@ -35,7 +36,7 @@ pub(crate) use line::json_line;
 pub(crate) use opener::Opener;
 
 /// Every kind of destination that a file can name. Each is described in its own file.
-pub const KINDS: Known = Known(&[
+pub const KINDS: Kinds = Kinds(&[
     &command::KIND,
     &http::KIND,
     &chat::SLACK,
@@ -62,8 +63,8 @@ impl TargetUrl {
     }
 
     /// Reads the key `url`, in the file or by reference. A credential in the file is warned about.
-    fn read(keys: &mut Keys<'_>) -> Option<Self> {
-        let uri = keys.one_setting("url", url);
+    fn read(keys: &mut TableReader<'_>) -> Option<Self> {
+        let uri = keys.parse_setting("url", url);
         keys.require("url");
         let (uri, is_by_reference) = (uri?, keys.is_by_reference("url"));
         if !is_by_reference && has_credential(&uri) {
@@ -96,7 +97,7 @@ fn has_credential(uri: &Uri) -> bool {
         None | Some((_, "")) => false,
         Some((name, _)) => {
             let is_short = ["auth", "key", "pwd", "sig", "signature"].iter();
-            is_of_a_credential(name)
+            is_credential_name(name)
                 || is_short.into_iter().any(|word| name.eq_ignore_ascii_case(word))
         }
     })

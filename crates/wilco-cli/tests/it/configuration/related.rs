@@ -68,7 +68,7 @@ fn a_misspelt_table_is_one_fault_and_what_is_in_it_is_read_all_the_same() {
         ),
         (
             good.replace("[source.a]", "[sources.a]").replace("\"/webhook\"", "\"webhook\""),
-            &["unknown key sources", "\"webhook\" is no path"],
+            &["unknown key sources", "invalid path \"webhook\""],
         ),
         (
             good.replace("[[route]]", "[sources.b]\npath = \"/b\"\n[[route]]\nfrom = \"b\""),
@@ -146,7 +146,7 @@ fn a_table_that_cannot_be_read_hides_nothing_of_the_others() {
     let output = check(file.as_bytes());
     let said = text(&output.stderr);
     for expected in [
-        "Error: \"webhook\" is no path",
+        "Error: invalid path \"webhook\"",
         "Warning: \"bookings.*\" matches no documented event",
         "Error: there is no [source.nobody]",
         "Warning: nothing goes to q: no route names it",

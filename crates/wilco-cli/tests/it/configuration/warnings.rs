@@ -28,7 +28,7 @@ fn what_looks_wrong_is_a_warning_and_no_fault_unless_it_is_strict() {
                  headers = {{ X-Api-Key = \"canary\" }}\n[alerts]\nto = \"h\"\n"
             )),
             "15:25",
-            "X-Api-Key stands in the file itself",
+            "X-Api-Key is in the file itself",
             "X-Api-Key = { env =",
         ),
         (
@@ -37,7 +37,7 @@ fn what_looks_wrong_is_a_warning_and_no_fault_unless_it_is_strict() {
                  environment = {{ ERP_PASSWORD = \"canary\" }}\n[alerts]\nto = \"c\"\n"
             )),
             "15:32",
-            "this stands in the file itself",
+            "a credential is in the file itself",
             "{ env =",
         ),
         (

@@ -234,11 +234,7 @@ fn a_file_that_asks_for_too_little_or_tells_the_url_is_refused() {
     let world = World::plan().start();
     let file = fs::read_to_string(world.path("wilco.toml")).unwrap();
     for (lines, env, what) in [
-        (
-            format!("url = \"{url}\"\ntext = \"x\""),
-            "",
-            "a secret does not stand in the file itself",
-        ),
+        (format!("url = \"{url}\"\ntext = \"x\""), "", "a secret must not be in the file itself"),
         ("text = \"x\"".into(), "", "[destination.it] needs url"),
         ("url = { env = \"URL\" }".into(), url, "[destination.it] needs text"),
         ("url = { env = \"URL\" }\ntext = \"{{ x\"".into(), url, "text cannot be read"),

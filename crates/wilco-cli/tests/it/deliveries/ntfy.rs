@@ -151,7 +151,7 @@ fn a_file_that_ntfy_could_make_nothing_of_is_refused() {
         ("url = { env = \"URL\" }\ntext = \"x\"", "does not end in the name of a topic"),
         (
             "url = \"https://ntfy.sh/x\"\ntext = \"x\"\ntoken = \"tk_canary\"",
-            "a secret does not stand in the file itself",
+            "a secret must not be in the file itself",
         ),
         (
             "url = \"https://ntfy.sh/x\"\ntext = \"x\"\npriority = \"highest\"",

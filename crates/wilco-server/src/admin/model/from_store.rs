@@ -4,7 +4,6 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use wilco_store::State;
 
 use super::{Attempt, Delivery, DeliveryState, EventDetail, EventSummary, Header};
-use crate::config;
 
 impl From<wilco_store::EventSummary> for EventSummary {
     fn from(summary: wilco_store::EventSummary) -> Self {
@@ -30,7 +29,7 @@ impl From<wilco_store::EventDetail> for EventDetail {
         let wilco_store::EventDetail { event, is_routed, deliveries } = detail;
         let headers = event.headers.iter().map(|(name, value)| Header {
             name: name.to_owned(),
-            value: match config::is_of_a_credential(name) {
+            value: match wilco_config::is_credential_name(name) {
                 true => "(not shown)".into(),
                 false => String::from_utf8_lossy(value).into_owned(),
             },

@@ -1,9 +1,10 @@
 //! Warnings about rules, in the light of what a provider documents.
 
 use wilco::provider;
+use wilco_config::TableReader;
 use wilco_delivery::{Route, unmatched};
 
-use super::{Keys, Read};
+use super::Read;
 use crate::config::{Destination, Source};
 
 /// Warns about events, conditions and templates that cannot mean what they say.
@@ -15,7 +16,7 @@ pub(super) fn about_rules(
     let sources: Vec<_> = sources.iter().filter_map(|(_, source)| source.as_ref()).collect();
     for (keys, route) in routes {
         if let Some(route) = route.as_ref().filter(|route| is_documented(route, &sources)) {
-            about_route(&mut keys.clone(), route);
+            about_route(keys, route);
         }
     }
     for (keys, destination) in destinations {
@@ -24,7 +25,7 @@ pub(super) fn about_rules(
         let routes = routes.iter().filter_map(|(_, route)| route.as_ref());
         let routes: Vec<_> = routes.filter(leads_here).collect();
         if routes.iter().all(|route| is_documented(route, &sources)) {
-            about_destination(&mut keys.clone(), destination, &routes);
+            about_destination(keys, destination, &routes);
         }
     }
 }
@@ -40,7 +41,7 @@ fn takes(route: &Route, event: &str) -> bool {
     provider::synonyms(SAMPLED, event).iter().any(|name| route.events.is_match(name))
 }
 
-fn about_route(keys: &mut Keys<'_>, route: &Route) {
+fn about_route(keys: &TableReader<'_>, route: &Route) {
     for pattern in &route.globs {
         let Ok(glob) = globset::Glob::new(pattern) else { continue };
         let glob = glob.compile_matcher();
@@ -56,13 +57,13 @@ fn about_route(keys: &mut Keys<'_>, route: &Route) {
         keys.advise("when", advice);
     }
     if let Some(debounce) = &route.debounce
-        && let Some(mut keys) = keys.table("debounce")
+        && let Some(keys) = keys.clone().inner("debounce")
     {
         keys.advise("by", debounce.by.advice(&is_about));
     }
 }
 
-fn about_destination(keys: &mut Keys<'_>, destination: &Destination, routes: &[&Route]) {
+fn about_destination(keys: &TableReader<'_>, destination: &Destination, routes: &[&Route]) {
     let is_about = |event: &str| routes.iter().any(|route| takes(route, event));
     if let Some(rule) = &destination.policy.order_by {
         keys.advise("order_by", rule.advice(&is_about));

@@ -1,70 +1,60 @@
 //! A destination: its kind, with the keys of that, and the keys that every destination has.
 
 use wilco::SourceName;
-use wilco_delivery::{BreakerPolicy, OnDead, Policy, RetryPolicy, Rule};
+use wilco_config::{TableReader, duration, one_of, rate};
+use wilco_delivery::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy, Rule};
 
-use super::{Keys, duration, rate};
-use crate::config::{Destination, Kind, SharedSettings};
+use crate::config::{Destination, Kind, Kinds, SharedSettings};
 
-pub(super) fn read(mut keys: Keys<'_>) -> Option<Destination> {
-    let kind = kind(&mut keys);
+pub(super) fn read(mut keys: TableReader<'_>, kinds: Kinds) -> Option<Destination> {
+    let kind = kind(&mut keys, kinds);
     let settings = kind.and_then(|kind| (kind.read)(&mut keys));
     read_shared(keys, kind.map_or(1, |kind| kind.concurrency), settings)
 }
 
-/// Without a kind none of the keys that only some kinds have is known to be wrong.
-fn kind(keys: &mut Keys<'_>) -> Option<&'static Kind> {
-    let kinds = keys.kinds();
+fn kind(keys: &mut TableReader<'_>, kinds: Kinds) -> Option<&'static Kind> {
     let text = keys.text("type");
-    if let Some(kind) = text.as_ref().and_then(|text| keys.choose_kind(text.text)) {
+    if let Some(kind) = text.as_ref().and_then(|text| kinds.find(text.text)) {
+        keys.add_keys(kind.keys);
         return Some(kind);
     }
-    let names = names(kinds);
+    let names: Vec<_> = kinds.0.iter().map(|kind| kind.name).collect();
     match text {
-        None => keys.require_such("type", &format!("such as type = {names}")),
+        None => keys.require_with_hint("type", &format!("such as type = {}", one_of(&names))),
         Some(other) => {
-            let what = format!("no such type of destination: {:?}", other.text);
-            keys.complain_at(&other, what, &names);
+            let message = format!("no such type of destination: {:?}", other.text);
+            keys.error_at(&other, message, &one_of(&names));
         }
     }
-    let of_kinds = kinds.iter().flat_map(|kind| kind.keys).map(|key| key.name);
-    keys.allow(of_kinds.filter(|name| !name.contains('.')));
+    // Without a kind, no key that some kind has can be called unknown.
+    keys.add_keys(kinds.0.iter().flat_map(|kind| kind.keys));
     None
-}
-
-/// `"command", "http" or "print"`.
-fn names(kinds: &[&Kind]) -> String {
-    let names: Vec<_> = kinds.iter().map(|kind| format!("{:?}", kind.name)).collect();
-    match names.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} or {last}", others.join(", ")),
-        _ => names.concat(),
-    }
 }
 
 /// The keys that every destination has, whatever its kind.
 fn read_shared(
-    mut keys: Keys<'_>,
+    mut keys: TableReader<'_>,
     usual_concurrency: usize,
     settings: Option<SharedSettings>,
 ) -> Option<Destination> {
     let name = keys.name().to_owned();
     if let Err(error) = SourceName::new(&name) {
-        keys.complain(&error.to_string(), "such as [destination.crew-chat]");
+        keys.error_here(&error.to_string(), "such as [destination.crew-chat]");
     }
     let concurrency = keys.integer("concurrency", 1..=CONCURRENCY_MAX);
-    let rate = keys.one("rate", rate);
-    let timeout = keys.one("timeout", duration);
-    let retry = keys.table("retry").map_or_else(|| Some(RetryPolicy::default()), retry);
-    let breaker = keys.table("breaker").map_or_else(|| Some(BreakerPolicy::default()), breaker);
-    let order_by = keys.rule("order_by", Rule::new);
-    let on_dead = keys.one("on_dead", |text| match text {
+    let rate = keys.parse("rate", rate).map(|(count, per)| RateLimit { count, per });
+    let timeout = keys.parse("timeout", duration);
+    let retry = keys.inner("retry").map_or_else(|| Some(RetryPolicy::default()), retry);
+    let breaker = keys.inner("breaker").map_or_else(|| Some(BreakerPolicy::default()), breaker);
+    let order_by = keys.template("order_by", Rule::parse);
+    let on_dead = keys.parse("on_dead", |text| match text {
         "skip" => Ok(OnDead::Skip),
         "block" => Ok(OnDead::Block),
         _ => Err(format!("{text:?} is neither \"skip\" nor \"block\"")),
     });
     if on_dead.is_some() && order_by.is_none() {
         let hint = "add order_by = \"id\", or leave on_dead out";
-        keys.complain_about("on_dead", "on_dead is about those behind in an order".into(), hint);
+        keys.error_about("on_dead", "on_dead is about those behind in an order".into(), hint);
     }
     keys.finish();
     let retry = retry?;
@@ -81,26 +71,26 @@ fn read_shared(
     Some(Destination { timeout: timeout.unwrap_or(defaults.timeout), policy, ..defaults })
 }
 
-fn retry(mut keys: Keys<'_>) -> Option<RetryPolicy> {
+fn retry(mut keys: TableReader<'_>) -> Option<RetryPolicy> {
     let default = RetryPolicy::default();
     let retry = RetryPolicy {
-        first: keys.one("first", duration).unwrap_or(default.first),
+        first: keys.parse("first", duration).unwrap_or(default.first),
         factor: keys.number("factor", 1.0..=100.0).unwrap_or(default.factor),
-        max: keys.one("max", duration).unwrap_or(default.max),
-        give_up_after: keys.one("give_up_after", duration).unwrap_or(default.give_up_after),
+        max: keys.parse("max", duration).unwrap_or(default.max),
+        give_up_after: keys.parse("give_up_after", duration).unwrap_or(default.give_up_after),
     };
     keys.finish();
     Some(retry)
 }
 
-fn breaker(mut keys: Keys<'_>) -> Option<BreakerPolicy> {
+fn breaker(mut keys: TableReader<'_>) -> Option<BreakerPolicy> {
     let default = BreakerPolicy::default();
     let failures = keys.integer("failures", 1..=FAILURES_MAX).and_then(|n| u32::try_from(n).ok());
-    let probe_after = keys.one("probe_after", duration).unwrap_or(default.probe_after);
-    let probe_max = keys.one("probe_max", duration);
+    let probe_after = keys.parse("probe_after", duration).unwrap_or(default.probe_after);
+    let probe_max = keys.parse("probe_max", duration);
     if probe_max.is_some_and(|max| max < probe_after) {
         let what = "probe_max is shorter than probe_after".into();
-        keys.complain_about("probe_max", what, "make it longer, or leave it out");
+        keys.error_about("probe_max", what, "make it longer, or leave it out");
     }
     keys.finish();
     Some(BreakerPolicy {

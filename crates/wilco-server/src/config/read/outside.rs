@@ -14,7 +14,8 @@ use rustls::{
 };
 use x509_cert::der::Decode as _;
 
-use super::written;
+use wilco_config::format_size;
+
 use crate::config::folder_of;
 
 /// A message and a hint.
@@ -38,7 +39,7 @@ pub(super) fn store(path: &Path, reserve_bytes: u64) -> Option<Remark> {
     let disk = statvfs(folder).ok()?;
     let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
     (free_bytes < reserve_bytes).then(|| {
-        let reserve = written(reserve_bytes);
+        let reserve = format_size(reserve_bytes);
         let message = format!(
             "the disk of the store has {} MiB of free space, less than the reserve of {reserve}: \
              every event would be refused with 503",

@@ -2,20 +2,21 @@
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use wilco::SourceName;
+use wilco_config::{TableReader, duration};
 use wilco_delivery::{Debounce, Route, Rule};
 
-use super::{Keys, Names, duration, known};
+use super::{Names, known};
 use crate::config::BURST_QUIETS;
 
-pub(super) fn read(mut keys: Keys<'_>, names: &Names) -> Option<Route> {
-    let from = keys.one("from", |text| known(text, "source", &names.sources));
-    let to = keys.each("to", |text| known(text, "destination", &names.destinations));
+pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<Route> {
+    let from = keys.parse("from", |text| known(text, "source", &names.sources));
+    let to = keys.parse_list("to", |text| known(text, "destination", &names.destinations));
     if to.is_none() {
         keys.require("to");
     }
-    let globs = keys.each("events", |text| match GlobBuilder::new(text).build() {
+    let globs = keys.parse_list("events", |text| match GlobBuilder::new(text).build() {
         Ok(glob) => Ok((text.to_owned(), glob)),
-        Err(error) => Err(format!("{text:?} is no glob: {}", error.kind())),
+        Err(error) => Err(format!("invalid glob {text:?}: {}", error.kind())),
     });
     let all = || GlobBuilder::new("*").build().map(|glob| ("*".into(), glob)).into_iter().collect();
     let globs: Vec<_> = globs.unwrap_or_else(all);
@@ -23,8 +24,8 @@ pub(super) fn read(mut keys: Keys<'_>, names: &Names) -> Option<Route> {
     for (_, glob) in &globs {
         events.add(glob.clone());
     }
-    let when = keys.rule("when", Rule::new);
-    let debounce = keys.table("debounce").map(debounce);
+    let when = keys.template("when", Rule::parse);
+    let debounce = keys.inner("debounce").map(debounce);
     keys.finish();
     Some(Route {
         from: from.map(|name| SourceName::new(&name)).transpose().ok()?,
@@ -36,19 +37,19 @@ pub(super) fn read(mut keys: Keys<'_>, names: &Names) -> Option<Route> {
     })
 }
 
-fn debounce(mut keys: Keys<'_>) -> Option<Debounce> {
-    let by = keys.rule("by", Rule::new);
+fn debounce(mut keys: TableReader<'_>) -> Option<Debounce> {
+    let by = keys.template("by", Rule::parse);
     if by.is_none() {
         keys.require("by");
     }
-    let quiet = keys.one("quiet", duration);
+    let quiet = keys.parse("quiet", duration);
     if quiet.is_none() {
         keys.require("quiet");
     }
-    let at_most = keys.one("at_most", duration);
+    let at_most = keys.parse("at_most", duration);
     if at_most.zip(quiet).is_some_and(|(at_most, quiet)| at_most < quiet) {
         let what = "at_most is shorter than quiet".into();
-        keys.complain_about("at_most", what, "make it longer, or leave it out");
+        keys.error_about("at_most", what, "make it longer, or leave it out");
     }
     keys.finish();
     let quiet = quiet?;

@@ -6,32 +6,33 @@ use async_trait::async_trait;
 use http::{Request, header};
 use serde_json::{Value, json};
 use wilco::{Body, Event};
+use wilco_config::{Key, TableReader, url};
 use wilco_delivery::{Text, View};
 use wilco_store::Claim;
 
 use super::{Destination, Reply, TargetUrl, alert_text, check_connection, client, cut, post};
 use crate::{
     client::Client,
-    config::{Key, Keys, Kind, OpenError, Settings, SharedSettings, url},
+    config::{Kind, OpenError, Settings, SharedSettings},
 };
 
 pub(super) static SLACK: Kind = Kind {
     name: "slack",
-    keys: &[Key::hidden("url", "{ env = \"SLACK_WEBHOOK_URL\" }"), TEXT],
+    keys: &[Key::secret("url", "{ env = \"SLACK_WEBHOOK_URL\" }"), TEXT],
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Slack, "https://hooks.slack.com/services/"),
 };
 
 pub(super) static TEAMS: Kind = Kind {
     name: "teams",
-    keys: &[Key::hidden("url", "{ env = \"TEAMS_WEBHOOK_URL\" }"), TEXT],
+    keys: &[Key::secret("url", "{ env = \"TEAMS_WEBHOOK_URL\" }"), TEXT],
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Teams, "https://"),
 };
 
 pub(super) static DISCORD: Kind = Kind {
     name: "discord",
-    keys: &[Key::hidden("url", "{ env = \"DISCORD_WEBHOOK_URL\" }"), TEXT],
+    keys: &[Key::secret("url", "{ env = \"DISCORD_WEBHOOK_URL\" }"), TEXT],
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Discord, "https://discord.com/api/webhooks/"),
 };
@@ -57,9 +58,9 @@ struct ChatSettings {
 
 impl ChatSettings {
     /// The URL of an incoming webhook is all that somebody needs to write there, so it is a secret.
-    fn read(keys: &mut Keys<'_>, service: Service, begins: &str) -> Option<SharedSettings> {
+    fn read(keys: &mut TableReader<'_>, service: Service, begins: &str) -> Option<SharedSettings> {
         let found = keys.setting("url");
-        let text = keys.rule("text", Text::new);
+        let text = keys.template("text", Text::parse);
         keys.require("url");
         keys.require("text");
         let found = found?;
@@ -67,7 +68,7 @@ impl ChatSettings {
         if url.is_none() {
             let what = "the url that it leads to is no URL of a webhook".into();
             let hint = format!("it begins with {begins}; copy it whole, and nothing else");
-            keys.complain_about("url", what, &hint);
+            keys.error_about("url", what, &hint);
         }
         let url = TargetUrl::new(url?, true);
         Some(SharedSettings::new(Self { service, url, text: text? }))
@@ -93,7 +94,7 @@ impl Settings for ChatSettings {
         self.url.hidden()
     }
 
-    fn advise(&self, keys: &mut Keys<'_>, is_about: &dyn Fn(&str) -> bool) {
+    fn advise(&self, keys: &TableReader<'_>, is_about: &dyn Fn(&str) -> bool) {
         keys.advise("text", self.text.advice(is_about, false));
     }
 }

@@ -7,30 +7,33 @@ mod once;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use wilco_config::Key;
 
 use super::{
     Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, hidden_value, legible,
 };
 use crate::{
     child::{self, Program},
-    config::{self, Key, Kind, OpenError, Settings, SharedSettings},
+    config::{self, Kind, OpenError, Settings, SharedSettings},
 };
 
 pub(super) static KIND: Kind = Kind {
     name: "command",
     keys: &[
-        Key::hidden("command", "[\"/usr/local/bin/my-handler\", \"--verbose\"]"),
-        Key::hidden("environment", "{ PROJECTS_ROOT = \"/srv/projects\" }"),
+        Key::secret("command", "[\"/usr/local/bin/my-handler\", \"--verbose\"]"),
+        Key::secret("environment", "{ PROJECTS_ROOT = \"/srv/projects\" }"),
         Key::shown("folder", "\"/srv/projects\""),
         Key::shown("run_as", "\"nobody\""),
-        Key::shown(
+        Key::table(
             "limits",
             "{ memory = \"512 MiB\", cpu = \"60 s\", files = 256, output = \"64 KiB\" }",
+            &[
+                Key::shown("memory", "\"512 MiB\""),
+                Key::shown("cpu", "\"60 s\""),
+                Key::shown("files", "256"),
+                Key::shown("output", "\"64 KiB\""),
+            ],
         ),
-        Key::shown("limits.memory", "\"512 MiB\""),
-        Key::shown("limits.cpu", "\"60 s\""),
-        Key::shown("limits.files", "256"),
-        Key::shown("limits.output", "\"64 KiB\""),
         Key::shown("protocol", "\"once\""),
     ],
     concurrency: 1,
@@ -96,7 +99,7 @@ async fn check(program: &Program) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Setting;
+    use wilco_config::Setting;
 
     #[test]
     fn what_a_program_was_given_is_named_and_not_shown() {

@@ -17,10 +17,11 @@ use rustix::{
     fs::{Access, access},
     io::Errno,
 };
+use wilco_config::{Key, TableReader, size};
 use wilco_store::Claim;
 
 use super::{Destination, Reply, json_line};
-use crate::config::{self, Key, Keys, Kind, OpenError, Settings, SharedSettings, bytes, growing};
+use crate::config::{self, Kind, OpenError, Settings, SharedSettings, growing};
 
 pub(super) static KIND: Kind = Kind {
     name: "file",
@@ -43,18 +44,18 @@ struct FileSettings {
 }
 
 impl FileSettings {
-    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+    fn read(keys: &mut TableReader<'_>) -> Option<Self> {
         let path = keys.text("path");
-        let max_size = keys.one("max_size", |text| match bytes(text)? {
+        let max_size = keys.parse("max_size", |text| match size(text)? {
             0 => Err("a file of no size holds no line".into()),
-            size => Ok(size),
+            bytes => Ok(bytes),
         });
         let keep = keys.integer("keep", 1..=FILES_KEPT_MAX).unwrap_or(FILES_KEPT);
         keys.require("path");
         let path = path?;
         let found = growing(path.text);
         let hint = "make the folder, and let the user that runs wilco write there";
-        let path = found.map_err(|what| keys.complain_at(&path, what, hint)).ok()?;
+        let path = found.map_err(|what| keys.error_at(&path, what, hint)).ok()?;
         Some(Self { path, max_size: max_size.unwrap_or(FILE_BYTES), keep })
     }
 }

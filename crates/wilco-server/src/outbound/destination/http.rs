@@ -8,23 +8,24 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use serde::de::IgnoredAny;
 use wilco::{Body, Event};
-use wilco_delivery::{RuleError, Text, View};
+use wilco_config::{Key, Setting, TableReader, TextError};
+use wilco_delivery::{Text, View};
 use wilco_store::{ALERTS, Claim};
 
 use super::{Destination, Reply, TargetUrl, check_connection, client, hidden_value, post};
 use crate::{
     client::Client,
     clock,
-    config::{self, Key, Keys, Kind, OpenError, Setting, Settings, SharedSettings},
+    config::{self, Kind, OpenError, Settings, SharedSettings},
 };
 
 pub(super) static KIND: Kind = Kind {
     name: "http",
     keys: &[
-        Key::hidden("url", "\"https://erp.example.com/hooks\""),
-        Key::hidden("secret", "{ env = \"ERP_SECRET\" }"),
-        Key::hidden("headers", "{ authorization = { env = \"ERP_TOKEN\" } }"),
-        Key::hidden("body", "\"{{ body | tojson }}\""),
+        Key::secret("url", "\"https://erp.example.com/hooks\""),
+        Key::secret("secret", "{ env = \"ERP_SECRET\" }"),
+        Key::secret("headers", "{ authorization = { env = \"ERP_TOKEN\" } }"),
+        Key::secret("body", "\"{{ body | tojson }}\""),
     ],
     concurrency: 8,
     read: |keys| HttpSettings::read(keys).map(SharedSettings::new),
@@ -60,11 +61,11 @@ impl HttpSettings {
         Self { url: TargetUrl::new(url, false), secret: None, form: Form::default() }
     }
 
-    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+    fn read(keys: &mut TableReader<'_>) -> Option<Self> {
         let url = TargetUrl::read(keys);
         let secret = keys.setting("secret");
-        let body = keys.rule("body", Text::new);
-        let headers = keys.rules("headers", header, secret_header);
+        let body = keys.template("body", Text::parse);
+        let headers = keys.templates("headers", header, secret_header);
         Some(Self { url: url?, secret, form: Form { body, headers } })
     }
 }
@@ -99,7 +100,7 @@ impl Settings for HttpSettings {
         self.url.hidden().into_iter().chain(values).collect()
     }
 
-    fn advise(&self, keys: &mut Keys<'_>, is_about: &dyn Fn(&str) -> bool) {
+    fn advise(&self, keys: &TableReader<'_>, is_about: &dyn Fn(&str) -> bool) {
         let Form { body, headers } = &self.form;
         if let Some(body) = body {
             let kind = headers.iter().find(|(name, _)| *name == header::CONTENT_TYPE);
@@ -127,34 +128,34 @@ fn parts_of_header(value: &str) -> Vec<String> {
     [Some(value.to_owned()), Some(token.to_owned()), password].into_iter().flatten().collect()
 }
 
-fn header(name: &str, text: &str) -> Result<(http::HeaderName, HeaderText), RuleError> {
+fn header(name: &str, text: &str) -> Result<(http::HeaderName, HeaderText), TextError> {
     let name = header_name(name)?;
     if text.contains(['\r', '\n']) {
-        return Err(fault("a header has no line break"));
+        return Err(TextError::new("a header has no line break", "write it in one line"));
     }
-    Ok((name, HeaderText::Template(Text::new(text)?)))
+    Ok((name, HeaderText::Template(Text::parse(text)?)))
 }
 
-fn secret_header(name: &str, value: Setting) -> Result<(http::HeaderName, HeaderText), RuleError> {
+fn secret_header(name: &str, value: Setting) -> Result<(http::HeaderName, HeaderText), TextError> {
     let name = header_name(name)?;
     match http::HeaderValue::from_bytes(&value.0) {
         Ok(_) => Ok((name, HeaderText::Secret(value))),
-        Err(_) => Err(fault("what it leads to has a byte that no header can have")),
+        Err(_) => Err(TextError::new(
+            "what it leads to has a byte that no header can have",
+            "store the value there, and nothing else",
+        )),
     }
 }
 
-fn header_name(name: &str) -> Result<http::HeaderName, RuleError> {
+fn header_name(name: &str) -> Result<http::HeaderName, TextError> {
     let parsed = http::HeaderName::try_from(name);
-    let name = parsed.map_err(|_| fault("it is no name of a header"))?;
+    let name = parsed
+        .map_err(|_| TextError::new("invalid name of a header", "such as idempotency-key"))?;
     let text = name.as_str();
     if text.starts_with("webhook-") || text.starts_with("x-wilco-") || RESERVED.contains(&text) {
-        return Err(fault("wilco writes this header itself"));
+        return Err(TextError::new("wilco writes this header itself", "leave it out"));
     }
     Ok(name)
-}
-
-fn fault(what: &str) -> RuleError {
-    RuleError { what: what.into(), place: None, is_hopeless: true }
 }
 
 struct Http {

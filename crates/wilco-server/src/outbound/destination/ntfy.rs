@@ -9,7 +9,8 @@ use async_trait::async_trait;
 use http::{HeaderValue, Request, Uri, header};
 use serde::Serialize;
 use wilco::{Body, Event};
-use wilco_delivery::{RuleError, Text, View};
+use wilco_config::{Key, Setting, TableReader, TextError};
+use wilco_delivery::{Text, View};
 use wilco_store::Claim;
 
 use super::{
@@ -17,19 +18,19 @@ use super::{
 };
 use crate::{
     client::Client,
-    config::{Key, Keys, Kind, OpenError, Setting, Settings, SharedSettings},
+    config::{Kind, OpenError, Settings, SharedSettings},
 };
 
 pub(super) static KIND: Kind = Kind {
     name: "ntfy",
     keys: &[
-        Key::hidden("url", "\"https://ntfy.sh/my-topic\""),
-        Key::hidden("token", "{ env = \"NTFY_TOKEN\" }"),
+        Key::secret("url", "\"https://ntfy.sh/my-topic\""),
+        Key::secret("token", "{ env = \"NTFY_TOKEN\" }"),
         Key::shown("text", "\"{{ data.name }} is now {{ data.status.name }}\""),
         Key::shown("title", "\"{{ data.name }}\""),
         Key::shown("priority", "\"high\""),
         Key::shown("tags", "[\"warning\"]"),
-        Key::hidden("click", "\"{{ body.url }}\""),
+        Key::secret("click", "\"{{ body.url }}\""),
     ],
     concurrency: 1,
     read: |keys| NtfySettings::read(keys).map(SharedSettings::new),
@@ -48,31 +49,31 @@ struct NtfySettings {
 }
 
 impl NtfySettings {
-    fn read(keys: &mut Keys<'_>) -> Option<Self> {
+    fn read(keys: &mut TableReader<'_>) -> Option<Self> {
         let url = TargetUrl::read(keys);
         let token = keys.setting("token");
-        let text = keys.rule("text", Text::new);
-        let title = keys.rule("title", Text::new);
-        let priority = keys.rule("priority", |text| {
+        let text = keys.template("text", Text::parse);
+        let title = keys.template("title", Text::parse);
+        let priority = keys.template("priority", |text| {
             if !text.contains(['{', '%']) {
-                priority(text).map_err(fault)?;
+                priority(text).map_err(|what| TextError::new(what, "such as \"high\""))?;
             }
-            Text::new(text)
+            Text::parse(text)
         });
-        let tags = keys.each("tags", |text| Text::new(text).map_err(|error| error.what));
-        let click = keys.rule("click", Text::new);
+        let tags = keys.parse_list("tags", |text| Text::parse(text).map_err(|error| error.message));
+        let click = keys.template("click", Text::parse);
         keys.require("text");
         // What only stands for a secret has no topic.
-        let is_read = keys.has_secrets() || !keys.is_by_reference("url");
+        let is_read = keys.follows_references() || !keys.is_by_reference("url");
         if is_read && url.as_ref().is_some_and(|url| topic(&url.uri.0).is_none()) {
             let what = "the url does not end in the name of a topic".into();
             let hint = "such as https://ntfy.sh/my-topic: letters, digits, - and _, 64 at most";
-            keys.complain_about("url", what, hint);
+            keys.error_about("url", what, hint);
             return None;
         }
         if token.as_ref().is_some_and(|token| bearer(token).is_none()) {
             let what = "the token has a byte that no header can have".into();
-            keys.complain_about("token", what, "copy it whole, and nothing else: tk_…");
+            keys.error_about("token", what, "copy it whole, and nothing else: tk_…");
             return None;
         }
         let (url, text, tags) = (url?, text?, tags.unwrap_or_default());
@@ -96,7 +97,7 @@ impl Settings for NtfySettings {
         self.url.hidden().into_iter().chain(token).collect()
     }
 
-    fn advise(&self, keys: &mut Keys<'_>, is_about: &dyn Fn(&str) -> bool) {
+    fn advise(&self, keys: &TableReader<'_>, is_about: &dyn Fn(&str) -> bool) {
         let Self { url: _, token: _, text, title, priority, tags, click } = self;
         let single = [("text", Some(text)), ("title", title.as_ref())].into_iter();
         let single = single.chain([("priority", priority.as_ref()), ("click", click.as_ref())]);
@@ -227,10 +228,6 @@ fn bearer(token: &Setting) -> Option<HeaderValue> {
     let mut value = HeaderValue::from_bytes(&[b"Bearer ", token.0.as_slice()].concat()).ok()?;
     value.set_sensitive(true);
     Some(value)
-}
-
-fn fault(what: String) -> RuleError {
-    RuleError { what, place: None, is_hopeless: true }
 }
 
 /// What a character takes in JSON, as it is written here.

@@ -3,37 +3,38 @@
 use std::{fs, path::PathBuf, time::Duration};
 
 use rustix::process::{getegid, geteuid};
+use wilco_config::{SpannedStr, TableReader, duration, size};
 
 use super::{Command, Protocol};
 use crate::{
     child::{Limits, Program, RunAs},
     config::{
-        Keys, OUTPUT_BYTES_MAX, Quoted, bytes, duration, executable, find_program,
-        first_line_fault, is_text_without_interpreter, missing_script,
+        OUTPUT_BYTES_MAX, executable, find_program, first_line_fault, is_text_without_interpreter,
+        missing_script,
     },
 };
 
-pub(super) fn read(keys: &mut Keys<'_>) -> Option<Command> {
-    let argv = keys.each("command", |text| Ok(text.to_owned()));
+pub(super) fn read(keys: &mut TableReader<'_>) -> Option<Command> {
+    let argv = keys.parse_list("command", |text| Ok(text.to_owned()));
     let environment = keys.settings("environment");
-    let folder = keys.one("folder", folder);
+    let folder = keys.parse("folder", folder);
     let run_as = keys.text("run_as").and_then(|text| run_as(keys, &text));
-    let limits = keys.table("limits").map(limits).unwrap_or_default();
-    let protocol = keys.one("protocol", protocol).unwrap_or(Protocol::Once);
+    let limits = keys.inner("limits").map(limits).unwrap_or_default();
+    let protocol = keys.parse("protocol", protocol).unwrap_or(Protocol::Once);
     let Some(mut argv) = argv.filter(|argv| !argv.is_empty()) else {
         keys.require("command");
         return None;
     };
     if let Err(why) = executable(&argv[0]) {
         match as_list(&argv) {
-            Some(list) => keys.complain_about(
+            Some(list) => keys.error_about(
                 "command",
                 "command is one text, and no program has this name".into(),
                 &format!("write a list: command = {list}"),
             ),
             None => {
                 let hint = "name the program by its full path, and see that it may be executed";
-                keys.complain_about("command", why, hint);
+                keys.error_about("command", why, hint);
             }
         }
         return None;
@@ -89,19 +90,19 @@ fn protocol(text: &str) -> Result<Protocol, String> {
     }
 }
 
-fn limits(mut keys: Keys<'_>) -> Limits {
+fn limits(mut keys: TableReader<'_>) -> Limits {
     let limits = Limits {
-        memory: keys.one("memory", memory),
-        cpu: keys.one("cpu", cpu),
+        memory: keys.parse("memory", memory),
+        cpu: keys.parse("cpu", cpu),
         files: keys.integer("files", FILES_MIN..=FILES_MAX).map(|files| files as u64),
-        output: keys.one("output", output).unwrap_or(OUTPUT_BYTES_MAX),
+        output: keys.parse("output", output).unwrap_or(OUTPUT_BYTES_MAX),
     };
     keys.finish();
     limits
 }
 
 fn memory(text: &str) -> Result<u64, String> {
-    match bytes(text)? {
+    match size(text)? {
         enough @ MEMORY_BYTES_MIN.. => Ok(enough),
         _ => Err(format!(
             "memory is at least {} MiB; no program starts in less",
@@ -119,7 +120,7 @@ fn cpu(text: &str) -> Result<u64, String> {
 }
 
 fn output(text: &str) -> Result<usize, String> {
-    let kept = usize::try_from(bytes(text)?).unwrap_or(usize::MAX);
+    let kept = usize::try_from(size(text)?).unwrap_or(usize::MAX);
     match kept {
         1..=OUTPUT_BYTES_MAX => Ok(kept),
         _ => Err(format!("output is from 1 B to {} KiB", OUTPUT_BYTES_MAX >> 10)),
@@ -127,14 +128,15 @@ fn output(text: &str) -> Result<usize, String> {
 }
 
 /// Only root can become somebody else, so it is told now and not at the first event.
-fn run_as(keys: &Keys<'_>, text: &Quoted<'_>) -> Option<RunAs> {
+fn run_as(keys: &TableReader<'_>, text: &SpannedStr<'_>) -> Option<RunAs> {
     let accounts = |path| fs::read_to_string(path).unwrap_or_default();
     let found = find(text.text, &accounts(USERS), &accounts(GROUPS));
-    let found = found.map_err(|what| keys.complain_at(text, what, &keys.such_as("run_as"))).ok()?;
+    let found =
+        found.map_err(|what| keys.error_at(text, what, &keys.example_hint("run_as"))).ok()?;
     let own = RunAs { user: geteuid().as_raw(), group: getegid().as_raw() };
     if own.user != 0 && found != own {
         let what = format!("wilco is not root, so it cannot run a program as {:?}", text.text);
-        keys.complain_at(text, what, "start wilco as root, or leave run_as out");
+        keys.error_at(text, what, "start wilco as root, or leave run_as out");
         return None;
     }
     Some(found)

@@ -1,17 +1,21 @@
-//! Where a secret stands: not in the file itself, but where a reference in it leads.
+//! References to secrets: a secret is never in the file itself, which only names where it is.
 
 use std::{fs, path::Path};
 
-use crate::config::target;
+use crate::excerpt::shown_target;
 
-/// What is wrong, and a hint. Neither shows a name that may be the secret itself.
-type NotFound = (String, String);
+/// A message and a hint. Neither shows a name that may be the secret itself.
+pub(crate) type NotFound = (String, String);
 
-/// What a reference of this kind leads to; `None` where there is no such kind.
-pub(crate) fn look_up(kind: &str, name: &str) -> Option<Result<Vec<u8>, NotFound>> {
-    let is_shown = target(kind, name).is_some();
+/// Reads the value that a reference names; `None` if there is no such kind of reference.
+///
+/// # Errors
+///
+/// A message and a hint, neither of which shows a name that may be the secret itself.
+pub fn look_up(kind: &str, name: &str) -> Option<Result<Vec<u8>, (String, String)>> {
+    let is_shown = shown_target(kind, name).is_some();
     match kind {
-        "env" if !is_variable(name) => Some(Err((
+        "env" if !is_variable_name(name) => Some(Err((
             "this is not the name of an environment variable".into(),
             "such as { env = \"FREISPACE_SECRET\" }: the name, not the secret".into(),
         ))),
@@ -23,7 +27,7 @@ pub(crate) fn look_up(kind: &str, name: &str) -> Option<Result<Vec<u8>, NotFound
 }
 
 /// A name that shells can set (POSIX.1-2024, XBD 3.216).
-pub fn is_variable(name: &str) -> bool {
+pub fn is_variable_name(name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
     !name.is_empty() && !name.starts_with(|c: char| c.is_ascii_digit()) && name.chars().all(is_part)
 }
