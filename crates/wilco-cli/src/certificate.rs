@@ -7,12 +7,12 @@ use wilco_server::{
     service::{Certificate, SelfSigned, TlsError},
 };
 
-/// The certificate that a configuration asks for; `None` where TLS is off.
+/// The certificate that a configuration asks for; `None` if TLS is off.
 pub(crate) fn certificate_for(config: &Config) -> Result<Option<Arc<Certificate>>, TlsError> {
     Certificate::load(&config.listen.tls, self_signed)
 }
 
-/// As [`certificate_for`], for a file that was read with these warnings.
+/// As [`certificate_for`], after a file was read with these warnings.
 pub(crate) fn certificate_for_file(
     config: &Config,
     warnings: Diagnostics,

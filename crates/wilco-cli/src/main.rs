@@ -39,12 +39,12 @@ pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, re
 pub(crate) use record::{Filter, Record};
 pub(crate) use server::{Server, client_for, refusal};
 
-/// Requests are allocated on one thread and freed on another, which the system's allocator pays for.
+/// Requests are allocated on one thread and freed on another, which is slow with the system's allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // One is started for every attempt: it does without what the verbs need.
+    // One is started for every attempt, so it skips what the verbs need.
     if let Some(code) = service::child_supervisor(std::env::args_os().skip(1)) {
         return code;
     }
@@ -64,7 +64,7 @@ fn main() -> ExitCode {
     runtime.shutdown_timeout(LAST_MOMENT);
     let code = match done {
         Ok(code) => code,
-        // A service ends also where nobody reads why.
+        // The service ends even if nobody reads the log.
         Err(failure) if is_service => {
             let _ = (&*log).write_all(failure.to_string().as_bytes());
             failure.code.into()
@@ -138,12 +138,12 @@ impl Cli {
 }
 
 fn report(failure: &Failure) -> ExitCode {
-    // There is nowhere left to say that stderr is closed.
+    // If stderr is closed, there is nowhere left to report that.
     let _ = io::stderr().lock().write_all(failure.to_string().as_bytes());
     failure.code.into()
 }
 
-/// Colour goes to terminals only, and not where the user wants none (<https://no-color.org>).
+/// Colour is for terminals only, unless the user disables it (<https://no-color.org>).
 fn is_coloured(stream: &impl io::IsTerminal) -> bool {
     stream.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
@@ -153,7 +153,7 @@ fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Arc<Queue>> {
     let default = if quiet { "warn" } else { "info" };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_target(false);
-    // What `fmt` says of its own failures goes to stderr, and panics where that is broken.
+    // `fmt` reports its own failures to stderr, and panics if that is closed.
     let lines = lines.log_internal_errors(false).with_writer(Arc::clone(&queue));
     let format = format.unwrap_or(match io::stderr().is_terminal() {
         true => LogFormat::Text,
@@ -168,7 +168,7 @@ fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Arc<Queue>> {
         }
     }
     let panics = Arc::clone(&queue);
-    // The usual hook writes to stderr itself, and waits where nobody reads it.
+    // The default hook writes to stderr directly, and blocks if nobody reads it.
     std::panic::set_hook(Box::new(move |panic| {
         let thread = std::thread::current();
         tracing::error!(thread = thread.name().unwrap_or("-"), "panic: {panic}");
@@ -190,7 +190,7 @@ fn progress(total: u64) -> ProgressBar {
         bar.set_draw_target(ProgressDrawTarget::hidden());
     }
     let per_second = |state: &ProgressState, text: &mut dyn fmt::Write| {
-        // A bar has nowhere to report that a text in memory could not be written.
+        // Writing to a text in memory does not fail.
         let _ = write!(text, "{:.0}/s", state.per_sec());
     };
     if let Ok(style) = ProgressStyle::with_template("{bar:32} {pos}/{len}  {rate}  {eta} left") {
@@ -199,9 +199,9 @@ fn progress(total: u64) -> ProgressBar {
     bar
 }
 
-/// What is said beside a result: it goes to stderr.
+/// Prints a remark, which is not part of the result, to stderr.
 fn note(text: &str) {
-    // There is nowhere left to say that stderr is closed.
+    // If stderr is closed, there is nowhere left to report that.
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
@@ -216,7 +216,7 @@ fn print(text: &str) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
-/// A bar for fewer would be gone before it is seen.
+/// With fewer, a progress bar would be gone before anybody sees it.
 const PROGRESS_FROM: u64 = 20;
 /// From the end of a verb to the end of the process.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
