@@ -1,6 +1,9 @@
 //! The one place that asks what time it is.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
+use tokio::time::Instant;
 use wilco_store::Clock;
 
 /// Now.
@@ -10,10 +13,16 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// The clock of this machine, for a store.
-pub(crate) struct System;
+pub(crate) struct System {
+    pub(crate) started: Instant,
+}
 
 impl Clock for System {
     fn now(&self) -> Timestamp {
         now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }

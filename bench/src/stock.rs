@@ -107,7 +107,11 @@ impl Stock {
 
     fn open(&self) -> io::Result<Arc<dyn Store>> {
         let url = format!("sqlite:{}", self.dir.join("wilco.db").display());
-        let store = SqliteStore::open(&url, Options::default(), Arc::new(clock::System));
+        let store = SqliteStore::open(
+            &url,
+            Options::default(),
+            Arc::new(clock::System { started: Instant::now() }),
+        );
         Ok(Arc::new(store.map_err(io::Error::other)?))
     }
 

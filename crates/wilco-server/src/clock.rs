@@ -1,8 +1,9 @@
 //! The one place that asks what time it is. Everything else is told.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
+use tokio::time::Instant;
 use wilco_store::Clock;
 
 /// Now, in whole milliseconds: what the store keeps, so that memory and disk agree.
@@ -14,13 +15,19 @@ pub fn now() -> Timestamp {
 
 /// The clock of this machine, for a store.
 pub fn system() -> Arc<dyn Clock> {
-    Arc::new(System)
+    Arc::new(System { started: Instant::now() })
 }
 
-struct System;
+struct System {
+    started: Instant,
+}
 
 impl Clock for System {
     fn now(&self) -> Timestamp {
         now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 }

@@ -10,6 +10,7 @@ mod damage;
 mod destination;
 mod hidden;
 mod lane;
+mod leases;
 mod router;
 mod silence;
 

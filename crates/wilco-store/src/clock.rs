@@ -1,5 +1,7 @@
 //! The time, as a store is told it.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 /// What a store asks for the time. The store alone decides when something is due, so callers give it
@@ -7,4 +9,8 @@ use jiff::Timestamp;
 pub trait Clock: Send + Sync {
     /// The time of day. It may be set back or ahead at any moment.
     fn now(&self) -> Timestamp;
+
+    /// The time since some moment before the store was opened. It only grows, whatever happens to the
+    /// time of day, so leases are measured by it.
+    fn elapsed(&self) -> Duration;
 }

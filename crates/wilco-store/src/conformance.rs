@@ -30,6 +30,7 @@ mod bursts;
 mod claiming;
 mod duplicates;
 mod ending;
+mod leasing;
 mod looking;
 mod ordering;
 mod recording;
@@ -72,22 +73,34 @@ pub(crate) trait Backend: Send {
 }
 
 /// A clock that a test sets.
-pub(crate) struct TestClock(Mutex<Timestamp>);
+pub(crate) struct TestClock {
+    now: Mutex<Timestamp>,
+    elapsed: Mutex<Duration>,
+}
 
 impl TestClock {
     /// It shows [`NOW`].
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(NOW)))
+        Arc::new(Self { now: Mutex::new(NOW), elapsed: Mutex::default() })
     }
 
     pub(crate) fn set(&self, now: Timestamp) {
-        *self.0.lock().unwrap() = now;
+        *self.now.lock().unwrap() = now;
+    }
+
+    /// Has time go by, without a change of the time of day.
+    pub(crate) fn pass(&self, time: Duration) {
+        *self.elapsed.lock().unwrap() += time;
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> Timestamp {
-        *self.0.lock().unwrap()
+        *self.now.lock().unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.elapsed.lock().unwrap()
     }
 }
 
@@ -255,7 +268,7 @@ impl Bench {
 
     async fn claim(&self, destination: &str, limit: usize, now: Timestamp) -> Vec<Claim> {
         self.clock.set(now);
-        self.store.claim(destination, limit, LONGEST).await.unwrap()
+        self.store.claim(destination, limit, LEASE, LONGEST).await.unwrap()
     }
 
     async fn claim_one(&self, now: Timestamp) -> Claim {
@@ -346,6 +359,8 @@ pub(crate) fn to(batch: Batch, ids: &[EventId], targets: &[Target]) -> RoutedBat
 
 /// When each test begins: 2026-03-01 12:00 UTC.
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_772_366_400, 0);
+/// How long a claim of a test is exclusive.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
 /// What no wait of a test is longer than.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1_000_000);
 /// The usual end of what is given up.

@@ -4,7 +4,7 @@
 //!                           claim               settle
 //!   fan_out ──▶  pending ──────────▶ running ───────────▶ delivered, skipped, dead
 //!   replay        │   │              ▲     │
-//!   record_alert  │   │        claim │     │ settle; a crash, when the store is opened again
+//!   record_alert  │   │        claim │     │ settle; the end of the lease
 //!                 │   │              │     ▼
 //!         fan_out │   │ cancel      retrying
 //!                 │   │                 │ cancel
@@ -22,7 +22,7 @@
 //! |---|---|---|---|
 //! | pending | now, or when its burst is over | head | `claim`, `fan_out` (its burst), `cancel` |
 //! | pending | never | held | the head that leaves, `fan_out` (its burst), `cancel` |
-//! | running | never | head | `settle`, the next opening |
+//! | running | when its lease ends | head | `settle`; `claim`, if the lease has ended |
 //! | retrying | at its next attempt | head | `claim`, `cancel` |
 //! | dead | never | head while it holds the key, else left | `cancel` while it holds the key |
 //! | delivered, skipped, superseded, cancelled | never | left | nothing |
@@ -32,7 +32,11 @@
 //! a destination leave their keys. Whoever leaves a key as its head lets the oldest that is held fall
 //! due, in the same transaction.
 //!
-//! What `settle` writes needs a claim that is not stale: the delivery is running, and the number of the
+//! A claim is a lease: whoever makes an attempt renews it. Where the lease ends first, the delivery is
+//! due again, and the next `claim` starts another attempt. All leases of an earlier process have ended
+//! when a store that only one process can open is opened.
+//!
+//! `settle` writes only if the claim is not stale: the delivery is running, and the number of the
 //! attempt is that of the claim.
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -113,6 +117,7 @@ pub struct Claim {
     pub(crate) attempt: u32,
     pub(crate) waited: Duration,
     pub(crate) needs_reevaluation: bool,
+    pub(crate) lease: Duration,
     pub(crate) event: Arc<Event>,
 }
 
@@ -141,6 +146,11 @@ impl Claim {
     /// Whether its route has to be asked before it is tried.
     pub fn needs_reevaluation(&self) -> bool {
         self.needs_reevaluation
+    }
+
+    /// How long it is exclusive, from when it was made or [renewed](crate::OutboundStore::renew).
+    pub fn lease(&self) -> Duration {
+        self.lease
     }
 
     /// What to deliver.
@@ -200,8 +210,9 @@ pub enum Outcome {
 pub enum Settled {
     /// It was, and all that follows from it.
     Written,
-    /// Nothing was: the claim was settled before, or was made before the store was opened. After a
-    /// call that failed this can be the answer to its repetition, if the first was written after all.
+    /// Nothing was: the claim was settled before, its lease ended and the delivery was claimed again,
+    /// or it was made before the store was opened. After a call that failed this can be the answer to
+    /// its repetition, if the first was written after all.
     Stale,
 }
 

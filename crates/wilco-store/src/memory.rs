@@ -23,17 +23,19 @@ use crate::{
 /// One line matters in it, the line between pending and durable. A write changes a copy of the
 /// record, which is pending; the commit puts the copy in the record's place, where it is durable.
 /// A test can have a commit fail on either side of that line, and end the process at any time with
-/// [`reopen`](Self::reopen). Every write copies the whole record: it is as slow as it is plain.
+/// [`reopen`](Self::reopen). A clone is the store of a second process that uses the same record at the
+/// same time. Every write copies the whole record: it is as slow as it is plain.
+#[derive(Clone)]
 pub struct MemoryStore {
-    disk: Mutex<Disk>,
-    wakers: Wakers,
+    disk: Arc<Mutex<Disk>>,
+    wakers: Arc<Wakers>,
     clock: Arc<dyn Clock>,
 }
 
 impl MemoryStore {
     /// An empty store.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { disk: Mutex::default(), wakers: Wakers::default(), clock }
+        Self { disk: Arc::default(), wakers: Arc::default(), clock }
     }
 
     /// The next write fails before the line: it answers [`StoreError::Internal`] and leaves no
@@ -63,7 +65,11 @@ impl MemoryStore {
             }
         }
         let disk = Disk { durable, rejections: disk.rejections.clone(), ..Disk::default() };
-        Self { disk: Mutex::new(disk), wakers: Wakers::default(), clock: Arc::clone(&self.clock) }
+        Self {
+            disk: Arc::new(Mutex::new(disk)),
+            wakers: Arc::default(),
+            clock: Arc::clone(&self.clock),
+        }
     }
 
     fn now(&self) -> Timestamp {
@@ -169,6 +175,8 @@ struct Way {
     delivery: Delivery,
     waited: Duration,
     needs_reevaluation: bool,
+    /// When it may be claimed again although it is running, by the time that only grows.
+    lease_ends: Duration,
     burst: Option<InBurst>,
     /// It is dead, and those behind it with its key wait.
     holds_key: bool,
@@ -209,8 +217,9 @@ fn in_micros(took: Duration) -> Duration {
 pub(crate) mod tests {
     use super::*;
     use crate::{
-        InboundStore as _, OutboundStore as _, REJECTIONS_MAX, Store, StoreStatus as _,
-        conformance::{self, Backend, SENT, SUPPRESS, TestClock, event},
+        AdminStore as _, InboundStore as _, OutboundStore as _, Outcome, REJECTIONS_MAX, Settled,
+        Store, StoreStatus as _, Target,
+        conformance::{self, Backend, LEASE, LONGEST, SENT, SUPPRESS, Sent, TestClock, event},
     };
 
     #[derive(Default)]
@@ -254,6 +263,51 @@ pub(crate) mod tests {
         let second = first.reopen();
         assert!(matches!(first.ready(), Err(StoreError::Closed)));
         second.ready().unwrap();
+    }
+
+    #[tokio::test]
+    async fn two_processes_share_what_is_due_and_each_notices_what_the_other_took() {
+        let clock = TestClock::new();
+        let one = MemoryStore::new(clock.clone());
+        let other = one.clone();
+        for sent in [SENT, Sent { body: b"[]", ..SENT }] {
+            let (verified, envelope) = event(sent);
+            one.record(verified, envelope, SUPPRESS).await.unwrap();
+        }
+        // Both route the same events.
+        for store in [&one, &other] {
+            assert_eq!(store.unrouted(9).await.unwrap().events().len(), 2);
+        }
+        let to_crm = async |store: &MemoryStore| {
+            store.unrouted(9).await.unwrap().route(|_| vec![Target::to("crm")])
+        };
+        let (first, second) = (to_crm(&one).await, to_crm(&other).await);
+        one.fan_out(first).await.unwrap();
+        other.fan_out(second).await.unwrap();
+        let claim =
+            async |store: &MemoryStore| store.claim("crm", 1, LEASE, LONGEST).await.unwrap();
+        let (lost, kept) = (claim(&one).await, claim(&other).await);
+        assert_eq!((lost.len(), kept.len()), (1, 1));
+        assert!(claim(&one).await.is_empty());
+
+        // The first one hangs, and the second one goes on.
+        clock.pass(LEASE / 2);
+        assert!(other.renew(&kept).await.unwrap().is_empty());
+        clock.pass(LEASE / 2);
+        let taken_over = claim(&other).await;
+        assert_eq!(taken_over[0].delivery(), lost[0].delivery());
+        assert!(claim(&other).await.is_empty());
+        assert_eq!(one.renew(&lost).await.unwrap(), [lost[0].delivery()]);
+        let ended = conformance::attempt("exit 0");
+        for (store, claims, expected) in [
+            (&one, &lost, Settled::Stale),
+            (&other, &kept, Settled::Written),
+            (&other, &taken_over, Settled::Written),
+        ] {
+            let settled = store.settle(&claims[0], &ended, &Outcome::Delivered, None).await;
+            assert_eq!(settled.unwrap(), expected);
+        }
+        assert_eq!(one.unfinished().await.unwrap(), []);
     }
 
     #[test]

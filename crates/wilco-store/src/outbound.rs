@@ -36,9 +36,9 @@ pub trait OutboundStore: StoreStatus {
     async fn fan_out(&self, batch: RoutedBatch) -> Result<(), StoreError>;
 
     /// Takes the right to try up to `limit` deliveries that are due, the longest due first, and none
-    /// of a destination that is paused. They are running until they are settled, or until the store
-    /// is opened again: run the call to its end, for what one that was dropped had claimed is not
-    /// due again before that.
+    /// of a destination that is paused. Each is running until it is settled, and exclusive until its
+    /// `lease` ends; [`renew`](Self::renew) extends that. A delivery whose lease has ended is due again:
+    /// this claims it as another attempt.
     ///
     /// No wait is longer than `longest_wait`: what is due later than that was written before the clock
     /// was set back, and is made due then.
@@ -50,8 +50,17 @@ pub trait OutboundStore: StoreStatus {
         &self,
         destination: &str,
         limit: usize,
+        lease: Duration,
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError>;
+
+    /// Extends the lease of each claim: its full length from now on. Answers the numbers of the
+    /// deliveries whose claim is [stale](Settled::Stale), so that nothing is left to extend.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: the leases may end when they would have ended.
+    async fn renew(&self, claims: &[Claim]) -> Result<Vec<i64>, StoreError>;
 
     /// Writes down how an attempt ended and what follows from it, for the delivery and, where
     /// `breaker` is given, for the circuit breaker of its destination: all of it or nothing. At the
@@ -71,8 +80,9 @@ pub trait OutboundStore: StoreStatus {
         breaker: Option<Breaker>,
     ) -> Result<Settled, StoreError>;
 
-    /// How long until the next delivery of a destination falls due; zero where one is due. `None`
-    /// while none is waiting, or the destination is paused.
+    /// How long until the next delivery of a destination falls due; zero where one is due. One
+    /// that runs falls due when its lease ends. `None` while none is waiting or running, or the
+    /// destination is paused.
     ///
     /// # Errors
     ///

@@ -147,6 +147,9 @@ fn in_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(MILLIS_MAX).min(MILLIS_MAX)
 }
 
+/// The error of an attempt whose lease ended before it was settled.
+pub(crate) const LEASE_ENDED: &str = "the attempt did not end before its lease";
+
 /// The latest time that can be made from milliseconds, and so be read again.
 const LATEST: Timestamp = Timestamp::constant(253_402_207_200, 0);
 /// A store counts in 63 bits.

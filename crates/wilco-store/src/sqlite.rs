@@ -11,6 +11,7 @@ mod files;
 mod ids;
 mod inbound;
 mod known;
+mod leases;
 mod open;
 mod opening;
 mod outbound;
@@ -53,6 +54,7 @@ pub(super) use deliveries::Taken;
 pub(super) use files::{StoreFiles, users};
 pub(super) use ids::{TAIL_BITS, digest_of, id_at, id_of, moment, odd, seq_at, seq_of, time_of};
 pub(super) use known::{Keys, Known};
+pub(super) use leases::{AttemptId, Lease, LeaseChanges, Leases};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub(super) use paths::{from_io, from_sqlite, private_file, sibling_path, sync_folder};
@@ -265,6 +267,8 @@ pub(super) struct Ledger {
     known: Known,
     /// Destinations for which this batch made something due.
     awaited: BTreeSet<String>,
+    /// Claims that this batch makes and ends.
+    leases: LeaseChanges,
     /// Bytes of the rejections that are kept; counted anew after a batch that failed.
     rejected_bytes: Option<u64>,
 }

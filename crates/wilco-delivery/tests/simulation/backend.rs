@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicI64, Ordering},
     },
+    time::Duration,
 };
 
 use super::Now;
@@ -19,21 +20,27 @@ use wilco_store::{Clock, Duplicates, MemoryStore, Options, SqliteStore, Store};
 /// The clock of the simulation, as the store reads it.
 pub(crate) struct StoreClock {
     wall: AtomicI64,
+    elapsed: AtomicI64,
 }
 
 impl StoreClock {
     pub(crate) fn new(now: Now) -> Self {
-        Self { wall: AtomicI64::new(now.wall) }
+        Self { wall: AtomicI64::new(now.wall), elapsed: AtomicI64::new(now.elapsed) }
     }
 
     pub(crate) fn set(&self, now: Now) {
         self.wall.store(now.wall, Ordering::Relaxed);
+        self.elapsed.store(now.elapsed, Ordering::Relaxed);
     }
 }
 
 impl Clock for StoreClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_millisecond(self.wall.load(Ordering::Relaxed)).unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.elapsed.load(Ordering::Relaxed).try_into().unwrap())
     }
 }
 

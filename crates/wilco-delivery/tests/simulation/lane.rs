@@ -74,7 +74,7 @@ impl Lane {
 
     pub(crate) async fn claim(&mut self, backend: &Backend, room: usize, now: Now) -> Vec<Claim> {
         let (name, longest) = (&self.config.name, self.config.policy.longest_wait);
-        let claims = backend.store().claim(name, room, longest).await.unwrap();
+        let claims = backend.store().claim(name, room, LEASE, longest).await.unwrap();
         let moment = self.moment(now);
         self.turns.began(claims.len(), moment);
         claims
@@ -143,4 +143,6 @@ pub(crate) fn at(now: Now) -> Timestamp {
     Timestamp::from_millisecond(now.wall).unwrap()
 }
 
+/// Longer than any attempt takes here.
+const LEASE: Duration = Duration::from_secs(3_600);
 const LOOK_AGAIN_MS: i64 = 30_000;

@@ -14,7 +14,7 @@ use wilco_delivery::{
 };
 use wilco_store::{Attempt, Breaker, Claim, OutboundStore, Outcome, Settled, StoreError};
 
-use super::{Alerts, Hidden, Plan, Slots, legible};
+use super::{Alerts, Hidden, Plan, Slots, leases, legible};
 use crate::{clock, config, metrics::Metrics};
 
 pub(super) struct Lane {
@@ -60,9 +60,10 @@ impl Lane {
                     let is_drained = claims.len() < room;
                     for claim in claims {
                         let (lane, slot) = (Arc::clone(&lane), lane.slots.take());
+                        let renewing = leases::renew(Arc::clone(&lane.store), claim.clone());
                         running.spawn(async move {
                             lane.attempt(claim).await;
-                            drop(slot);
+                            drop((slot, renewing));
                         });
                     }
                     tokio::select! {
@@ -101,7 +102,7 @@ impl Lane {
             return Ok(Vec::new());
         }
         let (name, longest) = (&self.config.name, self.config.policy.longest_wait);
-        let claims = self.store.claim(name, room, longest).await?;
+        let claims = self.store.claim(name, room, leases::LEASE, longest).await?;
         self.turns().began(claims.len(), self.moment());
         Ok(claims)
     }

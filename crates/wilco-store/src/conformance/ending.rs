@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Bench, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection,
+    Bench, LEASE, LONGEST, NOW, SENT, SUPPRESS, Sent, after, attempt, event, hand_over, rejection,
 };
 use crate::{Alert, EventQuery, Outcome, Replay, State, StoreError, Target};
 
@@ -63,8 +63,9 @@ async fn after_close_every_call_says_closed(bench: Bench) {
         ("record", bench.try_record(Sent { body: b"[]", ..SENT }).await.err()),
         ("unrouted", store.unrouted(1).await.err()),
         ("fan_out", store.fan_out(batch.clone()).await.err()),
-        ("claim", store.claim("crm", 1, LONGEST).await.err()),
+        ("claim", store.claim("crm", 1, LEASE, LONGEST).await.err()),
         ("settle", store.settle(&claim, &attempt("x"), &Outcome::Delivered, None).await.err()),
+        ("renew", store.renew(std::slice::from_ref(&claim)).await.err()),
         ("next_due", store.next_due("crm").await.err()),
         ("replay", store.replay(vec![replay]).await.err()),
         ("cancel", store.cancel(id, None).await.err()),

@@ -121,6 +121,7 @@ impl Pending {
             delivery,
             waited: Duration::ZERO,
             needs_reevaluation: target.needs_reevaluation,
+            lease_ends: Duration::ZERO,
             burst,
             holds_key: false,
         });
@@ -238,12 +239,39 @@ impl Pending {
         events.into_iter().find(|event| event.id == id).cloned()
     }
 
+    /// Makes the deliveries of a destination due whose leases have ended.
+    pub(super) fn end_leases(&mut self, destination: &str, now: Timestamp, elapsed: Duration) {
+        for Way { delivery, lease_ends, .. } in &mut self.record.ways {
+            if delivery.destination == destination
+                && delivery.state == State::Running
+                && *lease_ends <= elapsed
+            {
+                delivery.state = State::Retrying;
+                delivery.due_at = Some(now);
+                delivery.last_error = Some(rules::LEASE_ENDED.into());
+            }
+        }
+    }
+
+    pub(super) fn renew(&mut self, claims: &[Claim], elapsed: Duration) -> Vec<i64> {
+        let mut stale = Vec::new();
+        for claim in claims {
+            match self.record.ways.iter_mut().find(|way| way.is_claimed_by(claim)) {
+                Some(way) => way.lease_ends = elapsed.saturating_add(claim.lease),
+                None => stale.push(claim.delivery),
+            }
+        }
+        stale
+    }
+
     pub(super) fn claim(
         &mut self,
         destination: &str,
         limit: usize,
         now: Timestamp,
         longest_wait: Duration,
+        lease: Duration,
+        elapsed: Duration,
     ) -> Vec<Claim> {
         if self.record.is_paused(destination) {
             return Vec::new();
@@ -261,7 +289,8 @@ impl Pending {
         due.sort_by_key(|way| (way.delivery.due_at, way.delivery.id));
         due.truncate(limit);
         due.into_iter()
-            .map(|Way { event, delivery, waited, needs_reevaluation, .. }| {
+            .map(|Way { event, delivery, waited, needs_reevaluation, lease_ends, .. }| {
+                *lease_ends = elapsed.saturating_add(lease);
                 delivery.state = State::Running;
                 delivery.due_at = None;
                 delivery.attempts += 1;
@@ -271,6 +300,7 @@ impl Pending {
                     attempt: delivery.attempts,
                     waited: *waited,
                     needs_reevaluation: *needs_reevaluation,
+                    lease,
                     event: Arc::clone(event),
                 }
             })
@@ -285,11 +315,7 @@ impl Pending {
         breaker: Option<Breaker>,
         now: Timestamp,
     ) -> Settled {
-        let Some(place) = self.record.ways.iter().position(|way| {
-            way.delivery.id == claim.delivery
-                && way.delivery.state == State::Running
-                && way.delivery.attempts == claim.attempt
-        }) else {
+        let Some(place) = self.record.ways.iter().position(|way| way.is_claimed_by(claim)) else {
             return Settled::Stale;
         };
         if let Some(breaker) = breaker {
@@ -326,6 +352,11 @@ impl Pending {
 }
 
 impl Way {
+    fn is_claimed_by(&self, claim: &Claim) -> bool {
+        let Delivery { id, state, attempts, .. } = self.delivery;
+        id == claim.delivery && state == State::Running && attempts == claim.attempt
+    }
+
     /// Whether what is made for this target has to wait for it.
     fn is_before(&self, target: &Target) -> bool {
         let is_head = match self.delivery.state {

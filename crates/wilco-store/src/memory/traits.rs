@@ -49,9 +49,18 @@ impl OutboundStore for MemoryStore {
         &self,
         destination: &str,
         limit: usize,
+        lease: Duration,
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        self.commit(|pending| pending.claim(destination, limit, self.now(), longest_wait))
+        let (now, elapsed) = (self.now(), self.clock.elapsed());
+        self.commit(|pending| {
+            pending.end_leases(destination, now, elapsed);
+            pending.claim(destination, limit, now, longest_wait, lease, elapsed)
+        })
+    }
+
+    async fn renew(&self, claims: &[Claim]) -> Result<Vec<i64>, StoreError> {
+        self.commit(|pending| pending.renew(claims, self.clock.elapsed()))
     }
 
     async fn settle(
@@ -65,14 +74,14 @@ impl OutboundStore for MemoryStore {
     }
 
     async fn next_due(&self, destination: &str) -> Result<Option<Duration>, StoreError> {
+        let (now, elapsed) = (self.now(), self.clock.elapsed());
         self.read(|record| {
-            let deliveries = record.ways.iter().map(|way| &way.delivery);
-            deliveries
-                .filter(|delivery| delivery.destination == destination)
-                .filter(|_| !record.is_paused(destination))
-                .filter_map(|delivery| delivery.due_at)
-                .min()
-                .map(|due_at| wait_until(due_at, self.now()))
+            let here = record.ways.iter().filter(|way| way.delivery.destination == destination);
+            let waits = here.filter_map(|way| match way.delivery.state {
+                State::Running => Some(way.lease_ends.saturating_sub(elapsed)),
+                _ => way.delivery.due_at.map(|due_at| wait_until(due_at, now)),
+            });
+            waits.filter(|_| !record.is_paused(destination)).min()
         })
     }
 

@@ -16,6 +16,7 @@ impl SqliteStore {
         &self,
         destination: &str,
         taken: Vec<Taken>,
+        lease: Duration,
         now: Timestamp,
     ) -> Result<Vec<Claim>, StoreError> {
         let recent_events = &self.writer.shared().recent_events;
@@ -32,7 +33,7 @@ impl SqliteStore {
                 None => read.pop_front().unwrap_or(Ok(None)),
             };
             match event {
-                Ok(Some(event)) => claims.push(taken.with(destination, event)),
+                Ok(Some(event)) => claims.push(taken.with(destination, lease, event)),
                 Ok(None) => self.give_up(&taken, "the event is not there any more", now).await,
                 Err(error @ StoreError::Damaged(_)) => {
                     self.found_damaged(vec![taken.event_seq], "a delivery").await;

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    DELIVERY_READERS, Known, Ledger, Queue, Readers, RunningCheck, SLICE_ROWS, Scrub, Shared,
-    from_io, from_sqlite, open_file,
+    DELIVERY_READERS, Known, LeaseChanges, Ledger, Queue, Readers, RunningCheck, SLICE_ROWS, Scrub,
+    Shared, from_io, from_sqlite, open_file,
 };
 use crate::{Clock, OpenError};
 
@@ -52,6 +52,7 @@ impl Opening {
             routed_through,
             recorded: Vec::new(),
             awaited: BTreeSet::new(),
+            leases: LeaseChanges::default(),
             rejected_bytes: None,
         };
         let mut recovered = 0;

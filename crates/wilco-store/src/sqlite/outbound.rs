@@ -40,15 +40,21 @@ impl OutboundStore for SqliteStore {
         &self,
         destination: &str,
         limit: usize,
+        lease: Duration,
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
-        let now = self.now();
+        let (now, elapsed) = (self.now(), self.clock.elapsed());
         let taken = loop {
             let name = destination.to_owned();
+            let over = self.writer.shared().leases.over(destination, elapsed);
             let take = move |ledger: &mut Ledger| {
                 let corrected = ledger.limit_waits(&name, now, longest_wait, SLICE_ROWS)?;
                 let is_done = corrected < SLICE_ROWS;
-                is_done.then(|| ledger.claim(&name, limit, now)).transpose()
+                if !is_done {
+                    return Ok(None);
+                }
+                ledger.end_leases(&over, now)?;
+                ledger.claim(&name, limit, now, elapsed.saturating_add(lease)).map(Some)
             };
             if let Some(taken) = self.writer.write(Kind::Delivery, take).await? {
                 break taken;
@@ -57,7 +63,13 @@ impl OutboundStore for SqliteStore {
         if taken.is_empty() {
             return Ok(Vec::new());
         }
-        self.complete(destination, taken, now).await
+        self.complete(destination, taken, lease, now).await
+    }
+
+    async fn renew(&self, claims: &[Claim]) -> Result<Vec<i64>, StoreError> {
+        self.writer.demand_open()?;
+        self.writer.shared().demand_sound()?;
+        Ok(self.writer.shared().leases.renew(claims, self.clock.elapsed()))
     }
 
     async fn settle(
@@ -75,8 +87,9 @@ impl OutboundStore for SqliteStore {
     }
 
     async fn next_due(&self, destination: &str) -> Result<Option<Duration>, StoreError> {
-        let (destination, now) = (destination.to_owned(), self.now());
-        self.readers.read(move |connection| next_due(connection, &destination, now)).await
+        let (name, now) = (destination.to_owned(), self.now());
+        let lease = self.writer.shared().leases.next_end(destination, self.clock.elapsed());
+        self.readers.read(move |connection| next_due(connection, &name, now, lease)).await
     }
 
     async fn release_keys(&self, destination: &str) -> Result<(), StoreError> {

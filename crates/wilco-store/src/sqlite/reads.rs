@@ -82,6 +82,7 @@ pub(crate) fn next_due(
     connection: &Connection,
     destination: &str,
     now: Timestamp,
+    next_lease_end: Option<Duration>,
 ) -> Result<Option<Duration>, StoreError> {
     // Asked first: as a condition of the query below it would be held against each row that waits.
     if destination_status(connection, destination, now)?.is_paused {
@@ -92,7 +93,8 @@ pub(crate) fn next_due(
             "SELECT min(due_at_ms) FROM delivery WHERE destination = ?1 AND due_at_ms IS NOT NULL",
         )?
         .query_row([destination], |row| row.get(0))?;
-    Ok(due.map(moment).transpose()?.map(|due| wait_until(due, now)))
+    let wait = due.map(moment).transpose()?.map(|due| wait_until(due, now));
+    Ok(wait.into_iter().chain(next_lease_end).min())
 }
 
 pub(crate) fn show(connection: &Connection, seq: i64) -> Result<Option<EventDetail>, StoreError> {

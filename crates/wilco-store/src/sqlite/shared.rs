@@ -7,7 +7,7 @@ use std::sync::{
 
 use rusqlite::ErrorCode;
 
-use super::{RecentEvents, Space, StoreFiles};
+use super::{Leases, RecentEvents, Space, StoreFiles};
 use crate::{StoreError, Usage, WAL_BYTES_MAX, Wakers};
 
 /// What the writing thread and its callers both see.
@@ -15,6 +15,7 @@ pub(crate) struct Shared {
     pub(super) wakers: Wakers,
     pub(super) space: Space,
     pub(super) recent_events: RecentEvents,
+    pub(super) leases: Leases,
     /// Set when the store has been opened.
     pub(super) files: OnceLock<StoreFiles>,
     /// Bytes of the frames in the write-ahead log.
@@ -34,6 +35,7 @@ impl Shared {
             wakers: Wakers::default(),
             space,
             recent_events: RecentEvents::new(),
+            leases: Leases::default(),
             files: OnceLock::new(),
             wal_bytes: AtomicU64::new(0),
             lost_commits: AtomicU64::new(0),

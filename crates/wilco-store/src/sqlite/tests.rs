@@ -22,8 +22,8 @@ use crate::{
     AdminStore as _, EventQuery, InboundStore as _, OutboundStore as _, Outcome, Rejection, State,
     Target,
     conformance::{
-        self, Backend, LONGEST, SENT, SUPPRESS, Sent, TestClock, after, attempt, event, hand_over,
-        rejection, unrouted,
+        self, Backend, LEASE, LONGEST, SENT, SUPPRESS, Sent, TestClock, after, attempt, event,
+        hand_over, rejection, unrouted,
     },
 };
 
@@ -119,7 +119,7 @@ async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
     // Every connection for questions is taken; routing and deliveries have others.
     fan_out(&store, id).await;
     assert_eq!(store.next_due("crm").await.unwrap(), Some(Duration::ZERO));
-    let claim = store.claim("crm", 1, LONGEST).await.unwrap().remove(0);
+    let claim = store.claim("crm", 1, LEASE, LONGEST).await.unwrap().remove(0);
     store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
     drop(go);
     assert!(waits.is_err(), "{waits:?}");
@@ -258,7 +258,7 @@ async fn an_event_that_is_gone_is_given_up() {
     store.close().await.unwrap();
     disk.past_the_store().execute("DELETE FROM event", []).unwrap();
     let store = disk.open(Options::default());
-    assert!(store.claim("crm", 10, LONGEST).await.unwrap().is_empty());
+    assert!(store.claim("crm", 10, LEASE, LONGEST).await.unwrap().is_empty());
     assert_eq!(store.unfinished().await.unwrap(), [("crm".into(), State::Dead, 1)]);
 }
 
@@ -279,7 +279,7 @@ async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
     assert!(full(&record(&store, Sent { body: b"7", ..SENT }).await.map(drop)));
     store.reject(rejection(0));
     fan_out(&store, unrouted).await;
-    for claim in store.claim("crm", 10, LONGEST).await.unwrap() {
+    for claim in store.claim("crm", 10, LEASE, LONGEST).await.unwrap() {
         store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
     }
     assert_eq!(store.unfinished().await.unwrap(), []);

@@ -6,10 +6,13 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 use wilco::Event;
 
-use super::{super::row_limit, Ledger, ended};
+use super::{
+    super::{AttemptId, Lease, row_limit},
+    Ledger, ended,
+};
 use crate::{
     Attempt, Breaker, Claim, Outcome, Settled, State,
-    rules::{self, Settlement},
+    rules::{self, LEASE_ENDED, Settlement},
 };
 
 /// A delivery that was taken; its event is read by a reader.
@@ -22,13 +25,14 @@ pub(crate) struct Taken {
 }
 
 impl Taken {
-    pub(crate) fn with(self, destination: &str, event: Arc<Event>) -> Claim {
+    pub(crate) fn with(self, destination: &str, lease: Duration, event: Arc<Event>) -> Claim {
         Claim {
             delivery: self.delivery,
             destination: destination.into(),
             attempt: self.attempt,
             waited: self.waited,
             needs_reevaluation: self.needs_reevaluation,
+            lease,
             event,
         }
     }
@@ -58,6 +62,7 @@ impl Ledger {
         destination: &str,
         limit: usize,
         now: Timestamp,
+        lease_ends: Duration,
     ) -> rusqlite::Result<Vec<Taken>> {
         let is_paused = self
             .connection
@@ -92,23 +97,48 @@ impl Ledger {
                 })
             })
         };
-        due.into_iter().map(&mut taken).collect()
+        let taken = due.into_iter().map(&mut taken).collect::<rusqlite::Result<Vec<_>>>()?;
+        for taken in &taken {
+            let lease = Lease { destination: destination.to_owned(), ends: lease_ends };
+            self.leases.begun.push(((taken.delivery, taken.attempt), lease));
+        }
+        Ok(taken)
     }
 
     /// Gives back what was claimed and could not be read just now: deliveries and the numbers of
     /// their attempts, so that a later claim of the same delivery is left alone.
     pub(crate) fn release(
         &mut self,
-        taken: &[(i64, u32)],
+        taken: &[AttemptId],
         due_at: Timestamp,
     ) -> rusqlite::Result<()> {
+        self.make_due(taken, due_at, None)
+    }
+
+    /// Makes deliveries due whose leases have ended.
+    pub(crate) fn end_leases(
+        &mut self,
+        over: &[AttemptId],
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.make_due(over, now, Some(LEASE_ENDED))
+    }
+
+    fn make_due(
+        &mut self,
+        attempts: &[AttemptId],
+        due_at: Timestamp,
+        error: Option<&str>,
+    ) -> rusqlite::Result<()> {
         let mut release = self.connection.prepare_cached(
-            "UPDATE delivery SET state = 'retrying', due_at_ms = ?2 \
+            "UPDATE delivery SET state = 'retrying', due_at_ms = ?2, \
+             last_error = coalesce(?4, last_error) \
              WHERE id = ?1 AND state = 'running' AND attempts = ?3",
         )?;
-        for (id, attempt) in taken {
-            release.execute(params![id, due_at.as_millisecond(), attempt])?;
+        for (id, attempt) in attempts {
+            release.execute(params![id, due_at.as_millisecond(), attempt, error])?;
         }
+        self.leases.ended.extend_from_slice(attempts);
         Ok(())
     }
 
@@ -137,6 +167,7 @@ impl Ledger {
             )
             .optional()?;
         let Some(settled) = settled else { return Ok(Settled::Stale) };
+        self.leases.ended.push((claim.delivery, claim.attempt));
         self.write_attempt(claim.delivery, claim.attempt, attempt)?;
         if let Some(breaker) = breaker {
             self.set_breaker(&claim.destination, breaker, now)?;
@@ -188,6 +219,7 @@ impl Ledger {
         if is_claimed == 0 {
             return Ok(());
         }
+        self.leases.ended.push((delivery, number));
         self.end(delivery, State::Dead, None, now)?;
         let attempt = Attempt {
             started_at: now,

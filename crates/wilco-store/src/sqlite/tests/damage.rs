@@ -62,7 +62,7 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
         // What is in memory is not damaged: the next process has only the file.
         store.close().await.unwrap();
         store = disk.open(Options::default());
-        let claims = store.claim("crm", 10, LONGEST).await.unwrap();
+        let claims = store.claim("crm", 10, LEASE, LONGEST).await.unwrap();
         let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
         assert_eq!(claimed, [whole], "{change}");
         store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
@@ -77,7 +77,7 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
             .unwrap();
         assert_eq!((state.as_str(), &error), ("dead", &result), "{change}");
         disk.clock.set(after(1_000_000));
-        assert!(store.claim("crm", 10, LONGEST).await.unwrap().is_empty());
+        assert!(store.claim("crm", 10, LEASE, LONGEST).await.unwrap().is_empty());
         side.execute("DELETE FROM event WHERE seq = ?1", [seq_of(damaged)]).unwrap();
     }
 }
@@ -213,7 +213,7 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
             let targets = if number < 20 { vec![Target::to("crm")] } else { Vec::new() };
             conformance::fan_out(&store, &[id], &targets).await;
         }
-        for claim in store.claim("crm", 40, LONGEST).await.unwrap() {
+        for claim in store.claim("crm", 40, LEASE, LONGEST).await.unwrap() {
             store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
         }
         store.close().await.unwrap();

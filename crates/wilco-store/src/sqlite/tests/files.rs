@@ -76,7 +76,7 @@ async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
     let told = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Opening(_)));
     assert!(told(store.ready()));
     assert!(told(record(&store, Sent { body: b"[1]", ..SENT }).await.map(drop)));
-    assert!(told(store.claim("crm", 1, LONGEST).await.map(drop)));
+    assert!(told(store.claim("crm", 1, LEASE, LONGEST).await.map(drop)));
     assert!(told(store.unrouted(1).await.map(drop)));
     reader.execute_batch("COMMIT").unwrap();
     while told(store.ready()) {
@@ -101,7 +101,7 @@ async fn the_log_stays_within_its_bound_under_deliveries() {
         let subject = format!("booking/{number}");
         let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
         fan_out(&store, id).await;
-        for claim in store.claim("crm", 1, LONGEST).await.unwrap() {
+        for claim in store.claim("crm", 1, LEASE, LONGEST).await.unwrap() {
             store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
         }
         longest = longest.max(fs::metadata(&wal).unwrap().len());

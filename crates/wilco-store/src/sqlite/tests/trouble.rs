@@ -85,7 +85,7 @@ async fn a_claim_whose_events_cannot_be_read_now_is_given_back() {
     let (store, ids) = with_a_backlog(&disk, 3).await;
     let side = disk.past_the_store();
     side.execute_batch("ALTER TABLE event RENAME TO elsewhere").unwrap();
-    let failed = store.claim("crm", 10, LONGEST).await;
+    let failed = store.claim("crm", 10, LEASE, LONGEST).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
     side.execute_batch("ALTER TABLE elsewhere RENAME TO event").unwrap();
     assert_eq!(claimed(&disk, &store).await, ids);
@@ -103,7 +103,7 @@ async fn what_cannot_be_given_back_at_once_is_given_back_later() {
          BEGIN SELECT raise(ABORT, 'no'); END",
     )
     .unwrap();
-    assert!(store.claim("crm", 10, LONGEST).await.is_err());
+    assert!(store.claim("crm", 10, LEASE, LONGEST).await.is_err());
     let states = || -> i64 {
         let sql = "SELECT count(*) FROM delivery WHERE state = 'running'";
         side.query_row(sql, [], |row| row.get(0)).unwrap()
@@ -150,7 +150,7 @@ async fn with_a_backlog(disk: &OnDisk, count: usize) -> (SqliteStore, Vec<EventI
 
 async fn claimed(disk: &OnDisk, store: &SqliteStore) -> Vec<EventId> {
     disk.clock.set(after(60));
-    let claims = store.claim("crm", 10, LONGEST).await.unwrap();
+    let claims = store.claim("crm", 10, LEASE, LONGEST).await.unwrap();
     claims.iter().map(|claim| claim.event().id).collect()
 }
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::{
-    super::{Batch, Job, LOCK_WAIT, Ledger, Queue, Shared, Wal},
+    super::{Batch, Job, LOCK_WAIT, LeaseChanges, Ledger, Queue, Shared, Wal},
     Unseen, answer_all,
 };
 use crate::{CommitObserver, Rejection, StoreError};
@@ -137,6 +137,7 @@ impl Thread {
             let recorded = std::mem::take(&mut self.ledger.recorded);
             (self.observer)(recorded.len(), began.elapsed());
             self.ledger.known.committed();
+            self.shared.leases.apply(std::mem::take(&mut self.ledger.leases));
             self.shared.recent_events.routed(self.ledger.routed_through);
             if !recorded.is_empty() {
                 self.shared.recent_events.extend(recorded);
@@ -147,6 +148,7 @@ impl Thread {
             }
         } else {
             self.ledger.recorded.clear();
+            self.ledger.leases = LeaseChanges::default();
             self.ledger.known.rolled_back();
             self.ledger.routed_through = routed_before;
             self.ledger.awaited.clear();
