@@ -149,7 +149,8 @@ impl WithoutFile {
         if let Some(url) = &self.store {
             config.store.url = url.clone();
         }
-        config.admin = Some(config::Admin { address: config::ADMIN_ADDRESS, token: None });
+        config.admin =
+            Some(config::Admin { address: Address::Tcp(config::ADMIN_ADDRESS), token: None });
         config.destinations = destinations;
         config.routes = vec![route];
         Ok(config)
@@ -173,7 +174,11 @@ fn announce(service: &Service, sources: &[config::Source], is_tls: bool, path: O
         }
     }
     if let Some(address) = service.admin_address() {
-        tracing::info!(url = format!("http://{address}"), "admin listener");
+        let url = match address {
+            Address::Tcp(address) => format!("http://{address}"),
+            Address::Unix(_) => address.to_string(),
+        };
+        tracing::info!(url, "admin listener");
     }
     match path {
         Some(path) => tracing::info!(file = %path.display(), "configuration read"),

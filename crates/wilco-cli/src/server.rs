@@ -10,8 +10,8 @@ use http::{Method, Request, StatusCode, header};
 use wilco::{Body, Secret};
 use wilco_server::{
     admin::{self, Problem, ProblemType},
-    client::{Answer, Client, ClientError, Trust},
-    config::Places,
+    client::{Answer, Client, ClientError, Trust, send_to_socket},
+    config::{Address, Places},
 };
 use wilco_store::SqliteStore;
 
@@ -19,7 +19,7 @@ use super::Failure;
 
 /// The admin listener of a running wilco.
 pub(crate) struct Server {
-    address: SocketAddr,
+    address: Address,
     token: Option<Secret>,
     /// Where the token is, or should be.
     token_place: String,
@@ -38,7 +38,7 @@ impl Server {
                 (path, admin::read_token(&store).ok().flatten())
             }
         };
-        Ok(Self { address: places.address, token, token_place, client })
+        Ok(Self { address: places.address.clone(), token, token_place, client })
     }
 
     pub(crate) async fn is_there(&self) -> Result<bool, Failure> {
@@ -62,13 +62,13 @@ impl Server {
         body: Bytes,
     ) -> Result<Answer, Failure> {
         let answer = self.exchange(method, path, body).await.map_err(|error| {
-            let address = self.address;
+            let address = &self.address;
             Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
         })?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        let (address, place) = (self.address, &self.token_place);
+        let (address, place) = (&self.address, &self.token_place);
         Err(Failure::failed(match &self.token {
             Some(_) => format!(
                 "the wilco at {address} refuses the token from {place}; is it the one that the \
@@ -88,11 +88,15 @@ impl Server {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, ClientError> {
-        let mut address = self.address;
-        if address.ip().is_unspecified() {
-            address.set_ip(Ipv4Addr::LOCALHOST.into());
-        }
-        let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+        let host = match &self.address {
+            Address::Tcp(address) if address.ip().is_unspecified() => {
+                SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())).to_string()
+            }
+            Address::Tcp(address) => address.to_string(),
+            Address::Unix(_) => "localhost".into(),
+        };
+        let mut request = Request::builder().method(method).uri(format!("http://{host}{path}"));
+        request = request.header(header::HOST, host);
         if let Some(token) = &self.token {
             let value = [b"Bearer ", token.expose()].concat();
             request = request.header(header::AUTHORIZATION, value);
@@ -103,7 +107,10 @@ impl Server {
         let request = request
             .body(Body::from(body))
             .map_err(|error| ClientError::Failed(error.to_string()))?;
-        let answer = self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
+        let answer = match &self.address {
+            Address::Tcp(_) => self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?,
+            Address::Unix(path) => send_to_socket(path, request, TIMEOUT, ANSWER_BYTES_MAX).await?,
+        };
         match answer.is_whole {
             true => Ok(answer),
             false => Err(ClientError::Failed("its response was cut off".into())),

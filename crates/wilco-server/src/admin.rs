@@ -22,7 +22,6 @@ use axum::{
 };
 use serde_json::Value;
 use subtle::ConstantTimeEq as _;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use wilco::Secret;
 use wilco_store::AdminStore;
@@ -32,6 +31,7 @@ use crate::metrics::Metrics;
 pub use api::{Api, REPLAYED_EVENTS_MAX, Reload};
 pub(crate) use api::{Backend, ConfiguredDestination, Routing};
 pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
+pub(crate) use listen::Listener;
 pub use model::{
     Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail,
     EventSummary, Header, ListDestinations, ListEvents, PAGE_ITEMS_MAX, Page, ReplayRequest,
@@ -57,7 +57,7 @@ pub(crate) struct Admin {
 
 impl Admin {
     /// Serves until `stop`.
-    pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
+    pub(crate) async fn serve(self, listener: Listener, stop: CancellationToken) {
         let admin = Arc::new(self);
         let metrics_of_listener = Arc::clone(&admin.metrics);
         let router = Router::new()

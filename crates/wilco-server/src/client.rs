@@ -5,6 +5,7 @@ mod status_line;
 
 use std::{
     future::poll_fn,
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,14 +15,14 @@ use std::{
 
 use http::{HeaderMap, Request, StatusCode, Uri};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{
         self,
         connect::{HttpConnector, capture_connection},
     },
-    rt::{TokioExecutor, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
 };
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -30,6 +31,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
+    net::UnixStream,
     sync::Notify,
     time::{Instant, timeout_at},
 };
@@ -200,6 +202,42 @@ impl Client {
         let is_whole = timeout_at(end, read(rest, &mut body, body_max)).await.unwrap_or(false);
         Ok(Answer { status: head.status, headers: head.headers, body, is_whole })
     }
+}
+
+/// Sends a request to a server that listens on a Unix socket, as [`Client::send`] does.
+///
+/// # Errors
+///
+/// There is no answer, and why.
+pub async fn send_to_socket(
+    path: &Path,
+    request: Request<Body>,
+    timeout: Duration,
+    body_max: usize,
+) -> Result<Answer, ClientError> {
+    let request = request.map(|body| Payload::new(&body));
+    let exchange = async {
+        let stream = UnixStream::connect(path).await.map_err(|error| failed(&error))?;
+        let connection = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = connection.map_err(|error| failed(&error))?;
+        let answer = async move {
+            let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
+            let (head, rest) = answer.into_parts();
+            let mut body = Vec::new();
+            let is_whole = read(rest, &mut body, body_max).await;
+            Ok(Answer { status: head.status, headers: head.headers, body, is_whole })
+        };
+        // The connection ends when its sender is dropped, which is after the answer. What it ends with
+        // is in the answer already.
+        tokio::join!(answer, connection).0
+    };
+    timeout_at(Instant::now() + timeout, exchange)
+        .await
+        .unwrap_or(Err(ClientError::TimedOut(timeout)))
+}
+
+fn failed(error: &dyn std::error::Error) -> ClientError {
+    ClientError::Failed(error.to_string())
 }
 
 /// Reads a body as far as it comes and fits, and says whether that is all of it. A destination that

@@ -92,6 +92,16 @@ pub enum Address {
     Unix(PathBuf),
 }
 
+impl Address {
+    /// Whether only this machine can connect to it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
 impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -133,7 +143,7 @@ pub struct Store {
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// Its address.
-    pub address: SocketAddr,
+    pub address: Address,
     /// What callers show; `None` for one that wilco makes and keeps beside the store.
     pub token: Option<Secret>,
 }
@@ -227,7 +237,7 @@ pub fn load_without_secrets(path: &Path, kinds: Kinds) -> Result<Config, Diagnos
 /// that nobody has to have the secrets at hand to look at events.
 pub struct Places {
     /// The admin listener.
-    pub address: SocketAddr,
+    pub address: Address,
     /// The token that the file names, where that is to be had.
     pub token: Option<Secret>,
     /// What the file names as its token; `None` for the one beside the store.
@@ -244,7 +254,8 @@ pub struct Places {
 pub fn places(path: Option<&Path>, kinds: Kinds) -> Result<Places, Diagnostics> {
     let Some(path) = path else {
         let store = Store { url: STORE_URL.into(), reserve: RESERVE_BYTES };
-        return Ok(Places { address: ADMIN_ADDRESS, token: None, token_name: None, store });
+        let address = Address::Tcp(ADMIN_ADDRESS);
+        return Ok(Places { address, token: None, token_name: None, store });
     };
     read_with(path, kinds, References::Left, |file| read::places(&file)).map(|(places, _)| places)
 }

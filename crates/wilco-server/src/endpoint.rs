@@ -75,8 +75,8 @@ impl Endpoint {
         }
     }
 
-    /// The address of the admin listener, if there is one.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
+    /// The address of the admin listener, if there is one; with the port that the system chose for port 0.
+    pub fn admin_address(&self) -> Option<&config::Address> {
         self.service.admin_address()
     }
 
@@ -139,8 +139,8 @@ impl Builder {
         self
     }
 
-    /// Serves the admin listener at `address` on loopback, such as `127.0.0.1:9440`, to look at events
-    /// and to replay them: with `wilco events --store` and the URL of the store, or over its API. As for
+    /// Serves the admin listener at `address`, such as `127.0.0.1:9440` or `unix:admin.sock`, to look at
+    /// events and to replay them: with `wilco events --store` and the URL of the store, or over its API. As for
     /// the service, the token is in a file next to the store.
     pub fn admin(mut self, address: &str) -> Self {
         self.admin = Some(address.into());
@@ -210,8 +210,8 @@ impl Builder {
         if !self.path.starts_with('/') {
             return Err(Error::Path(self.path));
         }
-        let admin = self.admin.map(|text| match text.parse::<SocketAddr>() {
-            Ok(address) if address.ip().is_loopback() => Ok(config::Admin { address, token: None }),
+        let admin = self.admin.map(|text| match config::address(&text) {
+            Ok(address) if address.is_local() => Ok(config::Admin { address, token: None }),
             Ok(_) | Err(_) => Err(Error::AdminAddress(text)),
         });
         let mut destinations = Vec::new();
@@ -275,8 +275,10 @@ pub enum Error {
     /// The address is not IP:PORT.
     #[error("{0:?} is no address; write IP:PORT, such as 127.0.0.1:8080")]
     Address(String),
-    /// The address of the admin listener is not IP:PORT on loopback.
-    #[error("invalid admin address {0:?}: expected IP:PORT on loopback, such as 127.0.0.1:9440")]
+    /// The address of the admin listener is neither IP:PORT on loopback nor a socket.
+    #[error(
+        "invalid admin address {0:?}: expected IP:PORT on loopback, such as 127.0.0.1:9440, or unix:PATH"
+    )]
     AdminAddress(String),
     /// The path does not begin with a slash.
     #[error("{0:?} is no path; it begins with /")]

@@ -32,7 +32,7 @@ use throttle::Throttle;
 pub(crate) use answer::Refusal;
 pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
-pub(crate) use listen::{Bound, HeadFault, bind, bind_tcp, raise_file_limit};
+pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
 pub use tls::{Certificate, SelfSigned, TlsError};
 
 /// Handles every request, from any listener.

@@ -3,7 +3,6 @@
 use std::{
     ffi::OsString,
     io,
-    net::SocketAddr,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -11,7 +10,6 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{
-    net::TcpListener,
     runtime::Handle,
     sync::watch,
     task::JoinHandle,
@@ -28,11 +26,12 @@ use wilco_store::{AdminStore, OpenError, Options, SqliteStore, Store, StoreError
 
 use crate::{
     admin::{
-        self, Admin, Api, Backend, ConfiguredDestination, RouteClause, RouteDecision, Routing,
+        self, Admin, Api, Backend, ConfiguredDestination, Listener, RouteClause, RouteDecision,
+        Routing,
     },
     child, clock,
     config::{Address, Config, Tls},
-    inbound::{self, Bound, Endpoints, Inbound, bind, bind_tcp},
+    inbound::{self, Bound, Endpoints, Inbound, bind, prepare},
     metrics::Metrics,
     outbound::{self, Outbound, Plan},
     supervise::Tasks,
@@ -54,7 +53,7 @@ pub struct Service {
     plan: watch::Sender<Arc<Plan>>,
     config: Mutex<Config>,
     addresses: Vec<Address>,
-    admin_address: Option<SocketAddr>,
+    admin_address: Option<Address>,
     open: TaskTracker,
     stop: CancellationToken,
     /// Done when the outbound half has come to its end.
@@ -73,7 +72,7 @@ struct Opened {
     store: Arc<dyn Store>,
     bound: Vec<Bound>,
     /// With the token that it asks for.
-    admin: Option<(TcpListener, Secret)>,
+    admin: Option<(Bound, Secret)>,
 }
 
 /// Why wilco could not start.
@@ -149,8 +148,8 @@ impl Service {
         for bound in bound {
             listen(bound, Arc::clone(&inbound), acceptor.clone(), &open, &stop, &mut tasks);
         }
-        let admin_address = admin.as_ref().and_then(|(listener, _)| listener.local_addr().ok());
-        if let Some((listener, token)) = admin {
+        let admin_address = admin.as_ref().map(|(bound, _)| bound.address());
+        if let Some((bound, token)) = admin {
             let routing = move || Ok(Arc::clone(&planned.borrow()) as Arc<dyn Routing>);
             let routing = Box::new(routing);
             let admin = Admin {
@@ -158,10 +157,9 @@ impl Service {
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,
-                is_local: admin_address.is_some_and(|address| address.ip().is_loopback()),
+                is_local: bound.address().is_local(),
             };
-            let serve = admin.serve(listener, stop.clone());
-            tasks.spawn("the admin listener", stop.clone(), on, serve);
+            tasks.spawn("the admin listener", stop.clone(), on, administer(admin, bound, &stop));
         }
         if let Some(certificate) = &certificate {
             metrics.certificate_ends(certificate.ends());
@@ -249,8 +247,8 @@ impl Service {
     }
 
     /// Where the admin listener listens, where there is one.
-    pub fn admin_address(&self) -> Option<SocketAddr> {
-        self.admin_address
+    pub fn admin_address(&self) -> Option<&Address> {
+        self.admin_address.as_ref()
     }
 }
 
@@ -397,26 +395,44 @@ fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
 async fn bind_all(
     config: &Config,
     threads: &Handle,
-) -> Result<(Vec<Bound>, Option<(TcpListener, Secret)>), StartError> {
+) -> Result<(Vec<Bound>, Option<(Bound, Secret)>), StartError> {
     let token = admin_token(config)?;
     let mut bound = Vec::new();
     let all = &config.listen.addresses;
     for address in all {
         let refused = |cause| StartError::Listen { address: address.to_string(), cause };
-        bound.push(bind(address, all).await.map_err(refused)?);
+        prepare(address).await.map_err(refused)?;
+        bound.push(bind(address, all, PUBLIC_SOCKET_MODE).map_err(refused)?);
     }
     let admin = match &config.admin {
         None => None,
         Some(admin) => {
-            let address = admin.address;
+            let address = &admin.address;
             let refused =
                 |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
+            prepare(address).await.map_err(refused)?;
             // Its connections are served by the threads of deliveries.
             let _entered = threads.enter();
-            Some(bind_tcp(address, all).map_err(refused)?)
+            Some(bind(address, all, ADMIN_SOCKET_MODE).map_err(refused)?)
         }
     };
     Ok((bound, admin.zip(token)))
+}
+
+/// Serves the admin listener until `stop`.
+fn administer(
+    admin: Admin,
+    bound: Bound,
+    stop: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let stop = stop.clone();
+    async move {
+        match bound {
+            Bound::Tcp(listener, _) => admin.serve(Listener::Tcp(listener), stop).await,
+            // The file is removed when it is dropped, also if this task is aborted.
+            Bound::Unix(listener, _file) => admin.serve(Listener::Unix(listener), stop).await,
+        }
+    }
 }
 
 /// Starts to accept connections. The drain waits for the listener as for its connections, because
@@ -453,6 +469,9 @@ fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> J
     tokio::spawn(task)
 }
 
+/// A proxy in front runs as another user. Signatures tell who sends, not permissions.
+const PUBLIC_SOCKET_MODE: u32 = 0o666;
+const ADMIN_SOCKET_MODE: u32 = 0o600;
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
 
 #[cfg(test)]

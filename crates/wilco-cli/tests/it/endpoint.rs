@@ -3,6 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
@@ -21,7 +22,7 @@ use wilco::{
     Event, Secret,
     freispace::{Booking, SAMPLES},
 };
-use wilco_server::{Builder, Endpoint};
+use wilco_server::{Builder, Endpoint, config::Address};
 
 use crate::{
     survival::left_out,
@@ -191,7 +192,7 @@ fn the_events_of_an_endpoint_are_listed_and_replayed_over_its_admin_listener() {
         runtime.spawn(async move { axum::serve(listener, router).await });
         (address, endpoint)
     });
-    let admin = endpoint.admin_address().unwrap();
+    let Some(Address::Tcp(admin)) = endpoint.admin_address().cloned() else { panic!("no address") };
     let sent = exchange(address, "POST", "/webhook", &booking("b-1", "Grade"));
     let id = sent.header("x-wilco-event").unwrap();
     called.wait_for(&["booking.updated"]);
@@ -227,13 +228,21 @@ fn ask(address: SocketAddr, token: &str, method: &str, path: &str, body: &str) -
 }
 
 #[test]
-fn an_endpoint_has_its_admin_listener_on_loopback_only() {
+fn an_endpoint_has_its_admin_listener_on_loopback_or_a_socket() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     for address in ["0.0.0.0:9440", "192.0.2.1:9440", "localhost:9440", "9440", ""] {
         let failed = runtime.block_on(endpoint(&folder).admin(address).open()).err().unwrap();
         let said = failed.to_string();
         assert!(said.starts_with(&format!("invalid admin address {address:?}: ")), "{said}");
     }
+    let path = folder.path().join("admin.sock");
+    let address = format!("unix:{}", path.display());
+    let endpoint = runtime.block_on(endpoint(&folder).admin(&address).open()).unwrap();
+    assert_eq!(endpoint.admin_address(), Some(&Address::Unix(path.clone())));
+    let mut stream = UnixStream::connect(&path).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    assert_eq!(Reply::read(&mut BufReader::new(stream)).unwrap().status, 200);
+    runtime.block_on(endpoint.close()).unwrap();
 }
 
 #[test]

@@ -1,12 +1,13 @@
 //! The connections of the admin listener, within bounds of their own.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::JoinSet,
     time::sleep,
 };
@@ -15,9 +16,29 @@ use tower_service::Service as _;
 
 use crate::metrics::Metrics;
 
+/// Where the admin listener accepts connections.
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Listener {
+    async fn accept(&self) -> io::Result<Stream> {
+        match self {
+            Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0)),
+            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
 /// Serves until `stop`, then answers what is under way.
 pub(super) async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     router: Router,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -33,7 +54,10 @@ pub(super) async fn serve(
             Ok(_) if open.len() >= ADMIN_CONNECTIONS_MAX => {
                 refused.inc();
             }
-            Ok((stream, _)) => {
+            Ok(Stream::Tcp(stream)) => {
+                open.spawn(serve_connection(stream, router.clone(), stop.clone()));
+            }
+            Ok(Stream::Unix(stream)) => {
                 open.spawn(serve_connection(stream, router.clone(), stop.clone()));
             }
             Err(error) => {
@@ -46,7 +70,11 @@ pub(super) async fn serve(
     while open.join_next().await.is_some() {}
 }
 
-async fn serve_connection(stream: TcpStream, router: Router, stop: CancellationToken) {
+async fn serve_connection(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    router: Router,
+    stop: CancellationToken,
+) {
     let service = service_fn(|request| router.clone().call(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

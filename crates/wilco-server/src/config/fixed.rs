@@ -1,7 +1,5 @@
 //! What a reload cannot change, since the process holds it open from its start.
 
-use std::net::SocketAddr;
-
 use super::{Address, Admin, Config, Listen, Store, Tls};
 
 /// A part of a configuration that is fixed until a restart.
@@ -10,7 +8,7 @@ enum Fixed<'c> {
     Addresses(&'c [Address]),
     Tls(&'c Tls),
     Store(&'c Store),
-    AdminAddress(Option<SocketAddr>),
+    AdminAddress(Option<&'c Address>),
     AdminToken(Option<&'c [u8]>),
 }
 
@@ -28,7 +26,7 @@ impl Config {
         let Listen { addresses, tls, trusted_proxies: _, max_body: _ } = listen;
         let (address, token) = match admin {
             None => (None, None),
-            Some(Admin { address, token }) => (Some(*address), token.as_ref()),
+            Some(Admin { address, token }) => (Some(address), token.as_ref()),
         };
         [
             ("[listen] address", Fixed::Addresses(addresses)),

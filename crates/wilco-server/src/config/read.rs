@@ -9,7 +9,7 @@ mod units;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    net::{IpAddr, SocketAddr},
+    net::IpAddr,
 };
 
 use wilco::{Secret, SourceName, provider};
@@ -128,7 +128,7 @@ fn store_of(file: &TableReader<'_>) -> Option<Store> {
 fn admin_of(file: &TableReader<'_>) -> Option<Admin> {
     match file.table(&schema::ADMIN) {
         Some(keys) => admin(keys),
-        None => Some(Admin { address: ADMIN_ADDRESS, token: None }),
+        None => Some(Admin { address: Address::Tcp(ADMIN_ADDRESS), token: None }),
     }
 }
 
@@ -226,12 +226,9 @@ fn store(mut keys: TableReader<'_>) -> Option<Store> {
 }
 
 fn admin(mut keys: TableReader<'_>) -> Option<Admin> {
-    let address = keys.parse("address", |text| {
-        text.parse::<SocketAddr>().map_err(|_| format!("{text:?} is not IP:PORT"))
-    });
-    let address = address.unwrap_or(ADMIN_ADDRESS);
+    let address = keys.parse("address", address).unwrap_or(Address::Tcp(ADMIN_ADDRESS));
     let token = keys.secret("token");
-    if !keys.contains("token") && !address.ip().is_loopback() {
+    if !keys.contains("token") && !address.is_local() {
         let what = format!("[admin] needs a token, for {address} is not loopback");
         let hint = "token = { env = \"WILCO_ADMIN_TOKEN\" }, or address = \"127.0.0.1:9440\"";
         keys.error_about("address", what, hint);

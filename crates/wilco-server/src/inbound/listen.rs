@@ -14,7 +14,7 @@ use super::{Client, Inbound};
 use connection::{Connection, Stream};
 
 pub use bind::BindError;
-pub(crate) use bind::{Bound, bind, bind_tcp};
+pub(crate) use bind::{Bound, bind, prepare};
 pub(crate) use connection::HeadFault;
 pub(super) use limits::ConnectionLimits;
 pub(crate) use limits::raise_file_limit;
@@ -60,9 +60,6 @@ impl Bound {
                 connection.run(stream, tls).await;
                 drop(slot);
             });
-        }
-        if let Self::Unix(_, file) = &self {
-            file.remove();
         }
     }
 

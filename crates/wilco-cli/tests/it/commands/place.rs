@@ -1,9 +1,16 @@
 //! Where the verbs find the record: the wilco that runs, or its store; and what they need for it.
 
-use std::{fs, process::Output};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    process::{Child, Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
 
 use super::text;
-use crate::world::{World, booking, wilco};
+use crate::world::{SECRET, World, booking, wilco};
 
 #[test]
 fn without_a_server_no_verb_needs_a_secret() {
@@ -106,4 +113,66 @@ fn a_server_with_its_store_elsewhere_is_found_by_that_store() {
     let (code, said) = run(&["events", "list", "--store", "sqlite:no.db"]);
     assert_eq!(code, Some(1), "{said}");
     assert!(said.starts_with("wilco: there is no store ") && said.contains("no.db"), "{said}");
+}
+
+#[test]
+fn the_admin_listener_may_be_a_socket_that_only_the_user_of_wilco_can_connect_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "[listen]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n[store]\n\
+                url = \"sqlite:wilco.db\"\n[admin]\naddress = \"unix:admin.sock\"\n\
+                [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
+                secrets = [{ env = \"FREISPACE_SECRET\" }]\n[destination.p]\ntype = \"print\"\n";
+    fs::write(folder.path().join("wilco.toml"), file).unwrap();
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let mut served = wilco(folder.path());
+    let served = served.arg("serve").env("FREISPACE_SECRET", SECRET).stderr(log);
+    let mut served = Served(served.spawn().unwrap());
+    let socket = folder.path().join("admin.sock");
+    wait_until("the socket is there", || UnixStream::connect(&socket).is_ok());
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    for (arguments, expected) in [
+        (&["events", "list"][..], "no events"),
+        (&["destinations", "pause", "p"], "p paused"),
+        (&["destinations", "list"], "paused"),
+        (&["reload"], "reloaded"),
+    ] {
+        let output = wilco(folder.path()).args(arguments).output().unwrap();
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success() && said.contains(expected), "{arguments:?} {said}");
+    }
+    for (page, status) in [("/readyz", "200"), ("/metrics", "200"), ("/api/v1/events", "401")] {
+        let mut stream = UnixStream::connect(&socket).unwrap();
+        let request =
+            format!("GET {page} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{page} {reply}");
+    }
+    let pid = served.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    assert!(served.0.wait().unwrap().success());
+    assert!(!socket.exists(), "the socket is removed at the end");
+    let output = wilco(folder.path()).args(["destinations", "list"]).output().unwrap();
+    assert!(text(&output.stdout).contains("paused"), "without a server the store is opened");
+}
+
+/// Ends the process also if the test fails.
+struct Served(Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It fails if the process has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[track_caller]
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < until, "{what}");
+        thread::sleep(Duration::from_millis(10));
+    }
 }

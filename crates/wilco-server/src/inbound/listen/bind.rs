@@ -35,15 +35,24 @@ pub struct BindError {
     hint: &'static str,
 }
 
-/// Binds an address of `[listen]`. `all` are the addresses there.
-pub(crate) async fn bind(address: &Address, all: &[Address]) -> Result<Bound, BindError> {
+/// Prepares to bind an address: removes a socket that a killed process has left.
+pub(crate) async fn prepare(address: &Address) -> Result<(), BindError> {
+    match address {
+        Address::Tcp(_) => Ok(()),
+        Address::Unix(path) => remove_stale_socket(path).await,
+    }
+}
+
+/// Binds an address. `all` are those of `[listen]`; the file of a socket gets this mode. The runtime that
+/// is entered drives the listener.
+pub(crate) fn bind(address: &Address, all: &[Address], mode: u32) -> Result<Bound, BindError> {
     match address {
         Address::Tcp(address) => {
             let listener = bind_tcp(*address, all)?;
             let local = listener.local_addr().map_err(|cause| BindError::new(cause, false))?;
             Ok(Bound::Tcp(listener, local))
         }
-        Address::Unix(path) => bind_unix(path).await,
+        Address::Unix(path) => bind_unix(path, mode),
     }
 }
 
@@ -57,9 +66,9 @@ impl Bound {
     }
 }
 
-impl SocketFile {
-    /// Removes the file, unless it was replaced.
-    pub(super) fn remove(&self) {
+/// Removes the file, unless it was replaced.
+impl Drop for SocketFile {
+    fn drop(&mut self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|meta| identity(&meta) == self.identity) {
             // It fails if somebody has removed the file already.
             let _ = fs::remove_file(&self.path);
@@ -87,8 +96,7 @@ impl BindError {
     }
 }
 
-/// Binds an address of IP, of the public or the admin listener. The runtime that is entered drives it.
-pub(crate) fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<TcpListener, BindError> {
+fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<TcpListener, BindError> {
     let listen = || {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
@@ -124,14 +132,13 @@ fn has_port_twice(address: SocketAddr, all: &[Address]) -> bool {
     others > usize::from(all.contains(&Address::Tcp(address)))
 }
 
-async fn bind_unix(path: &Path) -> Result<Bound, BindError> {
+fn bind_unix(path: &Path, mode: u32) -> Result<Bound, BindError> {
     let of = |cause| BindError::new(cause, false);
-    remove_stale_socket(path).await?;
     let listener = UnixListener::bind(path).map_err(of)?;
     let identity = identity(&fs::symlink_metadata(path).map_err(of)?);
-    // The proxy runs as another user. Signatures tell who sends, not permissions.
-    fs::set_permissions(path, Permissions::from_mode(0o666)).map_err(of)?;
-    Ok(Bound::Unix(listener, SocketFile { path: path.into(), identity }))
+    let file = SocketFile { path: path.into(), identity };
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(of)?;
+    Ok(Bound::Unix(listener, file))
 }
 
 /// Removes a socket that nobody listens on, which a killed process has left. Any other file stays.
