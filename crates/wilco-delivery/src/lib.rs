@@ -5,18 +5,24 @@
 //! of state, the time and chance; the service executes what is decided. The trait of what executes an
 //! attempt is here too ([`Destination`]), because its answer ([`Verdict`]) is what decisions start from.
 
+mod alert;
 mod attempt;
 mod breaker;
+mod effect;
 mod policy;
 mod rate;
 mod retry;
 mod routes;
 mod rules;
 mod scheduler;
+mod worker;
 
+pub use alert::{AlertPolicy, Announcement};
 pub use attempt::{Destination, Reply, Verdict};
 pub use breaker::Breaker;
+pub use effect::{AttemptEnd, AttemptId, Cause, Conclusion, Effect, Input, Report};
 pub use policy::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy};
 pub use routes::{Clause, Debounce, Route, Routes};
 pub use rules::{Rule, RuleError, Text, View, unmatched};
-pub use scheduler::{BreakerChange, Moment, Scheduler, apply_status};
+pub use scheduler::{BreakerChange, Moment};
+pub use worker::Worker;

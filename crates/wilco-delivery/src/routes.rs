@@ -115,7 +115,7 @@ impl Routes {
     /// Where routing itself panics over the event, every destination stays open, and each is asked again
     /// in a separate attempt: the caller goes on with other events, and nothing is lost.
     pub fn route(&self, event: &Event) -> Vec<Target> {
-        contained_legs(self, event, Self::route_uncontained)
+        contained_targets(self, event, Self::route_uncontained)
     }
 
     fn route_uncontained(&self, event: &Event) -> Vec<Target> {
@@ -252,7 +252,7 @@ fn clause_or_error(route: &Route, looked: &Looked<'_>) -> Result<Clause, RuleErr
     }
 }
 
-fn contained_legs(
+fn contained_targets(
     routes: &Routes,
     event: &Event,
     route: fn(&Routes, &Event) -> Vec<Target>,

@@ -1,30 +1,30 @@
-//! What a worker may begin, and when it has to look again: all that it decides, told the time and the
-//! chance, and doing nothing. The worker does it.
+//! How many attempts of a destination may begin now, by concurrency, rate and circuit breaker, and what
+//! an answer changes.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use wilco_store::{Claim, DestinationStatus, OutboundStore, Outcome, StoreError};
+use wilco_store::{Claim, DestinationStatus, Outcome};
 
 use crate::{
     attempt::Verdict,
     breaker::Breaker,
-    policy::{BreakerPolicy, OnDead, Policy},
+    policy::{BreakerPolicy, Policy},
     rate::RateLimiter,
     retry::Tried,
 };
 
 /// The schedule of one destination.
-pub struct Scheduler {
+pub(crate) struct Scheduler {
     policy: Policy,
-    /// As it stands in the store; kept here so that it is not read for each attempt.
+    /// As it is in the store; kept here so that it is not read for each attempt.
     breaker: Breaker,
     rate: Option<RateLimiter>,
 }
 
 /// A moment: what the clock says, which may be set, and how long the worker has been open, which only
 /// grows.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Moment {
     /// What the clock says.
     pub now: Timestamp,
@@ -32,7 +32,15 @@ pub struct Moment {
     pub since_opened: Duration,
 }
 
+impl Moment {
+    /// How long it is until a time of the clock; zero if that is past.
+    pub(crate) fn until(self, time: Timestamp) -> Duration {
+        time.duration_since(self.now).try_into().unwrap_or_default()
+    }
+}
+
 /// A breaker that changed.
+#[derive(Clone, Copy, Debug)]
 pub struct BreakerChange {
     /// The breaker before.
     pub before: Breaker,
@@ -40,69 +48,50 @@ pub struct BreakerChange {
     pub after: Breaker,
 }
 
-/// Takes up how a destination stands, when its worker is opened.
-///
-/// # Errors
-///
-/// [`StoreError`] where the store cannot be read or written.
-pub async fn apply_status(
-    name: &str,
-    policy: &Policy,
-    store: &dyn OutboundStore,
-) -> Result<DestinationStatus, StoreError> {
-    if policy.on_dead == OnDead::Skip {
-        store.release_keys(name).await?;
-    }
-    store.destination_status(name).await
-}
-
 impl Scheduler {
     /// The schedule of a destination whose status is not known yet.
-    pub fn new(policy: Policy) -> Self {
+    pub(crate) fn new(policy: Policy) -> Self {
         let rate = policy.rate.map(RateLimiter::new);
         Self { policy, breaker: Breaker::default(), rate }
     }
 
-    /// From now on the destination stands so.
-    pub fn stand(&mut self, status: &DestinationStatus, now: Timestamp) {
-        let breaker = Breaker::of(status.breaker, now);
-        self.breaker = self.policy.breaker.seen(breaker, self.policy.retry.max, now);
+    /// Applies the stored status, unless a later change of the breaker is still to be written.
+    pub(crate) fn apply(&mut self, status: &DestinationStatus, now: Timestamp) {
+        if status.breaker.revision >= self.breaker.revision {
+            let breaker = Breaker::of(status.breaker, now);
+            self.breaker = self.policy.breaker.seen(breaker, self.policy.retry.max, now);
+        }
     }
 
     /// Whether the breaker is open because of failures.
-    pub fn is_open(&self, breaker: Breaker) -> bool {
+    pub(crate) fn is_open(&self, breaker: Breaker) -> bool {
         self.policy.breaker.is_open(breaker)
     }
 
-    /// How the breaker stands.
-    pub fn breaker(&self) -> Breaker {
+    /// The breaker, as far as this worker knows.
+    pub(crate) fn breaker(&self) -> Breaker {
         self.breaker
     }
 
-    /// How many attempts may begin beside those that run.
-    pub fn room(&mut self, running: usize, at: Moment) -> usize {
+    /// How many further attempts may begin next to those that hold a slot.
+    pub(crate) fn room(&mut self, slots_taken: usize, at: Moment) -> usize {
         // The clock may have been set back since it opened.
         self.breaker = self.policy.breaker.seen(self.breaker, self.policy.retry.max, at.now);
-        let free = self.places(running, at);
-        BreakerPolicy::room(self.breaker, running, free, at.now)
-    }
-
-    /// How many might begin if the breaker were closed.
-    pub fn places(&self, running: usize, at: Moment) -> usize {
         // More may run than are allowed now: they began under an earlier configuration.
-        let free = self.policy.concurrency.saturating_sub(running);
-        self.rate.as_ref().map_or(free, |rate| rate.room(free, at.since_opened))
+        let free = self.policy.concurrency.saturating_sub(slots_taken);
+        let free = self.rate.as_ref().map_or(free, |rate| rate.room(free, at.since_opened));
+        BreakerPolicy::room(self.breaker, slots_taken, free, at.now)
     }
 
-    /// So many attempts begin.
-    pub fn began(&mut self, attempts: usize, at: Moment) {
+    /// Counts attempts that begin against the rate.
+    pub(crate) fn began(&mut self, attempts: usize, at: Moment) {
         if let Some(rate) = &mut self.rate {
             rate.began(attempts, at.since_opened);
         }
     }
 
     /// A destination answered. What that makes of the breaker is written with the outcome.
-    pub fn answered(&mut self, verdict: Verdict, now: Timestamp) -> Option<BreakerChange> {
+    pub(crate) fn answered(&mut self, verdict: Verdict, now: Timestamp) -> Option<BreakerChange> {
         let before = self.breaker;
         let verdict = verdict.asking_at_most(self.policy.retry.max);
         self.breaker = self.policy.breaker.after(before, verdict, now);
@@ -115,21 +104,17 @@ impl Scheduler {
     }
 
     /// What follows for a delivery from what a destination answered.
-    pub fn outcome(&self, claim: &Claim, verdict: Verdict, chance: f64) -> Outcome {
+    pub(crate) fn outcome(&self, claim: &Claim, verdict: Verdict, chance: f64) -> Outcome {
         let tried = Tried { attempt: claim.attempt(), waited: claim.waited(), chance };
         verdict.outcome(&tried, &self.policy.retry, self.policy.on_dead)
     }
 
-    /// How long nothing can begin, as far as is known: until something falls due, or the breaker or
-    /// the rate lets one go. Where all places are taken, an attempt that ends is what wakes the worker.
-    pub fn wait(&self, next_due: Option<Duration>, at: Moment) -> Option<Duration> {
-        if next_due.is_some() {
-            return next_due;
-        }
-        let until = |time: Timestamp| time.duration_since(at.now).try_into().unwrap_or_default();
-        let until_probe = self.breaker.open_until.map(until);
+    /// How long the breaker or the rate lets nothing begin. `None` where neither does: then all slots are
+    /// taken, and an attempt that ends wakes the worker.
+    pub(crate) fn wait(&self, at: Moment) -> Option<Duration> {
+        let until_probe = self.breaker.open_until.map(|until| at.until(until));
         let until_rate = self.rate.as_ref().map(|rate| rate.wait(at.since_opened));
         let waits = [until_probe, until_rate].into_iter().flatten();
-        waits.filter(|wait: &Duration| !wait.is_zero()).max()
+        waits.filter(|wait| !wait.is_zero()).max()
     }
 }

@@ -17,6 +17,7 @@ use std::{
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName};
 use wilco_config::{DiagnosticSink, References, TableReader, parse};
+use wilco_delivery::AlertPolicy;
 use wilco_store::Duplicates;
 
 pub use destination::Destination;
@@ -47,7 +48,7 @@ pub struct Config {
     /// Which of them go where.
     pub routes: Vec<Route>,
     /// Where wilco tells of what went wrong; `None` for nowhere.
-    pub(crate) alerts: Option<Alerts>,
+    pub(crate) alerts: Option<AlertPolicy>,
 }
 
 impl Config {
@@ -202,15 +203,6 @@ pub enum SourceError {
     /// A secret is not written as the provider writes its keys.
     #[error("{0}")]
     Key(#[from] wilco::KeyError),
-}
-
-/// Where wilco tells of what went wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Alerts {
-    /// The name of the destination.
-    pub(crate) to: String,
-    /// About one destination or source once in so long.
-    pub(crate) every: Duration,
 }
 
 /// Reads, checks and resolves the file. It comes with warnings about what probably was not meant.

@@ -1,35 +1,26 @@
 //! The second half: after the 2xx. What is recorded goes to every destination that its routes name,
 //! at least once.
 //!
-//! There is one loop that routes, and one lane for each destination, with attempts of its own: a
-//! destination that hangs holds up nobody else. A loop knows nothing between its rounds; all that
+//! There is one loop that routes, and one worker for each destination, with separate attempts: a
+//! destination that hangs holds up no other. A loop knows nothing between its rounds; all that
 //! it knows is in the store.
 
 mod alert;
 mod damage;
 mod destination;
 mod hidden;
-mod lane;
+mod inactivity;
 mod leases;
+mod report;
 mod router;
-mod silence;
+mod worker;
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{
-    runtime::Handle,
-    sync::{Notify, watch},
-};
+use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 use wilco::SourceName;
-use wilco_delivery::{Destination as _, Routes};
+use wilco_delivery::{AlertPolicy, Destination as _, Routes};
 use wilco_store::OutboundStore;
 
 use crate::{
@@ -37,18 +28,19 @@ use crate::{
     metrics::Metrics,
     supervise::Tasks,
 };
-use lane::Lane;
+use worker::Worker;
 
-pub(crate) use alert::Alerts;
+pub(crate) use alert::record_alert;
 pub use destination::{Function, KINDS};
 pub(crate) use destination::{LEGIBLE_CHARS_MAX, Opener, legible};
 pub(crate) use hidden::Hidden;
+pub(crate) use report::log_report;
 
 /// What a reload replaces: the routes, and the destinations that they lead to.
 pub(crate) struct Plan {
     pub(crate) routes: Routes,
     pub(crate) destinations: Vec<config::Destination>,
-    alerts: Option<config::Alerts>,
+    alerts: Option<AlertPolicy>,
     /// The sources that should not be silent for so long.
     expected: Vec<(SourceName, Duration)>,
 }
@@ -94,26 +86,29 @@ impl Outbound {
         let (mut tasks, on) = (Tasks::default(), Handle::current());
         let routing = router::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
         tasks.spawn("routing", stop.clone(), &on, routing);
-        let silence = silence::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
-        tasks.spawn("the inactivity check", stop.clone(), &on, silence);
+        let inactivity = inactivity::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
+        tasks.spawn("the inactivity check", stop.clone(), &on, inactivity);
         let damage = damage::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
         tasks.spawn("the alerts about damage", stop.clone(), &on, damage);
-        let mut lanes: HashMap<String, Open> = HashMap::new();
+        let mut workers: HashMap<String, Started> = HashMap::new();
         loop {
             let plan = Arc::clone(&self.plan.borrow_and_update());
-            for open in lanes.values().filter(|open| !plan.destinations.contains(&open.config)) {
-                open.stop.cancel();
+            for worker in workers.values() {
+                if !plan.destinations.contains(&worker.config) {
+                    worker.stop.cancel();
+                }
             }
             for config in &plan.destinations {
-                let before = lanes.remove(&config.name);
-                let open = match before {
-                    Some(open) if !open.stop.is_cancelled() => open,
+                let before = workers.remove(&config.name);
+                let worker = match before {
+                    Some(worker) if !worker.stop.is_cancelled() => worker,
                     before => {
-                        let slots = before.map(|open| open.slots).unwrap_or_default();
-                        self.open(config, slots, &stop, &mut tasks)
+                        let slots = before.map(|worker| worker.slots);
+                        let slots = slots.unwrap_or_else(|| watch::Sender::new(0).subscribe());
+                        self.start(config, slots, &stop, &mut tasks)
                     }
                 };
-                lanes.insert(config.name.clone(), open);
+                workers.insert(config.name.clone(), worker);
             }
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -124,68 +119,48 @@ impl Outbound {
         tasks.join().await;
     }
 
-    /// Opens a lane. If the destination had one before, its attempts go on beside those of the new
-    /// one and take slots of the same concurrency: nobody waits for the longest of them.
-    fn open(
+    /// Starts a worker. If the destination had one before, the attempts of that one continue next to those
+    /// of the new one, and take slots of the same concurrency: nobody waits for the longest of them.
+    fn start(
         &self,
         config: &config::Destination,
-        slots: Arc<Slots>,
+        predecessor: watch::Receiver<usize>,
         stop: &CancellationToken,
         tasks: &mut Tasks,
-    ) -> Open {
+    ) -> Started {
         let stop = stop.child_token();
         let destination =
             Arc::new(Opener::new(config.name.clone(), config.settings.clone(), config.timeout));
-        let lane = Lane::new(
-            Arc::clone(&self.store),
-            Arc::clone(&self.metrics),
-            destination.clone(),
-            config.clone(),
-            self.plan.clone(),
-            Arc::clone(&slots),
-        );
-        let name = format!("the worker of destination {}", config.name);
-        let lane_stop = stop.clone();
-        let run = async move {
-            destination.open_early().await;
-            lane.run(lane_stop).await;
+        let slots = watch::Sender::new(*predecessor.borrow());
+        let started =
+            Started { config: config.clone(), stop: stop.clone(), slots: slots.subscribe() };
+        let worker = Worker {
+            store: Arc::clone(&self.store),
+            metrics: Arc::clone(&self.metrics),
+            destination: destination.clone(),
+            hidden: Hidden::of(&*config.settings),
+            config: config.clone(),
+            plan: self.plan.clone(),
+            slots,
+            predecessor,
         };
-        tasks.spawn(name, stop.clone(), &Handle::current(), run);
-        Open { config: config.clone(), stop, slots }
+        let name = format!("the worker of destination {}", config.name);
+        let run = {
+            let stop = stop.clone();
+            async move {
+                destination.open_early().await;
+                worker.run(stop).await;
+            }
+        };
+        tasks.spawn(name, stop, &Handle::current(), run);
+        started
     }
 }
 
-/// A lane that is open.
-struct Open {
+/// A worker that was started.
+struct Started {
     config: config::Destination,
     stop: CancellationToken,
-    slots: Arc<Slots>,
-}
-
-/// The attempts of one destination that run, whichever configuration they began under.
-#[derive(Default)]
-struct Slots {
-    taken: AtomicUsize,
-    freed: Notify,
-}
-
-/// One attempt that runs.
-struct Slot(Arc<Slots>);
-
-impl Slots {
-    fn taken(&self) -> usize {
-        self.taken.load(Ordering::Acquire)
-    }
-
-    fn take(self: &Arc<Self>) -> Slot {
-        self.taken.fetch_add(1, Ordering::AcqRel);
-        Slot(Arc::clone(self))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.taken.fetch_sub(1, Ordering::AcqRel);
-        self.0.freed.notify_one();
-    }
+    /// The slots that its attempts and those of earlier configurations hold.
+    slots: watch::Receiver<usize>,
 }

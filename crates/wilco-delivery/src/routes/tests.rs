@@ -106,7 +106,7 @@ fn an_event_that_routing_panics_over_is_left_to_an_attempt_at_each_destination()
     let routes = Routes::new(&routes, []);
     let planted = |source| {
         let event = event(source, "booking.updated");
-        contained_legs(&routes, &event, |_, _| panic!("planted"))
+        contained_targets(&routes, &event, |_, _| panic!("planted"))
     };
     let open = ["chat", "erp"].map(|name| Target { needs_reevaluation: true, ..Target::to(name) });
     assert_eq!(planted("freispace"), open);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use wilco_delivery::OnDead;
 use wilco_store::{Replay, State};
 
-use super::{Act, Fate, Held, Mood, World, hold, millis};
+use super::{Act, Fate, Held, Lane, Mood, Worker, World, hold, millis};
 
 impl World {
     pub(crate) async fn act(&mut self, act: Act) -> Held {
@@ -26,6 +26,9 @@ impl World {
                 self.now.jumps += 1;
                 self.clock.set(self.now);
                 self.model.clock_was_set(by);
+                if by < 0 {
+                    self.lanes.iter_mut().for_each(Lane::clock_was_set_back);
+                }
                 Ok(())
             }
             Act::ChangeMood => {
@@ -57,29 +60,42 @@ impl World {
     async fn crash(&mut self, down: Duration) -> Held {
         for place in 0..self.lanes.len() {
             // Whatever they answered is lost, and so is what that made of the breaker.
-            for underway in std::mem::take(&mut self.lanes[place].running) {
-                self.say(&format!("the outcome of delivery {} is lost", underway.claim.delivery()));
+            let workers = std::mem::take(&mut self.lanes[place].workers);
+            for slot in workers.iter().flat_map(|worker| worker.slots.values()) {
+                let is_written = slot.concluded.as_ref().is_some_and(|it| it.is_written);
+                if !is_written {
+                    self.say(&format!("attempt of delivery {} is lost", slot.claim.delivery()));
+                }
             }
         }
         self.say(&format!("the process is killed, and started after {down:?}"));
         self.pass(millis(down));
         self.backend.reopen(self.clock.clone());
         self.model.crashed(self.now);
-        self.open_lanes().await
+        for lane in &mut self.lanes {
+            lane.is_woken = false;
+            lane.workers = vec![Worker::new(lane.config.policy.clone(), 0, self.now)];
+        }
+        Ok(())
     }
 
-    /// What is under way ends by the old configuration, and a new lane takes up the work.
+    /// A new worker begins by a new configuration, while what is under way ends by the old one.
     async fn reload(&mut self) -> Held {
         let place = self.dice.index(self.lanes.len());
-        while let Some(last) = self.lanes[place].running.len().checked_sub(1) {
-            self.end_attempt(place, last).await?;
-        }
-        let config = &mut self.lanes[place].config;
-        config.policy.on_dead = self.dice.pick(&[OnDead::Skip, OnDead::Block]);
-        config.policy.concurrency = self.dice.index(4) + 1;
-        let (on_dead, concurrency) = (config.policy.on_dead, config.policy.concurrency);
-        self.say(&format!("d{place} is reloaded: {on_dead:?}, {concurrency} at a time"));
-        self.open_lane(place).await
+        let policy = &mut self.lanes[place].config.policy;
+        policy.on_dead = self.dice.pick(&[OnDead::Skip, OnDead::Block]);
+        policy.concurrency = self.dice.index(4) + 1;
+        let policy = policy.clone();
+        self.say(&format!(
+            "d{place} is reloaded: {:?}, {} at a time",
+            policy.on_dead, policy.concurrency
+        ));
+        let last = self.lanes[place].workers.len() - 1;
+        self.stop(place, last)?;
+        let workers = &mut self.lanes[place].workers;
+        let slots = workers.last().map_or(0, Worker::taken);
+        workers.push(Worker::new(policy, slots, self.now));
+        Ok(())
     }
 
     async fn replay_some(&mut self) -> Held {
@@ -158,6 +174,10 @@ impl World {
 
     /// What the store says of each delivery is what is expected of it, and there are no others.
     pub(crate) async fn judge(&mut self) -> Held {
+        for place in 0..self.lanes.len() {
+            self.stop(place, 0)?;
+            hold(self.lanes[place].workers.is_empty(), || format!("d{place} does not close"))?;
+        }
         hold(self.routed == self.events.len(), || "an event was never routed".into())?;
         let mut seen = 0;
         for (event, event_id) in self.events.iter().enumerate() {
@@ -192,6 +212,7 @@ impl Fate {
             Self::Dead { .. } => State::Dead,
             Self::Superseded { .. } => State::Superseded,
             Self::Cancelled => State::Cancelled,
+            Self::Skipped => State::Skipped,
         }
     }
 }

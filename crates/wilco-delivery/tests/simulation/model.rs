@@ -3,17 +3,19 @@
 //! Two clocks: `elapsed` only goes on, and says how long something really took; `wall` is what wilco
 //! sees, and may be set. Both in milliseconds.
 
+mod begins;
+mod breaker;
 mod ends;
-mod turns;
 
 use std::time::Duration;
 
-use wilco_delivery::OnDead;
 use wilco_store::Target;
 
-use super::Destination;
+use super::{Destination, at};
 
-pub(crate) use turns::Claimed;
+pub(crate) use begins::Claimed;
+pub(crate) use breaker::{BreakerModel, RateModel};
+pub(crate) use ends::End;
 
 /// What is asked of a run: nothing, or a sentence about what is wrong.
 pub(crate) type Held = Result<(), String>;
@@ -37,28 +39,8 @@ pub(crate) struct Model {
 pub(crate) struct Place {
     pub(crate) config: Destination,
     pub(crate) is_paused: bool,
-    failures: u32,
-    open: Option<Open>,
-}
-
-/// A breaker that is open.
-struct Open {
-    /// Nothing begins before this, unless the clock was set since.
-    from: i64,
-    jumps: u32,
-    /// Something may begin from here on, whatever the clock did.
-    until: i64,
-    /// The clock was set back, and the lane has not looked since.
-    is_stale: bool,
-    /// The clock was set back since it opened.
-    was_set_back: bool,
-}
-
-impl Open {
-    fn new(wait: i64, now: Now) -> Self {
-        let from = now.elapsed + wait;
-        Self { from, jumps: now.jumps, until: from, is_stale: false, was_set_back: false }
-    }
+    /// The breaker as the store has it.
+    pub(crate) breaker: BreakerModel,
 }
 
 /// One event on its way to one destination.
@@ -100,13 +82,17 @@ pub(crate) enum Fate {
     Dead { holds: bool, is_replayed: bool },
     Superseded { by: usize },
     Cancelled,
+    Skipped,
 }
 
 impl Model {
     pub(crate) fn new(destinations: &[Destination]) -> Self {
         let places = destinations.iter().cloned();
-        let places =
-            places.map(|config| Place { config, is_paused: false, failures: 0, open: None });
+        let places = places.map(|config| Place {
+            config,
+            is_paused: false,
+            breaker: BreakerModel::default(),
+        });
         Self { places: places.collect(), ways: Vec::new() }
     }
 
@@ -206,8 +192,7 @@ impl Model {
                 way.is_stale = true;
                 way.burst.iter_mut().for_each(|burst| burst.was_set_back = true);
             });
-            let open = self.places.iter_mut().filter_map(|place| place.open.as_mut());
-            open.for_each(|open| (open.is_stale, open.was_set_back) = (true, true));
+            self.places.iter_mut().for_each(|place| place.breaker.clock_was_set_back());
         }
     }
 
@@ -220,15 +205,11 @@ impl Model {
         }
     }
 
-    /// A lane took up its work, with `config`.
-    pub(crate) fn opened(&mut self, place: usize, config: &Destination, now: Now) {
-        self.places[place].config = config.clone();
-        // What is written down of a breaker is what the clock said when it opened.
-        let open = self.places[place].open.as_mut();
-        open.into_iter().for_each(|open| open.is_stale = open.was_set_back);
+    /// A worker opened its destination.
+    pub(crate) fn opened(&mut self, place: usize, releases_keys: bool, now: Now) {
         for index in 0..self.ways.len() {
             let way = &mut self.ways[index];
-            let is_here = way.place == place && config.policy.on_dead == OnDead::Skip;
+            let is_here = way.place == place && releases_keys;
             if let (true, Fate::Dead { holds: true, is_replayed }) = (is_here, way.fate) {
                 way.fate = Fate::Dead { holds: false, is_replayed };
                 let key = way.key.clone();

@@ -2,14 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use wilco::EventId;
-use wilco_delivery::{Routes, Verdict};
-use wilco_store::{Attempt, Breaker, Claim, Target};
+use wilco_delivery::Routes;
+use wilco_store::Target;
 
 use super::{
-    Act, Backend, Claimed, Dice, Held, Lane, Model, Mood, Now, Scenario, Sent, StoreClock,
-    Underway, at, hold, millis,
+    Act, Backend, Dice, Held, Lane, Model, Now, Scenario, Sent, StoreClock, at, hold, millis,
 };
 
 pub(crate) struct World {
@@ -25,20 +23,22 @@ pub(crate) struct World {
     scenario: Scenario,
     pub(crate) events: Vec<EventId>,
     sent: Vec<Sent>,
-    numbers: HashMap<EventId, usize>,
+    pub(crate) numbers: HashMap<EventId, usize>,
     pub(crate) routed: usize,
     /// Faults still happen.
     pub(crate) is_rough: bool,
+    /// Writes fail now and then.
+    pub(crate) may_fail: bool,
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, on_disk: bool) -> Self {
+    pub(crate) fn new(seed: u64, on_disk: bool, may_fail: bool) -> Self {
         let mut dice = Dice::new(seed);
         let scenario = Scenario::new(&mut dice);
         let now = Now { elapsed: 0, wall: BEGINNING_MS, jumps: 0 };
         let clock = Arc::new(StoreClock::new(now));
         let lanes = scenario.destinations.iter();
-        let lanes = lanes.map(|config| Lane::new(config.clone(), Mood::Changing, now)).collect();
+        let lanes = lanes.map(|config| Lane::new(config.clone(), now)).collect();
         Self {
             trace: Vec::new(),
             dice,
@@ -54,11 +54,12 @@ impl World {
             numbers: HashMap::new(),
             routed: 0,
             is_rough: true,
+            may_fail,
         }
     }
 
     pub(crate) async fn run(&mut self) -> Held {
-        self.open_lanes().await?;
+        self.work().await?;
         for _ in 0..self.scenario.acts {
             let act = Act::any(&mut self.dice);
             self.act(act).await?;
@@ -74,24 +75,6 @@ impl World {
     pub(crate) fn say(&mut self, what: &str) {
         let Now { elapsed, wall, .. } = self.now;
         self.trace.push(format!("{elapsed} ms, clock {wall}: {what}"));
-    }
-
-    pub(crate) async fn open_lanes(&mut self) -> Held {
-        for place in 0..self.lanes.len() {
-            self.open_lane(place).await?;
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn open_lane(&mut self, place: usize) -> Held {
-        let (config, mood) = (self.lanes[place].config.clone(), self.lanes[place].mood);
-        self.model.opened(place, &config, self.now);
-        let mut lane = Lane::new(config, mood, self.now);
-        let is_paused = lane.open(&self.backend, self.now).await;
-        self.lanes[place] = lane;
-        hold(is_paused == self.model.places[place].is_paused, || {
-            format!("d{place} is paused: {is_paused}; it was told otherwise")
-        })
     }
 
     pub(crate) async fn record(&mut self) {
@@ -145,11 +128,14 @@ impl World {
         self.lanes.iter().position(|lane| lane.config.name == destination).unwrap()
     }
 
-    fn may_break(&mut self) {
+    /// Has the next write go wrong now and then: before it is durable, or after. Answers which.
+    pub(crate) fn may_break(&mut self) -> Option<bool> {
         let (is_broken, is_durable) = (self.dice.is_lucky(5), self.dice.is_lucky(50));
-        if self.is_rough && is_broken {
-            self.backend.break_next_write(is_durable);
+        if !(self.is_rough && self.may_fail && is_broken) {
+            return None;
         }
+        self.backend.break_next_write(is_durable);
+        Some(is_durable)
     }
 
     /// Has time go by, and all that happens meanwhile.
@@ -157,13 +143,12 @@ impl World {
         let end = self.now.elapsed + millis(time);
         loop {
             self.work().await?;
+            if self.now.elapsed == end {
+                return Ok(());
+            }
             let next = self.lanes.iter().filter_map(Lane::next_moment).min();
             let next = next.unwrap_or(end).clamp(self.now.elapsed, end);
             self.pass(next - self.now.elapsed);
-            self.end_attempts().await?;
-            if next == end {
-                return self.work().await;
-            }
         }
     }
 
@@ -171,107 +156,6 @@ impl World {
         self.now.elapsed += millis;
         self.now.wall += millis;
         self.clock.set(self.now);
-    }
-
-    /// Lets every lane that has reason to do what it can.
-    pub(crate) async fn work(&mut self) -> Held {
-        for place in 0..self.lanes.len() {
-            let waker = self.backend.store().wakers().due(&self.lanes[place].config.name);
-            let has_rung = || waker.notified().now_or_never().is_some();
-            while self.lanes[place].is_awake(has_rung, self.now) {
-                self.round(place).await?;
-            }
-            let free = self.lanes[place].free(self.now);
-            self.model.sleeps(place, free, self.now)?;
-        }
-        Ok(())
-    }
-
-    async fn round(&mut self, place: usize) -> Held {
-        let lane = &mut self.lanes[place];
-        let (free, running) = (lane.free(self.now), lane.running.len());
-        let room = lane.room(self.now);
-        self.model.room(place, running, free, room, self.now)?;
-        let claims = match room {
-            0 => Vec::new(),
-            room => lane.claim(&self.backend, room, self.now).await,
-        };
-        let is_drained = claims.len() < room;
-        if room > 0 {
-            let claimed: Vec<_> = claims.iter().map(|claim| self.claimed(claim)).collect();
-            self.model.claimed(place, room, &claimed, self.now)?;
-        }
-        for claim in claims {
-            let event = self.numbers[&claim.event().id];
-            let takes = self.dice.between(0, 3) * self.dice.between(0, 4_000);
-            let (number, attempt) = (claim.delivery(), claim.attempt());
-            self.say(&format!("d{place} begins delivery {number}, event {event}, try {attempt}"));
-            let ends_at = self.now.elapsed + i64::from(takes);
-            self.lanes[place].running.push(Underway { claim, began: at(self.now), ends_at });
-        }
-        self.lanes[place].fall_asleep(&self.backend, is_drained, self.now).await;
-        Ok(())
-    }
-
-    fn claimed(&self, claim: &Claim) -> Claimed {
-        Claimed {
-            number: claim.delivery(),
-            event: self.numbers[&claim.event().id],
-            attempt: claim.attempt(),
-            waited: claim.waited(),
-        }
-    }
-
-    /// Ends the attempts whose time has come, in an order of chance.
-    async fn end_attempts(&mut self) -> Held {
-        for place in 0..self.lanes.len() {
-            loop {
-                let over = self.lanes[place].running.iter().enumerate();
-                let over = over.filter(|(_, underway)| underway.ends_at <= self.now.elapsed);
-                let over: Vec<_> = over.map(|(index, _)| index).collect();
-                if over.is_empty() {
-                    break;
-                }
-                let index = self.dice.pick(&over);
-                self.end_attempt(place, index).await?;
-            }
-        }
-        Ok(())
-    }
-
-    pub(crate) async fn end_attempt(&mut self, place: usize, index: usize) -> Held {
-        let Underway { claim, began, .. } = self.lanes[place].running.remove(index);
-        let (verdict, breaker) = self.note(place, &claim)?;
-        let lane = &mut self.lanes[place];
-        let outcome = lane.turns.outcome(&claim, verdict, self.dice.chance());
-        lane.wake(self.now);
-        self.say(&format!("d{place} ends delivery {}: {outcome:?}", claim.delivery()));
-        self.model.settled(claim.delivery(), verdict, &outcome, self.now)?;
-        let attempt = Attempt {
-            started_at: began,
-            took: Duration::from_millis(1),
-            result: format!("{verdict:?}"),
-            output: Vec::new(),
-        };
-        self.may_break();
-        while self.backend.store().settle(&claim, &attempt, &outcome, breaker).await.is_err() {}
-        Ok(())
-    }
-
-    /// The destination answers, and the breaker hears of it.
-    fn note(&mut self, place: usize, claim: &Claim) -> Result<(Verdict, Option<Breaker>), String> {
-        let lane = &mut self.lanes[place];
-        let verdict = lane.mood.verdict(lane.config.policy.retry.max, &mut self.dice);
-        let change = lane.turns.answered(verdict, at(self.now));
-        let stands = lane.turns.breaker();
-        self.say(&format!("d{place} answers for delivery {}: {verdict:?}", claim.delivery()));
-        let before = change.as_ref().map_or(stands, |change| change.before);
-        self.model.noted(place, verdict, (before, stands), self.now)?;
-        let breaker = change.map(|change| change.after.stored(at(self.now)));
-        if let Some(breaker) = breaker {
-            self.say(&format!("the breaker of d{place} is now {breaker:?}"));
-        }
-        Ok((verdict, breaker))
     }
 }
 

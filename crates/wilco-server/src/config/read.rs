@@ -16,12 +16,13 @@ use wilco::{Secret, SourceName, provider};
 use wilco_config::{
     Schema, SpannedStr, TableReader, duration, look_up, nearest, network, size, url_path,
 };
+use wilco_delivery::AlertPolicy;
 use wilco_store::{ALERTS, Duplicates, SqliteStore};
 
 use super::{
-    ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Alerts, Config, DUPLICATE_WINDOW, Destination,
-    Kinds, Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES, Route, STORE_URL,
-    Source, Store, Tls,
+    ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Config, DUPLICATE_WINDOW, Destination, Kinds,
+    Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES, Route, STORE_URL, Source,
+    Store, Tls,
 };
 
 use crate::clock;
@@ -335,7 +336,7 @@ fn unused(
     sources: &Read<'_, Source>,
     destinations: &Read<'_, Destination>,
     routes: &Read<'_, Route>,
-    alerts: &Read<'_, Alerts>,
+    alerts: &Read<'_, AlertPolicy>,
 ) {
     if routes.is_empty() {
         for (source, _) in sources {
@@ -356,14 +357,14 @@ fn unused(
     }
 }
 
-fn alerts(mut keys: TableReader<'_>, names: &Names) -> Option<Alerts> {
+fn alerts(mut keys: TableReader<'_>, names: &Names) -> Option<AlertPolicy> {
     let to = keys.parse("to", |text| known(text, "destination", &names.destinations));
     if to.is_none() {
         keys.require("to");
     }
     let every = keys.parse("every", duration).unwrap_or(ALERT_EVERY);
     keys.finish();
-    Some(Alerts { to: to?, every })
+    Some(AlertPolicy { to: to?, every })
 }
 
 fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {

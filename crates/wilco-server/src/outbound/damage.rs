@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wilco_store::OutboundStore;
 
-use super::{Alerts, Plan};
+use super::{Plan, record_alert};
 
 /// Sends an alert about each damage until `stop`.
 pub(super) async fn run(
@@ -19,17 +19,19 @@ pub(super) async fn run(
         let current = Arc::clone(&plan.borrow_and_update());
         let mut pause = Duration::ZERO;
         if let Some(config) = &current.alerts {
-            let alerts = Alerts::new(Arc::clone(&store), config.clone());
             let lost = store.usage().map_or(0, |usage| usage.lost_commits);
             if lost > lost_told {
-                alerts.lost(lost).await;
+                record_alert(store.as_ref(), config.lost(lost)).await;
                 lost_told = lost;
             }
             match store.damaged_events().await {
                 Ok(0) => {}
                 // Damage seldom comes alone: what is found next is told together, a while later.
-                Ok(count) if alerts.damaged(count).await => pause = config.every,
-                Ok(_) => {}
+                Ok(count) => {
+                    if record_alert(store.as_ref(), config.damaged(count)).await {
+                        pause = config.every;
+                    }
+                }
                 Err(error) => tracing::debug!(%error, "cannot count the damaged events"),
             }
         }

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wilco_store::{OutboundStore, StoreError};
 
-use super::{Alerts, Plan};
+use super::{Plan, record_alert};
 use crate::clock;
 
 /// Listens for silence until `stop`.
@@ -24,7 +24,6 @@ pub(super) async fn run(
         let current = Arc::clone(&plan.borrow_and_update());
         let mut wait = LOOK_AGAIN;
         if let Some(config) = &current.alerts {
-            let alerts = Alerts::new(Arc::clone(&store), config.clone());
             for (source, every) in &current.expected {
                 let now = clock::now();
                 let look = looks.entry(source.to_string()).or_insert(now);
@@ -37,7 +36,8 @@ pub(super) async fn run(
                 match last_heard(store.as_ref(), source.as_str(), *every, started, now).await {
                     Ok(Some(last)) => *look = later(last, *every),
                     Ok(None) => {
-                        alerts.silent(source.as_str(), *every).await;
+                        let told = config.silent(source.as_str(), *every);
+                        record_alert(store.as_ref(), told).await;
                         // Sooner it would not be told again.
                         *look = later(now, config.every);
                     }

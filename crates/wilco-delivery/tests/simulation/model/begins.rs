@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Fate, Held, Model, Now, Place, Way, hold, millis};
+use super::{Fate, Held, Model, Now, Way, hold, millis};
 
 /// A claim, as far as it is judged.
 pub(crate) struct Claimed {
@@ -14,37 +14,7 @@ pub(crate) struct Claimed {
 }
 
 impl Model {
-    /// A lane says how many attempts may begin. `free` are those that neither its concurrency nor its
-    /// rate forbid.
-    pub(crate) fn room(
-        &mut self,
-        place: usize,
-        running: usize,
-        free: usize,
-        room: usize,
-        now: Now,
-    ) -> Held {
-        let place = &mut self.places[place];
-        let name = &place.config.name;
-        let Some(open) = &mut place.open else {
-            return hold(room == free, || {
-                format!("{name} has room for {room}, and {free} could begin")
-            });
-        };
-        if std::mem::take(&mut open.is_stale) {
-            let longest = place.config.policy.breaker.probe_max.max(place.config.policy.retry.max);
-            open.until = open.until.max(now.elapsed + millis(longest));
-        }
-        let is_early = now.jumps == open.jumps && now.elapsed < open.from;
-        hold(room == 0 || !is_early, || format!("{name} is left alone, and has room for {room}"))?;
-        hold(room == 0 || (running == 0 && room == 1), || {
-            format!("{name} is probed with {room} beside {running}")
-        })?;
-        let must = now.elapsed >= open.until && running == 0 && free > 0;
-        hold(room > 0 || !must, || format!("{name} should be probed by now, and is not"))
-    }
-
-    /// A lane claimed.
+    /// A worker claimed.
     pub(crate) fn claimed(
         &mut self,
         place: usize,
@@ -117,7 +87,7 @@ impl Model {
         }
     }
 
-    fn nobody_waits_too_long(&self, place: usize, now: Now) -> Held {
+    pub(crate) fn nobody_waits_too_long(&self, place: usize, now: Now) -> Held {
         let late = self.ways.iter().enumerate().find(|(_, way)| {
             way.place == place && way.waits() && !way.is_stale && way.patience <= now.elapsed
         });
@@ -130,16 +100,6 @@ impl Model {
                 now.elapsed - way.patience
             )),
         }
-    }
-
-    /// A lane sleeps. Nothing may lie there that it should have taken.
-    pub(crate) fn sleeps(&self, place: usize, free: usize, now: Now) -> Held {
-        let Place { is_paused, open, config, .. } = &self.places[place];
-        if *is_paused || open.is_some() || free == 0 {
-            return Ok(());
-        }
-        self.nobody_waits_too_long(place, now)
-            .map_err(|late| format!("the lane of {} sleeps, and {late}", config.name))
     }
 }
 

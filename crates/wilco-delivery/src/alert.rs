@@ -1,0 +1,129 @@
+//! What wilco tells people: a delivery is dead, a destination is paused by its circuit breaker, a source
+//! is silent, the store is damaged.
+//!
+//! An alert is an event like any other, of a separate source: recorded, delivered with retries, and
+//! listed by `wilco events list`.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use wilco_store::{ALERTS, Alert};
+
+use crate::effect::Conclusion;
+
+/// Where alerts go, and how often.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlertPolicy {
+    /// The name of the destination.
+    pub to: String,
+    /// How long after an alert no other about the same destination or source is sent.
+    pub every: Duration,
+}
+
+/// An alert, and its text for the log.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// What it says.
+    pub text: String,
+    /// The alert itself.
+    pub alert: Alert,
+}
+
+impl AlertPolicy {
+    /// A delivery is dead. `None` where it was an alert itself: an alert about an alert that did not
+    /// arrive would not arrive either.
+    pub fn dead(&self, conclusion: &Conclusion) -> Option<Announcement> {
+        let Conclusion { claim, attempt, .. } = conclusion;
+        let event = claim.event();
+        if event.source.as_str() == ALERTS {
+            return None;
+        }
+        let destination = claim.destination();
+        let text = format!(
+            "{} for {destination} is dead after {}: {}. See `wilco events show {}`.",
+            event.name,
+            attempts(claim.attempt()),
+            attempt.result,
+            event.id,
+        );
+        let data = json!({
+            "destination": destination,
+            "event_id": event.id.to_string(),
+            "event": event.name,
+            "attempts": claim.attempt(),
+            "result": attempt.result,
+        });
+        Some(self.alert(format!("dead:{destination}"), "alert.dead", &text, &data))
+    }
+
+    /// A destination is paused by its circuit breaker. `None` for the one that alerts go to.
+    pub fn breaker_opened(&self, destination: &str, failures: u32) -> Option<Announcement> {
+        if destination == self.to {
+            return None;
+        }
+        let text = format!(
+            "{destination} failed {failures} times in a row and is left alone for a while; what is \
+             for it waits."
+        );
+        let data = json!({ "destination": destination, "failures": failures });
+        Some(self.alert(format!("open:{destination}"), "alert.open", &text, &data))
+    }
+
+    /// Nothing came from a source for longer than the file expects.
+    pub fn silent(&self, source: &str, expected: Duration) -> Announcement {
+        let text = format!("nothing has come from {source} for more than {}.", words(expected));
+        let data = json!({ "source": source, "expect_every_s": expected.as_secs() });
+        self.alert(format!("silent:{source}"), "alert.silent", &text, &data)
+    }
+
+    /// The records of `count` events are damaged, counted since the store was created. A number is told
+    /// once, even over restarts.
+    pub fn damaged(&self, count: u64) -> Announcement {
+        let (events, are) =
+            if count == 1 { ("1 event".into(), "is") } else { (format!("{count} events"), "are") };
+        let text = format!(
+            "the records of {events} {are} damaged: the disk has not kept what was written. What is \
+             damaged is not delivered. See `wilco events list` and the log, check the disk, and have \
+             the provider send these events again."
+        );
+        let data = json!({ "damaged_events": count });
+        let mut told = self.alert(format!("damaged:{count}"), "alert.damaged", &text, &data);
+        told.alert.every = Duration::MAX;
+        told
+    }
+
+    /// Damage in the write-ahead log took at least this many commits.
+    pub fn lost(&self, commits: u64) -> Announcement {
+        let text = format!(
+            "damage in the write-ahead log of the store has taken {commits} commits or more, and \
+             perhaps events that were acknowledged. See the log, check the disk, and have the provider \
+             send the latest events again."
+        );
+        let data = json!({ "lost_commits": commits });
+        self.alert("lost".into(), "alert.damaged", &text, &data)
+    }
+
+    fn alert(&self, key: String, name: &str, text: &str, data: &Value) -> Announcement {
+        let body = json!({ "type": "alert", "event": name, "text": text, "data": data });
+        let alert = Alert {
+            every: self.every,
+            name: name.into(),
+            to: self.to.clone(),
+            body: body.to_string().into(),
+            key,
+        };
+        Announcement { text: text.into(), alert }
+    }
+}
+
+fn attempts(number: u32) -> String {
+    if number == 1 { "1 attempt".into() } else { format!("{number} attempts") }
+}
+
+fn words(time: Duration) -> String {
+    match time.as_secs() {
+        secs if secs >= 3_600 && secs.is_multiple_of(3_600) => format!("{} h", secs / 3_600),
+        secs if secs >= 60 && secs.is_multiple_of(60) => format!("{} min", secs / 60),
+        _ => format!("{} s", time.as_secs_f32()),
+    }
+}

@@ -1,0 +1,157 @@
+//! What a worker is told, and what it decides.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use wilco_store::{Attempt, Claim, DestinationStatus, Outcome, Settled, StoreError};
+
+use crate::{attempt::Reply, scheduler::BreakerChange};
+
+/// The number of an attempt of one worker.
+pub type AttemptId = u64;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The time of [`Effect::SetTimer`] is over.
+    TimerFired,
+    /// A delivery was made or fell due.
+    Woken,
+    /// [`Effect::Open`] is done: the destination's status.
+    Opened(Result<DestinationStatus, StoreError>),
+    /// [`Effect::Claim`] is done.
+    Claimed(Result<Vec<Claim>, StoreError>),
+    /// [`Effect::NextDue`] is done.
+    Due(Result<Option<Duration>, StoreError>),
+    /// An attempt ended.
+    Ended {
+        /// Which one.
+        id: AttemptId,
+        /// How.
+        end: AttemptEnd,
+        /// How long it took.
+        took: Duration,
+        /// A random number from 0 to 1.
+        chance: f64,
+    },
+    /// [`Effect::Settle`] is done.
+    Settled {
+        /// The attempt.
+        id: AttemptId,
+        /// Whether its outcome was written.
+        written: Result<Settled, StoreError>,
+    },
+    /// The slots that attempts of an earlier configuration hold from now on.
+    PredecessorSlots(usize),
+    /// No further attempt is to begin.
+    Stop,
+}
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub enum AttemptEnd {
+    /// The destination answered, or could not be asked.
+    Replied(Reply),
+    /// No route takes the event there any more: nothing was tried.
+    NotTaken,
+    /// wilco itself panicked.
+    Panicked,
+}
+
+/// What has to be done. Effects of one step may be executed at the same time.
+#[derive(Debug)]
+pub enum Effect {
+    /// Release the keys of dead deliveries where asked to, then read the status: [`Input::Opened`].
+    Open {
+        /// Dead deliveries hold no key.
+        releases_keys: bool,
+    },
+    /// Claim up to `limit` deliveries: [`Input::Claimed`].
+    Claim {
+        /// How many at most; never 0.
+        limit: usize,
+    },
+    /// Ask when the next delivery falls due: [`Input::Due`].
+    NextDue,
+    /// Make an attempt: [`Input::Ended`], even where it panics.
+    Attempt {
+        /// Its number.
+        id: AttemptId,
+        /// What to deliver.
+        claim: Claim,
+    },
+    /// Write an outcome: [`Input::Settled`].
+    Settle {
+        /// The attempt.
+        id: AttemptId,
+        /// What to write.
+        conclusion: Arc<Conclusion>,
+    },
+    /// Set the timer to this time from now, instead of what it was set to.
+    SetTimer(Duration),
+    /// Log and count.
+    Report(Report),
+    /// Record an alert, if the configuration wants alerts.
+    Alert(Cause),
+    /// Close the destination. No effect follows.
+    Close,
+}
+
+/// What follows from an attempt.
+#[derive(Debug)]
+pub struct Conclusion {
+    /// The delivery.
+    pub claim: Claim,
+    /// How the attempt went.
+    pub attempt: Attempt,
+    /// What becomes of the delivery.
+    pub outcome: Outcome,
+    /// What becomes of the circuit breaker, if it changes. It is written with the outcome.
+    pub breaker: Option<BreakerChange>,
+}
+
+/// What the log says.
+#[derive(Debug)]
+pub enum Report {
+    /// The status was read.
+    Opened {
+        /// Whether the circuit breaker is open.
+        is_breaker_open: bool,
+    },
+    /// The store failed, so deliveries wait.
+    DeliveriesWait(StoreError),
+    /// The store failed, so an outcome waits to be written.
+    OutcomeWaits(StoreError),
+    /// An outcome was written.
+    Settled(Arc<Conclusion>),
+    /// An outcome was not written: the attempt no longer held its delivery.
+    Dropped(Arc<Conclusion>),
+    /// An outcome was not written: the store is closed, and the attempt will be repeated.
+    Lost(Arc<Conclusion>),
+    /// The circuit breaker opened.
+    BreakerOpened {
+        /// Consecutive failures.
+        failures: u32,
+        /// When the first probe is.
+        until: Timestamp,
+    },
+    /// The circuit breaker closed.
+    BreakerClosed,
+    /// The destination asked for a wait.
+    AskedToWait {
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+/// What an alert is about.
+#[derive(Debug)]
+pub enum Cause {
+    /// A delivery is dead.
+    Dead(Arc<Conclusion>),
+    /// The circuit breaker opened.
+    BreakerOpened {
+        /// Consecutive failures.
+        failures: u32,
+    },
+}

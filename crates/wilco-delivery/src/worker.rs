@@ -1,0 +1,394 @@
+//! The worker of one destination: a state machine that claims what is due, has it tried, and has the
+//! outcome written down.
+//!
+//! It does nothing itself. Whoever drives it reports what happened ([`Input`]) and executes what is
+//! decided ([`Effect`]); the service does so with a store, a clock and tasks, the simulation with a
+//! model and time that costs nothing.
+//!
+//! ```text
+//!   Open ──▶ Opened ──▶ Claim ──▶ Claimed ──▶ NextDue ──▶ Due ──▶ SetTimer ──▶ TimerFired, Woken
+//!    ▲          │         ▲           │  fewer than asked for                       │
+//!    └─ PAUSE ──┴─ error ─┼───────────┼─────────────────────────────────────────────┘
+//!                         │           ▼
+//!                         │        Attempt ──▶ Ended ──▶ Settle ──▶ Settled ──▶ Report, Alert
+//!                         │                                ▲  error    │
+//!                         │                                └── PAUSE ──┤
+//!                         └────────────── a slot is free ──────────────┘
+//! ```
+//!
+//! Of the upper row one call is made at a time. Attempts run next to it and next to each other, each in a
+//! slot that it holds until its outcome is written. What an outcome causes, its log line and an alert,
+//! follows only then: nothing is said that a crash could take back.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use wilco_store::{Attempt, Claim, DestinationStatus, Outcome, Settled, StoreError};
+
+use crate::{
+    attempt::Reply,
+    effect::{AttemptEnd, AttemptId, Cause, Conclusion, Effect, Input, Report},
+    policy::{OnDead, Policy},
+    scheduler::{BreakerChange, Moment, Scheduler},
+};
+
+/// The decisions of one destination's worker.
+pub struct Worker {
+    policy: Policy,
+    scheduler: Scheduler,
+    /// Attempts that hold a slot.
+    running: BTreeMap<AttemptId, Running>,
+    last_id: AttemptId,
+    /// Slots that attempts of an earlier configuration still hold.
+    predecessor_slots: usize,
+    /// The call of the upper row that is being made.
+    call: Option<Call>,
+    has_status: bool,
+    backlog: Backlog,
+    /// When to look again at the latest, since the worker was opened.
+    look_at: Duration,
+    /// What the timer was set to.
+    timer: Option<Duration>,
+    is_stopping: bool,
+    is_closed: bool,
+}
+
+/// An attempt that holds a slot.
+struct Running {
+    claim: Claim,
+    started_at: Timestamp,
+    /// What follows from it, once it has ended.
+    conclusion: Option<Arc<Conclusion>>,
+    /// A write of the outcome failed before; it may be durable all the same.
+    is_repeated: bool,
+    /// When the outcome is written again, after a write that failed.
+    settle_at: Option<Duration>,
+}
+
+enum Call {
+    Open,
+    Claim { limit: usize },
+    NextDue { asked_at: Duration },
+}
+
+/// What is known of the deliveries that wait.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Backlog {
+    /// Something may be due.
+    Unknown,
+    /// A call is asking. What happens meanwhile makes it unknown again.
+    Asking,
+    /// Nothing is due, and when something will be is to be asked.
+    Drained,
+    /// Nothing is due before the time to look again.
+    Waiting,
+}
+
+impl Worker {
+    /// A worker that begins with its first [`Input::TimerFired`]. `predecessor_slots` are held by
+    /// attempts of an earlier configuration of the same destination.
+    pub fn new(policy: Policy, predecessor_slots: usize) -> Self {
+        Self {
+            scheduler: Scheduler::new(policy.clone()),
+            policy,
+            running: BTreeMap::new(),
+            last_id: 0,
+            predecessor_slots,
+            call: None,
+            has_status: false,
+            backlog: Backlog::Unknown,
+            look_at: Duration::ZERO,
+            timer: None,
+            is_stopping: false,
+            is_closed: false,
+        }
+    }
+
+    /// The slots that are taken, those of earlier configurations included.
+    pub fn slots_taken(&self) -> usize {
+        self.running.len() + self.predecessor_slots
+    }
+
+    /// Takes in what happened, and decides what has to be done.
+    pub fn step(&mut self, input: Input, at: Moment) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        match input {
+            Input::TimerFired => self.timer = None,
+            Input::Woken => self.backlog = Backlog::Unknown,
+            Input::Opened(status) => self.opened(status, at, &mut effects),
+            Input::Claimed(claims) => self.claimed(claims, at, &mut effects),
+            Input::Due(due) => self.due(&due, at),
+            Input::Ended { id, end, took, chance } => {
+                self.ended(id, end, took, chance, at, &mut effects);
+            }
+            Input::Settled { id, written } => self.settled(id, written, at, &mut effects),
+            Input::PredecessorSlots(taken) => self.predecessor_slots = taken,
+            Input::Stop => self.is_stopping = true,
+        }
+        self.settle_again(at, &mut effects);
+        self.look(at, &mut effects);
+        self.set_timer(at, &mut effects);
+        effects
+    }
+
+    fn opened(
+        &mut self,
+        status: Result<DestinationStatus, StoreError>,
+        at: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.call = None;
+        match status {
+            Ok(status) => {
+                self.has_status = true;
+                self.backlog = Backlog::Unknown;
+                self.scheduler.apply(&status, at.now);
+                let is_breaker_open = self.scheduler.is_open(self.scheduler.breaker());
+                effects.push(Effect::Report(Report::Opened { is_breaker_open }));
+            }
+            Err(error) => self.call_failed(error, at, effects),
+        }
+    }
+
+    /// Begins what was claimed, even where the worker is stopping: it is running in the store, and would
+    /// stay so.
+    fn claimed(
+        &mut self,
+        claims: Result<Vec<Claim>, StoreError>,
+        at: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(Call::Claim { limit }) = self.call.take() else { return };
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(error) => return self.call_failed(error, at, effects),
+        };
+        if claims.len() == limit {
+            self.backlog = Backlog::Unknown;
+        } else if self.backlog == Backlog::Asking {
+            self.backlog = Backlog::Drained;
+        }
+        self.scheduler.began(claims.len(), at);
+        for claim in claims {
+            self.last_id += 1;
+            let id = self.last_id;
+            effects.push(Effect::Attempt { id, claim: claim.clone() });
+            let started_at = at.now;
+            let running = Running {
+                claim,
+                started_at,
+                conclusion: None,
+                is_repeated: false,
+                settle_at: None,
+            };
+            self.running.insert(id, running);
+        }
+    }
+
+    fn due(&mut self, due: &Result<Option<Duration>, StoreError>, at: Moment) {
+        let Some(Call::NextDue { asked_at }) = self.call.take() else { return };
+        if self.backlog == Backlog::Asking {
+            self.backlog = Backlog::Waiting;
+            match due {
+                // The answer was given some time ago, and not before the question.
+                Ok(due) => self.look_in(*due, asked_at),
+                Err(_) => self.look_in(Some(PAUSE), at.since_opened),
+            }
+        }
+    }
+
+    /// Waits a moment, then begins from the start: who knows what the store holds now.
+    fn call_failed(&mut self, error: StoreError, at: Moment, effects: &mut Vec<Effect>) {
+        if is_final(&error) {
+            self.is_stopping = true;
+            return;
+        }
+        self.has_status = false;
+        self.look_in(Some(PAUSE), at.since_opened);
+        effects.push(Effect::Report(Report::DeliveriesWait(error)));
+    }
+
+    fn ended(
+        &mut self,
+        id: AttemptId,
+        end: AttemptEnd,
+        took: Duration,
+        chance: f64,
+        at: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        let claim = running.claim.clone();
+        let (reply, outcome, breaker) = match end {
+            AttemptEnd::Replied(reply) => {
+                let outcome = self.scheduler.outcome(&claim, reply.verdict, chance);
+                let breaker = self.scheduler.answered(reply.verdict, at.now);
+                (reply, outcome, breaker)
+            }
+            AttemptEnd::NotTaken => {
+                (Reply::failed("no route takes it".into()), Outcome::Skipped, None)
+            }
+            AttemptEnd::Panicked => after_a_panic(&claim, &self.policy),
+        };
+        let Reply { result, output, .. } = reply;
+        let attempt = Attempt { started_at: running.started_at, took, result, output };
+        let conclusion = Arc::new(Conclusion { claim, attempt, outcome, breaker });
+        running.conclusion = Some(Arc::clone(&conclusion));
+        effects.push(Effect::Settle { id, conclusion });
+    }
+
+    fn settled(
+        &mut self,
+        id: AttemptId,
+        written: Result<Settled, StoreError>,
+        at: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(running) = self.running.get_mut(&id) else { return };
+        let Some(conclusion) = running.conclusion.clone() else { return };
+        match written {
+            Ok(Settled::Stale) if !running.is_repeated => {
+                effects.push(Effect::Report(Report::Dropped(conclusion)));
+            }
+            // Where an earlier write failed, this one finds that it was durable after all.
+            Ok(Settled::Written | Settled::Stale) => self.announce(conclusion, effects),
+            Err(error) if is_final(&error) => {
+                self.is_stopping = true;
+                effects.push(Effect::Report(Report::Lost(conclusion)));
+            }
+            // An outcome that is lost is a delivery that is repeated.
+            Err(error) => {
+                running.is_repeated = true;
+                running.settle_at = Some(at.since_opened.saturating_add(PAUSE));
+                return effects.push(Effect::Report(Report::OutcomeWaits(error)));
+            }
+        }
+        self.running.remove(&id);
+        // The next of its key may be due, and there is room for one more.
+        self.backlog = Backlog::Unknown;
+    }
+
+    /// Says what a written outcome means.
+    fn announce(&self, conclusion: Arc<Conclusion>, effects: &mut Vec<Effect>) {
+        effects.push(Effect::Report(Report::Settled(Arc::clone(&conclusion))));
+        if let Some(BreakerChange { before, after }) = conclusion.breaker {
+            let is_open = |breaker| self.scheduler.is_open(breaker);
+            match (is_open(before), is_open(after), after.open_until) {
+                (false, true, Some(until)) => {
+                    let failures = after.failures;
+                    effects.push(Effect::Report(Report::BreakerOpened { failures, until }));
+                    effects.push(Effect::Alert(Cause::BreakerOpened { failures }));
+                }
+                (true, false, _) => effects.push(Effect::Report(Report::BreakerClosed)),
+                (false, false, Some(until)) if before.open_until.is_none() => {
+                    effects.push(Effect::Report(Report::AskedToWait { until }));
+                }
+                _ => {}
+            }
+        }
+        if matches!(conclusion.outcome, Outcome::Dead { .. }) {
+            effects.push(Effect::Alert(Cause::Dead(conclusion)));
+        }
+    }
+
+    /// Writes outcomes again that could not be written.
+    fn settle_again(&mut self, at: Moment, effects: &mut Vec<Effect>) {
+        for (id, running) in &mut self.running {
+            if let Some(conclusion) = &running.conclusion
+                && running.settle_at.is_some_and(|settle_at| settle_at <= at.since_opened)
+            {
+                running.settle_at = None;
+                effects.push(Effect::Settle { id: *id, conclusion: Arc::clone(conclusion) });
+            }
+        }
+    }
+
+    /// Decides on the next call of the upper row.
+    fn look(&mut self, at: Moment, effects: &mut Vec<Effect>) {
+        if self.call.is_some() || self.is_closed {
+            return;
+        }
+        if self.is_stopping {
+            // A successor counts the slots of all its predecessors by this one.
+            if self.slots_taken() == 0 {
+                self.is_closed = true;
+                effects.push(Effect::Close);
+            }
+            return;
+        }
+        let is_time = at.since_opened >= self.look_at;
+        if !self.has_status {
+            if is_time {
+                self.call = Some(Call::Open);
+                let releases_keys = self.policy.on_dead == OnDead::Skip;
+                effects.push(Effect::Open { releases_keys });
+            }
+            return;
+        }
+        if is_time && self.backlog == Backlog::Waiting {
+            self.backlog = Backlog::Unknown;
+        }
+        let limit = self.scheduler.room(self.slots_taken(), at);
+        if limit == 0 {
+            // Whatever is known now is out of date when there is room again.
+            self.backlog = Backlog::Unknown;
+            return self.look_in(self.scheduler.wait(at), at.since_opened);
+        }
+        match self.backlog {
+            Backlog::Unknown => {
+                self.backlog = Backlog::Asking;
+                self.call = Some(Call::Claim { limit });
+                effects.push(Effect::Claim { limit });
+            }
+            Backlog::Drained => {
+                self.backlog = Backlog::Asking;
+                self.call = Some(Call::NextDue { asked_at: at.since_opened });
+                effects.push(Effect::NextDue);
+            }
+            Backlog::Asking | Backlog::Waiting => {}
+        }
+    }
+
+    /// Not for ever, because the clock may be set.
+    fn look_in(&mut self, wait: Option<Duration>, from: Duration) {
+        let wait = wait.map_or(LOOK_AGAIN, |wait| wait.min(LOOK_AGAIN));
+        self.look_at = from.saturating_add(wait);
+    }
+
+    fn set_timer(&mut self, at: Moment, effects: &mut Vec<Effect>) {
+        let looks = self.call.is_none() && !self.is_stopping;
+        let settles = self.running.values().filter_map(|running| running.settle_at);
+        let Some(next) = settles.chain(looks.then_some(self.look_at)).min() else { return };
+        if self.timer != Some(next) {
+            self.timer = Some(next);
+            effects.push(Effect::SetTimer(next.saturating_sub(at.since_opened)));
+        }
+    }
+}
+
+/// The store takes nothing any more.
+fn is_final(error: &StoreError) -> bool {
+    matches!(error, StoreError::Closed | StoreError::Latched(_))
+}
+
+/// A panic of wilco itself: the delivery is tried again, later, and given up in the end like any other
+/// that fails. It says nothing about the destination.
+fn after_a_panic(claim: &Claim, policy: &Policy) -> (Reply, Outcome, Option<BreakerChange>) {
+    let waited = claim.waited();
+    let left = policy.retry.give_up_after.saturating_sub(waited);
+    // The store takes a longer wait than the longest for the work of a clock that was set.
+    let after = PANIC_PAUSE.min(policy.retry.max).min(left);
+    let outcome = if after.is_zero() {
+        Outcome::Dead { holds_key: policy.on_dead == OnDead::Block }
+    } else {
+        Outcome::Retry { after, waited: waited.saturating_add(after) }
+    };
+    (Reply::failed("wilco panicked, its log says where".into()), outcome, None)
+}
+
+/// How long a delivery waits after a panic.
+const PANIC_PAUSE: Duration = Duration::from_secs(60);
+/// How long everything waits after an error of the store.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How often to look without a reason: the clock may have been set, or a wake-up lost.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
