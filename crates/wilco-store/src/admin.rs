@@ -41,8 +41,8 @@ pub trait AdminStore: StoreStatus {
     /// [`StoreError`]: those of some of the first events may have been made.
     async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError>;
 
-    /// Ends what waits of an event, or only its way to `destination`, without another attempt. An
-    /// attempt that is under way goes on. Answers how many deliveries it ended.
+    /// Cancels the pending deliveries of an event, or only the one to `destination`. An attempt that
+    /// runs continues. Answers how many deliveries it ended.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ pub trait AdminStore: StoreStatus {
         destination: Option<String>,
     ) -> Result<usize, StoreError>;
 
-    /// Stops a destination, or lets it go on. It stays so over restarts.
+    /// Pauses a destination, or resumes it. That is kept across restarts.
     ///
     /// # Errors
     ///

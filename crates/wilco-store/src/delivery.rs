@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Nobody else changes a state, but that `claim` gives back what it could not read (retrying) and
-//! buries what is damaged (dead), and that `cancel` ends a dead one which holds its key.
+//! marks what is damaged (dead), and that `cancel` ends a dead one which holds its key.
 //!
 //! Deliveries of one destination with the same order key go one after another: only one of them, the
 //! head, can be due or running; the others are held, without a time.
@@ -216,7 +216,7 @@ pub enum Settled {
     Stale,
 }
 
-/// Where a delivery stands.
+/// The state of a delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum State {
     /// Not tried yet.
@@ -269,14 +269,14 @@ impl State {
     }
 }
 
-/// One event's way to one destination, as it stands.
+/// One event for one destination.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {
     /// Its number.
     pub id: i64,
     /// The name of the destination.
     pub destination: String,
-    /// Where it stands.
+    /// Its state.
     pub state: State,
     /// How many attempts were begun.
     pub attempts: u32,

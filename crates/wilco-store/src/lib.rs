@@ -71,7 +71,7 @@ pub trait Store: InboundStore + OutboundStore + AdminStore {
     /// should end. For whoever finds that wilco cannot keep its promises any more.
     fn latch(&self, cause: &str);
 
-    /// Finishes what is queued and puts the store to rest. Every later call fails.
+    /// Finishes what is queued and closes the store. Every later call fails.
     ///
     /// # Errors
     ///
@@ -143,10 +143,10 @@ impl Rejection {
     }
 }
 
-/// What wilco itself has to tell, for a destination to pass on.
+/// What wilco itself reports, through a destination.
 #[derive(Clone, Debug)]
 pub struct Alert {
-    /// What it is about: one key is heard of once in `every`.
+    /// What it is about: alerts of one key are at least `every` apart.
     pub key: String,
     /// How long after an alert no other of its key is recorded.
     pub every: Duration,
@@ -169,7 +169,7 @@ pub struct Usage {
     pub lost_commits: u64,
 }
 
-/// Hears of every commit: how many events it recorded, and how long it took.
+/// Called after every commit: how many events it recorded, and how long it took.
 pub type CommitObserver = Arc<dyn Fn(usize, Duration) + Send + Sync>;
 
 impl fmt::Display for State {

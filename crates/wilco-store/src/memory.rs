@@ -57,7 +57,7 @@ impl MemoryStore {
         let mut disk = self.disk();
         disk.is_closed = true;
         let mut durable = disk.durable.clone();
-        for Way { delivery, .. } in &mut durable.ways {
+        for DeliveryRow { delivery, .. } in &mut durable.rows {
             if delivery.state == State::Running {
                 delivery.state = State::Retrying;
                 delivery.due_at = Some(self.now());
@@ -97,7 +97,7 @@ impl MemoryStore {
         if pending.has_recorded {
             self.wakers.recorded.notify_one();
         }
-        for destination in pending.awaited {
+        for destination in pending.to_wake {
             self.wakers.due(&destination).notify_one();
         }
         match fault {
@@ -148,7 +148,7 @@ struct Record {
     events: Vec<Kept>,
     routed_through: Option<EventId>,
     /// In the order in which they were made.
-    ways: Vec<Way>,
+    rows: Vec<DeliveryRow>,
     destinations: BTreeMap<String, Destination>,
     /// When an alert of each key was last recorded.
     alerts: BTreeMap<String, Timestamp>,
@@ -170,7 +170,7 @@ struct Kept {
 
 /// One event on its way to one destination.
 #[derive(Clone)]
-struct Way {
+struct DeliveryRow {
     event: Arc<Event>,
     delivery: Delivery,
     waited: Duration,
@@ -205,7 +205,7 @@ impl Delivery {
 struct Pending {
     record: Record,
     has_recorded: bool,
-    awaited: BTreeSet<String>,
+    to_wake: BTreeSet<String>,
 }
 
 /// How long an attempt took is kept to the microsecond.

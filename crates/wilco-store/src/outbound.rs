@@ -89,7 +89,7 @@ pub trait OutboundStore: StoreStatus {
     /// [`StoreError`] where the store cannot be read.
     async fn next_due(&self, destination: &str) -> Result<Option<Duration>, StoreError>;
 
-    /// Lets go of the keys that dead deliveries of a destination hold.
+    /// Releases the keys that dead deliveries of a destination hold.
     ///
     /// # Errors
     ///

@@ -6,7 +6,7 @@ use wilco::{Digest, Event, EventId, SourceName};
 
 use crate::Delivery;
 
-/// Which events to list: all of them but for what is set, and at most `limit`.
+/// Which events to list: all of them, narrowed by what is set, and at most `limit`.
 #[derive(Clone, Debug, Default)]
 pub struct EventQuery {
     /// Only of this source.
@@ -51,7 +51,7 @@ pub struct EventSummary {
     pub digest: Digest,
     /// The name of the secret that matched.
     pub secret_name: String,
-    /// Whether it was held against the routes; with no deliveries it was skipped.
+    /// Whether it was routed; with no deliveries it was skipped.
     pub is_routed: bool,
     /// Its record is not what was written. Of the other fields only what could be read is set.
     pub is_damaged: bool,
@@ -64,7 +64,7 @@ pub struct EventSummary {
 pub struct EventDetail {
     /// The event.
     pub event: Event,
-    /// Whether it was held against the routes; with no deliveries it was skipped.
+    /// Whether it was routed; with no deliveries it was skipped.
     pub is_routed: bool,
     /// Its deliveries, with the attempts of each.
     pub deliveries: Vec<Delivery>,

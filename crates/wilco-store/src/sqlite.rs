@@ -10,7 +10,7 @@ mod deliveries;
 mod files;
 mod ids;
 mod inbound;
-mod known;
+mod latest_events;
 mod leases;
 mod open;
 mod opening;
@@ -46,14 +46,16 @@ use crate::{
 };
 pub use backup::BackupError;
 pub(super) use check::{
-    Due, Running as RunningCheck, Unchecked, demand_whole, is_damage, stop_at_damage,
+    Due, Running as RunningCheck, Unchecked, is_damage, require_whole, stop_at_damage,
 };
 pub(super) use checksum::{Checksums, Head, Unsealed};
 pub(super) use damage::{Damage, is_damaged, mend};
 pub(super) use deliveries::Taken;
 pub(super) use files::{StoreFiles, users};
-pub(super) use ids::{TAIL_BITS, digest_of, id_at, id_of, moment, odd, seq_at, seq_of, time_of};
-pub(super) use known::{Keys, Known};
+pub(super) use ids::{
+    TAIL_BITS, bad_column, digest_of, id_at, id_of, instant, seq_at, seq_of, time_of,
+};
+pub(super) use latest_events::{Keys, LatestEvents};
 pub(super) use leases::{AttemptId, Lease, LeaseChanges, Leases};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
@@ -83,7 +85,7 @@ pub struct SqliteStore {
     /// For routing and deliveries.
     readers: Arc<Readers>,
     /// For people and metrics, whose questions may take long.
-    onlookers: Arc<Readers>,
+    query_readers: Arc<Readers>,
     thread: Mutex<Option<JoinHandle<()>>>,
     check: Arc<Mutex<Option<RunningCheck>>>,
     clock: Arc<dyn Clock>,
@@ -94,7 +96,7 @@ pub struct SqliteStore {
 pub struct Options {
     /// Free space of the file system, in bytes, below which nothing is recorded.
     pub reserve: u64,
-    /// Hears of every commit.
+    /// Called after every commit.
     pub observer: CommitObserver,
     /// From the opening until the file is read through for the first time, to look for damage; then
     /// it is read through once a day.
@@ -110,7 +112,7 @@ impl Default for Options {
 impl SqliteStore {
     /// Opens the store at `url`, which is `sqlite:` and a path, and makes it where there is none.
     /// Whatever the last process left half done is brought in order before this returns: the WAL is
-    /// carried over and emptied, and deliveries that were running are made due. After an unclean stop
+    /// checkpointed and emptied, and deliveries that were running are made due. After an unclean stop
     /// the file is checked: a small one before that, a large one while it is in use; if damage is
     /// found then, the store latches.
     ///
@@ -125,12 +127,12 @@ impl SqliteStore {
         let path = Self::path(url)?;
         let at = |cause: std::io::Error| from_io(&path, &cause);
         let space = Space::of(&path, options.reserve).map_err(at)?;
-        if let Err(error) = space.demand() {
+        if let Err(error) = space.require() {
             tracing::warn!(%error, free_bytes = space.free_bytes(), "no event is accepted");
         }
         let shared = Arc::new(Shared::new(space));
         let readers = Arc::new(Readers::of(&shared));
-        let onlookers = Arc::new(Readers::of(&shared));
+        let query_readers = Arc::new(Readers::of(&shared));
         let check = Arc::default();
         let opening = Opening {
             path: path.clone(),
@@ -139,7 +141,7 @@ impl SqliteStore {
             queue: Arc::default(),
             scrub_after: options.scrub_after,
             readers: Arc::clone(&readers),
-            onlookers: Arc::clone(&onlookers),
+            query_readers: Arc::clone(&query_readers),
             check: Arc::clone(&check),
         };
         let (writer, thread) = Writer::start(opening, shared, options.observer)?;
@@ -147,7 +149,7 @@ impl SqliteStore {
             check,
             writer,
             readers,
-            onlookers,
+            query_readers,
             thread: Mutex::new(Some(thread)),
             clock,
             is_read_only: false,
@@ -168,7 +170,7 @@ impl SqliteStore {
         readers.add(vec![open::open_to_read(&path)?]);
         Ok(Self {
             writer: Writer::none(shared),
-            onlookers: Arc::clone(&readers),
+            query_readers: Arc::clone(&readers),
             readers,
             thread: Mutex::default(),
             check: Arc::default(),
@@ -224,7 +226,7 @@ impl StoreStatus for SqliteStore {
     }
 
     async fn damaged_events(&self) -> Result<u64, StoreError> {
-        self.onlookers.read(damaged_events).await
+        self.query_readers.read(damaged_events).await
     }
 }
 
@@ -243,7 +245,7 @@ impl Store for SqliteStore {
             false => self.writer.stop().await,
         };
         self.readers.close();
-        self.onlookers.close();
+        self.query_readers.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It has answered, so it is at its end.
         let _ = thread.map(JoinHandle::join);
@@ -254,8 +256,8 @@ impl Store for SqliteStore {
     }
 }
 
-/// What the writing thread carries from one write to the next.
-pub(super) struct Ledger {
+/// What the writing thread keeps from one write to the next.
+pub(super) struct WriterState {
     connection: Connection,
     /// The place of the newest event.
     last_seq: i64,
@@ -263,10 +265,10 @@ pub(super) struct Ledger {
     routed_through: i64,
     /// Events that this batch records.
     recorded: Vec<Arc<Event>>,
-    /// What copies are told by.
-    known: Known,
+    /// How duplicates are detected.
+    latest_events: LatestEvents,
     /// Destinations for which this batch made something due.
-    awaited: BTreeSet<String>,
+    to_wake: BTreeSet<String>,
     /// Claims that this batch makes and ends.
     leases: LeaseChanges,
     /// Bytes of the rejections that are kept; counted anew after a batch that failed.

@@ -17,7 +17,7 @@ pub trait StoreStatus: Send + Sync {
     /// What the store takes and leaves of its disk, where that means anything.
     fn usage(&self) -> Option<Usage>;
 
-    /// How a destination stands; one that was never heard of is not paused, and its breaker closed.
+    /// The status of a destination; one that was never used is not paused, and its breaker is closed.
     ///
     /// # Errors
     ///

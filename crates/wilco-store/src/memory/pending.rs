@@ -5,11 +5,11 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
-use super::{Destination, InBurst, Kept, Pending, Way, in_micros};
+use super::{DeliveryRow, Destination, InBurst, Kept, Pending, in_micros};
 use crate::{
     ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Outcome, Receipt, Replay,
     Routed, Settled, State, Target,
-    rules::{self, Joined, Settlement, Verdict, later, whole_millis},
+    rules::{self, DuplicateDecision, Joined, Settlement, later, whole_millis},
 };
 
 impl Pending {
@@ -23,8 +23,8 @@ impl Pending {
         let digest = verified.digest();
         let earlier = self.record.earlier(verified, &envelope);
         let has_id = envelope.delivery_id.is_some();
-        let verdict = duplicates.judge(has_id, digest, arrival.received_at, earlier.as_ref());
-        if let Verdict::DuplicateOf(event_id) = verdict {
+        let verdict = duplicates.decide(has_id, digest, arrival.received_at, earlier.as_ref());
+        if let DuplicateDecision::DuplicateOf(event_id) = verdict {
             return Receipt { event_id, is_first: false };
         }
         let event = Event {
@@ -36,7 +36,7 @@ impl Pending {
             received_at: whole_millis(arrival.received_at),
             secret_name: verified.secret_name().into(),
             digest,
-            conflict: verdict == Verdict::Conflict,
+            conflict: verdict == DuplicateDecision::Conflict,
             headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };
@@ -73,17 +73,17 @@ impl Pending {
     }
 
     fn replace_dead(&mut self, event_id: EventId, target: &Target, now: Timestamp) {
-        for place in 0..self.record.ways.len() {
-            let way = &mut self.record.ways[place];
-            let delivery = &mut way.delivery;
-            if way.event.id == event_id
+        for place in 0..self.record.rows.len() {
+            let row = &mut self.record.rows[place];
+            let delivery = &mut row.delivery;
+            if row.event.id == event_id
                 && delivery.destination == target.destination
                 && delivery.state == State::Dead
                 && delivery.replaced_by.is_none()
             {
                 delivery.replaced_by = Some(event_id);
-                let held = std::mem::take(&mut way.holds_key);
-                if held && way.delivery.order_key != target.order_key {
+                let held = std::mem::take(&mut row.holds_key);
+                if held && row.delivery.order_key != target.order_key {
                     self.promote(place, now);
                 }
             }
@@ -100,12 +100,12 @@ impl Pending {
         let Some(event) = self.find(event_id) else { return };
         let burst = target.burst.as_ref();
         let began = burst.and_then(|burst| self.supersede(event_id, target, burst, now));
-        let has_head = self.record.ways.iter().any(|way| way.is_before(target));
+        let has_head = self.record.rows.iter().any(|row| row.is_before(target));
         let Joined { burst: times, due_at, .. } = rules::join(target, began, has_head, now);
         let burst = burst.zip(times);
         let burst = burst.map(|(burst, times)| InBurst { key: burst.key.clone(), times });
         let delivery = Delivery {
-            id: self.record.ways.last().map_or(1, |way| way.delivery.id + 1),
+            id: self.record.rows.last().map_or(1, |row| row.delivery.id + 1),
             destination: target.destination.clone(),
             state: State::Pending,
             attempts: 0,
@@ -116,7 +116,7 @@ impl Pending {
             last_error: None,
             history: Vec::new(),
         };
-        self.record.ways.push(Way {
+        self.record.rows.push(DeliveryRow {
             event,
             delivery,
             waited: Duration::ZERO,
@@ -125,7 +125,7 @@ impl Pending {
             burst,
             holds_key: false,
         });
-        self.awaited.insert(target.destination.clone());
+        self.to_wake.insert(target.destination.clone());
     }
 
     /// Ends the last of a burst in favour of another event, and says when the burst began.
@@ -136,25 +136,25 @@ impl Pending {
         burst: &Burst,
         now: Timestamp,
     ) -> Option<Timestamp> {
-        let place = self.record.ways.iter().position(|way| {
-            way.delivery.destination == target.destination
-                && way.delivery.state == State::Pending
-                && way.burst.as_ref().is_some_and(|before| before.key == burst.key)
+        let place = self.record.rows.iter().position(|row| {
+            row.delivery.destination == target.destination
+                && row.delivery.state == State::Pending
+                && row.burst.as_ref().is_some_and(|before| before.key == burst.key)
         })?;
-        let way = &mut self.record.ways[place];
-        let began = way.burst.as_ref().map(|burst| burst.times.began);
-        way.delivery.replaced_by = Some(event_id);
+        let row = &mut self.record.rows[place];
+        let began = row.burst.as_ref().map(|burst| burst.times.began);
+        row.delivery.replaced_by = Some(event_id);
         self.end(place, State::Superseded, now);
         began
     }
 
     /// Ends a delivery that waits.
     fn end(&mut self, place: usize, state: State, now: Timestamp) {
-        let way = &mut self.record.ways[place];
-        let was_held = way.delivery.state == State::Pending && way.delivery.due_at.is_none();
-        way.delivery.state = state;
-        way.delivery.due_at = None;
-        way.holds_key = false;
+        let row = &mut self.record.rows[place];
+        let was_held = row.delivery.state == State::Pending && row.delivery.due_at.is_none();
+        row.delivery.state = state;
+        row.delivery.due_at = None;
+        row.holds_key = false;
         if !was_held {
             self.promote(place, now);
         }
@@ -162,18 +162,18 @@ impl Pending {
 
     /// Has the first that is held behind an ended delivery fall due.
     fn promote(&mut self, ended: usize, now: Timestamp) {
-        let ended = self.record.ways[ended].delivery.clone();
-        let next = self.record.ways.iter_mut().find(|way| {
-            way.delivery.destination == ended.destination
-                && way.delivery.order_key == ended.order_key
-                && way.delivery.order_key.is_some()
-                && way.delivery.state == State::Pending
-                && way.delivery.due_at.is_none()
+        let ended = self.record.rows[ended].delivery.clone();
+        let next = self.record.rows.iter_mut().find(|row| {
+            row.delivery.destination == ended.destination
+                && row.delivery.order_key == ended.order_key
+                && row.delivery.order_key.is_some()
+                && row.delivery.state == State::Pending
+                && row.delivery.due_at.is_none()
         });
         if let Some(next) = next {
             let over_at = next.burst.as_ref().map(|burst| burst.times.over_at);
             next.delivery.due_at = Some(rules::start_of(over_at, now));
-            self.awaited.insert(ended.destination);
+            self.to_wake.insert(ended.destination);
         }
     }
 
@@ -184,12 +184,12 @@ impl Pending {
         now: Timestamp,
     ) -> usize {
         let mut ended = 0;
-        for place in 0..self.record.ways.len() {
-            let way = &self.record.ways[place];
-            let waits = matches!(way.delivery.state, State::Pending | State::Retrying);
-            if way.event.id == event_id
-                && destination.is_none_or(|name| way.delivery.destination == name)
-                && (waits || way.holds_key)
+        for place in 0..self.record.rows.len() {
+            let row = &self.record.rows[place];
+            let waits = matches!(row.delivery.state, State::Pending | State::Retrying);
+            if row.event.id == event_id
+                && destination.is_none_or(|name| row.delivery.destination == name)
+                && (waits || row.holds_key)
             {
                 self.end(place, State::Cancelled, now);
                 ended += 1;
@@ -199,9 +199,9 @@ impl Pending {
     }
 
     pub(super) fn release_keys(&mut self, destination: &str, now: Timestamp) {
-        for place in 0..self.record.ways.len() {
-            let way = &mut self.record.ways[place];
-            if way.delivery.destination == destination && std::mem::take(&mut way.holds_key) {
+        for place in 0..self.record.rows.len() {
+            let row = &mut self.record.rows[place];
+            if row.delivery.destination == destination && std::mem::take(&mut row.holds_key) {
                 self.promote(place, now);
             }
         }
@@ -241,7 +241,7 @@ impl Pending {
 
     /// Makes the deliveries of a destination due whose leases have ended.
     pub(super) fn end_leases(&mut self, destination: &str, now: Timestamp, elapsed: Duration) {
-        for Way { delivery, lease_ends, .. } in &mut self.record.ways {
+        for DeliveryRow { delivery, lease_ends, .. } in &mut self.record.rows {
             if delivery.destination == destination
                 && delivery.state == State::Running
                 && *lease_ends <= elapsed
@@ -256,8 +256,8 @@ impl Pending {
     pub(super) fn renew(&mut self, claims: &[Claim], elapsed: Duration) -> Vec<i64> {
         let mut stale = Vec::new();
         for claim in claims {
-            match self.record.ways.iter_mut().find(|way| way.is_claimed_by(claim)) {
-                Some(way) => way.lease_ends = elapsed.saturating_add(claim.lease),
+            match self.record.rows.iter_mut().find(|row| row.is_claimed_by(claim)) {
+                Some(row) => row.lease_ends = elapsed.saturating_add(claim.lease),
                 None => stale.push(claim.delivery),
             }
         }
@@ -278,32 +278,36 @@ impl Pending {
         }
         let latest = whole_millis(later(now, longest_wait));
         let mut due = Vec::new();
-        for way in &mut self.record.ways {
-            let is_here = way.delivery.destination == destination;
-            let Some(due_at) = way.delivery.due_at.as_mut().filter(|_| is_here) else { continue };
+        for row in &mut self.record.rows {
+            let is_here = row.delivery.destination == destination;
+            let Some(due_at) = row.delivery.due_at.as_mut().filter(|_| is_here) else { continue };
             *due_at = latest.min(*due_at);
             if *due_at <= now {
-                due.push(way);
+                due.push(row);
             }
         }
-        due.sort_by_key(|way| (way.delivery.due_at, way.delivery.id));
+        due.sort_by_key(|row| (row.delivery.due_at, row.delivery.id));
         due.truncate(limit);
         due.into_iter()
-            .map(|Way { event, delivery, waited, needs_reevaluation, lease_ends, .. }| {
-                *lease_ends = elapsed.saturating_add(lease);
-                delivery.state = State::Running;
-                delivery.due_at = None;
-                delivery.attempts += 1;
-                Claim {
-                    delivery: delivery.id,
-                    destination: destination.into(),
-                    attempt: delivery.attempts,
-                    waited: *waited,
-                    needs_reevaluation: *needs_reevaluation,
-                    lease,
-                    event: Arc::clone(event),
-                }
-            })
+            .map(
+                |DeliveryRow {
+                     event, delivery, waited, needs_reevaluation, lease_ends, ..
+                 }| {
+                    *lease_ends = elapsed.saturating_add(lease);
+                    delivery.state = State::Running;
+                    delivery.due_at = None;
+                    delivery.attempts += 1;
+                    Claim {
+                        delivery: delivery.id,
+                        destination: destination.into(),
+                        attempt: delivery.attempts,
+                        waited: *waited,
+                        needs_reevaluation: *needs_reevaluation,
+                        lease,
+                        event: Arc::clone(event),
+                    }
+                },
+            )
             .collect()
     }
 
@@ -315,27 +319,27 @@ impl Pending {
         breaker: Option<Breaker>,
         now: Timestamp,
     ) -> Settled {
-        let Some(place) = self.record.ways.iter().position(|way| way.is_claimed_by(claim)) else {
+        let Some(place) = self.record.rows.iter().position(|row| row.is_claimed_by(claim)) else {
             return Settled::Stale;
         };
         if let Some(breaker) = breaker {
             self.set_breaker(&claim.destination, breaker, now);
         }
-        let way = &mut self.record.ways[place];
-        let delivery = &mut way.delivery;
+        let row = &mut self.record.rows[place];
+        let delivery = &mut row.delivery;
         let Settlement { state, due_at, waited, error, leaves_key } =
             rules::settle(outcome, attempt, claim.waited, now);
-        (delivery.state, delivery.due_at, way.waited) = (state, due_at, waited);
+        (delivery.state, delivery.due_at, row.waited) = (state, due_at, waited);
         delivery.last_error = error.map(Into::into);
-        way.holds_key = state == State::Dead && !leaves_key && delivery.order_key.is_some();
+        row.holds_key = state == State::Dead && !leaves_key && delivery.order_key.is_some();
         delivery.history.push(Attempt {
             started_at: whole_millis(attempt.started_at),
             took: in_micros(attempt.took),
             ..attempt.clone()
         });
         if delivery.due_at.is_some() {
-            self.awaited.insert(delivery.destination.clone());
-        } else if !way.holds_key {
+            self.to_wake.insert(delivery.destination.clone());
+        } else if !row.holds_key {
             self.promote(place, now);
         }
         Settled::Written
@@ -351,7 +355,7 @@ impl Pending {
     }
 }
 
-impl Way {
+impl DeliveryRow {
     fn is_claimed_by(&self, claim: &Claim) -> bool {
         let Delivery { id, state, attempts, .. } = self.delivery;
         id == claim.delivery && state == State::Running && attempts == claim.attempt

@@ -55,7 +55,7 @@ impl Record {
     }
 
     pub(super) fn deliveries(&self, id: EventId) -> impl Iterator<Item = &Delivery> {
-        self.ways.iter().filter(move |way| way.event.id == id).map(|way| &way.delivery)
+        self.rows.iter().filter(move |row| row.event.id == id).map(|row| &row.delivery)
     }
 
     pub(super) fn list(&self, query: &EventQuery) -> Vec<EventSummary> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use wilco::{Envelope, Event, EventId, Verified};
 
-use super::{MemoryStore, Way};
+use super::{DeliveryRow, MemoryStore};
 use crate::{
     AdminStore, Alert, Attempt, Batch, Breaker, Claim, DestinationStatus, Duplicates, EventDetail,
     EventQuery, EventSummary, InboundStore, OutboundStore, Outcome, REJECTIONS_MAX, Receipt,
@@ -76,10 +76,10 @@ impl OutboundStore for MemoryStore {
     async fn next_due(&self, destination: &str) -> Result<Option<Duration>, StoreError> {
         let (now, elapsed) = (self.now(), self.clock.elapsed());
         self.read(|record| {
-            let here = record.ways.iter().filter(|way| way.delivery.destination == destination);
-            let waits = here.filter_map(|way| match way.delivery.state {
-                State::Running => Some(way.lease_ends.saturating_sub(elapsed)),
-                _ => way.delivery.due_at.map(|due_at| wait_until(due_at, now)),
+            let here = record.rows.iter().filter(|row| row.delivery.destination == destination);
+            let waits = here.filter_map(|row| match row.delivery.state {
+                State::Running => Some(row.lease_ends.saturating_sub(elapsed)),
+                _ => row.delivery.due_at.map(|due_at| wait_until(due_at, now)),
             });
             waits.filter(|_| !record.is_paused(destination)).min()
         })
@@ -133,7 +133,7 @@ impl AdminStore for MemoryStore {
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
         self.read(|record| {
             let mut counts = BTreeMap::new();
-            for Way { delivery, .. } in &record.ways {
+            for DeliveryRow { delivery, .. } in &record.rows {
                 if delivery.is_unfinished() {
                     *counts.entry((delivery.destination.clone(), delivery.state)).or_default() += 1;
                 }
@@ -159,7 +159,7 @@ impl AdminStore for MemoryStore {
         self.commit(|pending| {
             pending.record.destinations.entry(destination.into()).or_default().is_paused =
                 is_paused;
-            pending.awaited.insert(destination.into());
+            pending.to_wake.insert(destination.into());
         })
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Earlier {
 
 /// What a request is.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum DuplicateDecision {
     New,
     /// The provider gave this delivery id before, to another body.
     Conflict,
@@ -35,26 +35,26 @@ pub(crate) enum Verdict {
 }
 
 impl Duplicates {
-    /// Holds a request against the earlier event that it could be a copy of.
+    /// Compares a request with the earlier event that it could be a duplicate of.
     ///
     /// Only the *latest* event of a subject counts: after A and B, a second A is a change back and
     /// not a copy, however equal its bytes.
-    pub(crate) fn judge(
+    pub(crate) fn decide(
         self,
         has_delivery_id: bool,
         digest: Digest,
         received_at: Timestamp,
         earlier: Option<&Earlier>,
-    ) -> Verdict {
+    ) -> DuplicateDecision {
         let (Self::Suppress { window }, Some(earlier)) = (self, earlier) else {
-            return Verdict::New;
+            return DuplicateDecision::New;
         };
         let age = received_at.duration_since(earlier.received_at).unsigned_abs();
         match (earlier.digest == digest, age <= window) {
-            (_, false) => Verdict::New,
-            (true, true) => Verdict::DuplicateOf(earlier.event_id),
-            (false, true) if has_delivery_id => Verdict::Conflict,
-            (false, true) => Verdict::New,
+            (_, false) => DuplicateDecision::New,
+            (true, true) => DuplicateDecision::DuplicateOf(earlier.event_id),
+            (false, true) if has_delivery_id => DuplicateDecision::Conflict,
+            (false, true) => DuplicateDecision::New,
         }
     }
 }
@@ -69,18 +69,18 @@ mod tests {
     #[test]
     fn a_copy_is_the_same_body_within_the_window() {
         let suppress = Duplicates::Suppress { window: HOUR };
-        let duplicate = Verdict::DuplicateOf(ID);
+        let duplicate = DuplicateDecision::DuplicateOf(ID);
         for (rule, has_id, body, age_secs, expected) in [
             (suppress, false, "a", 0, &duplicate),
             (suppress, false, "a", 3_600, &duplicate),
-            (suppress, false, "a", 3_601, &Verdict::New),
-            (suppress, false, "b", 1, &Verdict::New),
+            (suppress, false, "a", 3_601, &DuplicateDecision::New),
+            (suppress, false, "b", 1, &DuplicateDecision::New),
             (suppress, true, "a", 1, &duplicate),
-            (suppress, true, "b", 1, &Verdict::Conflict),
-            (suppress, true, "b", 3_601, &Verdict::New),
+            (suppress, true, "b", 1, &DuplicateDecision::Conflict),
+            (suppress, true, "b", 3_601, &DuplicateDecision::New),
             (suppress, false, "a", -30, &duplicate), // the clock was set back
-            (Duplicates::Keep, false, "a", 0, &Verdict::New),
-            (Duplicates::Keep, true, "b", 0, &Verdict::New),
+            (Duplicates::Keep, false, "a", 0, &DuplicateDecision::New),
+            (Duplicates::Keep, true, "b", 0, &DuplicateDecision::New),
         ] {
             let earlier = Earlier {
                 event_id: ID,
@@ -88,15 +88,15 @@ mod tests {
                 digest: Digest::of(b"a"),
             };
             let now = Timestamp::from_second(age_secs).unwrap();
-            let verdict = rule.judge(has_id, Digest::of(body.as_bytes()), now, Some(&earlier));
-            assert_eq!(verdict, *expected, "{rule:?} {has_id} {body} {age_secs}");
+            let decision = rule.decide(has_id, Digest::of(body.as_bytes()), now, Some(&earlier));
+            assert_eq!(decision, *expected, "{rule:?} {has_id} {body} {age_secs}");
         }
     }
 
     #[test]
     fn without_an_earlier_event_there_is_no_copy() {
         let rule = Duplicates::Suppress { window: HOUR };
-        let verdict = rule.judge(true, Digest::of(b"a"), Timestamp::UNIX_EPOCH, None);
-        assert_eq!(verdict, Verdict::New);
+        let decision = rule.decide(true, Digest::of(b"a"), Timestamp::UNIX_EPOCH, None);
+        assert_eq!(decision, DuplicateDecision::New);
     }
 }

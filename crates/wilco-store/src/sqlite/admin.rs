@@ -5,7 +5,7 @@ use rusqlite::Connection;
 use wilco::EventId;
 
 use super::{
-    Kind, Ledger, Part, SLICE_ROWS, SqliteStore, events, seq_of, show, slices, unfinished,
+    Kind, Part, SLICE_ROWS, SqliteStore, WriterState, events, seq_of, show, slices, unfinished,
 };
 use crate::{AdminStore, EventDetail, EventQuery, EventSummary, Replay, State, StoreError};
 
@@ -18,7 +18,7 @@ impl AdminStore for SqliteStore {
         while let Some(next) = part {
             let (query, wanted) = (query.clone(), query.limit - found.len());
             let read = move |connection: &Connection| events(connection, &query, wanted, next);
-            let (some, rest) = self.onlookers.read(read).await?;
+            let (some, rest) = self.query_readers.read(read).await?;
             found.extend(some);
             part = rest.filter(|_| found.len() < limit);
         }
@@ -28,7 +28,7 @@ impl AdminStore for SqliteStore {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError> {
-        let shown = self.onlookers.read(move |connection| show(connection, seq_of(id))).await;
+        let shown = self.query_readers.read(move |connection| show(connection, seq_of(id))).await;
         if let Err(StoreError::Damaged(_)) = shown {
             self.found_damaged(vec![seq_of(id)], "a person who looked at it").await;
         }
@@ -36,13 +36,13 @@ impl AdminStore for SqliteStore {
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
-        self.onlookers.read(unfinished).await
+        self.query_readers.read(unfinished).await
     }
 
     async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError> {
         let now = self.now();
         for slice in slices(replays, |replay| replay.targets.len()) {
-            self.writer.write(Kind::Delivery, move |ledger| ledger.replay(&slice, now)).await?;
+            self.writer.write(Kind::Delivery, move |state| state.replay(&slice, now)).await?;
         }
         Ok(())
     }
@@ -56,8 +56,8 @@ impl AdminStore for SqliteStore {
         let mut ended = 0;
         loop {
             let destination = destination.clone();
-            let cancel = move |ledger: &mut Ledger| {
-                ledger.cancel(event_id, destination.as_deref(), now, SLICE_ROWS)
+            let cancel = move |state: &mut WriterState| {
+                state.cancel(event_id, destination.as_deref(), now, SLICE_ROWS)
             };
             let some = self.writer.write(Kind::Delivery, cancel).await?;
             ended += some;
@@ -69,6 +69,6 @@ impl AdminStore for SqliteStore {
 
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {
         let name = destination.to_owned();
-        self.writer.write(Kind::Delivery, move |ledger| ledger.pause(&name, is_paused)).await
+        self.writer.write(Kind::Delivery, move |state| state.pause(&name, is_paused)).await
     }
 }

@@ -53,7 +53,7 @@ impl Due {
 }
 
 /// Checks the store before anything else.
-pub(crate) fn demand_whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+pub(crate) fn require_whole(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     tracing::warn!(store = %path.display(), "checking the store after an unclean stop");
     match look(connection) {
         Ok(None) => {

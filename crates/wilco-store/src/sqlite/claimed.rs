@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use wilco::Event;
 
-use super::{Kind, Ledger, SqliteStore, Taken, id_at, intact};
+use super::{Kind, SqliteStore, Taken, WriterState, id_at, intact};
 use crate::{Claim, StoreError};
 
 impl SqliteStore {
     /// Reads the events of what was claimed. None stays half claimed: one whose event is damaged is
     /// settled as dead, and one whose event cannot be read now is given back.
-    pub(super) async fn complete(
+    pub(super) async fn load_claimed(
         &self,
         destination: &str,
         taken: Vec<Taken>,
@@ -34,10 +34,10 @@ impl SqliteStore {
             };
             match event {
                 Ok(Some(event)) => claims.push(taken.with(destination, lease, event)),
-                Ok(None) => self.give_up(&taken, "the event is not there any more", now).await,
+                Ok(None) => self.mark_dead(&taken, "the event is not there any more", now).await,
                 Err(error @ StoreError::Damaged(_)) => {
                     self.found_damaged(vec![taken.event_seq], "a delivery").await;
-                    self.give_up(&taken, &error.to_string(), now).await;
+                    self.mark_dead(&taken, &error.to_string(), now).await;
                 }
                 Err(error) => {
                     unread.push(taken);
@@ -76,7 +76,7 @@ impl SqliteStore {
         let due_at = now.checked_add(RELEASE_PAUSE).unwrap_or(now);
         let taken: Vec<_> = taken.iter().map(|taken| (taken.delivery, taken.attempt)).collect();
         tracing::warn!(count = taken.len(), "events could not be read; they are delivered later");
-        self.write_surely(move |ledger| ledger.release(&taken, due_at)).await;
+        self.write_surely(move |state| state.release(&taken, due_at)).await;
     }
 
     /// Remembers which records are damaged, so that listings and metrics show them, and says so once.
@@ -86,7 +86,7 @@ impl SqliteStore {
         }
         let mark = {
             let places = places.clone();
-            move |ledger: &mut Ledger| ledger.mark_damaged(&places)
+            move |state: &mut WriterState| state.mark_damaged(&places)
         };
         // Where it cannot be written now, it is said again when it is met again.
         for seq in self.writer.write(Kind::Delivery, mark).await.unwrap_or(places) {
@@ -96,17 +96,17 @@ impl SqliteStore {
         self.writer.shared().wakers.damaged.notify_one();
     }
 
-    async fn give_up(&self, taken: &Taken, why: &str, now: Timestamp) {
+    async fn mark_dead(&self, taken: &Taken, why: &str, now: Timestamp) {
         tracing::error!(delivery = taken.delivery, why, "gave up");
         let (delivery, number, why) = (taken.delivery, taken.attempt, why.to_owned());
-        self.write_surely(move |ledger| ledger.bury(delivery, number, &why, now)).await;
+        self.write_surely(move |state| state.settle_unreadable(delivery, number, &why, now)).await;
     }
 
     /// Writes what must not be lost, for without it a delivery would stay claimed until the next
     /// start. If the store cannot take it now, the writing thread tries it again by itself.
     async fn write_surely(
         &self,
-        work: impl FnMut(&mut Ledger) -> rusqlite::Result<()> + Clone + Send + 'static,
+        work: impl FnMut(&mut WriterState) -> rusqlite::Result<()> + Clone + Send + 'static,
     ) {
         if self.writer.write(Kind::Delivery, work.clone()).await.is_err() {
             self.writer.repair(work);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, Row, params};
 use wilco::EventId;
 
-use super::{Ledger, moment, seq_of};
+use super::{WriterState, instant, seq_of};
 use crate::{
     Breaker, Burst, Replay, Routed, State, Target,
     rules::{self, Joined, KeyRole, later, whole_millis},
@@ -23,7 +23,7 @@ struct Ended {
     head_of: Option<String>,
 }
 
-impl Ledger {
+impl WriterState {
     pub(super) fn fan_out(&mut self, routed: &[Routed], now: Timestamp) -> rusqlite::Result<()> {
         let before = self.routed_through;
         for Routed { event_id, targets } in routed {
@@ -99,7 +99,7 @@ impl Ledger {
         self.connection
             .prepare_cached(
                 "INSERT INTO delivery (event, destination, state, due_at_ms, attempts, waited_ms, \
-                 doubtful, order_key, key_role, burst_key, burst_began_ms, not_before_ms, reason) \
+                 needs_reevaluation, order_key, key_role, burst_key, burst_began_ms, not_before_ms, reason) \
                  VALUES (?1, ?2, 'pending', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
@@ -114,8 +114,8 @@ impl Ledger {
                 burst.map(|burst| burst.over_at.as_millisecond()),
                 reason,
             ])?;
-        if !self.awaited.contains(&target.destination) {
-            self.awaited.insert(target.destination.clone());
+        if !self.to_wake.contains(&target.destination) {
+            self.to_wake.insert(target.destination.clone());
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl Ledger {
                  AND state = 'pending' AND attempts = 0",
             )?
             .query_row(params![target.destination, burst.key], |row| {
-                Ok((row.get(0)?, moment(row.get(1)?)?))
+                Ok((row.get(0)?, instant(row.get(1)?)?))
             })
             .optional()?;
         let Some((id, began)) = last else { return Ok(None) };
@@ -188,7 +188,7 @@ impl Ledger {
             )?
             .execute(params![destination, key, now.as_millisecond()])?;
         if promoted > 0 {
-            self.awaited.insert(destination);
+            self.to_wake.insert(destination);
         }
         Ok(())
     }
@@ -256,7 +256,7 @@ impl Ledger {
                  ON CONFLICT (name) DO UPDATE SET paused = ?2",
             )?
             .execute(params![destination, is_paused])?;
-        self.awaited.insert(destination.to_owned());
+        self.to_wake.insert(destination.to_owned());
         Ok(())
     }
 

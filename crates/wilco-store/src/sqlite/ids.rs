@@ -26,11 +26,11 @@ pub(crate) fn seq_at(time: Timestamp) -> i64 {
 }
 
 pub(crate) fn id_of(text: &str) -> rusqlite::Result<EventId> {
-    text.parse().map_err(odd)
+    text.parse().map_err(bad_column)
 }
 
-pub(crate) fn moment(millis: i64) -> rusqlite::Result<Timestamp> {
-    Timestamp::from_millisecond(millis).map_err(odd)
+pub(crate) fn instant(millis: i64) -> rusqlite::Result<Timestamp> {
+    Timestamp::from_millisecond(millis).map_err(bad_column)
 }
 
 pub(crate) fn digest_of<I: RowIndex>(row: &Row<'_>, column: I) -> rusqlite::Result<Digest> {
@@ -38,7 +38,7 @@ pub(crate) fn digest_of<I: RowIndex>(row: &Row<'_>, column: I) -> rusqlite::Resu
 }
 
 /// A column holds what wilco would not have written.
-pub(crate) fn odd(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
+pub(crate) fn bad_column(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {
     rusqlite::Error::FromSqlConversionFailure(0, rusqlite::types::Type::Null, Box::new(error))
 }
 

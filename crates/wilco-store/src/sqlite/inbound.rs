@@ -14,12 +14,12 @@ impl InboundStore for SqliteStore {
         envelope: Envelope,
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
-        self.writer.demand_space()?;
+        self.writer.require_space()?;
         let mut prepared = Prepared::of(verified, envelope);
-        self.writer.write(Kind::Event, move |ledger| ledger.record(&mut prepared, duplicates)).await
+        self.writer.write(Kind::Event, move |state| state.record(&mut prepared, duplicates)).await
     }
 
     fn reject(&self, rejection: Rejection) -> bool {
-        self.writer.demand_space().is_ok() && self.writer.reject(rejection.clamped())
+        self.writer.require_space().is_ok() && self.writer.reject(rejection.clamped())
     }
 }

@@ -5,8 +5,8 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
-    Checkpoint, Damage, Due, StoreFiles, Unchecked, demand_whole, from_io, from_sqlite, is_damaged,
-    mend, users,
+    Checkpoint, Damage, Due, StoreFiles, Unchecked, from_io, from_sqlite, is_damaged, mend,
+    require_whole, users,
 };
 use crate::OpenError;
 
@@ -24,7 +24,7 @@ pub(crate) struct Opened {
 }
 
 pub(crate) fn open(named: &Path) -> Result<Opened, OpenError> {
-    demand_version(rusqlite::version(), rusqlite::version_number())?;
+    require_version(rusqlite::version(), rusqlite::version_number())?;
     let files = StoreFiles::lock(named)?;
     let path = files.path();
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
@@ -36,7 +36,7 @@ pub(crate) fn open(named: &Path) -> Result<Opened, OpenError> {
     let is_new = recognise(&writing, path)?;
     prepare(&writing, is_new).map_err(at)?;
     if check == Due::First {
-        demand_whole(&writing, path)?;
+        require_whole(&writing, path)?;
     }
     migrate(&mut writing, path)?;
     let unchecked = match check {
@@ -92,7 +92,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
     let connection = reader(path).map_err(at)?;
     recognise(&connection, path)?;
     let found = connection.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(at)?;
-    demand_schema(found, path)?;
+    require_schema(found, path)?;
     Ok(connection)
 }
 
@@ -126,11 +126,11 @@ fn recognise_header(files: &StoreFiles) -> Result<(), OpenError> {
     } else if !header.starts_with(b"SQLite format 3\0") || id != APPLICATION_ID {
         Err(OpenError::Foreign { path: path.into() })
     } else {
-        demand_schema(version, path)
+        require_schema(version, path)
     }
 }
 
-fn demand_schema(found: i64, path: &Path) -> Result<(), OpenError> {
+fn require_schema(found: i64, path: &Path) -> Result<(), OpenError> {
     if found > SCHEMA_VERSION {
         return Err(OpenError::Newer { path: path.into(), found, known: SCHEMA_VERSION });
     }
@@ -139,7 +139,7 @@ fn demand_schema(found: i64, path: &Path) -> Result<(), OpenError> {
 
 /// SQLite before 3.51.3 can corrupt a WAL when two connections checkpoint at once
 /// (<https://sqlite.org/wal.html>).
-fn demand_version(name: &str, number: i32) -> Result<(), OpenError> {
+fn require_version(name: &str, number: i32) -> Result<(), OpenError> {
     if number < 3_051_003 { Err(OpenError::OldSqlite(name.into())) } else { Ok(()) }
 }
 
@@ -184,7 +184,7 @@ fn prepare(writing: &Connection, is_new: bool) -> rusqlite::Result<()> {
 fn migrate(writing: &mut Connection, path: &Path) -> Result<(), OpenError> {
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
     let found: i64 = writing.query_row("PRAGMA user_version", [], |row| row.get(0)).map_err(at)?;
-    demand_schema(found, path)?;
+    require_schema(found, path)?;
     if found == SCHEMA_VERSION {
         return Ok(());
     }
@@ -349,7 +349,7 @@ mod tests {
 
     #[test]
     fn sqlite_of_before_the_wal_fix_is_refused() {
-        assert!(demand_version("3.51.2", 3_051_002).is_err());
-        assert!(demand_version("3.51.3", 3_051_003).is_ok());
+        assert!(require_version("3.51.2", 3_051_002).is_err());
+        assert!(require_version("3.51.3", 3_051_003).is_ok());
     }
 }

@@ -12,8 +12,8 @@ use std::{
 };
 
 use super::{
-    DELIVERY_READERS, Known, LeaseChanges, Ledger, Queue, Readers, RunningCheck, SLICE_ROWS, Scrub,
-    Shared, from_io, from_sqlite, open_file,
+    DELIVERY_READERS, LatestEvents, LeaseChanges, Queue, Readers, RunningCheck, SLICE_ROWS, Scrub,
+    Shared, WriterState, from_io, from_sqlite, open_file,
 };
 use crate::{Clock, OpenError};
 
@@ -25,39 +25,39 @@ pub(crate) struct Opening {
     pub(super) queue: Arc<Queue>,
     pub(super) scrub_after: Duration,
     pub(super) readers: Arc<Readers>,
-    pub(super) onlookers: Arc<Readers>,
+    pub(super) query_readers: Arc<Readers>,
     pub(super) check: Arc<Mutex<Option<RunningCheck>>>,
 }
 
 impl Opening {
-    pub(super) fn try_open(&self) -> Result<Ledger, OpenError> {
+    pub(super) fn try_open(&self) -> Result<WriterState, OpenError> {
         let path = &self.path;
         let at = |error: rusqlite::Error| from_sqlite(path, &error);
         let mut opened = open_file(path)?;
-        let onlookers = opened.reading.split_off(DELIVERY_READERS);
+        let query_readers = opened.reading.split_off(DELIVERY_READERS);
         let (last_seq, routed_through) = opened
             .writing
             .query_row(
                 // An id never goes back behind what was routed, not even if events were removed.
                 "SELECT max((SELECT coalesce(max(seq), 0) FROM event), routed_through, \
-                 known_through), routed_through FROM progress",
+                 indexed_through), routed_through FROM progress",
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .map_err(at)?;
-        let ledger = Ledger {
-            known: Known::load(&opened.writing).map_err(at)?,
+        let state = WriterState {
+            latest_events: LatestEvents::load(&opened.writing).map_err(at)?,
             connection: opened.writing,
             last_seq,
             routed_through,
             recorded: Vec::new(),
-            awaited: BTreeSet::new(),
+            to_wake: BTreeSet::new(),
             leases: LeaseChanges::default(),
             rejected_bytes: None,
         };
         let mut recovered = 0;
         loop {
-            let some = ledger.recover(self.clock.now(), SLICE_ROWS).map_err(at)?;
+            let some = state.recover(self.clock.now(), SLICE_ROWS).map_err(at)?;
             recovered += some;
             if some < SLICE_ROWS {
                 break;
@@ -78,9 +78,9 @@ impl Opening {
         self.shared.recent_events.begin(last_seq, routed_through);
         self.shared.lost_commits.store(opened.lost_commits as u64, Ordering::Relaxed);
         self.readers.add(opened.reading);
-        self.onlookers.add(onlookers);
+        self.query_readers.add(query_readers);
         // Opening succeeds once, so the place is free.
         let _ = self.shared.files.set(opened.files);
-        Ok(ledger)
+        Ok(state)
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use super::{
-    Kind, Ledger, Part, SLICE_ROWS, SqliteStore, last_received, next_due, slices, unrouted,
+    Kind, Part, SLICE_ROWS, SqliteStore, WriterState, last_received, next_due, slices, unrouted,
 };
 use crate::{
     Alert, Attempt, Batch, Breaker, Claim, OutboundStore, Outcome, RoutedBatch, Settled,
@@ -17,8 +17,8 @@ use crate::{
 #[async_trait]
 impl OutboundStore for SqliteStore {
     async fn unrouted(&self, limit: usize) -> Result<Batch, StoreError> {
-        self.writer.demand_open()?;
-        self.writer.shared().demand_opened()?;
+        self.writer.require_open()?;
+        self.writer.shared().require_opened()?;
         if let Some(events) = self.writer.shared().recent_events.unrouted(limit) {
             return Ok(Batch { events });
         }
@@ -31,7 +31,7 @@ impl OutboundStore for SqliteStore {
     async fn fan_out(&self, batch: RoutedBatch) -> Result<(), StoreError> {
         let now = self.now();
         for slice in slices(batch.routed, |routed| routed.targets.len()) {
-            self.writer.write(Kind::Delivery, move |ledger| ledger.fan_out(&slice, now)).await?;
+            self.writer.write(Kind::Delivery, move |state| state.fan_out(&slice, now)).await?;
         }
         Ok(())
     }
@@ -47,14 +47,14 @@ impl OutboundStore for SqliteStore {
         let taken = loop {
             let name = destination.to_owned();
             let over = self.writer.shared().leases.over(destination, elapsed);
-            let take = move |ledger: &mut Ledger| {
-                let corrected = ledger.limit_waits(&name, now, longest_wait, SLICE_ROWS)?;
+            let take = move |state: &mut WriterState| {
+                let corrected = state.limit_waits(&name, now, longest_wait, SLICE_ROWS)?;
                 let is_done = corrected < SLICE_ROWS;
                 if !is_done {
                     return Ok(None);
                 }
-                ledger.end_leases(&over, now)?;
-                ledger.claim(&name, limit, now, elapsed.saturating_add(lease)).map(Some)
+                state.end_leases(&over, now)?;
+                state.claim(&name, limit, now, elapsed.saturating_add(lease)).map(Some)
             };
             if let Some(taken) = self.writer.write(Kind::Delivery, take).await? {
                 break taken;
@@ -63,12 +63,12 @@ impl OutboundStore for SqliteStore {
         if taken.is_empty() {
             return Ok(Vec::new());
         }
-        self.complete(destination, taken, lease, now).await
+        self.load_claimed(destination, taken, lease, now).await
     }
 
     async fn renew(&self, claims: &[Claim]) -> Result<Vec<i64>, StoreError> {
-        self.writer.demand_open()?;
-        self.writer.shared().demand_sound()?;
+        self.writer.require_open()?;
+        self.writer.shared().require_sound()?;
         Ok(self.writer.shared().leases.renew(claims, self.clock.elapsed()))
     }
 
@@ -82,7 +82,7 @@ impl OutboundStore for SqliteStore {
         let (claim, attempt, outcome) = (claim.clone(), attempt.clone(), outcome.clone());
         let now = self.now();
         let settle =
-            move |ledger: &mut Ledger| ledger.settle(&claim, &attempt, &outcome, breaker, now);
+            move |state: &mut WriterState| state.settle(&claim, &attempt, &outcome, breaker, now);
         self.writer.write(Kind::Delivery, settle).await
     }
 
@@ -96,7 +96,7 @@ impl OutboundStore for SqliteStore {
         let now = self.now();
         loop {
             let name = destination.to_owned();
-            let release = move |ledger: &mut Ledger| ledger.release_keys(&name, now, SLICE_ROWS);
+            let release = move |state: &mut WriterState| state.release_keys(&name, now, SLICE_ROWS);
             if self.writer.write(Kind::Delivery, release).await? < SLICE_ROWS {
                 return Ok(());
             }
@@ -105,7 +105,7 @@ impl OutboundStore for SqliteStore {
 
     async fn record_alert(&self, alert: Alert) -> Result<bool, StoreError> {
         let now = self.now();
-        self.writer.write(Kind::Delivery, move |ledger| ledger.record_alert(&alert, now)).await
+        self.writer.write(Kind::Delivery, move |state| state.record_alert(&alert, now)).await
     }
 
     async fn last_received(
@@ -120,7 +120,7 @@ impl OutboundStore for SqliteStore {
             let read = move |connection: &Connection| {
                 last_received(connection, &source, since, until, next)
             };
-            let (found, rest) = self.onlookers.read(read).await?;
+            let (found, rest) = self.query_readers.read(read).await?;
             if found.is_some() {
                 return Ok(found);
             }

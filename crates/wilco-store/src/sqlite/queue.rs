@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::Ledger;
+use super::WriterState;
 use crate::{
     QUEUE_MAX, REJECTION_INTERVAL, REJECTION_QUEUE_BYTES_MAX, REJECTION_QUEUE_MAX, Rejection,
     StoreError,
@@ -21,7 +21,7 @@ use crate::{
 
 /// A piece of a transaction, and whom to tell when it is durable.
 pub(crate) trait Job: Send {
-    fn run(&mut self, ledger: &mut Ledger) -> rusqlite::Result<()>;
+    fn run(&mut self, state: &mut WriterState) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -233,7 +233,7 @@ mod tests {
     struct Named(&'static str);
 
     impl Job for Named {
-        fn run(&mut self, _: &mut Ledger) -> rusqlite::Result<()> {
+        fn run(&mut self, _: &mut WriterState) -> rusqlite::Result<()> {
             Err(rusqlite::Error::InvalidParameterName(self.0.into()))
         }
 

@@ -21,7 +21,7 @@ impl Readers {
         self: &Arc<Self>,
         look: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        self.shared.demand_opened()?;
+        self.shared.require_opened()?;
         let readers = Arc::clone(self);
         let free = Arc::clone(&self.free);
         let permit = free.acquire_owned().await.map_err(|_| StoreError::Closed)?;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use wilco::{Event, EventId, Headers, SourceName};
 
-use super::{Checksums, digest_of, id_of, moment, seq_of};
+use super::{Checksums, digest_of, id_of, instant, seq_of};
 use crate::{
     Attempt, Breaker, Delivery, DestinationStatus, EventDetail, ROUTING_BYTES_MAX, State,
     StoreError,
@@ -93,7 +93,7 @@ pub(crate) fn next_due(
             "SELECT min(due_at_ms) FROM delivery WHERE destination = ?1 AND due_at_ms IS NOT NULL",
         )?
         .query_row([destination], |row| row.get(0))?;
-    let wait = due.map(moment).transpose()?.map(|due| wait_until(due, now));
+    let wait = due.map(instant).transpose()?.map(|due| wait_until(due, now));
     Ok(wait.into_iter().chain(next_lease_end).min())
 }
 
@@ -142,7 +142,7 @@ pub(crate) fn destination_status(
             "SELECT paused, failures, open_until_ms, revision FROM destination WHERE name = ?1",
         )?
         .query_row([name], |row| {
-            let open_until = row.get::<_, Option<i64>>(2)?.map(moment).transpose()?;
+            let open_until = row.get::<_, Option<i64>>(2)?.map(instant).transpose()?;
             let open_for = open_until.map(|until| wait_until(until, now));
             let breaker = Breaker { failures: row.get(1)?, open_for, revision: row.get(3)? };
             Ok(DestinationStatus { is_paused: row.get(0)?, breaker })
@@ -173,7 +173,7 @@ fn deliveries(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Deliver
                 destination: row.get(1)?,
                 state: state_of(row, 2)?,
                 attempts: row.get(3)?,
-                due_at: row.get::<_, Option<i64>>(4)?.map(moment).transpose()?,
+                due_at: row.get::<_, Option<i64>>(4)?.map(instant).transpose()?,
                 last_error: row.get(5)?,
                 order_key: row.get(6)?,
                 reason: row.get(7)?,
@@ -195,7 +195,7 @@ fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Atte
         )?
         .query_map([delivery], |row| {
             Ok(Attempt {
-                started_at: moment(row.get(0)?)?,
+                started_at: instant(row.get(0)?)?,
                 took: Duration::from_micros(row.get(1)?),
                 result: row.get(2)?,
                 output: row.get(3)?,
@@ -211,7 +211,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         provider: row.get("provider")?,
         name: row.get("name")?,
         subject: row.get("subject")?,
-        received_at: moment(row.get("received_at_ms")?)?,
+        received_at: instant(row.get("received_at_ms")?)?,
         secret_name: row.get("secret_name")?,
         digest: digest_of(row, "digest")?,
         conflict: row.get("conflict")?,
@@ -222,7 +222,7 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
 
 fn source_of(row: &Row<'_>) -> rusqlite::Result<SourceName> {
     let name: String = row.get("source")?;
-    SourceName::new(&name).map_err(super::odd)
+    SourceName::new(&name).map_err(super::bad_column)
 }
 
 #[expect(clippy::expect_used, reason = "seven letters are a name")]
@@ -239,7 +239,8 @@ pub(crate) fn damaged_events(connection: &Connection) -> Result<u64, StoreError>
 
 fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     let word: String = row.get(column)?;
-    State::parse(&word).ok_or_else(|| super::odd(StoreError::Internal(format!("state {word:?}"))))
+    State::parse(&word)
+        .ok_or_else(|| super::bad_column(StoreError::Internal(format!("state {word:?}"))))
 }
 
 pub(crate) const EVENT: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, \

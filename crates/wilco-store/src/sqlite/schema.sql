@@ -20,8 +20,8 @@ CREATE TABLE event (
   body           BLOB    NOT NULL   -- byte for byte as it was signed
 ) STRICT;
 
--- What a copy is told by: the latest event about a subject, or with a delivery id. `key` is a hash.
-CREATE TABLE known (
+-- How duplicates are detected: the latest event about a subject, or with a delivery id. `key` is a hash.
+CREATE TABLE latest_event (
   key   INTEGER PRIMARY KEY,
   event INTEGER NOT NULL
 ) STRICT;
@@ -31,11 +31,11 @@ CREATE TABLE damaged (
   event INTEGER PRIMARY KEY
 ) STRICT;
 
--- One row. Every event up to `routed_through` has been held against the routes, and every event up
--- to `known_through` is in `known`; the newer ones are held in memory.
+-- One row. Every event up to `routed_through` has been routed, and every event up
+-- to `indexed_through` is in `latest_event`; the newer ones are held in memory.
 CREATE TABLE progress (
   routed_through INTEGER NOT NULL,
-  known_through  INTEGER NOT NULL
+  indexed_through  INTEGER NOT NULL
 ) STRICT;
 INSERT INTO progress VALUES (0, 0);
 
@@ -48,7 +48,7 @@ CREATE TABLE delivery (
   due_at_ms      INTEGER,           -- NULL unless pending or retrying, and while held
   attempts       INTEGER NOT NULL,  -- begun, so that a crash in the middle of one counts
   waited_ms      INTEGER NOT NULL,  -- between attempts, all together
-  doubtful       INTEGER NOT NULL,  -- 1: a rule of its route failed, and is asked again
+  needs_reevaluation       INTEGER NOT NULL,  -- 1: a rule of its route failed, and is asked again
   order_key      TEXT,              -- one after another with those of this key
   key_role       TEXT,              -- head: the others of its key wait for it; held: it waits for the head
   burst_key      TEXT,              -- one burst with those of this key, until one of them is tried
@@ -92,7 +92,7 @@ CREATE TABLE rejection (
   body    BLOB    NOT NULL   -- the first 64 KiB of it
 ) STRICT;
 
--- How a destination stands, once there is something to say about it.
+-- The status of a destination, once it differs from the default.
 CREATE TABLE destination (
   name          TEXT    PRIMARY KEY,
   paused        INTEGER NOT NULL,

@@ -21,7 +21,7 @@ use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
 use super::{
-    EVENT, Kind, Ledger, Queue, Shared, checked, id_at, is_damage, stop_at_damage, submit,
+    EVENT, Kind, Queue, Shared, WriterState, checked, id_at, is_damage, stop_at_damage, submit,
 };
 
 /// Reads the store from beginning to end, and again after [`SCRUB_EVERY`].
@@ -79,7 +79,7 @@ impl Scrub {
         for read in READINGS {
             let mut next = Some(FIRST);
             while let Some(place) = next {
-                if is_stopped.load(Ordering::Relaxed) || shared.demand_sound().is_err() {
+                if is_stopped.load(Ordering::Relaxed) || shared.require_sound().is_err() {
                     return Ok(false);
                 }
                 let wal_bytes = shared.wal_bytes.load(Ordering::Relaxed);
@@ -103,7 +103,7 @@ impl Scrub {
         let places: Vec<i64> = found.iter().map(|(seq, _)| *seq).collect();
         let mark = {
             let places = places.clone();
-            move |ledger: &mut Ledger| ledger.mark_damaged(&places)
+            move |state: &mut WriterState| state.mark_damaged(&places)
         };
         let marked = submit(&self.queue, Kind::Delivery, mark).ok();
         let marked = marked.and_then(|answer| answer.blocking_recv().ok()?.ok());
@@ -170,8 +170,8 @@ fn delivery_index(connection: &Connection, after: Place) -> rusqlite::Result<Sli
 /// Looks for the events that duplicates are recognised by: some have no delivery.
 fn latest_events(connection: &Connection, after: Place) -> rusqlite::Result<Slice> {
     let statement = connection.prepare_cached(&format!(
-        "SELECT key, 0, event, CASE WHEN NOT EXISTS (SELECT 1 FROM event WHERE seq = known.event) \
-         THEN 1 END FROM known WHERE key > ?1 AND ?2 = 0 ORDER BY key LIMIT {SLICE_ROWS}"
+        "SELECT key, 0, event, CASE WHEN NOT EXISTS (SELECT 1 FROM event WHERE seq = latest_event.event) \
+         THEN 1 END FROM latest_event WHERE key > ?1 AND ?2 = 0 ORDER BY key LIMIT {SLICE_ROWS}"
     ))?;
     references(statement, after)
 }

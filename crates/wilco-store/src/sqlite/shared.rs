@@ -53,14 +53,14 @@ impl Shared {
         StoreError::Latched(cause.clone())
     }
 
-    pub(super) fn demand_sound(&self) -> Result<(), StoreError> {
+    pub(super) fn require_sound(&self) -> Result<(), StoreError> {
         match self.latched.get() {
             None => Ok(()),
             Some(cause) => Err(StoreError::Latched(cause.clone())),
         }
     }
 
-    pub(super) fn demand_opened(&self) -> Result<(), StoreError> {
+    pub(super) fn require_opened(&self) -> Result<(), StoreError> {
         match self.opening.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
             None => Ok(()),
             Some(cause) => Err(StoreError::Opening(cause.clone())),

@@ -60,7 +60,7 @@ impl Space {
 
     /// Once it was low, every request asks again, so that the first one after space has returned
     /// is taken.
-    pub(super) fn demand(&self) -> Result<(), StoreError> {
+    pub(super) fn require(&self) -> Result<(), StoreError> {
         if self.is_low() {
             self.measure().map_err(|error| StoreError::Internal(error.to_string()))?;
         }

@@ -111,7 +111,7 @@ async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
     let wait = Arc::new(Mutex::new(wait));
     for _ in 0..2 {
         let wait = Arc::clone(&wait);
-        let look = store.onlookers.read(move |_| Ok(wait.lock().unwrap().recv().is_ok()));
+        let look = store.query_readers.read(move |_| Ok(wait.lock().unwrap().recv().is_ok()));
         let _ = tokio::time::timeout(Duration::from_millis(20), look).await;
     }
     let look = store.unfinished();
@@ -217,7 +217,7 @@ async fn of_many_events_about_one_subject_few_are_read_at_a_start() {
         let body = format!("{number}");
         record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
     }
-    assert!(not_in_known(&disk.killed()) <= 128);
+    assert!(not_indexed(&disk.killed()) <= 128);
 }
 
 #[tokio::test]
@@ -234,7 +234,7 @@ async fn after_a_stop_no_event_is_read_at_the_start_and_every_duplicate_is_recog
             ids.insert(subject.clone(), (body.clone(), record(&store, sent).await.unwrap()));
         }
         store.close().await.unwrap();
-        assert_eq!(not_in_known(&disk), 0, "{count}");
+        assert_eq!(not_indexed(&disk), 0, "{count}");
         let store = disk.open(Options::default());
         for (subject, (body, id)) in ids {
             let sent = Sent { subject: Some(&subject), body: body.as_bytes(), ..SENT };
@@ -244,8 +244,8 @@ async fn after_a_stop_no_event_is_read_at_the_start_and_every_duplicate_is_recog
 }
 
 /// Events that a start has to read.
-fn not_in_known(disk: &OnDisk) -> i64 {
-    let sql = "SELECT count(*) FROM event WHERE seq > (SELECT known_through FROM progress)";
+fn not_indexed(disk: &OnDisk) -> i64 {
+    let sql = "SELECT count(*) FROM event WHERE seq > (SELECT indexed_through FROM progress)";
     disk.past_the_store().query_row(sql, [], |row| row.get(0)).unwrap()
 }
 

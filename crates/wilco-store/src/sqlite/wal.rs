@@ -5,7 +5,7 @@ use std::{path::Path, sync::atomic::Ordering, time::Duration};
 use rusqlite::{Connection, config::DbConfig};
 use tokio::time::Instant;
 
-use super::{Ledger, Shared, StoreFiles, users};
+use super::{Shared, StoreFiles, WriterState, users};
 use crate::StoreError;
 
 /// What `PRAGMA wal_checkpoint` answers. It is no error when a checkpoint does less than it was
@@ -66,8 +66,8 @@ pub(crate) struct Wal {
 }
 
 impl Wal {
-    pub(super) fn of(ledger: &Ledger) -> Self {
-        let page_bytes = ledger.connection.query_row("PRAGMA page_size", [], |row| row.get(0));
+    pub(super) fn of(state: &WriterState) -> Self {
+        let page_bytes = state.connection.query_row("PRAGMA page_size", [], |row| row.get(0));
         Self {
             frame_bytes: page_bytes.unwrap_or(0) + FRAME_HEADER_BYTES,
             frames: 0,
@@ -90,7 +90,7 @@ impl Wal {
 
     /// Latches the store where its files are not those any more that their names lead to, or the log
     /// is shorter than what was written to it.
-    pub(super) fn demand_in_place(
+    pub(super) fn require_in_place(
         &mut self,
         connection: &Connection,
         shared: &Shared,
@@ -111,7 +111,7 @@ impl Wal {
     /// needed. A reader can keep it from being emptied: our own never do so for long, another
     /// program's is warned of.
     pub(super) fn tend(&mut self, connection: &Connection, shared: &Shared) {
-        if shared.demand_sound().is_err() {
+        if shared.require_sound().is_err() {
             return;
         }
         let Ok(found) = self.look(connection, shared) else { return };
@@ -153,7 +153,7 @@ impl Wal {
 
     /// Empties the log for the last time.
     pub(super) fn close(&mut self, connection: &Connection, shared: &Shared) {
-        if shared.demand_sound().is_ok() {
+        if shared.require_sound().is_ok() {
             match Checkpoint::truncate(connection, CLOSE_WAIT) {
                 Ok(Checkpoint { is_busy: false, .. }) => return,
                 Ok(Checkpoint { is_busy: true, .. }) => {

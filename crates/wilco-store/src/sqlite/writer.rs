@@ -13,7 +13,7 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Batch, Job, Kind, Ledger, Opening, Queue, Shared, StoreFiles, Wal, from_io};
+use super::{Batch, Job, Kind, Opening, Queue, Shared, StoreFiles, Wal, WriterState, from_io};
 use crate::{CommitObserver, OpenError, Rejection, StoreError};
 use thread::Thread;
 
@@ -31,8 +31,8 @@ impl Writer {
         shared: Arc<Shared>,
         observer: CommitObserver,
     ) -> Result<(Self, JoinHandle<()>), OpenError> {
-        let ledger = match opening.try_open() {
-            Ok(ledger) => Some(ledger),
+        let state = match opening.try_open() {
+            Ok(state) => Some(state),
             Err(error) if error.is_temporary() => {
                 tracing::warn!(%error, "the store cannot be opened yet; it is tried again");
                 shared.set_opening(Some(error.to_string()));
@@ -44,8 +44,8 @@ impl Writer {
         let (queue, path) = (Arc::clone(&writer.queue), opening.path.clone());
         let body = move || {
             let _guard = AbortOnPanic;
-            if let Some(ledger) = ledger.or_else(|| open_later(&opening, &queue)) {
-                Thread { wal: Wal::of(&ledger), ledger, queue, shared, observer }.run();
+            if let Some(state) = state.or_else(|| open_later(&opening, &queue)) {
+                Thread { wal: Wal::of(&state), state, queue, shared, observer }.run();
             }
         };
         let handle = std::thread::Builder::new().name("wilco-store".into()).spawn(body);
@@ -65,7 +65,7 @@ impl Writer {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         kind: Kind,
-        work: impl FnMut(&mut Ledger) -> rusqlite::Result<T> + Send + 'static,
+        work: impl FnMut(&mut WriterState) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let answer = submit(&self.queue, kind, work)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
@@ -79,7 +79,7 @@ impl Writer {
     /// Runs `work` as soon as the store can take it, and again until it succeeds.
     pub(super) fn repair(
         &self,
-        work: impl FnMut(&mut Ledger) -> rusqlite::Result<()> + Send + 'static,
+        work: impl FnMut(&mut WriterState) -> rusqlite::Result<()> + Send + 'static,
     ) {
         self.queue.push_repairs(vec![Box::new(Unseen(work))], None);
     }
@@ -93,9 +93,9 @@ impl Writer {
 
     /// Whether the thread could commit now.
     pub(super) fn ready(&self) -> Result<(), StoreError> {
-        self.shared.demand_sound()?;
-        self.shared.demand_opened()?;
-        self.demand_open()?;
+        self.shared.require_sound()?;
+        self.shared.require_opened()?;
+        self.require_open()?;
         if self.shared.is_locked.load(Ordering::Relaxed) {
             return Err(StoreError::Locked);
         }
@@ -109,14 +109,14 @@ impl Writer {
             self.nudge();
             return Err(StoreError::Full { reserve: None });
         }
-        self.demand_space()
+        self.require_space()
     }
 
     /// Whether there is space for a new event.
-    pub(super) fn demand_space(&self) -> Result<(), StoreError> {
-        self.shared.demand_sound()?;
-        self.shared.demand_opened()?;
-        self.shared.space.demand()?;
+    pub(super) fn require_space(&self) -> Result<(), StoreError> {
+        self.shared.require_sound()?;
+        self.shared.require_opened()?;
+        self.shared.space.require()?;
         if self.shared.is_wal_full() {
             self.nudge();
             return Err(StoreError::WalFull);
@@ -127,10 +127,10 @@ impl Writer {
     /// Has the thread commit something, to learn whether that is possible again.
     fn nudge(&self) {
         // Where the queue is full the thread is about to commit anyway.
-        let _ = self.queue.push(Kind::Event, Box::new(Unseen(Ledger::touch)));
+        let _ = self.queue.push(Kind::Event, Box::new(Unseen(WriterState::touch)));
     }
 
-    pub(super) fn demand_open(&self) -> Result<(), StoreError> {
+    pub(super) fn require_open(&self) -> Result<(), StoreError> {
         if self.queue.is_closed() { Err(StoreError::Closed) } else { Ok(()) }
     }
 
@@ -150,7 +150,7 @@ impl Drop for Writer {
 pub(crate) fn submit<T: Send + 'static>(
     queue: &Queue,
     kind: Kind,
-    work: impl FnMut(&mut Ledger) -> rusqlite::Result<T> + Send + 'static,
+    work: impl FnMut(&mut WriterState) -> rusqlite::Result<T> + Send + 'static,
 ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError> {
     let (reply, answer) = oneshot::channel();
     queue.push(kind, Box::new(Pending { work, value: None, reply }))?;
@@ -165,11 +165,11 @@ struct Pending<W, T> {
 
 impl<W, T> Job for Pending<W, T>
 where
-    W: FnMut(&mut Ledger) -> rusqlite::Result<T> + Send,
+    W: FnMut(&mut WriterState) -> rusqlite::Result<T> + Send,
     T: Send,
 {
-    fn run(&mut self, ledger: &mut Ledger) -> rusqlite::Result<()> {
-        self.value = Some((self.work)(ledger)?);
+    fn run(&mut self, state: &mut WriterState) -> rusqlite::Result<()> {
+        self.value = Some((self.work)(state)?);
         Ok(())
     }
 
@@ -185,24 +185,24 @@ struct Unseen<W>(W);
 
 impl<W> Job for Unseen<W>
 where
-    W: FnMut(&mut Ledger) -> rusqlite::Result<()> + Send,
+    W: FnMut(&mut WriterState) -> rusqlite::Result<()> + Send,
 {
-    fn run(&mut self, ledger: &mut Ledger) -> rusqlite::Result<()> {
-        (self.0)(ledger)
+    fn run(&mut self, state: &mut WriterState) -> rusqlite::Result<()> {
+        (self.0)(state)
     }
 
     fn answer(self: Box<Self>, _: Result<(), StoreError>) {}
 }
 
 /// Tries to open the store until that works. `None` where the store was closed before.
-fn open_later(opening: &Opening, queue: &Queue) -> Option<Ledger> {
+fn open_later(opening: &Opening, queue: &Queue) -> Option<WriterState> {
     let shared = &opening.shared;
     let mut next_try = Instant::now() + OPEN_RETRY;
     loop {
         let patience = next_try.saturating_duration_since(Instant::now());
         match queue.take(Some(patience)) {
             Some(Batch::Jobs(jobs)) => {
-                answer_all(jobs, &shared.demand_sound().and_then(|()| shared.demand_opened()));
+                answer_all(jobs, &shared.require_sound().and_then(|()| shared.require_opened()));
             }
             // A store that was never open has nothing to repair and keeps no rejections.
             Some(Batch::Repairs(_) | Batch::Rejections(_) | Batch::Nothing) => {}
@@ -218,14 +218,14 @@ fn open_later(opening: &Opening, queue: &Queue) -> Option<Ledger> {
             continue;
         }
         next_try = Instant::now() + OPEN_RETRY;
-        if shared.demand_sound().is_err() {
+        if shared.require_sound().is_err() {
             continue;
         }
         match opening.try_open() {
-            Ok(ledger) => {
+            Ok(state) => {
                 tracing::info!(store = %opening.path.display(), "the store is open");
                 shared.set_opening(None);
-                return Some(ledger);
+                return Some(state);
             }
             Err(error) if error.is_temporary() => shared.set_opening(Some(error.to_string())),
             Err(error) => {

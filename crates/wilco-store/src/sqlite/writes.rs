@@ -6,10 +6,10 @@ use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 use wilco::{Arrival, Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
-use super::{Keys, Ledger, TAIL_BITS, Unsealed, is_intact, moment, seq_of};
+use super::{Keys, TAIL_BITS, Unsealed, WriterState, instant, is_intact, seq_of};
 use crate::{
     ALERTS, Alert, Duplicates, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection, Target,
-    rules::{Earlier, Verdict, is_alert_due, whole_millis},
+    rules::{DuplicateDecision, Earlier, is_alert_due, whole_millis},
 };
 
 /// An event that is about to be recorded, with all that can be computed without the store: the
@@ -54,7 +54,7 @@ impl Prepared {
     }
 }
 
-impl Ledger {
+impl WriterState {
     pub(super) fn record(
         &mut self,
         prepared: &mut Prepared,
@@ -62,20 +62,20 @@ impl Ledger {
     ) -> rusqlite::Result<Receipt> {
         let keys = prepared.keys;
         let Event { received_at, digest, .. } = *prepared.event;
-        let earlier = self.known.find(&self.connection, keys)?;
+        let earlier = self.latest_events.find(&self.connection, keys)?;
         let has_id = prepared.delivery_id.is_some();
-        let mut verdict = duplicates.judge(has_id, digest, received_at, earlier.as_ref());
-        if let Verdict::DuplicateOf(event_id) = verdict {
+        let mut verdict = duplicates.decide(has_id, digest, received_at, earlier.as_ref());
+        if let DuplicateDecision::DuplicateOf(event_id) = verdict {
             if is_intact(&self.connection, event_id)? {
                 return Ok(Receipt { event_id, is_first: false });
             }
             // The good bytes are here now, and they may never come again.
             tracing::error!(event = %event_id, "a damaged event was sent again, and is recorded again");
             self.mark_damaged(&[seq_of(event_id)])?;
-            verdict = Verdict::New;
+            verdict = DuplicateDecision::New;
         }
-        let event_id = self.insert(prepared, verdict == Verdict::Conflict)?;
-        self.known.insert(keys, Earlier { event_id, received_at, digest });
+        let event_id = self.insert(prepared, verdict == DuplicateDecision::Conflict)?;
+        self.latest_events.insert(keys, Earlier { event_id, received_at, digest });
         Ok(Receipt { event_id, is_first: true })
     }
 
@@ -84,7 +84,7 @@ impl Ledger {
         let last = self
             .connection
             .prepare_cached("SELECT at_ms FROM alert WHERE key = ?1")?
-            .query_row([&alert.key], |row| moment(row.get(0)?))
+            .query_row([&alert.key], |row| instant(row.get(0)?))
             .optional()?;
         if !is_alert_due(last, alert.every, whole_millis(now)) {
             return Ok(false);
@@ -95,7 +95,7 @@ impl Ledger {
         let digest = Digest::of(&alert.body);
         let event = Event {
             id: EventId::from_bits(0),
-            source: SourceName::new(ALERTS).map_err(super::odd)?,
+            source: SourceName::new(ALERTS).map_err(super::bad_column)?,
             provider: ALERTS.into(),
             name: alert.name.clone(),
             subject: None,

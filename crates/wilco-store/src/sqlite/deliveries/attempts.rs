@@ -8,7 +8,7 @@ use wilco::Event;
 
 use super::{
     super::{AttemptId, Lease, row_limit},
-    Ledger, ended,
+    WriterState, ended,
 };
 use crate::{
     Attempt, Breaker, Claim, Outcome, Settled, State,
@@ -38,7 +38,7 @@ impl Taken {
     }
 }
 
-impl Ledger {
+impl WriterState {
     /// Shortens waits that were written by a clock which has been set back since: at most `limit` of
     /// them, and says how many.
     pub(crate) fn limit_waits(
@@ -84,7 +84,7 @@ impl Ledger {
             .collect::<rusqlite::Result<Vec<i64>>>()?;
         let mut take = self.connection.prepare_cached(
             "UPDATE delivery SET state = 'running', due_at_ms = NULL, attempts = attempts + 1 \
-             WHERE id = ?1 RETURNING id, event, attempts, waited_ms, doubtful",
+             WHERE id = ?1 RETURNING id, event, attempts, waited_ms, needs_reevaluation",
         )?;
         let mut taken = |id: i64| {
             take.query_row([id], |row| {
@@ -173,7 +173,7 @@ impl Ledger {
             self.set_breaker(&claim.destination, breaker, now)?;
         }
         if due_at.is_some() {
-            self.awaited.insert(claim.destination.clone());
+            self.to_wake.insert(claim.destination.clone());
         } else if leaves_key && settled.head_of.is_some() {
             self.leave_key(claim.delivery, settled, now)?;
         }
@@ -204,7 +204,7 @@ impl Ledger {
     }
 
     /// Settles a delivery whose event cannot be read.
-    pub(crate) fn bury(
+    pub(crate) fn settle_unreadable(
         &mut self,
         delivery: i64,
         number: u32,

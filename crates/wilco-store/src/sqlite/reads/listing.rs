@@ -6,7 +6,7 @@ use wilco::Digest;
 
 use super::{
     super::{
-        Head, LISTING_EVENTS, digest_of, id_at, id_of, moment, row_limit, seq_at, seq_of, time_of,
+        Head, LISTING_EVENTS, digest_of, id_at, id_of, instant, row_limit, seq_at, seq_of, time_of,
     },
     deliveries, source_of, title, unknown_source,
 };
@@ -153,7 +153,7 @@ pub(crate) fn last_received(
             |row| row.get(0),
         )
         .optional()?;
-    Ok((received_at_ms.map(moment).transpose()?, rest))
+    Ok((received_at_ms.map(instant).transpose()?, rest))
 }
 
 fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
@@ -175,7 +175,7 @@ fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
         name: row.get("name")?,
         subject: row.get("subject")?,
         title: None,
-        received_at: moment(row.get("received_at_ms")?)?,
+        received_at: instant(row.get("received_at_ms")?)?,
         bytes: row.get("bytes")?,
         digest: digest_of(row, "digest")?,
         secret_name: row.get("secret_name")?,

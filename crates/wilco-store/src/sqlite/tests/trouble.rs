@@ -61,7 +61,7 @@ async fn a_commit_that_fails_leaves_no_trace_of_any_of_its_jobs() {
         waiting.push(record);
     }
     // The last of the batch: its transaction is gone when it comes to the commit.
-    let end = |ledger: &mut Ledger| ledger.connection.execute_batch("ROLLBACK");
+    let end = |state: &mut WriterState| state.connection.execute_batch("ROLLBACK");
     let mut hindered = Box::pin(store.writer.write(Kind::Delivery, end));
     assert!(hand_over(&mut hindered).await.is_none());
     drop(go);

@@ -9,13 +9,13 @@ use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::{
-    super::{Batch, Job, LOCK_WAIT, LeaseChanges, Ledger, Queue, Shared, Wal},
+    super::{Batch, Job, LOCK_WAIT, LeaseChanges, Queue, Shared, Wal, WriterState},
     Unseen, answer_all,
 };
 use crate::{CommitObserver, Rejection, StoreError};
 
 pub(super) struct Thread {
-    pub(super) ledger: Ledger,
+    pub(super) state: WriterState,
     pub(super) wal: Wal,
     pub(super) queue: Arc<Queue>,
     pub(super) shared: Arc<Shared>,
@@ -47,11 +47,11 @@ impl Thread {
                 Batch::Rejections(rejections) => self.reject(rejections),
                 Batch::Nothing => self.try_lock(),
             }
-            self.wal.tend(&self.ledger.connection, &self.shared);
+            self.wal.tend(&self.state.connection, &self.shared);
         }
-        self.flush_known();
-        self.wal.close(&self.ledger.connection, &self.shared);
-        let last = self.shared.demand_sound();
+        self.flush_latest_events();
+        self.wal.close(&self.state.connection, &self.shared);
+        let last = self.shared.require_sound();
         for stop in self.queue.stops() {
             let _ = stop.send(last.clone());
         }
@@ -100,7 +100,7 @@ impl Thread {
     fn reject(&mut self, rejections: Vec<Rejection>) {
         let count = rejections.len();
         let mut job: [Box<dyn Job>; 1] =
-            [Box::new(Unseen(move |ledger: &mut Ledger| ledger.reject(&rejections)))];
+            [Box::new(Unseen(move |state: &mut WriterState| state.reject(&rejections)))];
         if let Err(Failure { error, .. }) = self.commit(&mut job) {
             tracing::warn!(count, %error, "rejections were dropped");
         }
@@ -108,9 +108,9 @@ impl Thread {
 
     /// Writes down what duplicates are recognised by, so that the next start need not read it from the
     /// events.
-    fn flush_known(&mut self) {
-        self.ledger.known.close();
-        while !self.ledger.known.is_carried() {
+    fn flush_latest_events(&mut self) {
+        self.state.latest_events.close();
+        while !self.state.latest_events.is_flushed() {
             if let Err(Failure { error, .. }) = self.commit(&mut []) {
                 tracing::warn!(%error, "the next start reads the newest events again");
                 return;
@@ -120,39 +120,39 @@ impl Thread {
 
     /// Finds out whether the write lock can be had again.
     fn try_lock(&mut self) {
-        let tried = self.ledger.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
+        let tried = self.state.connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK");
         self.shared.is_locked.store(tried.is_err(), Ordering::Relaxed);
     }
 
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
-        self.shared.demand_sound().map_err(Failure::of_all)?;
+        self.shared.require_sound().map_err(Failure::of_all)?;
         let began = Instant::now();
-        let routed_before = self.ledger.routed_through;
+        let routed_before = self.state.routed_through;
         let committed = self.commit_in_place(jobs);
         let is_full = matches!(&committed, Err(Failure { error: StoreError::Full { .. }, .. }));
         self.shared.space.set_full(is_full);
         let is_locked = matches!(&committed, Err(Failure { error: StoreError::Locked, .. }));
         self.shared.is_locked.store(is_locked, Ordering::Relaxed);
         if committed.is_ok() {
-            let recorded = std::mem::take(&mut self.ledger.recorded);
+            let recorded = std::mem::take(&mut self.state.recorded);
             (self.observer)(recorded.len(), began.elapsed());
-            self.ledger.known.committed();
-            self.shared.leases.apply(std::mem::take(&mut self.ledger.leases));
-            self.shared.recent_events.routed(self.ledger.routed_through);
+            self.state.latest_events.committed();
+            self.shared.leases.apply(std::mem::take(&mut self.state.leases));
+            self.shared.recent_events.routed(self.state.routed_through);
             if !recorded.is_empty() {
                 self.shared.recent_events.extend(recorded);
                 self.shared.wakers.recorded.notify_one();
             }
-            for destination in std::mem::take(&mut self.ledger.awaited) {
+            for destination in std::mem::take(&mut self.state.to_wake) {
                 self.shared.wakers.due(&destination).notify_one();
             }
         } else {
-            self.ledger.recorded.clear();
-            self.ledger.leases = LeaseChanges::default();
-            self.ledger.known.rolled_back();
-            self.ledger.routed_through = routed_before;
-            self.ledger.awaited.clear();
-            self.ledger.rejected_bytes = None;
+            self.state.recorded.clear();
+            self.state.leases = LeaseChanges::default();
+            self.state.latest_events.rolled_back();
+            self.state.routed_through = routed_before;
+            self.state.to_wake.clear();
+            self.state.rejected_bytes = None;
         }
         committed
     }
@@ -160,17 +160,17 @@ impl Thread {
     /// What is written to a file that was removed or replaced is lost at the next start. So the
     /// files are looked at before and after, and the jobs are answered only then.
     fn commit_in_place(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
-        let in_place = self.wal.demand_in_place(&self.ledger.connection, &self.shared);
+        let in_place = self.wal.require_in_place(&self.state.connection, &self.shared);
         in_place.map_err(Failure::of_all)?;
         self.transact(jobs).map_err(|(error, place)| {
             let error = self.shared.judge(&error);
             let is_its_own = matches!(error, StoreError::Internal(_));
             Failure { error, culprit: place.filter(|_| is_its_own) }
         })?;
-        let Self { wal, ledger, shared, .. } = self;
-        let looked = wal.look(&ledger.connection, shared);
+        let Self { wal, state, shared, .. } = self;
+        let looked = wal.look(&state.connection, shared);
         looked
-            .and_then(|_| wal.demand_in_place(&ledger.connection, shared))
+            .and_then(|_| wal.require_in_place(&state.connection, shared))
             .map_err(Failure::of_all)
     }
 
@@ -179,15 +179,15 @@ impl Thread {
         &mut self,
         jobs: &mut [Box<dyn Job>],
     ) -> Result<(), (rusqlite::Error, Option<usize>)> {
-        run(&self.ledger.connection, BEGIN).map_err(|error| (error, None))?;
+        run(&self.state.connection, BEGIN).map_err(|error| (error, None))?;
         let done = self.run_all(jobs).and_then(|()| {
-            let Ledger { connection, known, recorded, .. } = &mut self.ledger;
-            let carried = known.carry(connection, recorded.len());
-            carried.and_then(|()| run(connection, "COMMIT")).map_err(|error| (error, None))
+            let WriterState { connection, latest_events, recorded, .. } = &mut self.state;
+            let flushed = latest_events.flush(connection, recorded.len());
+            flushed.and_then(|()| run(connection, "COMMIT")).map_err(|error| (error, None))
         });
         done.inspect_err(|_| {
             // SQLite has rolled back by itself after some errors, and then this fails.
-            let _ = self.ledger.connection.execute_batch("ROLLBACK");
+            let _ = self.state.connection.execute_batch("ROLLBACK");
         })
     }
 
@@ -196,7 +196,7 @@ impl Thread {
         jobs: &mut [Box<dyn Job>],
     ) -> Result<(), (rusqlite::Error, Option<usize>)> {
         for (place, job) in jobs.iter_mut().enumerate() {
-            job.run(&mut self.ledger).map_err(|error| (error, Some(place)))?;
+            job.run(&mut self.state).map_err(|error| (error, Some(place)))?;
         }
         Ok(())
     }

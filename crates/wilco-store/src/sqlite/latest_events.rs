@@ -1,10 +1,10 @@
-//! What a copy is told by: the latest event under each key.
+//! How duplicates are detected: the latest event for each key.
 //!
-//! An index over subjects would do, but for its price. Its keys are random, so that every event
+//! An index over subjects would work, but costs too much. Its keys are random, so that every event
 //! dirties a page of its own, which is written to the log, checksummed, synced, and written again at
 //! the checkpoint: more than all the rest of recording it. So the newest keys are held in memory, and
-//! carried over into the table in the table's own order, a few with each batch; then many of them
-//! share a page. The rest is carried over when the store is closed; after a crash it is read again from the
+//! flushed into the table in the table's own order, a few with each batch; then many of them
+//! share a page. The rest is flushed when the store is closed; after a crash it is read again from the
 //! events.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _};
 use wilco::Digest;
 
-use super::{digest_of, id_of, moment, seq_of};
+use super::{digest_of, id_of, instant, seq_of};
 use crate::rules::Earlier;
 
 /// Keys are digests already, which no sender can choose: hashing them again is not needed.
@@ -39,32 +39,32 @@ impl Hasher for AsItIs {
     }
 }
 
-/// The latest events by key, the newest in memory and the others in the table `known`.
+/// The latest events by key, the newest in memory and the others in the table `latest_event`.
 #[derive(Default)]
-pub(crate) struct Known {
+pub(crate) struct LatestEvents {
     recent: ByKey,
     /// How often a key came into `recent`: many events about few subjects are to be read at the next
     /// start too.
-    came: usize,
+    inserted: usize,
     /// What the batch under way put into `recent`, and what was there before.
     undo: Vec<(i64, Option<Earlier>)>,
     /// The generation that is on its way into the table.
-    carrying: ByKey,
+    flushing: ByKey,
     /// Its keys and the places of their events, in the order of the table.
     order: Vec<(i64, i64)>,
-    carried: usize,
-    carried_in_batch: usize,
+    flushed: usize,
+    flushed_in_batch: usize,
     /// The store is being closed.
     is_closing: bool,
 }
 
-impl Known {
+impl LatestEvents {
     /// Reads what the last process had in memory only.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut known = Self::default();
+        let mut latest = Self::default();
         let mut statement = connection.prepare(
             "SELECT id, received_at_ms, digest, source, subject, delivery_id FROM event \
-             WHERE seq > (SELECT known_through FROM progress) ORDER BY seq",
+             WHERE seq > (SELECT indexed_through FROM progress) ORDER BY seq",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -75,10 +75,10 @@ impl Known {
             let delivery_id: Option<String> = row.get(5)?;
             let keys =
                 Keys::of(&source, subject.as_deref(), delivery_id.as_deref(), earlier.digest);
-            known.insert(keys, earlier);
+            latest.insert(keys, earlier);
         }
-        known.committed();
-        Ok(known)
+        latest.committed();
+        Ok(latest)
     }
 
     /// The event that a request with these keys could be a copy of.
@@ -108,62 +108,62 @@ impl Known {
         }
     }
 
-    /// Carries some keys over, inside the transaction of a batch that recorded so many events: twice
+    /// Flushes some keys, inside the transaction of a batch that recorded so many events: twice
     /// as many, so that a generation has gone before the next one is full.
-    pub(super) fn carry(
+    pub(super) fn flush(
         &mut self,
         connection: &Connection,
         recorded: usize,
     ) -> rusqlite::Result<()> {
-        let left = &self.order[self.carried..];
+        let left = &self.order[self.flushed..];
         let keys_max = if self.is_closing { CLOSING_KEYS } else { recorded * KEYS_MAX * 2 };
         let part = &left[..left.len().min(keys_max)];
         let mut upsert = connection
-            .prepare_cached("INSERT OR REPLACE INTO known (key, event) VALUES (?1, ?2)")?;
+            .prepare_cached("INSERT OR REPLACE INTO latest_event (key, event) VALUES (?1, ?2)")?;
         for (key, seq) in part {
             upsert.execute([key, seq])?;
         }
-        self.carried_in_batch = part.len();
+        self.flushed_in_batch = part.len();
         if !part.is_empty() && part.len() == left.len() {
             let through = self.order.iter().map(|(_, seq)| seq).max();
-            connection.execute("UPDATE progress SET known_through = ?1", [through])?;
+            connection.execute("UPDATE progress SET indexed_through = ?1", [through])?;
         }
         Ok(())
     }
 
-    /// Has all that is left carried over by the next batches.
+    /// Has all that is left flushed by the next batches.
     pub(super) fn close(&mut self) {
         self.is_closing = true;
-        let mut left = std::mem::take(&mut self.carrying);
-        for (key, _) in &self.order[..self.carried] {
+        let mut left = std::mem::take(&mut self.flushing);
+        for (key, _) in &self.order[..self.flushed] {
             left.remove(key);
         }
         left.extend(self.recent.drain());
         self.begin(left);
     }
 
-    pub(super) fn is_carried(&self) -> bool {
-        self.carried == self.order.len()
+    pub(super) fn is_flushed(&self) -> bool {
+        self.flushed == self.order.len()
     }
 
     /// The batch is durable.
     pub(super) fn committed(&mut self) {
-        self.came += self.undo.len();
+        self.inserted += self.undo.len();
         self.undo.clear();
-        self.carried += self.carried_in_batch;
-        self.carried_in_batch = 0;
-        if self.is_carried() && self.came >= GENERATION {
+        self.flushed += self.flushed_in_batch;
+        self.flushed_in_batch = 0;
+        if self.is_flushed() && self.inserted >= GENERATION {
             let generation = std::mem::take(&mut self.recent);
             self.begin(generation);
         }
     }
 
     fn begin(&mut self, generation: ByKey) {
-        self.came = 0;
+        self.inserted = 0;
         self.order = generation.iter().map(|(key, of)| (*key, seq_of(of.event_id))).collect();
         self.order.sort_unstable();
-        self.carrying = generation;
-        self.carried = 0;
+        self.flushing = generation;
+        self.flushed = 0;
     }
 
     /// The batch left no trace.
@@ -174,7 +174,7 @@ impl Known {
                 None => self.recent.remove(&key),
             };
         }
-        self.carried_in_batch = 0;
+        self.flushed_in_batch = 0;
     }
 
     fn set(&mut self, key: i64, event: Earlier) {
@@ -186,12 +186,12 @@ impl Known {
         if let Some(recent) = self.recent.get(&key) {
             return Ok(Some(recent.clone()));
         }
-        if let Some(carried) = self.carrying.get(&key) {
-            return Ok(Some(carried.clone()));
+        if let Some(flushed) = self.flushing.get(&key) {
+            return Ok(Some(flushed.clone()));
         }
         let found = connection
             .prepare_cached(
-                "SELECT id, received_at_ms, digest FROM known JOIN event ON seq = known.event \
+                "SELECT id, received_at_ms, digest FROM latest_event JOIN event ON seq = latest_event.event \
                  WHERE key = ?1",
             )?
             // A damaged row says nothing about a duplicate, and must not refuse the event either.
@@ -242,15 +242,15 @@ fn key(parts: &[&[u8]]) -> i64 {
 fn earlier(row: &rusqlite::Row<'_>) -> rusqlite::Result<Earlier> {
     Ok(Earlier {
         event_id: id_of(&row.get::<_, String>(0)?)?,
-        received_at: moment(row.get(1)?)?,
+        received_at: instant(row.get(1)?)?,
         digest: digest_of(row, 2)?,
     })
 }
 
 /// Keys of one event at most.
 const KEYS_MAX: usize = 2;
-/// Keys that are gathered in memory before they are carried over. Twice as many are held, about
+/// Keys that are gathered in memory before they are flushed. Twice as many are held, about
 /// 6 MB, and as many events are read at a start.
 const GENERATION: usize = if cfg!(test) { 64 } else { 32_768 };
-/// Keys that one commit carries over when the store is closed, and no event waits for it.
+/// Keys that one commit flushes when the store is closed, and no event waits for it.
 const CLOSING_KEYS: usize = if cfg!(test) { 16 } else { 8_192 };
