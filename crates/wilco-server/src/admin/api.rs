@@ -191,7 +191,7 @@ pub(super) async fn into_problem(response: Response) -> Response {
         return response;
     }
     let allow = response.headers().get(header::ALLOW).cloned();
-    let mut problem = Problem::new(status, "this path takes another method").into_response();
+    let mut problem = Problem::new(status, "this path does not support the method").into_response();
     if let Some(allow) = allow {
         problem.headers_mut().insert(header::ALLOW, allow);
     }

@@ -33,7 +33,7 @@ use super::{
 /// Does what the arguments after the verb say.
 pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some((stage, spec)) = LaunchSpec::read(arguments) else {
-        print("`wilco supervise` is for wilco's own use; see `wilco --help`");
+        print("`wilco supervise` is for internal use; see `wilco --help`");
         return exit_code(2);
     };
     // As it runs through /proc/self/exe, `ps` would call it "exe".

@@ -57,7 +57,7 @@ fn fault(head: &[u8], may_run: impl Fn(&str) -> bool) -> Option<String> {
             Some("its first line names no interpreter: begin it with #!/bin/sh or the like".into())
         }
         Some(path) if !may_run(path) => Some(format!(
-            "the interpreter {path:?} of its first line is not there or may not be executed"
+            "the interpreter {path:?} of its first line is missing or may not be executed"
         )),
         Some(_) => None,
     }
@@ -85,7 +85,7 @@ mod tests {
             (
                 b"#!/opt/py \xff\n",
                 Some(
-                    "the interpreter \"/opt/py\" of its first line is not there or may not be executed",
+                    "the interpreter \"/opt/py\" of its first line is missing or may not be executed",
                 ),
             ),
             (b"echo hello\n", none),

@@ -59,7 +59,7 @@ pub enum TlsError {
         cause: io::Error,
     },
     /// A file has no certificate.
-    #[error("{path} holds no certificate in PEM form: {cause}")]
+    #[error("{path} contains no certificate in PEM format: {cause}")]
     Certificate {
         /// The file.
         path: PathBuf,
@@ -67,7 +67,7 @@ pub enum TlsError {
         cause: String,
     },
     /// A file has no private key.
-    #[error("{path} holds no private key in PEM form: {cause}")]
+    #[error("{path} contains no private key in PEM format: {cause}")]
     Key {
         /// The file.
         path: PathBuf,
@@ -91,7 +91,7 @@ pub enum TlsError {
         cause: rustls::Error,
     },
     /// None could be made.
-    #[error("no certificate could be made for {domains:?}: {cause}")]
+    #[error("no certificate could be generated for {domains:?}: {cause}")]
     SelfSigned {
         /// The domains that it should be for.
         domains: Vec<String>,
@@ -118,13 +118,13 @@ impl TlsError {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Read { .. } => "let the user that runs wilco read it",
+            Self::Read { .. } => "make it readable for wilco's user",
             Self::Certificate { .. } => "a certificate begins with -----BEGIN CERTIFICATE-----",
             Self::Key { .. } => "a key begins with -----BEGIN PRIVATE KEY----- or the like",
             Self::Encrypted { .. } => "openssl pkey -in KEY -out NEW; see that NEW has mode 0600",
             Self::Mismatch { .. } => "name the key that this certificate was requested with",
             Self::SelfSigned { .. } => "such as domains = [\"hooks.example.com\"]",
-            Self::Setup(_) => "tls = \"off\" does without, behind a proxy that ends TLS",
+            Self::Setup(_) => "tls = \"off\" does without, behind a proxy that handles TLS",
         }
     }
 }

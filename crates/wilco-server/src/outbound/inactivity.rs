@@ -41,7 +41,7 @@ pub(super) async fn run(
                         // Sooner it would not be told again.
                         *look = later(now, config.every);
                     }
-                    Err(error) => tracing::warn!(%source, %error, "cannot tell when it was heard"),
+                    Err(error) => tracing::warn!(%source, %error, "cannot look up its last event"),
                 }
                 wait = wait.min(until(*look, now)).max(WAIT_MIN);
             }

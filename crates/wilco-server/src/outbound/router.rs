@@ -22,7 +22,7 @@ pub(super) async fn run(
             Ok(_) => continue,
             Err(StoreError::Closed | StoreError::Latched(_)) => return,
             Err(error) => {
-                tracing::warn!(%error, "events wait to be routed");
+                tracing::warn!(%error, "cannot route events yet");
                 PAUSE
             }
         };

@@ -35,9 +35,9 @@ fn a_certificate_that_is_of_no_use_is_refused_at_the_start() {
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (certificate, key, expected) in [
         (first.certificate.as_str(), second.key.as_str(), "does not belong to the certificate"),
-        ("", &first.key, "cert.pem holds no certificate in PEM form"),
-        (&first.certificate, "", "key.pem holds no private key in PEM form"),
-        (&first.key, &first.certificate, "cert.pem holds no certificate in PEM form"),
+        ("", &first.key, "cert.pem contains no certificate in PEM format"),
+        (&first.certificate, "", "key.pem contains no private key in PEM format"),
+        (&first.key, &first.certificate, "cert.pem contains no certificate in PEM format"),
         (broken, &first.key, "cert.pem"),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -62,8 +62,8 @@ fn a_certificate_of_no_use_is_drawn_at_its_line_or_that_of_its_key() {
     let [first, second] = [(); 2].map(|()| Pem::make());
     for (certificate, key, place, expected) in [
         (&first.certificate, &second.key, "5:7", "does not belong to the certificate"),
-        (&first.certificate, &first.certificate, "5:7", "holds no private key in PEM form"),
-        (&first.key, &first.key, "4:15", "holds no certificate in PEM form"),
+        (&first.certificate, &first.certificate, "5:7", "contains no private key in PEM format"),
+        (&first.key, &first.key, "4:15", "contains no certificate in PEM format"),
     ] {
         let folder = tempfile::tempdir().unwrap();
         Pem { certificate: certificate.clone(), key: key.clone(), der: Vec::new() }

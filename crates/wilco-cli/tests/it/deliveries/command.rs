@@ -314,8 +314,8 @@ fn a_program_that_vanished_is_tried_again_until_it_is_back() {
 fn a_script_whose_first_line_is_wrong_is_said_to_have_one() {
     let crlf = "its first line ends in CRLF: save it with Unix line ends (LF)";
     let none = "its first line names no interpreter: begin it with #!/bin/sh or the like";
-    let gone = "the interpreter \"/opt/none/python\" of its first line is not there or may not be \
-                executed";
+    let gone =
+        "the interpreter \"/opt/none/python\" of its first line is missing or may not be executed";
     for (content, fault) in [
         ("#!/bin/sh\r\necho hello\r\n", crlf),
         ("echo hello\n", none),
