@@ -48,7 +48,9 @@ fn every_link_of_the_manual_leads_somewhere() {
     let mut broken = Vec::new();
     for (path, page) in pages() {
         let text = lines(&page, None).collect::<Vec<_>>().join("\n");
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        let inline = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let by_name = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+        for link in inline.chain(by_name.map(|(_, link)| link)) {
             if link.contains("://") {
                 continue;
             }
