@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use wilco_store::{Attempt, Claim, DestinationStatus, Outcome, Settled, StoreError};
 
-use crate::{attempt::Reply, scheduler::BreakerChange};
+use crate::{attempt::Reply, policy::BreakerPolicy, scheduler::BreakerChange};
 
 /// The number of an attempt of one worker.
 pub type AttemptId = u64;
@@ -41,6 +41,8 @@ pub enum Input {
         /// Whether its outcome was written.
         written: Result<Settled, StoreError>,
     },
+    /// [`Effect::Renew`] is done: the deliveries whose claim is stale.
+    Renewed(Result<Vec<i64>, StoreError>),
     /// The slots that attempts of an earlier configuration hold from now on.
     PredecessorSlots(usize),
     /// No further attempt is to begin.
@@ -70,6 +72,8 @@ pub enum Effect {
     Claim {
         /// How many at most; never 0.
         limit: usize,
+        /// How long each is exclusive, unless it is renewed.
+        lease: Duration,
     },
     /// Ask when the next delivery falls due: [`Input::Due`].
     NextDue,
@@ -87,6 +91,8 @@ pub enum Effect {
         /// What to write.
         conclusion: Arc<Conclusion>,
     },
+    /// Renew the leases of these claims: [`Input::Renewed`].
+    Renew(Vec<Claim>),
     /// Set the timer to this time from now, instead of what it was set to.
     SetTimer(Duration),
     /// Log and count.
@@ -110,6 +116,31 @@ pub struct Conclusion {
     pub breaker: Option<BreakerChange>,
 }
 
+impl Conclusion {
+    /// What is said of it once it is written.
+    pub(crate) fn announced(self: Arc<Self>, policy: &BreakerPolicy) -> Vec<Effect> {
+        let mut effects = vec![Effect::Report(Report::Settled(Arc::clone(&self)))];
+        if let Some(BreakerChange { before, after }) = self.breaker {
+            match (policy.is_open(before), policy.is_open(after), after.open_until) {
+                (false, true, Some(until)) => {
+                    let failures = after.failures;
+                    effects.push(Effect::Report(Report::BreakerOpened { failures, until }));
+                    effects.push(Effect::Alert(Cause::BreakerOpened { failures }));
+                }
+                (true, false, _) => effects.push(Effect::Report(Report::BreakerClosed)),
+                (false, false, Some(until)) if before.open_until.is_none() => {
+                    effects.push(Effect::Report(Report::AskedToWait { until }));
+                }
+                _ => {}
+            }
+        }
+        if matches!(self.outcome, Outcome::Dead { .. }) {
+            effects.push(Effect::Alert(Cause::Dead(self)));
+        }
+        effects
+    }
+}
+
 /// What the log says.
 #[derive(Debug)]
 pub enum Report {
@@ -122,6 +153,8 @@ pub enum Report {
     DeliveriesWait(StoreError),
     /// The store failed, so an outcome waits to be written.
     OutcomeWaits(StoreError),
+    /// The store failed, so leases were not renewed.
+    LeasesWait(StoreError),
     /// An outcome was written.
     Settled(Arc<Conclusion>),
     /// An outcome was not written: the attempt no longer held its delivery.

@@ -9,6 +9,7 @@ mod alert;
 mod attempt;
 mod breaker;
 mod effect;
+mod lease;
 mod policy;
 mod rate;
 mod retry;

@@ -58,12 +58,26 @@ impl Verdict {
     }
 }
 
+/// What follows where wilco itself panicked: the delivery is tried again, later, and given up in the end
+/// like any other that fails.
+pub(crate) fn after_a_panic(waited: Duration, retry: &RetryPolicy, on_dead: OnDead) -> Outcome {
+    let left = retry.give_up_after.saturating_sub(waited);
+    // The store takes a longer wait than the longest for the work of a clock that was set.
+    let after = PANIC_PAUSE.min(retry.max).min(left);
+    if after.is_zero() {
+        return Outcome::Dead { holds_key: on_dead == OnDead::Block };
+    }
+    Outcome::Retry { after, waited: waited.saturating_add(after) }
+}
+
 fn backoff(attempt: u32, retry: &RetryPolicy) -> Duration {
     let steps = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     let secs = retry.first.as_secs_f64() * retry.factor.powi(steps);
     Duration::try_from_secs_f64(secs).unwrap_or(retry.max).min(retry.max)
 }
 
+/// How long a delivery waits after a panic.
+const PANIC_PAUSE: Duration = Duration::from_secs(60);
 /// Chance may give no wait at all, and then a delivery would not grow older.
 const WAIT_MIN: Duration = Duration::from_millis(10);
 

@@ -16,7 +16,8 @@
 //!                         └────────────── a slot is free ──────────────┘
 //! ```
 //!
-//! Of the upper row one call is made at a time. Attempts run next to it and next to each other, each in a
+//! Leases are renewed (Renew ──▶ Renewed) until the outcome of each attempt is written. Of the upper row
+//! one call is made at a time. Attempts run next to it and next to each other, each in a
 //! slot that it holds until its outcome is written. What an outcome causes, its log line and an alert,
 //! follows only then: nothing is said that a crash could take back.
 
@@ -27,9 +28,11 @@ use wilco_store::{Attempt, Claim, DestinationStatus, Outcome, Settled, StoreErro
 
 use crate::{
     attempt::Reply,
-    effect::{AttemptEnd, AttemptId, Cause, Conclusion, Effect, Input, Report},
+    effect::{AttemptEnd, AttemptId, Conclusion, Effect, Input, Report},
+    lease::{LEASE, Leases},
     policy::{OnDead, Policy},
-    scheduler::{BreakerChange, Moment, Scheduler},
+    retry::after_a_panic,
+    scheduler::{Moment, Scheduler},
 };
 
 /// The decisions of one destination's worker.
@@ -43,6 +46,7 @@ pub struct Worker {
     predecessor_slots: usize,
     /// The call of the upper row that is being made.
     call: Option<Call>,
+    leases: Leases,
     has_status: bool,
     backlog: Backlog,
     /// When to look again at the latest, since the worker was opened.
@@ -59,6 +63,8 @@ struct Running {
     started_at: Timestamp,
     /// What follows from it, once it has ended.
     conclusion: Option<Arc<Conclusion>>,
+    /// Its claim is not known to be stale.
+    has_lease: bool,
     /// A write of the outcome failed before; it may be durable all the same.
     is_repeated: bool,
     /// When the outcome is written again, after a write that failed.
@@ -67,7 +73,7 @@ struct Running {
 
 enum Call {
     Open,
-    Claim { limit: usize },
+    Claim { limit: usize, asked_at: Duration },
     NextDue { asked_at: Duration },
 }
 
@@ -95,6 +101,7 @@ impl Worker {
             last_id: 0,
             predecessor_slots,
             call: None,
+            leases: Leases::default(),
             has_status: false,
             backlog: Backlog::Unknown,
             look_at: Duration::ZERO,
@@ -122,10 +129,12 @@ impl Worker {
                 self.ended(id, end, took, chance, at, &mut effects);
             }
             Input::Settled { id, written } => self.settled(id, written, at, &mut effects),
+            Input::Renewed(stale) => self.renewed(stale, at, &mut effects),
             Input::PredecessorSlots(taken) => self.predecessor_slots = taken,
             Input::Stop => self.is_stopping = true,
         }
         self.settle_again(at, &mut effects);
+        self.renew(at, &mut effects);
         self.look(at, &mut effects);
         self.set_timer(at, &mut effects);
         effects
@@ -158,7 +167,7 @@ impl Worker {
         at: Moment,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(Call::Claim { limit }) = self.call.take() else { return };
+        let Some(Call::Claim { limit, asked_at }) = self.call.take() else { return };
         let claims = match claims {
             Ok(claims) => claims,
             Err(error) => return self.call_failed(error, at, effects),
@@ -169,6 +178,7 @@ impl Worker {
             self.backlog = Backlog::Drained;
         }
         self.scheduler.began(claims.len(), at);
+        self.leases.began(asked_at);
         for claim in claims {
             self.last_id += 1;
             let id = self.last_id;
@@ -178,6 +188,7 @@ impl Worker {
                 claim,
                 started_at,
                 conclusion: None,
+                has_lease: true,
                 is_repeated: false,
                 settle_at: None,
             };
@@ -228,7 +239,11 @@ impl Worker {
             AttemptEnd::NotTaken => {
                 (Reply::failed("no route takes it".into()), Outcome::Skipped, None)
             }
-            AttemptEnd::Panicked => after_a_panic(&claim, &self.policy),
+            AttemptEnd::Panicked => {
+                let outcome =
+                    after_a_panic(claim.waited(), &self.policy.retry, self.policy.on_dead);
+                (Reply::failed("wilco panicked, its log says where".into()), outcome, None)
+            }
         };
         let Reply { result, output, .. } = reply;
         let attempt = Attempt { started_at: running.started_at, took, result, output };
@@ -251,7 +266,9 @@ impl Worker {
                 effects.push(Effect::Report(Report::Dropped(conclusion)));
             }
             // Where an earlier write failed, this one finds that it was durable after all.
-            Ok(Settled::Written | Settled::Stale) => self.announce(conclusion, effects),
+            Ok(Settled::Written | Settled::Stale) => {
+                effects.extend(conclusion.announced(&self.policy.breaker));
+            }
             Err(error) if is_final(&error) => {
                 self.is_stopping = true;
                 effects.push(Effect::Report(Report::Lost(conclusion)));
@@ -268,29 +285,6 @@ impl Worker {
         self.backlog = Backlog::Unknown;
     }
 
-    /// Says what a written outcome means.
-    fn announce(&self, conclusion: Arc<Conclusion>, effects: &mut Vec<Effect>) {
-        effects.push(Effect::Report(Report::Settled(Arc::clone(&conclusion))));
-        if let Some(BreakerChange { before, after }) = conclusion.breaker {
-            let is_open = |breaker| self.scheduler.is_open(breaker);
-            match (is_open(before), is_open(after), after.open_until) {
-                (false, true, Some(until)) => {
-                    let failures = after.failures;
-                    effects.push(Effect::Report(Report::BreakerOpened { failures, until }));
-                    effects.push(Effect::Alert(Cause::BreakerOpened { failures }));
-                }
-                (true, false, _) => effects.push(Effect::Report(Report::BreakerClosed)),
-                (false, false, Some(until)) if before.open_until.is_none() => {
-                    effects.push(Effect::Report(Report::AskedToWait { until }));
-                }
-                _ => {}
-            }
-        }
-        if matches!(conclusion.outcome, Outcome::Dead { .. }) {
-            effects.push(Effect::Alert(Cause::Dead(conclusion)));
-        }
-    }
-
     /// Writes outcomes again that could not be written.
     fn settle_again(&mut self, at: Moment, effects: &mut Vec<Effect>) {
         for (id, running) in &mut self.running {
@@ -300,6 +294,33 @@ impl Worker {
                 running.settle_at = None;
                 effects.push(Effect::Settle { id: *id, conclusion: Arc::clone(conclusion) });
             }
+        }
+    }
+
+    fn renew(&mut self, at: Moment, effects: &mut Vec<Effect>) {
+        if self.running.values().all(|running| !running.has_lease) {
+            return self.leases.ended();
+        }
+        if self.leases.begin_renewal(at.since_opened) {
+            let leased = self.running.values().filter(|running| running.has_lease);
+            effects.push(Effect::Renew(leased.map(|running| running.claim.clone()).collect()));
+        }
+    }
+
+    fn renewed(
+        &mut self,
+        stale: Result<Vec<i64>, StoreError>,
+        at: Moment,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.leases.renewed(stale.is_ok(), PAUSE, at.since_opened);
+        match stale {
+            // Their outcomes will not be written, and then the log says so.
+            Ok(stale) => self.running.values_mut().for_each(|running| {
+                running.has_lease &= !stale.contains(&running.claim.delivery());
+            }),
+            Err(error) if is_final(&error) => {}
+            Err(error) => effects.push(Effect::Report(Report::LeasesWait(error))),
         }
     }
 
@@ -337,8 +358,8 @@ impl Worker {
         match self.backlog {
             Backlog::Unknown => {
                 self.backlog = Backlog::Asking;
-                self.call = Some(Call::Claim { limit });
-                effects.push(Effect::Claim { limit });
+                self.call = Some(Call::Claim { limit, asked_at: at.since_opened });
+                effects.push(Effect::Claim { limit, lease: LEASE });
             }
             Backlog::Drained => {
                 self.backlog = Backlog::Asking;
@@ -358,7 +379,8 @@ impl Worker {
     fn set_timer(&mut self, at: Moment, effects: &mut Vec<Effect>) {
         let looks = self.call.is_none() && !self.is_stopping;
         let settles = self.running.values().filter_map(|running| running.settle_at);
-        let Some(next) = settles.chain(looks.then_some(self.look_at)).min() else { return };
+        let times = settles.chain(looks.then_some(self.look_at)).chain(self.leases.next());
+        let Some(next) = times.min() else { return };
         if self.timer != Some(next) {
             self.timer = Some(next);
             effects.push(Effect::SetTimer(next.saturating_sub(at.since_opened)));
@@ -371,23 +393,6 @@ fn is_final(error: &StoreError) -> bool {
     matches!(error, StoreError::Closed | StoreError::Latched(_))
 }
 
-/// A panic of wilco itself: the delivery is tried again, later, and given up in the end like any other
-/// that fails. It says nothing about the destination.
-fn after_a_panic(claim: &Claim, policy: &Policy) -> (Reply, Outcome, Option<BreakerChange>) {
-    let waited = claim.waited();
-    let left = policy.retry.give_up_after.saturating_sub(waited);
-    // The store takes a longer wait than the longest for the work of a clock that was set.
-    let after = PANIC_PAUSE.min(policy.retry.max).min(left);
-    let outcome = if after.is_zero() {
-        Outcome::Dead { holds_key: policy.on_dead == OnDead::Block }
-    } else {
-        Outcome::Retry { after, waited: waited.saturating_add(after) }
-    };
-    (Reply::failed("wilco panicked, its log says where".into()), outcome, None)
-}
-
-/// How long a delivery waits after a panic.
-const PANIC_PAUSE: Duration = Duration::from_secs(60);
 /// How long everything waits after an error of the store.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often to look without a reason: the clock may have been set, or a wake-up lost.

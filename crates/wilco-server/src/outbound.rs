@@ -10,7 +10,6 @@ mod damage;
 mod destination;
 mod hidden;
 mod inactivity;
-mod leases;
 mod report;
 mod router;
 mod worker;

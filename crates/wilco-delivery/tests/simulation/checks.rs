@@ -18,7 +18,7 @@ impl World {
                     format!("{effect:?}, and its status is known: {}", worker.has_status)
                 })?;
                 match effect {
-                    Effect::Claim { limit } => {
+                    Effect::Claim { limit, .. } => {
                         let free = worker.free(self.now);
                         worker.breaker.claims(*limit, free, slots, self.now)
                     }

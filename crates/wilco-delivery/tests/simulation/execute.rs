@@ -35,6 +35,9 @@ impl World {
 
     /// Nothing happens at a destination until time goes by. Nothing may lie there that should have begun.
     fn rests(&self, place: usize) -> Held {
+        for slot in self.lanes[place].workers.iter().flat_map(|worker| worker.slots.values()) {
+            self.model.holds_lease(slot.claim.delivery(), self.now)?;
+        }
         let Some(worker) = self.lanes[place].workers.last() else { return Ok(()) };
         let slots = worker.slots.len() + worker.predecessor_slots;
         let is_paused = self.model.places[place].is_paused;
@@ -100,19 +103,20 @@ impl World {
             Effect::Open { releases_keys } => {
                 Input::Opened(Ok(self.open(place, index, releases_keys).await?))
             }
-            Effect::Claim { limit } => {
+            Effect::Claim { limit, lease } => {
                 // A claim that fails has claimed nothing.
                 let fails = self.dice.is_lucky(3) && self.is_rough && self.may_fail;
                 if fails {
                     self.backend.break_next_write(false);
                 }
-                let claims = self.backend.store().claim(&name, limit, LEASE, longest_wait).await;
+                let claims = self.backend.store().claim(&name, limit, lease, longest_wait).await;
                 if let Ok(claims) = &claims {
                     let claimed: Vec<_> = claims.iter().map(|claim| self.claimed(claim)).collect();
-                    self.model.claimed(place, limit, &claimed, self.now)?;
+                    self.model.claimed(place, limit, &claimed, lease, self.now)?;
                 }
                 Input::Claimed(claims)
             }
+            Effect::Renew(claims) => Input::Renewed(self.renew(&claims).await?),
             Effect::NextDue => Input::Due(self.backend.store().next_due(&name).await),
             Effect::Settle { id, conclusion } => {
                 Input::Settled { id, written: self.write(place, index, id, &conclusion).await? }
@@ -149,6 +153,18 @@ impl World {
         let read = expected.breaker.clone();
         self.lanes[place].workers[index].read = Some(read);
         Ok(status)
+    }
+
+    async fn renew(&mut self, claims: &[Claim]) -> Result<Result<Vec<i64>, StoreError>, String> {
+        let broken = self.may_break();
+        let renewed = self.backend.store().renew(claims).await;
+        if renewed.is_ok() || broken == Some(true) {
+            let stale = self.model.renewed(claims, self.now);
+            if let Ok(renewed) = &renewed {
+                hold(*renewed == stale, || format!("{renewed:?} are stale, should be {stale:?}"))?;
+            }
+        }
+        Ok(renewed)
     }
 
     async fn write(
@@ -284,7 +300,10 @@ impl World {
         }
         let is_well = !matches!(
             &input,
-            Input::Opened(Err(_)) | Input::Claimed(Err(_)) | Input::Settled { written: Err(_), .. }
+            Input::Opened(Err(_))
+                | Input::Claimed(Err(_))
+                | Input::Renewed(Err(_))
+                | Input::Settled { written: Err(_), .. }
         );
         let effects = worker.step(input, now);
         let begun = effects.iter().filter_map(|effect| match effect {
@@ -294,7 +313,10 @@ impl World {
         hold(begun.eq(begin), || format!("d{place} begins something else than it claimed"))?;
         let waits = effects.iter().any(|effect| {
             let waits = |report: &Report| {
-                matches!(report, Report::DeliveriesWait(_) | Report::OutcomeWaits(_))
+                matches!(
+                    report,
+                    Report::DeliveriesWait(_) | Report::OutcomeWaits(_) | Report::LeasesWait(_)
+                )
             };
             matches!(effect, Effect::Report(report) if waits(report))
         });
@@ -322,7 +344,10 @@ impl World {
                     worker.is_idle = wait >= LOOK_AGAIN_MS;
                 }
                 Effect::Attempt { id, claim } => {
-                    let takes = self.dice.between(0, 3) * self.dice.between(0, 4_000);
+                    let takes = match self.dice.between(0, 19) {
+                        0 => self.dice.between(0, 300_000),
+                        _ => self.dice.between(0, 3) * self.dice.between(0, 4_000),
+                    };
                     let (number, attempt) = (claim.delivery(), claim.attempt());
                     let event = self.numbers[&claim.event().id];
                     self.say(&format!(
@@ -346,16 +371,6 @@ impl World {
     }
 }
 
-impl Worker {
-    /// Whether a call other than one that writes an outcome is under way.
-    pub(crate) fn is_calling(&self) -> bool {
-        self.calls.iter().any(|call| match &call.stage {
-            Stage::Asked(effect) => !matches!(effect, Effect::Settle { .. }),
-            Stage::Answered(input) => !matches!(input, Input::Settled { .. }),
-        })
-    }
-}
-
 impl From<End> for AttemptEnd {
     fn from(end: End) -> Self {
         match end {
@@ -372,8 +387,6 @@ fn reply(verdict: Verdict) -> Reply {
 
 /// A timer for this long or longer is not waited for: it fires with whatever happens after it.
 const LOOK_AGAIN_MS: i64 = 30_000;
-/// Longer than any attempt takes here.
-const LEASE: Duration = Duration::from_secs(3_600);
 const TOOK: Duration = Duration::from_millis(1);
 /// Steps in one millisecond that are taken for a loop that never ends.
 const STEPS_MAX: u32 = 20_000;

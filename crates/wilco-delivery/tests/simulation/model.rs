@@ -54,6 +54,7 @@ pub(crate) struct Way {
     pub(crate) fate: Fate,
     pub(crate) attempts: u32,
     is_running: bool,
+    lease_ends: i64,
     waited: i64,
     /// By the wall, while it waits for a time and for nobody else.
     due: Option<i64>,
@@ -261,6 +262,7 @@ impl Way {
             fate: Fate::Awaited,
             attempts: 0,
             is_running: false,
+            lease_ends: 0,
             waited: 0,
             due: None,
             not_before: i64::MIN,

@@ -145,6 +145,14 @@ impl Worker {
         self.decisions.step(input, self.moment(now))
     }
 
+    /// Whether a call is under way of which there is one at a time.
+    pub(crate) fn is_calling(&self) -> bool {
+        self.calls.iter().any(|call| match &call.stage {
+            Stage::Asked(effect) => !matches!(effect, Effect::Settle { .. } | Effect::Renew(_)),
+            Stage::Answered(input) => !matches!(input, Input::Settled { .. } | Input::Renewed(_)),
+        })
+    }
+
     /// The slots that it counts for its successor, told by production.
     pub(crate) fn taken(&self) -> usize {
         self.decisions.slots_taken()

@@ -17,6 +17,9 @@ pub(crate) fn log_report(destination: &str, metrics: &Metrics, report: &Report) 
         Report::OutcomeWaits(error) => {
             tracing::warn!(destination, %error, "an outcome waits to be written");
         }
+        Report::LeasesWait(error) => {
+            tracing::warn!(destination, %error, "the leases of attempts were not renewed");
+        }
         Report::Settled(conclusion) => settled(destination, metrics, conclusion),
         Report::Dropped(conclusion) => {
             let (id, attempt) = (conclusion.claim.event().id, conclusion.claim.attempt());

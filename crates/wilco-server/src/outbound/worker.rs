@@ -11,7 +11,7 @@ use wilco_delivery::{
 };
 use wilco_store::{Claim, DestinationStatus, OutboundStore, StoreError};
 
-use super::{Hidden, Plan, leases, log_report, record_alert};
+use super::{Hidden, Plan, log_report, record_alert};
 use crate::{clock, config, metrics::Metrics};
 
 /// The worker of one destination.
@@ -91,9 +91,10 @@ impl Worker {
         let (name, longest_wait) = (&self.config.name, self.config.policy.longest_wait);
         let input = match effect {
             Effect::Open { releases_keys } => Input::Opened(self.open(releases_keys).await),
-            Effect::Claim { limit } => {
-                Input::Claimed(self.store.claim(name, limit, leases::LEASE, longest_wait).await)
+            Effect::Claim { limit, lease } => {
+                Input::Claimed(self.store.claim(name, limit, lease, longest_wait).await)
             }
+            Effect::Renew(claims) => Input::Renewed(self.store.renew(&claims).await),
             Effect::NextDue => Input::Due(self.store.next_due(name).await),
             Effect::Attempt { id, claim } => self.attempt(id, &claim).await,
             Effect::Settle { id, conclusion } => {
@@ -120,13 +121,11 @@ impl Worker {
     }
 
     async fn attempt(&self, id: AttemptId, claim: &Claim) -> Input {
-        let renewing = leases::renew(Arc::clone(&self.store), claim.clone());
         let began = Instant::now();
         let end = AssertUnwindSafe(self.try_once(claim)).catch_unwind().await;
         let end = end.unwrap_or(AttemptEnd::Panicked);
         // Without randomness all waits are the longest, which is right, if less polite.
         let chance = getrandom::u32().map_or(1.0, |bits| f64::from(bits) / f64::from(u32::MAX));
-        drop(renewing);
         Input::Ended { id, end, took: began.elapsed(), chance }
     }
 

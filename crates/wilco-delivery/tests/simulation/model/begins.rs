@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use wilco_store::Claim;
+
 use super::{Fate, Held, Model, Now, Way, hold, millis};
 
 /// A claim, as far as it is judged.
@@ -20,6 +22,7 @@ impl Model {
         place: usize,
         room: usize,
         claims: &[Claimed],
+        lease: Duration,
         now: Now,
     ) -> Held {
         let name = self.places[place].config.name.clone();
@@ -33,7 +36,9 @@ impl Model {
         let due: Vec<_> = due.iter().map(|(index, _)| *index).take(room).collect();
         let mut begun = Vec::new();
         for claim in claims {
-            begun.push(self.begins(place, claim, now)?);
+            let index = self.begins(place, claim, now)?;
+            self.ways[index].lease_ends = now.elapsed + millis(lease);
+            begun.push(index);
         }
         if claims.len() < room {
             self.nobody_waits_too_long(place, now)?;
@@ -85,6 +90,28 @@ impl Model {
                 way.patience = way.patience.max(now.elapsed + longest);
             }
         }
+    }
+
+    /// Leases are renewed. Gives those that nobody holds any more.
+    pub(crate) fn renewed(&mut self, claims: &[Claim], now: Now) -> Vec<i64> {
+        let mut stale = Vec::new();
+        for claim in claims {
+            let way = &mut self.ways[usize::try_from(claim.delivery() - 1).unwrap()];
+            if way.is_running && way.attempts == claim.attempt() {
+                way.lease_ends = now.elapsed + millis(claim.lease());
+            } else {
+                stale.push(claim.delivery());
+            }
+        }
+        stale
+    }
+
+    /// What runs is exclusive.
+    pub(crate) fn holds_lease(&self, number: i64, now: Now) -> Held {
+        let way = &self.ways[usize::try_from(number - 1).unwrap()];
+        hold(!way.is_running || now.elapsed < way.lease_ends, || {
+            format!("the lease of delivery {number} ended {} ms ago", now.elapsed - way.lease_ends)
+        })
     }
 
     pub(crate) fn nobody_waits_too_long(&self, place: usize, now: Now) -> Held {
