@@ -62,8 +62,8 @@ impl AlertPolicy {
             return None;
         }
         let text = format!(
-            "{destination} failed {failures} times in a row and is left alone for a while; what is \
-             for it waits."
+            "{destination} failed {failures} times in a row, so its circuit breaker is open; \
+             its deliveries wait."
         );
         let data = json!({ "destination": destination, "failures": failures });
         Some(self.alert(format!("open:{destination}"), "alert.open", &text, &data))
@@ -71,7 +71,7 @@ impl AlertPolicy {
 
     /// Nothing came from a source for longer than the file expects.
     pub fn silent(&self, source: &str, expected: Duration) -> Announcement {
-        let text = format!("nothing has come from {source} for more than {}.", words(expected));
+        let text = format!("nothing has arrived from {source} for more than {}.", words(expected));
         let data = json!({ "source": source, "expect_every_s": expected.as_secs() });
         self.alert(format!("silent:{source}"), "alert.silent", &text, &data)
     }
@@ -82,9 +82,9 @@ impl AlertPolicy {
         let (events, are) =
             if count == 1 { ("1 event".into(), "is") } else { (format!("{count} events"), "are") };
         let text = format!(
-            "the records of {events} {are} damaged: the disk has not kept what was written. What is \
-             damaged is not delivered. See `wilco events list` and the log, check the disk, and have \
-             the provider send these events again."
+            "the records of {events} {are} damaged: the disk has not kept what was written. Damaged events \
+             are not delivered. See `wilco events list` and the log, check the disk, and have the \
+             provider send these events again."
         );
         let data = json!({ "damaged_events": count });
         let mut told = self.alert(format!("damaged:{count}"), "alert.damaged", &text, &data);
@@ -95,9 +95,9 @@ impl AlertPolicy {
     /// Damage in the write-ahead log took at least this many commits.
     pub fn lost(&self, commits: u64) -> Announcement {
         let text = format!(
-            "damage in the write-ahead log of the store has taken {commits} commits or more, and \
-             perhaps events that were acknowledged. See the log, check the disk, and have the provider \
-             send the latest events again."
+            "damage in the write-ahead log of the store has destroyed at least {commits} commits, and \
+             perhaps acknowledged events. See the log, check the disk, and have the provider send the \
+             latest events again."
         );
         let data = json!({ "lost_commits": commits });
         self.alert("lost".into(), "alert.damaged", &text, &data)

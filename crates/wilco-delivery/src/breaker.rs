@@ -1,5 +1,5 @@
-//! The circuit breaker: a destination that only fails is left alone for a while, and one that asks for
-//! time gets it; what is for it waits.
+//! The circuit breaker: a destination that only fails is paused for a while, and so is one that asks
+//! for time; its deliveries wait.
 
 use std::time::Duration;
 

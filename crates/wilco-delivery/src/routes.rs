@@ -74,14 +74,14 @@ impl Clause {
             Self::Takes if when.is_empty() => "takes it".into(),
             Self::Takes => format!("takes it: {when}"),
             Self::From if event.source.as_str() == ALERTS => {
-                "an alert goes where [alerts] says, by no route".into()
+                "alerts go where [alerts] says, not along routes".into()
             }
             Self::From => {
                 let from = route.from.as_ref().map_or("", |from| from.as_str());
-                format!("it is from {from}, the event from {}", event.source)
+                format!("takes only events from {from}; this one is from {}", event.source)
             }
             Self::Events => {
-                format!("it is for {}, the event is {}", route.globs.join(", "), event.name)
+                format!("takes only {}; the event is {}", route.globs.join(", "), event.name)
             }
             Self::When => {
                 let found = route.when.as_ref().zip(View::of(event).ok());

@@ -160,7 +160,7 @@ impl Text {
 /// end the process at each start.
 pub(crate) fn contained<T>(run: impl FnOnce() -> Result<T, RuleError>) -> Result<T, RuleError> {
     panic::catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|_| Err(RuleError::failed("it panicked, the log says where".into())))
+        .unwrap_or_else(|_| Err(RuleError::failed("it panicked; the log says where".into())))
 }
 
 /// The budget of one run grows with the body: who filters a body of a megabyte needs more than who

@@ -128,7 +128,7 @@ impl SqliteStore {
         let at = |cause: std::io::Error| from_io(&path, &cause);
         let space = Space::of(&path, options.reserve).map_err(at)?;
         if let Err(error) = space.require() {
-            tracing::warn!(%error, free_bytes = space.free_bytes(), "no event is accepted");
+            tracing::warn!(%error, free_bytes = space.free_bytes(), "not accepting events");
         }
         let shared = Arc::new(Shared::new(space));
         let readers = Arc::new(Readers::of(&shared));
