@@ -1,4 +1,4 @@
-//! An endpoint of a program's own: the same pipeline around Rust functions.
+//! An endpoint in a Rust program: the same pipeline with functions as destinations.
 
 use std::{
     convert::Infallible,
@@ -27,11 +27,11 @@ use crate::{
     service::{Service, StartError},
 };
 
-/// An endpoint that is open: events are verified, recorded and acknowledged, and then handed to the
-/// functions that were given to its [`Builder`].
+/// An open endpoint: it verifies, records and acknowledges events, and then passes them to the
+/// functions of its [`Builder`].
 ///
-/// It is a [`tower::Service`](TowerService), so that a program that has an axum `Router` mounts it
-/// beside what is there:
+/// It is a [`tower::Service`](TowerService), so it can be mounted in an axum `Router` next to other
+/// routes:
 ///
 /// ```no_run
 /// # async fn mount() -> wilco_server::Result<()> {
@@ -127,13 +127,13 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// Where events are recorded: `sqlite:` and a path. `sqlite:wilco.db` unless it is said.
+    /// Where events are recorded: `sqlite:` and a path. The default is `sqlite:wilco.db`.
     pub fn store(mut self, url: &str) -> Self {
         self.store = url.into();
         self
     }
 
-    /// A second secret that may have signed, while the provider changes from one to the other.
+    /// Another secret that is accepted, while the provider changes from one to the other.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secrets.push(secret);
         self
@@ -147,18 +147,18 @@ impl Builder {
         self
     }
 
-    /// How long a function may take for one event; 30 seconds unless it is said. Past it the call
-    /// is dropped and counts as failed.
+    /// How long a function may take for one event; the default is 30 seconds. After that the call is
+    /// dropped and counts as failed.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Hands every event whose name matches `events` to `function`, at least once. `events` is a
+    /// Passes every event whose name matches `events` to `function`, at least once. `events` is a
     /// glob: `booking.*`, `*`.
     ///
-    /// An `Err` is tried again: within 5 s, then within twice as long each time, up to an hour, for a
-    /// day of waits. After ten in a row the function is left alone for half a minute.
+    /// An `Err` is retried: within 5 s, then within twice as long each time, up to an hour, until the
+    /// waits add up to a day. After ten in a row the circuit breaker pauses the function for half a minute.
     /// A panic counts as an `Err`. An event goes to every function that matches.
     pub fn on<F, R, E>(mut self, events: &str, function: F) -> Self
     where
@@ -170,11 +170,11 @@ impl Builder {
         self
     }
 
-    /// Opens the store, takes up what was left unfinished, and gives a service to mount.
+    /// Opens the store, resumes unfinished deliveries, and returns a service to mount.
     ///
     /// # Errors
     ///
-    /// [`Error`] where the description makes no sense or the store cannot be opened.
+    /// [`Error`] if the description is invalid or the store cannot be opened.
     pub async fn open(self) -> Result<Endpoint> {
         self.start(Vec::new()).await
     }
@@ -273,7 +273,7 @@ pub enum Error {
     #[error("there is no provider {0:?}")]
     Provider(String),
     /// The address is not IP:PORT.
-    #[error("{0:?} is no address; write IP:PORT, such as 127.0.0.1:8080")]
+    #[error("invalid address {0:?}: expected IP:PORT, such as 127.0.0.1:8080")]
     Address(String),
     /// The address of the admin listener is neither IP:PORT on loopback nor a socket.
     #[error(
@@ -281,10 +281,10 @@ pub enum Error {
     )]
     AdminAddress(String),
     /// The path does not begin with a slash.
-    #[error("{0:?} is no path; it begins with /")]
+    #[error("invalid path {0:?}: expected one that begins with /, such as /webhook")]
     Path(String),
     /// The glob cannot be read.
-    #[error("{0:?} is no glob; write booking.*, or * for all")]
+    #[error("invalid glob {0:?}: expected one such as booking.*, or * for every event")]
     Glob(String),
     /// Anything else, such as an error of a function.
     #[error("{0}")]

@@ -1,9 +1,10 @@
 //! Endpoint functions: the pipeline of the server in a program of one's own.
 
+mod admin;
+
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::net::UnixStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
@@ -15,14 +16,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use wilco::{
     Event, Secret,
     freispace::{Booking, SAMPLES},
 };
-use wilco_server::{Builder, Endpoint, config::Address};
+use wilco_server::{Builder, Endpoint};
 
 use crate::{
     survival::left_out,
@@ -174,78 +174,6 @@ fn an_endpoint_stands_beside_other_routes_of_a_router() {
 }
 
 #[test]
-fn the_events_of_an_endpoint_are_listed_and_replayed_over_its_admin_listener() {
-    let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
-    let called = Called::default();
-    let builder = endpoint(&folder).admin("127.0.0.1:0").on("*", {
-        let called = called.clone();
-        move |event: Event| {
-            called.with(&event.name);
-            async { wilco_server::Result::Ok(()) }
-        }
-    });
-    let (address, endpoint) = runtime.block_on(async {
-        let endpoint = builder.open().await.unwrap();
-        let router = axum::Router::new().route_service("/webhook", endpoint.clone());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        runtime.spawn(async move { axum::serve(listener, router).await });
-        (address, endpoint)
-    });
-    let Some(Address::Tcp(admin)) = endpoint.admin_address().cloned() else { panic!("no address") };
-    let sent = exchange(address, "POST", "/webhook", &booking("b-1", "Grade"));
-    let id = sent.header("x-wilco-event").unwrap();
-    called.wait_for(&["booking.updated"]);
-
-    let token = std::fs::read_to_string(folder.path().join("wilco.db.token")).unwrap();
-    assert_eq!(ask(admin, "x", "GET", "/api/v1/events", "").status, 401);
-    assert_eq!(ask(admin, "x", "GET", "/readyz", "").status, 200);
-    let ask = |method, path: &str, body: &str| -> Value {
-        let reply = ask(admin, token.trim(), method, path, body);
-        assert_eq!(reply.status, 200, "{path} {}", reply.body);
-        serde_json::from_str(&reply.body).unwrap()
-    };
-    let listed = ask("GET", "/api/v1/events", "");
-    assert_eq!((&listed["items"][0]["id"], &listed["next"]), (&id.into(), &Value::Null));
-    let destinations = ask("GET", "/api/v1/destinations", "");
-    assert_eq!(destinations["items"][0]["destination"], "on *");
-    let replayed = ask("POST", "/api/v1/replay", &format!("{{\"ids\":[\"{id}\"]}}"));
-    assert_eq!(replayed["events"][0]["destinations"], serde_json::json!(["on *"]));
-    called.wait_for(&["booking.updated", "booking.updated"]);
-    runtime.block_on(endpoint.close()).unwrap();
-}
-
-/// Asks an admin listener with a token.
-fn ask(address: SocketAddr, token: &str, method: &str, path: &str, body: &str) -> Reply {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!(
-        "{method} {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: {}\r\nconnection: close\r\n\
-         content-type: application/json\r\nauthorization: Bearer {token}\r\n\r\n{body}",
-        body.len(),
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    Reply::read(&mut BufReader::new(stream)).unwrap()
-}
-
-#[test]
-fn an_endpoint_has_its_admin_listener_on_loopback_or_a_socket() {
-    let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
-    for address in ["0.0.0.0:9440", "192.0.2.1:9440", "localhost:9440", "9440", ""] {
-        let failed = runtime.block_on(endpoint(&folder).admin(address).open()).err().unwrap();
-        let said = failed.to_string();
-        assert!(said.starts_with(&format!("invalid admin address {address:?}: ")), "{said}");
-    }
-    let path = folder.path().join("admin.sock");
-    let address = format!("unix:{}", path.display());
-    let endpoint = runtime.block_on(endpoint(&folder).admin(&address).open()).unwrap();
-    assert_eq!(endpoint.admin_address(), Some(&Address::Unix(path.clone())));
-    let mut stream = UnixStream::connect(&path).unwrap();
-    stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-    assert_eq!(Reply::read(&mut BufReader::new(stream)).unwrap().status, 200);
-    runtime.block_on(endpoint.close()).unwrap();
-}
-
-#[test]
 fn what_a_function_did_not_do_is_tried_again_and_goes_on_after_a_restart() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let open = |called: &Called, is_broken: bool| {
@@ -332,17 +260,20 @@ fn a_description_that_makes_no_sense_is_refused_in_words() {
     };
     let does = |_: Event| async { wilco_server::Result::Ok(()) };
     for (builder, expected) in [
-        (Endpoint::freispace("webhook", secret()), "\"webhook\" is no path; it begins with /"),
+        (
+            Endpoint::freispace("webhook", secret()),
+            "invalid path \"webhook\": expected one that begins with /, such as /webhook",
+        ),
         (Endpoint::of("nobody", "/webhook", secret()), "there is no provider \"nobody\""),
         (
             Endpoint::freispace("/webhook", secret()).on("[", does),
-            "\"[\" is no glob; write booking.*, or * for all",
+            "invalid glob \"[\": expected one such as booking.*, or * for every event",
         ),
     ] {
         assert_eq!(opened(builder), expected);
     }
     let served = runtime.block_on(endpoint(&folder).serve("localhost"));
-    let expected = "\"localhost\" is no address; write IP:PORT, such as 127.0.0.1:8080";
+    let expected = "invalid address \"localhost\": expected IP:PORT, such as 127.0.0.1:8080";
     assert_eq!(served.unwrap_err().to_string(), expected);
     assert!(!path.exists(), "nothing was made");
 }
