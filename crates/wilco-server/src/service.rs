@@ -1,8 +1,10 @@
 //! The house put together: both halves, the store between them, and the admin listener.
 
+mod administration;
+mod open;
+
 use std::{
     ffi::OsString,
-    io,
     process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -20,18 +22,13 @@ use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
-use wilco::{Event, Secret};
-use wilco_delivery::Clause;
-use wilco_store::{AdminStore, OpenError, Options, SqliteStore, Store, StoreError, Target};
+use wilco_store::{Store, StoreError};
 
 use crate::{
-    admin::{
-        self, Admin, Api, Backend, ConfiguredDestination, Listener, RouteClause, RouteDecision,
-        Routing,
-    },
-    child, clock,
-    config::{Address, Config, Tls},
-    inbound::{self, Bound, Endpoints, Inbound, bind, prepare},
+    admin::{Admin, Api, Backend, Routing},
+    child,
+    config::{Address, Config},
+    inbound::{self, Bound, Endpoints, Inbound},
     metrics::Metrics,
     outbound::{self, Outbound, Plan},
     supervise::Tasks,
@@ -43,6 +40,11 @@ pub use crate::{
     inbound::{BindError, Certificate, SelfSigned, TlsError},
     outbound::{Function, KINDS},
 };
+pub use administration::api;
+pub use open::StartError;
+
+use administration::administer;
+use open::Opened;
 
 /// A wilco that runs.
 pub struct Service {
@@ -63,48 +65,6 @@ pub struct Service {
     threads: Threads,
 }
 
-/// All that a start may fail at. Nothing runs yet.
-struct Opened {
-    metrics: Arc<Metrics>,
-    certificate: Option<Arc<Certificate>>,
-    acceptor: Option<TlsAcceptor>,
-    threads: Threads,
-    store: Arc<dyn Store>,
-    bound: Vec<Bound>,
-    /// With the token that it asks for.
-    admin: Option<(Bound, Secret)>,
-}
-
-/// Why wilco could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The store cannot be opened.
-    #[error("{0}")]
-    Store(#[from] OpenError),
-    /// The certificate cannot be used.
-    #[error("{0}")]
-    Tls(#[from] TlsError),
-    /// The admin token can neither be read nor made.
-    #[error("cannot keep the admin token in {path}: {cause}; let the user of wilco write there")]
-    Token {
-        /// Its file.
-        path: std::path::PathBuf,
-        /// Why not.
-        cause: io::Error,
-    },
-    /// An address cannot be listened on.
-    #[error("cannot listen on {address}: {cause}")]
-    Listen {
-        /// The address, and the table of the file where it is not `[listen]`.
-        address: String,
-        /// Why not.
-        cause: BindError,
-    },
-    /// The system starts no more threads.
-    #[error("cannot start the threads of deliveries: {0}")]
-    Threads(io::Error),
-}
-
 /// Why a new configuration was not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
@@ -118,8 +78,8 @@ pub enum ReloadError {
 
 impl Service {
     /// Opens the store and brings it in order, and only then the listeners. `reload` is what the
-    /// admin listener calls when it is asked to read the configuration again; `None` where there is no
-    /// file to read.
+    /// admin listener calls when it is asked to read the configuration again; `None` where there is
+    /// no file to read.
     ///
     /// # Errors
     ///
@@ -184,8 +144,8 @@ impl Service {
         }))
     }
 
-    /// Takes a configuration that was checked whole. Sources, routes and destinations are swapped at
-    /// once; what the process holds open stays as it is.
+    /// Takes a configuration that was checked whole. Sources, routes and destinations are swapped
+    /// at once; what the process holds open stays as it is.
     ///
     /// # Errors
     ///
@@ -252,43 +212,11 @@ impl Service {
     }
 }
 
-impl Opened {
-    async fn open(
-        config: &Config,
-        certificate: Option<Arc<Certificate>>,
-    ) -> Result<Self, StartError> {
-        let metrics = Metrics::new(config.listen.tls != Tls::Off);
-        let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
-        let threads = Threads::start().map_err(StartError::Threads)?;
-        let store = open_store(config, &metrics)?;
-        match bind_all(config, threads.handle()).await {
-            Ok((bound, admin)) => {
-                Ok(Self { metrics, certificate, acceptor, threads, store, bound, admin })
-            }
-            Err(error) => {
-                // The store was opened for nothing; closing it leaves no trace of this attempt.
-                let _ = store.close().await;
-                Err(error)
-            }
-        }
-    }
-}
-
 /// A service that nobody has any more stops, and gives up its store.
 impl Drop for Service {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-/// The admin API over a store that this process has opened and no service runs on. The configuration is
-/// read when it is needed; an error says what is wrong with it.
-pub fn api(
-    store: Arc<dyn AdminStore>,
-    configuration: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
-) -> Api {
-    let routing = move || Ok(Arc::new(Plan::new(&configuration()?)) as Arc<dyn Routing>);
-    Api::new(Backend { store, routing: Box::new(routing), reload: None })
 }
 
 /// The result of checking a destination.
@@ -302,7 +230,8 @@ pub struct CheckedDestination {
     pub result: Result<String, String>,
 }
 
-/// Checks whether events can be delivered to the destinations of a configuration, without delivering one.
+/// Checks whether events can be delivered to the destinations of a configuration, without
+/// delivering one.
 pub async fn check_destinations(config: &Config) -> Vec<CheckedDestination> {
     let checks = config.destinations.iter().map(|destination| async {
         let (name, kind) = (destination.name.clone(), destination.settings.kind());
@@ -311,16 +240,17 @@ pub async fn check_destinations(config: &Config) -> Vec<CheckedDestination> {
     join_all(checks).await
 }
 
-/// Lets this process open as many files as it may. Programs that it starts keep the limit from before.
+/// Lets this process open as many files as it may. Programs that it starts keep the limit from
+/// before.
 pub fn raise_file_limit() {
     if let Some(soft) = inbound::raise_file_limit() {
         child::keep_file_limit(soft);
     }
 }
 
-/// A service starts its own program again to supervise each command that it runs. Where this process was
-/// started for that, this does it, and gives what to exit with. The `main` of a program whose
-/// destinations may be commands calls it first, with the arguments behind the program's name.
+/// A service starts its own program again to supervise each command that it runs. Where this
+/// process was started for that, this does it, and gives what to exit with. The `main` of a program
+/// whose destinations may be commands calls it first, with the arguments behind the program's name.
 pub fn child_supervisor(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     arguments.next().is_some_and(|verb| verb == child::VERB).then(|| child::main(arguments))
 }
@@ -333,106 +263,6 @@ async fn supervise(mut tasks: Tasks, store: Arc<dyn Store>, stop: CancellationTo
         ended = tasks.failed() => store.latch(&format!("{ended}, though it has to run")),
     }
     tasks
-}
-
-impl Routing for Plan {
-    fn targets(&self, event: &Event) -> Vec<Target> {
-        self.routes.route(event)
-    }
-
-    fn decisions(&self, event: &Event) -> Vec<RouteDecision> {
-        let clauses = self.routes.why(event).into_iter().zip(1..);
-        let decisions = clauses.map(|((route, clause), number)| RouteDecision {
-            route: number,
-            to: route.to.clone(),
-            takes: clause == Clause::Takes,
-            failed: matches!(clause, Clause::Fails(_)),
-            clause: match clause {
-                Clause::Takes => None,
-                Clause::From => Some(RouteClause::From),
-                Clause::Events => Some(RouteClause::Events),
-                Clause::When | Clause::Fails(_) => Some(RouteClause::When),
-            },
-            why: clause.explain(route, event),
-        });
-        decisions.collect()
-    }
-
-    fn destinations(&self) -> Vec<ConfiguredDestination> {
-        let destinations = self.destinations.iter();
-        let configured = destinations.map(|to| ConfiguredDestination {
-            name: to.name.clone(),
-            kind: to.settings.kind(),
-            failures_max: to.policy.breaker.failures,
-        });
-        configured.collect()
-    }
-}
-
-fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>, StartError> {
-    let metrics = Arc::clone(metrics);
-    let options = Options {
-        reserve: config.store.reserve,
-        observer: Arc::new(move |events, took| metrics.committed(events, took)),
-        ..Options::default()
-    };
-    Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::system())?))
-}
-
-/// The token that the configuration has, else the one beside the store.
-fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
-    let Some(settings) = &config.admin else { return Ok(None) };
-    if let Some(token) = &settings.token {
-        return Ok(Some(token.clone()));
-    }
-    let store = SqliteStore::path(&config.store.url)?;
-    let token = admin::token_of(&store);
-    let wrong = |cause| StartError::Token { path: admin::token_path(&store), cause };
-    token.map(Some).map_err(wrong)
-}
-
-/// Opens all sockets, that of the admin listener together with its token.
-async fn bind_all(
-    config: &Config,
-    threads: &Handle,
-) -> Result<(Vec<Bound>, Option<(Bound, Secret)>), StartError> {
-    let token = admin_token(config)?;
-    let mut bound = Vec::new();
-    let all = &config.listen.addresses;
-    for address in all {
-        let refused = |cause| StartError::Listen { address: address.to_string(), cause };
-        prepare(address).await.map_err(refused)?;
-        bound.push(bind(address, all, PUBLIC_SOCKET_MODE).map_err(refused)?);
-    }
-    let admin = match &config.admin {
-        None => None,
-        Some(admin) => {
-            let address = &admin.address;
-            let refused =
-                |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
-            prepare(address).await.map_err(refused)?;
-            // Its connections are served by the threads of deliveries.
-            let _entered = threads.enter();
-            Some(bind(address, all, ADMIN_SOCKET_MODE).map_err(refused)?)
-        }
-    };
-    Ok((bound, admin.zip(token)))
-}
-
-/// Serves the admin listener until `stop`.
-fn administer(
-    admin: Admin,
-    bound: Bound,
-    stop: &CancellationToken,
-) -> impl Future<Output = ()> + use<> {
-    let stop = stop.clone();
-    async move {
-        match bound {
-            Bound::Tcp(listener, _) => admin.serve(Listener::Tcp(listener), stop).await,
-            // The file is removed when it is dropped, also if this task is aborted.
-            Bound::Unix(listener, _file) => admin.serve(Listener::Unix(listener), stop).await,
-        }
-    }
 }
 
 /// Starts to accept connections. The drain waits for the listener as for its connections, because
@@ -469,9 +299,6 @@ fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> J
     tokio::spawn(task)
 }
 
-/// A proxy in front runs as another user. Signatures tell who sends, not permissions.
-const PUBLIC_SOCKET_MODE: u32 = 0o666;
-const ADMIN_SOCKET_MODE: u32 = 0o600;
 const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
@@ -481,6 +308,7 @@ mod tests {
     use wilco_store::{MemoryStore, StoreStatus as _};
 
     use super::*;
+    use crate::clock;
 
     #[tokio::test]
     async fn a_task_that_ends_stops_the_store_and_one_that_was_asked_to_does_not() {

@@ -1,0 +1,77 @@
+//! How the admin API sees the configuration: its routes and destinations.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use wilco::Event;
+use wilco_delivery::Clause;
+use wilco_store::{AdminStore, Target};
+
+use crate::{
+    admin::{
+        Admin, Api, Backend, ConfiguredDestination, Listener, RouteClause, RouteDecision, Routing,
+    },
+    config::Config,
+    inbound::Bound,
+    outbound::Plan,
+};
+
+/// The admin API over a store that this process has opened and no service runs on. The configuration is
+/// read when it is needed; an error says what is wrong with it.
+pub fn api(
+    store: Arc<dyn AdminStore>,
+    configuration: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
+) -> Api {
+    let routing = move || Ok(Arc::new(Plan::new(&configuration()?)) as Arc<dyn Routing>);
+    Api::new(Backend { store, routing: Box::new(routing), reload: None })
+}
+
+/// Serves the admin listener until `stop`.
+pub(super) fn administer(
+    admin: Admin,
+    bound: Bound,
+    stop: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    let stop = stop.clone();
+    async move {
+        match bound {
+            Bound::Tcp(listener, _) => admin.serve(Listener::Tcp(listener), stop).await,
+            // The file is removed when it is dropped, also if this task is aborted.
+            Bound::Unix(listener, _file) => admin.serve(Listener::Unix(listener), stop).await,
+        }
+    }
+}
+
+impl Routing for Plan {
+    fn targets(&self, event: &Event) -> Vec<Target> {
+        self.routes.route(event)
+    }
+
+    fn decisions(&self, event: &Event) -> Vec<RouteDecision> {
+        let clauses = self.routes.why(event).into_iter().zip(1..);
+        let decisions = clauses.map(|((route, clause), number)| RouteDecision {
+            route: number,
+            to: route.to.clone(),
+            takes: clause == Clause::Takes,
+            failed: matches!(clause, Clause::Fails(_)),
+            clause: match clause {
+                Clause::Takes => None,
+                Clause::From => Some(RouteClause::From),
+                Clause::Events => Some(RouteClause::Events),
+                Clause::When | Clause::Fails(_) => Some(RouteClause::When),
+            },
+            why: clause.explain(route, event),
+        });
+        decisions.collect()
+    }
+
+    fn destinations(&self) -> Vec<ConfiguredDestination> {
+        let destinations = self.destinations.iter();
+        let configured = destinations.map(|to| ConfiguredDestination {
+            name: to.name.clone(),
+            kind: to.settings.kind(),
+            failures_max: to.policy.breaker.failures,
+        });
+        configured.collect()
+    }
+}

@@ -1,0 +1,135 @@
+//! What a start opens: the store, the sockets, the token. Nothing runs yet, so that a failure leaves nothing
+//! behind.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio::runtime::Handle;
+use tokio_rustls::TlsAcceptor;
+use wilco::Secret;
+use wilco_store::{OpenError, Options, SqliteStore, Store};
+
+use crate::{
+    admin, clock,
+    config::{Config, Tls},
+    inbound::{BindError, Bound, Certificate, TlsError, bind, prepare},
+    metrics::Metrics,
+    threads::Threads,
+};
+
+/// Everything that a start opens.
+pub(super) struct Opened {
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) certificate: Option<Arc<Certificate>>,
+    pub(super) acceptor: Option<TlsAcceptor>,
+    pub(super) threads: Threads,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) bound: Vec<Bound>,
+    /// With the token that it asks for.
+    pub(super) admin: Option<(Bound, Secret)>,
+}
+
+/// Why wilco could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The store cannot be opened.
+    #[error("{0}")]
+    Store(#[from] OpenError),
+    /// The certificate cannot be used.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
+    /// The admin token can neither be read nor made.
+    #[error("cannot keep the admin token in {path}: {cause}; let the user of wilco write there")]
+    Token {
+        /// Its file.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address, and the table of the file where it is not `[listen]`.
+        address: String,
+        /// Why not.
+        cause: BindError,
+    },
+    /// The system starts no more threads.
+    #[error("cannot start the threads of deliveries: {0}")]
+    Threads(io::Error),
+}
+
+impl Opened {
+    pub(super) async fn open(
+        config: &Config,
+        certificate: Option<Arc<Certificate>>,
+    ) -> Result<Self, StartError> {
+        let metrics = Metrics::new(config.listen.tls != Tls::Off);
+        let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        let threads = Threads::start().map_err(StartError::Threads)?;
+        let store = open_store(config, &metrics)?;
+        match bind_all(config, threads.handle()).await {
+            Ok((bound, admin)) => {
+                Ok(Self { metrics, certificate, acceptor, threads, store, bound, admin })
+            }
+            Err(error) => {
+                // The store was opened for nothing; closing it leaves no trace of this attempt.
+                let _ = store.close().await;
+                Err(error)
+            }
+        }
+    }
+}
+
+fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>, StartError> {
+    let metrics = Arc::clone(metrics);
+    let options = Options {
+        reserve: config.store.reserve,
+        observer: Arc::new(move |events, took| metrics.committed(events, took)),
+        ..Options::default()
+    };
+    Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::system())?))
+}
+
+/// The token that the configuration has, else the one beside the store.
+fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
+    let Some(settings) = &config.admin else { return Ok(None) };
+    if let Some(token) = &settings.token {
+        return Ok(Some(token.clone()));
+    }
+    let store = SqliteStore::path(&config.store.url)?;
+    let token = admin::token_of(&store);
+    let wrong = |cause| StartError::Token { path: admin::token_path(&store), cause };
+    token.map(Some).map_err(wrong)
+}
+
+/// Opens all sockets, that of the admin listener together with its token.
+async fn bind_all(
+    config: &Config,
+    threads: &Handle,
+) -> Result<(Vec<Bound>, Option<(Bound, Secret)>), StartError> {
+    let token = admin_token(config)?;
+    let mut bound = Vec::new();
+    let all = &config.listen.addresses;
+    for address in all {
+        let refused = |cause| StartError::Listen { address: address.to_string(), cause };
+        prepare(address).await.map_err(refused)?;
+        bound.push(bind(address, all, PUBLIC_SOCKET_MODE).map_err(refused)?);
+    }
+    let admin = match &config.admin {
+        None => None,
+        Some(admin) => {
+            let address = &admin.address;
+            let refused =
+                |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
+            prepare(address).await.map_err(refused)?;
+            // Its connections are served by the threads of deliveries.
+            let _entered = threads.enter();
+            Some(bind(address, all, ADMIN_SOCKET_MODE).map_err(refused)?)
+        }
+    };
+    Ok((bound, admin.zip(token)))
+}
+
+/// A proxy in front runs as another user. Signatures tell who sends, not permissions.
+const PUBLIC_SOCKET_MODE: u32 = 0o666;
+const ADMIN_SOCKET_MODE: u32 = 0o600;
