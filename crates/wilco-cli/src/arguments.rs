@@ -85,8 +85,8 @@ impl ListingArgs {
     }
 }
 
-/// Refuses a store that does not exist or cannot be read, because SQLite does not say why it cannot open a
-/// file.
+/// Refuses a store that does not exist or cannot be read, because SQLite does not say why it cannot
+/// open a file.
 pub(crate) fn require_store(path: PathBuf, is_named: bool, before: &str) -> Result<(), Failure> {
     match std::fs::File::open(&path) {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {

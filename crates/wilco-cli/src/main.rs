@@ -39,7 +39,8 @@ pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, re
 pub(crate) use record::{Filter, Record};
 pub(crate) use server::{Server, client_for, refusal};
 
-/// Requests are allocated on one thread and freed on another, which is slow with the system's allocator.
+/// Requests are allocated on one thread and freed on another, which is slow with the system's
+/// allocator.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -78,8 +79,8 @@ fn main() -> ExitCode {
     code
 }
 
-/// A self-hosted webhook receiver: it verifies, records and acknowledges events, then delivers them to
-/// programs and services, with retries
+/// A self-hosted webhook receiver: it verifies, records and acknowledges events, then delivers them
+/// to programs and services, with retries
 #[derive(Parser)]
 #[command(name = "wilco", version, max_term_width = 100, arg_required_else_help = true)]
 struct Cli {

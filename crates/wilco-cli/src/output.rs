@@ -94,7 +94,8 @@ impl Table {
     }
 }
 
-/// Shortens the widest columns until the row fits the screen, or no column can be shortened further.
+/// Shortens the widest columns until the row fits the screen, or no column can be shortened
+/// further.
 fn fit(widths: &mut [usize], shortest: &[usize], screen: usize) {
     let gaps = GAP * widths.len().saturating_sub(1);
     while widths.iter().sum::<usize>() + gaps > screen {
@@ -125,8 +126,8 @@ pub(crate) fn painted(line: &str) -> String {
         .collect()
 }
 
-/// Text from a sender without what a terminal would interpret or what could hide other text: control
-/// characters, bidirectional overrides, and characters without a width.
+/// Text from a sender without what a terminal would interpret or what could hide other text:
+/// control characters, bidirectional overrides, and characters without a width.
 pub(crate) fn visible(text: &str) -> String {
     let is_hidden = |c: char| {
         (c.is_control() && c != '\t')

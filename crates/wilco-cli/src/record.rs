@@ -1,5 +1,5 @@
-//! The record, as the admin API gives it: over the listener of the running wilco, or in process over a
-//! store that no wilco uses.
+//! The record, as the admin API gives it: over the listener of the running wilco, or in process
+//! over a store that no wilco uses.
 
 mod filter;
 
@@ -77,7 +77,8 @@ impl Record {
         let other = args.url.clone().filter(|url| *url != places.store.url);
         let is_other = other.is_some();
         if let Some(url) = other {
-            // Only the token next to a store proves that the wilco which answers runs on that store.
+            // Only the token next to a store proves that the wilco which answers runs on that
+            // store.
             places = Places { token: None, token_name: None, ..places };
             places.store.url = url;
         }

@@ -21,8 +21,9 @@ use target::Target;
 
 /// Sign a sample event or a file and send it, as the provider does
 ///
-/// A sample gets a new id and new dates each time, so that it is a new event; a file is sent unchanged.
-/// Exits with 0 if every answer was a 2xx or, with --tamper, if every request was refused.
+/// A sample gets a new id and new dates each time, so that it is a new event; a file is sent
+/// unchanged. Exits with 0 if every answer was a 2xx or, with --tamper, if every request was
+/// refused.
 #[derive(Args)]
 pub(crate) struct Send {
     #[command(flatten)]
@@ -36,7 +37,8 @@ pub(crate) struct Send {
     #[arg(long, value_name = "URL", value_parser = config::url)]
     to: Option<Uri>,
 
-    /// Environment variable with the secret [default: the configured secret; with --to, FREISPACE_SECRET]
+    /// Environment variable with the secret [default: the configured secret; with --to,
+    /// FREISPACE_SECRET]
     #[arg(long, value_name = "NAME")]
     secret_env: Option<String>,
 

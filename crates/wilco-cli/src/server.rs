@@ -129,8 +129,8 @@ pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     }
 }
 
-/// A client for this URL. On loopback it accepts any certificate: nobody can be in between, and a wilco
-/// that is being tried out has a self-signed one.
+/// A client for this URL. On loopback it accepts any certificate: nobody can be in between, and a
+/// wilco that is being tried out has a self-signed one.
 pub(crate) fn client_for(url: &http::Uri) -> Result<Client, Failure> {
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let ip: Option<IpAddr> = host.parse().ok();

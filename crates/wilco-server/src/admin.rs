@@ -1,5 +1,5 @@
-//! The admin listener: health, metrics, and the API about what is recorded. It works on the store and
-//! knows neither of the two halves.
+//! The admin listener: health, metrics, and the API about what is recorded. It works on the store
+//! and knows neither of the two halves.
 
 mod api;
 mod extract;
@@ -108,9 +108,9 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
-/// A request with the token may ask for everything. On loopback, health and metrics need no token, but a
-/// page in a browser must not read them: it can send requests here, with a host name that it chose and
-/// with its own origin.
+/// A request with the token may ask for everything. On loopback, health and metrics need no token,
+/// but a page in a browser must not read them: it can send requests here, with a host name that it
+/// chose and with its own origin.
 async fn guard(
     State(admin): State<Arc<Admin>>,
     request: Request,

@@ -75,7 +75,8 @@ impl Endpoint {
         }
     }
 
-    /// The address of the admin listener, if there is one; with the port that the system chose for port 0.
+    /// The address of the admin listener, if there is one; with the port that the system chose for
+    /// port 0.
     pub fn admin_address(&self) -> Option<&config::Address> {
         self.service.admin_address()
     }
@@ -139,16 +140,16 @@ impl Builder {
         self
     }
 
-    /// Serves the admin listener at `address`, such as `127.0.0.1:9440` or `unix:admin.sock`, to look at
-    /// events and to replay them: with `wilco events --store` and the URL of the store, or over its API. As for
-    /// the service, the token is in a file next to the store.
+    /// Serves the admin listener at `address`, such as `127.0.0.1:9440` or `unix:admin.sock`, to
+    /// look at events and to replay them: with `wilco events --store` and the URL of the store, or
+    /// over its API. As for the service, the token is in a file next to the store.
     pub fn admin(mut self, address: &str) -> Self {
         self.admin = Some(address.into());
         self
     }
 
-    /// How long a function may take for one event; the default is 30 seconds. After that the call is
-    /// dropped and counts as failed.
+    /// How long a function may take for one event; the default is 30 seconds. After that the call
+    /// is dropped and counts as failed.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -157,9 +158,9 @@ impl Builder {
     /// Passes every event whose name matches `events` to `function`, at least once. `events` is a
     /// glob: `booking.*`, `*`.
     ///
-    /// An `Err` is retried: within 5 s, then within twice as long each time, up to an hour, until the
-    /// waits add up to a day. After ten in a row the circuit breaker pauses the function for half a minute.
-    /// A panic counts as an `Err`. An event goes to every function that matches.
+    /// An `Err` is retried: within 5 s, then within twice as long each time, up to an hour, until
+    /// the waits add up to a day. After ten in a row the circuit breaker pauses the function for
+    /// half a minute. A panic counts as an `Err`. An event goes to every function that matches.
     pub fn on<F, R, E>(mut self, events: &str, function: F) -> Self
     where
         F: Fn(Event) -> R + Send + Sync + 'static,
@@ -217,8 +218,8 @@ impl Builder {
         let mut destinations = Vec::new();
         let mut routes = Vec::new();
         for (index, (glob, function)) in self.functions.iter().enumerate() {
-            // A delivery is found by this name after a restart, so it stays the same while functions
-            // for other events come and go.
+            // A delivery is found by this name after a restart, so it stays the same while
+            // functions for other events come and go.
             let before = &self.functions[..index];
             let to = match before.iter().filter(|(before, _)| before == glob).count() {
                 0 => format!("on {glob}"),
@@ -277,7 +278,8 @@ pub enum Error {
     Address(String),
     /// The address of the admin listener is neither IP:PORT on loopback nor a socket.
     #[error(
-        "invalid admin address {0:?}: expected IP:PORT on loopback, such as 127.0.0.1:9440, or unix:PATH"
+        "invalid admin address {0:?}: expected IP:PORT on loopback, such as 127.0.0.1:9440, or \
+         unix:PATH"
     )]
     AdminAddress(String),
     /// The path does not begin with a slash.

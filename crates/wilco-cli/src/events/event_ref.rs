@@ -105,8 +105,8 @@ pub(crate) fn distinct_chars(ids: &[&str]) -> usize {
 
 const ID_CHARS: usize = 26;
 const PREFIX_CHARS_MIN: usize = 4;
-/// The length of a short id without `evt_`: ten characters of time, and three to distinguish events of the
-/// same millisecond.
+/// The length of a short id without `evt_`: ten characters of time, and three to distinguish events
+/// of the same millisecond.
 const SHORT_ID_CHARS: usize = 13;
 const CANDIDATES_MAX: usize = 5;
 const LOOKED_AT: usize = 100;

@@ -14,9 +14,9 @@ use crate::{Failure, Filter, Record, Screen, StoreArgs, Table, json_line, print,
 
 /// Deliver events again, with the current routes
 ///
-/// Each replay makes new deliveries, which show its reason; earlier deliveries stay as they are. Name the
-/// events by their ids, or choose them with --since, --until, --event, --source, --destination or
-/// --dead, or take --all.
+/// Each replay makes new deliveries, which show its reason; earlier deliveries stay as they are.
+/// Name the events by their ids, choose them with --since, --until, --event, --source,
+/// --destination or --dead, or take --all.
 #[derive(Args)]
 pub(super) struct Replay {
     #[command(flatten)]

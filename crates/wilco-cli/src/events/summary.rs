@@ -112,8 +112,8 @@ pub(crate) fn deliveries(event: &EventSummary) -> String {
     latest(event).into_iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// As [`deliveries`], but the state before the names, and the worst state first: a narrow terminal cuts
-/// off the end.
+/// As [`deliveries`], but the state before the names, and the worst state first: a narrow terminal
+/// cuts off the end.
 fn by_state(event: &EventSummary) -> String {
     if event.deliveries.is_empty() {
         return deliveries(event);

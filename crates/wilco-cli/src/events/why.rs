@@ -8,7 +8,8 @@ use crate::{Failure, Record, Screen, StoreArgs, Table, json_line, print, visible
 
 /// Say for each route whether it takes an event, and which clause decides
 ///
-/// If wilco runs, these are the routes that it has loaded, otherwise those of the configuration file.
+/// If wilco runs, these are the routes that it has loaded, otherwise those of the configuration
+/// file.
 #[derive(Args)]
 pub(super) struct Why {
     #[command(flatten)]

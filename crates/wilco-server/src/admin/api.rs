@@ -1,5 +1,5 @@
-//! The admin API: its operations, and what they work on. The router and the OpenAPI document come from
-//! the same table, [`operations`].
+//! The admin API: its operations, and what they work on. The router and the OpenAPI document come
+//! from the same table, [`operations`].
 
 mod destinations;
 mod events;
@@ -62,8 +62,8 @@ impl Backend {
     }
 }
 
-/// The admin API over an open store. The admin listener serves it; a program that has opened the store
-/// itself calls it in process.
+/// The admin API over an open store. The admin listener serves it; a program that has opened the
+/// store itself calls it in process.
 pub struct Api {
     router: Router,
 }

@@ -1,5 +1,5 @@
-//! What handlers take and answer. Each of them describes itself for the OpenAPI document, so that the
-//! document follows from the signatures of the handlers.
+//! What handlers take and answer. Each of them describes itself for the OpenAPI document, so that
+//! the document follows from the signatures of the handlers.
 
 use std::borrow::Cow;
 
@@ -103,8 +103,8 @@ impl IntoResponse for Octets {
     }
 }
 
-/// Reads parameters, which are all texts, into a struct whose fields are all optional or all from the
-/// path.
+/// Reads parameters, which are all texts, into a struct whose fields are all optional or all from
+/// the path.
 fn from_texts<'t, T: DeserializeOwned>(
     texts: impl Iterator<Item = (Cow<'t, str>, Cow<'t, str>)>,
 ) -> Result<T, Problem> {

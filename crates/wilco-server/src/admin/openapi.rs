@@ -27,8 +27,8 @@ pub(crate) struct Described {
     schemas: Schemas,
 }
 
-/// A handler with these arguments, described by its signature. The state that it gets is not part of
-/// the description.
+/// A handler with these arguments, described by its signature. The state that it gets is not part
+/// of the description.
 pub(crate) trait Describe<Arguments> {
     /// Adds the arguments and the response.
     fn describe(operation: OperationBuilder, schemas: &mut Schemas) -> OperationBuilder;

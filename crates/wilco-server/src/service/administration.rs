@@ -16,8 +16,8 @@ use crate::{
     outbound::Plan,
 };
 
-/// The admin API over a store that this process has opened and no service runs on. The configuration is
-/// read when it is needed; an error says what is wrong with it.
+/// The admin API over a store that this process has opened and no service runs on. The
+/// configuration is read when it is needed; an error says what is wrong with it.
 pub fn api(
     store: Arc<dyn AdminStore>,
     configuration: impl Fn() -> Result<Config, String> + Send + Sync + 'static,

@@ -1,5 +1,5 @@
-//! What a start opens: the store, the sockets, the token. Nothing runs yet, so that a failure leaves nothing
-//! behind.
+//! What a start opens: the store, the sockets, the token. Nothing runs yet, so that a failure
+//! leaves nothing behind.
 
 use std::{io, path::PathBuf, sync::Arc};
 

@@ -15,18 +15,18 @@ pub(super) fn picture(
     times: &Times,
 ) -> String {
     let event = &shown.summary;
-    let mut text = format!(
-        "{}\n  event      {}\n  source     {}\n  about      {}\n  received   {}\n  signed by  {}\n  \
-         body       {} bytes, sha256 {}\n",
-        event.id,
-        visible(&event.event),
-        event.source,
-        about(event),
-        times.full(event.received_at),
-        visible(&event.secret_name),
-        event.bytes,
-        event.sha256,
-    );
+    let mut text = format!("{}\n", event.id);
+    for (name, value) in [
+        ("event", visible(&event.event)),
+        ("source", event.source.clone()),
+        ("about", about(event)),
+        ("received", times.full(event.received_at)),
+        ("signed by", visible(&event.secret_name)),
+        ("body", format!("{} bytes", event.bytes)),
+        ("sha256", event.sha256.clone()),
+    ] {
+        text.push_str(&format!("  {name:<9}  {value}\n"));
+    }
     if shown.conflict {
         text.push_str(
             "  conflict   the provider sent this delivery id before, with another body\n",
