@@ -13,6 +13,7 @@ mod init;
 mod output;
 mod record;
 mod reload;
+mod schema;
 mod send;
 mod serve;
 mod server;
@@ -105,6 +106,7 @@ enum Verb {
     Events(events::Events),
     Destinations(destinations::Destinations),
     Backup(backup::Backup),
+    Schema(schema::PrintSchema),
     Completions(shell::Completions),
     Man(shell::Man),
 }
@@ -132,6 +134,7 @@ impl Cli {
             Verb::Events(events) => events.run().await,
             Verb::Destinations(destinations) => destinations.run().await,
             Verb::Reload(reload) => reload.run().await,
+            Verb::Schema(schema) => schema.run(),
             Verb::Completions(completions) => completions.run(),
             Verb::Man(man) => man.run(),
         }

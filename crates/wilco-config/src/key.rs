@@ -1,16 +1,69 @@
 //! What a file can contain: tables and keys, as rows that the owner of the file brings.
 
-/// One key of a table.
+/// One key of a table: everything that the reader, the manual and the JSON schema say about it.
+///
+/// It is written as one row beside the code that reads it:
+///
+/// ```
+/// use wilco_config::{Key, ValueType};
+///
+/// static KEYS: &[Key] = &[
+///     Key::new("max_size", ValueType::Size, "\"100 MiB\"").default("\"100 MiB\"").doc("Of one file."),
+/// ];
+/// ```
 #[derive(Debug)]
 pub struct Key {
     /// Its name.
     pub name: &'static str,
+    /// What its value can be.
+    pub value_type: ValueType,
     /// A value that works, as TOML.
     pub example: &'static str,
+    /// The value that is used if it is missing, as TOML.
+    pub default: Option<&'static str>,
+    /// What happens if it is missing, in words, where that is not a value.
+    pub absence: Option<&'static str>,
+    /// What it does, as Markdown in one line.
+    pub doc: &'static str,
+    /// Whether it must be there.
+    pub is_required: bool,
     /// Whether its value may be a secret, so that no diagnostic shows it.
     pub is_secret: bool,
-    /// The keys of its own table, where it is one.
-    pub keys: &'static [Key],
+}
+
+/// What the value of a key can be.
+#[derive(Clone, Copy, Debug)]
+pub enum ValueType {
+    /// Any text.
+    Text,
+    /// A path of the file system.
+    Path,
+    /// A size, such as `"1 MiB"`.
+    Size,
+    /// A time span, such as `"30 s"`.
+    Duration,
+    /// A number in a time span, such as `"10/s"`.
+    Rate,
+    /// A whole number in this range.
+    Integer(u64, u64),
+    /// A number in this range.
+    Number(f64, f64),
+    /// One of these texts.
+    OneOf(&'static [&'static str]),
+    /// An expression in the language of rules.
+    Expression,
+    /// A template in the language of rules.
+    Template,
+    /// A reference to a secret.
+    Reference,
+    /// A text, or a reference to a secret.
+    TextOrReference,
+    /// A list. A single text can be written without brackets, but not a single reference.
+    ListOf(&'static ValueType),
+    /// A table with these keys.
+    Table(&'static [Key]),
+    /// A table of names, each with such a value.
+    MapOf(&'static ValueType),
 }
 
 /// A table at the root of the file.
@@ -22,6 +75,8 @@ pub struct Table {
     pub form: Form,
     /// The keys that it always has.
     pub keys: &'static [Key],
+    /// Whether the file must have it.
+    pub is_required: bool,
 }
 
 /// How a table at the root of the file is written.
@@ -38,25 +93,95 @@ pub enum Form {
 /// All tables and keys of a file.
 #[derive(Debug)]
 pub struct Schema {
-    tables: &'static [&'static Table],
-    /// Keys that a table has only with certain values of other keys.
-    variants: Vec<&'static [Key]>,
+    /// The tables.
+    pub tables: &'static [&'static Table],
+    /// The variants of tables.
+    pub variants: Vec<Variant>,
+}
+
+/// Keys that a table has only if its key `type` has a certain value.
+#[derive(Debug)]
+pub struct Variant {
+    /// The name of the table.
+    pub table: &'static str,
+    /// The value of `type`.
+    pub name: &'static str,
+    /// The keys that it has in addition to those of the table.
+    pub keys: &'static [Key],
 }
 
 impl Key {
-    /// A key whose value cannot be a secret.
-    pub const fn shown(name: &'static str, example: &'static str) -> Self {
-        Self { name, example, is_secret: false, keys: &[] }
+    /// A key that can be omitted, and whose value is not a secret.
+    pub const fn new(name: &'static str, value_type: ValueType, example: &'static str) -> Self {
+        Self {
+            name,
+            value_type,
+            example,
+            default: None,
+            absence: None,
+            doc: "",
+            is_required: false,
+            is_secret: false,
+        }
     }
 
-    /// A key whose value may be a secret.
-    pub const fn secret(name: &'static str, example: &'static str) -> Self {
-        Self { name, example, is_secret: true, keys: &[] }
+    /// Sets the value that is used if it is missing, as TOML.
+    #[must_use]
+    pub const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
     }
 
-    /// A key that is a table with these keys.
-    pub const fn table(name: &'static str, example: &'static str, keys: &'static [Self]) -> Self {
-        Self { name, example, is_secret: false, keys }
+    /// Says what happens if it is missing, where that is not a value.
+    #[must_use]
+    pub const fn absence(self, absence: &'static str) -> Self {
+        Self { absence: Some(absence), ..self }
+    }
+
+    /// Says what it does, as Markdown in one line.
+    #[must_use]
+    pub const fn doc(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+
+    /// Makes it required.
+    #[must_use]
+    pub const fn required(self) -> Self {
+        Self { is_required: true, ..self }
+    }
+
+    /// Hides its value in diagnostics, because it may be a secret.
+    #[must_use]
+    pub const fn secret(self) -> Self {
+        Self { is_secret: true, ..self }
+    }
+
+    /// The keys in its value, if that is a table.
+    pub fn keys(&self) -> &'static [Self] {
+        match self.value_type {
+            ValueType::Table(keys) => keys,
+            _ => &[],
+        }
+    }
+}
+
+impl ValueType {
+    /// What the manual calls it.
+    pub fn name(self) -> String {
+        match self {
+            Self::Text | Self::OneOf(_) => "text".into(),
+            Self::Path => "path".into(),
+            Self::Size => "size".into(),
+            Self::Duration => "time".into(),
+            Self::Rate => "rate".into(),
+            Self::Integer(..) | Self::Number(..) => "number".into(),
+            Self::Expression => "expression".into(),
+            Self::Template => "template".into(),
+            Self::Reference => "reference".into(),
+            Self::TextOrReference => "text or reference".into(),
+            Self::ListOf(item) => format!("list of {}s", item.name()),
+            Self::Table(_) => "table".into(),
+            Self::MapOf(_) => "table of names".into(),
+        }
     }
 }
 
@@ -72,10 +197,10 @@ impl Table {
 }
 
 impl Schema {
-    /// These tables, and keys that some of them have only with certain values of other keys.
+    /// These tables, and their variants.
     pub fn new(
         tables: &'static [&'static Table],
-        variants: impl IntoIterator<Item = &'static [Key]>,
+        variants: impl IntoIterator<Item = Variant>,
     ) -> Self {
         Self { tables, variants: variants.into_iter().collect() }
     }
@@ -107,9 +232,9 @@ impl Schema {
     /// The keys of all tables, and of the tables in them.
     fn keys(&self) -> Vec<&'static Key> {
         let of_tables = self.tables.iter().flat_map(|table| table.keys);
-        let of_variants = self.variants.iter().copied().flatten();
+        let of_variants = self.variants.iter().flat_map(|variant| variant.keys);
         let outer = of_tables.chain(of_variants);
-        outer.flat_map(|key| std::iter::once(key).chain(key.keys)).collect()
+        outer.flat_map(|key| std::iter::once(key).chain(key.keys())).collect()
     }
 }
 

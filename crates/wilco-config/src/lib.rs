@@ -7,6 +7,7 @@
 
 mod diagnostics;
 mod excerpt;
+mod json_schema;
 mod key;
 mod nearest;
 mod parse;
@@ -17,7 +18,7 @@ mod units;
 
 pub use diagnostics::{Advice, Diagnostic, DiagnosticSink, Diagnostics, Severity, TextError};
 pub use excerpt::is_path;
-pub use key::{Form, Key, Schema, Table, is_credential_name};
+pub use key::{Form, Key, Schema, Table, ValueType, Variant, is_credential_name};
 pub use nearest::nearest;
 pub use parse::parse;
 pub use reader::{References, SpannedStr, TableReader, one_of};

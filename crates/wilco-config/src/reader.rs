@@ -29,6 +29,8 @@ pub struct TableReader<'a> {
     name: String,
     /// The keys that this table can have.
     rows: Vec<&'static Key>,
+    /// The keys that were read so far.
+    read: Vec<&'static str>,
     /// Required keys that are missing, each with a hint.
     missing: Vec<(&'static str, String)>,
     diagnostics: &'a DiagnosticSink,
@@ -56,8 +58,8 @@ impl<'a> TableReader<'a> {
         references: References,
     ) -> Self {
         let (table, name) = (root.get_ref(), String::new());
-        let (rows, missing) = (Vec::new(), Vec::new());
-        Self { table, span: 0..0, name, rows, missing, diagnostics, schema, references }
+        let (rows, read, missing) = (Vec::new(), Vec::new(), Vec::new());
+        Self { table, span: 0..0, name, rows, read, missing, diagnostics, schema, references }
     }
 
     /// The table's full name, such as `destination.erp`.
@@ -324,6 +326,11 @@ impl<'a> TableReader<'a> {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if self.row(name).is_some() {
+                debug_assert!(
+                    self.read.contains(&name) || self.has_errors(),
+                    "[{}]: nothing reads the key {name}, which has a row",
+                    self.name
+                );
                 continue;
             }
             let near = nearest(name, known());
@@ -361,9 +368,15 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    fn value(&self, key: &str) -> Option<Value<'a>> {
+    fn value(&mut self, key: &'static str) -> Option<Value<'a>> {
         debug_assert!(self.row(key).is_some(), "[{}]: add a row for the key {key}", self.name);
+        self.read.push(key);
         self.table.get(key)
+    }
+
+    /// Whether any part of the file has an error, after which not every key is read.
+    fn has_errors(&self) -> bool {
+        self.diagnostics.borrow().iter().any(|found| found.severity == Severity::Error)
     }
 
     fn as_table(&self, key: &str, value: Value<'a>) -> Option<&'a DeTable<'a>> {

@@ -24,7 +24,7 @@ pub use destination::Destination;
 pub(crate) use destination::{ATTEMPT_TIMEOUT, OUTPUT_BYTES_MAX};
 pub use kind::Kinds;
 pub(crate) use kind::{Kind, OpenError, Settings, SharedSettings};
-pub use read::{address, command_line};
+pub use read::{address, command_line, schema};
 pub(crate) use read::{executable, growing, missing_script};
 pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
 pub use wilco_config::{
@@ -258,7 +258,7 @@ fn read_with<T>(
     references: References,
     read: impl FnOnce(TableReader<'_>) -> Option<T>,
 ) -> Result<(T, Diagnostics), Diagnostics> {
-    let schema = Arc::new(read::schema(kinds));
+    let schema = Arc::new(schema(kinds));
     let text = fs::read_to_string(path)
         .map_err(|cause| Diagnostics::unreadable(path, schema.clone(), &cause))?;
     let sink = DiagnosticSink::default();

@@ -15,7 +15,7 @@ impl<'a> TableReader<'a> {
     pub fn inner(&mut self, key: &'static str) -> Option<TableReader<'a>> {
         let value = self.value(key)?;
         let table = self.as_table(key, value)?;
-        let keys = self.row(key).map_or(&[][..], |row| row.keys);
+        let keys = self.row(key).map_or(&[][..], Key::keys);
         Some(self.reader(key, keys, table, value.span()))
     }
 
@@ -120,8 +120,9 @@ impl<'a> TableReader<'a> {
             "" => name.to_owned(),
             above => format!("{above}.{name}"),
         };
-        let (rows, missing) = (keys.iter().collect(), Vec::new());
-        TableReader { table, span, name, rows, missing, ..*self }
+        let rows = keys.iter().collect();
+        let (read, missing) = (Vec::new(), Vec::new());
+        TableReader { table, span, name, rows, read, missing, ..*self }
     }
 }
 

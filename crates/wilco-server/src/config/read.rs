@@ -14,13 +14,13 @@ use std::{
 
 use wilco::{Secret, SourceName, provider};
 use wilco_config::{
-    Schema, SpannedStr, TableReader, duration, look_up, nearest, network, size, url_path,
+    Schema, SpannedStr, TableReader, Variant, duration, look_up, nearest, network, size, url_path,
 };
 use wilco_delivery::AlertPolicy;
 use wilco_store::{ALERTS, Duplicates, SqliteStore};
 
 use super::{
-    ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Config, DUPLICATE_WINDOW, Destination, Kinds,
+    ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Config, DUPLICATE_WINDOW, Destination, Kind, Kinds,
     Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES, Route, STORE_URL, Source,
     Store, Tls,
 };
@@ -32,8 +32,9 @@ pub use units::{address, command_line};
 pub(crate) use units::{executable, growing};
 
 /// Every table and key of a file with destinations of these kinds.
-pub(super) fn schema(kinds: Kinds) -> Schema {
-    Schema::new(&schema::TABLES, kinds.0.iter().map(|kind| kind.keys))
+pub fn schema(kinds: Kinds) -> Schema {
+    let variant = |kind: &&Kind| Variant { table: "destination", name: kind.name, keys: kind.keys };
+    Schema::new(&schema::TABLES, kinds.0.iter().map(variant))
 }
 
 /// The whole file.

@@ -256,29 +256,6 @@ mod tests {
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
     #[test]
-    fn the_manual_has_every_kind_and_every_key_of_it() {
-        let manual = include_str!("../../../../docs/configuration.md");
-        let (_, section) = manual.split_once("## `[destination.NAME]`").unwrap();
-        let (section, _) = section.split_once("\n## ").unwrap();
-        for kind in KINDS.0 {
-            let name = format!("`\"{}\"`", kind.name);
-            assert!(section.contains(&name), "{name} is missing");
-            let is_chat = ["slack", "teams", "discord"].contains(&kind.name);
-            let is_about = |row: &str| row.contains(&name) || is_chat && row.contains("for a chat");
-            for key in kind.keys {
-                let found = match key.name.split_once('.') {
-                    Some((_, inner)) => section.contains(&format!(" {inner} = ")),
-                    None => {
-                        let start = format!("| `{}` |", key.name);
-                        section.lines().any(|row| row.starts_with(&start) && is_about(row))
-                    }
-                };
-                assert!(found, "{} of {name} is missing", key.name);
-            }
-        }
-    }
-
-    #[test]
     fn a_text_is_cut_in_whole_characters_and_never_longer_than_it_may_be() {
         for (text, max, expected) in [
             ("abc", 3, "abc"),

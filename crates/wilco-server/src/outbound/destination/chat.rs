@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use http::{Request, header};
 use serde_json::{Value, json};
 use wilco::{Body, Event};
-use wilco_config::{Key, TableReader, url};
+use wilco_config::{Key, TableReader, ValueType, url};
 use wilco_delivery::{Text, View};
 use wilco_store::Claim;
 
@@ -18,26 +18,47 @@ use crate::{
 
 pub(super) static SLACK: Kind = Kind {
     name: "slack",
-    keys: &[Key::secret("url", "{ env = \"SLACK_WEBHOOK_URL\" }"), TEXT],
+    keys: &[
+        Key::new("url", ValueType::Reference, "{ env = \"SLACK_WEBHOOK_URL\" }")
+            .required()
+            .secret()
+            .doc("the URL of the incoming webhook, which is a secret itself"),
+        TEXT,
+    ],
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Slack, "https://hooks.slack.com/services/"),
 };
 
 pub(super) static TEAMS: Kind = Kind {
     name: "teams",
-    keys: &[Key::secret("url", "{ env = \"TEAMS_WEBHOOK_URL\" }"), TEXT],
+    keys: &[
+        Key::new("url", ValueType::Reference, "{ env = \"TEAMS_WEBHOOK_URL\" }")
+            .required()
+            .secret()
+            .doc("the URL of the incoming webhook, which is a secret itself"),
+        TEXT,
+    ],
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Teams, "https://"),
 };
 
 pub(super) static DISCORD: Kind = Kind {
     name: "discord",
-    keys: &[Key::secret("url", "{ env = \"DISCORD_WEBHOOK_URL\" }"), TEXT],
+    keys: &[
+        Key::new("url", ValueType::Reference, "{ env = \"DISCORD_WEBHOOK_URL\" }")
+            .required()
+            .secret()
+            .doc("the URL of the incoming webhook, which is a secret itself"),
+        TEXT,
+    ],
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Discord, "https://discord.com/api/webhooks/"),
 };
 
-const TEXT: Key = Key::shown("text", "\"{{ data.name }} is now {{ data.status.name }}\"");
+const TEXT: Key =
+    Key::new("text", ValueType::Template, "\"{{ data.name }} is now {{ data.status.name }}\"")
+        .required()
+        .doc("what is said about an event");
 
 /// A chat that has incoming webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

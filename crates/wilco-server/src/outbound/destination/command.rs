@@ -7,7 +7,7 @@ mod once;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use wilco_config::Key;
+use wilco_config::{Key, ValueType};
 
 use super::{
     Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, hidden_value, legible,
@@ -19,26 +19,25 @@ use crate::{
 
 pub(super) static KIND: Kind = Kind {
     name: "command",
-    keys: &[
-        Key::secret("command", "[\"/usr/local/bin/my-handler\", \"--verbose\"]"),
-        Key::secret("environment", "{ PROJECTS_ROOT = \"/srv/projects\" }"),
-        Key::shown("folder", "\"/srv/projects\""),
-        Key::shown("run_as", "\"nobody\""),
-        Key::table(
-            "limits",
-            "{ memory = \"512 MiB\", cpu = \"60 s\", files = 256, output = \"64 KiB\" }",
-            &[
-                Key::shown("memory", "\"512 MiB\""),
-                Key::shown("cpu", "\"60 s\""),
-                Key::shown("files", "256"),
-                Key::shown("output", "\"64 KiB\""),
-            ],
-        ),
-        Key::shown("protocol", "\"once\""),
-    ],
+    keys: &[Key::new("command", ValueType::ListOf(&ValueType::Text), "[\"/usr/local/bin/my-handler\", \"--verbose\"]").required().secret().doc("the program and its arguments; no shell reads them"), Key::new("environment", ValueType::MapOf(&ValueType::TextOrReference), "{ PROJECTS_ROOT = \"/srv/projects\" }").secret().doc("variables that it gets: texts or references; no name begins with `WILCO_`"), Key::new("folder", ValueType::Path, "\"/srv/projects\"").absence("that of wilco").doc("its working folder"), Key::new("run_as", ValueType::Text, "\"nobody\"").absence("the user of wilco").doc("`\"user\"` or `\"user:group\"`, names or numbers; only if wilco runs as root"), Key::new("limits", ValueType::Table(LIMITS), "{ memory = \"512 MiB\", cpu = \"60 s\", files = 256, output = \"64 KiB\" }").doc("the resources that it may use"), Key::new("protocol", ValueType::OneOf(&["once", "lines"]), "\"once\"").default("\"once\"").doc("`\"once\"`, or `\"lines\"` for [a program that keeps running](destinations.md#command-with-lines)")],
     concurrency: 1,
     read: |keys| keys::read(keys).map(SharedSettings::new),
 };
+
+const LIMITS: &[Key] = &[
+    Key::new("memory", ValueType::Size, "\"512 MiB\"")
+        .absence("not limited")
+        .doc("address space of each process, at least 1 MiB"),
+    Key::new("cpu", ValueType::Duration, "\"60 s\"")
+        .absence("not limited")
+        .doc("processor time of each process, in whole seconds"),
+    Key::new("files", ValueType::Integer(8, 1_048_576), "256")
+        .absence("not limited")
+        .doc("open files of each process, 8 to 1,048,576"),
+    Key::new("output", ValueType::Size, "\"64 KiB\"")
+        .default("\"64 KiB\"")
+        .doc("how much of the end of its output is stored, at most 64 KiB"),
+];
 
 /// A program, and how it gets events.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use rustix::{
     fs::{Access, access},
     io::Errno,
 };
-use wilco_config::{Key, TableReader, size};
+use wilco_config::{Key, TableReader, ValueType, size};
 use wilco_store::Claim;
 
 use super::{Destination, Reply, json_line};
@@ -26,9 +26,15 @@ use crate::config::{self, Kind, OpenError, Settings, SharedSettings, growing};
 pub(super) static KIND: Kind = Kind {
     name: "file",
     keys: &[
-        Key::shown("path", "\"/var/log/wilco/events.jsonl\""),
-        Key::shown("max_size", "\"100 MiB\""),
-        Key::shown("keep", "10"),
+        Key::new("path", ValueType::Path, "\"/var/log/wilco/events.jsonl\"")
+            .required()
+            .doc("from the working folder; its folder must exist"),
+        Key::new("max_size", ValueType::Size, "\"100 MiB\"")
+            .default("\"100 MiB\"")
+            .doc("a new file is begun when the next line would make this one larger"),
+        Key::new("keep", ValueType::Integer(1, 1_000), "10")
+            .default("10")
+            .doc("full files that are kept, 1 to 1,000"),
     ],
     concurrency: 1,
     read: |keys| FileSettings::read(keys).map(SharedSettings::new),

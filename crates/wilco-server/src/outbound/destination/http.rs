@@ -8,7 +8,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use serde::de::IgnoredAny;
 use wilco::{Body, Event};
-use wilco_config::{Key, Setting, TableReader, TextError};
+use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
 use wilco_delivery::{Text, View};
 use wilco_store::{ALERTS, Claim};
 
@@ -22,10 +22,24 @@ use crate::{
 pub(super) static KIND: Kind = Kind {
     name: "http",
     keys: &[
-        Key::secret("url", "\"https://erp.example.com/hooks\""),
-        Key::secret("secret", "{ env = \"ERP_SECRET\" }"),
-        Key::secret("headers", "{ authorization = { env = \"ERP_TOKEN\" } }"),
-        Key::secret("body", "\"{{ body | tojson }}\""),
+        Key::new("url", ValueType::TextOrReference, "\"https://erp.example.com/hooks\"")
+            .required()
+            .secret()
+            .doc("`http://` or `https://`, without a name or password"),
+        Key::new("secret", ValueType::Reference, "{ env = \"ERP_SECRET\" }")
+            .secret()
+            .doc("signs the requests"),
+        Key::new(
+            "headers",
+            ValueType::MapOf(&ValueType::TextOrReference),
+            "{ authorization = { env = \"ERP_TOKEN\" } }",
+        )
+        .secret()
+        .doc("further headers: templates, or references, which are sent as they are"),
+        Key::new("body", ValueType::Template, "\"{{ body | tojson }}\"")
+            .absence("the body of the event")
+            .secret()
+            .doc("what is sent instead of the body of the event"),
     ],
     concurrency: 8,
     read: |keys| HttpSettings::read(keys).map(SharedSettings::new),

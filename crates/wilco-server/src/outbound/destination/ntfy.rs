@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use http::{HeaderValue, Request, Uri, header};
 use serde::Serialize;
 use wilco::{Body, Event};
-use wilco_config::{Key, Setting, TableReader, TextError};
+use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
 use wilco_delivery::{Text, View};
 use wilco_store::Claim;
 
@@ -24,13 +24,27 @@ use crate::{
 pub(super) static KIND: Kind = Kind {
     name: "ntfy",
     keys: &[
-        Key::secret("url", "\"https://ntfy.sh/my-topic\""),
-        Key::secret("token", "{ env = \"NTFY_TOKEN\" }"),
-        Key::shown("text", "\"{{ data.name }} is now {{ data.status.name }}\""),
-        Key::shown("title", "\"{{ data.name }}\""),
-        Key::shown("priority", "\"high\""),
-        Key::shown("tags", "[\"warning\"]"),
-        Key::secret("click", "\"{{ body.url }}\""),
+        Key::new("url", ValueType::TextOrReference, "\"https://ntfy.sh/my-topic\"")
+            .required()
+            .secret()
+            .doc("the URL of the topic, such as `https://ntfy.sh/my-topic`"),
+        Key::new("token", ValueType::Reference, "{ env = \"NTFY_TOKEN\" }")
+            .secret()
+            .doc("an access token"),
+        Key::new("text", ValueType::Template, "\"{{ data.name }} is now {{ data.status.name }}\"")
+            .required()
+            .doc("the message"),
+        Key::new("title", ValueType::Template, "\"{{ data.name }}\"")
+            .absence("the topic")
+            .doc("the title of the message"),
+        Key::new("priority", ValueType::Template, "\"high\"").default("\"default\"").doc(
+            "`\"1\"` to `\"5\"`, or `\"min\"`, `\"low\"`, `\"default\"`, `\"high\"`, `\"max\"`",
+        ),
+        Key::new("tags", ValueType::ListOf(&ValueType::Template), "[\"warning\"]")
+            .doc("names of emojis, or other words"),
+        Key::new("click", ValueType::Template, "\"{{ body.url }}\"")
+            .secret()
+            .doc("the URL that a tap on the message opens"),
     ],
     concurrency: 1,
     read: |keys| NtfySettings::read(keys).map(SharedSettings::new),

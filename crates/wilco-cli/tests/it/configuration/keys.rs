@@ -1,0 +1,206 @@
+//! What is generated from the rows of the keys: the tables of the manual and the JSON schema.
+
+use std::{fmt::Write as _, fs, path::PathBuf};
+
+use serde_json::{Value, json};
+use wilco_config::{Key, Schema};
+use wilco_server::{config, service::KINDS};
+
+use crate::world::wilco;
+
+#[test]
+fn the_manual_and_the_json_schema_have_every_key() {
+    let schema = config::schema(KINDS);
+    let path = root("docs/configuration.md");
+    let mut manual = fs::read_to_string(&path).unwrap();
+    for table in schema.tables {
+        let begins = format!("<!-- keys of {}: generated, see CONTRIBUTING.md -->\n", table.name);
+        let (before, rest) = manual.split_once(&begins).expect(&begins);
+        let (_, after) = rest.split_once(ENDS).expect(ENDS);
+        manual = format!("{before}{begins}{}{ENDS}{after}", section(&schema, table.name));
+    }
+    check_generated("docs/configuration.md", &manual);
+    let schema = format!("{:#}\n", schema.to_json_schema("wilco.toml"));
+    check_generated("docs/wilco.schema.json", &schema);
+    let output = wilco(&root(".")).arg("schema").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), schema, "wilco schema");
+}
+
+#[test]
+fn every_row_has_a_description_and_an_example_that_its_type_allows() {
+    let schema = config::schema(KINDS);
+    let json = schema.to_json_schema("wilco.toml");
+    let of_tables = schema.tables.iter().flat_map(|table| table.keys);
+    let outer = of_tables.chain(schema.variants.iter().flat_map(|variant| variant.keys));
+    for key in outer.flat_map(|key| [key].into_iter().chain(key.keys())) {
+        assert!(!key.doc.is_empty(), "{}", key.name);
+        let example: toml::Table = format!("x = {}", key.example).parse().unwrap();
+        assert_eq!(example.len(), 1, "{}", key.name);
+    }
+    for property in properties(&json) {
+        for example in property["examples"].as_array().into_iter().flatten() {
+            assert_eq!(invalid(&json, property, example), None, "{example}");
+        }
+        if let Some(default) = property.get("default") {
+            assert_eq!(invalid(&json, property, default), None, "{default}");
+        }
+    }
+}
+
+#[test]
+fn the_json_schema_accepts_the_examples_and_finds_mistakes_in_them() {
+    let schema = config::schema(KINDS).to_json_schema("wilco.toml");
+    let mut paths: Vec<_> =
+        fs::read_dir(root("docs/examples")).unwrap().map(|file| file.unwrap().path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|end| end == "toml"));
+    paths.push(root("examples/wilco.toml"));
+    assert!(paths.len() > 4, "{paths:?}");
+    for path in &paths {
+        let text = fs::read_to_string(path).unwrap();
+        assert_eq!(invalid(&schema, &schema, &to_json(&text)), None, "{}", path.display());
+    }
+    let good = fs::read_to_string(root("examples/wilco.toml")).unwrap();
+    for (right, wrong) in [
+        ("path = \"/webhook\"", "paht = \"/webhook\""),
+        ("provider = \"freispace\"", ""),
+        ("type = \"print\"", "type = \"prnt\""),
+        ("type = \"print\"", "type = \"print\"\nurl = \"x\""),
+        ("tls = \"off\"", "tls = \"of\""),
+        ("[{ env = \"FREISPACE_SECRET\" }]", "[\"the-secret-itself\"]"),
+        ("[{ env = \"FREISPACE_SECRET\" }]", "[{ environment = \"FREISPACE_SECRET\" }]"),
+        ("type = \"print\"", "type = \"print\"\nconcurrency = 0"),
+    ] {
+        assert!(good.contains(right), "{right}");
+        let bad = to_json(&good.replace(right, wrong));
+        assert!(invalid(&schema, &schema, &bad).is_some(), "{wrong}");
+    }
+}
+
+/// The generated part of the section of a table.
+fn section(schema: &Schema, name: &str) -> String {
+    let table = schema.table(name).unwrap();
+    let mut section = rows(table.keys);
+    let mut variants: Vec<(Vec<String>, String)> = Vec::new();
+    for variant in schema.variants.iter().filter(|variant| variant.table == name) {
+        let (name, keys) = (format!("`type = {:?}`", variant.name), rows(variant.keys));
+        match variants.iter_mut().find(|(_, known)| *known == keys) {
+            Some((names, _)) => names.push(name),
+            None => variants.push((vec![name], keys)),
+        }
+    }
+    for (names, keys) in variants.iter().filter(|(_, keys)| keys.lines().count() > 2) {
+        let _ = write!(section, "\nAlso with {}:\n\n{keys}", names.join(", "));
+    }
+    section
+}
+
+fn rows(keys: &[Key]) -> String {
+    let mut rows = "| key | type | default | |\n|---|---|---|---|\n".to_owned();
+    let row = |name: &str, key: &Key| {
+        let default = match (key.is_required, key.default, key.absence) {
+            (true, ..) => "required".to_owned(),
+            (_, Some(default), _) => format!("`{default}`"),
+            (.., absence) => absence.unwrap_or("none").to_owned(),
+        };
+        format!("| `{name}` | {} | {default} | {} |\n", key.value_type.name(), key.doc)
+    };
+    for key in keys {
+        rows += &row(key.name, key);
+        for inner in key.keys() {
+            rows += &row(&format!("{}.{}", key.name, inner.name), inner);
+        }
+    }
+    rows
+}
+
+/// Compares a file with what is generated, or writes it with `WILCO_BLESS=1`.
+#[track_caller]
+fn check_generated(name: &str, expected: &str) {
+    if std::env::var_os("WILCO_BLESS").is_some() {
+        fs::write(root(name), expected).unwrap();
+    }
+    let found = fs::read_to_string(root(name)).unwrap_or_default();
+    let again = "WILCO_BLESS=1 cargo test -p wilco-cli --test it configuration::keys";
+    assert!(found == expected, "{name} is not what the rows of the keys say; update it: {again}");
+}
+
+/// The schemas of all keys, in whatever table.
+fn properties(schema: &Value) -> Vec<&Value> {
+    let own = schema["properties"].as_object().into_iter().flat_map(|keys| keys.values());
+    let mut found: Vec<_> = own.clone().filter(|key| key.get("description").is_some()).collect();
+    let inner = ["items", "additionalProperties"].map(|key| &schema[key]).into_iter();
+    let variants = schema["oneOf"].as_array().into_iter().flatten();
+    found.extend(
+        own.chain(inner).chain(variants).filter(|schema| schema.is_object()).flat_map(properties),
+    );
+    found
+}
+
+/// Where a value violates a schema. Knows the keywords that ours uses, except `pattern`.
+fn invalid(root: &Value, schema: &Value, value: &Value) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        let schema = root.pointer(name.trim_start_matches('#')).unwrap();
+        return invalid(root, schema, value);
+    }
+    let fails = |what: &str| Some(format!("{what}: {value}"));
+    let is_type = match schema["type"].as_str() {
+        None => true,
+        Some("string") => value.is_string(),
+        Some("integer") => value.is_i64(),
+        Some("number") => value.is_number(),
+        Some("array") => value.is_array(),
+        Some("object") => value.is_object(),
+        Some(_) => false,
+    };
+    if !is_type {
+        return fails("type");
+    }
+    if schema.get("const").is_some_and(|expected| expected != value)
+        || schema["enum"].as_array().is_some_and(|words| !words.contains(value))
+    {
+        return fails("const");
+    }
+    if let Some(number) = value.as_f64()
+        && (schema["minimum"].as_f64().is_some_and(|least| number < least)
+            || schema["maximum"].as_f64().is_some_and(|most| number > most))
+    {
+        return fails("range");
+    }
+    for (word, is_exact) in [("oneOf", true), ("anyOf", false)] {
+        let Some(options) = schema[word].as_array() else { continue };
+        let valid = options.iter().filter(|option| invalid(root, option, value).is_none()).count();
+        if valid == 0 || is_exact && valid > 1 {
+            return fails(word);
+        }
+    }
+    if schema["minItems"].as_u64().is_some_and(|_| value.as_array().is_some_and(Vec::is_empty)) {
+        return fails("minItems");
+    }
+    let items = value.as_array().into_iter().flatten();
+    let mut wrong = items.filter_map(|item| invalid(root, &schema["items"], item));
+    wrong.next().or_else(|| invalid_key(root, schema, value))
+}
+
+fn invalid_key(root: &Value, schema: &Value, value: &Value) -> Option<String> {
+    let table = value.as_object()?;
+    let mut required = schema["required"].as_array().into_iter().flatten();
+    if let Some(missing) = required.find(|key| !table.contains_key(key.as_str().unwrap())) {
+        return Some(format!("missing {missing}"));
+    }
+    table.iter().find_map(|(key, value)| match schema["properties"].get(key) {
+        Some(schema) => invalid(root, schema, value),
+        None if schema["additionalProperties"] == json!(false) => Some(format!("unknown {key}")),
+        None => invalid(root, &schema["additionalProperties"], value),
+    })
+}
+
+fn to_json(text: &str) -> Value {
+    let table: toml::Table = text.parse().unwrap();
+    serde_json::to_value(table).unwrap()
+}
+
+fn root(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
+}
+
+const ENDS: &str = "<!-- end of keys -->\n";
