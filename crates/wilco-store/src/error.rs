@@ -48,6 +48,9 @@ pub enum StoreError {
     /// A stored record is not what was written.
     #[error("the record of {0} is damaged; it is not delivered")]
     Damaged(String),
+    /// The headers and the body of an event were removed; the event itself is still there.
+    #[error("the payload of {0} was removed, so it can be neither shown nor delivered")]
+    Pruned(String),
     /// Anything else that the database said.
     #[error("the store failed: {0}")]
     Internal(String),

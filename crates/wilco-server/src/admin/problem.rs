@@ -62,6 +62,7 @@ impl From<StoreError> for Problem {
         let status = match error {
             // Trying again does not help.
             StoreError::Damaged(_) | StoreError::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            StoreError::Pruned(_) => StatusCode::GONE,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error.to_string())

@@ -39,6 +39,9 @@ impl SqliteStore {
                     self.found_damaged(vec![taken.event_seq], "a delivery").await;
                     self.mark_dead(&taken, &error.to_string(), now).await;
                 }
+                Err(error @ StoreError::Pruned(_)) => {
+                    self.mark_dead(&taken, &error.to_string(), now).await;
+                }
                 Err(error) => {
                     unread.push(taken);
                     failure = Some(error);

@@ -40,7 +40,7 @@ impl Opening {
             .query_row(
                 // An id never goes back behind what was routed, not even if events were removed.
                 "SELECT max((SELECT coalesce(max(seq), 0) FROM event), routed_through, \
-                 indexed_through), routed_through FROM progress",
+                 indexed_through, pruned_through), routed_through FROM progress",
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )

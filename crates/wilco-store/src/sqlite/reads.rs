@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use wilco::{Event, EventId, Headers, SourceName};
+use wilco::{Body, Event, EventId, Headers, SourceName};
 
 use super::{Checksums, digest_of, id_of, instant, seq_of};
 use crate::{
@@ -24,7 +24,7 @@ pub(crate) fn unrouted(
     limit: usize,
 ) -> Result<(Vec<Arc<Event>>, Vec<i64>), StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT seq, {EVENT} FROM event WHERE seq > (SELECT routed_through FROM progress) \
+        "SELECT {EVENT} WHERE seq > (SELECT routed_through FROM progress) \
          AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) ORDER BY seq"
     ))?;
     let mut rows = statement.query([])?;
@@ -33,7 +33,7 @@ pub(crate) fn unrouted(
     while events.len() < limit
         && let Some(row) = rows.next()?
     {
-        let Ok(event) = checked(row) else {
+        let Ok(event) = checked(connection, row) else {
             damaged.push(row.get("seq")?);
             continue;
         };
@@ -48,23 +48,28 @@ pub(crate) fn unrouted(
 
 /// Whether the record of this event is there, and what was written.
 pub(crate) fn is_intact(connection: &Connection, id: EventId) -> rusqlite::Result<bool> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {EVENT} FROM event WHERE seq = ?1"))?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {EVENT} WHERE seq = ?1"))?;
     let mut rows = statement.query([seq_of(id)])?;
-    Ok(rows.next()?.is_some_and(|row| checked(row).is_ok_and(|event| event.id == id)))
+    let Some(row) = rows.next()? else { return Ok(false) };
+    Ok(match checked(connection, row) {
+        Ok(event) => event.id == id,
+        Err(error) => matches!(error, StoreError::Pruned(_)),
+    })
 }
 
 /// The event in this place, its checksum compared with what was read.
 pub(crate) fn intact(connection: &Connection, seq: i64) -> Result<Option<Event>, StoreError> {
-    let mut statement =
-        connection.prepare_cached(&format!("SELECT {EVENT} FROM event WHERE seq = ?1"))?;
+    let mut statement = connection.prepare_cached(&format!("SELECT {EVENT} WHERE seq = ?1"))?;
     let mut rows = statement.query([seq])?;
-    rows.next()?.map(checked).transpose()
+    rows.next()?.map(|row| checked(connection, row)).transpose()
 }
 
 /// The event of a row that is what was written.
-pub(crate) fn checked(row: &Row<'_>) -> Result<Event, StoreError> {
-    let read = event(row).and_then(|event| {
+pub(crate) fn checked(connection: &Connection, row: &Row<'_>) -> Result<Event, StoreError> {
+    if let Ok(true) = row.get("is_pruned") {
+        return Err(StoreError::Pruned(row.get("id")?));
+    }
+    let read = event(connection, row).and_then(|event| {
         let delivery_id: Option<String> = row.get("delivery_id")?;
         let stored = Checksums { head: row.get("head_checksum")?, whole: row.get("checksum")? };
         let is_whole = stored == Checksums::of(&event, delivery_id.as_deref())
@@ -154,7 +159,7 @@ pub(crate) fn destination_status(
 /// Asked for each row of a listing and not in its query, which may have to sort the rows.
 fn title(connection: &Connection, seq: i64) -> rusqlite::Result<Option<String>> {
     let body: Option<Vec<u8>> = connection
-        .prepare_cached("SELECT body FROM event WHERE seq = ?1 AND length(body) <= ?2")?
+        .prepare_cached("SELECT body FROM event JOIN payload ON payload.event = seq WHERE seq = ?1 AND bytes <= ?2")?
         .query_row(params![seq, TITLE_BODY_BYTES_MAX], |row| row.get(0))
         .optional()?;
     Ok(body.and_then(|body| query::title(&body)))
@@ -204,7 +209,7 @@ fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Atte
         .collect()
 }
 
-fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
+fn event(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         id: id_of(&row.get::<_, String>("id")?)?,
         source: source_of(row)?,
@@ -216,8 +221,24 @@ fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
         digest: digest_of(row, "digest")?,
         conflict: row.get("conflict")?,
         headers: Headers::from_block(row.get::<_, Vec<u8>>("headers")?.into()),
-        body: row.get::<_, Vec<u8>>("body")?.into(),
+        body: body(connection, row)?,
     })
+}
+
+/// The body in its chunks; only one that has more than the first asks for them.
+fn body(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Body> {
+    let first: Vec<u8> = row.get("body")?;
+    if row.get::<_, usize>("bytes")? <= first.len() {
+        return Ok(first.into());
+    }
+    let mut body = Body::from(first);
+    let mut statement = connection
+        .prepare_cached("SELECT body FROM payload_chunk WHERE event = ?1 ORDER BY number")?;
+    let mut rows = statement.query([row.get::<_, i64>("seq")?])?;
+    while let Some(row) = rows.next()? {
+        body.push(row.get::<_, Vec<u8>>(0)?.into());
+    }
+    Ok(body)
 }
 
 fn source_of(row: &Row<'_>) -> rusqlite::Result<SourceName> {
@@ -243,5 +264,9 @@ fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
         .ok_or_else(|| super::bad_column(StoreError::Internal(format!("state {word:?}"))))
 }
 
-pub(crate) const EVENT: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, \
-                                bytes, digest, conflict, head_checksum, checksum, headers, body";
+/// The columns of an event with its payload, and where they are.
+pub(crate) const EVENT: &str = "seq, id, source, provider, name, subject, delivery_id, \
+                                received_at_ms, secret_name, bytes, digest, conflict, \
+                                head_checksum, checksum, headers, body, (headers IS NULL \
+                                AND seq <= (SELECT pruned_through FROM progress)) AS is_pruned \
+                                FROM event LEFT JOIN payload ON payload.event = seq";

@@ -1,6 +1,7 @@
 -- wilco's store. Times are Unix milliseconds.
 
--- One verified webhook. `seq` grows with time and is the first 63 bits of `id`.
+-- One verified webhook, without its headers and body. `seq` grows with time and is the first 63 bits
+-- of `id`.
 CREATE TABLE event (
   seq            INTEGER PRIMARY KEY,
   id             TEXT    NOT NULL,
@@ -15,10 +16,24 @@ CREATE TABLE event (
   bytes          INTEGER NOT NULL,  -- of the body
   digest         BLOB    NOT NULL,  -- SHA-256 of the body
   head_checksum  INTEGER NOT NULL,  -- CRC-32 of all of these but seq
-  checksum       INTEGER NOT NULL,  -- the same, and of headers and body
-  headers        BLOB    NOT NULL,  -- `name: value`, each ended by CR LF
-  body           BLOB    NOT NULL   -- byte for byte as it was signed
+  checksum       INTEGER NOT NULL   -- the same, and of headers and body
 ) STRICT;
+
+-- The headers and the body of an event, byte for byte as they were signed. Apart from it, because an
+-- event is small and kept for long, and these need not be.
+CREATE TABLE payload (
+  event   INTEGER PRIMARY KEY REFERENCES event (seq),
+  headers BLOB NOT NULL,  -- `name: value`, each ended by CR LF
+  body    BLOB NOT NULL   -- the first 256 KiB
+) STRICT;
+
+-- The rest of a longer body, in chunks of 256 KiB.
+CREATE TABLE payload_chunk (
+  event  INTEGER NOT NULL REFERENCES event (seq),
+  number INTEGER NOT NULL,  -- from 1
+  body   BLOB    NOT NULL,
+  PRIMARY KEY (event, number)
+) STRICT, WITHOUT ROWID;
 
 -- How duplicates are detected: the latest event about a subject, or with a delivery id. `key` is a hash.
 CREATE TABLE latest_event (
@@ -31,13 +46,15 @@ CREATE TABLE damaged (
   event INTEGER PRIMARY KEY
 ) STRICT;
 
--- One row. Every event up to `routed_through` has been routed, and every event up
+-- One row. No event is recorded at or below any of these places, whatever was removed. Payloads of
+-- events up to `pruned_through` may have been removed. Every event up to `routed_through` has been routed, and every event up
 -- to `indexed_through` is in `latest_event`; the newer ones are held in memory.
 CREATE TABLE progress (
-  routed_through INTEGER NOT NULL,
-  indexed_through  INTEGER NOT NULL
+  routed_through  INTEGER NOT NULL,
+  indexed_through INTEGER NOT NULL,
+  pruned_through  INTEGER NOT NULL
 ) STRICT;
-INSERT INTO progress VALUES (0, 0);
+INSERT INTO progress VALUES (0, 0, 0);
 
 -- One event on its way to one destination.
 CREATE TABLE delivery (

@@ -23,6 +23,7 @@ use tokio::time::Instant;
 use super::{
     EVENT, Kind, Queue, Shared, WriterState, checked, id_at, is_damage, stop_at_damage, submit,
 };
+use crate::StoreError;
 
 /// Reads the store from beginning to end, and again after [`SCRUB_EVERY`].
 pub(crate) struct Scrub {
@@ -117,10 +118,10 @@ impl Scrub {
     }
 }
 
-/// Compares events with their checksums.
+/// Compares events and their payloads with their checksums.
 fn events(connection: &Connection, (after, _): Place) -> rusqlite::Result<Slice> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT seq, {EVENT} FROM event WHERE seq > ?1 ORDER BY seq LIMIT {SLICE_EVENTS}"
+        "SELECT {EVENT} WHERE seq > ?1 ORDER BY seq LIMIT {SLICE_EVENTS}"
     ))?;
     let mut rows = statement.query([after])?;
     let (mut found, mut read, mut body_bytes, mut last) = (Vec::new(), 0, 0, after);
@@ -128,8 +129,9 @@ fn events(connection: &Connection, (after, _): Place) -> rusqlite::Result<Slice>
         && let Some(row) = rows.next()?
     {
         last = row.get("seq")?;
-        match checked(row) {
+        match checked(connection, row) {
             Ok(event) => body_bytes += event.body.len(),
+            Err(StoreError::Pruned(_)) => {}
             Err(_) => found.push((last, "the record of an event is damaged")),
         }
         read += 1;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use wilco::{Arrival, Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
 use super::{Keys, TAIL_BITS, Unsealed, WriterState, instant, is_intact, seq_of};
@@ -135,8 +135,8 @@ impl WriterState {
         self.connection
             .prepare_cached(
                 "INSERT INTO event (seq, id, source, provider, name, subject, delivery_id, conflict, \
-                 received_at_ms, secret_name, bytes, digest, head_checksum, checksum, headers, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+                 received_at_ms, secret_name, bytes, digest, head_checksum, checksum) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?
             .execute(params![
                 seq,
@@ -153,9 +153,8 @@ impl WriterState {
                 &event.digest.0[..],
                 checksums.head,
                 checksums.whole,
-                event.headers.as_bytes(),
-                &event.body.contiguous()[..],
             ])?;
+        insert_payload(&self.connection, seq, event)?;
         self.recorded.push(Arc::clone(event));
         Ok(id)
     }
@@ -223,6 +222,21 @@ impl WriterState {
     }
 }
 
+fn insert_payload(connection: &Connection, seq: i64, event: &Event) -> rusqlite::Result<()> {
+    let body = event.body.contiguous();
+    let (first, rest) = body.split_at(body.len().min(PAYLOAD_CHUNK_BYTES));
+    connection
+        .prepare_cached("INSERT INTO payload (event, headers, body) VALUES (?1, ?2, ?3)")?
+        .execute(params![seq, event.headers.as_bytes(), first])?;
+    for (number, chunk) in (1..).zip(rest.chunks(PAYLOAD_CHUNK_BYTES)) {
+        let number: i64 = number;
+        connection
+            .prepare_cached("INSERT INTO payload_chunk (event, number, body) VALUES (?1, ?2, ?3)")?
+            .execute(params![seq, number, chunk])?;
+    }
+    Ok(())
+}
+
 /// The time and the order of an event stand in front; behind them bits of its digest, which make
 /// the id hard to guess and need no source of randomness.
 fn event_id(seq: i64, digest: Digest) -> EventId {
@@ -233,3 +247,5 @@ fn event_id(seq: i64, digest: Digest) -> EventId {
 
 /// Old rejections that one write removes.
 const REJECTIONS_REMOVED_MAX: usize = 256;
+/// Bytes of a body in one row.
+const PAYLOAD_CHUNK_BYTES: usize = 256 << 10;

@@ -46,7 +46,7 @@ fn a_damaged_event_is_listed_as_damaged_and_recorded_anew_when_it_comes_again() 
     let first = sent(&world);
     assert!(world.stop().success());
     let disk = rusqlite::Connection::open(world.path("wilco.db")).unwrap();
-    disk.execute("UPDATE event SET body = x'00'", []).unwrap();
+    disk.execute("UPDATE payload SET body = x'00'", []).unwrap();
     drop(disk);
 
     let world = world.restart_stopped();
@@ -73,7 +73,7 @@ fn an_event_that_is_damaged_before_it_was_routed_is_told_and_listed_as_dead() {
     let disk = rusqlite::Connection::open(world.path("wilco.db")).unwrap();
     // As if wilco had stopped between the two.
     disk.execute_batch(
-        "UPDATE event SET body = x'00'; UPDATE progress SET routed_through = 0; \
+        "UPDATE payload SET body = x'00'; UPDATE progress SET routed_through = 0; \
          DELETE FROM attempt; DELETE FROM delivery",
     )
     .unwrap();
@@ -105,7 +105,10 @@ fn an_event_that_is_damaged_before_it_was_routed_is_told_and_listed_as_dead() {
 fn damage_in_an_old_event_is_found_though_nobody_asks_for_it() {
     let tables = "[destination.it]\ntype = \"print\"\n[[route]]\nto = [\"it\"]\n";
     for (change, says) in [
-        ("UPDATE event SET body = x'00' WHERE seq = (SELECT min(seq) FROM event)", "is damaged"),
+        (
+            "UPDATE payload SET body = x'00' WHERE event = (SELECT min(seq) FROM event)",
+            "is damaged",
+        ),
         ("DELETE FROM event WHERE seq = (SELECT min(seq) FROM event)", "is missing"),
     ] {
         let mut world = World::plan().and(tables).start();

@@ -9,11 +9,11 @@ async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
     let store = disk.open(Options::default());
     let id = record(&store, SENT).await.unwrap();
     let side = disk.past_the_store();
-    for column in ["body", "headers", "digest"] {
-        let read = format!("SELECT {column} FROM event");
+    for (table, column) in [("payload", "body"), ("payload", "headers"), ("event", "digest")] {
+        let read = format!("SELECT {column} FROM {table}");
         let whole: Vec<u8> = side.query_row(&read, [], |row| row.get(0)).unwrap();
         let write = |bytes: &[u8]| {
-            side.execute(&format!("UPDATE event SET {column} = ?1"), [bytes]).unwrap();
+            side.execute(&format!("UPDATE {table} SET {column} = ?1"), [bytes]).unwrap();
         };
         for place in 0..whole.len() {
             let mut flipped = whole.clone();
@@ -56,8 +56,7 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
         let whole = record(&store, Sent { body: b"{}", ..SENT }).await.unwrap();
         fan_out(&store, damaged).await;
         fan_out(&store, whole).await;
-        let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
-        assert_eq!(side.execute(&sql, [seq_of(damaged)]).unwrap(), 1);
+        assert_eq!(side.execute(&update(change), [seq_of(damaged)]).unwrap(), 1);
 
         // What is in memory is not damaged: the next process has only the file.
         store.close().await.unwrap();
@@ -91,9 +90,16 @@ async fn with_damage(disk: &OnDisk, change: &str) -> (SqliteStore, Vec<EventId>)
         ids.push(record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap());
     }
     store.close().await.unwrap();
-    let sql = format!("UPDATE event SET {change} WHERE seq = ?1");
-    assert_eq!(disk.past_the_store().execute(&sql, [seq_of(ids[1])]).unwrap(), 1, "{change}");
+    let changed = disk.past_the_store().execute(&update(change), [seq_of(ids[1])]);
+    assert_eq!(changed.unwrap(), 1, "{change}");
     (disk.open(Options::default()), ids)
+}
+
+/// The statement that changes the event in a place.
+fn update(change: &str) -> String {
+    let is_payload = change.starts_with("body") || change.starts_with("headers");
+    let (table, place) = if is_payload { ("payload", "event") } else { ("event", "seq") };
+    format!("UPDATE {table} SET {change} WHERE {place} = ?1")
 }
 
 const BODY_AND_HEADERS: [&str; 2] = ["body = x'00'", "headers = x''"];
@@ -191,9 +197,16 @@ type Decay = (&'static str, u64);
 
 #[tokio::test]
 async fn damage_that_nobody_meets_is_found_in_the_background() {
-    let cases: [Decay; 6] = [
+    let cases: [Decay; 8] = [
         ("", 0),
-        ("UPDATE event SET body = x'00' WHERE seq IN (SELECT seq FROM event LIMIT 3)", 3),
+        ("UPDATE payload SET body = x'00' WHERE event IN (SELECT seq FROM event LIMIT 3)", 3),
+        ("DELETE FROM payload WHERE event = (SELECT min(seq) FROM event)", 1),
+        // Pruned, and so missing with good reason.
+        (
+            "DELETE FROM payload WHERE event = (SELECT min(seq) FROM event); \
+             UPDATE progress SET pruned_through = (SELECT min(seq) FROM event)",
+            0,
+        ),
         ("UPDATE event SET name = 'x' WHERE seq = (SELECT max(seq) FROM event)", 1),
         // As when the disk has kept an older version of a page.
         ("DELETE FROM event WHERE seq IN (SELECT seq FROM event ORDER BY seq DESC LIMIT 5)", 5),
@@ -246,4 +259,23 @@ fn decay(disk: &OnDisk, change: &str) {
          PRAGMA writable_schema = RESET; PRAGMA wal_checkpoint(TRUNCATE)",
     )
     .unwrap();
+}
+
+#[tokio::test]
+async fn a_chunk_of_a_body_that_is_wrong_or_missing_is_noticed() {
+    let large: Vec<u8> = (0..=255).cycle().take((1 << 20) + 7).collect();
+    for change in [
+        "UPDATE payload_chunk SET body = zeroblob(length(body)) WHERE number = 2",
+        "UPDATE payload_chunk SET body = x'' WHERE number = 4",
+        "DELETE FROM payload_chunk WHERE number = 4",
+        "DELETE FROM payload_chunk",
+        "DELETE FROM payload",
+    ] {
+        let disk = OnDisk::new();
+        let store = disk.open(Options::default());
+        let id = record(&store, Sent { body: &large, ..SENT }).await.unwrap();
+        assert!(store.event(id).await.unwrap().unwrap().event.body == large.clone().into());
+        disk.past_the_store().execute(change, []).unwrap();
+        assert!(matches!(store.event(id).await, Err(StoreError::Damaged(_))), "{change}");
+    }
 }

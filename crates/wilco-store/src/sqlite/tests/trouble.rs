@@ -121,7 +121,7 @@ async fn beside_a_damaged_event_the_others_of_a_claim_are_delivered() {
     let side = disk.past_the_store();
     // The damaged one cannot even be written off just now.
     side.execute_batch(
-        "UPDATE event SET body = x'00' WHERE seq = (SELECT min(seq) FROM event);
+        "UPDATE payload SET body = x'00' WHERE event = (SELECT min(seq) FROM event);
          CREATE TRIGGER no AFTER UPDATE ON delivery WHEN new.state = 'dead'
          BEGIN SELECT raise(ABORT, 'no'); END",
     )
