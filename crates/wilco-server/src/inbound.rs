@@ -1,11 +1,11 @@
 //! The inbound half: from bytes to a 2xx. Nothing here waits for a route or a destination.
 
-mod answer;
 mod body;
 mod counters;
 mod gate;
 mod listen;
 mod log_limit;
+mod response;
 mod throttle;
 mod tls;
 
@@ -21,18 +21,18 @@ use wilco::{Head, Headers, Refused};
 use wilco_store::{InboundStore, Receipt, Rejection};
 
 use crate::{clock, config, metrics::Metrics};
-use answer::{Answer, Evidence, acknowledge};
 use body::BodyBudget;
 use counters::Counters;
 use gate::legible;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
+use response::{Evidence, WebhookResponse, acknowledge};
 use throttle::Throttle;
 
-pub(crate) use answer::Refusal;
 pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
 pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
+pub(crate) use response::Refusal;
 pub use tls::{Certificate, SelfSigned, TlsError};
 
 /// Handles every request, from any listener.
@@ -91,7 +91,7 @@ impl Inbound {
     }
 
     /// Answers a request. It never fails, and every wait in it has a limit.
-    pub(crate) async fn respond<B>(&self, request: Request<B>, socket: Client) -> Answer
+    pub(crate) async fn respond<B>(&self, request: Request<B>, socket: Client) -> WebhookResponse
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error,
@@ -110,9 +110,9 @@ impl Inbound {
         match received {
             Ok(receipt) => acknowledge(&receipt),
             Err(refusal) => {
-                let answer = refusal.to_answer(has_body);
+                let response = refusal.to_response(has_body);
                 self.refuse(source.map(Arc::as_ref), refusal, client).await;
-                answer
+                response
             }
         }
     }
@@ -190,7 +190,7 @@ impl Inbound {
     async fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Client) {
         let unsigned_bytes = refusal.unsigned_bytes();
         let name = source.map_or("-", |source| source.name.as_str());
-        let (status, outcome, _) = refusal.answer();
+        let (status, outcome, _) = refusal.outcome();
         self.counters.answered(name, outcome);
         if self.refusal_lines.allows(name, outcome, Instant::now()) {
             let is_ours = status.is_server_error();
@@ -269,11 +269,11 @@ impl Inbound {
     }
 
     /// Refuses a request for its head.
-    async fn refuse_head(&self, fault: HeadFault, client: Client) -> Answer {
+    async fn refuse_head(&self, fault: HeadFault, client: Client) -> WebhookResponse {
         let refusal = Refusal::Head(fault);
-        let answer = refusal.to_answer(true);
+        let response = refusal.to_response(true);
         self.refuse(None, refusal, client).await;
-        answer
+        response
     }
 }
 

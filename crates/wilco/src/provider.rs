@@ -61,7 +61,7 @@ pub struct Provider {
     pub docs: String,
     /// How it signs.
     pub scheme: Scheme,
-    envelope: Places,
+    envelope: EnvelopePlaces,
     events: Events,
     /// Requests that the provider or its libraries publish as tests. The tests read them.
     #[serde(default, rename = "vector")]
@@ -79,7 +79,7 @@ impl Provider {
     /// [`EnvelopeError`] if the body does not have the form that the provider sends: for most, JSON
     /// (RFC 8259) in UTF-8.
     pub fn envelope(&self, verified: &Verified) -> Result<Envelope, EnvelopeError> {
-        let Places { name, subject, delivery_id, content } = &self.envelope;
+        let EnvelopePlaces { name, subject, delivery_id, content } = &self.envelope;
         let arrival = verified.arrival();
         let places = || name.iter().chain(subject).chain(delivery_id);
         let paths: Vec<&Path> = places().filter_map(Place::path).collect();
@@ -182,7 +182,7 @@ impl EnvelopeError {
 /// Where the parts of the envelope are.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Places {
+struct EnvelopePlaces {
     /// Joined by dots; absent values are left out.
     name: Vec<Place>,
     /// Joined by slashes; `None` unless all are present.

@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::inbound::{Client, Inbound};
 use handshake::Reason;
-use wire::{HEADERS_MAX, Verdict, Wire};
+use wire::{HEADERS_MAX, HeadVerdict, Wire};
 
 pub(crate) use wire::HeadFault;
 
@@ -76,7 +76,7 @@ impl Connection {
     /// Waits for a request, serves it and those that follow closely, and waits again. hyper exists only
     /// while requests are served: its buffers would make idle connections expensive.
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
-        let verdict = Arc::new(Verdict::default());
+        let verdict = Arc::new(HeadVerdict::default());
         let mut wire = Wire::new(stream, Arc::clone(&verdict));
         while wire.is_open()
             && let Some(true) = self.stop.run_until_cancelled(wire.has_request()).await
@@ -93,18 +93,18 @@ impl Connection {
     async fn serve_requests<S: AsyncRead + AsyncWrite + Unpin>(
         &self,
         wire: Wire<S>,
-        verdict: &Arc<Verdict>,
+        verdict: &Arc<HeadVerdict>,
     ) -> Wire<S> {
         let service = service_fn(|request: Request<Incoming>| async move {
-            let mut answer = match verdict.fault() {
+            let mut response = match verdict.fault() {
                 Some(fault) => self.inbound.refuse_head(fault, self.client).await,
                 None => self.inbound.respond(request, self.client).await,
             };
             if verdict.is_last() {
                 let close = HeaderValue::from_static("close");
-                answer.headers_mut().insert(header::CONNECTION, close);
+                response.headers_mut().insert(header::CONNECTION, close);
             }
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Infallible>(response)
         });
         let mut connection = http1::Builder::new()
             .half_close(true)
@@ -126,8 +126,8 @@ impl Connection {
 }
 
 /// Keeps reading for a while what the client still sends. Closing a socket with unread bytes resets it,
-/// and the reset can overtake the answer that was just written (RFC 9112, section 9.6). Many clients
-/// send their whole request before they look for an answer.
+/// and the reset can overtake the response that was just written (RFC 9112, section 9.6). Many clients
+/// send their whole request before they look for a response.
 async fn linger<S: AsyncRead + Unpin>(mut stream: S, inbound: &Inbound) {
     let drain = async {
         let mut left = LINGER_BYTES;
@@ -158,12 +158,12 @@ async fn discard<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<usize> {
 
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection is read after its last answer.
+/// How long a connection is read after its last response.
 const LINGER: Duration = Duration::from_secs(30);
 /// How long it may send nothing meanwhile.
 const LINGER_IDLE: Duration = Duration::from_secs(2);
 /// How long it is read while wilco stops.
 const LINGER_AT_STOP: Duration = Duration::from_millis(500);
-/// How many bytes are discarded after the last answer.
+/// How many bytes are discarded after the last response.
 const LINGER_BYTES: usize = 128 << 20;
 const BUFFER_BYTES: usize = 64 << 10;

@@ -3,7 +3,7 @@
 //! Each head is held here until it is complete and has passed the check in `head.rs`; only then does
 //! hyper get it. No byte behind a request is handed on before the length of that request is known. A
 //! head that fails is replaced by an empty request. The service answers that with the fault that the
-//! [`Verdict`] holds, like any other refusal, and then the connection ends.
+//! [`HeadVerdict`] holds, like any other refusal, and then the connection ends.
 
 mod head;
 
@@ -37,7 +37,7 @@ pub(super) struct Wire<S> {
     phase: Phase,
     unread: BytesMut,
     cleared: usize,
-    verdict: Arc<Verdict>,
+    verdict: Arc<HeadVerdict>,
     /// Whether a byte of the current head has arrived.
     is_begun: bool,
     /// Whether it was preceded by the one empty line that is allowed.
@@ -73,12 +73,12 @@ enum Service {
 
 /// What the service has to know about the current head: its fault, and whether it is the last.
 #[derive(Default)]
-pub(super) struct Verdict {
+pub(super) struct HeadVerdict {
     fault: AtomicU8,
     is_last: AtomicU8,
 }
 
-impl Verdict {
+impl HeadVerdict {
     /// The fault of the request that is served now.
     pub(super) fn fault(&self) -> Option<HeadFault> {
         match self.fault.load(Ordering::Acquire) {
@@ -96,7 +96,7 @@ impl Verdict {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S, verdict: Arc<Verdict>) -> Self {
+    pub(super) fn new(stream: S, verdict: Arc<HeadVerdict>) -> Self {
         let due = Instant::now() + HEAD_TIMEOUT;
         Self {
             stream,
@@ -386,7 +386,7 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: wilco\r\nconnection: close\r\n
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection may wait for its next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client may read nothing of an answer.
+/// How long a client may read nothing of a response.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection idles until its buffers are freed.
 const REST_AFTER: Duration = Duration::from_secs(2);

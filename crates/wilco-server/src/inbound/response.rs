@@ -1,4 +1,4 @@
-//! The answers: one 2xx, which takes a receipt, and one for each refusal.
+//! The responses: one 2xx, which takes a receipt, and one for each refusal.
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -10,30 +10,30 @@ use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
 use super::{Client, HeadFault, UnreadableHop};
 
 /// The HTTP response to a webhook.
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type WebhookResponse = Response<Full<Bytes>>;
 
 /// Tells the sender that its event is durable. Takes a receipt, so that nothing unrecorded is ever
 /// acknowledged. A duplicate gets the id of the event that was recorded first, and a header by which
 /// `wilco send` and a person with curl can tell; providers look at the status only.
-pub(super) fn acknowledge(receipt: &Receipt) -> Answer {
-    let mut answer = answer(StatusCode::OK, "Webhook processed successfully");
+pub(super) fn acknowledge(receipt: &Receipt) -> WebhookResponse {
+    let mut response = response(StatusCode::OK, "Webhook processed successfully");
     if let Ok(id) = HeaderValue::try_from(receipt.event_id().to_string()) {
-        answer.headers_mut().insert("x-wilco-event", id);
+        response.headers_mut().insert("x-wilco-event", id);
     }
     if !receipt.is_first() {
-        answer.headers_mut().insert("x-wilco-duplicate", HeaderValue::from_static("true"));
+        response.headers_mut().insert("x-wilco-duplicate", HeaderValue::from_static("true"));
     }
-    answer
+    response
 }
 
-/// An answer with this message.
-fn answer(status: StatusCode, message: &'static str) -> Answer {
+/// A response with this message.
+fn response(status: StatusCode, message: &'static str) -> WebhookResponse {
     let body = format!("{{\"message\":\"{message}\"}}");
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
     let json = HeaderValue::from_static("application/json");
-    answer.headers_mut().insert(header::CONTENT_TYPE, json);
-    answer
+    response.headers_mut().insert(header::CONTENT_TYPE, json);
+    response
 }
 
 /// What is kept of a refused request, and who sent it.
@@ -66,7 +66,7 @@ impl Evidence {
     }
 }
 
-/// Why a request was refused. Its text is for the log; the answer to the sender says less.
+/// Why a request was refused. Its text is for the log; the response to the sender says less.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
     #[error("no source has the path {0}")]
@@ -97,7 +97,7 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// The status, the label of the metric, and the message to the sender. The log has the details.
-    pub(super) fn answer(&self) -> (StatusCode, &'static str, &'static str) {
+    pub(super) fn outcome(&self) -> (StatusCode, &'static str, &'static str) {
         match self {
             Self::UnknownPath(_) => (StatusCode::NOT_FOUND, "unknown_path", "Not found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method", "Method not allowed"),
@@ -139,11 +139,11 @@ impl Refusal {
         }
     }
 
-    /// The answer to a request whose body may be unread.
-    pub(super) fn to_answer(&self, has_body: bool) -> Answer {
-        let (status, _, message) = self.answer();
-        let mut answer = answer(status, message);
-        let headers = answer.headers_mut();
+    /// The response to a request whose body may be unread.
+    pub(super) fn to_response(&self, has_body: bool) -> WebhookResponse {
+        let (status, _, message) = self.outcome();
+        let mut response = response(status, message);
+        let headers = response.headers_mut();
         match self {
             Self::Method => {
                 headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
@@ -164,7 +164,7 @@ impl Refusal {
         if has_body && !self.has_read_the_body() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        answer
+        response
     }
 
     /// How many bytes of the body of an unsigned request were read before it was refused. `None` if the
