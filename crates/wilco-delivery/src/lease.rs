@@ -18,6 +18,11 @@ impl Leases {
         self.renew_at
     }
 
+    /// A renewal is being made.
+    pub(crate) fn are_being_renewed(&self) -> bool {
+        self.renewing_since.is_some()
+    }
+
     /// Leases began at `since` or later.
     pub(crate) fn began(&mut self, since: Duration) {
         if self.renewing_since.is_none() {

@@ -331,7 +331,7 @@ impl Worker {
         }
         if self.is_stopping {
             // A successor counts the slots of all its predecessors by this one.
-            if self.slots_taken() == 0 {
+            if self.slots_taken() == 0 && !self.leases.are_being_renewed() {
                 self.is_closed = true;
                 effects.push(Effect::Close);
             }

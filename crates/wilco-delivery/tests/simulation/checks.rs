@@ -27,7 +27,9 @@ impl World {
             }
             Effect::Close => {
                 let is_done = worker.is_stopping && slots == 0 && worker.calls.is_empty();
-                hold(is_done, || format!("it closes with {slots} slots taken"))
+                hold(is_done, || {
+                    format!("it closes with {slots} slots taken, {} calls", worker.calls.len())
+                })
             }
             _ => Ok(()),
         }

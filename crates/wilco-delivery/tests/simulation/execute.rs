@@ -239,6 +239,8 @@ impl World {
         let [conclusion] = settles.as_slice() else {
             return Err(format!("delivery {number} ended, and {} outcomes follow", settles.len()));
         };
+        let policy = &self.lanes[place].workers[index].policy;
+        said(&effects, None, policy).map_err(|broken| format!("d{place}: {broken}"))?;
         self.conclude(place, index, id, end, conclusion)?;
         self.execute(place, index, effects)
     }
@@ -298,6 +300,7 @@ impl World {
             Input::Settled { id, written: Ok(_) } => done = worker.slots.remove(id),
             _ => {}
         }
+        let has_failed = matches!(&input, Input::Settled { written: Err(_), .. });
         let is_well = !matches!(
             &input,
             Input::Opened(Err(_))
@@ -323,7 +326,11 @@ impl World {
         hold(waits != is_well, || format!("d{place} says that the store failed: {waits}"))?;
         said(&effects, done.and_then(|slot| slot.concluded), &worker.policy)
             .map_err(|broken| format!("d{place}: {broken}"))?;
-        self.execute(place, index, effects)
+        self.execute(place, index, effects)?;
+        // An outcome is written again soon, even where the worker has nothing else to do.
+        let worker = self.lanes[place].workers.get(index);
+        let is_soon = worker.and_then(|it| it.timer).is_some_and(|at| at <= now.elapsed + PAUSE_MS);
+        hold(!has_failed || is_soon, || format!("d{place} does not write an outcome again"))
     }
 
     fn execute(&mut self, place: usize, index: usize, effects: Vec<Effect>) -> Held {
@@ -387,6 +394,7 @@ fn reply(verdict: Verdict) -> Reply {
 
 /// A timer for this long or longer is not waited for: it fires with whatever happens after it.
 const LOOK_AGAIN_MS: i64 = 30_000;
+const PAUSE_MS: i64 = 1_000;
 const TOOK: Duration = Duration::from_millis(1);
 /// Steps in one millisecond that are taken for a loop that never ends.
 const STEPS_MAX: u32 = 20_000;
