@@ -121,13 +121,13 @@ async fn guard(
     let refused = if has_token(headers, &admin.token) {
         None
     } else if !(admin.is_local && OPEN.contains(&path)) {
-        Some((StatusCode::UNAUTHORIZED, "show the token: Authorization: Bearer …"))
+        Some((StatusCode::UNAUTHORIZED, "the token is required: Authorization: Bearer …"))
     } else if path != "/metrics" {
         None
     } else if !has_local_host(headers) {
-        Some((StatusCode::FORBIDDEN, "ask by an address of this machine, or by localhost"))
+        Some((StatusCode::FORBIDDEN, "the host must be localhost or an IP address"))
     } else if headers.contains_key(header::ORIGIN) {
-        Some((StatusCode::FORBIDDEN, "a page of another origin may not ask"))
+        Some((StatusCode::FORBIDDEN, "requests from another origin are refused"))
     } else {
         None
     };

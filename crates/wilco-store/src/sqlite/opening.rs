@@ -64,7 +64,7 @@ impl Opening {
             }
         }
         if recovered > 0 {
-            tracing::info!(recovered, "deliveries that were under way are tried again");
+            tracing::info!(recovered, "interrupted deliveries are retried");
         }
         let scrub = Scrub {
             connection: opened.scrubbing,
