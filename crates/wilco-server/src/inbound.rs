@@ -248,17 +248,19 @@ impl Inbound {
         else {
             return;
         };
-        let Evidence { received_at, headers, body_start, body_bytes, sender } = *evidence;
+        let Evidence { received_at, head, body_start, body_bytes, client } = *evidence;
         // Signatures are not blanked: they do not reveal the secret, and together with the body they
         // show why they did not match.
-        let blanked = headers.iter().map(|(name, value)| {
+        let blanked = head.headers.iter().map(|(name, value)| {
             (name, if wilco_config::is_credential_name(name) { &b"(blanked)"[..] } else { value })
         });
         let is_kept = self.store.reject(Rejection {
             at: received_at,
             source: source.name.clone(),
             reason,
-            remote: sender.to_string(),
+            client: client.ip(),
+            method: head.method.into_owned(),
+            url: head.url,
             headers: Headers::from_pairs(blanked),
             bytes: body_bytes,
             body: body_start,

@@ -38,7 +38,7 @@ mod sqlite;
 mod status;
 mod wakers;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -107,8 +107,12 @@ pub struct Rejection {
     pub source: SourceName,
     /// Why, in words.
     pub reason: String,
-    /// The address that it came from.
-    pub remote: String,
+    /// The client that sent it; `None` for one on this machine that has no address.
+    pub client: Option<IpAddr>,
+    /// Its method.
+    pub method: String,
+    /// The URL by which the provider knows this endpoint; empty if its scheme does not sign it.
+    pub url: String,
     /// Its headers; credentials among them are blanked by the caller.
     pub headers: Headers,
     /// The length of its body as it came, in bytes.
@@ -120,12 +124,14 @@ pub struct Rejection {
 
 impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, source, reason, remote, headers, bytes, body: _ } = self;
+        let Self { at, source, reason, client, method, url, headers, bytes, body: _ } = self;
         f.debug_struct("Rejection")
             .field("at", at)
             .field("source", source)
             .field("reason", reason)
-            .field("remote", remote)
+            .field("client", client)
+            .field("method", method)
+            .field("url", url)
             .field("headers", headers)
             .field("bytes", bytes)
             .finish()

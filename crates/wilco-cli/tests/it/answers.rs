@@ -270,7 +270,7 @@ fn a_refused_request_is_kept_for_a_person_to_look_into_with_no_credential_in_it(
         ("reason LIKE '%no secret of this source%'", 1),
         ("reason LIKE '%missing or empty%'", 1),
         ("reason LIKE '%the signature is valid, but the body is not a JSON object%'", 1),
-        ("source = 'freispace' AND remote = '127.0.0.1'", 3),
+        ("source = 'freispace' AND client = '127.0.0.1' AND method = 'POST'", 3),
         ("CAST(body AS TEXT) LIKE '%Grade%'", 2),
         ("CAST(headers AS TEXT) LIKE '%canary%'", 0),
         ("CAST(headers AS TEXT) LIKE '%authorization: (blanked)%cookie: (blanked)%'", 2),

@@ -14,6 +14,16 @@ pub(crate) enum Client {
     Local,
 }
 
+impl Client {
+    /// Its address, where it has one.
+    pub(super) fn ip(self) -> Option<IpAddr> {
+        match self {
+            Self::Ip(ip) => Some(ip),
+            Self::Local => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use jiff::Timestamp;
-use wilco::{Arrival, EnvelopeError, Headers, Mismatch};
+use wilco::{Arrival, EnvelopeError, Head, Mismatch};
 use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
 
 use super::{Client, HeadFault, UnreadableHop};
@@ -40,16 +40,16 @@ fn response(status: StatusCode, message: &'static str) -> WebhookResponse {
 #[derive(Debug)]
 pub(crate) struct Evidence {
     pub(super) received_at: Timestamp,
-    pub(super) headers: Headers,
+    pub(super) head: Head,
     pub(super) body_start: Bytes,
     /// The length of the whole body.
     pub(super) body_bytes: u64,
-    pub(super) sender: Client,
+    pub(super) client: Client,
 }
 
 impl Evidence {
     /// Copies the beginning of the body, so that the memory of the rest can be released.
-    pub(super) fn of(arrival: &Arrival, sender: Client) -> Box<Self> {
+    pub(super) fn of(arrival: &Arrival, client: Client) -> Box<Self> {
         let Arrival { received_at, head, body } = arrival;
         let mut start = Vec::with_capacity(body.len().min(REJECTION_BODY_BYTES_MAX));
         for chunk in body.chunks() {
@@ -58,10 +58,10 @@ impl Evidence {
         }
         Box::new(Self {
             received_at: *received_at,
-            headers: head.headers.clone(),
+            head: head.clone(),
             body_start: start.into(),
             body_bytes: body.len() as u64,
-            sender,
+            client,
         })
     }
 }

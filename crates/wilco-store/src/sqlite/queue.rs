@@ -218,7 +218,7 @@ impl Waiting {
 impl Rejection {
     /// About how many bytes it takes in the queue and in the store.
     pub(super) fn stored_bytes(&self) -> usize {
-        self.headers.as_bytes().len() + self.body.len() + self.reason.len() + self.remote.len()
+        self.headers.as_bytes().len() + self.body.len() + self.reason.len() + self.url.len()
     }
 }
 

@@ -103,7 +103,9 @@ CREATE TABLE rejection (
   at_ms   INTEGER NOT NULL,
   source  TEXT    NOT NULL,
   reason  TEXT    NOT NULL,
-  remote  TEXT    NOT NULL,
+  client  TEXT,              -- its IP address, NULL where it came over a Unix socket
+  method  TEXT    NOT NULL,
+  url     TEXT    NOT NULL,  -- by which the provider knows the endpoint, empty if it does not sign it
   bytes   INTEGER NOT NULL,  -- of the body as it came
   headers BLOB    NOT NULL,
   body    BLOB    NOT NULL   -- the first 64 KiB of it

@@ -404,7 +404,7 @@ async fn the_newest_rejections_are_kept() {
     side.execute(
         "WITH RECURSIVE more (id) AS \
          (SELECT 2 UNION ALL SELECT id + 1 FROM more WHERE id < ?1) \
-         INSERT INTO rejection SELECT more.id, at_ms, source, reason, remote, bytes, headers, body \
+         INSERT INTO rejection SELECT more.id, at_ms, source, reason, client, method, url, bytes, headers, body \
          FROM more, rejection",
         [room + 10],
     )
@@ -415,12 +415,17 @@ async fn the_newest_rejections_are_kept() {
     assert_eq!(count(&disk, "rejection"), room);
     let newest: (String, String, Vec<u8>, Vec<u8>) = side
         .query_row(
-            "SELECT reason, remote, headers, body FROM rejection ORDER BY id DESC LIMIT 1",
+            "SELECT reason, client || method || url, headers, body FROM rejection ORDER BY id DESC LIMIT 1",
             params![],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )
         .unwrap();
-    let expected = ("number 7", "192.0.2.1", &b"host: hooks.example\r\n"[..], &b"{}"[..]);
+    let expected = (
+        "number 7",
+        "192.0.2.1POSThttps://hooks.example/",
+        &b"host: hooks.example\r\n"[..],
+        &b"{}"[..],
+    );
     assert_eq!((&*newest.0, &*newest.1, &newest.2[..], &newest.3[..]), expected);
 }
 

@@ -206,14 +206,16 @@ impl WriterState {
     fn insert_rejection(&mut self, rejection: &Rejection) -> rusqlite::Result<()> {
         self.connection
             .prepare_cached(
-                "INSERT INTO rejection (at_ms, source, reason, remote, bytes, headers, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO rejection (at_ms, source, reason, client, method, url, bytes, headers, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?
             .execute(params![
                 rejection.at.as_millisecond(),
                 rejection.source.as_str(),
                 rejection.reason,
-                rejection.remote,
+                rejection.client.map(|client| client.to_string()),
+                rejection.method,
+                rejection.url,
                 rejection.bytes,
                 rejection.headers.as_bytes(),
                 &rejection.body[..],
