@@ -7,7 +7,44 @@ use wilco_config::{Form, Key, Table, ValueType};
 pub(super) static TABLES: [&Table; 7] =
     [&LISTEN, &STORE, &ADMIN, &SOURCE, &DESTINATION, &ROUTE, &ALERTS];
 
-pub(super) static LISTEN: Table = Table { name: "listen", form: Form::Single, is_required: true, keys: &[Key::new("address", ValueType::ListOf(&ValueType::Text), "\"0.0.0.0:443\"").required().doc("`IP:PORT`, `[IPv6]:PORT`, or `unix:PATH`. On a Unix socket there is no TLS. `[::]` accepts IPv4 as well, unless an IPv4 address with the same port is listed too"), Key::new("tls", ValueType::OneOf(&["files", "self-signed", "off"]), "\"off\"").required().doc("`\"files\"`, `\"self-signed\"`, or `\"off\"` behind a proxy that handles TLS"), Key::new("certificate", ValueType::Path, "\"/etc/wilco/cert.pem\"").absence("required with `tls = \"files\"`").doc("PEM: the certificate, then its chain"), Key::new("key", ValueType::Path, "\"/etc/wilco/key.pem\"").absence("required with `tls = \"files\"`").secret().doc("PEM: the private key of `certificate`"), Key::new("domains", ValueType::ListOf(&ValueType::Text), "[\"hooks.example.com\"]").default("[\"localhost\", \"127.0.0.1\"]").doc("with `\"self-signed\"`: what the certificate is for; with `\"files\"`: what it has to name, else there is a warning"), Key::new("trusted_proxies", ValueType::ListOf(&ValueType::Text), "[\"10.0.0.0/8\"]").doc("networks whose `X-Forwarded-For` is believed, read right to left; a hop that cannot be read is [refused](answers.md#who-the-sender-is)"), Key::new("max_body", ValueType::Size, "\"1 MiB\"").default("\"1 MiB\"").doc("the largest body that is accepted, 1 B to 32 MiB")] };
+pub(super) static LISTEN: Table = Table {
+    name: "listen",
+    form: Form::Single,
+    is_required: true,
+    keys: &[
+        Key::new("address", ValueType::ListOf(&ValueType::Text), "\"0.0.0.0:443\"").required().doc(
+            "`IP:PORT`, `[IPv6]:PORT`, or `unix:PATH`. On a Unix socket there is no \
+             TLS. `[::]` accepts IPv4 as well, unless an IPv4 address with the same \
+             port is listed too",
+        ),
+        Key::new("tls", ValueType::OneOf(&["files", "self-signed", "off"]), "\"off\"")
+            .required()
+            .doc(
+                "`\"files\"`, `\"self-signed\"`, or `\"off\"` behind a proxy that handles \
+                 TLS",
+            ),
+        Key::new("certificate", ValueType::Path, "\"/etc/wilco/cert.pem\"")
+            .absence("required with `tls = \"files\"`")
+            .doc("PEM: the certificate, then its chain"),
+        Key::new("key", ValueType::Path, "\"/etc/wilco/key.pem\"")
+            .absence("required with `tls = \"files\"`")
+            .secret()
+            .doc("PEM: the private key of `certificate`"),
+        Key::new("domains", ValueType::ListOf(&ValueType::Text), "[\"hooks.example.com\"]")
+            .default("[\"localhost\", \"127.0.0.1\"]")
+            .doc(
+                "with `\"self-signed\"`: what the certificate is for; with `\"files\"`: \
+                 what it has to name, else there is a warning",
+            ),
+        Key::new("trusted_proxies", ValueType::ListOf(&ValueType::Text), "[\"10.0.0.0/8\"]").doc(
+            "networks whose `X-Forwarded-For` is believed, read right to left; a hop \
+             that cannot be read is [refused](answers.md#who-the-sender-is)",
+        ),
+        Key::new("max_body", ValueType::Size, "\"1 MiB\"")
+            .default("\"1 MiB\"")
+            .doc("the largest body that is accepted, 1 B to 32 MiB"),
+    ],
+};
 
 pub(super) static STORE: Table = Table {
     name: "store",
@@ -24,11 +61,119 @@ pub(super) static STORE: Table = Table {
     ],
 };
 
-pub(super) static ADMIN: Table = Table { name: "admin", form: Form::Single, is_required: false, keys: &[Key::new("address", ValueType::Text, "\"127.0.0.1:9440\"").default("\"127.0.0.1:9440\"").doc("`IP:PORT` or `unix:PATH`: metrics, health, the API; never on the public listener. Only the user of wilco can connect to a socket (mode 0600). `[::]` accepts IPv4 as well, unless an IPv4 address in `[listen]` has the same port"), Key::new("token", ValueType::Reference, "{ env = \"WILCO_ADMIN_TOKEN\" }").absence("one is made").secret().doc("what callers show, at least 8 bytes; required where the address is neither loopback nor a socket. Without it one is made next to the store (`wilco.db.token`, mode 0600), which the command line reads")] };
+pub(super) static ADMIN: Table = Table {
+    name: "admin",
+    form: Form::Single,
+    is_required: false,
+    keys: &[
+        Key::new("address", ValueType::Text, "\"127.0.0.1:9440\"")
+            .default("\"127.0.0.1:9440\"")
+            .doc(
+                "`IP:PORT` or `unix:PATH`: metrics, health, the API; never on the public \
+                 listener. Only the user of wilco can connect to a socket (mode 0600). \
+                 `[::]` accepts IPv4 as well, unless an IPv4 address in `[listen]` has \
+                 the same port",
+            ),
+        Key::new("token", ValueType::Reference, "{ env = \"WILCO_ADMIN_TOKEN\" }")
+            .absence("one is made")
+            .secret()
+            .doc(
+                "what callers show, at least 8 bytes; required where the address is \
+                 neither loopback nor a socket. Without it one is made next to the store \
+                 (`wilco.db.token`, mode 0600), which the command line reads",
+            ),
+    ],
+};
 
-pub(super) static SOURCE: Table = Table { name: "source", form: Form::Named("freispace"), is_required: true, keys: &[Key::new("provider", ValueType::Text, "\"freispace\"").required().doc("who sends: `\"freispace\"` or `\"github\"`; see [providers](providers.md)"), Key::new("path", ValueType::Text, "\"/webhook\"").required().doc("the path of its endpoint: begins with `/`, and is compared exactly, without the query"), Key::new("secrets", ValueType::ListOf(&ValueType::Reference), "[{ env = \"FREISPACE_SECRET\" }]").required().secret().doc("any of them may have signed"), Key::new("allow_from", ValueType::ListOf(&ValueType::Text), "[\"203.0.113.0/24\"]").absence("everyone").doc("networks that may send, such as `\"203.0.113.0/24\"`, or single addresses; all others get 403"), Key::new("duplicates", ValueType::OneOf(&["suppress", "keep"]), "\"suppress\"").default("\"suppress\"").doc("`\"suppress\"` or `\"keep\"`: what is done with [duplicates](freispace.md)"), Key::new("duplicate_window", ValueType::Duration, "\"24 h\"").default("\"24 h\"").doc("how long duplicates are recognised"), Key::new("expect_every", ValueType::Duration, "\"3 days\"").doc("an [alert](deliveries.md#alerts) is sent if no event arrives for this long")] };
+pub(super) static SOURCE: Table = Table {
+    name: "source",
+    form: Form::Named("freispace"),
+    is_required: true,
+    keys: &[
+        Key::new("provider", ValueType::Text, "\"freispace\"").required().doc(
+            "who sends: `\"freispace\"` or `\"github\"`; see \
+             [providers](providers.md)",
+        ),
+        Key::new("path", ValueType::Text, "\"/webhook\"").required().doc(
+            "the path of its endpoint: begins with `/`, and is compared exactly, \
+             without the query",
+        ),
+        Key::new(
+            "secrets",
+            ValueType::ListOf(&ValueType::Reference),
+            "[{ env = \"FREISPACE_SECRET\" }]",
+        )
+        .required()
+        .secret()
+        .doc("any of them may have signed"),
+        Key::new("allow_from", ValueType::ListOf(&ValueType::Text), "[\"203.0.113.0/24\"]")
+            .absence("everyone")
+            .doc(
+                "networks that may send, such as `\"203.0.113.0/24\"`, or single \
+                 addresses; all others get 403",
+            ),
+        Key::new("duplicates", ValueType::OneOf(&["suppress", "keep"]), "\"suppress\"")
+            .default("\"suppress\"")
+            .doc(
+                "`\"suppress\"` or `\"keep\"`: what is done with \
+                 [duplicates](freispace.md)",
+            ),
+        Key::new("duplicate_window", ValueType::Duration, "\"24 h\"")
+            .default("\"24 h\"")
+            .doc("how long duplicates are recognised"),
+        Key::new("expect_every", ValueType::Duration, "\"3 days\"").doc(
+            "an [alert](deliveries.md#alerts) is sent if no event arrives for this \
+             long",
+        ),
+    ],
+};
 
-pub(super) static DESTINATION: Table = Table { name: "destination", form: Form::Named("crew-chat"), is_required: false, keys: &[Key::new("type", ValueType::Text, "\"http\"").required().doc("what it is: `\"command\"`, `\"http\"`, `\"slack\"`, `\"teams\"`, `\"discord\"`, `\"ntfy\"`, `\"file\"` or `\"print\"`"), Key::new("timeout", ValueType::Duration, "\"30 s\"").default("\"30 s\"").doc("how long one attempt may take"), Key::new("concurrency", ValueType::Integer(1, 1_024), "2").absence("1; `\"http\"`: 8").doc("attempts that run at the same time, 1 to 1,024"), Key::new("rate", ValueType::Rate, "\"10/s\"").doc("attempts that may begin: `\"10/s\"`, `\"100/min\"`, `\"1000/h\"`"), Key::new("retry", ValueType::Table(RETRY), "{ first = \"5 s\", factor = 2.0, max = \"1 h\", give_up_after = \"24 h\" }").absence("its defaults").doc("when a failed attempt is [made again](deliveries.md#retry)"), Key::new("breaker", ValueType::Table(BREAKER), "{ failures = 10, probe_after = \"30 s\", probe_max = \"5 min\" }").absence("its defaults").doc("when the [circuit breaker](deliveries.md#concurrency-rate-breaker) pauses it"), Key::new("order_by", ValueType::Expression, "\"id\"").doc("events for which it gives the same key are delivered [one after another](deliveries.md#order)"), Key::new("on_dead", ValueType::OneOf(&["skip", "block"]), "\"skip\"").default("\"skip\"").doc("`\"skip\"` or `\"block\"`: what a dead delivery does to those behind it in an order")] };
+pub(super) static DESTINATION: Table = Table {
+    name: "destination",
+    form: Form::Named("crew-chat"),
+    is_required: false,
+    keys: &[
+        Key::new("type", ValueType::Text, "\"http\"").required().doc(
+            "what it is: `\"command\"`, `\"http\"`, `\"slack\"`, `\"teams\"`, \
+             `\"discord\"`, `\"ntfy\"`, `\"file\"` or `\"print\"`",
+        ),
+        Key::new("timeout", ValueType::Duration, "\"30 s\"")
+            .default("\"30 s\"")
+            .doc("how long one attempt may take"),
+        Key::new("concurrency", ValueType::Integer(1, 1_024), "2")
+            .absence("1; `\"http\"`: 8")
+            .doc("attempts that run at the same time, 1 to 1,024"),
+        Key::new("rate", ValueType::Rate, "\"10/s\"")
+            .doc("attempts that may begin: `\"10/s\"`, `\"100/min\"`, `\"1000/h\"`"),
+        Key::new(
+            "retry",
+            ValueType::Table(RETRY),
+            "{ first = \"5 s\", factor = 2.0, max = \"1 h\", give_up_after = \"24 h\" }",
+        )
+        .absence("its defaults")
+        .doc("when a failed attempt is [made again](deliveries.md#retry)"),
+        Key::new(
+            "breaker",
+            ValueType::Table(BREAKER),
+            "{ failures = 10, probe_after = \"30 s\", probe_max = \"5 min\" }",
+        )
+        .absence("its defaults")
+        .doc(
+            "when the [circuit breaker](deliveries.md#concurrency-rate-breaker) \
+             pauses it",
+        ),
+        Key::new("order_by", ValueType::Expression, "\"id\"").doc(
+            "events for which it gives the same key are delivered [one after \
+             another](deliveries.md#order)",
+        ),
+        Key::new("on_dead", ValueType::OneOf(&["skip", "block"]), "\"skip\"")
+            .default("\"skip\"")
+            .doc(
+                "`\"skip\"` or `\"block\"`: what a dead delivery does to those behind it \
+                 in an order",
+            ),
+    ],
+};
 
 const RETRY: &[Key] = &[
     Key::new("first", ValueType::Duration, "\"5 s\"")
@@ -89,4 +234,17 @@ const DEBOUNCE: &[Key] = &[
         .doc("the longest burst"),
 ];
 
-pub(super) static ALERTS: Table = Table { name: "alerts", form: Form::Single, is_required: false, keys: &[Key::new("to", ValueType::Text, "\"name-of-a-destination\"").required().doc("the name of the destination that gets [alerts](deliveries.md#alerts): about dead deliveries, paused destinations and silent sources"), Key::new("every", ValueType::Duration, "\"15 min\"").default("\"15 min\"").doc("at most one alert in this time about the same destination or source")] };
+pub(super) static ALERTS: Table = Table {
+    name: "alerts",
+    form: Form::Single,
+    is_required: false,
+    keys: &[
+        Key::new("to", ValueType::Text, "\"name-of-a-destination\"").required().doc(
+            "the name of the destination that gets [alerts](deliveries.md#alerts): \
+             about dead deliveries, paused destinations and silent sources",
+        ),
+        Key::new("every", ValueType::Duration, "\"15 min\"")
+            .default("\"15 min\"")
+            .doc("at most one alert in this time about the same destination or source"),
+    ],
+};

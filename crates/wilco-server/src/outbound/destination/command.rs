@@ -19,7 +19,45 @@ use crate::{
 
 pub(super) static KIND: Kind = Kind {
     name: "command",
-    keys: &[Key::new("command", ValueType::ListOf(&ValueType::Text), "[\"/usr/local/bin/my-handler\", \"--verbose\"]").required().secret().doc("the program and its arguments; no shell reads them"), Key::new("environment", ValueType::MapOf(&ValueType::TextOrReference), "{ PROJECTS_ROOT = \"/srv/projects\" }").secret().doc("variables that it gets: texts or references; no name begins with `WILCO_`"), Key::new("folder", ValueType::Path, "\"/srv/projects\"").absence("that of wilco").doc("its working folder"), Key::new("run_as", ValueType::Text, "\"nobody\"").absence("the user of wilco").doc("`\"user\"` or `\"user:group\"`, names or numbers; only if wilco runs as root"), Key::new("limits", ValueType::Table(LIMITS), "{ memory = \"512 MiB\", cpu = \"60 s\", files = 256, output = \"64 KiB\" }").doc("the resources that it may use"), Key::new("protocol", ValueType::OneOf(&["once", "lines"]), "\"once\"").default("\"once\"").doc("`\"once\"`, or `\"lines\"` for [a program that keeps running](destinations.md#command-with-lines)")],
+    keys: &[
+        Key::new(
+            "command",
+            ValueType::ListOf(&ValueType::Text),
+            "[\"/usr/local/bin/my-handler\", \"--verbose\"]",
+        )
+        .required()
+        .secret()
+        .doc("the program and its arguments; no shell reads them"),
+        Key::new(
+            "environment",
+            ValueType::MapOf(&ValueType::TextOrReference),
+            "{ PROJECTS_ROOT = \"/srv/projects\" }",
+        )
+        .secret()
+        .doc(
+            "variables that it gets: texts or references; no name begins with \
+             `WILCO_`",
+        ),
+        Key::new("folder", ValueType::Path, "\"/srv/projects\"")
+            .absence("that of wilco")
+            .doc("its working folder"),
+        Key::new("run_as", ValueType::Text, "\"nobody\"").absence("the user of wilco").doc(
+            "`\"user\"` or `\"user:group\"`, names or numbers; only if wilco runs as \
+             root",
+        ),
+        Key::new(
+            "limits",
+            ValueType::Table(LIMITS),
+            "{ memory = \"512 MiB\", cpu = \"60 s\", files = 256, output = \"64 KiB\" }",
+        )
+        .doc("the resources that it may use"),
+        Key::new("protocol", ValueType::OneOf(&["once", "lines"]), "\"once\"")
+            .default("\"once\"")
+            .doc(
+                "`\"once\"`, or `\"lines\"` for [a program that keeps \
+                 running](destinations.md#command-with-lines)",
+            ),
+    ],
     concurrency: 1,
     read: |keys| keys::read(keys).map(SharedSettings::new),
 };

@@ -38,7 +38,8 @@ pub(super) static KIND: Kind = Kind {
             .absence("the topic")
             .doc("the title of the message"),
         Key::new("priority", ValueType::Template, "\"high\"").default("\"default\"").doc(
-            "`\"1\"` to `\"5\"`, or `\"min\"`, `\"low\"`, `\"default\"`, `\"high\"`, `\"max\"`",
+            "`\"1\"` to `\"5\"`, or `\"min\"`, `\"low\"`, `\"default\"`, `\"high\"`, \
+             `\"max\"`",
         ),
         Key::new("tags", ValueType::ListOf(&ValueType::Template), "[\"warning\"]")
             .doc("names of emojis, or other words"),
