@@ -402,8 +402,8 @@ impl<'a> TableReader<'a> {
     }
 }
 
-/// The nearest of some words, or all of them.
-pub(crate) fn choice_hint(word: &str, known: &[&str]) -> String {
+/// A hint about an unknown word: the known one that was probably meant, or all of them.
+pub fn choice_hint(word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean {near:?}?"),
         None => one_of(known),

@@ -14,7 +14,8 @@ use std::{
 
 use wilco::{Secret, SourceName, provider};
 use wilco_config::{
-    Schema, SpannedStr, TableReader, Variant, duration, look_up, nearest, network, size, url_path,
+    Schema, SpannedStr, TableReader, Variant, choice_hint, duration, look_up, nearest, network,
+    size, url_path,
 };
 use wilco_delivery::AlertPolicy;
 use wilco_store::{ALERTS, Duplicates, SqliteStore};
@@ -247,12 +248,13 @@ fn source(mut keys: TableReader<'_>) -> Option<Source> {
     if keys.name() == ALERTS {
         keys.error_here("the source wilco is wilco's own", "give this one another name");
     }
-    let known: Vec<_> = provider::all().iter().map(|provider| provider.name.as_str()).collect();
-    let provider = keys.parse("provider", |text| {
-        provider::find(text).ok_or_else(|| {
-            format!("provider {text:?} is not known; there is: {}", known.join(", "))
-        })
-    });
+    let text = keys.text("provider");
+    let provider = text.as_ref().and_then(|text| provider::find(text.text));
+    if let Some(text) = text.filter(|_| provider.is_none()) {
+        let known: Vec<_> = provider::all().iter().map(|known| known.name.as_str()).collect();
+        let message = format!("unknown provider {:?}", text.text);
+        keys.error_at(&text, message, &choice_hint(text.text, &known));
+    }
     if provider.is_none() {
         keys.require("provider");
     }
@@ -279,11 +281,8 @@ fn source(mut keys: TableReader<'_>) -> Option<Source> {
     };
     let allow_from = keys.parse_list("allow_from", network).unwrap_or_default();
     let window = keys.parse("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
-    let duplicates = keys.parse("duplicates", |text| match text {
-        "suppress" => Ok(Duplicates::Suppress { window }),
-        "keep" => Ok(Duplicates::Keep),
-        _ => Err(format!("{text:?} is neither \"suppress\" nor \"keep\"")),
-    });
+    let duplicates = [("suppress", Duplicates::Suppress { window }), ("keep", Duplicates::Keep)];
+    let duplicates = keys.one_of("duplicates", &duplicates);
     let expect_every = keys.parse("expect_every", duration);
     keys.finish();
     Some(Source {

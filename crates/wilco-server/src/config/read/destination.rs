@@ -1,7 +1,7 @@
 //! A destination: its kind, with the keys of that, and the keys that every destination has.
 
 use wilco::SourceName;
-use wilco_config::{TableReader, duration, one_of, rate};
+use wilco_config::{TableReader, choice_hint, duration, one_of, rate};
 use wilco_delivery::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy, Rule};
 
 use crate::config::{Destination, Kind, Kinds, SharedSettings};
@@ -23,7 +23,7 @@ fn kind(keys: &mut TableReader<'_>, kinds: Kinds) -> Option<&'static Kind> {
         None => keys.require_with_hint("type", &format!("such as type = {}", one_of(&names))),
         Some(other) => {
             let message = format!("no such type of destination: {:?}", other.text);
-            keys.error_at(&other, message, &one_of(&names));
+            keys.error_at(&other, message, &choice_hint(other.text, &names));
         }
     }
     // Without a kind, no key that some kind has can be called unknown.
@@ -47,11 +47,7 @@ fn read_shared(
     let retry = keys.inner("retry").map_or_else(|| Some(RetryPolicy::default()), retry);
     let breaker = keys.inner("breaker").map_or_else(|| Some(BreakerPolicy::default()), breaker);
     let order_by = keys.template("order_by", Rule::parse);
-    let on_dead = keys.parse("on_dead", |text| match text {
-        "skip" => Ok(OnDead::Skip),
-        "block" => Ok(OnDead::Block),
-        _ => Err(format!("{text:?} is neither \"skip\" nor \"block\"")),
-    });
+    let on_dead = keys.one_of("on_dead", &[("skip", OnDead::Skip), ("block", OnDead::Block)]);
     if on_dead.is_some() && order_by.is_none() {
         let hint = "add order_by = \"id\", or leave on_dead out";
         keys.error_about("on_dead", "on_dead is about those behind in an order".into(), hint);

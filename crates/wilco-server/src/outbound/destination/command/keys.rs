@@ -20,7 +20,8 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Option<Command> {
     let folder = keys.parse("folder", folder);
     let run_as = keys.text("run_as").and_then(|text| run_as(keys, &text));
     let limits = keys.inner("limits").map(limits).unwrap_or_default();
-    let protocol = keys.parse("protocol", protocol).unwrap_or(Protocol::Once);
+    let protocols = [("once", Protocol::Once), ("lines", Protocol::Lines)];
+    let protocol = keys.one_of("protocol", &protocols).unwrap_or(Protocol::Once);
     let Some(mut argv) = argv.filter(|argv| !argv.is_empty()) else {
         keys.require("command");
         return None;
@@ -79,14 +80,6 @@ fn folder(text: &str) -> Result<PathBuf, String> {
         Ok(meta) if meta.is_dir() => Ok(text.into()),
         Ok(_) => Err(format!("{text} is not a folder; name the one to work in")),
         Err(cause) => Err(format!("cannot find the folder {text}: {cause}; try mkdir {text}")),
-    }
-}
-
-fn protocol(text: &str) -> Result<Protocol, String> {
-    match text {
-        "once" => Ok(Protocol::Once),
-        "lines" => Ok(Protocol::Lines),
-        _ => Err(format!("{text:?} is neither \"once\" nor \"lines\"")),
     }
 }
 
