@@ -214,14 +214,14 @@ fn the_manual_has_the_openapi_document_that_wilco_serves() {
     let reply = world.get("/api/openapi.json");
     assert_eq!(reply.header("content-type"), Some("application/json"));
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
-    if std::env::var_os("UPDATE_OPENAPI").is_some() {
+    if std::env::var_os("WILCO_BLESS").is_some() {
         fs::write(path, &reply.body).unwrap();
     }
     let golden = fs::read_to_string(path).unwrap_or_default();
     assert!(
         reply.body == golden,
-        "docs/openapi.json differs from what wilco serves; if that is intended, run this test with \
-         UPDATE_OPENAPI=1 and look at the difference"
+        "docs/openapi.json differs from what wilco serves; if that is intended: WILCO_BLESS=1 cargo \
+         test -p wilco-cli --test it openapi"
     );
     let document: Value = serde_json::from_str(&reply.body).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
