@@ -185,8 +185,8 @@ impl Inbound {
         }
     }
 
-    /// Logs and counts a refusal, and stores the request if a person would want to look into it. Then
-    /// waits, in a flood of refusals, until the request may be answered.
+    /// Logs and counts a refusal, and stores the request if a person would want to look into it.
+    /// Then waits, in a flood of refusals, until the request may be answered.
     async fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Client) {
         let unsigned_bytes = refusal.unsigned_bytes();
         let name = source.map_or("-", |source| source.name.as_str());
@@ -249,8 +249,8 @@ impl Inbound {
             return;
         };
         let Evidence { received_at, head, body_start, body_bytes, client } = *evidence;
-        // Signatures are not blanked: they do not reveal the secret, and together with the body they
-        // show why they did not match.
+        // Signatures are not blanked: they do not reveal the secret, and together with the body
+        // they show why they did not match.
         let blanked = head.headers.iter().map(|(name, value)| {
             (name, if wilco_config::is_credential_name(name) { &b"(blanked)"[..] } else { value })
         });

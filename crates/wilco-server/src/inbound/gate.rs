@@ -10,7 +10,8 @@ use ipnet::IpNet;
 pub(crate) enum Client {
     /// A client with this address.
     Ip(IpAddr),
-    /// A client of a Unix socket: a proxy on this machine. Or the program that embeds an `Endpoint`.
+    /// A client of a Unix socket: a proxy on this machine. Or the program that embeds an
+    /// `Endpoint`.
     Local,
 }
 
@@ -65,15 +66,15 @@ pub(crate) struct UnreadableHop {
     hop: String,
 }
 
-/// The client that sent a request: the one at the socket, unless that is a trusted proxy. Then it is the
-/// nearest address in `X-Forwarded-For` that does not belong to a trusted proxy, read from right to
-/// left, because the sender may have written what is further left itself. If a trusted proxy sends no
-/// such header, or names only trusted proxies, the request is its own.
+/// The client that sent a request: the one at the socket, unless that is a trusted proxy. Then it
+/// is the nearest address in `X-Forwarded-For` that does not belong to a trusted proxy, read from
+/// right to left, because the sender may have written what is further left itself. If a trusted
+/// proxy sends no such header, or names only trusted proxies, the request is its own.
 ///
 /// # Errors
 ///
-/// An [`UnreadableHop`] on the way to that address. The sender is unknown then, and the proxy must not
-/// be taken for it: its address may be allowed when the sender's is not.
+/// An [`UnreadableHop`] on the way to that address. The sender is unknown then, and the proxy must
+/// not be taken for it: its address may be allowed when the sender's is not.
 pub(super) fn sender(
     socket: Client,
     headers: &HeaderMap,

@@ -13,8 +13,8 @@ use super::{Client, HeadFault, UnreadableHop};
 pub(super) type WebhookResponse = Response<Full<Bytes>>;
 
 /// Tells the sender that its event is durable. Takes a receipt, so that nothing unrecorded is ever
-/// acknowledged. A duplicate gets the id of the event that was recorded first, and a header by which
-/// `wilco send` and a person with curl can tell; providers look at the status only.
+/// acknowledged. A duplicate gets the id of the event that was recorded first, and a header by
+/// which `wilco send` and a person with curl can tell; providers look at the status only.
 pub(super) fn acknowledge(receipt: &Receipt) -> WebhookResponse {
     let mut response = response(StatusCode::OK, "Webhook processed successfully");
     if let Ok(id) = HeaderValue::try_from(receipt.event_id().to_string()) {
@@ -167,8 +167,8 @@ impl Refusal {
         response
     }
 
-    /// How many bytes of the body of an unsigned request were read before it was refused. `None` if the
-    /// signature is right, because such requests are not part of a flood.
+    /// How many bytes of the body of an unsigned request were read before it was refused. `None` if
+    /// the signature is right, because such requests are not part of a flood.
     pub(super) fn unsigned_bytes(&self) -> Option<usize> {
         match self {
             Self::NotVerified(_, evidence) => {

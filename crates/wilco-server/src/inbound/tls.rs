@@ -1,4 +1,5 @@
-//! The TLS certificate: self-signed at each start, or loaded from files and reloaded when they change.
+//! The TLS certificate: self-signed at each start, or loaded from files and reloaded when they
+//! change.
 
 use std::{
     fs, io,
@@ -130,7 +131,8 @@ impl TlsError {
 }
 
 impl Certificate {
-    /// What the configuration asks for; `None` where TLS is off. `make` makes one for these domains.
+    /// What the configuration asks for; `None` where TLS is off. `make` makes one for these
+    /// domains.
     ///
     /// # Errors
     ///
@@ -149,7 +151,8 @@ impl Certificate {
         Ok(Some(Arc::new(Self { current: ArcSwap::from_pointee(current), files })))
     }
 
-    /// Accepts TLS with this certificate. Only HTTP/1.1 is offered, because a webhook is one request.
+    /// Accepts TLS with this certificate. Only HTTP/1.1 is offered, because a webhook is one
+    /// request.
     pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)

@@ -1,9 +1,9 @@
 //! Limits the memory for bodies that are not verified yet.
 //!
-//! A body is charged for the bytes that arrived, not for those that it announces, so that a sender that
-//! announces much and sends nothing takes nothing from the others. Small bodies that arrive quickly,
-//! which is what providers send, have a separate part of the memory. Each network is limited to a share
-//! of both parts, so that one cannot take everything.
+//! A body is charged for the bytes that arrived, not for those that it announces, so that a sender
+//! that announces much and sends nothing takes nothing from the others. Small bodies that arrive
+//! quickly, which is what providers send, have a separate part of the memory. Each network is
+//! limited to a share of both parts, so that one cannot take everything.
 
 use std::{
     collections::HashMap,
@@ -57,8 +57,8 @@ impl BodyBudget {
 }
 
 impl Charge {
-    /// Raises the charge to `bytes`. `false`, and the charge is as before, when the budget has no room.
-    /// A body that has become large or slow is charged to the part for those and stays there.
+    /// Raises the charge to `bytes`. `false`, and the charge is as before, when the budget has no
+    /// room. A body that has become large or slow is charged to the part for those and stays there.
     pub(super) fn raise_to(&mut self, bytes: usize, is_slow: bool) -> bool {
         let bytes = bytes.max(self.bytes);
         let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);

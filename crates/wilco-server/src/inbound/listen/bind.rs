@@ -43,8 +43,8 @@ pub(crate) async fn prepare(address: &Address) -> Result<(), BindError> {
     }
 }
 
-/// Binds an address. `all` are those of `[listen]`; the file of a socket gets this mode. The runtime that
-/// is entered drives the listener.
+/// Binds an address. `all` are those of `[listen]`; the file of a socket gets this mode. The
+/// runtime that is entered drives the listener.
 pub(crate) fn bind(address: &Address, all: &[Address], mode: u32) -> Result<Bound, BindError> {
     match address {
         Address::Tcp(address) => {

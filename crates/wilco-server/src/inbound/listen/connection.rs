@@ -73,8 +73,8 @@ impl Connection {
         }
     }
 
-    /// Waits for a request, serves it and those that follow closely, and waits again. hyper exists only
-    /// while requests are served: its buffers would make idle connections expensive.
+    /// Waits for a request, serves it and those that follow closely, and waits again. hyper exists
+    /// only while requests are served: its buffers would make idle connections expensive.
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
         let verdict = Arc::new(HeadVerdict::default());
         let mut wire = Wire::new(stream, Arc::clone(&verdict));
@@ -125,9 +125,9 @@ impl Connection {
     }
 }
 
-/// Keeps reading for a while what the client still sends. Closing a socket with unread bytes resets it,
-/// and the reset can overtake the response that was just written (RFC 9112, section 9.6). Many clients
-/// send their whole request before they look for a response.
+/// Keeps reading for a while what the client still sends. Closing a socket with unread bytes resets
+/// it, and the reset can overtake the response that was just written (RFC 9112, section 9.6). Many
+/// clients send their whole request before they look for a response.
 async fn linger<S: AsyncRead + Unpin>(mut stream: S, inbound: &Inbound) {
     let drain = async {
         let mut left = LINGER_BYTES;

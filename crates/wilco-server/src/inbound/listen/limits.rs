@@ -67,9 +67,9 @@ impl Drop for Slot {
     }
 }
 
-/// Raises the limit on open files as far as the connections need and the system allows, and warns if
-/// that is too low. The usual soft limit, 1,024, exists for programs that use `select`. Returns the
-/// previous soft limit, if there was one.
+/// Raises the limit on open files as far as the connections need and the system allows, and warns
+/// if that is too low. The usual soft limit, 1,024, exists for programs that use `select`. Returns
+/// the previous soft limit, if there was one.
 pub(crate) fn raise_file_limit() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     let before = limit.current;

@@ -1,9 +1,9 @@
 //! The byte stream between a socket and hyper: it hands hyper one checked request after another.
 //!
-//! Each head is held here until it is complete and has passed the check in `head.rs`; only then does
-//! hyper get it. No byte behind a request is handed on before the length of that request is known. A
-//! head that fails is replaced by an empty request. The service answers that with the fault that the
-//! [`HeadVerdict`] holds, like any other refusal, and then the connection ends.
+//! Each head is held here until it is complete and has passed the check in `head.rs`; only then
+//! does hyper get it. No byte behind a request is handed on before the length of that request is
+//! known. A head that fails is replaced by an empty request. The service answers that with the
+//! fault that the [`HeadVerdict`] holds, like any other refusal, and then the connection ends.
 
 mod head;
 

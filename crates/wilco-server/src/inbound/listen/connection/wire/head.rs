@@ -1,8 +1,8 @@
 //! Checks the head of an HTTP/1 request: it has to be unambiguous.
 //!
-//! hyper accepts some requests that can be read in two ways: a length together with a chunked body, two
-//! hosts, bare line feeds. If a proxy in front reads them the other way, one request hides in another
-//! (RFC 9112, section 11.2).
+//! hyper accepts some requests that can be read in two ways: a length together with a chunked body,
+//! two hosts, bare line feeds. If a proxy in front reads them the other way, one request hides in
+//! another (RFC 9112, section 11.2).
 
 /// Why a head was not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,8 +22,8 @@ pub(super) enum Framing {
     Chunked,
 }
 
-/// The length of the head at the start of `bytes` and the framing of its body; `None` while the head is
-/// incomplete.
+/// The length of the head at the start of `bytes` and the framing of its body; `None` while the
+/// head is incomplete.
 pub(super) fn examine(bytes: &[u8]) -> Result<Option<(usize, Framing)>, HeadFault> {
     let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut request = httparse::Request::new(&mut fields);
@@ -83,8 +83,8 @@ fn is_of_a_host(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
 }
 
-/// The largest length that is accepted. hyper reserves the last few numbers and answers them in its own
-/// way.
+/// The largest length that is accepted. hyper reserves the last few numbers and answers them in its
+/// own way.
 const LENGTH_MAX: u64 = u64::MAX >> 1;
 /// The largest head, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
