@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 use wilco_server::{
-    config::{self, Address, Config, Destination, Diagnostics},
+    config::{self, Address, Config, DestinationConfig, Diagnostics},
     service::{KINDS, Service, StartError, raise_file_limit},
 };
 
@@ -128,13 +128,13 @@ impl WithoutFile {
     fn config(&self) -> Result<Config, Failure> {
         let secret = Secret::from_env("FREISPACE_SECRET")
             .map_err(|error| Failure::configuration(error.to_string()))?;
-        let mut destinations = vec![Destination::print("print")];
+        let mut destinations = vec![DestinationConfig::print("print")];
         if let Some(line) = &self.exec {
             let words = config::command_line(line).map_err(Failure::usage)?;
-            destinations.push(Destination::command("exec", words));
+            destinations.push(DestinationConfig::command("exec", words));
         }
         if let Some(url) = self.forward.clone() {
-            destinations.push(Destination::http("forward", url));
+            destinations.push(DestinationConfig::http("forward", url));
         }
         let to = destinations.iter().map(|destination| destination.name.clone()).collect();
         let route = config::Route::new("*", to).ok_or_else(|| unlikely("glob"))?;

@@ -6,12 +6,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 use wilco_store::Clock;
 
-/// Now, in whole milliseconds: what the store keeps, so that memory and disk agree.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
-pub fn now() -> Timestamp {
-    let now = Timestamp::now();
-    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
-}
+pub use wilco_destinations::now;
 
 /// The clock of this machine, for a store.
 pub fn system() -> Arc<dyn Clock> {

@@ -1,10 +1,7 @@
 //! The configuration: a file of TOML in, a [`Config`] out, or every fault of it at once.
 
-mod destination;
 mod fixed;
-mod kind;
 mod read;
-mod script;
 
 use std::{
     fs,
@@ -20,17 +17,12 @@ use wilco_config::{DiagnosticSink, References, TableReader, parse};
 use wilco_delivery::AlertPolicy;
 use wilco_store::Duplicates;
 
-pub use destination::Destination;
-pub(crate) use destination::{ATTEMPT_TIMEOUT, OUTPUT_BYTES_MAX};
-pub use kind::Kinds;
-pub(crate) use kind::{Kind, OpenError, Settings, SharedSettings};
-pub use read::{address, command_line, schema};
-pub(crate) use read::{executable, growing, missing_script};
-pub(crate) use script::{find_program, first_line_fault, has_crlf, is_text_without_interpreter};
+pub use read::{address, schema};
 pub use wilco_config::{
     Diagnostic, Diagnostics, Severity, duration, is_variable_name, nearest, url,
 };
 pub use wilco_delivery::Route;
+pub use wilco_destinations::{DestinationConfig, Kinds, command_line};
 
 /// All that a running wilco was told.
 #[derive(Clone, Debug)]
@@ -44,7 +36,7 @@ pub struct Config {
     /// The endpoints.
     pub sources: Vec<Source>,
     /// Where events can go.
-    pub destinations: Vec<Destination>,
+    pub destinations: Vec<DestinationConfig>,
     /// Which of them go where.
     pub routes: Vec<Route>,
     /// Where wilco tells of what went wrong; `None` for nowhere.

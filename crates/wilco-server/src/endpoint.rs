@@ -18,12 +18,12 @@ use http_body_util::Full;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_service::Service as TowerService;
 use wilco::{Event, Secret};
+use wilco_destinations::Function;
 use wilco_store::StoreError;
 
 use crate::{
     config::{self, Config},
     inbound::Client,
-    outbound::Function,
     service::{Service, StartError},
 };
 
@@ -71,7 +71,7 @@ impl Endpoint {
             store: "sqlite:wilco.db".into(),
             admin: None,
             functions: Vec::new(),
-            timeout: config::ATTEMPT_TIMEOUT,
+            timeout: wilco_destinations::ATTEMPT_TIMEOUT,
         }
     }
 
@@ -227,9 +227,9 @@ impl Builder {
             };
             let route = config::Route::new(glob, vec![to.clone()]);
             routes.push(route.ok_or_else(|| Error::Glob(glob.clone()))?);
-            destinations.push(config::Destination {
+            destinations.push(config::DestinationConfig {
                 timeout: self.timeout,
-                ..config::Destination::function(&to, function.clone())
+                ..config::DestinationConfig::function(&to, function.clone())
             });
         }
         let source = config::Source::new(&self.provider, &self.path, self.secrets);

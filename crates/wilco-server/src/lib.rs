@@ -22,8 +22,7 @@
 //! ([`client`]); the log ([`log`]) and the time ([`clock`]).
 
 pub mod admin;
-mod child;
-pub mod client;
+pub use wilco_destinations::client;
 pub mod clock;
 pub mod config;
 mod endpoint;

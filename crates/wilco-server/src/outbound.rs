@@ -7,8 +7,6 @@
 
 mod alert;
 mod damage;
-mod destination;
-mod hidden;
 mod inactivity;
 mod report;
 mod router;
@@ -19,26 +17,20 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_util::sync::CancellationToken;
 use wilco::SourceName;
-use wilco_delivery::{AlertPolicy, Destination as _, Routes};
+use wilco_delivery::{AlertPolicy, Routes};
+use wilco_destinations::{DestinationConfig, Hidden, Opener};
 use wilco_store::OutboundStore;
 
-use crate::{
-    config::{self, Config},
-    metrics::Metrics,
-    supervise::Tasks,
-};
+use crate::{config::Config, metrics::Metrics, supervise::Tasks};
 use worker::Worker;
 
 pub(crate) use alert::record_alert;
-pub use destination::{Function, KINDS};
-pub(crate) use destination::{LEGIBLE_CHARS_MAX, Opener, legible};
-pub(crate) use hidden::Hidden;
 pub(crate) use report::log_report;
 
 /// What a reload replaces: the routes, and the destinations that they lead to.
 pub(crate) struct Plan {
     pub(crate) routes: Routes,
-    pub(crate) destinations: Vec<config::Destination>,
+    pub(crate) destinations: Vec<DestinationConfig>,
     alerts: Option<AlertPolicy>,
     /// The sources that should not be silent for so long.
     expected: Vec<(SourceName, Duration)>,
@@ -59,16 +51,6 @@ impl Plan {
             expected: expected.collect(),
         }
     }
-}
-
-/// Checks whether events can be delivered to a destination, without delivering one. Of what must not be
-/// shown, the result has nothing.
-pub(crate) async fn check(config: &config::Destination) -> Result<String, String> {
-    let hidden = Hidden::of(&*config.settings);
-    let opener = Opener::new(config.name.clone(), config.settings.clone(), config.timeout);
-    let result = opener.check().await;
-    opener.close().await;
-    result.map_err(|why| hidden.clean_text(&why).unwrap_or(why))
 }
 
 /// The second half, ready to run.
@@ -122,14 +104,13 @@ impl Outbound {
     /// of the new one, and take slots of the same concurrency: nobody waits for the longest of them.
     fn start(
         &self,
-        config: &config::Destination,
+        config: &DestinationConfig,
         predecessor: watch::Receiver<usize>,
         stop: &CancellationToken,
         tasks: &mut Tasks,
     ) -> Started {
         let stop = stop.child_token();
-        let destination =
-            Arc::new(Opener::new(config.name.clone(), config.settings.clone(), config.timeout));
+        let destination = Arc::new(Opener::new(config));
         let slots = watch::Sender::new(*predecessor.borrow());
         let started =
             Started { config: config.clone(), stop: stop.clone(), slots: slots.subscribe() };
@@ -158,7 +139,7 @@ impl Outbound {
 
 /// A worker that was started.
 struct Started {
-    config: config::Destination,
+    config: DestinationConfig,
     stop: CancellationToken,
     /// The slots that its attempts and those of earlier configurations hold.
     slots: watch::Receiver<usize>,

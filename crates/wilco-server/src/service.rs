@@ -22,15 +22,15 @@ use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
 };
+use wilco_destinations::{SUPERVISOR_VERB, supervisor_main};
 use wilco_store::{Store, StoreError};
 
 use crate::{
     admin::{Admin, Api, Backend, Routing},
-    child,
     config::{Address, Config},
     inbound::{self, Bound, Endpoints, Inbound},
     metrics::Metrics,
-    outbound::{self, Outbound, Plan},
+    outbound::{Outbound, Plan},
     supervise::Tasks,
     threads::Threads,
 };
@@ -38,13 +38,14 @@ use crate::{
 pub use crate::{
     admin::Reload,
     inbound::{BindError, Certificate, SelfSigned, TlsError},
-    outbound::{Function, KINDS},
 };
 pub use administration::api;
 pub use open::StartError;
 
 use administration::administer;
 use open::Opened;
+
+pub use wilco_destinations::{Function, KINDS};
 
 /// A wilco that runs.
 pub struct Service {
@@ -235,7 +236,7 @@ pub struct CheckedDestination {
 pub async fn check_destinations(config: &Config) -> Vec<CheckedDestination> {
     let checks = config.destinations.iter().map(|destination| async {
         let (name, kind) = (destination.name.clone(), destination.settings.kind());
-        CheckedDestination { name, kind, result: outbound::check(destination).await }
+        CheckedDestination { name, kind, result: wilco_destinations::check(destination).await }
     });
     join_all(checks).await
 }
@@ -244,7 +245,7 @@ pub async fn check_destinations(config: &Config) -> Vec<CheckedDestination> {
 /// before.
 pub fn raise_file_limit() {
     if let Some(soft) = inbound::raise_file_limit() {
-        child::keep_file_limit(soft);
+        wilco_destinations::keep_file_limit(soft);
     }
 }
 
@@ -252,7 +253,7 @@ pub fn raise_file_limit() {
 /// process was started for that, this does it, and gives what to exit with. The `main` of a program
 /// whose destinations may be commands calls it first, with the arguments behind the program's name.
 pub fn child_supervisor(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
-    arguments.next().is_some_and(|verb| verb == child::VERB).then(|| child::main(arguments))
+    arguments.next().is_some_and(|verb| verb == SUPERVISOR_VERB).then(|| supervisor_main(arguments))
 }
 
 /// Watches the tasks until `stop`. One that ends before that leaves a promise behind that nobody

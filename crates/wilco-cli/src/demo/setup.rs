@@ -48,8 +48,8 @@ pub(super) fn config(
     config.store.reserve = 0;
     let [note, folders] = functions;
     config.destinations = vec![
-        config::Destination::function("crew-note", note),
-        config::Destination::function("folders", folders),
+        config::DestinationConfig::function("crew-note", note),
+        config::DestinationConfig::function("folders", folders),
     ];
     config.routes = vec![route("*", "crew-note")?, route("project.created", "folders")?];
     Ok(config)

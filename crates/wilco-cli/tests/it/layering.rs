@@ -6,8 +6,8 @@
 //! 3. In a folder, a child never names its sibling. What the file of the folder's name hands out
 //!    with `pub use` is that file's own.
 //!
-//! That `wilco-cli → wilco-server → wilco-delivery → {wilco-store, wilco-config} → wilco` never goes back is the
-//! compiler's affair.
+//! That `wilco-cli → wilco-server → wilco-destinations → wilco-delivery → {wilco-store, wilco-config} →
+//! wilco` never goes back is the compiler's affair.
 //!
 //! Modules named `tests` may look anywhere.
 
@@ -20,15 +20,21 @@ use sources::{Crate, path_of};
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
     &["clock", "log", "supervise"],
-    &["client", "config", "metrics", "threads"],
-    &["child"],
+    &["config", "metrics", "threads"],
     &["inbound", "outbound", "admin"],
     &["service"],
     &["endpoint"],
 ];
 
-const CRATES: [&str; 6] =
-    ["wilco", "wilco-config", "wilco-store", "wilco-delivery", "wilco-server", "wilco-cli"];
+const CRATES: [&str; 7] = [
+    "wilco",
+    "wilco-config",
+    "wilco-store",
+    "wilco-delivery",
+    "wilco-destinations",
+    "wilco-server",
+    "wilco-cli",
+];
 
 /// What `wilco` must do without, each an item of another crate or of std.
 const FOREIGN_TO_THE_LIBRARY: &[&str] =

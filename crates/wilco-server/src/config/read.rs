@@ -21,20 +21,22 @@ use wilco_delivery::AlertPolicy;
 use wilco_store::{ALERTS, Duplicates, SqliteStore};
 
 use super::{
-    ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Config, DUPLICATE_WINDOW, Destination, Kind, Kinds,
+    ADMIN_ADDRESS, ALERT_EVERY, Address, Admin, Config, DUPLICATE_WINDOW, DestinationConfig, Kinds,
     Listen, MAX_BODY_BYTES, MAX_BODY_BYTES_MAX, Places, RESERVE_BYTES, Route, STORE_URL, Source,
     Store, Tls,
 };
 
 use crate::clock;
 
-pub(crate) use outside::missing_script;
-pub use units::{address, command_line};
-pub(crate) use units::{executable, growing};
+pub use units::address;
 
 /// Every table and key of a file with destinations of these kinds.
 pub fn schema(kinds: Kinds) -> Schema {
-    let variant = |kind: &&Kind| Variant { table: "destination", name: kind.name, keys: kind.keys };
+    let variant = |kind: &&wilco_destinations::Kind| Variant {
+        table: "destination",
+        name: kind.name,
+        keys: kind.keys,
+    };
     Schema::new(&schema::TABLES, kinds.0.iter().map(variant))
 }
 
@@ -64,7 +66,7 @@ pub(super) fn whole(file: TableReader<'_>, kinds: Kinds) -> Option<Config> {
     }
     file.finish_root();
     paths_differ(&sources);
-    files_differ(&destinations);
+    written_paths_differ(&destinations, kinds);
     unused(&sources, &destinations, &routes, &alerts);
     advice::about_rules(&sources, &routes, &destinations);
     let (routes, mut destinations) = (whole_list(routes)?, whole_list(destinations)?);
@@ -303,11 +305,11 @@ fn paths_differ(sources: &Read<'_, Source>) {
     differ(paths.collect(), message, "give each source a path of its own");
 }
 
-fn files_differ(destinations: &Read<'_, Destination>) {
-    let is_file =
-        |keys: &TableReader<'_>| keys.peek("type").is_some_and(|kind| kind.text == "file");
-    let files = destinations.iter().filter(|(keys, _)| is_file(keys));
-    let paths = files.filter_map(|(keys, _)| Some((keys, keys.peek("path")?)));
+fn written_paths_differ(destinations: &Read<'_, DestinationConfig>, kinds: Kinds) {
+    let paths = destinations.iter().filter_map(|(keys, _)| {
+        let kind = kinds.find(keys.peek("type")?.text)?;
+        Some((keys, keys.peek(kind.written_path?)?))
+    });
     let message = |first: &str, path: &str| format!("[{first}] writes to {path} too");
     differ(paths.collect(), message, "give each a file of its own, or one route to one of them");
 }
@@ -334,7 +336,7 @@ fn differ(
 /// also in a route with something wrong.
 fn unused(
     sources: &Read<'_, Source>,
-    destinations: &Read<'_, Destination>,
+    destinations: &Read<'_, DestinationConfig>,
     routes: &Read<'_, Route>,
     alerts: &Read<'_, AlertPolicy>,
 ) {

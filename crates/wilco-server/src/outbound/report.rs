@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use wilco_delivery::{Conclusion, Report};
+use wilco_destinations::legible;
 use wilco_store::Outcome;
 
-use super::legible;
 use crate::{clock, metrics::Metrics};
 
 /// Logs and counts.

@@ -9,16 +9,17 @@ use wilco_delivery::{
     AttemptEnd, AttemptId, Cause, Conclusion, Destination, Effect, Input, Moment, Reply,
     Worker as Decisions,
 };
+use wilco_destinations::Hidden;
 use wilco_store::{Claim, DestinationStatus, OutboundStore, StoreError};
 
-use super::{Hidden, Plan, log_report, record_alert};
+use super::{Plan, log_report, record_alert};
 use crate::{clock, config, metrics::Metrics};
 
 /// The worker of one destination.
 pub(super) struct Worker {
     pub(super) store: Arc<dyn OutboundStore>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) config: config::Destination,
+    pub(super) config: config::DestinationConfig,
     pub(super) plan: watch::Receiver<Arc<Plan>>,
     pub(super) destination: Arc<dyn Destination>,
     pub(super) hidden: Hidden,

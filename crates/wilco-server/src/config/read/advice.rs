@@ -5,13 +5,13 @@ use wilco_config::TableReader;
 use wilco_delivery::{Route, unmatched};
 
 use super::Read;
-use crate::config::{Destination, Source};
+use crate::config::{DestinationConfig, Source};
 
 /// Warns about events, conditions and templates that cannot mean what they say.
 pub(super) fn about_rules(
     sources: &Read<'_, Source>,
     routes: &Read<'_, Route>,
-    destinations: &Read<'_, Destination>,
+    destinations: &Read<'_, DestinationConfig>,
 ) {
     let sources: Vec<_> = sources.iter().filter_map(|(_, source)| source.as_ref()).collect();
     for (keys, route) in routes {
@@ -63,7 +63,7 @@ fn about_route(keys: &TableReader<'_>, route: &Route) {
     }
 }
 
-fn about_destination(keys: &TableReader<'_>, destination: &Destination, routes: &[&Route]) {
+fn about_destination(keys: &TableReader<'_>, destination: &DestinationConfig, routes: &[&Route]) {
     let is_about = |event: &str| routes.iter().any(|route| takes(route, event));
     if let Some(rule) = &destination.policy.order_by {
         keys.advise("order_by", rule.advice(&is_about));

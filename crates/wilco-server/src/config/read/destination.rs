@@ -4,9 +4,9 @@ use wilco::SourceName;
 use wilco_config::{TableReader, choice_hint, duration, one_of, rate};
 use wilco_delivery::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy, Rule};
 
-use crate::config::{Destination, Kind, Kinds, SharedSettings};
+use wilco_destinations::{DestinationConfig, Kind, Kinds, SharedSettings};
 
-pub(super) fn read(mut keys: TableReader<'_>, kinds: Kinds) -> Option<Destination> {
+pub(super) fn read(mut keys: TableReader<'_>, kinds: Kinds) -> Option<DestinationConfig> {
     let kind = kind(&mut keys, kinds);
     let settings = kind.and_then(|kind| (kind.read)(&mut keys));
     read_shared(keys, kind.map_or(1, |kind| kind.concurrency), settings)
@@ -36,7 +36,7 @@ fn read_shared(
     mut keys: TableReader<'_>,
     usual_concurrency: usize,
     settings: Option<SharedSettings>,
-) -> Option<Destination> {
+) -> Option<DestinationConfig> {
     let name = keys.name().to_owned();
     if let Err(error) = SourceName::new(&name) {
         keys.error_here(&error.to_string(), "such as [destination.crew-chat]");
@@ -54,7 +54,7 @@ fn read_shared(
     }
     keys.finish();
     let retry = retry?;
-    let defaults = Destination::new(&name, settings?);
+    let defaults = DestinationConfig::new(&name, settings?);
     let policy = Policy {
         concurrency: concurrency.unwrap_or(usual_concurrency),
         rate,
@@ -64,7 +64,7 @@ fn read_shared(
         longest_wait: retry.max,
         retry,
     };
-    Some(Destination { timeout: timeout.unwrap_or(defaults.timeout), policy, ..defaults })
+    Some(DestinationConfig { timeout: timeout.unwrap_or(defaults.timeout), policy, ..defaults })
 }
 
 fn retry(mut keys: TableReader<'_>) -> Option<RetryPolicy> {

@@ -1,10 +1,7 @@
-//! What the file names and does not have in itself: a disk, a program, a certificate. What is wrong
+//! What the file names and does not have in itself: a disk, a certificate. What is wrong
 //! with them is a message and a hint.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use rustix::fs::{Access, access, statvfs};
 use rustls::{
@@ -19,7 +16,7 @@ use wilco_config::format_size;
 use crate::config::folder_of;
 
 /// A message and a hint.
-pub(crate) type Remark = (String, String);
+type Remark = (String, String);
 
 /// What keeps a store at this path from recording.
 pub(super) fn store(path: &Path, reserve_bytes: u64) -> Option<Remark> {
@@ -46,18 +43,6 @@ pub(super) fn store(path: &Path, reserve_bytes: u64) -> Option<Remark> {
             free_bytes >> 20
         );
         (message, "free some space, or set reserve in [store], such as reserve = \"64 MiB\"".into())
-    })
-}
-
-/// A script that an interpreter is to run, and that is not there.
-pub(crate) fn missing_script(words: &[String], folder: Option<&PathBuf>) -> Option<Remark> {
-    let name = Path::new(words.first()?).file_name()?.to_str()?;
-    let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
-    let script = words.get(1).filter(|word| !word.starts_with('-'))?;
-    let path = folder.map_or_else(|| script.into(), |folder| folder.join(script));
-    (INTERPRETERS.contains(&name) && !path.exists()).then(|| {
-        let message = format!("{name} finds no script where the command names one");
-        (message, "name the script by its full path".into())
     })
 }
 
@@ -113,7 +98,6 @@ fn unnamed<'d>(certificate: &CertificateDer<'_>, domains: &'d [String]) -> Vec<&
     domains.iter().map(String::as_str).filter(|domain| !is_named(domain)).collect()
 }
 
-const INTERPRETERS: [&str; 8] = ["bash", "node", "perl", "php", "python", "ruby", "sh", "deno"];
 const SECS_A_DAY: u64 = 86_400;
 /// A certificate that ends within so many seconds is warned about.
 const ENDS_SOON_SECS: u64 = 14 * SECS_A_DAY;

@@ -9,7 +9,7 @@ use rustix::{
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
-use crate::config::first_line_fault;
+use crate::script::first_line_fault;
 
 use super::{LaunchSpec, OWN_PROGRAM, Program, Stage, VERB, search_path};
 

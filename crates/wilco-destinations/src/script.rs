@@ -1,9 +1,10 @@
-//! Why a program that is there cannot be started: what the first line of a script says. The system only
-//! answers "No such file or directory", and the file is there.
+//! Programs and scripts as files: where they are, and why one that exists cannot be started. About a
+//! script with a wrong first line the system says only "No such file or directory".
 
 use std::{
     fs,
     io::Read as _,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -63,6 +64,40 @@ fn fault(head: &[u8], may_run: impl Fn(&str) -> bool) -> Option<String> {
     }
 }
 
+/// A warning and a hint about a script that an interpreter is to run and that does not exist.
+pub(crate) fn missing_script(
+    words: &[String],
+    folder: Option<&PathBuf>,
+) -> Option<(String, String)> {
+    let name = Path::new(words.first()?).file_name()?.to_str()?;
+    let name = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.');
+    let script = words.get(1).filter(|word| !word.starts_with('-'))?;
+    let path = folder.map_or_else(|| script.into(), |folder| folder.join(script));
+    (INTERPRETERS.contains(&name) && !path.exists()).then(|| {
+        let message = format!("{name} finds no script where the command names one");
+        (message, "name the script by its full path".into())
+    })
+}
+
+/// A program that is there and may be executed.
+pub(crate) fn executable(program: &str) -> Result<(), String> {
+    if !program.contains('/') {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).any(|folder| may_run(&folder.join(program)));
+        return if found { Ok(()) } else { Err(format!("no program {program:?} in PATH")) };
+    }
+    match fs::metadata(program) {
+        Err(cause) => Err(format!("cannot find {program}: {cause}")),
+        Ok(_) if may_run(program.as_ref()) => Ok(()),
+        Ok(_) => Err(format!("{program} is not an executable file; try chmod +x {program}")),
+    }
+}
+
+fn may_run(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+const INTERPRETERS: [&str; 8] = ["bash", "node", "perl", "php", "python", "ruby", "sh", "deno"];
 /// What the kernel reads of a first line (`BINPRM_BUF_SIZE`).
 const FIRST_LINE_BYTES_MAX: u64 = 256;
 

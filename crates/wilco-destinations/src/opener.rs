@@ -7,11 +7,15 @@ use tokio::{sync::OnceCell, time::timeout};
 use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
-use crate::config::{OpenError, SharedSettings};
+use crate::{
+    destination::DestinationConfig,
+    hidden::Hidden,
+    kind::{OpenError, SharedSettings},
+};
 
 /// A destination that may not be open yet. While it cannot be opened, each attempt tries to and fails,
 /// so that retries, circuit breaker and alerts apply to it as to any destination that is down.
-pub(crate) struct Opener {
+pub struct Opener {
     name: String,
     settings: SharedSettings,
     timeout: Duration,
@@ -19,12 +23,14 @@ pub(crate) struct Opener {
 }
 
 impl Opener {
-    pub(crate) fn new(name: String, settings: SharedSettings, timeout: Duration) -> Self {
+    /// A destination that is not open yet.
+    pub fn new(config: &DestinationConfig) -> Self {
+        let DestinationConfig { name, settings, timeout, policy: _ } = config.clone();
         Self { name, settings, timeout, opened: OnceCell::new() }
     }
 
     /// Opens the destination ahead of its first attempt. If that fails, the log says why.
-    pub(crate) async fn open_early(&self) {
+    pub async fn open_early(&self) {
         if let Err(error) = self.open().await {
             let destination = &self.name;
             tracing::warn!(destination, %error, "deliveries fail until the destination can be opened");
@@ -60,6 +66,19 @@ impl Destination for Opener {
             destination.close().await;
         }
     }
+}
+
+/// Checks whether events can be delivered to a destination, without delivering one. The result shows no
+/// secret.
+///
+/// # Errors
+///
+/// What is wrong with it, and how to fix it.
+pub async fn check(config: &DestinationConfig) -> Result<String, String> {
+    let opener = Opener::new(config);
+    let result = opener.check().await;
+    opener.close().await;
+    result.map_err(|why| Hidden::of(&*config.settings).clean_text(&why).unwrap_or(why))
 }
 
 /// How long a check may take.

@@ -9,17 +9,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use serde::de::IgnoredAny;
 use wilco::{Body, Event};
 use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
-use wilco_delivery::{Text, View};
+use wilco_delivery::{Destination, Reply, Text, View};
 use wilco_store::{ALERTS, Claim};
 
-use super::{Destination, Reply, TargetUrl, check_connection, client, hidden_value, post};
 use crate::{
     client::Client,
     clock,
-    config::{self, Kind, OpenError, Settings, SharedSettings},
+    destination::DestinationConfig,
+    hidden::hidden_value,
+    http_service::{ServiceUrl, check_connection, client, post},
+    kind::{Kind, OpenError, Settings, SharedSettings},
 };
 
-pub(super) static KIND: Kind = Kind {
+pub(crate) static KIND: Kind = Kind {
     name: "http",
     keys: &[
         Key::new("url", ValueType::TextOrReference, "\"https://erp.example.com/hooks\"")
@@ -41,13 +43,14 @@ pub(super) static KIND: Kind = Kind {
             .secret()
             .doc("what is sent instead of the body of the event"),
     ],
+    written_path: None,
     concurrency: 8,
     read: |keys| HttpSettings::read(keys).map(SharedSettings::new),
 };
 
 #[derive(Clone, Debug, PartialEq)]
 struct HttpSettings {
-    url: TargetUrl,
+    url: ServiceUrl,
     /// Signs what is forwarded.
     secret: Option<Setting>,
     form: Form,
@@ -72,11 +75,11 @@ enum HeaderText {
 impl HttpSettings {
     /// A service that gets every event as it is, unsigned.
     fn plain(url: http::Uri) -> Self {
-        Self { url: TargetUrl::new(url, false), secret: None, form: Form::default() }
+        Self { url: ServiceUrl::new(url, false), secret: None, form: Form::default() }
     }
 
     fn read(keys: &mut TableReader<'_>) -> Option<Self> {
-        let url = TargetUrl::read(keys);
+        let url = ServiceUrl::read(keys);
         let secret = keys.setting("secret");
         let body = keys.template("body", Text::parse);
         let headers = keys.templates("headers", header, secret_header);
@@ -84,7 +87,7 @@ impl HttpSettings {
     }
 }
 
-impl config::Destination {
+impl DestinationConfig {
     /// An HTTP service that gets every event as it is, unsigned.
     pub fn http(name: &str, url: http::Uri) -> Self {
         Self::new(name, SharedSettings::new(HttpSettings::plain(url)))
@@ -173,7 +176,7 @@ fn header_name(name: &str) -> Result<http::HeaderName, TextError> {
 }
 
 struct Http {
-    url: TargetUrl,
+    url: ServiceUrl,
     key: Option<Vec<u8>>,
     form: Form,
     timeout: Duration,
@@ -317,7 +320,7 @@ const RESERVED: [&str; 5] = ["host", "content-length", "transfer-encoding", "con
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::outbound::Hidden;
+    use crate::hidden::Hidden;
 
     fn said(settings: &HttpSettings, text: &str) -> String {
         Hidden::of(settings).clean(Reply::failed(text.into())).result

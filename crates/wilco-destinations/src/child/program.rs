@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use wilco_config::Setting;
 
-use crate::config::OUTPUT_BYTES_MAX;
+use crate::kind::OUTPUT_BYTES_MAX;
 
 /// A program of the user's, and what it may do.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -23,7 +23,7 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use crate::config::first_line_fault;
+use crate::script::first_line_fault;
 
 use super::{
     KILL_AT_ONCE, KILL_GRACE, LaunchSpec, NOT_EXECUTABLE, NOT_FOUND, OWN_PROGRAM, ROUND,
@@ -31,7 +31,7 @@ use super::{
 };
 
 /// Does what the arguments after the verb say.
-pub(crate) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some((stage, spec)) = LaunchSpec::read(arguments) else {
         print("`wilco supervise` is for internal use; see `wilco --help`");
         return exit_code(2);

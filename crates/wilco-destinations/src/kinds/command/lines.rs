@@ -17,10 +17,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wilco::Event;
+use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
-use super::{Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, check, legible};
-use crate::child::{ChildProcess, OutputTail, Pipes, Program};
+use super::{PIPES_GRACE, beside, check};
+use crate::{
+    child::{ChildProcess, OutputTail, Pipes, Program},
+    hidden::Hidden,
+    text::legible,
+};
 use flight::Flight;
 
 pub(super) struct Lines {

@@ -8,9 +8,9 @@ use wilco_config::{SpannedStr, TableReader, duration, size};
 use super::{Command, Protocol};
 use crate::{
     child::{Limits, Program, RunAs},
-    config::{
-        OUTPUT_BYTES_MAX, executable, find_program, first_line_fault, is_text_without_interpreter,
-        missing_script,
+    kind::OUTPUT_BYTES_MAX,
+    script::{
+        executable, find_program, first_line_fault, is_text_without_interpreter, missing_script,
     },
 };
 

@@ -4,20 +4,26 @@ mod keys;
 mod lines;
 mod once;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
+use futures_util::future::FusedFuture;
 use wilco_config::{Key, ValueType};
+use wilco_delivery::{Destination, Verdict};
 
-use super::{
-    Destination, FAILED, Hidden, PIPES_GRACE, Reply, Verdict, beside, hidden_value, legible,
-};
 use crate::{
     child::{self, Program},
-    config::{self, Kind, OpenError, Settings, SharedSettings},
+    destination::DestinationConfig,
+    hidden::{Hidden, hidden_value},
+    kind::{Kind, OpenError, Settings, SharedSettings},
+    script::executable,
 };
 
-pub(super) static KIND: Kind = Kind {
+pub(crate) static KIND: Kind = Kind {
     name: "command",
     keys: &[
         Key::new(
@@ -58,6 +64,7 @@ pub(super) static KIND: Kind = Kind {
                  running](destinations.md#command-with-lines)",
             ),
     ],
+    written_path: None,
     concurrency: 1,
     read: |keys| keys::read(keys).map(SharedSettings::new),
 };
@@ -93,7 +100,7 @@ enum Protocol {
     Lines,
 }
 
-impl config::Destination {
+impl DestinationConfig {
     /// A program, and its arguments.
     pub fn command(name: &str, argv: Vec<String>) -> Self {
         let command = Command { program: Program::new(argv), protocol: Protocol::Once };
@@ -133,8 +140,41 @@ async fn check(program: &Program) -> Result<String, String> {
     Ok(format!("can start {name}"))
 }
 
+/// Reads a command as a shell would split it, and sees that its program can be run.
+///
+/// # Errors
+///
+/// It cannot be split, or its program cannot be run.
+pub fn command_line(line: &str) -> Result<Vec<String>, String> {
+    let words = shlex::split(line).filter(|words| !words.is_empty());
+    let words = words.ok_or_else(|| format!("{line:?} is no command; is a quote left open?"))?;
+    executable(&words[0])?;
+    Ok(words)
+}
+
+/// Does the work, and talks meanwhile, so that no full pipe holds it up.
+async fn beside<T>(
+    work: impl Future<Output = T>,
+    mut talk: Pin<&mut (impl FusedFuture + Send)>,
+) -> T {
+    let mut work = pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            _ = &mut talk, if !talk.is_terminated() => {}
+            done = &mut work => return done,
+        }
+    }
+}
+
+const FAILED: Verdict = Verdict::Failed { not_before: None };
+/// How long the pipes of a program may still be read when it has ended.
+const PIPES_GRACE: Duration = Duration::from_millis(500);
+
 #[cfg(test)]
 mod tests {
+    use wilco_delivery::Reply;
+
     use super::*;
     use wilco_config::Setting;
 

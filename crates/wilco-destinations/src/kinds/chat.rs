@@ -7,16 +7,17 @@ use http::{Request, header};
 use serde_json::{Value, json};
 use wilco::{Body, Event};
 use wilco_config::{Key, TableReader, ValueType, url};
-use wilco_delivery::{Text, View};
+use wilco_delivery::{Destination, Reply, Text, View};
 use wilco_store::Claim;
 
-use super::{Destination, Reply, TargetUrl, alert_text, check_connection, client, cut, post};
 use crate::{
     client::Client,
-    config::{Kind, OpenError, Settings, SharedSettings},
+    http_service::{ServiceUrl, check_connection, client, post},
+    kind::{Kind, OpenError, Settings, SharedSettings},
+    text::{alert_text, cut},
 };
 
-pub(super) static SLACK: Kind = Kind {
+pub(crate) static SLACK: Kind = Kind {
     name: "slack",
     keys: &[
         Key::new("url", ValueType::Reference, "{ env = \"SLACK_WEBHOOK_URL\" }")
@@ -25,11 +26,12 @@ pub(super) static SLACK: Kind = Kind {
             .doc("the URL of the incoming webhook, which is a secret itself"),
         TEXT,
     ],
+    written_path: None,
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Slack, "https://hooks.slack.com/services/"),
 };
 
-pub(super) static TEAMS: Kind = Kind {
+pub(crate) static TEAMS: Kind = Kind {
     name: "teams",
     keys: &[
         Key::new("url", ValueType::Reference, "{ env = \"TEAMS_WEBHOOK_URL\" }")
@@ -38,11 +40,12 @@ pub(super) static TEAMS: Kind = Kind {
             .doc("the URL of the incoming webhook, which is a secret itself"),
         TEXT,
     ],
+    written_path: None,
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Teams, "https://"),
 };
 
-pub(super) static DISCORD: Kind = Kind {
+pub(crate) static DISCORD: Kind = Kind {
     name: "discord",
     keys: &[
         Key::new("url", ValueType::Reference, "{ env = \"DISCORD_WEBHOOK_URL\" }")
@@ -51,6 +54,7 @@ pub(super) static DISCORD: Kind = Kind {
             .doc("the URL of the incoming webhook, which is a secret itself"),
         TEXT,
     ],
+    written_path: None,
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Discord, "https://discord.com/api/webhooks/"),
 };
@@ -72,7 +76,7 @@ enum Service {
 struct ChatSettings {
     service: Service,
     /// Where it is; who knows it can write there.
-    url: TargetUrl,
+    url: ServiceUrl,
     /// What is said about an event.
     text: Text,
 }
@@ -91,7 +95,7 @@ impl ChatSettings {
             let hint = format!("it begins with {begins}; copy it whole, and nothing else");
             keys.error_about("url", what, &hint);
         }
-        let url = TargetUrl::new(url?, true);
+        let url = ServiceUrl::new(url?, true);
         Some(SharedSettings::new(Self { service, url, text: text? }))
     }
 }

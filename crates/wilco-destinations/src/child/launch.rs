@@ -5,7 +5,7 @@ use std::{ffi::OsString, path::PathBuf};
 use rustix::process::{Pid, getpid};
 
 use super::{Arguments, Program, RunAs};
-use crate::config::{find_program, is_text_without_interpreter};
+use crate::script::{find_program, is_text_without_interpreter};
 
 /// How a program is to be started.
 #[derive(Debug, PartialEq, Eq)]

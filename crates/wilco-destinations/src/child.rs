@@ -28,17 +28,17 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::config::{find_program, has_crlf};
+use crate::script::{find_program, has_crlf};
 
 pub(crate) use check::{check, find_fault};
 pub(crate) use launch::{LaunchSpec, Stage};
 pub(crate) use output::OutputTail;
 pub(crate) use program::{Limits, Program, RunAs};
-pub(crate) use supervisor::main;
+pub use supervisor::main;
 pub(crate) use tree::{descendants, signal_descendant};
 
 /// Sets the soft limit on open files that programs get, instead of the one that this process has by now.
-pub(crate) fn keep_file_limit(soft: u64) {
+pub fn keep_file_limit(soft: u64) {
     // It was empty: the limit is raised once, at the start.
     let _ = INITIAL_FILES.set(soft);
 }
@@ -183,7 +183,7 @@ impl Drop for ChildProcess {
 /// The soft limit on open files that this process was started with, if it was raised.
 static INITIAL_FILES: OnceLock<u64> = OnceLock::new();
 /// The first argument of a supervisor.
-pub(crate) const VERB: &str = "supervise";
+pub const VERB: &str = "supervise";
 /// The program of this process, even if its file was replaced since.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 /// Asks the supervisor to kill the program without asking it to end first.

@@ -8,7 +8,10 @@ use std::{
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use super::{FAILED, Hidden, OutputTail, Reply, Verdict, legible};
+use wilco_delivery::{Reply, Verdict};
+
+use super::super::FAILED;
+use crate::{child::OutputTail, hidden::Hidden, text::legible};
 
 /// The deliveries that wait for an answer of one worker, and what it said beside.
 pub(super) struct Flight {

@@ -4,30 +4,28 @@ use std::time::Duration;
 
 use wilco_delivery::Policy;
 
-use super::SharedSettings;
+use crate::kind::SharedSettings;
 
 /// A place where events go.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Destination {
+pub struct DestinationConfig {
     /// Its name.
     pub name: String,
     /// What its kind made of its keys.
-    pub(crate) settings: SharedSettings,
+    pub settings: SharedSettings,
     /// How long an attempt may take.
-    pub(crate) timeout: Duration,
+    pub timeout: Duration,
     /// How its deliveries are treated.
-    pub(crate) policy: Policy,
+    pub policy: Policy,
 }
 
-impl Destination {
+impl DestinationConfig {
     /// A destination with nothing said about it but what it is.
-    pub(crate) fn new(name: &str, settings: SharedSettings) -> Self {
+    pub fn new(name: &str, settings: SharedSettings) -> Self {
         let (timeout, policy) = (ATTEMPT_TIMEOUT, Policy::default());
         Self { name: name.into(), settings, timeout, policy }
     }
 }
 
 /// How long an attempt may take, unless `timeout` says otherwise.
-pub(crate) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is kept of what a destination said, in bytes.
-pub(crate) const OUTPUT_BYTES_MAX: usize = 64 << 10;
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,40 +1,39 @@
-//! What the configuration knows of a kind of destination. Each kind is described where it is
-//! implemented, and whoever reads a file brings the table of them.
+//! What a kind of destination is. Each is in a file of its own, and `kinds.rs` lists them.
 
 use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use wilco_config::{Key, TableReader};
 
-use super::OUTPUT_BYTES_MAX;
-
 /// A kind of destination that a file can name.
 #[derive(Debug)]
-pub(crate) struct Kind {
+pub struct Kind {
     /// What `type` calls it.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The keys that it has besides those of every destination.
-    pub(crate) keys: &'static [Key],
+    pub keys: &'static [Key],
+    /// The key of the path that it writes to, which no two destinations may share.
+    pub written_path: Option<&'static str>,
     /// How many attempts may run at once, unless `concurrency` says otherwise.
-    pub(crate) concurrency: usize,
+    pub concurrency: usize,
     /// Reads its keys; `None` after at least one error was reported.
-    pub(crate) read: fn(&mut TableReader<'_>) -> Option<SharedSettings>,
+    pub read: fn(&mut TableReader<'_>) -> Option<SharedSettings>,
 }
 
 /// Every kind of destination that a file can name.
 #[derive(Clone, Copy, Debug)]
-pub struct Kinds(pub(crate) &'static [&'static Kind]);
+pub struct Kinds(pub &'static [&'static Kind]);
 
 impl Kinds {
     /// The kind of this name.
-    pub(super) fn find(self, name: &str) -> Option<&'static Kind> {
+    pub fn find(self, name: &str) -> Option<&'static Kind> {
         self.0.iter().find(|kind| kind.name == name).copied()
     }
 }
 
 /// One configured destination, in whatever its kind made of its keys.
 #[async_trait]
-pub(crate) trait Settings: Same + fmt::Debug + Send + Sync {
+pub trait Settings: Same + fmt::Debug + Send + Sync {
     /// The name of its kind, for people.
     fn kind(&self) -> &'static str;
 
@@ -62,14 +61,15 @@ pub(crate) trait Settings: Same + fmt::Debug + Send + Sync {
 /// Why a destination cannot be opened, and how to fix that.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot open it: {0}")]
-pub(crate) struct OpenError(pub(crate) String);
+pub struct OpenError(pub String);
 
 /// Settings of any kind. They are equal if their kind says so.
 #[derive(Clone, Debug)]
-pub(crate) struct SharedSettings(Arc<dyn Settings>);
+pub struct SharedSettings(Arc<dyn Settings>);
 
 impl SharedSettings {
-    pub(crate) fn new(settings: impl Settings) -> Self {
+    /// Settings of some kind.
+    pub fn new(settings: impl Settings) -> Self {
         Self(Arc::new(settings))
     }
 }
@@ -88,8 +88,11 @@ impl PartialEq for SharedSettings {
     }
 }
 
+/// The end of its output that is kept, in bytes.
+pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
+
 /// Equality behind `dyn`: a reload keeps destinations whose settings are the same.
-pub(crate) trait Same: Any {
+pub trait Same: Any {
     /// Whether the other one is of this type, and equal.
     fn is_same(&self, other: &dyn Any) -> bool;
 }

@@ -7,7 +7,7 @@ use std::{
     fmt, fs,
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -18,12 +18,15 @@ use rustix::{
     io::Errno,
 };
 use wilco_config::{Key, TableReader, ValueType, size};
+use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
-use super::{Destination, Reply, json_line};
-use crate::config::{self, Kind, OpenError, Settings, SharedSettings, growing};
+use crate::{
+    json_line::json_line,
+    kind::{Kind, OpenError, Settings, SharedSettings},
+};
 
-pub(super) static KIND: Kind = Kind {
+pub(crate) static KIND: Kind = Kind {
     name: "file",
     keys: &[
         Key::new("path", ValueType::Path, "\"/var/log/wilco/events.jsonl\"")
@@ -36,6 +39,7 @@ pub(super) static KIND: Kind = Kind {
             .default("10")
             .doc("full files that are kept, 1 to 1,000"),
     ],
+    written_path: Some("path"),
     concurrency: 1,
     read: |keys| FileSettings::read(keys).map(SharedSettings::new),
 };
@@ -102,7 +106,7 @@ impl Destination for File {
     }
 
     async fn check(&self) -> Result<String, String> {
-        let (path, folder) = (&self.0.path, config::folder_of(&self.0.path));
+        let (path, folder) = (&self.0.path, folder_of(&self.0.path));
         if let Err(error) = access(folder, Access::WRITE_OK) {
             return Err(format!("cannot write to the folder {}: {error}", folder.display()));
         }
@@ -128,7 +132,7 @@ impl Lines {
         if before == 0 {
             // Without its name the lines in it may be gone after a power cut. As nothing is written
             // before this, the name of a file with lines in it is on the disk.
-            let folder = fs::File::open(config::folder_of(&self.path));
+            let folder = fs::File::open(folder_of(&self.path));
             let synced = folder.and_then(|folder| folder.sync_all());
             synced.map_err(self.cannot("sync the folder of"))?;
         }
@@ -202,6 +206,27 @@ impl Lines {
     fn cannot(&self, what: &'static str) -> impl Fn(io::Error) -> FileError {
         move |cause| FileError { what, path: self.path.clone(), cause }
     }
+}
+
+/// A file that may not be there yet, in a folder that is.
+fn growing(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let folder = folder_of(&path);
+    match fs::metadata(folder) {
+        Err(cause) => return Err(format!("cannot find the folder {}: {cause}", folder.display())),
+        Ok(found) if !found.is_dir() => return Err(format!("{} is no folder", folder.display())),
+        Ok(_) => {}
+    }
+    match fs::metadata(&path) {
+        Ok(found) if !found.is_file() => Err(format!("{text} is no regular file")),
+        _ if path.file_name().is_none() => Err(format!("{text:?} names no file")),
+        _ => Ok(path),
+    }
+}
+
+/// The folder that a file is in, though its path may be no more than a name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
 /// Why a line is not in the file.

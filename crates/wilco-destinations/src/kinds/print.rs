@@ -3,19 +3,28 @@
 use std::{io::Write as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
-use super::{Destination, Reply, json_line};
-use crate::config::{self, Kind, OpenError, Settings, SharedSettings};
+use crate::{
+    destination::DestinationConfig,
+    json_line::json_line,
+    kind::{Kind, OpenError, Settings, SharedSettings},
+};
 
-pub(super) static KIND: Kind =
-    Kind { name: "print", keys: &[], concurrency: 1, read: |_| Some(SharedSettings::new(Print)) };
+pub(crate) static KIND: Kind = Kind {
+    name: "print",
+    keys: &[],
+    written_path: None,
+    concurrency: 1,
+    read: |_| Some(SharedSettings::new(Print)),
+};
 
 /// Stdout, which has no settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Print;
 
-impl config::Destination {
+impl DestinationConfig {
     /// A line of JSON on stdout.
     pub fn print(name: &str) -> Self {
         Self::new(name, SharedSettings::new(Print))

@@ -3,33 +3,34 @@
 
 mod forms;
 
+use wilco_config::Setting;
 use wilco_delivery::Reply;
 
-use super::LEGIBLE_CHARS_MAX;
-use crate::config::Settings;
+use crate::{kind::Settings, text::LEGIBLE_CHARS_MAX};
 use forms::{Needle, Said, needles};
 
 /// The secrets of one destination: what each may be found by, and the words that stand in its place.
-pub(crate) struct Hidden {
+pub struct Hidden {
     secrets: Vec<(Vec<Needle>, String)>,
     /// The most of an output that is kept; a longer one was cut.
     output_max: usize,
 }
 
 impl Hidden {
-    pub(super) fn of(settings: &dyn Settings) -> Self {
+    /// The secrets of these settings.
+    pub fn of(settings: &dyn Settings) -> Self {
         Self::new(settings.hidden(), settings.output_bytes_max())
     }
 
     /// Hides these secrets, each behind its words.
-    pub(super) fn new(secrets: Vec<(String, String)>, output_max: usize) -> Self {
+    pub(crate) fn new(secrets: Vec<(String, String)>, output_max: usize) -> Self {
         let secrets = secrets.into_iter().filter(|(secret, _)| secret.len() >= HIDDEN_BYTES_MIN);
         let secrets = secrets.map(|(secret, words)| (needles(secret.as_bytes()), words));
         Self { secrets: secrets.collect(), output_max }
     }
 
     /// A reply without them.
-    pub(super) fn clean(&self, mut reply: Reply) -> Reply {
+    pub fn clean(&self, mut reply: Reply) -> Reply {
         if let Some(result) = self.clean_text(&reply.result) {
             reply.result = result;
         }
@@ -41,7 +42,7 @@ impl Hidden {
     }
 
     /// A text without them; `None` where it has none.
-    pub(super) fn clean_text(&self, text: &str) -> Option<String> {
+    pub(crate) fn clean_text(&self, text: &str) -> Option<String> {
         let is_cut = text.chars().count() >= LEGIBLE_CHARS_MAX;
         let clean = self.clean_bytes(text.as_bytes(), is_cut)?;
         Some(String::from_utf8_lossy(&clean).into_owned())
@@ -76,6 +77,12 @@ impl Hidden {
         clean.extend_from_slice(&text[end..]);
         Some(clean)
     }
+}
+
+/// A value that nothing may show, with the words that replace it; `None` where it is no text.
+pub(crate) fn hidden_value(name: &str, value: &Setting) -> Option<(String, String)> {
+    let value = std::str::from_utf8(&value.0).ok()?.trim();
+    Some((value.to_owned(), format!("(the value of {name})")))
 }
 
 /// A shorter part of a URL, such as `/hook`, or a shorter value, is no secret.

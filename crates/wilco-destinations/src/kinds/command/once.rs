@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::FusedFuture as _};
 use tokio::{io::AsyncWriteExt as _, time::timeout};
 use wilco::Body;
+use wilco_delivery::{Destination, Reply, Verdict};
 use wilco_store::Claim;
 
-use super::{Destination, FAILED, PIPES_GRACE, Reply, Verdict, beside, check};
+use super::{FAILED, PIPES_GRACE, beside, check};
 use crate::child::{ChildProcess, OutputTail, Pipes, Program};
 
 pub(super) struct Once {

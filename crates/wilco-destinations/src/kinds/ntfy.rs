@@ -10,18 +10,18 @@ use http::{HeaderValue, Request, Uri, header};
 use serde::Serialize;
 use wilco::{Body, Event};
 use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
-use wilco_delivery::{Text, View};
+use wilco_delivery::{Destination, Reply, Text, View};
 use wilco_store::Claim;
 
-use super::{
-    Destination, Reply, TargetUrl, alert_text, check_connection, client, cut, hidden_value, post,
-};
 use crate::{
     client::Client,
-    config::{Kind, OpenError, Settings, SharedSettings},
+    hidden::hidden_value,
+    http_service::{ServiceUrl, check_connection, client, post},
+    kind::{Kind, OpenError, Settings, SharedSettings},
+    text::{alert_text, cut},
 };
 
-pub(super) static KIND: Kind = Kind {
+pub(crate) static KIND: Kind = Kind {
     name: "ntfy",
     keys: &[
         Key::new("url", ValueType::TextOrReference, "\"https://ntfy.sh/my-topic\"")
@@ -47,6 +47,7 @@ pub(super) static KIND: Kind = Kind {
             .secret()
             .doc("the URL that a tap on the message opens"),
     ],
+    written_path: None,
     concurrency: 1,
     read: |keys| NtfySettings::read(keys).map(SharedSettings::new),
 };
@@ -54,7 +55,7 @@ pub(super) static KIND: Kind = Kind {
 #[derive(Clone, Debug, PartialEq)]
 struct NtfySettings {
     /// The URL of the topic.
-    url: TargetUrl,
+    url: ServiceUrl,
     token: Option<Setting>,
     text: Text,
     title: Option<Text>,
@@ -65,7 +66,7 @@ struct NtfySettings {
 
 impl NtfySettings {
     fn read(keys: &mut TableReader<'_>) -> Option<Self> {
-        let url = TargetUrl::read(keys);
+        let url = ServiceUrl::read(keys);
         let token = keys.setting("token");
         let text = keys.template("text", Text::parse);
         let title = keys.template("title", Text::parse);

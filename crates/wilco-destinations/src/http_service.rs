@@ -1,69 +1,37 @@
-//! Where events go. Each kind is a file; what they have in common is here.
+//! What HTTP destinations have in common: their URL, their client, and what a response means.
 
-mod chat;
-mod command;
-mod file;
-mod function;
-mod http;
-mod line;
-mod ntfy;
-mod opener;
-mod print;
+use std::time::{Duration, UNIX_EPOCH};
 
-use std::{
-    pin::{Pin, pin},
-    time::{Duration, UNIX_EPOCH},
-};
-
-use ::http::{HeaderMap, Request, StatusCode, Uri, header};
-use futures_util::future::FusedFuture;
+use http::{HeaderMap, Request, StatusCode, Uri, header};
 use jiff::Timestamp;
-use serde::Deserialize;
-use wilco::{Body, Event};
+use wilco::Body;
 use wilco_config::{Setting, TableReader, is_credential_name, url};
-use wilco_delivery::{Destination, Reply, Verdict};
-use wilco_store::ALERTS;
+use wilco_delivery::{Reply, Verdict};
 
-use super::Hidden;
 use crate::{
     client::{Answer, Client, Trust},
     clock,
-    config::{Kinds, OUTPUT_BYTES_MAX, OpenError},
+    kind::{OUTPUT_BYTES_MAX, OpenError},
+    text::legible,
 };
-
-pub use function::Function;
-pub(crate) use line::json_line;
-pub(crate) use opener::Opener;
-
-/// Every kind of destination that a file can name. Each is described in its own file.
-pub const KINDS: Kinds = Kinds(&[
-    &command::KIND,
-    &http::KIND,
-    &chat::SLACK,
-    &chat::TEAMS,
-    &chat::DISCORD,
-    &ntfy::KIND,
-    &file::KIND,
-    &print::KIND,
-]);
 
 /// The URL of an HTTP service.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct TargetUrl {
+pub(crate) struct ServiceUrl {
     /// The URL.
-    uri: Setting<Uri>,
+    pub(crate) uri: Setting<Uri>,
     /// It came by a reference, or has a credential in its query: no result may show a part of it.
-    is_secret: bool,
+    pub(crate) is_secret: bool,
 }
 
-impl TargetUrl {
-    fn new(uri: Uri, is_by_reference: bool) -> Self {
+impl ServiceUrl {
+    pub(crate) fn new(uri: Uri, is_by_reference: bool) -> Self {
         let is_secret = is_by_reference || has_credential(&uri);
         Self { uri: Setting(uri), is_secret }
     }
 
     /// Reads the key `url`, in the file or by reference. A credential in the file is warned about.
-    fn read(keys: &mut TableReader<'_>) -> Option<Self> {
+    pub(crate) fn read(keys: &mut TableReader<'_>) -> Option<Self> {
         let uri = keys.parse_setting("url", url);
         keys.require("url");
         let (uri, is_by_reference) = (uri?, keys.is_by_reference("url"));
@@ -79,7 +47,7 @@ impl TargetUrl {
 
     /// The path and the query of a secret URL, and each of their parts: a page that says "not found"
     /// likes to name what was not.
-    fn hidden(&self) -> Vec<(String, String)> {
+    pub(crate) fn hidden(&self) -> Vec<(String, String)> {
         if !self.is_secret {
             return Vec::new();
         }
@@ -103,50 +71,15 @@ fn has_credential(uri: &Uri) -> bool {
     })
 }
 
-/// A value that nothing may show, with the words that replace it; `None` where it is no text.
-fn hidden_value(name: &str, value: &Setting) -> Option<(String, String)> {
-    let value = std::str::from_utf8(&value.0).ok()?.trim();
-    Some((value.to_owned(), format!("(the value of {name})")))
-}
-
-/// The text of an alert, which has one already: a template is about the events of a provider, and
-/// would make nothing of it. `None` for any other event.
-fn alert_text(event: &Event) -> Option<Result<String, String>> {
-    #[derive(Deserialize)]
-    struct Alert {
-        text: String,
-    }
-    (event.source.as_str() == ALERTS).then(|| {
-        let alert: Result<Alert, _> = serde_json::from_slice(&event.body.contiguous());
-        alert.map(|alert| alert.text).map_err(|_| "the alert has no text".into())
-    })
-}
-
-/// As much of a text as `max` has room for, in whole characters, and an ellipsis where it ends
-/// early.
-fn cut(text: &str, max: usize, size: impl Fn(char) -> usize) -> String {
-    let (mut total, mut end) = (0, 0);
-    for (at, c) in text.char_indices() {
-        if total + size(ELLIPSIS) <= max {
-            end = at;
-        }
-        total += size(c);
-        if total > max {
-            return format!("{}{ELLIPSIS}", &text[..end]);
-        }
-    }
-    text.to_owned()
-}
-
 /// A client for the destination with this URL.
-fn client(url: &TargetUrl) -> Result<Client, OpenError> {
+pub(crate) fn client(url: &ServiceUrl) -> Result<Client, OpenError> {
     Client::new(&url.uri.0, Trust::System).map_err(|error| OpenError(error.to_string()))
 }
 
 /// Connects to an HTTP destination. A request could mean anything to its service, so none is sent.
-async fn check_connection(
+pub(crate) async fn check_connection(
     client: &Client,
-    url: &TargetUrl,
+    url: &ServiceUrl,
     timeout: Duration,
 ) -> Result<String, String> {
     let uri = &url.uri.0;
@@ -157,10 +90,10 @@ async fn check_connection(
 }
 
 /// Sends a request of an HTTP destination. What the answer means is the same for all of them.
-async fn post(
+pub(crate) async fn post(
     client: &Client,
     request: Request<Body>,
-    url: &TargetUrl,
+    url: &ServiceUrl,
     timeout: Duration,
 ) -> Reply {
     match client.send(request, timeout, OUTPUT_BYTES_MAX).await {
@@ -180,7 +113,7 @@ async fn post(
 
 /// Where an answer wants to lead. A service that has a secret URL may name it, in other words too, so
 /// of that no more than the host is said.
-fn redirect(answer: &Answer, url: &TargetUrl) -> Option<String> {
+fn redirect(answer: &Answer, url: &ServiceUrl) -> Option<String> {
     let place = answer.headers.get(header::LOCATION).filter(|_| answer.status.is_redirection())?;
     let place = legible(&String::from_utf8_lossy(place.as_bytes()));
     if !url.is_secret {
@@ -192,12 +125,6 @@ fn redirect(answer: &Answer, url: &TargetUrl) -> Option<String> {
         Some((scheme, host)) => format!("{scheme}://{host}/…"),
         None => "another path of the same host".into(),
     })
-}
-
-/// The first characters of what a program or a service said, for a log line or a listing.
-pub(crate) fn legible(text: &str) -> String {
-    let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    text.chars().take(LEGIBLE_CHARS_MAX).map(plain).collect()
 }
 
 fn verdict(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Verdict {
@@ -227,48 +154,11 @@ fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     date.checked_sub(now.as_duration().try_into().ok()?)
 }
 
-/// Does the work, and talks meanwhile, so that no full pipe holds it up.
-async fn beside<T>(
-    work: impl Future<Output = T>,
-    mut talk: Pin<&mut (impl FusedFuture + Send)>,
-) -> T {
-    let mut work = pin!(work);
-    loop {
-        tokio::select! {
-            biased;
-            _ = &mut talk, if !talk.is_terminated() => {}
-            done = &mut work => return done,
-        }
-    }
-}
-
-/// Characters of what was said that a log line or a listing shows.
-pub(crate) const LEGIBLE_CHARS_MAX: usize = 200;
-const ELLIPSIS: char = '…';
-const FAILED: Verdict = Verdict::Failed { not_before: None };
-/// How long the pipes of a program may still be read when it has ended.
-const PIPES_GRACE: Duration = Duration::from_millis(500);
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const NOW: Timestamp = Timestamp::UNIX_EPOCH;
-
-    #[test]
-    fn a_text_is_cut_in_whole_characters_and_never_longer_than_it_may_be() {
-        for (text, max, expected) in [
-            ("abc", 3, "abc"),
-            ("abcd", 3, "ab…"),
-            ("ab😀", 4, "ab😀"),
-            ("ab😀c", 4, "ab…"),
-            ("a😀😀", 4, "a😀…"),
-            ("😀😀😀", 4, "😀…"),
-            ("", 4, ""),
-        ] {
-            assert_eq!(cut(text, max, char::len_utf16), expected, "{text} in {max}");
-        }
-    }
 
     #[test]
     fn a_status_means_what_the_contract_says() {

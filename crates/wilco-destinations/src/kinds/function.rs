@@ -5,11 +5,13 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use wilco::Event;
-use wilco_delivery::Policy;
+use wilco_delivery::{Destination, Policy, Reply};
 use wilco_store::Claim;
 
-use super::{Destination, Reply};
-use crate::config::{self, OpenError, Settings, SharedSettings};
+use crate::{
+    destination::DestinationConfig,
+    kind::{OpenError, Settings, SharedSettings},
+};
 
 type Outcome = Result<(), Box<dyn std::error::Error + Send + Sync>>;
 
@@ -44,7 +46,7 @@ impl PartialEq for Function {
     }
 }
 
-impl config::Destination {
+impl DestinationConfig {
     /// A Rust function.
     pub fn function(name: &str, function: Function) -> Self {
         let policy = Policy { concurrency: CONCURRENCY, ..Policy::default() };

@@ -1,0 +1,46 @@
+//! Where events go: every kind of destination, with its keys in the configuration.
+//!
+//! A kind is a file of `kinds/` and its rows in `kinds.rs`. It reads its keys into [`Settings`], which
+//! open what delivers ([`wilco_delivery::Destination`]). Retries, order, rate and the circuit breaker are
+//! done for it by its caller. Each kind is a feature of this crate.
+
+#![cfg_attr(
+    not(all(
+        feature = "chat",
+        feature = "command",
+        feature = "file",
+        feature = "http",
+        feature = "ntfy",
+        feature = "print"
+    )),
+    allow(dead_code, reason = "some kinds share what others do not need")
+)]
+
+#[cfg(feature = "command")]
+mod child;
+pub mod client;
+mod clock;
+mod destination;
+mod hidden;
+#[cfg(any(feature = "chat", feature = "http", feature = "ntfy"))]
+mod http_service;
+#[cfg(any(feature = "file", feature = "print"))]
+mod json_line;
+mod kind;
+mod kinds;
+mod opener;
+#[cfg(feature = "command")]
+mod script;
+mod text;
+
+#[cfg(feature = "command")]
+pub use child::{VERB as SUPERVISOR_VERB, keep_file_limit, main as supervisor_main};
+pub use clock::now;
+pub use destination::{ATTEMPT_TIMEOUT, DestinationConfig};
+pub use hidden::Hidden;
+pub use kind::{Kind, Kinds, OUTPUT_BYTES_MAX, OpenError, Same, Settings, SharedSettings};
+#[cfg(feature = "command")]
+pub use kinds::command_line;
+pub use kinds::{Function, KINDS};
+pub use opener::{Opener, check};
+pub use text::legible;
