@@ -81,7 +81,7 @@ impl Endpoint {
         self.service.admin_address()
     }
 
-    /// Stops taking events, lets the functions that run come to their end, for at most 30 seconds,
+    /// Stops accepting events, lets running functions finish, for at most 30 seconds,
     /// and closes the store. An event whose function was cut off is handed over again at the next
     /// start.
     ///
@@ -247,7 +247,7 @@ impl Builder {
 }
 
 /// Why an endpoint could not be opened, or came to its end. A function can use this type too:
-/// [`Error::other`] takes any error. It prints as a sentence with `{}` and `{:?}`, for that is how
+/// [`Error::other`] takes any error. It prints as a sentence with `{}` and `{:?}`, because that is how
 /// `main` prints what it gives.
 #[derive(thiserror::Error)]
 #[non_exhaustive]

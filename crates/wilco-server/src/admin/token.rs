@@ -1,8 +1,8 @@
-//! The token of the admin API where the configuration has none: made at the first start, kept in a
-//! file beside the store that only the user of wilco can read, and read there by the command line.
+//! The token of the admin API if the configuration names none. It is made at the first start and kept
+//! in a file next to the store, which only the user of wilco can read; the command line reads it too.
 //!
-//! Loopback keeps nobody out: every user of the machine and every program that wilco starts can
-//! connect to it. Who can read this file could read the store as well.
+//! A loopback address alone protects nothing: every user of the machine and every program that wilco
+//! starts can connect to it. Whoever can read this file could read the store as well.
 
 use std::{
     fs::{self, OpenOptions},
@@ -14,15 +14,14 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use wilco::Secret;
 
-/// Where the token of a store is: `wilco.db.token` beside `wilco.db`.
+/// Where the token of a store is: `wilco.db.token` next to `wilco.db`.
 pub fn path(store: &Path) -> PathBuf {
     let mut name = store.as_os_str().to_owned();
     name.push(".token");
     name.into()
 }
 
-/// The token of this store, which is made where there is none yet. One that others could have read
-/// is replaced.
+/// The token of this store. It is made if there is none, and replaced if others could have read it.
 ///
 /// # Errors
 ///

@@ -90,7 +90,7 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>,
     Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::system())?))
 }
 
-/// The token that the configuration has, else the one beside the store.
+/// The token that the configuration names, else the one next to the store.
 fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
     if let Some(token) = &settings.token {
