@@ -280,9 +280,8 @@ impl Worker {
                 return effects.push(Effect::Report(Report::OutcomeWaits(error)));
             }
         }
+        // What it makes due, the next of its key or its own retry, the store wakes the worker for.
         self.running.remove(&id);
-        // The next of its key may be due, and there is room for one more.
-        self.backlog = Backlog::Unknown;
     }
 
     /// Writes outcomes again that could not be written.
