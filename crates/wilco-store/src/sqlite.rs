@@ -2,30 +2,41 @@
 
 mod admin;
 mod backup;
+mod cancel;
 mod check;
 mod checksum;
+mod claim;
 mod claimed;
 mod damage;
 mod deliveries;
+mod due_again;
+mod fan_out;
 mod files;
 mod ids;
 mod inbound;
 mod latest_events;
 mod leases;
+mod mark_damaged;
 mod open;
 mod opening;
 mod outbound;
 mod paths;
+mod pause;
 mod queue;
 mod readers;
 mod reads;
 mod recent;
+mod record;
+mod record_alert;
+mod reject;
+mod release_keys;
+mod replay;
 mod scrub;
+mod settle;
 mod shared;
 mod space;
 mod wal;
 mod writer;
-mod writes;
 
 use std::{
     collections::BTreeSet,
@@ -49,8 +60,9 @@ pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, is_damage, require_whole, stop_at_damage,
 };
 pub(super) use checksum::{Checksums, Head, Unsealed};
+pub(super) use claim::Taken;
 pub(super) use damage::{Damage, is_damaged, mend};
-pub(super) use deliveries::Taken;
+pub(super) use deliveries::{Ended, ended};
 pub(super) use files::{StoreFiles, users};
 pub(super) use ids::{
     TAIL_BITS, bad_column, digest_of, id_at, id_of, instant, seq_at, seq_of, time_of,
@@ -68,13 +80,13 @@ pub(super) use reads::{
 };
 use reads::{damaged_events, destination_status};
 pub(super) use recent::RecentEvents;
+pub(super) use record::Prepared;
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 use writer::Writer;
 pub(super) use writer::submit;
-pub(super) use writes::Prepared;
 
 /// A store in one SQLite file.
 ///

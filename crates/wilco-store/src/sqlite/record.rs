@@ -1,15 +1,15 @@
-//! What is written, statement by statement. Each runs inside the transaction of a batch.
+//! Records an event.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rusqlite::{Connection, OptionalExtension as _, params};
-use wilco::{Arrival, Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
+use rusqlite::{Connection, params};
+use wilco::{Arrival, Digest, Envelope, Event, EventId, Verified};
 
-use super::{Keys, TAIL_BITS, Unsealed, WriterState, instant, is_intact, seq_of};
+use super::{Keys, TAIL_BITS, Unsealed, WriterState, is_intact, seq_of};
 use crate::{
-    ALERTS, Alert, Duplicates, REJECTION_BYTES_MAX, REJECTIONS_MAX, Receipt, Rejection, Target,
-    rules::{DuplicateDecision, Earlier, is_alert_due, whole_millis},
+    Duplicates, Receipt,
+    rules::{DuplicateDecision, Earlier},
 };
 
 /// An event that is about to be recorded, with all that can be computed without the store: the
@@ -48,7 +48,7 @@ impl Prepared {
         )
     }
 
-    fn with(keys: Keys, delivery_id: Option<String>, event: Event) -> Self {
+    pub(super) fn with(keys: Keys, delivery_id: Option<String>, event: Event) -> Self {
         let checksums = Unsealed::of(&event, delivery_id.as_deref());
         Self { keys, event: Arc::new(event), delivery_id, checksums }
     }
@@ -79,39 +79,6 @@ impl WriterState {
         Ok(Receipt { event_id, is_first: true })
     }
 
-    /// Records an alert and its delivery, unless one of the same key came shortly before.
-    pub(super) fn record_alert(&mut self, alert: &Alert, now: Timestamp) -> rusqlite::Result<bool> {
-        let last = self
-            .connection
-            .prepare_cached("SELECT at_ms FROM alert WHERE key = ?1")?
-            .query_row([&alert.key], |row| instant(row.get(0)?))
-            .optional()?;
-        if !is_alert_due(last, alert.every, whole_millis(now)) {
-            return Ok(false);
-        }
-        self.connection
-            .prepare_cached("INSERT OR REPLACE INTO alert (key, at_ms) VALUES (?1, ?2)")?
-            .execute(params![alert.key, now.as_millisecond()])?;
-        let digest = Digest::of(&alert.body);
-        let event = Event {
-            id: EventId::from_bits(0),
-            source: SourceName::new(ALERTS).map_err(super::bad_column)?,
-            provider: ALERTS.into(),
-            name: alert.name.clone(),
-            subject: None,
-            received_at: now,
-            secret_name: String::new(),
-            digest,
-            conflict: false,
-            headers: Headers::from_pairs([("content-type", "application/json")]),
-            body: alert.body.clone().into(),
-        };
-        let keys = Keys::of(ALERTS, None, None, digest);
-        let event_id = self.insert(&mut Prepared::with(keys, None, event), false)?;
-        self.deliver(seq_of(event_id), &Target::to(alert.to.as_str()), None, now)?;
-        Ok(true)
-    }
-
     /// Commits something that changes nothing.
     pub(super) fn touch(&mut self) -> rusqlite::Result<()> {
         self.connection.execute("UPDATE progress SET routed_through = routed_through", [])?;
@@ -124,7 +91,11 @@ impl WriterState {
         self.last_seq
     }
 
-    fn insert(&mut self, prepared: &mut Prepared, conflict: bool) -> rusqlite::Result<EventId> {
+    pub(super) fn insert(
+        &mut self,
+        prepared: &mut Prepared,
+        conflict: bool,
+    ) -> rusqlite::Result<EventId> {
         let Prepared { event, delivery_id, checksums, .. } = prepared;
         let seq = self.next_seq(event.received_at);
         let id = event_id(seq, event.digest);
@@ -158,70 +129,6 @@ impl WriterState {
         self.recorded.push(Arc::clone(event));
         Ok(id)
     }
-
-    /// Remembers that the records of these events are not what was written, and gives those of which
-    /// that was not known.
-    pub(super) fn mark_damaged(&mut self, places: &[i64]) -> rusqlite::Result<Vec<i64>> {
-        let mut mark =
-            self.connection.prepare_cached("INSERT OR IGNORE INTO damaged (event) VALUES (?1)")?;
-        let mut marked = Vec::new();
-        for seq in places {
-            if mark.execute([seq])? > 0 {
-                marked.push(*seq);
-            }
-        }
-        Ok(marked)
-    }
-
-    /// Stores rejections, and removes the oldest past the bounds: a limited number at a time, so
-    /// that a store which has too many catches up bit by bit.
-    pub(super) fn reject(&mut self, rejections: &[Rejection]) -> rusqlite::Result<()> {
-        let mut bytes = match self.rejected_bytes {
-            Some(bytes) => bytes,
-            None => self.connection.query_row(
-                "SELECT coalesce(sum(length(headers) + length(body)), 0) FROM rejection",
-                [],
-                |row| row.get(0),
-            )?,
-        };
-        for rejection in rejections {
-            self.insert_rejection(rejection)?;
-            bytes += (rejection.headers.as_bytes().len() + rejection.body.len()) as u64;
-        }
-        let newest = self.connection.last_insert_rowid();
-        let mut oldest = self.connection.prepare_cached(
-            "DELETE FROM rejection WHERE id = (SELECT min(id) FROM rejection) \
-             AND (id <= ?1 - ?2 OR ?3 > ?4) RETURNING length(headers) + length(body)",
-        )?;
-        for _ in 0..REJECTIONS_REMOVED_MAX {
-            let limits = params![newest, REJECTIONS_MAX, bytes, REJECTION_BYTES_MAX];
-            let removed = oldest.query_row(limits, |row| row.get::<_, u64>(0)).optional()?;
-            let Some(removed) = removed else { break };
-            bytes -= removed;
-        }
-        self.rejected_bytes = Some(bytes);
-        Ok(())
-    }
-
-    fn insert_rejection(&mut self, rejection: &Rejection) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(
-                "INSERT INTO rejection (at_ms, source, reason, client, method, url, bytes, headers, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
-            )?
-            .execute(params![
-                rejection.at.as_millisecond(),
-                rejection.source.as_str(),
-                rejection.reason,
-                rejection.client.map(|client| client.to_string()),
-                rejection.method,
-                rejection.url,
-                rejection.bytes,
-                rejection.headers.as_bytes(),
-                &rejection.body[..],
-            ])?;
-        Ok(())
-    }
 }
 
 fn insert_payload(connection: &Connection, seq: i64, event: &Event) -> rusqlite::Result<()> {
@@ -246,8 +153,5 @@ fn event_id(seq: i64, digest: Digest) -> EventId {
     let tail = bits & ((1 << TAIL_BITS) - 1);
     EventId::from_bits((u128::from(seq.unsigned_abs()) << TAIL_BITS) | tail)
 }
-
-/// Old rejections that one write removes.
-const REJECTIONS_REMOVED_MAX: usize = 256;
 /// Bytes of a body in one row.
 const PAYLOAD_CHUNK_BYTES: usize = 256 << 10;

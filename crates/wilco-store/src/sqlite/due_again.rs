@@ -1,0 +1,60 @@
+//! Makes deliveries due again that run no more: their event could not be read, their lease ended, or
+//! the process did.
+
+use jiff::Timestamp;
+use rusqlite::params;
+
+use super::{AttemptId, WriterState, row_limit};
+use crate::rules::LEASE_ENDED;
+
+impl WriterState {
+    /// Gives back what was claimed and could not be read just now: deliveries and the numbers of
+    /// their attempts, so that a later claim of the same delivery is left alone.
+    pub(super) fn release(
+        &mut self,
+        taken: &[AttemptId],
+        due_at: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.make_due(taken, due_at, None)
+    }
+
+    /// Makes deliveries due whose leases have ended.
+    pub(super) fn end_leases(
+        &mut self,
+        over: &[AttemptId],
+        now: Timestamp,
+    ) -> rusqlite::Result<()> {
+        self.make_due(over, now, Some(LEASE_ENDED))
+    }
+
+    fn make_due(
+        &mut self,
+        attempts: &[AttemptId],
+        due_at: Timestamp,
+        error: Option<&str>,
+    ) -> rusqlite::Result<()> {
+        let mut release = self.connection.prepare_cached(
+            "UPDATE delivery SET state = 'retrying', due_at_ms = ?2, \
+             last_error = coalesce(?4, last_error) \
+             WHERE id = ?1 AND state = 'running' AND attempts = ?3",
+        )?;
+        for (id, attempt) in attempts {
+            release.execute(params![id, due_at.as_millisecond(), attempt, error])?;
+        }
+        self.leases.ended.extend_from_slice(attempts);
+        Ok(())
+    }
+
+    /// What was running when the last process ended is tried again: at least once, not at most. It
+    /// recovers at most `limit` deliveries, and says how many.
+    pub(super) fn recover(&self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+        // The condition repeats that of the index, which is then all that is read.
+        self.connection.execute(
+            "UPDATE delivery SET state = 'retrying', \
+             due_at_ms = ?1, last_error = 'wilco stopped during the attempt' WHERE id IN (\
+             SELECT id FROM delivery INDEXED BY delivery_unfinished WHERE state = 'running' \
+             AND state IN ('running', 'dead') AND replaced_by IS NULL LIMIT ?2)",
+            params![now.as_millisecond(), row_limit(limit)],
+        )
+    }
+}

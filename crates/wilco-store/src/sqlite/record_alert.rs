@@ -1,0 +1,46 @@
+//! Records an alert, unless one of the same key was recorded shortly before.
+
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension as _, params};
+use wilco::{Digest, Event, EventId, Headers, SourceName};
+
+use super::{Keys, Prepared, WriterState, bad_column, instant, seq_of};
+use crate::{
+    ALERTS, Alert, Target,
+    rules::{is_alert_due, whole_millis},
+};
+
+impl WriterState {
+    /// Records an alert and its delivery, unless one of the same key came shortly before.
+    pub(super) fn record_alert(&mut self, alert: &Alert, now: Timestamp) -> rusqlite::Result<bool> {
+        let last = self
+            .connection
+            .prepare_cached("SELECT at_ms FROM alert WHERE key = ?1")?
+            .query_row([&alert.key], |row| instant(row.get(0)?))
+            .optional()?;
+        if !is_alert_due(last, alert.every, whole_millis(now)) {
+            return Ok(false);
+        }
+        self.connection
+            .prepare_cached("INSERT OR REPLACE INTO alert (key, at_ms) VALUES (?1, ?2)")?
+            .execute(params![alert.key, now.as_millisecond()])?;
+        let digest = Digest::of(&alert.body);
+        let event = Event {
+            id: EventId::from_bits(0),
+            source: SourceName::new(ALERTS).map_err(bad_column)?,
+            provider: ALERTS.into(),
+            name: alert.name.clone(),
+            subject: None,
+            received_at: now,
+            secret_name: String::new(),
+            digest,
+            conflict: false,
+            headers: Headers::from_pairs([("content-type", "application/json")]),
+            body: alert.body.clone().into(),
+        };
+        let keys = Keys::of(ALERTS, None, None, digest);
+        let event_id = self.insert(&mut Prepared::with(keys, None, event), false)?;
+        self.deliver(seq_of(event_id), &Target::to(alert.to.as_str()), None, now)?;
+        Ok(true)
+    }
+}
