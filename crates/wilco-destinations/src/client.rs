@@ -53,7 +53,7 @@ pub struct Client {
 pub enum Trust {
     /// Those that the system trusts.
     System,
-    /// Anybody's: for a self-signed certificate on loopback, where nobody stands in between.
+    /// Anybody's: for a self-signed certificate on loopback, where nobody can be in between.
     Anybody,
 }
 
@@ -145,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// There is no connection within `timeout`, and why.
+    /// Why there is no connection within `timeout`.
     pub async fn connect(&self, url: &Uri, timeout: Duration) -> Result<(), ClientError> {
         let mut connector = self.connector.clone();
         let connected = async {
@@ -166,7 +166,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// There is no answer, and why.
+    /// Why there is no answer.
     pub async fn send(
         &self,
         request: Request<Body>,
@@ -208,7 +208,7 @@ impl Client {
 ///
 /// # Errors
 ///
-/// There is no answer, and why.
+/// Why there is no answer.
 pub async fn send_to_socket(
     path: &Path,
     request: Request<Body>,

@@ -9,7 +9,7 @@ use wilco_delivery::Reply;
 use crate::{kind::Settings, text::LEGIBLE_CHARS_MAX};
 use forms::{Needle, Said, needles};
 
-/// The secrets of one destination: what each may be found by, and the words that stand in its place.
+/// The secrets of one destination: the forms in which each may occur, and the words that replace it.
 pub struct Hidden {
     secrets: Vec<(Vec<Needle>, String)>,
     /// The most of an output that is kept; a longer one was cut.
@@ -22,7 +22,7 @@ impl Hidden {
         Self::new(settings.hidden(), settings.output_bytes_max())
     }
 
-    /// Hides these secrets, each behind its words.
+    /// Replaces each of these secrets by its words.
     pub(crate) fn new(secrets: Vec<(String, String)>, output_max: usize) -> Self {
         let secrets = secrets.into_iter().filter(|(secret, _)| secret.len() >= HIDDEN_BYTES_MIN);
         let secrets = secrets.map(|(secret, words)| (needles(secret.as_bytes()), words));
@@ -79,13 +79,13 @@ impl Hidden {
     }
 }
 
-/// A value that nothing may show, with the words that replace it; `None` where it is no text.
+/// A value that nothing may show, with the words that replace it; `None` if it is not UTF-8.
 pub(crate) fn hidden_value(name: &str, value: &Setting) -> Option<(String, String)> {
     let value = std::str::from_utf8(&value.0).ok()?.trim();
     Some((value.to_owned(), format!("(the value of {name})")))
 }
 
-/// A shorter part of a URL, such as `/hook`, or a shorter value, is no secret.
+/// A shorter part of a URL, such as `/hook`, or a shorter value, is not considered a secret.
 const HIDDEN_BYTES_MIN: usize = 8;
 
 #[cfg(test)]

@@ -1,17 +1,17 @@
-//! An event as a line of JSON, as it is printed and as it stands in a file.
+//! An event as a line of JSON, as it is printed and written to files.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use wilco::Event;
 
-/// An event's line, with its line break. A body that is JSON stands there as `body`, as it was sent
+/// An event's line, with its line break. A body that is JSON is its `body`, as it was sent
 /// but for the white space between its tokens: in JSON a line break can stand nowhere else, so that
 /// the line stays one. Any other body is `text`, or `base64` where it is not UTF-8.
 pub(crate) fn json_line(event: &Event) -> String {
     let whole = event.body.contiguous();
     let text = std::str::from_utf8(&whole).ok();
-    // What is no JSON must not be minified: `1 2` would become the number 12.
+    // A text that is not JSON must not be minified: `1 2` would become the number 12.
     let is_json = serde_json::from_slice::<&RawValue>(&whole).is_ok();
     let json = text.filter(|_| is_json);
     let json = json.and_then(|text| RawValue::from_string(minify(text)).ok());

@@ -223,7 +223,7 @@ fn teams(text: &str) -> Value {
 }
 
 /// In Markdown `[words](address)` shows a link under any words; with a space of no width in between
-/// it is shown as it stands.
+/// it is shown literally.
 fn unlinked(text: &str) -> String {
     text.replace("](", "]\u{200b}(")
 }
@@ -234,7 +234,7 @@ const DISCORD_CHARS_MAX: usize = 2_000;
 /// Characters of a Slack message, escaped, in UTF-16 code units; Slack itself cuts longer ones off
 /// (<https://api.slack.com/changelog/2018-04-truncating-really-long-messages>).
 const SLACK_CHARS_MAX: usize = 40_000;
-/// Bytes of a text for Teams as it stands in JSON, in UTF-8 or UTF-16, whichever has more: about
+/// Bytes of a text for Teams in JSON, in UTF-8 or UTF-16, whichever has more: about
 /// 28 KB may be in a message, which is not said in what, and the card takes some of it
 /// (<https://learn.microsoft.com/microsoftteams/limits-specifications-teams>).
 const TEAMS_BYTES_MAX: usize = 26_000;

@@ -152,23 +152,23 @@ pub fn command_line(line: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-/// Does the work, and talks meanwhile, so that no full pipe holds it up.
-async fn beside<T>(
+/// Waits for `work` and drives `pipes` meanwhile, so that no full pipe blocks it.
+async fn while_driving<T>(
     work: impl Future<Output = T>,
-    mut talk: Pin<&mut (impl FusedFuture + Send)>,
+    mut pipes: Pin<&mut (impl FusedFuture + Send)>,
 ) -> T {
     let mut work = pin!(work);
     loop {
         tokio::select! {
             biased;
-            _ = &mut talk, if !talk.is_terminated() => {}
+            _ = &mut pipes, if !pipes.is_terminated() => {}
             done = &mut work => return done,
         }
     }
 }
 
 const FAILED: Verdict = Verdict::Failed { not_before: None };
-/// How long the pipes of a program may still be read when it has ended.
+/// How long the pipes of a program are still read after it has ended.
 const PIPES_GRACE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A file that grows by a line of JSON for each event, and gives way to a new one when it is full.
 //!
-//! An event is delivered when its line is on the disk. The file is opened anew for each, so that
+//! An event is delivered when its line is on the disk. The file is opened again for each, so that
 //! one that was renamed or removed meanwhile is noticed.
 
 use std::{
@@ -147,15 +147,15 @@ impl Lines {
         Ok(())
     }
 
-    /// Opens what stands under the name now, and keeps everybody else who asks out of it: a lane
-    /// that a reload put another in place of, or another wilco.
+    /// Opens the file that has the name now, and locks it against other writers: a worker that a reload
+    /// replaced, or another wilco.
     fn open(&self) -> Result<(fs::File, fs::Metadata), FileError> {
         for _ in 0..OPENED_MAX {
             let mut options = fs::OpenOptions::new();
             let options = options.read(true).append(true).create(true).mode(MODE);
             let file = options.open(&self.path).map_err(self.cannot("open"))?;
             if !file.metadata().map_err(self.cannot("look at"))?.is_file() {
-                return Err(self.cannot("write to")(io::Error::other("it is no regular file")));
+                return Err(self.cannot("write to")(io::Error::other("it is not a regular file")));
             }
             // Some network file systems have no locks; there the one in memory has to do.
             let _ = file.lock();
@@ -214,11 +214,13 @@ fn growing(text: &str) -> Result<PathBuf, String> {
     let folder = folder_of(&path);
     match fs::metadata(folder) {
         Err(cause) => return Err(format!("cannot find the folder {}: {cause}", folder.display())),
-        Ok(found) if !found.is_dir() => return Err(format!("{} is no folder", folder.display())),
+        Ok(found) if !found.is_dir() => {
+            return Err(format!("{} is not a folder", folder.display()));
+        }
         Ok(_) => {}
     }
     match fs::metadata(&path) {
-        Ok(found) if !found.is_file() => Err(format!("{text} is no regular file")),
+        Ok(found) if !found.is_file() => Err(format!("{text} is not a regular file")),
         _ if path.file_name().is_none() => Err(format!("{text:?} names no file")),
         _ => Ok(path),
     }

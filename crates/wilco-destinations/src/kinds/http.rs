@@ -56,7 +56,7 @@ struct HttpSettings {
     form: Form,
 }
 
-/// What is sent in place of the event's own body, and beside it.
+/// What is sent instead of the event's body, and which headers are added.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Form {
     body: Option<Text>,

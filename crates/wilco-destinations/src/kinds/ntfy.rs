@@ -79,7 +79,7 @@ impl NtfySettings {
         let tags = keys.parse_list("tags", |text| Text::parse(text).map_err(|error| error.message));
         let click = keys.template("click", Text::parse);
         keys.require("text");
-        // What only stands for a secret has no topic.
+        // A placeholder for a secret that was not read has no topic.
         let is_read = keys.follows_references() || !keys.is_by_reference("url");
         if is_read && url.as_ref().is_some_and(|url| topic(&url.uri.0).is_none()) {
             let what = "the url does not end in the name of a topic".into();
@@ -257,10 +257,10 @@ fn bytes_in_json(c: char) -> usize {
 
 /// Names of topics (`topicRegex` of the server).
 const TOPIC_BYTES_MAX: usize = 64;
-/// Bytes of a message as it stands in JSON. The server makes an attachment of a text of 4,096 bytes,
+/// Bytes of a message in JSON. The server makes an attachment of a text of 4,096 bytes,
 /// and refuses a body of twice as much.
 const TEXT_BYTES_MAX: usize = 4_095;
-/// Bytes of a title as it stands in JSON, so that the rest of the body has room beside the text.
+/// Bytes of a title in JSON, so that the rest of the body has room for the text.
 const TITLE_BYTES_MAX: usize = 1_000;
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ fn a_file_that_cannot_be_written_is_a_failed_attempt_until_it_can() {
         (
             &|path| std::os::unix::fs::symlink("/dev/full", path).unwrap(),
             &|path| fs::remove_file(path).unwrap(),
-            "it is no regular file",
+            "it is not a regular file",
         ),
     ] {
         break_it(&path);
@@ -214,8 +214,8 @@ fn two_files_are_two_destinations_and_one_file_is_one() {
 fn a_file_in_no_folder_is_a_fault_at_its_place() {
     for (lines, what) in [
         ("path = \"FOLDER/none/x.jsonl\"", "cannot find the folder FOLDER/none: No such file"),
-        ("path = \"FOLDER/wilco.toml/x\"", "FOLDER/wilco.toml is no folder"),
-        ("path = \"FOLDER\"", "FOLDER is no regular file"),
+        ("path = \"FOLDER/wilco.toml/x\"", "FOLDER/wilco.toml is not a folder"),
+        ("path = \"FOLDER\"", "FOLDER is not a regular file"),
         ("path = \"\"", "\"\" names no file"),
         ("", "[destination.it] needs path"),
         ("path = \"x\"\nmax_size = \"0 B\"", "a file of no size holds no line"),

@@ -120,7 +120,7 @@ fn output(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Only root can become somebody else, so it is told now and not at the first event.
+/// Only root can become another user, so this is reported now and not at the first event.
 fn run_as(keys: &TableReader<'_>, text: &SpannedStr<'_>) -> Option<RunAs> {
     let accounts = |path| fs::read_to_string(path).unwrap_or_default();
     let found = find(text.text, &accounts(USERS), &accounts(GROUPS));

@@ -20,49 +20,49 @@ use wilco::Event;
 use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
-use super::{PIPES_GRACE, beside, check};
+use super::{PIPES_GRACE, check, while_driving};
 use crate::{
     child::{ChildProcess, OutputTail, Pipes, Program},
     hidden::Hidden,
     text::legible,
 };
-use flight::Flight;
+use flight::InFlight;
 
 pub(super) struct Lines {
     name: String,
     hidden: Arc<Hidden>,
     program: Program,
     timeout: Duration,
-    place: Mutex<Place>,
+    slot: Mutex<Slot>,
 }
 
-/// Where the one worker is. A new one begins when the tasks of the one before have ended.
+/// The current worker. A new one is started once the tasks of its predecessor have ended.
 #[derive(Default)]
-struct Place {
+struct Slot {
     worker: Option<Arc<Worker>>,
     tasks: JoinSet<()>,
 }
 
 impl Lines {
     pub(super) fn new(name: String, hidden: Hidden, program: Program, timeout: Duration) -> Self {
-        Self { name, hidden: Arc::new(hidden), program, timeout, place: Mutex::default() }
+        Self { name, hidden: Arc::new(hidden), program, timeout, slot: Mutex::default() }
     }
 
-    /// The worker that there is, or a new one.
+    /// The running worker, or a new one.
     async fn worker(&self) -> Result<Arc<Worker>, String> {
-        let mut place = self.place.lock().await;
-        if let Some(worker) = place.worker.as_ref().filter(|worker| !worker.flight.is_over()) {
+        let mut slot = self.slot.lock().await;
+        if let Some(worker) = slot.worker.as_ref().filter(|worker| !worker.in_flight.is_over()) {
             return Ok(Arc::clone(worker));
         }
-        while place.tasks.join_next().await.is_some() {}
+        while slot.tasks.join_next().await.is_some() {}
         let (child, pipes) = ChildProcess::start(&self.program, &[])?;
         let (lines, to_write) = mpsc::channel(1);
-        let flight = Flight::new(self.name.clone(), &self.hidden, self.program.limits.output);
-        let flight = Arc::new(flight);
-        let worker = Arc::new(Worker { lines, flight, end: CancellationToken::new() });
-        let (flight, end) = (Arc::clone(&worker.flight), worker.end.clone());
-        place.tasks.spawn(attend(child, pipes, to_write, flight, end));
-        place.worker = Some(Arc::clone(&worker));
+        let in_flight = InFlight::new(self.name.clone(), &self.hidden, self.program.limits.output);
+        let in_flight = Arc::new(in_flight);
+        let worker = Arc::new(Worker { lines, in_flight, end: CancellationToken::new() });
+        let (in_flight, end) = (Arc::clone(&worker.in_flight), worker.end.clone());
+        slot.tasks.spawn(attend(child, pipes, to_write, in_flight, end));
+        slot.worker = Some(Arc::clone(&worker));
         Ok(worker)
     }
 }
@@ -75,13 +75,13 @@ impl Destination for Lines {
             Err(why) => return Reply::failed(why),
         };
         let id = claim.event().id.to_string();
-        let answer = match worker.flight.enter(&id) {
+        let answer = match worker.in_flight.enter(&id) {
             Ok(answer) => answer,
             Err(why) => return Reply::failed(why),
         };
         let asked = async {
             let line = line(claim.event(), claim.attempt(), &id);
-            // Where it cannot be written, the worker's end is the answer.
+            // If it cannot be written, the worker has ended, and that is the answer.
             let _ = worker.lines.send(line).await;
             answer.await
         };
@@ -89,12 +89,12 @@ impl Destination for Lines {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) => Reply::failed("the worker was dropped".into()),
             Err(_) => {
-                worker.flight.leave(&id);
-                worker.flight.end("the worker was killed: another event had no answer in time");
+                worker.in_flight.leave(&id);
+                worker.in_flight.end("the worker was killed: another event had no answer in time");
                 worker.end.cancel();
                 let result =
                     format!("killed after {} s without an answer", self.timeout.as_secs_f32());
-                Reply { output: worker.flight.output.so_far(), ..Reply::failed(result) }
+                Reply { output: worker.in_flight.output.so_far(), ..Reply::failed(result) }
             }
         }
     }
@@ -104,25 +104,25 @@ impl Destination for Lines {
     }
 
     async fn close(&self) {
-        let mut place = self.place.lock().await;
-        // With the worker goes the sender of its lines, which closes its stdin.
-        let end = place.worker.take().map(|worker| worker.end.clone());
-        if timeout(CLOSE_GRACE, place.tasks.join_next()).await.is_err() {
+        let mut slot = self.slot.lock().await;
+        // Dropping the worker drops the sender of its lines, which closes its stdin.
+        let end = slot.worker.take().map(|worker| worker.end.clone());
+        if timeout(CLOSE_GRACE, slot.tasks.join_next()).await.is_err() {
             end.iter().for_each(CancellationToken::cancel);
         }
-        while place.tasks.join_next().await.is_some() {}
+        while slot.tasks.join_next().await.is_some() {}
     }
 }
 
 /// A process that runs, as deliveries see it.
 struct Worker {
     lines: mpsc::Sender<Vec<u8>>,
-    flight: Arc<Flight>,
+    in_flight: Arc<InFlight>,
     end: CancellationToken,
 }
 
-/// Lines of a worker that answer nothing: how many are logged, and when reading has to pause so
-/// that a worker that prints without end floods neither the log nor the processor.
+/// Limits the lines of a worker that answer nothing: a worker that prints without end must not flood
+/// the log or keep the processor busy.
 #[derive(Default)]
 struct Stray {
     second: Option<Instant>,
@@ -176,42 +176,43 @@ fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
     line
 }
 
-/// Why no more is heard of a worker.
-enum Over {
+/// Why a worker is not read any more.
+enum Stopped {
     /// It has probably ended.
     Closed(&'static str),
     /// It has to be ended.
     Wrong(String),
 }
 
-/// Keeps one worker from its start to its end.
+/// Runs one worker until it has ended.
 async fn attend(
     mut child: ChildProcess,
     Pipes { stdin, stdout, stderr }: Pipes,
     lines: mpsc::Receiver<Vec<u8>>,
-    flight: Arc<Flight>,
+    in_flight: Arc<InFlight>,
     end: CancellationToken,
 ) {
-    let mut hear = pin!(flight.output.read_all(stderr).fuse());
+    let mut hear = pin!(in_flight.output.read_all(stderr).fuse());
     let life = async {
         let over = tokio::select! {
-            over = read(stdout, &flight) => over,
+            over = read(stdout, &in_flight) => over,
             over = feed(stdin, lines) => over,
-            () = end.cancelled() => Over::Wrong("the worker was killed".into()),
+            () = end.cancelled() => Stopped::Wrong("the worker was killed".into()),
         };
         match over {
-            Over::Wrong(why) => Err(why),
-            Over::Closed(what) => {
+            Stopped::Wrong(why) => Err(why),
+            Stopped::Closed(what) => {
                 timeout(PIPES_GRACE, child.wait()).await.map_err(|_| format!("the worker {what}"))
             }
         }
     };
-    let life = beside(life, hear.as_mut()).await;
+    let life = while_driving(life, hear.as_mut()).await;
     if life.is_ok() && !hear.is_terminated() {
         let _ = timeout(PIPES_GRACE, hear.as_mut()).await;
     }
-    flight.end(&life.map_or_else(|why| why, |ended| last_words(&child, ended, &flight.output)));
-    beside(child.terminate(), hear).await;
+    in_flight
+        .end(&life.map_or_else(|why| why, |ended| last_words(&child, ended, &in_flight.output)));
+    while_driving(child.terminate(), hear).await;
 }
 
 fn last_words(child: &ChildProcess, ended: io::Result<ExitStatus>, output: &OutputTail) -> String {
@@ -221,8 +222,8 @@ fn last_words(child: &ChildProcess, ended: io::Result<ExitStatus>, output: &Outp
     }
 }
 
-async fn read(stdout: Option<ChildStdout>, flight: &Flight) -> Over {
-    let closed = Over::Closed("closed its stdout");
+async fn read(stdout: Option<ChildStdout>, in_flight: &InFlight) -> Stopped {
+    let closed = Stopped::Closed("closed its stdout");
     let Some(stdout) = stdout else { return closed };
     let mut stdout = BufReader::new(stdout);
     let mut line = Vec::new();
@@ -234,22 +235,22 @@ async fn read(stdout: Option<ChildStdout>, flight: &Flight) -> Over {
             Ok(0) | Err(_) => return closed,
             Ok(_) if part.limit() == 0 && !line.ends_with(b"\n") => {
                 let kib = LINE_BYTES_MAX >> 10;
-                return Over::Wrong(format!(
+                return Stopped::Wrong(format!(
                     "the worker was killed: it wrote a line over {kib} KiB"
                 ));
             }
             Ok(_) => {
-                // What it said on stderr before it belongs to this answer: let that be heard first.
+                // What it wrote to stderr before this line belongs to this answer, so it is read first.
                 yield_now().await;
                 let line = line.trim_ascii_end();
-                if flight.answered(line) {
+                if in_flight.answered(line) {
                     continue;
                 }
                 let (is_logged, pause) = stray.count(Instant::now());
-                let destination = &flight.name;
+                let destination = &in_flight.name;
                 if is_logged {
                     let line = legible(&String::from_utf8_lossy(line));
-                    let line = flight.hidden.clean_text(&line).unwrap_or(line);
+                    let line = in_flight.hidden.clean_text(&line).unwrap_or(line);
                     tracing::warn!(
                         destination,
                         line,
@@ -267,11 +268,11 @@ async fn read(stdout: Option<ChildStdout>, flight: &Flight) -> Over {
 }
 
 /// Writes the lines. When there will be no more it closes the pipe, and waits to be dropped.
-async fn feed(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<Vec<u8>>) -> Over {
-    let Some(mut stdin) = stdin else { return Over::Closed("closed its stdin") };
+async fn feed(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<Vec<u8>>) -> Stopped {
+    let Some(mut stdin) = stdin else { return Stopped::Closed("closed its stdin") };
     while let Some(line) = lines.recv().await {
         if stdin.write_all(&line).await.is_err() {
-            return Over::Closed("closed its stdin");
+            return Stopped::Closed("closed its stdin");
         }
     }
     drop(stdin);

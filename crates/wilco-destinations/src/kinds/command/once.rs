@@ -9,7 +9,7 @@ use wilco::Body;
 use wilco_delivery::{Destination, Reply, Verdict};
 use wilco_store::Claim;
 
-use super::{FAILED, PIPES_GRACE, beside, check};
+use super::{FAILED, PIPES_GRACE, check, while_driving};
 use crate::child::{ChildProcess, OutputTail, Pipes, Program};
 
 pub(super) struct Once {
@@ -32,9 +32,9 @@ impl Destination for Once {
         };
         let output = OutputTail::new(self.program.limits.output);
         let mut talk = pin!(talk(pipes, &claim.event().body, &output).fuse());
-        let ended = timeout(self.timeout, beside(child.wait(), talk.as_mut())).await;
+        let ended = timeout(self.timeout, while_driving(child.wait(), talk.as_mut())).await;
         if ended.is_err() {
-            beside(child.terminate(), talk.as_mut()).await;
+            while_driving(child.terminate(), talk.as_mut()).await;
         }
         // A process that could not be killed may keep the pipes open.
         if !talk.is_terminated() {

@@ -1,4 +1,4 @@
-//! The deliveries that are with a worker, and what its answers mean.
+//! The deliveries that a worker has, and what its answers mean.
 
 use std::{
     collections::HashMap,
@@ -13,18 +13,18 @@ use wilco_delivery::{Reply, Verdict};
 use super::super::FAILED;
 use crate::{child::OutputTail, hidden::Hidden, text::legible};
 
-/// The deliveries that wait for an answer of one worker, and what it said beside.
-pub(super) struct Flight {
+/// The deliveries that wait for an answer of one worker, and its other output.
+pub(super) struct InFlight {
     pub(super) name: String,
     pub(super) hidden: Arc<Hidden>,
     pub(super) output: OutputTail,
-    /// `None` when the worker takes no more.
+    /// `None` once the worker takes no more.
     waiting: std::sync::Mutex<Option<Waiting>>,
 }
 
 type Waiting = HashMap<String, oneshot::Sender<Reply>>;
 
-impl Flight {
+impl InFlight {
     pub(super) fn new(name: String, hidden: &Arc<Hidden>, output_bytes_max: usize) -> Self {
         let waiting = std::sync::Mutex::new(Some(HashMap::new()));
         Self {
@@ -60,7 +60,7 @@ impl Flight {
         self.waiting().as_mut()?.remove(id)
     }
 
-    /// Whoever still waits is told this, and nobody can enter any more.
+    /// Fails the deliveries that still wait, and takes no more.
     pub(super) fn end(&self, why: &str) {
         for (_, sender) in self.waiting().take().into_iter().flatten() {
             let _ =
@@ -138,7 +138,7 @@ mod tests {
             ("\"e\"", None),
             ("", None),
         ] {
-            let flight = Flight::new("it".into(), &Arc::new(Hidden::new(Vec::new(), 10)), 10);
+            let flight = InFlight::new("it".into(), &Arc::new(Hidden::new(Vec::new(), 10)), 10);
             let mut answer = flight.enter("e").unwrap();
             flight.answered(line.as_bytes());
             let verdict = answer.try_recv().ok().map(|reply: Reply| reply.verdict);
@@ -147,8 +147,8 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_with_a_worker_once_and_with_an_ended_one_not_at_all() {
-        let flight = Flight::new("it".into(), &Arc::new(Hidden::new(Vec::new(), 10)), 10);
+    fn a_worker_has_an_event_once_and_none_after_it_has_ended() {
+        let flight = InFlight::new("it".into(), &Arc::new(Hidden::new(Vec::new(), 10)), 10);
         let mut answer = flight.enter("e").unwrap();
         assert!(flight.enter("e").is_err());
         flight.enter("f").unwrap();
