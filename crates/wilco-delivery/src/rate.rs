@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::policy::RateLimit;
 
-/// Counts attempts against a rate. Times are those since the lane was opened.
+/// Counts attempts against a rate. Times are those since the worker was opened.
 ///
 /// Attempts that were not made may be made up for, but of no more than the last tenth of a second: a
 /// rate is for a destination that does not take bursts.

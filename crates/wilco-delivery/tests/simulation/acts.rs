@@ -5,7 +5,7 @@ use std::time::Duration;
 use wilco_delivery::OnDead;
 use wilco_store::{Replay, State};
 
-use super::{Act, Fate, Held, Lane, Mood, Worker, World, hold, millis};
+use super::{Act, Fate, Held, Mood, SimulatedDestination, Worker, World, hold, millis};
 
 impl World {
     pub(crate) async fn act(&mut self, act: Act) -> Held {
@@ -27,19 +27,19 @@ impl World {
                 self.clock.set(self.now);
                 self.model.clock_was_set(by);
                 if by < 0 {
-                    self.lanes.iter_mut().for_each(Lane::clock_was_set_back);
+                    self.destinations.iter_mut().for_each(SimulatedDestination::clock_was_set_back);
                 }
                 Ok(())
             }
             Act::ChangeMood => {
-                let place = self.dice.index(self.lanes.len());
+                let place = self.dice.index(self.destinations.len());
                 let mood = Mood::any(&mut self.dice);
                 self.say(&format!("d{place} is {mood:?} from now on"));
-                self.lanes[place].mood = mood;
+                self.destinations[place].mood = mood;
                 Ok(())
             }
             Act::Pause(is_paused) => {
-                let place = self.dice.index(self.lanes.len());
+                let place = self.dice.index(self.destinations.len());
                 self.pause(place, is_paused).await;
                 Ok(())
             }
@@ -52,15 +52,15 @@ impl World {
 
     async fn pause(&mut self, place: usize, is_paused: bool) {
         self.say(&format!("d{place} is paused: {is_paused}"));
-        let name = &self.lanes[place].config.name;
+        let name = &self.destinations[place].config.name;
         self.backend.store().pause(name, is_paused).await.unwrap();
         self.model.places[place].is_paused = is_paused;
     }
 
     async fn crash(&mut self, down: Duration) -> Held {
-        for place in 0..self.lanes.len() {
+        for place in 0..self.destinations.len() {
             // Whatever they answered is lost, and so is what that made of the breaker.
-            let workers = std::mem::take(&mut self.lanes[place].workers);
+            let workers = std::mem::take(&mut self.destinations[place].workers);
             for slot in workers.iter().flat_map(|worker| worker.slots.values()) {
                 let is_written = slot.concluded.as_ref().is_some_and(|it| it.is_written);
                 if !is_written {
@@ -72,17 +72,17 @@ impl World {
         self.pass(millis(down));
         self.backend.reopen(self.clock.clone());
         self.model.crashed(self.now);
-        for lane in &mut self.lanes {
-            lane.is_woken = false;
-            lane.workers = vec![Worker::new(lane.config.policy.clone(), 0, self.now)];
+        for destination in &mut self.destinations {
+            destination.is_woken = false;
+            destination.workers = vec![Worker::new(destination.config.policy.clone(), 0, self.now)];
         }
         Ok(())
     }
 
     /// A new worker begins by a new configuration, while what is under way ends by the old one.
     async fn reload(&mut self) -> Held {
-        let place = self.dice.index(self.lanes.len());
-        let policy = &mut self.lanes[place].config.policy;
+        let place = self.dice.index(self.destinations.len());
+        let policy = &mut self.destinations[place].config.policy;
         policy.on_dead = self.dice.pick(&[OnDead::Skip, OnDead::Block]);
         policy.concurrency = self.dice.index(4) + 1;
         let policy = policy.clone();
@@ -90,9 +90,9 @@ impl World {
             "d{place} is reloaded: {:?}, {} at a time",
             policy.on_dead, policy.concurrency
         ));
-        let last = self.lanes[place].workers.len() - 1;
+        let last = self.destinations[place].workers.len() - 1;
         self.stop(place, last)?;
-        let workers = &mut self.lanes[place].workers;
+        let workers = &mut self.destinations[place].workers;
         let slots = workers.last().map_or(0, Worker::taken);
         workers.push(Worker::new(policy, slots, self.now));
         Ok(())
@@ -120,7 +120,7 @@ impl World {
             let event_id = self.events[event];
             let shown = self.backend.store().event(event_id).await.unwrap().unwrap();
             let mut targets = self.routes.route(&shown.event);
-            targets.retain(|target| target.destination == self.lanes[place].config.name);
+            targets.retain(|target| target.destination == self.destinations[place].config.name);
             for target in &targets {
                 self.model.replayed(event, place, target, self.now);
             }
@@ -140,7 +140,7 @@ impl World {
 
     async fn cancel(&mut self, event: usize, place: usize) -> Held {
         self.say(&format!("event {event} is cancelled for d{place}"));
-        let name = Some(self.lanes[place].config.name.clone());
+        let name = Some(self.destinations[place].config.name.clone());
         let cancelled = self.backend.store().cancel(self.events[event], name).await;
         let expected = self.model.cancelled(event, place, self.now);
         hold(cancelled.as_ref().ok() == Some(&expected), || {
@@ -152,8 +152,8 @@ impl World {
     pub(crate) async fn drain(&mut self) -> Held {
         self.say("from now on all is well");
         self.is_rough = false;
-        for place in 0..self.lanes.len() {
-            self.lanes[place].mood = Mood::Well;
+        for place in 0..self.destinations.len() {
+            self.destinations[place].mood = Mood::Well;
             self.pause(place, false).await;
         }
         for _ in 0..ROUNDS_MAX {
@@ -174,9 +174,11 @@ impl World {
 
     /// What the store says of each delivery is what is expected of it, and there are no others.
     pub(crate) async fn judge(&mut self) -> Held {
-        for place in 0..self.lanes.len() {
+        for place in 0..self.destinations.len() {
             self.stop(place, 0)?;
-            hold(self.lanes[place].workers.is_empty(), || format!("d{place} does not close"))?;
+            hold(self.destinations[place].workers.is_empty(), || {
+                format!("d{place} does not close")
+            })?;
         }
         hold(self.routed == self.events.len(), || "an event was never routed".into())?;
         let mut seen = 0;

@@ -7,7 +7,7 @@ use super::{Concluded, Held, World, hold};
 
 impl World {
     pub(crate) fn check(&self, place: usize, index: usize, effect: &Effect) -> Held {
-        let worker = &self.lanes[place].workers[index];
+        let worker = &self.destinations[place].workers[index];
         let slots = worker.slots.len() + worker.predecessor_slots;
         hold(!worker.is_closed, || format!("it has closed, and then {effect:?}"))?;
         match effect {

@@ -18,14 +18,14 @@ impl World {
     pub(crate) async fn work(&mut self) -> Held {
         for _ in 0..STEPS_MAX {
             let mut choices = Vec::new();
-            for (place, lane) in self.lanes.iter_mut().enumerate() {
-                let waker = self.backend.store().wakers().due(&lane.config.name);
-                lane.is_woken |= waker.notified().now_or_never().is_some();
-                let of_lane = lane.choices(self.now).into_iter();
-                choices.extend(of_lane.map(|(index, next)| (place, index, next)));
+            for (place, destination) in self.destinations.iter_mut().enumerate() {
+                let waker = self.backend.store().wakers().due(&destination.config.name);
+                destination.is_woken |= waker.notified().now_or_never().is_some();
+                let of_it = destination.choices(self.now).into_iter();
+                choices.extend(of_it.map(|(index, next)| (place, index, next)));
             }
             if choices.is_empty() {
-                return (0..self.lanes.len()).try_for_each(|place| self.rests(place));
+                return (0..self.destinations.len()).try_for_each(|place| self.rests(place));
             }
             let (place, index, next) = self.dice.pick(&choices);
             self.happen(place, index, next).await?;
@@ -35,10 +35,11 @@ impl World {
 
     /// Nothing happens at a destination until time goes by. Nothing may lie there that should have begun.
     fn rests(&self, place: usize) -> Held {
-        for slot in self.lanes[place].workers.iter().flat_map(|worker| worker.slots.values()) {
+        for slot in self.destinations[place].workers.iter().flat_map(|worker| worker.slots.values())
+        {
             self.model.holds_lease(slot.claim.delivery(), self.now)?;
         }
-        let Some(worker) = self.lanes[place].workers.last() else { return Ok(()) };
+        let Some(worker) = self.destinations[place].workers.last() else { return Ok(()) };
         let slots = worker.slots.len() + worker.predecessor_slots;
         let is_paused = self.model.places[place].is_paused;
         let is_ready = worker.has_status && !worker.is_stopping && !worker.is_calling();
@@ -52,7 +53,7 @@ impl World {
     }
 
     async fn happen(&mut self, place: usize, index: usize, next: Next) -> Held {
-        let worker = &mut self.lanes[place].workers[index];
+        let worker = &mut self.destinations[place].workers[index];
         let input = match next {
             Next::Timer => {
                 worker.timer = None;
@@ -63,7 +64,7 @@ impl World {
                 Input::PredecessorSlots(slots)
             }
             Next::Wake => {
-                self.lanes[place].is_woken = false;
+                self.destinations[place].is_woken = false;
                 Input::Woken
             }
             Next::End(id) => return self.end(place, index, id),
@@ -74,7 +75,7 @@ impl World {
                     let ready_at = self.soon();
                     if ready_at > self.now.elapsed {
                         let call = Call { ready_at, stage: Stage::Answered(input) };
-                        self.lanes[place].workers[index].calls.push(call);
+                        self.destinations[place].workers[index].calls.push(call);
                         return Ok(());
                     }
                     input
@@ -91,14 +92,14 @@ impl World {
     }
 
     pub(crate) fn stop(&mut self, place: usize, index: usize) -> Held {
-        self.lanes[place].workers[index].is_stopping = true;
+        self.destinations[place].workers[index].is_stopping = true;
         self.step(place, index, Input::Stop)
     }
 
     /// Makes a call to the store.
     async fn make(&mut self, place: usize, index: usize, effect: Effect) -> Result<Input, String> {
-        let name = self.lanes[place].config.name.clone();
-        let longest_wait = self.lanes[place].config.policy.longest_wait;
+        let name = self.destinations[place].config.name.clone();
+        let longest_wait = self.destinations[place].config.policy.longest_wait;
         Ok(match effect {
             Effect::Open { releases_keys } => {
                 Input::Opened(Ok(self.open(place, index, releases_keys).await?))
@@ -131,8 +132,8 @@ impl World {
         index: usize,
         releases_keys: bool,
     ) -> Result<DestinationStatus, String> {
-        let config = self.lanes[place].config.clone();
-        let policy = self.lanes[place].workers[index].policy.clone();
+        let config = self.destinations[place].config.clone();
+        let policy = self.destinations[place].workers[index].policy.clone();
         hold(releases_keys == (policy.on_dead == OnDead::Skip), || {
             format!("d{place} releases keys: {releases_keys}")
         })?;
@@ -151,7 +152,7 @@ impl World {
             format!("the breaker of d{place} is {:?}, and should be {stored:?}", status.breaker)
         })?;
         let read = expected.breaker.clone();
-        self.lanes[place].workers[index].read = Some(read);
+        self.destinations[place].workers[index].read = Some(read);
         Ok(status)
     }
 
@@ -178,7 +179,7 @@ impl World {
         let broken = self.may_break();
         let breaker = breaker.map(|change| change.after.stored(at(self.now)));
         let written = self.backend.store().settle(claim, attempt, outcome, breaker).await;
-        let slot = self.lanes[place].workers[index].slots.get_mut(&id);
+        let slot = self.destinations[place].workers[index].slots.get_mut(&id);
         let concluded = slot.and_then(|slot| slot.concluded.as_mut());
         let concluded =
             concluded.ok_or("an outcome is written of an attempt that has not ended")?;
@@ -214,20 +215,21 @@ impl World {
 
     /// An attempt ends, by chance and by the mood of its destination.
     fn end(&mut self, place: usize, index: usize, id: AttemptId) -> Held {
-        let (mood, longest) = (self.lanes[place].mood, self.lanes[place].config.policy.retry.max);
+        let (mood, longest) =
+            (self.destinations[place].mood, self.destinations[place].config.policy.retry.max);
         let end = match self.dice.between(0, 99) {
             0 if self.is_rough => End::NotTaken,
             1 | 2 if self.is_rough => End::Panicked,
             _ => End::Answered(mood.verdict(longest, &mut self.dice)),
         };
         let chance = self.dice.chance();
-        let worker = &mut self.lanes[place].workers[index];
+        let worker = &mut self.destinations[place].workers[index];
         let Some(slot) = worker.slots.get_mut(&id) else { return Ok(()) };
         slot.ends_at = None;
         let number = slot.claim.delivery();
         self.say(&format!("d{place} ends delivery {number}: {end:?}"));
         let input = Input::Ended { id, end: end.into(), took: TOOK, chance };
-        let effects = self.lanes[place].workers[index].step(input, self.now);
+        let effects = self.destinations[place].workers[index].step(input, self.now);
         let settles: Vec<_> = effects
             .iter()
             .filter_map(|effect| match effect {
@@ -239,7 +241,7 @@ impl World {
         let [conclusion] = settles.as_slice() else {
             return Err(format!("delivery {number} ended, and {} outcomes follow", settles.len()));
         };
-        let policy = &self.lanes[place].workers[index].policy;
+        let policy = &self.destinations[place].workers[index].policy;
         said(&effects, None, policy).map_err(|broken| format!("d{place}: {broken}"))?;
         self.conclude(place, index, id, end, conclusion)?;
         self.execute(place, index, effects)
@@ -255,7 +257,7 @@ impl World {
     ) -> Held {
         self.say(&format!("then {:?}, and {:?}", conclusion.outcome, conclusion.breaker));
         let now = self.now;
-        let worker = &mut self.lanes[place].workers[index];
+        let worker = &mut self.destinations[place].workers[index];
         let Worker { slots, breaker, policy, .. } = worker;
         let Some(slot) = slots.get_mut(&id) else { return Ok(()) };
         let attempt = &conclusion.attempt;
@@ -279,7 +281,7 @@ impl World {
 
     fn step(&mut self, place: usize, index: usize, input: Input) -> Held {
         let now = self.now;
-        let worker = &mut self.lanes[place].workers[index];
+        let worker = &mut self.destinations[place].workers[index];
         let mut begin = Vec::new();
         let mut done = None;
         match &input {
@@ -328,14 +330,14 @@ impl World {
             .map_err(|broken| format!("d{place}: {broken}"))?;
         self.execute(place, index, effects)?;
         // An outcome is written again soon, even where the worker has nothing else to do.
-        let worker = self.lanes[place].workers.get(index);
+        let worker = self.destinations[place].workers.get(index);
         let is_soon = worker.and_then(|it| it.timer).is_some_and(|at| at <= now.elapsed + PAUSE_MS);
         hold(!has_failed || is_soon, || format!("d{place} does not write an outcome again"))
     }
 
     fn execute(&mut self, place: usize, index: usize, effects: Vec<Effect>) -> Held {
         let is_look = |effect: &Effect| matches!(effect, Effect::Claim { .. } | Effect::NextDue);
-        let worker = &mut self.lanes[place].workers[index];
+        let worker = &mut self.destinations[place].workers[index];
         let has_looked = !worker.is_calling() || effects.iter().any(is_look);
         if has_looked && worker.has_status && !worker.is_stopping {
             worker.breaker.looked(&worker.policy, self.now);
@@ -346,7 +348,7 @@ impl World {
                 Effect::SetTimer(wait) => {
                     // A part of a millisecond is a whole one: the clock here knows no less.
                     let wait = millis(wait + Duration::from_nanos(999_999));
-                    let worker = &mut self.lanes[place].workers[index];
+                    let worker = &mut self.destinations[place].workers[index];
                     worker.timer = Some(self.now.elapsed + wait);
                     worker.is_idle = wait >= LOOK_AGAIN_MS;
                 }
@@ -363,17 +365,17 @@ impl World {
                     let ends_at = Some(self.now.elapsed + i64::from(takes));
                     let began = at(self.now);
                     let slot = Slot { claim, began, ends_at, concluded: None };
-                    self.lanes[place].workers[index].slots.insert(id, slot);
+                    self.destinations[place].workers[index].slots.insert(id, slot);
                 }
                 Effect::Report(_) | Effect::Alert(_) => {}
-                Effect::Close => self.lanes[place].workers[index].is_closed = true,
+                Effect::Close => self.destinations[place].workers[index].is_closed = true,
                 call => {
                     let call = Call { ready_at: self.soon(), stage: Stage::Asked(call) };
-                    self.lanes[place].workers[index].calls.push(call);
+                    self.destinations[place].workers[index].calls.push(call);
                 }
             }
         }
-        self.lanes[place].workers.retain(|worker| !worker.is_closed);
+        self.destinations[place].workers.retain(|worker| !worker.is_closed);
         Ok(())
     }
 }

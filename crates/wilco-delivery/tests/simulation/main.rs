@@ -39,7 +39,9 @@ pub(crate) use model::{
     BreakerModel, Claimed, End, Fate, Held, Model, Now, RateModel, hold, millis,
 };
 pub(crate) use scenario::{Act, Destination, Scenario, Sent};
-pub(crate) use worker::{Call, Concluded, Lane, Mood, Next, Slot, Stage, Worker, at};
+pub(crate) use worker::{
+    Call, Concluded, Mood, Next, SimulatedDestination, Slot, Stage, Worker, at,
+};
 pub(crate) use world::World;
 
 #[test]

@@ -13,7 +13,7 @@ use super::{BreakerModel, Destination, Dice, Now, RateModel, millis};
 
 /// A destination, with the worker of each of its configurations that has not closed yet. The last one is
 /// the current one.
-pub(crate) struct Lane {
+pub(crate) struct SimulatedDestination {
     pub(crate) config: Destination,
     pub(crate) mood: Mood,
     pub(crate) workers: Vec<Worker>,
@@ -82,7 +82,7 @@ pub(crate) enum Next {
     Predecessor(usize),
 }
 
-impl Lane {
+impl SimulatedDestination {
     pub(crate) fn new(config: Destination, now: Now) -> Self {
         let workers = vec![Worker::new(config.policy.clone(), 0, now)];
         Self { config, mood: Mood::Changing, workers, is_woken: false }

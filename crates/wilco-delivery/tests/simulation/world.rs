@@ -7,7 +7,8 @@ use wilco_delivery::Routes;
 use wilco_store::Target;
 
 use super::{
-    Act, Backend, Dice, Held, Lane, Model, Now, Scenario, Sent, StoreClock, at, hold, millis,
+    Act, Backend, Dice, Held, Model, Now, Scenario, Sent, SimulatedDestination, StoreClock, at,
+    hold, millis,
 };
 
 pub(crate) struct World {
@@ -19,7 +20,7 @@ pub(crate) struct World {
     pub(crate) now: Now,
     /// The same, for the store.
     pub(crate) clock: Arc<StoreClock>,
-    pub(crate) lanes: Vec<Lane>,
+    pub(crate) destinations: Vec<SimulatedDestination>,
     scenario: Scenario,
     pub(crate) events: Vec<EventId>,
     sent: Vec<Sent>,
@@ -37,8 +38,9 @@ impl World {
         let scenario = Scenario::new(&mut dice);
         let now = Now { elapsed: 0, wall: BEGINNING_MS, jumps: 0 };
         let clock = Arc::new(StoreClock::new(now));
-        let lanes = scenario.destinations.iter();
-        let lanes = lanes.map(|config| Lane::new(config.clone(), now)).collect();
+        let destinations = scenario.destinations.iter();
+        let destinations =
+            destinations.map(|config| SimulatedDestination::new(config.clone(), now)).collect();
         Self {
             trace: Vec::new(),
             dice,
@@ -47,7 +49,7 @@ impl World {
             model: Model::new(&scenario.destinations),
             routes: Routes::new(&scenario.routes, scenario.order_by()),
             now,
-            lanes,
+            destinations,
             scenario,
             events: Vec::new(),
             sent: Vec::new(),
@@ -125,7 +127,7 @@ impl World {
     }
 
     pub(crate) fn place(&self, destination: &str) -> usize {
-        self.lanes.iter().position(|lane| lane.config.name == destination).unwrap()
+        self.destinations.iter().position(|to| to.config.name == destination).unwrap()
     }
 
     /// Has the next write go wrong now and then: before it is durable, or after. Answers which.
@@ -146,7 +148,7 @@ impl World {
             if self.now.elapsed == end {
                 return Ok(());
             }
-            let next = self.lanes.iter().filter_map(Lane::next_moment).min();
+            let next = self.destinations.iter().filter_map(SimulatedDestination::next_moment).min();
             let next = next.unwrap_or(end).clamp(self.now.elapsed, end);
             self.pass(next - self.now.elapsed);
         }

@@ -10,7 +10,7 @@ use wilco_store::{OutboundStore, StoreError};
 use super::{Plan, record_alert};
 use crate::clock;
 
-/// Listens for silence until `stop`.
+/// Alerts about each source from which nothing came for longer than is expected, until `stop`.
 pub(super) async fn run(
     store: Arc<dyn OutboundStore>,
     mut plan: watch::Receiver<Arc<Plan>>,
