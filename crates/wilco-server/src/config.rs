@@ -52,6 +52,7 @@ impl Config {
                 tls: Tls::Off,
                 trusted_proxies: Vec::new(),
                 max_body: MAX_BODY_BYTES,
+                health_path: None,
             },
             store: Store { url: STORE_URL.into(), reserve: RESERVE_BYTES },
             admin: None,
@@ -74,6 +75,8 @@ pub struct Listen {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// The largest body that is read, in bytes.
     pub(crate) max_body: usize,
+    /// The path that answers health checks; `None` for no such path.
+    pub(crate) health_path: Option<String>,
 }
 
 /// A place to listen on.

@@ -26,7 +26,7 @@ use counters::Counters;
 use gate::legible;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
-use response::{Evidence, WebhookResponse, acknowledge};
+use response::{Evidence, WebhookResponse, acknowledge, healthy};
 use throttle::Throttle;
 
 pub(crate) use gate::{Client, Network, UnreadableHop};
@@ -53,6 +53,7 @@ pub(crate) struct Endpoints {
     sources: HashMap<String, Arc<config::Source>>,
     trusted_proxies: Vec<IpNet>,
     max_body: usize,
+    health_path: Option<String>,
 }
 
 impl Endpoints {
@@ -62,7 +63,14 @@ impl Endpoints {
             sources: by_path.collect(),
             trusted_proxies: listen.trusted_proxies.clone(),
             max_body: listen.max_body,
+            health_path: listen.health_path.clone(),
         }
+    }
+
+    /// Whether this is a health check, such as a load balancer makes. One has no body.
+    fn is_health_check(&self, method: &Method, path: &str, has_body: bool) -> bool {
+        let is_path = self.health_path.as_deref() == Some(path);
+        is_path && !has_body && matches!(*method, Method::GET | Method::HEAD)
     }
 }
 
@@ -101,6 +109,9 @@ impl Inbound {
         let path = request.uri().path().to_owned();
         let source = endpoints.sources.get(&path);
         let has_body = !request.body().is_end_stream();
+        if endpoints.is_health_check(request.method(), &path, has_body) {
+            return healthy();
+        }
         let sender = gate::sender(socket, request.headers(), &endpoints.trusted_proxies);
         let client = *sender.as_ref().unwrap_or(&socket);
         let received = match source {

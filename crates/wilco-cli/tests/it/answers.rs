@@ -1,7 +1,7 @@
 //! What an endpoint answers: the table that senders can rely on.
 
 use std::{
-    io::{BufReader, Write as _},
+    io::{BufReader, Read as _, Write as _},
     net::TcpStream,
     thread,
     time::{Duration, Instant},
@@ -18,6 +18,46 @@ fn a_signed_event_is_acknowledged_recorded_and_named() {
     let events = world.events();
     assert_eq!(events.len(), 1);
     assert_eq!(events[0]["id"].as_str(), reply.header("x-wilco-event"));
+}
+
+#[test]
+fn health_path_answers_checks_of_load_balancers_and_nothing_else() {
+    let world = World::plan().listen("health_path = \"/up\"").start();
+    let ask = |line: &str, rest: &str| {
+        let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{rest}\r\n");
+        let mut stream = world.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut reply = String::new(); // a reply to HEAD has the length of a body, and no body
+        stream.read_to_string(&mut reply).unwrap();
+        reply.split(' ').nth(1).and_then(|status| status.parse::<u16>().ok())
+    };
+    for (line, status) in [
+        ("GET /up", 200),
+        ("HEAD /up", 200),
+        ("GET /up?from=balancer", 200),
+        ("DELETE /up", 404),
+        ("GET /up/", 404),
+        ("GET /healthz", 404),
+        ("GET /webhook", 405),
+    ] {
+        assert_eq!(ask(line, ""), Some(status), "{line}");
+    }
+    assert_eq!(ask("GET /up", "content-length: 1\r\n\r\nx"), Some(404), "a check has no body");
+    let body = booking("b-1", "Grade");
+    let signature = sign(body.as_bytes());
+    let posted = world.post_to("/up", &body, &[("x-freispace-signature", &signature)]);
+    assert_eq!((posted.status, world.recorded()), (404, 0), "an event is not a check");
+    world.reconfigure(|text| text.replace("\"/up\"", "\"/healthz\""));
+    assert!(world.run_verb(&["reload"]).status.success());
+    assert_eq!(
+        (ask("GET /up", ""), ask("GET /healthz", "")),
+        (Some(404), Some(200)),
+        "after a reload"
+    );
+    world.reconfigure(|text| text.replace("\"/healthz\"", "\"/webhook\""));
+    let refused = world.run_verb(&["reload"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("[listen] health_path is /webhook too"), "{said}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ impl Config {
     // Every field is named, so that whoever adds one decides on which side it is.
     fn fixed(&self) -> [(&'static str, Fixed<'_>); 5] {
         let Self { listen, store, admin, sources: _, destinations: _, routes: _, alerts: _ } = self;
-        let Listen { addresses, tls, trusted_proxies: _, max_body: _ } = listen;
+        let Listen { addresses, tls, trusted_proxies: _, max_body: _, health_path: _ } = listen;
         let (address, token) = match admin {
             None => (None, None),
             Some(Admin { address, token }) => (Some(address), token.as_ref()),

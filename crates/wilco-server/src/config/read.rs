@@ -65,7 +65,7 @@ pub(super) fn whole(file: TableReader<'_>, kinds: Kinds) -> Option<Config> {
         file.error_here("no [source.NAME]: nothing could be received", SOURCE_EXAMPLE);
     }
     file.finish_root();
-    paths_differ(&sources);
+    paths_differ(&sources, listen.as_ref().and_then(|listen| listen.health_path.as_deref()));
     written_paths_differ(&destinations, kinds);
     unused(&sources, &destinations, &routes, &alerts);
     advice::about_rules(&sources, &routes, &destinations);
@@ -193,8 +193,9 @@ fn listen(mut keys: TableReader<'_>) -> Option<Listen> {
         }
     }
     let max_body = keys.parse("max_body", body_limit).unwrap_or(MAX_BODY_BYTES);
+    let health_path = keys.parse("health_path", url_path);
     keys.finish();
-    Some(Listen { addresses: addresses?, tls: tls?, trusted_proxies, max_body })
+    Some(Listen { addresses: addresses?, tls: tls?, trusted_proxies, max_body, health_path })
 }
 
 /// Whether others than this machine and its own network can reach it.
@@ -299,8 +300,12 @@ fn source(mut keys: TableReader<'_>) -> Option<Source> {
     })
 }
 
-fn paths_differ(sources: &Read<'_, Source>) {
+fn paths_differ(sources: &Read<'_, Source>, health_path: Option<&str>) {
     let paths = sources.iter().filter_map(|(keys, _)| Some((keys, keys.peek("path")?)));
+    for (keys, path) in paths.clone().filter(|(_, path)| Some(path.text) == health_path) {
+        let message = format!("[listen] health_path is {} too", path.text);
+        keys.error_at(&path, message, "give one of them another path");
+    }
     let message = |first: &str, path: &str| format!("[{first}] has the path {path} too");
     differ(paths.collect(), message, "give each source a path of its own");
 }

@@ -26,6 +26,11 @@ pub(super) fn acknowledge(receipt: &Receipt) -> WebhookResponse {
     response
 }
 
+/// Answers a health check. It acknowledges nothing, because such a request has no body.
+pub(super) fn healthy() -> WebhookResponse {
+    response(StatusCode::OK, "Healthy")
+}
+
 /// A response with this message.
 fn response(status: StatusCode, message: &'static str) -> WebhookResponse {
     let body = format!("{{\"message\":\"{message}\"}}");

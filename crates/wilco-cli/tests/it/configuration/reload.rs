@@ -21,7 +21,7 @@ fn each_key_is_applied_by_a_reload_or_refused_until_a_restart() {
     let at = folder.path().display().to_string();
     let plan = World::plan()
         .tls("tls = \"files\"\ncertificate = \"FOLDER/cert.pem\"\nkey = \"FOLDER/key.pem\"")
-        .listen("max_body = \"1 MiB\"\ntrusted_proxies = [\"10.0.0.0/8\"]")
+        .listen("max_body = \"1 MiB\"\nhealth_path = \"/up\"\ntrusted_proxies = [\"10.0.0.0/8\"]")
         .admin("token = { env = \"TOKEN\" }")
         .source(SOURCE)
         .and(REST)
@@ -124,7 +124,7 @@ every = "15 min"
 "#;
 
 /// A key, what is replaced in the file, by what, and the name under which it is fixed, if it is.
-const KEYS: [(&str, &str, &str, &str); 66] = [
+const KEYS: [(&str, &str, &str, &str); 67] = [
     ("address", "address = \"127.0.0.1:0\"", "address = \"127.0.0.2:0\"", "[listen] address"),
     ("tls", "tls = \"files\"", "tls = \"off\"", "[listen] tls"),
     ("certificate", "certificate = \"FOLDER/", "certificate = \"FOLDER/other-", "[listen] tls"),
@@ -132,6 +132,7 @@ const KEYS: [(&str, &str, &str, &str); 66] = [
     // Of a certificate from files it only says what that should name.
     ("domains", "max_body", "domains = [\"localhost\"]\nmax_body", ""),
     ("trusted_proxies", "trusted_proxies = [\"10", "trusted_proxies = [\"11", ""),
+    ("health_path", "health_path = \"/up\"", "health_path = \"/down\"", ""),
     ("max_body", "max_body = \"1 MiB\"", "max_body = \"2 MiB\"", ""),
     ("store.url", "url = \"sqlite:FOLDER/wilco.db", "url = \"sqlite:FOLDER/other.db", "[store]"),
     ("reserve", "reserve = \"1 MiB\"", "reserve = \"2 MiB\"", "[store]"),

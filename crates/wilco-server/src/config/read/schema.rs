@@ -43,6 +43,10 @@ pub(super) static LISTEN: Table = Table {
         Key::new("max_body", ValueType::Size, "\"1 MiB\"")
             .default("\"1 MiB\"")
             .doc("the largest body that is accepted, 1 B to 32 MiB"),
+        Key::new("health_path", ValueType::Text, "\"/healthz\"").doc(
+            "a path that answers GET and HEAD with 200 while wilco serves, for load \
+             balancers; [metrics](metrics.md#health) has checks that say more",
+        ),
     ],
 };
 
