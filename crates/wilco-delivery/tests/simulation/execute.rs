@@ -4,9 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use wilco_delivery::{
-    AttemptEnd, AttemptId, Conclusion, Effect, Input, OnDead, Reply, Report, Verdict,
-};
+use wilco_delivery::{AttemptId, Conclusion, Effect, Input, OnDead, Report};
 use wilco_store::{Claim, DestinationStatus, Settled, StoreError};
 
 use super::{
@@ -378,20 +376,6 @@ impl World {
         self.destinations[place].workers.retain(|worker| !worker.is_closed);
         Ok(())
     }
-}
-
-impl From<End> for AttemptEnd {
-    fn from(end: End) -> Self {
-        match end {
-            End::NotTaken => Self::NotTaken,
-            End::Panicked => Self::Panicked,
-            End::Answered(verdict) => Self::Replied(reply(verdict)),
-        }
-    }
-}
-
-fn reply(verdict: Verdict) -> Reply {
-    Reply { verdict, result: format!("{verdict:?}"), output: Vec::new() }
 }
 
 /// A timer for this long or longer is not waited for: it fires with whatever happens after it.

@@ -1,6 +1,6 @@
 //! What may follow from an attempt.
 
-use wilco_delivery::{Conclusion, OnDead, Policy, Verdict};
+use wilco_delivery::{AttemptEnd, Conclusion, OnDead, Policy, Reply, Verdict};
 use wilco_store::Outcome;
 
 use super::{Fate, Held, Model, Now, hold, millis};
@@ -11,6 +11,20 @@ pub(crate) enum End {
     Answered(Verdict),
     NotTaken,
     Panicked,
+}
+
+impl From<End> for AttemptEnd {
+    fn from(end: End) -> Self {
+        match end {
+            End::NotTaken => Self::NotTaken,
+            End::Panicked => Self::Panicked,
+            End::Answered(verdict) => Self::Replied(reply(verdict)),
+        }
+    }
+}
+
+fn reply(verdict: Verdict) -> Reply {
+    Reply { verdict, result: format!("{verdict:?}"), output: Vec::new() }
 }
 
 impl Model {
