@@ -1,4 +1,4 @@
-//! The configuration: a file of TOML in, a [`Config`] out, or every fault of it at once.
+//! The configuration: turns a TOML file into a [`Config`], or reports all of its errors at once.
 
 mod fixed;
 mod read;
@@ -24,7 +24,7 @@ pub use wilco_config::{
 pub use wilco_delivery::Route;
 pub use wilco_destinations::{DestinationConfig, Kinds, command_line};
 
-/// All that a running wilco was told.
+/// A configuration that was read, checked and resolved.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where webhooks come in.
@@ -44,7 +44,7 @@ pub struct Config {
 }
 
 impl Config {
-    /// One endpoint without TLS, and nothing else said.
+    /// One endpoint without TLS, and the defaults for everything else.
     pub fn of(source: Source, addresses: Vec<Address>) -> Self {
         Self {
             listen: Listen {
@@ -209,8 +209,8 @@ pub fn load(path: &Path, kinds: Kinds) -> Result<(Config, Diagnostics), Diagnost
     read_with(path, kinds, References::Followed, |file| read::whole(file, kinds))
 }
 
-/// As [`load`], without a secret: what came by a reference must not be used. It is for those who ask
-/// what the routes say, and who may not have the secrets at hand.
+/// As [`load`], with placeholders instead of secrets: for verbs that only look at routes, and that
+/// people run who may not have the secrets.
 ///
 /// # Errors
 ///
@@ -220,8 +220,8 @@ pub fn load_without_secrets(path: &Path, kinds: Kinds) -> Result<Config, Diagnos
     read_with(path, kinds, References::Left, read).map(|(file, _)| file)
 }
 
-/// What a verb needs to find a running wilco or its store. The rest of the file is not looked at, so
-/// that nobody has to have the secrets at hand to look at events.
+/// What a verb needs to find a running wilco or its store. The rest of the file is not read, so that
+/// nobody needs the secrets to look at events.
 pub struct Places {
     /// The admin listener.
     pub address: Address,
@@ -233,7 +233,7 @@ pub struct Places {
     pub store: Store,
 }
 
-/// The places that a file names, or the usual ones where there is none.
+/// The places that a file names, or the default ones if there is no file.
 ///
 /// # Errors
 ///

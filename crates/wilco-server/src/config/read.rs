@@ -91,7 +91,8 @@ pub(super) fn whole(file: TableReader<'_>, kinds: Kinds) -> Option<Config> {
 /// Tables and what was read of them; `None` where something is wrong with it.
 type Read<'a, T> = Vec<(TableReader<'a>, Option<T>)>;
 
-/// Reads each of these tables. Its keys are kept, for what can be said only once all is read.
+/// Reads each of these tables. Its reader is kept for the checks that need
+/// the whole file.
 fn each<'a, T>(
     tables: Vec<TableReader<'a>>,
     read: impl Fn(TableReader<'a>) -> Option<T>,
