@@ -83,7 +83,7 @@ impl Diagnostics {
                 "`wilco init` writes one, `--config FILE` names another"
             }
             std::io::ErrorKind::InvalidData => "save it as UTF-8",
-            std::io::ErrorKind::PermissionDenied => "let the user that runs wilco read it",
+            std::io::ErrorKind::PermissionDenied => "make it readable for wilco's user",
             _ => "`--config FILE` names another",
         };
         let (severity, hint) = (Severity::Error, hint.into());

@@ -35,7 +35,9 @@ pub fn is_variable_name(name: &str) -> bool {
 fn from_env(name: &str, is_shown: bool) -> Result<Vec<u8>, NotFound> {
     let found = std::env::var_os(name).map(std::ffi::OsString::into_encoded_bytes);
     found.ok_or_else(|| match is_shown {
-        true => (format!("the environment has no {name}"), format!("set it: export {name}=…")),
+        true => {
+            (format!("environment variable {name} is not set"), format!("set it: export {name}=…"))
+        }
         false => (
             "the environment has no variable of this name".into(),
             "the name of a variable belongs here, such as FREISPACE_SECRET, and not the secret"
@@ -46,7 +48,7 @@ fn from_env(name: &str, is_shown: bool) -> Result<Vec<u8>, NotFound> {
 
 fn from_file(path: &Path, is_shown: bool) -> Result<Vec<u8>, NotFound> {
     fs::read(path).map_err(|cause| {
-        let hint = "write the secret there, readable by the user that runs wilco";
+        let hint = "write the secret there, readable for wilco's user";
         match is_shown {
             true => (format!("cannot read {}: {cause}", path.display()), hint.into()),
             false => (format!("cannot read the file that this names: {cause}"), hint.into()),

@@ -74,7 +74,7 @@ pub(crate) fn missing_script(
     let script = words.get(1).filter(|word| !word.starts_with('-'))?;
     let path = folder.map_or_else(|| script.into(), |folder| folder.join(script));
     (INTERPRETERS.contains(&name) && !path.exists()).then(|| {
-        let message = format!("{name} finds no script where the command names one");
+        let message = format!("{name} cannot find the script that the command names");
         (message, "name the script by its full path".into())
     })
 }

@@ -132,7 +132,7 @@ fn a_secret_comes_by_reference_or_not_at_all_and_is_never_shown() {
         (format!("{{ file = {:?} }}", at("short")), "has 6 bytes and needs 8; is it cut off?"),
         (format!("{{ file = {:?} }}", at("empty")), "is empty"),
         (format!("{{ file = {:?} }}", at("utf16")), "contains a NUL byte; is the file in UTF-16?"),
-        (format!("{{ file = {:?} }}", at("none")), "readable by the user that runs wilco"),
+        (format!("{{ file = {:?} }}", at("none")), "readable for wilco's user"),
         ("{ env = \"NONE\" }".into(), "set it: export NONE=…"),
         ("{ env = \"EMPTY\" }".into(), "secret env:EMPTY is empty"),
         ("{ credential = \"none\" }".into(), "add LoadCredential=NAME:/path to the unit"),
@@ -252,7 +252,7 @@ fn a_reload_that_is_refused_says_why_and_changes_nothing() {
     let token = good.replace("[admin]\n", "[admin]\ntoken = { env = \"FREISPACE_SECRET\" }\n");
     let takes_a_restart = "changed, which takes a restart; the old configuration stays in use";
     for (file, expected) in [
-        (drop_secret(&good), "the environment has no NO_SUCH_SECRET"),
+        (drop_secret(&good), "environment variable NO_SUCH_SECRET is not set"),
         (good.clone() + "[rout]\n", "did you mean [[route]]?"),
         (good.clone() + "x = [", "wilco: the old configuration stays in use"),
         (String::new(), "no [source.NAME]"),

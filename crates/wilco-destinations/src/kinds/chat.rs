@@ -91,8 +91,8 @@ impl ChatSettings {
         let found = found?;
         let url = std::str::from_utf8(&found.0).ok().and_then(|text| url(text).ok());
         if url.is_none() {
-            let what = "the url that it leads to is no URL of a webhook".into();
-            let hint = format!("it begins with {begins}; copy it whole, and nothing else");
+            let what = "the url that it leads to is not that of a webhook".into();
+            let hint = format!("it begins with {begins}; copy it completely, and nothing else");
             keys.error_about("url", what, &hint);
         }
         let url = ServiceUrl::new(url?, true);
@@ -161,7 +161,7 @@ impl Destination for Chat {
         }
         match self.request(&text) {
             Ok(request) => post(&self.client, request, &self.settings.url, self.timeout).await,
-            Err(error) => Reply::unsendable(format!("no request could be made: {error}")),
+            Err(error) => Reply::unsendable(format!("cannot build the request: {error}")),
         }
     }
 

@@ -57,7 +57,7 @@ impl FileSettings {
     fn read(keys: &mut TableReader<'_>) -> Option<Self> {
         let path = keys.text("path");
         let max_size = keys.parse("max_size", |text| match size(text)? {
-            0 => Err("a file of no size holds no line".into()),
+            0 => Err("max_size must be greater than 0".into()),
             bytes => Ok(bytes),
         });
         let keep = keys.integer("keep", 1..=FILES_KEPT_MAX).unwrap_or(FILES_KEPT);

@@ -158,7 +158,7 @@ fn secret_header(name: &str, value: Setting) -> Result<(http::HeaderName, Header
     match http::HeaderValue::from_bytes(&value.0) {
         Ok(_) => Ok((name, HeaderText::Secret(value))),
         Err(_) => Err(TextError::new(
-            "what it leads to has a byte that no header can have",
+            "what it leads to contains a byte that headers cannot contain",
             "store the value there, and nothing else",
         )),
     }
@@ -203,7 +203,7 @@ impl Http {
             request = request.header("webhook-signature", signature);
         }
         let request = request.body(filled.body);
-        request.map_err(|error| format!("no request could be made: {error}"))
+        request.map_err(|error| format!("cannot build the request: {error}"))
     }
 }
 

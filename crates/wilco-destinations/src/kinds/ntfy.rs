@@ -82,14 +82,14 @@ impl NtfySettings {
         // A placeholder for a secret that was not read has no topic.
         let is_read = keys.follows_references() || !keys.is_by_reference("url");
         if is_read && url.as_ref().is_some_and(|url| topic(&url.uri.0).is_none()) {
-            let what = "the url does not end in the name of a topic".into();
+            let what = "the url must end in the name of a topic".into();
             let hint = "such as https://ntfy.sh/my-topic: letters, digits, - and _, 64 at most";
             keys.error_about("url", what, hint);
             return None;
         }
         if token.as_ref().is_some_and(|token| bearer(token).is_none()) {
-            let what = "the token has a byte that no header can have".into();
-            keys.error_about("token", what, "copy it whole, and nothing else: tk_…");
+            let what = "the token contains a byte that headers cannot contain".into();
+            keys.error_about("token", what, "copy it completely, and nothing else: tk_…");
             return None;
         }
         let (url, text, tags) = (url?, text?, tags.unwrap_or_default());
@@ -183,7 +183,7 @@ impl Ntfy {
 
     fn request(&self, event: &Event) -> Result<Request<Body>, String> {
         let message = self.message(event)?;
-        let wrong = |error: &dyn std::fmt::Display| format!("no request could be made: {error}");
+        let wrong = |error: &dyn std::fmt::Display| format!("cannot build the request: {error}");
         let body = serde_json::to_vec(&message).map_err(|error| wrong(&error))?;
         let mut request = Request::post(root(&self.settings.url.uri.0))
             .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))

@@ -140,7 +140,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ("13:11", "[admin] needs a token, for 0.0.0.0:9440 is not loopback", "WILCO_ADMIN_TOKEN"),
     ("16:12", "unknown provider \"freispase\"", "did you mean \"freispace\"?"),
     ("17:8", "invalid path \"webhook\": expected it to begin with /, without ? or spaces", ""),
-    ("18:20", "the environment has no NO_SUCH", "set it: export NO_SUCH=…"),
+    ("18:20", "environment variable NO_SUCH is not set", "set it: export NO_SUCH=…"),
     ("18:33", "a secret must not be in the file itself", "{ env = \"NAME\" }, { file ="),
     ("18:55", "secret env:SHORT has 4 bytes and needs 8; is it cut off?", ""),
     ("18:76", "unknown kind of reference", "env, file or credential"),
@@ -178,7 +178,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
     ),
     ("46:24", "invalid failures: expected a whole number from 1 to 1000000", "failures = 10"),
     ("46:60", "probe_max is shorter than probe_after", "make it longer, or leave it out"),
-    ("50:11", "on_dead is about those behind in an order", "add order_by"),
+    ("50:11", "on_dead needs order_by", "add order_by"),
     (
         "55:12",
         "body cannot be read: unexpected end of input, expected end of variable block",
@@ -223,6 +223,6 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "cannot find the folder no/such/folder: No such file or directory (os error 2)",
         "make the folder, and let the user that runs wilco write there",
     ),
-    ("87:12", "a file of no size holds no line", ""),
+    ("87:12", "max_size must be greater than 0", ""),
     ("88:8", "invalid keep: expected a whole number from 1 to 1000", ""),
 ];

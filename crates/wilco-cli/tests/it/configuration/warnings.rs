@@ -117,7 +117,7 @@ fn what_a_command_names_is_looked_at() {
     for (command, code, expected) in [
         (format!("{:?}", at("windows.sh")), 0, "its first line ends in CRLF"),
         (format!("{:?}", at("lost.sh")), 0, "lost.sh cannot be started: the interpreter"),
-        (long, 0, "Warning: sh finds no script where the command names one"),
+        (long, 0, "Warning: sh cannot find the script that the command names"),
         (format!("[\"/bin/sh\", {:?}]", at("good.sh")), 0, "wilco.toml is fine"),
         ("[\"/bin/sh\", \"-c\", \"exit 0\"]".into(), 0, "wilco.toml is fine"),
         (format!("{:?}", at("good.sh")), 0, "wilco.toml is fine"),

@@ -218,7 +218,7 @@ fn a_file_in_no_folder_is_a_fault_at_its_place() {
         ("path = \"FOLDER\"", "FOLDER is not a regular file"),
         ("path = \"\"", "\"\" names no file"),
         ("", "[destination.it] needs path"),
-        ("path = \"x\"\nmax_size = \"0 B\"", "a file of no size holds no line"),
+        ("path = \"x\"\nmax_size = \"0 B\"", "max_size must be greater than 0"),
         ("path = \"x\"\nkeep = 0", "invalid keep: expected a whole number from 1 to 1000"),
     ] {
         let drawn = check(&it(&format!("type = \"file\"\n{lines}")));

@@ -147,8 +147,8 @@ fn a_file_that_ntfy_could_make_nothing_of_is_refused() {
     for (lines, what) in [
         ("url = \"https://ntfy.sh/x\"", "[destination.it] needs text"),
         ("text = \"x\"", "[destination.it] needs url"),
-        ("url = \"https://ntfy.sh/\"\ntext = \"x\"", "does not end in the name of a topic"),
-        ("url = { env = \"URL\" }\ntext = \"x\"", "does not end in the name of a topic"),
+        ("url = \"https://ntfy.sh/\"\ntext = \"x\"", "must end in the name of a topic"),
+        ("url = { env = \"URL\" }\ntext = \"x\"", "must end in the name of a topic"),
         (
             "url = \"https://ntfy.sh/x\"\ntext = \"x\"\ntoken = \"tk_canary\"",
             "a secret must not be in the file itself",

@@ -50,7 +50,7 @@ fn read_shared(
     let on_dead = keys.one_of("on_dead", &[("skip", OnDead::Skip), ("block", OnDead::Block)]);
     if on_dead.is_some() && order_by.is_none() {
         let hint = "add order_by = \"id\", or leave on_dead out";
-        keys.error_about("on_dead", "on_dead is about those behind in an order".into(), hint);
+        keys.error_about("on_dead", "on_dead needs order_by".into(), hint);
     }
     keys.finish();
     let retry = retry?;

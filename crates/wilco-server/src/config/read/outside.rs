@@ -56,7 +56,7 @@ pub(super) fn certificate(path: &Path, domains: &[String], now: u64) -> Option<R
     let begins = content.validity().not_before.to_unix_duration().as_secs();
     let ends = content.validity().not_after.to_unix_duration().as_secs();
     let days = |secs: u64| secs / SECS_A_DAY;
-    let renew = "put a new one in its place; wilco reads it by itself";
+    let renew = "replace it; wilco reads the new one by itself";
     if now >= ends {
         return Some((
             format!("the certificate expired {} days ago", days(now - ends)),
@@ -64,7 +64,7 @@ pub(super) fn certificate(path: &Path, domains: &[String], now: u64) -> Option<R
         ));
     }
     if now < begins {
-        let hint = "see whether the clock of this machine is right: date";
+        let hint = "check the clock of this machine: date";
         let message = format!("the certificate is valid only in {} days", days(begins - now));
         return Some((message, hint.into()));
     }
@@ -76,14 +76,14 @@ pub(super) fn certificate(path: &Path, domains: &[String], now: u64) -> Option<R
     }
     let unnamed = unnamed(&first, domains);
     if !unnamed.is_empty() {
-        let hint = "take a certificate that does, or take it out of domains";
+        let hint = "use a certificate that does, or remove it from domains";
         return Some((
             format!("the certificate does not name {}", unnamed.join(", ")),
             hint.into(),
         ));
     }
     (content.issuer() == content.subject()).then(|| {
-        let hint = "take one from an authority that senders trust, such as Let's Encrypt";
+        let hint = "use one from an authority that senders trust, such as Let's Encrypt";
         ("the certificate is self-signed: senders refuse it".into(), hint.into())
     })
 }
