@@ -220,7 +220,7 @@ pub(crate) fn binary(path: &Path) -> io::Result<PathBuf> {
         return path.canonicalize();
     }
     Err(io::Error::other(format!(
-        "there is no {}; build it with `cargo build --release`, or name it with --wilco PATH",
+        "{} not found; build it with `cargo build --release`, or name it with --wilco PATH",
         path.display()
     )))
 }

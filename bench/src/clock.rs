@@ -12,7 +12,7 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// The clock of this machine, for a store.
+/// The system clock as the store uses it.
 pub(crate) struct System {
     pub(crate) started: Instant,
 }

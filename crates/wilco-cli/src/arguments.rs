@@ -27,7 +27,7 @@ impl ConfigArgs {
     /// As [`find`](Self::find), but fails if there is none.
     pub(crate) fn required(&self) -> Result<PathBuf, Failure> {
         self.find().ok_or_else(|| {
-            let text = "there is no wilco.toml here or in /etc/wilco; `wilco init` writes one";
+            let text = "no wilco.toml found here or in /etc/wilco; `wilco init` writes one";
             Failure::configuration(text.into())
         })
     }
@@ -96,10 +96,10 @@ pub(crate) fn require_store(path: PathBuf, is_named: bool, before: &str) -> Resu
             let shown = std::path::absolute(&path).unwrap_or(path);
             let shown = shown.display();
             Err(Failure::failed(if is_named {
-                format!("there is no store {shown}; is --store misspelt?")
+                format!("store {shown} not found; is --store misspelt?")
             } else {
                 format!(
-                    "{before}there is no store {shown}: name it with --store or the file with \
+                    "{before}store {shown} not found: name it with --store or the file with \
                      --config, or run this in the folder of wilco.toml"
                 )
             }))

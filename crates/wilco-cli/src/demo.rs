@@ -223,7 +223,7 @@ impl Loopback {
         Ok(())
     }
 
-    /// Waits until every event is handled, for a limited time.
+    /// Waits, up to a limit, until every event is handled.
     async fn results(&self, steps: &[Step]) -> Result<Vec<Row>, Failure> {
         let until = Instant::now() + PATIENCE;
         let mut results = Vec::new();

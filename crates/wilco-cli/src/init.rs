@@ -251,7 +251,7 @@ from = "freispace"
 # debounce = { by = "id", quiet = "30 s" }   # only the last event of a burst
 to = [NAMES]
 
-# To be told of failures, name a destination.
+# To get alerts about failures, name a destination.
 # [alerts]
 # to = "name-of-a-destination"
 "#;

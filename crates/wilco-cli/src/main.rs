@@ -165,7 +165,7 @@ fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Arc<Queue>> {
     });
     match format {
         LogFormat::Text => lines.with_ansi(is_coloured(&io::stderr())).init(),
-        // There are no spans to look for.
+        // wilco opens no spans, so looking for them would be wasted work.
         LogFormat::Json => {
             let lines = lines.json().flatten_event(true);
             lines.with_current_span(false).with_span_list(false).init();

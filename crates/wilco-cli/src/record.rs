@@ -179,7 +179,7 @@ impl Record {
             true => Ok(()),
             false => {
                 let hint = did_you_mean(name, known);
-                Err(Failure::failed(format!("there is no destination {name}{hint}")))
+                Err(Failure::failed(format!("destination {name} not found{hint}")))
             }
         }
     }

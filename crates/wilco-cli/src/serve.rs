@@ -114,7 +114,7 @@ impl Serve {
         })?;
         // It is empty, because nothing else fills it.
         let _ = slot.set(Arc::downgrade(&service));
-        announce(&service, &sources, is_tls, path.as_ref());
+        log_startup(&service, &sources, is_tls, path.as_ref());
         run_until_stopped(&service, path, self.drain, signals).await
     }
 }
@@ -162,7 +162,12 @@ fn unlikely(what: &str) -> Failure {
     Failure::failed(format!("this wilco was built without its {what}"))
 }
 
-fn announce(service: &Service, sources: &[config::Source], is_tls: bool, path: Option<&PathBuf>) {
+fn log_startup(
+    service: &Service,
+    sources: &[config::Source],
+    is_tls: bool,
+    path: Option<&PathBuf>,
+) {
     let scheme = if is_tls { "https" } else { "http" };
     for address in service.addresses() {
         for source in sources {

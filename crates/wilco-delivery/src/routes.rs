@@ -15,7 +15,7 @@ pub struct Route {
     pub from: Option<SourceName>,
     /// Which names of events.
     pub events: GlobSet,
-    /// The same, as they stand in the file.
+    /// The same globs, as written in the file.
     pub globs: Vec<String>,
     /// Which of them, by what is in them.
     pub when: Option<Rule>,

@@ -8,7 +8,7 @@ use wilco_store::Clock;
 
 pub use wilco_destinations::now;
 
-/// The clock of this machine, for a store.
+/// The system clock as the store uses it.
 pub fn system() -> Arc<dyn Clock> {
     Arc::new(System { started: Instant::now() })
 }

@@ -46,7 +46,7 @@ impl EventRef {
                 let query = ListEvents { limit: Some(1), ..ListEvents::default() };
                 let latest = record.events(&query).await?.items.pop();
                 let latest =
-                    latest.ok_or_else(|| Failure::failed("there are no events yet".into()));
+                    latest.ok_or_else(|| Failure::failed("the store has no events yet".into()));
                 Ok(latest?.id)
             }
         }
@@ -79,9 +79,9 @@ fn only(prefix: &str, found: &[EventSummary]) -> Result<EventId, Failure> {
     match found {
         [event] => Ok(event.id),
         [] if prefix.len() == ID_CHARS => {
-            Err(Failure::failed(format!("there is no event evt_{prefix}")))
+            Err(Failure::failed(format!("event evt_{prefix} not found")))
         }
-        [] => Err(Failure::failed(format!("there is no event whose id begins with evt_{prefix}"))),
+        [] => Err(Failure::failed(format!("no event has an id that begins with evt_{prefix}"))),
         several => {
             let shown = several.iter().take(CANDIDATES_MAX);
             let shown = shown.map(|event| format!("{} {}", event.id, visible(&event.event)));
@@ -140,7 +140,7 @@ mod tests {
         let one = only("01JQ", &found(&[id])).unwrap_or_else(|failure| panic!("{}", failure.text));
         assert_eq!(one.to_string(), id);
         for (ids, said) in [
-            (&[][..], "there is no event whose id begins with evt_01JQ"),
+            (&[][..], "no event has an id that begins with evt_01JQ"),
             (
                 &[id, id][..],
                 "several ids begin with evt_01JQ: evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF x, evt_",

@@ -77,7 +77,7 @@ struct Followed {
     deliveries: BTreeMap<EventId, String>,
 }
 
-/// An event to show, for the first time or again.
+/// An event to show: a new one, or one that changed.
 struct Change {
     event: EventSummary,
     is_new: bool,

@@ -30,8 +30,11 @@ impl Why {
             return print(&decisions.iter().map(json_line).collect::<Result<String, _>>()?);
         }
         let event = event.summary;
-        let table =
-            if decisions.is_empty() { "there are no routes\n".into() } else { table(&decisions) };
+        let table = if decisions.is_empty() {
+            "no routes are configured\n".into()
+        } else {
+            table(&decisions)
+        };
         print(&format!(
             "{} {}\n\n{table}\ndeliveries: {}\n",
             event.id,

@@ -98,5 +98,5 @@ fn check_source(name: &str, record: &Record) -> Result<(), Failure> {
         return Ok(());
     }
     let hint = did_you_mean(name, known.iter().map(String::as_str));
-    Err(Failure::failed(format!("there is no source {name}{hint}")))
+    Err(Failure::failed(format!("source {name} not found{hint}")))
 }

@@ -108,7 +108,7 @@ fn a_file_that_cannot_be_understood_is_refused_with_the_reason() {
         assert!(text(&output.stderr).contains(expected), "{}", text(&output.stderr));
     }
     let output = wilco(folder.path()).arg("check").output().unwrap();
-    let expected = "wilco: there is no wilco.toml here or in /etc/wilco; `wilco init` writes one\n";
+    let expected = "wilco: no wilco.toml found here or in /etc/wilco; `wilco init` writes one\n";
     assert_eq!((output.status.code(), text(&output.stderr).as_str()), (Some(78), expected));
 }
 
@@ -223,7 +223,7 @@ fn what_cannot_start_says_why_in_one_sentence_and_exits_with_1() {
 fn a_hangup_takes_a_new_secret_and_a_new_route_at_once() {
     let world = World::plan().start();
     assert_eq!(world.send(&booking("b-1", "A")).status, 200);
-    world.eventually("b-1 is held against no route", |world| world.events()[0]["routed"] == true);
+    world.eventually("b-1 is routed nowhere", |world| world.events()[0]["routed"] == true);
     fs::write(world.path("secret"), "another-secret\n").unwrap();
     let secret = format!("{{ file = {:?} }}", world.path("secret"));
     let print = "[destination.print]\ntype = \"print\"\n[[route]]\nto = [\"print\"]\n";

@@ -172,7 +172,7 @@ impl World {
         Err(format!("stuck: {} deliveries do not come to their end", self.model.awaited()))
     }
 
-    /// What the store says of each delivery is what is expected of it, and there are no others.
+    /// Checks that the store has exactly the expected deliveries, each in the expected state.
     pub(crate) async fn judge(&mut self) -> Held {
         for place in 0..self.destinations.len() {
             self.stop(place, 0)?;

@@ -71,7 +71,7 @@ impl Backend {
         match self {
             Self::Memory(store) => **store = store.reopen(),
             Self::Sqlite(store, folder) => {
-                // What a killed process leaves is what stands in its files at that moment.
+                // A killed process leaves what its files contain at that time.
                 let left = tempfile::tempdir().unwrap();
                 for file in ["wilco.db", "wilco.db-wal"] {
                     fs::copy(folder.path().join(file), left.path().join(file)).unwrap();

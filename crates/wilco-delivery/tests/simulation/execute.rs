@@ -28,7 +28,7 @@ impl World {
             let (place, index, next) = self.dice.pick(&choices);
             self.happen(place, index, next).await?;
         }
-        Err(format!("there is no end after {STEPS_MAX} steps in the same millisecond"))
+        Err(format!("still not idle after {STEPS_MAX} steps in the same millisecond"))
     }
 
     /// Nothing happens at a destination until time goes by. Nothing may lie there that should have begun.
@@ -120,7 +120,7 @@ impl World {
             Effect::Settle { id, conclusion } => {
                 Input::Settled { id, written: self.write(place, index, id, &conclusion).await? }
             }
-            other => return Err(format!("{other:?} is no call")),
+            other => return Err(format!("{other:?} is not a call")),
         })
     }
 

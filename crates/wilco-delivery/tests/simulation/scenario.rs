@@ -1,4 +1,4 @@
-//! What a seed stands for: a configuration, and what happens to it.
+//! What a seed is expanded into: a configuration, and what happens to it.
 
 use std::time::Duration;
 

@@ -153,7 +153,7 @@ impl Worker {
         })
     }
 
-    /// The slots that it counts for its successor, told by production.
+    /// The slots that it reports to its successor, as production counts them.
     pub(crate) fn taken(&self) -> usize {
         self.decisions.slots_taken()
     }

@@ -18,7 +18,7 @@ pub(crate) struct World {
     pub(crate) model: Model,
     pub(crate) routes: Routes,
     pub(crate) now: Now,
-    /// The same, for the store.
+    /// The clock of the store, which shows the same time.
     pub(crate) clock: Arc<StoreClock>,
     pub(crate) destinations: Vec<SimulatedDestination>,
     scenario: Scenario,

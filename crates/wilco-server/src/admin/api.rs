@@ -179,7 +179,10 @@ where
 
 async fn reload(State(backend): State<Arc<Backend>>) -> Result<NoContent, Problem> {
     let Some(reload) = &backend.reload else {
-        return Err(Problem::new(StatusCode::CONFLICT, "there is no configuration file to read"));
+        return Err(Problem::new(
+            StatusCode::CONFLICT,
+            "wilco runs without a configuration file, so nothing can be reloaded",
+        ));
     };
     reload().await.map(|()| NoContent).map_err(Problem::invalid_configuration)
 }

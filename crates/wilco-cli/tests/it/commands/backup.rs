@@ -51,6 +51,6 @@ fn a_copy_replaces_nothing_and_leaves_nothing_half_done() {
     let nothing = world.run_verb(&["backup", "--store", "sqlite:none.db", "copy.db"]);
     assert_eq!(nothing.status.code(), Some(1), "{nothing:?}");
     let said = text(&nothing.stderr);
-    assert!(said.contains("there is no store ") && said.contains("--store misspelt?"), "{said}");
+    assert!(said.contains(" not found; is ") && said.contains("--store misspelt?"), "{said}");
     assert!(!world.path("copy.db").exists());
 }

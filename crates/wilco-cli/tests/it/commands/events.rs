@@ -165,7 +165,7 @@ fn an_event_is_shown_whole_and_its_body_to_the_byte() {
         }
     }
     for (id, code, said) in [
-        ("evt_00000000000000000000000000", 1, "wilco: there is no event evt_0000"),
+        ("evt_00000000000000000000000000", 1, "wilco: event evt_0000"),
         ("evt_", 2, "expected one like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF"),
         ("../../etc/passwd", 2, "invalid value '../../etc/passwd' for '<ID>'"),
         ("evt_nosuch", 2, "invalid value 'evt_nosuch' for '<ID>'"),
@@ -253,8 +253,8 @@ fn an_event_is_named_by_its_id_its_beginning_or_latest() {
     assert_eq!(first_line(&["events", "cancel", "latest"]), "no delivery was pending");
     for (which, said) in [
         (&id[..8], format!("several ids begin with {}: {id} booking.updated, {other}", &id[..8])),
-        ("7ZZZ", "there is no event whose id begins with evt_7ZZZ".into()),
-        (unknown, format!("there is no event {unknown}")),
+        ("7ZZZ", "no event has an id that begins with evt_7ZZZ".into()),
+        (unknown, format!("event {unknown} not found")),
     ] {
         for verb in ["show", "why", "cancel", "replay"] {
             let output = run(&world, &["events", verb, which]);

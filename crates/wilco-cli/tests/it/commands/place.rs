@@ -112,7 +112,7 @@ fn a_server_with_its_store_elsewhere_is_found_by_that_store() {
     }
     let (code, said) = run(&["events", "list", "--store", "sqlite:no.db"]);
     assert_eq!(code, Some(1), "{said}");
-    assert!(said.starts_with("wilco: there is no store ") && said.contains("no.db"), "{said}");
+    assert!(said.starts_with("wilco: store ") && said.contains("no.db not found"), "{said}");
 }
 
 #[test]

@@ -150,5 +150,5 @@ fn what_waits_can_be_cancelled() {
     let unknown = "evt_00000000000000000000000001";
     let output = world.run_verb(&["events", "cancel", unknown]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains(&format!("there is no event {unknown}")), "{output:?}");
+    assert!(text(&output.stderr).contains(&format!("event {unknown} not found")), "{output:?}");
 }

@@ -6,7 +6,7 @@ use super::{check_manners, text};
 use crate::world::wilco;
 
 #[test]
-fn every_fault_is_drawn_at_once_with_its_place_and_the_way_out() {
+fn every_fault_is_drawn_at_once_with_its_place_and_the_hint() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("wilco.toml"), FULL_OF_FAULTS).unwrap();
     for verb in ["check", "serve"] {
@@ -18,13 +18,13 @@ fn every_fault_is_drawn_at_once_with_its_place_and_the_way_out() {
             "{drawn}"
         );
         let mut rest = drawn.as_str();
-        for (place, what, way_out) in FAULTS {
+        for (place, what, hint) in FAULTS {
             let at = rest.find(&format!("Error: {what}\n"));
             rest = &rest[at.unwrap_or_else(|| panic!("no {what:?} in\n{drawn}"))..];
             let end = rest[1..].find("Error: ").map_or(rest.len(), |end| end + 1);
             let picture = &rest[..end];
             assert!(picture.contains(&format!("[ wilco.toml:{place} ]")), "{place}\n{picture}");
-            assert!(picture.contains(way_out), "{way_out}\n{picture}");
+            assert!(picture.contains(hint), "{hint}\n{picture}");
             rest = &rest[end..];
         }
         assert_eq!(drawn.matches("Error: ").count(), FAULTS.len(), "{drawn}");
@@ -124,7 +124,7 @@ max_size = "0 B"
 keep = 0
 "#;
 
-/// The faults of that file: place, what, way out.
+/// The faults of that file: place, message, hint.
 const FAULTS: &[(&str, &str, &str)] = &[
     ("2:1", "unknown key addres in [listen]", "did you mean address?"),
     (
@@ -201,7 +201,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
          try mkdir /no/such/folder",
         "",
     ),
-    ("75:10", "there is no user \"no-such-user\" in /etc/passwd; is it misspelt?", ""),
+    ("75:10", "user \"no-such-user\" not found in /etc/passwd; is it misspelt?", ""),
     ("76:21", "memory is at least 1 MiB; no program starts in less", ""),
     ("76:35", "\"1500 ms\" is not in whole seconds; write cpu like \"60 s\"", ""),
     ("76:54", "invalid files: expected a whole number from 8 to 1048576", ""),

@@ -147,7 +147,7 @@ fn no_shell_reads_what_a_command_is_given() {
 /// What would do harm in a shell, a format string, a template or a path: each way in with each
 /// payload and each way to end it.
 fn payloads() -> Vec<String> {
-    let ways_in =
+    let prefixes =
         ["", "x", "'", "\"", "\\", "\n", ";", "|", "&", "$(", "`", "<(", "${x:-`", "\t", "--", "-"];
     let deeds = [
         "touch pwned",
@@ -159,11 +159,11 @@ fn payloads() -> Vec<String> {
         "*?[a-z]~root",
         "\u{1b}[31m\u{7}ä😀\u{202e}\u{feff}",
     ];
-    let ways_out = ["", ")", "`", "'", "\n", " #", "&& "];
+    let suffixes = ["", ")", "`", "'", "\n", " #", "&& "];
     let mut payloads = vec![String::new()];
-    for way_in in ways_in {
+    for prefix in prefixes {
         for deed in deeds {
-            payloads.extend(ways_out.iter().map(|way_out| format!("{way_in}{deed}{way_out}")));
+            payloads.extend(suffixes.iter().map(|suffix| format!("{prefix}{deed}{suffix}")));
         }
     }
     payloads

@@ -170,7 +170,7 @@ fn a_paused_destination_waits_also_over_a_restart_and_goes_on() {
     let mut world = World::plan().and(&tables).start();
     let output = world.run_verb(&["destinations", "pause", "nothing"]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("there is no destination nothing"));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("destination nothing not found"));
     assert!(world.run_verb(&["destinations", "pause", "erp"]).status.success());
     world.send(&booking("b-1", "x"));
     other.wait_for(1);

@@ -52,7 +52,7 @@ impl Model {
     fn begins(&mut self, place: usize, claim: &Claimed, now: Now) -> Result<usize, String> {
         let index = usize::try_from(claim.number - 1).unwrap();
         let Some(way) = self.ways.get(index) else {
-            return Err(format!("there is no delivery {}", claim.number));
+            return Err(format!("delivery {} does not exist", claim.number));
         };
         let what = format!("delivery {} of event {}", claim.number, claim.event);
         hold(way.event == claim.event && way.place == place, || {

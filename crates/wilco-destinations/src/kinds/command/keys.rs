@@ -142,14 +142,14 @@ fn find(text: &str, users: &str, groups: &str) -> Result<RunAs, String> {
     let listed = line.as_ref().and_then(|line| number(line.get(2)?));
     let user_number = listed
         .or_else(|| number(user))
-        .ok_or_else(|| format!("there is no user {user:?} in {USERS}; is it misspelt?"))?;
+        .ok_or_else(|| format!("user {user:?} not found in {USERS}; is it misspelt?"))?;
     let group_number = match group {
         Some(group) => {
             let line = line_of(groups, group);
             let listed = line.and_then(|line| number(line.get(2)?));
-            listed.or_else(|| number(group)).ok_or_else(|| {
-                format!("there is no group {group:?} in {GROUPS}; is it misspelt?")
-            })?
+            listed
+                .or_else(|| number(group))
+                .ok_or_else(|| format!("group {group:?} not found in {GROUPS}; is it misspelt?"))?
         }
         None => line.and_then(|line| number(line.get(3)?)).ok_or_else(|| {
             format!("user {user} has no group in {USERS}; write run_as = \"{user}:GROUP\"")
@@ -195,16 +195,13 @@ mod tests {
             ("55:66", Ok((55, 66))),
             ("7", Ok((1007, 2007))),
             ("55", Err("user 55 has no group in /etc/passwd; write run_as = \"55:GROUP\"")),
-            ("epr", Err("there is no user \"epr\" in /etc/passwd; is it misspelt?")),
-            ("broken", Err("there is no user \"broken\" in /etc/passwd; is it misspelt?")),
-            ("", Err("there is no user \"\" in /etc/passwd; is it misspelt?")),
-            (
-                "4294967295:1",
-                Err("there is no user \"4294967295\" in /etc/passwd; is it misspelt?"),
-            ),
-            ("-1:0", Err("there is no user \"-1\" in /etc/passwd; is it misspelt?")),
-            ("erp:male", Err("there is no group \"male\" in /etc/group; is it misspelt?")),
-            ("erp:", Err("there is no group \"\" in /etc/group; is it misspelt?")),
+            ("epr", Err("user \"epr\" not found in /etc/passwd; is it misspelt?")),
+            ("broken", Err("user \"broken\" not found in /etc/passwd; is it misspelt?")),
+            ("", Err("user \"\" not found in /etc/passwd; is it misspelt?")),
+            ("4294967295:1", Err("user \"4294967295\" not found in /etc/passwd; is it misspelt?")),
+            ("-1:0", Err("user \"-1\" not found in /etc/passwd; is it misspelt?")),
+            ("erp:male", Err("group \"male\" not found in /etc/group; is it misspelt?")),
+            ("erp:", Err("group \"\" not found in /etc/group; is it misspelt?")),
         ] {
             let expected =
                 expected.map(|(user, group)| RunAs { user, group }).map_err(String::from);

@@ -22,7 +22,7 @@ pub(super) async fn list(
     if let Some(behind) = behind {
         let place = names.iter().position(|(name, _)| *name == behind);
         let place = place.ok_or_else(|| {
-            Problem::bad_request(format!("there is no destination {behind} any more; list again"))
+            Problem::bad_request(format!("destination {behind} no longer exists; list again"))
         })?;
         names.drain(..=place);
     }
@@ -96,7 +96,7 @@ async fn status(
 async fn set_paused(backend: &Backend, name: &str, is_paused: bool) -> Result<NoContent, Problem> {
     let counts = backend.store.unfinished().await?;
     if !names(backend, &counts)?.iter().any(|(known, _)| known == name) {
-        return Err(Problem::not_found(format!("there is no destination {name}")));
+        return Err(Problem::not_found(format!("destination {name} not found")));
     }
     backend.store.pause(name, is_paused).await?;
     tracing::info!(destination = name, "{}", if is_paused { "paused" } else { "resumed" });

@@ -125,7 +125,7 @@ fn is_dead(found: &Found, destination: &str) -> bool {
 
 async fn find(backend: &Backend, id: EventId) -> Result<Found, Problem> {
     let found = backend.store.event(id).await?;
-    found.ok_or_else(|| Problem::not_found(format!("there is no event {id}")))
+    found.ok_or_else(|| Problem::not_found(format!("event {id} not found")))
 }
 
 /// The most events of one replay request.
