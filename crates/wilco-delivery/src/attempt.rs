@@ -11,6 +11,21 @@ pub trait Destination: Send + Sync {
     /// Makes one attempt, within its timeout. What happened is in the reply; there is no other error.
     async fn deliver(&self, claim: &Claim) -> Reply;
 
+    /// How many events one call of [`Destination::deliver_many`] may deliver. With more than 1, attempts
+    /// that begin during a call wait for the next, which delivers them together and in their order.
+    fn batch_max(&self) -> usize {
+        1
+    }
+
+    /// Makes one attempt for each of these, and gives a reply for each, in their order.
+    async fn deliver_many(&self, claims: &[Claim]) -> Vec<Reply> {
+        let mut replies = Vec::with_capacity(claims.len());
+        for claim in claims {
+            replies.push(self.deliver(claim).await);
+        }
+        replies
+    }
+
     /// Checks whether events can be delivered, without delivering one. `Ok` says what was found, and `Err`
     /// what is wrong and how to fix it.
     async fn check(&self) -> Result<String, String>;

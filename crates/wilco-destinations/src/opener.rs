@@ -52,6 +52,17 @@ impl Destination for Opener {
         }
     }
 
+    fn batch_max(&self) -> usize {
+        self.opened.get().map_or(1, |destination| destination.batch_max())
+    }
+
+    async fn deliver_many(&self, claims: &[Claim]) -> Vec<Reply> {
+        match self.open().await {
+            Ok(destination) => destination.deliver_many(claims).await,
+            Err(error) => claims.iter().map(|_| Reply::failed(error.to_string())).collect(),
+        }
+    }
+
     async fn check(&self) -> Result<String, String> {
         let open_and_check = async {
             let destination = self.open().await.map_err(|error| error.to_string())?;

@@ -3,7 +3,11 @@
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use futures_util::FutureExt as _;
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use wilco_delivery::{
     AttemptEnd, AttemptId, Cause, Conclusion, Destination, Effect, Input, Moment, Reply,
@@ -35,55 +39,58 @@ impl Worker {
         let mut predecessor = self.predecessor.clone();
         let policy = self.config.policy.clone();
         let mut decisions = Decisions::new(policy, *predecessor.borrow_and_update());
-        let worker = Arc::new(self);
-        let waker = worker.store.wakers().due(&worker.config.name);
+        let waker = self.store.wakers().due(&self.config.name);
+        let mut calls = Calls::new(Arc::new(self));
+        let worker = Arc::clone(&calls.worker);
         let opened = Instant::now();
         let mut timer = pin!(tokio::time::sleep_until(opened));
         let (mut is_timer_set, mut is_stopping, mut has_predecessor) = (true, false, true);
-        let mut calls: JoinSet<Option<Input>> = JoinSet::new();
         loop {
             // What has to end comes first: a wake-up that a stopping worker took would be lost to its successor.
-            let input = tokio::select! {
+            let inputs = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !is_stopping => {
                     is_stopping = true;
-                    Input::Stop
+                    vec![Input::Stop]
                 }
-                Some(done) = calls.join_next() => match done {
-                    Ok(Some(input)) => input,
-                    Ok(None) => continue,
+                Some(done) = calls.next() => match done {
+                    Ok(inputs) => inputs,
                     Err(error) => return tracing::error!(%error, "a call of a worker was lost"),
                 },
-                () = waker.notified(), if !is_stopping => Input::Woken,
+                () = waker.notified(), if !is_stopping => vec![Input::Woken],
                 changed = predecessor.changed(), if has_predecessor => {
                     has_predecessor = changed.is_ok();
-                    Input::PredecessorSlots(if has_predecessor { *predecessor.borrow_and_update() } else { 0 })
+                    let taken = if has_predecessor { *predecessor.borrow_and_update() } else { 0 };
+                    vec![Input::PredecessorSlots(taken)]
                 }
                 () = &mut timer, if is_timer_set => {
                     is_timer_set = false;
-                    Input::TimerFired
+                    vec![Input::TimerFired]
                 }
             };
-            let at = Moment { now: clock::now(), since_opened: opened.elapsed() };
-            let effects = decisions.step(input, at);
-            let taken = decisions.slots_taken();
-            worker.slots.send_if_modified(|slots| std::mem::replace(slots, taken) != taken);
-            for effect in effects {
-                match effect {
-                    Effect::SetTimer(wait) => {
-                        timer.as_mut().reset(Instant::now() + wait);
-                        is_timer_set = true;
+            for input in inputs {
+                let at = Moment { now: clock::now(), since_opened: opened.elapsed() };
+                let effects = decisions.step(input, at);
+                let taken = decisions.slots_taken();
+                worker.slots.send_if_modified(|slots| std::mem::replace(slots, taken) != taken);
+                for effect in effects {
+                    match effect {
+                        Effect::SetTimer(wait) => {
+                            timer.as_mut().reset(Instant::now() + wait);
+                            is_timer_set = true;
+                        }
+                        Effect::Report(report) => {
+                            log_report(&worker.config.name, &worker.metrics, &report);
+                        }
+                        Effect::Close => {
+                            while calls.next().await.is_some() {}
+                            return worker.destination.close().await;
+                        }
+                        call => calls.begin(call),
                     }
-                    Effect::Report(report) => {
-                        log_report(&worker.config.name, &worker.metrics, &report);
-                    }
-                    Effect::Close => {
-                        while calls.join_next().await.is_some() {}
-                        return worker.destination.close().await;
-                    }
-                    call => drop(calls.spawn(Arc::clone(&worker).call(call))),
                 }
             }
+            calls.begin_attempts();
         }
     }
 
@@ -97,7 +104,6 @@ impl Worker {
             }
             Effect::Renew(claims) => Input::Renewed(self.store.renew(&claims).await),
             Effect::NextDue => Input::Due(self.store.next_due(name).await),
-            Effect::Attempt { id, claim } => self.attempt(id, &claim).await,
             Effect::Settle { id, conclusion } => {
                 let Conclusion { claim, attempt, outcome, breaker } = &*conclusion;
                 let breaker = breaker.map(|change| change.after.stored(clock::now()));
@@ -108,7 +114,9 @@ impl Worker {
                 self.alert(&cause).await;
                 return None;
             }
-            Effect::SetTimer(_) | Effect::Report(_) | Effect::Close => return None,
+            Effect::Attempt { .. } | Effect::SetTimer(_) | Effect::Report(_) | Effect::Close => {
+                return None;
+            }
         };
         Some(input)
     }
@@ -121,31 +129,60 @@ impl Worker {
         self.store.destination_status(name).await
     }
 
-    async fn attempt(&self, id: AttemptId, claim: &Claim) -> Input {
+    /// Makes attempts in one call of the destination.
+    async fn attempt(self: Arc<Self>, attempts: Vec<(AttemptId, Claim)>) -> Vec<Input> {
         let began = Instant::now();
-        let end = AssertUnwindSafe(self.try_once(claim)).catch_unwind().await;
-        let end = end.unwrap_or(AttemptEnd::Panicked);
-        // Without randomness all waits are the longest, which is right, if less polite.
-        let chance = getrandom::u32().map_or(1.0, |bits| f64::from(bits) / f64::from(u32::MAX));
-        Input::Ended { id, end, took: began.elapsed(), chance }
+        let ended = self.try_once(attempts).await.into_iter().map(|(id, end)| {
+            // Without randomness all waits are the longest, which is right, if less polite.
+            let chance = getrandom::u32().map_or(1.0, |bits| f64::from(bits) / f64::from(u32::MAX));
+            Input::Ended { id, end, took: began.elapsed(), chance }
+        });
+        ended.collect()
     }
 
-    /// Asks the routes of now first, where those of then could not say.
-    async fn try_once(&self, claim: &Claim) -> AttemptEnd {
-        let plan = Arc::clone(&self.plan.borrow());
-        let is_taken = match claim.needs_reevaluation() {
-            true => plan.routes.takes(claim.event(), &self.config.name),
-            false => Ok(true),
-        };
-        AttemptEnd::Replied(match is_taken {
-            Ok(true) => {
-                let delivered = AssertUnwindSafe(self.destination.deliver(claim)).catch_unwind();
-                let reply = delivered.await.unwrap_or_else(|_| Reply::failed("it panicked".into()));
-                self.hidden.clean(reply)
+    async fn try_once(&self, attempts: Vec<(AttemptId, Claim)>) -> Vec<(AttemptId, AttemptEnd)> {
+        let (mut ends, mut ids, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+        for (id, claim) in attempts {
+            let end = std::panic::catch_unwind(AssertUnwindSafe(|| self.end_untried(&claim)));
+            match end.unwrap_or(Some(AttemptEnd::Panicked)) {
+                Some(end) => ends.push((id, end)),
+                None => {
+                    ids.push(id);
+                    claims.push(claim);
+                }
             }
-            Ok(false) => return AttemptEnd::NotTaken,
-            Err(error) => Reply::unsendable(format!("a rule of its route failed: {error}")),
-        })
+        }
+        if claims.is_empty() {
+            return ends;
+        }
+        let deliver = async {
+            let replies = self.destination.deliver_many(&claims).await;
+            replies.into_iter().map(|reply| self.hidden.clean(reply)).collect()
+        };
+        let replies = AssertUnwindSafe(deliver).catch_unwind().await.unwrap_or_else(|_| {
+            claims.iter().map(|_| Reply::failed("it panicked".into())).collect::<Vec<_>>()
+        });
+        let missing = std::iter::repeat_with(|| Reply::failed("it did not reply".into()));
+        let replies = replies.into_iter().chain(missing).map(AttemptEnd::Replied);
+        ends.extend(ids.into_iter().zip(replies));
+        ends
+    }
+
+    /// How an attempt ends without the destination. Asks the routes of now, where those of then could
+    /// not say.
+    fn end_untried(&self, claim: &Claim) -> Option<AttemptEnd> {
+        if !claim.needs_reevaluation() {
+            return None;
+        }
+        let plan = Arc::clone(&self.plan.borrow());
+        match plan.routes.takes(claim.event(), &self.config.name) {
+            Ok(true) => None,
+            Ok(false) => Some(AttemptEnd::NotTaken),
+            Err(error) => {
+                let reply = Reply::unsendable(format!("a rule of its route failed: {error}"));
+                Some(AttemptEnd::Replied(self.hidden.clean(reply)))
+            }
+        }
     }
 
     async fn alert(&self, cause: &Cause) {
@@ -159,5 +196,50 @@ impl Worker {
         if let Some(told) = told {
             record_alert(self.store.as_ref(), told).await;
         }
+    }
+}
+
+/// What a worker has begun.
+struct Calls {
+    worker: Arc<Worker>,
+    tasks: JoinSet<Vec<Input>>,
+    /// Attempts that are about to begin, in their order.
+    attempts: Vec<(AttemptId, Claim)>,
+    /// How many calls make attempts.
+    attempting: usize,
+}
+
+impl Calls {
+    fn new(worker: Arc<Worker>) -> Self {
+        Self { worker, tasks: JoinSet::new(), attempts: Vec::new(), attempting: 0 }
+    }
+
+    /// Begins a call, or puts an attempt with those that are about to begin.
+    fn begin(&mut self, effect: Effect) {
+        if let Effect::Attempt { id, claim } = effect {
+            return self.attempts.push((id, claim));
+        }
+        let call = Arc::clone(&self.worker).call(effect);
+        self.tasks.spawn(async { call.await.into_iter().collect() });
+    }
+
+    /// Begins attempts: each by itself, or all that wait together, where the destination takes several at
+    /// once. Then there is one call at a time, so that they stay in order, and many form while one is made.
+    fn begin_attempts(&mut self) {
+        let batch_max = self.worker.destination.batch_max().max(1);
+        while !self.attempts.is_empty() && (batch_max == 1 || self.attempting == 0) {
+            let batch = self.attempts.drain(..batch_max.min(self.attempts.len())).collect();
+            self.attempting += 1;
+            self.tasks.spawn(Arc::clone(&self.worker).attempt(batch));
+        }
+    }
+
+    /// What the next call that ends has to report. Its attempts end all at once.
+    async fn next(&mut self) -> Option<Result<Vec<Input>, JoinError>> {
+        let done = self.tasks.join_next().await?;
+        if done.as_ref().is_ok_and(|inputs| matches!(inputs.first(), Some(Input::Ended { .. }))) {
+            self.attempting -= 1;
+        }
+        Some(done)
     }
 }
