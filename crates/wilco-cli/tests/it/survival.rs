@@ -112,7 +112,7 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
         "[destination.http]\ntype = \"http\"\nurl = \"{}\"\n{RETRY}\n\
          [destination.print]\ntype = \"print\"\nconcurrency = 8\n\
          [destination.file]\ntype = \"file\"\npath = \"FOLDER/events.jsonl\"\n\
-         max_size = \"100 kB\"\nkeep = 1000\nconcurrency = 8\n\
+         max_size = \"100 kB\"\nkeep = 1000\n\
          [[route]]\nto = [\"http\", \"print\", \"file\"]\n",
         catcher.url()
     );

@@ -1,7 +1,7 @@
 //! A file that grows by a line of JSON for each event, and gives way to a new one when it is full.
 //!
-//! An event is delivered when its line is on the disk. The file is opened again for each, so that
-//! one that was renamed or removed meanwhile is noticed.
+//! An event is delivered when its line is on the disk. Events that wait are written together and synced
+//! once. The file is opened again each time, so that one that was renamed or removed meanwhile is noticed.
 
 use std::{
     fmt, fs,
@@ -40,7 +40,7 @@ pub(crate) static KIND: Kind = Kind {
             .doc("full files that are kept, 1 to 1,000"),
     ],
     written_path: Some("path"),
-    concurrency: 1,
+    concurrency: BATCH_MAX,
     read: |keys| FileSettings::read(keys).map(SharedSettings::new),
 };
 
@@ -95,14 +95,29 @@ struct Lines {
 #[async_trait]
 impl Destination for File {
     async fn deliver(&self, claim: &Claim) -> Reply {
-        let (lines, line) = (Arc::clone(&self.0), json_line(claim.event()));
-        // There is no time limit: whether a disk that hangs takes the line is not known before it
+        let mut replies = self.deliver_many(std::slice::from_ref(claim)).await;
+        replies.remove(0)
+    }
+
+    fn batch_max(&self) -> usize {
+        BATCH_MAX
+    }
+
+    async fn deliver_many(&self, claims: &[Claim]) -> Vec<Reply> {
+        let file = Arc::clone(&self.0);
+        let lines: Vec<_> = claims.iter().map(|claim| json_line(claim.event())).collect();
+        // There is no time limit: whether a disk that hangs takes the lines is not known before it
         // has answered, and another try would hang behind it.
-        match tokio::task::spawn_blocking(move || lines.append(line.as_bytes())).await {
-            Ok(Ok(())) => Reply::delivered(),
-            Ok(Err(error)) => Reply::failed(error.to_string()),
-            Err(error) => Reply::failed(error.to_string()),
-        }
+        let appended = tokio::task::spawn_blocking(move || file.append(&lines)).await;
+        let (on_disk, error) = match appended {
+            Ok((on_disk, error)) => (on_disk, error.map(|error| error.to_string())),
+            Err(error) => (0, Some(error.to_string())),
+        };
+        let reply = |index| match &error {
+            Some(error) if index >= on_disk => Reply::failed(error.clone()),
+            _ => Reply::delivered(),
+        };
+        (0..claims.len()).map(reply).collect()
     }
 
     async fn check(&self) -> Result<String, String> {
@@ -118,12 +133,29 @@ impl Destination for File {
 }
 
 impl Lines {
-    /// Puts a line at the end of the file, and returns when it is on the disk.
-    fn append(&self, line: &[u8]) -> Result<(), FileError> {
+    /// Puts lines at the end of the file. Returns how many of them are on the disk then, counted from the
+    /// first, and why the others are not.
+    fn append(&self, lines: &[String]) -> (usize, Option<FileError>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut on_disk = 0;
+        while on_disk < lines.len() {
+            match self.append_some(&lines[on_disk..]) {
+                Ok(count) => on_disk += count,
+                Err(error) => return (on_disk, Some(error)),
+            }
+        }
+        (on_disk, None)
+    }
+
+    /// Puts as many lines into the file as it has room for, at least one, and returns their number when
+    /// they are on the disk.
+    fn append_some(&self, lines: &[String]) -> Result<usize, FileError> {
         let (mut file, mut found) = self.open()?;
-        // A line that alone is too long has a file of its own, rather than none.
-        if found.len() > 0 && found.len().saturating_add(line.len() as u64) > self.max_size {
+        let is_full = |length: u64, line: &str| {
+            // A line that alone is too long has a file of its own, rather than none.
+            length > 0 && length.saturating_add(line.len() as u64) > self.max_size
+        };
+        if lines.first().is_some_and(|line| is_full(found.len(), line)) {
             self.rotate()?;
             drop(file); // and its lock with it
             (file, found) = self.open()?;
@@ -138,13 +170,28 @@ impl Lines {
         }
         let is_torn = self.is_torn(&mut file, before).map_err(self.cannot("read"))?;
         let line_break: &[u8] = if is_torn { b"\n" } else { b"" };
-        let written = file.write_all(line_break).and_then(|()| file.write_all(line));
+        let mut written = file.write_all(line_break);
+        let (mut count, mut end) = (0, before.saturating_add(line_break.len() as u64));
+        for line in lines {
+            if written.is_err() || (count > 0 && is_full(end, line)) {
+                break;
+            }
+            written = file.write_all(line.as_bytes());
+            if written.is_ok() {
+                count += 1;
+                end += line.len() as u64;
+            }
+        }
+        if count > 0 && written.is_err() {
+            // Those before it may stay. This one is tried once more, and then says why it fails.
+            written = file.set_len(end);
+        }
         if let Err(cause) = written.and_then(|()| file.sync_data()) {
             // No half line stays behind; if even this fails, the next one begins with a line break.
             let _ = file.set_len(before);
             return Err(self.cannot("write to")(cause));
         }
-        Ok(())
+        Ok(count)
     }
 
     /// Opens the file that has the name now, and locks it against other writers: a worker that a reload
@@ -253,5 +300,7 @@ const FILE_BYTES: u64 = 100 << 20;
 const FILES_KEPT: usize = 10;
 /// How many full files may be kept: each is looked for when the next is full.
 const FILES_KEPT_MAX: usize = 1_000;
+/// How many lines are synced together.
+const BATCH_MAX: usize = 64;
 /// How often a file that is renamed while it is opened is opened again.
 const OPENED_MAX: usize = 100;

@@ -1,11 +1,16 @@
 //! A file as a destination: its lines, its rotation, and what a crash leaves of it.
 
-use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{
+    collections::HashSet, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command,
+};
 
 use serde_json::Value;
 
-use super::{RETRY, delivery, it, results, shown};
-use crate::world::{SECRET, World, booking, wilco};
+use super::{PATIENT, RETRY, delivery, it, results, shown};
+use crate::{
+    survival::left_out,
+    world::{SECRET, World, booking, wilco},
+};
 
 /// A file destination `it`, with these lines.
 fn file(lines: &str) -> String {
@@ -182,6 +187,115 @@ fn a_file_that_cannot_be_written_is_a_failed_attempt_until_it_can() {
         assert_eq!(ids(&read(&world, "events.jsonl")).len(), 1, "{what}");
         fs::remove_file(&path).unwrap();
     }
+}
+
+/// Sends events that are due at once when the destination is resumed; their ids, in order.
+fn backlog(world: &World, count: usize) -> Vec<String> {
+    assert!(world.run_verb(&["destinations", "pause", "it"]).status.success());
+    let sent = (0..count).map(|number| world.send(&booking(&number.to_string(), "Grade")));
+    let sent = sent.map(|reply| reply.header("x-wilco-event").unwrap().to_owned()).collect();
+    world.eventually("all are routed", |world| in_state(world, "pending") == count as i64);
+    assert!(world.run_verb(&["destinations", "resume", "it"]).status.success());
+    sent
+}
+
+fn in_state(world: &World, state: &str) -> i64 {
+    world.count(&format!("SELECT count(*) FROM delivery WHERE state = '{state}'"))
+}
+
+#[test]
+fn events_that_wait_are_lines_in_their_order_each_once_and_many_are_synced_together() {
+    let mut plan = World::plan().and(&file(""));
+    let is_traced = Command::new("strace").arg("-V").output().is_ok();
+    if is_traced {
+        plan = plan.under(&[
+            "strace",
+            "-D",
+            "-f",
+            "-y",
+            "-e",
+            "trace=fdatasync",
+            "-o",
+            "FOLDER/trace",
+        ]);
+    }
+    let world = plan.start_in(folder());
+    let sent = backlog(&world, 500);
+    world.eventually("delivered", |world| in_state(world, "delivered") == 500);
+    assert_eq!(ids(&read(&world, "events.jsonl")), sent);
+    if is_traced {
+        let trace = fs::read_to_string(world.path("trace")).unwrap();
+        let syncs = trace.matches("events.jsonl>").count();
+        // The first 64 are one, whatever the others do.
+        assert!((1..=437).contains(&syncs), "{syncs} for 500 events");
+    }
+}
+
+#[test]
+fn the_events_of_an_order_key_stay_in_order_though_batches_fail() {
+    let world = World::plan()
+        .and(&file("order_by = \"id\"\nbreaker = { failures = 1000 }"))
+        .start_in(folder());
+    let path = world.path("log/events.jsonl");
+    fs::create_dir(&path).unwrap();
+    let sent: Vec<_> = (0..15)
+        .map(|number| {
+            let reply = world.send(&booking(&(number % 3).to_string(), &format!("Grade {number}")));
+            reply.header("x-wilco-event").unwrap().to_owned()
+        })
+        .collect();
+    world.eventually("failed", |world| in_state(world, "retrying") > 0);
+    fs::remove_dir(&path).unwrap();
+    world.eventually("delivered", |world| in_state(world, "delivered") == 15);
+    let found = ids(&read(&world, "events.jsonl"));
+    let place = |id| found.iter().position(|found| found == id).unwrap();
+    for key in 0..3 {
+        let of_key: Vec<_> = sent.iter().skip(key).step_by(3).map(place).collect();
+        assert!(of_key.is_sorted(), "{of_key:?}");
+    }
+    assert_eq!(found.len(), 15);
+}
+
+#[test]
+fn a_crash_between_batches_loses_no_line() {
+    let world = World::plan().and(&file("")).start_in(folder());
+    let sent = backlog(&world, 500);
+    world.eventually("some", |world| !read(world, "events.jsonl").is_empty());
+    let world = world.kill_and_restart();
+    world.eventually("delivered", |world| in_state(world, "delivered") == 500);
+    let lines = read(&world, "events.jsonl");
+    // A line that was being written when it was killed may be cut off.
+    let whole = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let found: HashSet<_> = whole.map(|line| line["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(found, sent.into_iter().collect());
+}
+
+#[test]
+fn of_a_batch_that_a_full_disk_cuts_short_the_first_lines_are_delivered_and_the_others_fail() {
+    if let Err(error) = Command::new("strace").arg("-V").output() {
+        return left_out(&format!("no strace: {error}"));
+    }
+    let lines = format!("type = \"file\"\npath = \"FOLDER/log/events.jsonl\"\n{PATIENT}");
+    let world = World::plan()
+        .and(&it(&lines))
+        .under(&[
+            "strace",
+            "-D",
+            "-f",
+            "-o",
+            "FOLDER/trace",
+            "-P",
+            "FOLDER/log/events.jsonl",
+            "-e",
+            "trace=write,pwrite64",
+            "-e",
+            "inject=write:error=ENOSPC:when=11+",
+        ])
+        .start_in(folder());
+    let sent = backlog(&world, 20);
+    world.eventually("tried", |world| in_state(world, "pending") + in_state(world, "running") == 0);
+    assert_eq!((in_state(&world, "delivered"), in_state(&world, "retrying")), (10, 10));
+    assert_eq!(ids(&read(&world, "events.jsonl")), sent[..10]);
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub(super) static DESTINATION: Table = Table {
             .default("\"30 s\"")
             .doc("how long one attempt may take"),
         Key::new("concurrency", ValueType::Integer(1, 1_024), "2")
-            .absence("1; `\"http\"`: 8")
+            .absence("1; `\"http\"`: 8; `\"file\"`: 64")
             .doc("attempts that run at the same time, 1 to 1,024"),
         Key::new("rate", ValueType::Rate, "\"10/s\"")
             .doc("attempts that may begin: `\"10/s\"`, `\"100/min\"`, `\"1000/h\"`"),
