@@ -55,8 +55,8 @@ use wilco::{
 };
 
 use crate::{
-    Attempt, Batch, Claim, Clock, Delivery, Duplicates, EventQuery, EventSummary, Outcome, Receipt,
-    Rejection, RoutedBatch, Settled, Store, StoreError, Target,
+    Attempt, Batch, Claim, Clock, Delivery, Duplicates, EventQuery, EventSummary, Limits, Outcome,
+    Receipt, Rejection, RoutedBatch, Settled, Store, StoreError, Target,
 };
 
 /// What the suite needs of a backend besides [`Store`].
@@ -359,6 +359,22 @@ pub(crate) fn to(batch: Batch, ids: &[EventId], targets: &[Target]) -> RoutedBat
     batch.route(|event| if ids.contains(&event.id) { targets.to_vec() } else { Vec::new() })
 }
 
+/// Limits so small that a few rows fill a slice, with nothing to wait for.
+pub(crate) const SMALL: Limits = Limits {
+    write_rows: 8,
+    listing_events_first: 2,
+    listing_events_max: 8,
+    index_keys: 64,
+    index_keys_at_close: 16,
+    first_check_bytes_max: 512 << 10,
+    scrub_events: 8,
+    scrub_rows: 8,
+    scrub_pause: Duration::ZERO,
+    scrub_busy_pause: Duration::ZERO,
+    lock_wait: Duration::ZERO,
+    reader_wait: Duration::ZERO,
+    open_retry: Duration::from_millis(10),
+};
 /// When each test begins: 2026-03-01 12:00 UTC.
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_772_366_400, 0);
 /// How long a claim of a test is exclusive.

@@ -58,7 +58,7 @@ pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
 pub use query::{EventDetail, EventQuery, EventSummary, title};
 pub use rules::Duplicates;
-pub use sqlite::{BackupError, Options, SqliteStore};
+pub use sqlite::{BackupError, Limits, Options, SqliteStore};
 pub use status::StoreStatus;
 pub use wakers::Wakers;
 

@@ -19,6 +19,7 @@ mod leases;
 mod mark_damaged;
 mod open;
 mod opening;
+mod options;
 mod outbound;
 mod paths;
 mod pause;
@@ -43,7 +44,6 @@ use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
-    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -52,8 +52,7 @@ use rusqlite::Connection;
 use wilco::Event;
 
 use crate::{
-    Clock, CommitObserver, DestinationStatus, OpenError, Store, StoreError, StoreStatus, Usage,
-    rules::whole_millis,
+    Clock, DestinationStatus, OpenError, Store, StoreError, StoreStatus, Usage, rules::whole_millis,
 };
 pub use backup::BackupError;
 pub(super) use check::{
@@ -71,6 +70,7 @@ pub(super) use latest_events::{Keys, LatestEvents};
 pub(super) use leases::{AttemptId, Lease, LeaseChanges, Leases};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
+pub use options::{Limits, Options};
 pub(super) use paths::{from_io, from_sqlite, private_file, sibling_path, sync_folder};
 pub(super) use queue::{Batch, Job, Kind, Queue};
 pub(super) use readers::Readers;
@@ -101,24 +101,8 @@ pub struct SqliteStore {
     thread: Mutex<Option<JoinHandle<()>>>,
     check: Arc<Mutex<Option<RunningCheck>>>,
     clock: Arc<dyn Clock>,
+    limits: Limits,
     is_read_only: bool,
-}
-
-/// How a store behaves.
-pub struct Options {
-    /// Free space of the file system, in bytes, below which nothing is recorded.
-    pub reserve: u64,
-    /// Called after every commit.
-    pub observer: CommitObserver,
-    /// From the opening until the file is read through for the first time, to look for damage; then
-    /// it is read through once a day.
-    pub scrub_after: Duration,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { reserve: 0, observer: Arc::new(|_, _| {}), scrub_after: SCRUB_AFTER }
-    }
 }
 
 impl SqliteStore {
@@ -152,6 +136,7 @@ impl SqliteStore {
             shared: Arc::clone(&shared),
             queue: Arc::default(),
             scrub_after: options.scrub_after,
+            limits: options.limits,
             readers: Arc::clone(&readers),
             query_readers: Arc::clone(&query_readers),
             check: Arc::clone(&check),
@@ -164,6 +149,7 @@ impl SqliteStore {
             query_readers,
             thread: Mutex::new(Some(thread)),
             clock,
+            limits: options.limits,
             is_read_only: false,
         })
     }
@@ -187,6 +173,7 @@ impl SqliteStore {
             thread: Mutex::default(),
             check: Arc::default(),
             clock,
+            limits: Limits::default(),
             is_read_only: true,
         })
     }
@@ -287,15 +274,15 @@ pub(super) struct WriterState {
     rejected_bytes: Option<u64>,
 }
 
-/// Cuts what is to be written into pieces of at most [`SLICE_ROWS`] rows, as long as a single item
-/// has no more, and keeps the order.
-fn slices<T>(items: Vec<T>, rows: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+/// Cuts what is to be written into slices of at most `rows_max` rows, unless a single item has more,
+/// and keeps the order.
+fn slices<T>(items: Vec<T>, rows_max: usize, rows: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
     let mut slices: Vec<Vec<T>> = Vec::new();
     let mut filled = 0;
     for item in items {
         let rows = rows(&item);
         match slices.last_mut() {
-            Some(slice) if filled + rows <= SLICE_ROWS => slice.push(item),
+            Some(slice) if filled + rows <= rows_max => slice.push(item),
             Some(_) | None => {
                 slices.push(vec![item]);
                 filled = 0;
@@ -311,15 +298,8 @@ fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Rows that one job changes at most, so that no work of many rows holds up an acknowledgement: a
-/// longer one takes several transactions, and others get their turn in between.
-const SLICE_ROWS: usize = if cfg!(test) { 8 } else { 512 };
-/// Events that a listing, or the search for the last one of a source, looks at in one read.
-const LISTING_EVENTS: usize = if cfg!(test) { 8 } else { 10_000 };
 /// Of the connections that read, those for routing and deliveries.
 const DELIVERY_READERS: usize = 2;
-/// What a start has to do goes first.
-const SCRUB_AFTER: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -46,14 +46,14 @@ impl Clock for StoreClock {
 
 pub(crate) enum Backend {
     Memory(Box<MemoryStore>),
-    Sqlite(SqliteStore, TempDir),
+    Sqlite(Box<SqliteStore>, TempDir),
 }
 
 impl Backend {
     pub(crate) fn new(clock: Arc<StoreClock>, on_disk: bool) -> Self {
         if on_disk {
             let folder = tempfile::tempdir().unwrap();
-            Self::Sqlite(open(&folder, clock), folder)
+            Self::Sqlite(Box::new(open(&folder, clock)), folder)
         } else {
             Self::Memory(Box::new(MemoryStore::new(clock)))
         }
@@ -62,7 +62,7 @@ impl Backend {
     pub(crate) fn store(&self) -> &dyn Store {
         match self {
             Self::Memory(store) => store.as_ref(),
-            Self::Sqlite(store, _) => store,
+            Self::Sqlite(store, _) => store.as_ref(),
         }
     }
 
@@ -76,7 +76,7 @@ impl Backend {
                 for file in ["wilco.db", "wilco.db-wal"] {
                     fs::copy(folder.path().join(file), left.path().join(file)).unwrap();
                 }
-                *store = open(&left, clock);
+                **store = open(&left, clock);
                 *folder = left;
             }
         }

@@ -4,9 +4,7 @@ use async_trait::async_trait;
 use rusqlite::Connection;
 use wilco::EventId;
 
-use super::{
-    Kind, Part, SLICE_ROWS, SqliteStore, WriterState, events, seq_of, show, slices, unfinished,
-};
+use super::{Kind, Part, SqliteStore, WriterState, events, seq_of, show, slices, unfinished};
 use crate::{AdminStore, EventDetail, EventQuery, EventSummary, Replay, State, StoreError};
 
 #[async_trait]
@@ -14,7 +12,7 @@ impl AdminStore for SqliteStore {
     async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
         let limit = query.limit;
         let mut found = Vec::new();
-        let mut part = Some(Part::all(&query));
+        let mut part = Some(Part::all(&query, self.limits));
         while let Some(next) = part {
             let (query, wanted) = (query.clone(), query.limit - found.len());
             let read = move |connection: &Connection| events(connection, &query, wanted, next);
@@ -41,7 +39,7 @@ impl AdminStore for SqliteStore {
 
     async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError> {
         let now = self.now();
-        for slice in slices(replays, |replay| replay.targets.len()) {
+        for slice in slices(replays, self.limits.write_rows, |replay| replay.targets.len()) {
             self.writer.write(Kind::Delivery, move |state| state.replay(&slice, now)).await?;
         }
         Ok(())
@@ -52,16 +50,16 @@ impl AdminStore for SqliteStore {
         event_id: EventId,
         destination: Option<String>,
     ) -> Result<usize, StoreError> {
-        let now = self.now();
+        let (now, rows_max) = (self.now(), self.limits.write_rows);
         let mut ended = 0;
         loop {
             let destination = destination.clone();
             let cancel = move |state: &mut WriterState| {
-                state.cancel(event_id, destination.as_deref(), now, SLICE_ROWS)
+                state.cancel(event_id, destination.as_deref(), now, rows_max)
             };
             let some = self.writer.write(Kind::Delivery, cancel).await?;
             ended += some;
-            if some < SLICE_ROWS {
+            if some < rows_max {
                 return Ok(ended);
             }
         }

@@ -38,7 +38,7 @@ pub(crate) enum Due {
 
 impl Due {
     /// Looks at what the last process left behind, before this one touches it.
-    pub(super) fn of(path: &Path) -> Self {
+    pub(super) fn of(path: &Path, first_bytes_max: u64) -> Self {
         let bytes = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
         // A log that was left behind means that the last stop was not a clean one.
         let log_bytes = bytes(&sibling_path(path, "-wal"));
@@ -46,7 +46,7 @@ impl Due {
             // Something was found: nobody writes to it again before it has been read to the end.
             Ok(found) if !found.is_empty() => Self::First,
             Err(_) if log_bytes == 0 => Self::Never,
-            Ok(_) | Err(_) if bytes(path) + log_bytes > FIRST_BYTES_MAX => Self::Beside,
+            Ok(_) | Err(_) if bytes(path) + log_bytes > first_bytes_max => Self::Beside,
             Ok(_) | Err(_) => Self::First,
         }
     }
@@ -188,6 +188,4 @@ fn unmark(path: &Path) {
     }
 }
 
-/// A store up to this size is checked before anything else: that takes about half a second.
-const FIRST_BYTES_MAX: u64 = if cfg!(test) { 512 << 10 } else { 128 << 20 };
 const SAY_AGAIN: Duration = Duration::from_millis(1);

@@ -37,9 +37,9 @@ type Identity = (u64, u64);
 impl StoreFiles {
     /// Creates the file if there is none, and locks it. A lock that is held is waited for, for a
     /// short time: the command line holds it for the length of a write.
-    pub(super) fn lock(named: &Path) -> Result<Self, OpenError> {
+    pub(super) fn lock(named: &Path, lock_wait: Duration) -> Result<Self, OpenError> {
         let at = |cause: io::Error| from_io(named, &cause);
-        let deadline = Instant::now() + LOCK_WAIT;
+        let deadline = Instant::now() + lock_wait;
         loop {
             let database = create(named).map_err(at)?;
             let path = named.canonicalize().map_err(at)?;
@@ -170,8 +170,6 @@ pub(crate) fn users(path: &Path) -> Option<String> {
 
 /// SQLite's header, at the start of the database file.
 const HEADER_BYTES: usize = 100;
-/// How long a start waits for a lock that another process holds.
-const LOCK_WAIT: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 3 });
 const LOCK_RETRY: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
@@ -211,7 +209,7 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let folder = folder.path().join("store");
             fs::create_dir(&folder).unwrap();
-            let files = StoreFiles::lock(&folder.join("wilco.db")).unwrap();
+            let files = StoreFiles::lock(&folder.join("wilco.db"), Duration::ZERO).unwrap();
             for other in ["wilco.db-wal", "wilco.db-shm"] {
                 fs::write(folder.join(other), "").unwrap();
             }

@@ -15,7 +15,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _};
 use wilco::Digest;
 
-use super::{digest_of, id_of, instant, seq_of};
+use super::{Limits, digest_of, id_of, instant, seq_of};
 use crate::rules::Earlier;
 
 /// Keys are digests already, which no sender can choose: hashing them again is not needed.
@@ -56,12 +56,13 @@ pub(crate) struct LatestEvents {
     flushed_in_batch: usize,
     /// The store is being closed.
     is_closing: bool,
+    limits: Limits,
 }
 
 impl LatestEvents {
     /// Reads what the last process had in memory only.
-    pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut latest = Self::default();
+    pub(super) fn load(connection: &Connection, limits: Limits) -> rusqlite::Result<Self> {
+        let mut latest = Self { limits, ..Self::default() };
         let mut statement = connection.prepare(
             "SELECT id, received_at_ms, digest, source, subject, delivery_id FROM event \
              WHERE seq > (SELECT indexed_through FROM progress) ORDER BY seq",
@@ -116,7 +117,8 @@ impl LatestEvents {
         recorded: usize,
     ) -> rusqlite::Result<()> {
         let left = &self.order[self.flushed..];
-        let keys_max = if self.is_closing { CLOSING_KEYS } else { recorded * KEYS_MAX * 2 };
+        let keys_max =
+            if self.is_closing { self.limits.index_keys_at_close } else { recorded * KEYS_MAX * 2 };
         let part = &left[..left.len().min(keys_max)];
         let mut upsert = connection
             .prepare_cached("INSERT OR REPLACE INTO latest_event (key, event) VALUES (?1, ?2)")?;
@@ -152,7 +154,7 @@ impl LatestEvents {
         self.undo.clear();
         self.flushed += self.flushed_in_batch;
         self.flushed_in_batch = 0;
-        if self.is_flushed() && self.inserted >= GENERATION {
+        if self.is_flushed() && self.inserted >= self.limits.index_keys {
             let generation = std::mem::take(&mut self.recent);
             self.begin(generation);
         }
@@ -249,8 +251,3 @@ fn earlier(row: &rusqlite::Row<'_>) -> rusqlite::Result<Earlier> {
 
 /// Keys of one event at most.
 const KEYS_MAX: usize = 2;
-/// Keys that are gathered in memory before they are flushed. Twice as many are held, about
-/// 6 MB, and as many events are read at a start.
-const GENERATION: usize = if cfg!(test) { 64 } else { 32_768 };
-/// Keys that one commit flushes when the store is closed, and no event waits for it.
-const CLOSING_KEYS: usize = if cfg!(test) { 16 } else { 8_192 };

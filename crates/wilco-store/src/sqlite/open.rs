@@ -5,7 +5,7 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
-    Checkpoint, Damage, Due, StoreFiles, Unchecked, from_io, from_sqlite, is_damaged, mend,
+    Checkpoint, Damage, Due, Limits, StoreFiles, Unchecked, from_io, from_sqlite, is_damaged, mend,
     require_whole, users,
 };
 use crate::OpenError;
@@ -23,13 +23,13 @@ pub(crate) struct Opened {
     pub(super) files: StoreFiles,
 }
 
-pub(crate) fn open(named: &Path) -> Result<Opened, OpenError> {
+pub(crate) fn open(named: &Path, limits: &Limits) -> Result<Opened, OpenError> {
     require_version(rusqlite::version(), rusqlite::version_number())?;
-    let files = StoreFiles::lock(named)?;
+    let files = StoreFiles::lock(named, limits.lock_wait)?;
     let path = files.path();
     let at = |error: rusqlite::Error| from_sqlite(path, &error);
     recognise_header(&files)?;
-    let check = Due::of(path);
+    let check = Due::of(path, limits.first_check_bytes_max);
     let lost_commits = mend_log(path)?;
 
     let mut writing = Connection::open(path).map_err(at)?;
@@ -47,7 +47,7 @@ pub(crate) fn open(named: &Path) -> Result<Opened, OpenError> {
                 .map_err(|cause| from_io(path, &cause))?,
         ),
     };
-    empty_log(&writing, path)?;
+    empty_log(&writing, path, limits.reader_wait)?;
     let reading =
         (0..READERS).map(|_| reader(path)).collect::<Result<_, rusqlite::Error>>().map_err(at)?;
     let scrubbing = reader(path).map_err(at)?;
@@ -100,8 +100,8 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, OpenError> {
 /// if it were safe. Frames acknowledged behind it would be lost with it in a power cut. So nothing
 /// is acknowledged before the WAL has been copied into the database and emptied. Another program
 /// that reads the store can prevent that.
-fn empty_log(writing: &Connection, path: &Path) -> Result<(), OpenError> {
-    match Checkpoint::truncate(writing, READER_WAIT).map_err(|error| from_sqlite(path, &error))? {
+fn empty_log(writing: &Connection, path: &Path, reader_wait: Duration) -> Result<(), OpenError> {
+    match Checkpoint::truncate(writing, reader_wait).map_err(|error| from_sqlite(path, &error))? {
         Checkpoint { is_busy: false, .. } => Ok(()),
         Checkpoint { is_busy: true, .. } => {
             let program = users(path).unwrap_or_else(|| "another program".into());
@@ -220,8 +220,6 @@ const PAGE_BYTES: i64 = 2 << 10;
 /// Bytes of the write-ahead log that stay when it has been emptied: overwriting costs a commit less
 /// than growing the file anew.
 const WAL_KEPT_BYTES: i64 = 32 << 20;
-/// How long a start waits for another program's read transaction before it says so.
-const READER_WAIT: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 2 });
 /// Connections for looking: one for the router, one for claims, two for people.
 const READERS: usize = 4;
 
@@ -230,6 +228,11 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+    use crate::conformance::SMALL;
+
+    fn open(path: &Path) -> Result<Opened, OpenError> {
+        super::open(path, &SMALL)
+    }
 
     fn refusal(path: &Path) -> String {
         open(path).err().unwrap().to_string()

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    DELIVERY_READERS, LatestEvents, LeaseChanges, Queue, Readers, RunningCheck, SLICE_ROWS, Scrub,
+    DELIVERY_READERS, LatestEvents, LeaseChanges, Limits, Queue, Readers, RunningCheck, Scrub,
     Shared, WriterState, from_io, from_sqlite, open_file,
 };
 use crate::{Clock, OpenError};
@@ -24,6 +24,7 @@ pub(crate) struct Opening {
     pub(super) shared: Arc<Shared>,
     pub(super) queue: Arc<Queue>,
     pub(super) scrub_after: Duration,
+    pub(super) limits: Limits,
     pub(super) readers: Arc<Readers>,
     pub(super) query_readers: Arc<Readers>,
     pub(super) check: Arc<Mutex<Option<RunningCheck>>>,
@@ -33,7 +34,7 @@ impl Opening {
     pub(super) fn try_open(&self) -> Result<WriterState, OpenError> {
         let path = &self.path;
         let at = |error: rusqlite::Error| from_sqlite(path, &error);
-        let mut opened = open_file(path)?;
+        let mut opened = open_file(path, &self.limits)?;
         let query_readers = opened.reading.split_off(DELIVERY_READERS);
         let (last_seq, routed_through) = opened
             .writing
@@ -46,7 +47,7 @@ impl Opening {
             )
             .map_err(at)?;
         let state = WriterState {
-            latest_events: LatestEvents::load(&opened.writing).map_err(at)?,
+            latest_events: LatestEvents::load(&opened.writing, self.limits).map_err(at)?,
             connection: opened.writing,
             last_seq,
             routed_through,
@@ -57,9 +58,9 @@ impl Opening {
         };
         let mut recovered = 0;
         loop {
-            let some = state.recover(self.clock.now(), SLICE_ROWS).map_err(at)?;
+            let some = state.recover(self.clock.now(), self.limits.write_rows).map_err(at)?;
             recovered += some;
-            if some < SLICE_ROWS {
+            if some < self.limits.write_rows {
                 break;
             }
         }
@@ -71,6 +72,7 @@ impl Opening {
             path: opened.files.path().to_path_buf(),
             queue: Arc::clone(&self.queue),
             after: self.scrub_after,
+            limits: self.limits,
         };
         let check = RunningCheck::start(opened.unchecked, scrub, Arc::clone(&self.shared));
         let check = check.map_err(|cause| from_io(path, &cause))?;

@@ -6,9 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::Connection;
 
-use super::{
-    Kind, Part, SLICE_ROWS, SqliteStore, WriterState, last_received, next_due, slices, unrouted,
-};
+use super::{Kind, Part, SqliteStore, WriterState, last_received, next_due, slices, unrouted};
 use crate::{
     Alert, Attempt, Batch, Breaker, Claim, OutboundStore, Outcome, RoutedBatch, Settled,
     StoreError, Wakers,
@@ -30,7 +28,7 @@ impl OutboundStore for SqliteStore {
 
     async fn fan_out(&self, batch: RoutedBatch) -> Result<(), StoreError> {
         let now = self.now();
-        for slice in slices(batch.routed, |routed| routed.targets.len()) {
+        for slice in slices(batch.routed, self.limits.write_rows, |routed| routed.targets.len()) {
             self.writer.write(Kind::Delivery, move |state| state.fan_out(&slice, now)).await?;
         }
         Ok(())
@@ -44,12 +42,13 @@ impl OutboundStore for SqliteStore {
         longest_wait: Duration,
     ) -> Result<Vec<Claim>, StoreError> {
         let (now, elapsed) = (self.now(), self.clock.elapsed());
+        let rows_max = self.limits.write_rows;
         let taken = loop {
             let name = destination.to_owned();
             let over = self.writer.shared().leases.over(destination, elapsed);
             let take = move |state: &mut WriterState| {
-                let corrected = state.limit_waits(&name, now, longest_wait, SLICE_ROWS)?;
-                let is_done = corrected < SLICE_ROWS;
+                let corrected = state.limit_waits(&name, now, longest_wait, rows_max)?;
+                let is_done = corrected < rows_max;
                 if !is_done {
                     return Ok(None);
                 }
@@ -93,11 +92,11 @@ impl OutboundStore for SqliteStore {
     }
 
     async fn release_keys(&self, destination: &str) -> Result<(), StoreError> {
-        let now = self.now();
+        let (now, rows_max) = (self.now(), self.limits.write_rows);
         loop {
             let name = destination.to_owned();
-            let release = move |state: &mut WriterState| state.release_keys(&name, now, SLICE_ROWS);
-            if self.writer.write(Kind::Delivery, release).await? < SLICE_ROWS {
+            let release = move |state: &mut WriterState| state.release_keys(&name, now, rows_max);
+            if self.writer.write(Kind::Delivery, release).await? < rows_max {
                 return Ok(());
             }
         }
@@ -114,7 +113,7 @@ impl OutboundStore for SqliteStore {
         since: Timestamp,
         until: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let mut part = Some(Part::since(since));
+        let mut part = Some(Part::since(since, self.limits));
         while let Some(next) = part {
             let source = source.to_owned();
             let read = move |connection: &Connection| {

@@ -21,7 +21,8 @@ use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
 use super::{
-    EVENT, Kind, Queue, Shared, WriterState, checked, id_at, is_damage, stop_at_damage, submit,
+    EVENT, Kind, Limits, Queue, Shared, WriterState, checked, id_at, is_damage, stop_at_damage,
+    submit,
 };
 use crate::StoreError;
 
@@ -33,6 +34,7 @@ pub(crate) struct Scrub {
     pub(super) queue: Arc<Queue>,
     /// How long it leaves the store alone at first.
     pub(super) after: Duration,
+    pub(super) limits: Limits,
 }
 
 /// What is wrong with an event, by its place.
@@ -45,8 +47,8 @@ type Place = (i64, i64);
 /// What a slice found, and where the next one begins; `None` at the end of the table.
 type Slice = (Vec<Finding>, Option<Place>);
 
-/// Reads the rows behind a place.
-type Reading = fn(&Connection, Place) -> rusqlite::Result<Slice>;
+/// Reads as many rows behind a place as the limits allow.
+type Reading = fn(&Connection, Place, &Limits) -> rusqlite::Result<Slice>;
 
 /// All that is read, in this order.
 const READINGS: [Reading; 4] = [events, deliveries, delivery_index, latest_events];
@@ -84,13 +86,13 @@ impl Scrub {
                     return Ok(false);
                 }
                 let wal_bytes = shared.wal_bytes.load(Ordering::Relaxed);
-                let (found, rest) = read(&self.connection, place)?;
+                let (found, rest) = read(&self.connection, place, &self.limits)?;
                 self.report(&found, shared);
                 next = rest;
                 // The log grows with each commit.
-                sleep(SLICE_PAUSE, is_stopped);
+                sleep(self.limits.scrub_pause, is_stopped);
                 if shared.wal_bytes.load(Ordering::Relaxed) != wal_bytes {
-                    sleep(BUSY_PAUSE, is_stopped);
+                    sleep(self.limits.scrub_busy_pause, is_stopped);
                 }
             }
         }
@@ -119,9 +121,10 @@ impl Scrub {
 }
 
 /// Compares events and their payloads with their checksums.
-fn events(connection: &Connection, (after, _): Place) -> rusqlite::Result<Slice> {
+fn events(connection: &Connection, (after, _): Place, limits: &Limits) -> rusqlite::Result<Slice> {
+    let events_max = limits.scrub_events;
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT {EVENT} WHERE seq > ?1 ORDER BY seq LIMIT {SLICE_EVENTS}"
+        "SELECT {EVENT} WHERE seq > ?1 ORDER BY seq LIMIT {events_max}"
     ))?;
     let mut rows = statement.query([after])?;
     let (mut found, mut read, mut body_bytes, mut last) = (Vec::new(), 0, 0, after);
@@ -136,13 +139,14 @@ fn events(connection: &Connection, (after, _): Place) -> rusqlite::Result<Slice>
         }
         read += 1;
     }
-    let is_end = read < SLICE_EVENTS && body_bytes < SLICE_BODY_BYTES;
+    let is_end = read < events_max && body_bytes < SLICE_BODY_BYTES;
     Ok((found, (!is_end).then_some((last, 0))))
 }
 
 /// Looks for the event of each delivery, and for the delivery in the indexes that deliveries are found
 /// by: without its place in one of them it would never be tried.
-fn deliveries(connection: &Connection, after: Place) -> rusqlite::Result<Slice> {
+fn deliveries(connection: &Connection, after: Place, limits: &Limits) -> rusqlite::Result<Slice> {
+    let rows_max = limits.scrub_rows;
     let statement = connection.prepare_cached(&format!(
         "SELECT id, 0, event, CASE \
          WHEN NOT EXISTS (SELECT 1 FROM event WHERE seq = one.event) THEN 1 \
@@ -153,35 +157,46 @@ fn deliveries(connection: &Connection, after: Place) -> rusqlite::Result<Slice> 
                WHERE destination = one.destination AND due_at_ms = one.due_at_ms \
                AND id = one.id) THEN 2 \
          END FROM delivery AS one NOT INDEXED \
-         WHERE id > ?1 AND ?2 = 0 ORDER BY id LIMIT {SLICE_ROWS}"
+         WHERE id > ?1 AND ?2 = 0 ORDER BY id LIMIT {rows_max}"
     ))?;
-    references(statement, after)
+    references(statement, after, rows_max)
 }
 
 /// Looks for each delivery that the index over events has.
-fn delivery_index(connection: &Connection, after: Place) -> rusqlite::Result<Slice> {
+fn delivery_index(
+    connection: &Connection,
+    after: Place,
+    limits: &Limits,
+) -> rusqlite::Result<Slice> {
+    let rows_max = limits.scrub_rows;
     let statement = connection.prepare_cached(&format!(
         "SELECT event, id, event, CASE WHEN NOT EXISTS (SELECT 1 FROM delivery AS other NOT INDEXED \
          WHERE other.id = one.id AND other.event = one.event) THEN 3 END \
          FROM delivery AS one INDEXED BY delivery_by_event \
-         WHERE (event, id) > (?1, ?2) ORDER BY event, id LIMIT {SLICE_ROWS}"
+         WHERE (event, id) > (?1, ?2) ORDER BY event, id LIMIT {rows_max}"
     ))?;
-    references(statement, after)
+    references(statement, after, rows_max)
 }
 
 /// Looks for the events that duplicates are recognised by: some have no delivery.
-fn latest_events(connection: &Connection, after: Place) -> rusqlite::Result<Slice> {
+fn latest_events(
+    connection: &Connection,
+    after: Place,
+    limits: &Limits,
+) -> rusqlite::Result<Slice> {
+    let rows_max = limits.scrub_rows;
     let statement = connection.prepare_cached(&format!(
         "SELECT key, 0, event, CASE WHEN NOT EXISTS (SELECT 1 FROM event WHERE seq = latest_event.event) \
-         THEN 1 END FROM latest_event WHERE key > ?1 AND ?2 = 0 ORDER BY key LIMIT {SLICE_ROWS}"
+         THEN 1 END FROM latest_event WHERE key > ?1 AND ?2 = 0 ORDER BY key LIMIT {rows_max}"
     ))?;
-    references(statement, after)
+    references(statement, after, rows_max)
 }
 
 /// Rows of a place, an event, and what is wrong with it, if anything is.
 fn references(
     mut statement: CachedStatement<'_>,
     (first, second): Place,
+    rows_max: usize,
 ) -> rusqlite::Result<Slice> {
     let mut rows = statement.query([first, second])?;
     let (mut found, mut read, mut last) = (Vec::new(), 0, FIRST);
@@ -196,7 +211,7 @@ fn references(
         };
         found.push((row.get(2)?, what));
     }
-    Ok((found, (read == SLICE_ROWS).then_some(last)))
+    Ok((found, (read == rows_max).then_some(last)))
 }
 
 /// False where it was stopped meanwhile.
@@ -218,12 +233,5 @@ fn sleep(time: Duration, is_stopped: &AtomicBool) -> bool {
 const FIRST: Place = (i64::MIN, 0);
 /// From the end of one scrub to the beginning of the next.
 const SCRUB_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Events that one slice reads, unless their bodies have more bytes than this.
-const SLICE_EVENTS: usize = if cfg!(test) { 8 } else { 256 };
+/// Bytes of bodies behind which a slice of events ends early.
 const SLICE_BODY_BYTES: usize = 1 << 20;
-/// Rows of any other table in one slice.
-const SLICE_ROWS: usize = if cfg!(test) { 8 } else { 1_024 };
-/// Between two slices.
-const SLICE_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 100 });
-/// The same where something was committed meanwhile.
-const BUSY_PAUSE: Duration = Duration::from_millis(if cfg!(test) { 0 } else { 900 });

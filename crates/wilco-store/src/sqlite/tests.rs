@@ -22,8 +22,8 @@ use crate::{
     AdminStore as _, EventQuery, InboundStore as _, OutboundStore as _, Outcome, Rejection, State,
     Target,
     conformance::{
-        self, Backend, LEASE, LONGEST, SENT, SUPPRESS, Sent, TestClock, after, attempt, event,
-        hand_over, rejection, unrouted,
+        self, Backend, LEASE, LONGEST, SENT, SMALL, SUPPRESS, Sent, TestClock, after, attempt,
+        event, hand_over, rejection, unrouted,
     },
 };
 
@@ -67,13 +67,18 @@ impl OnDisk {
     }
 }
 
+/// The options of nearly every test.
+fn small() -> Options {
+    Options { limits: SMALL, ..Options::default() }
+}
+
 struct Sqlite(Option<OnDisk>);
 
 impl Backend for Sqlite {
     fn open(&mut self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
         let disk = self.0.as_ref().map_or_else(OnDisk::new, OnDisk::killed);
         let url = format!("sqlite:{}", self.0.insert(disk).path().display());
-        Arc::new(SqliteStore::open(&url, Options::default(), clock).unwrap())
+        Arc::new(SqliteStore::open(&url, small(), clock).unwrap())
     }
 
     fn break_next_write(&self) {
@@ -105,7 +110,7 @@ pub(crate) fn backend() -> Box<dyn Backend> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let wait = Arc::new(Mutex::new(wait));
@@ -129,13 +134,13 @@ async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
 #[tokio::test]
 async fn an_event_behind_removed_ones_is_routed() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     // The clock was ahead, and what came then is gone.
     let ahead = record(&store, Sent { at: after(1_000_000), ..SENT }).await.unwrap();
     conformance::fan_out(&store, &[ahead], &[]).await;
     store.close().await.unwrap();
     disk.past_the_store().execute("DELETE FROM event", []).unwrap();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();
     assert_eq!(unrouted(&store, 9).await, [id]);
 }
@@ -143,7 +148,7 @@ async fn an_event_behind_removed_ones_is_routed() {
 #[tokio::test]
 async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let pruned = record(&store, SENT).await.unwrap();
     fan_out(&store, pruned).await;
     let newest = record(&store, Sent { subject: None, at: after(60), ..SENT }).await.unwrap();
@@ -156,7 +161,7 @@ async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
         side.execute(sql, [seq_of(newest)]).unwrap();
     }
 
-    let store = disk.open(Options { scrub_after: Duration::ZERO, ..Options::default() });
+    let store = disk.open(Options { scrub_after: Duration::ZERO, ..small() });
     let listed = store.events(EventQuery { limit: 9, ..EventQuery::default() }).await.unwrap();
     let listed: Vec<_> = listed.iter().map(|event| (event.id, event.is_damaged)).collect();
     assert_eq!(listed, [(pruned, false)]);
@@ -182,7 +187,7 @@ async fn fan_out(store: &SqliteStore, event_id: EventId) {
 
 /// A store too large to be checked first, closed, with a copy of what is in its file.
 async fn large(disk: &OnDisk) -> Vec<u8> {
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     for number in 0..1_024 {
         let body = format!("{number:01000}");
         record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
@@ -197,7 +202,7 @@ async fn a_large_store_is_checked_while_it_is_in_use() {
     large(&disk).await;
     let mark = disk.path().with_extension("db-check");
     fs::write(&mark, "").unwrap();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     record(&store, SENT).await.unwrap();
     until(|| !mark.exists()).await;
     assert!(store.ready().is_ok());
@@ -219,7 +224,7 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
             fs::write(&mark, "").unwrap();
         }
 
-        let options = Options { scrub_after: Duration::ZERO, ..Options::default() };
+        let options = Options { scrub_after: Duration::ZERO, ..small() };
         let store = disk.open(options);
         let latched = tokio::time::timeout(PATIENCE, store.wakers().failed().notified()).await;
         assert!(latched.is_ok(), "the damage was not found");
@@ -228,14 +233,14 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
         assert!(store.close().await.is_err());
 
         let url = format!("sqlite:{}", disk.path().display());
-        let again = SqliteStore::open(&url, Options::default(), disk.clock.clone());
+        let again = SqliteStore::open(&url, small(), disk.clock.clone());
         assert!(matches!(again, Err(OpenError::Damaged { .. })));
         // A backup is taken, once it has been read to its end.
         for beside in ["db-wal", "db-shm"] {
             let _ = fs::remove_file(disk.path().with_extension(beside));
         }
         fs::write(disk.path(), &whole).unwrap();
-        disk.open(Options::default()).close().await.unwrap();
+        disk.open(small()).close().await.unwrap();
         assert!(!mark.exists());
     }
 }
@@ -243,7 +248,7 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
 #[tokio::test]
 async fn of_many_events_about_one_subject_few_are_read_at_a_start() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     for number in 0..1_024 {
         let body = format!("{number}");
         record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
@@ -256,7 +261,7 @@ async fn after_a_stop_no_event_is_read_at_the_start_and_every_duplicate_is_recog
     // Few of them are in memory only, some are on their way into the table, and many are in it.
     for count in [0, 1, 63, 64, 65, 200] {
         let disk = OnDisk::new();
-        let store = disk.open(Options::default());
+        let store = disk.open(small());
         let mut ids = HashMap::new();
         // Each subject twice: the later event is the one that a duplicate is compared with.
         for number in 0..count {
@@ -266,7 +271,7 @@ async fn after_a_stop_no_event_is_read_at_the_start_and_every_duplicate_is_recog
         }
         store.close().await.unwrap();
         assert_eq!(not_indexed(&disk), 0, "{count}");
-        let store = disk.open(Options::default());
+        let store = disk.open(small());
         for (subject, (body, id)) in ids {
             let sent = Sent { subject: Some(&subject), body: body.as_bytes(), ..SENT };
             assert_eq!(record(&store, sent).await.unwrap(), id, "{subject} of {count}");
@@ -283,12 +288,12 @@ fn not_indexed(disk: &OnDisk) -> i64 {
 #[tokio::test]
 async fn an_event_that_is_gone_is_given_up() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();
     fan_out(&store, id).await;
     store.close().await.unwrap();
     disk.past_the_store().execute("DELETE FROM event", []).unwrap();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     assert!(store.claim("crm", 10, LEASE, LONGEST).await.unwrap().is_empty());
     assert_eq!(store.unfinished().await.unwrap(), [("crm".into(), State::Dead, 1)]);
 }
@@ -296,13 +301,13 @@ async fn an_event_that_is_gone_is_given_up() {
 #[tokio::test]
 async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let routed = record(&store, SENT).await.unwrap();
     let unrouted = record(&store, Sent { body: b"[]", ..SENT }).await.unwrap();
     fan_out(&store, routed).await;
     store.close().await.unwrap();
 
-    let store = disk.open(Options { reserve: u64::MAX, ..Options::default() });
+    let store = disk.open(Options { reserve: u64::MAX, ..small() });
     let full = |answer: &Result<(), StoreError>| {
         matches!(answer, Err(StoreError::Full { reserve: Some(u64::MAX) }))
     };
@@ -330,7 +335,7 @@ async fn what_waits_is_committed_together() {
             observer.0.fetch_add(1, Ordering::Relaxed);
             observer.1.fetch_add(events, Ordering::Relaxed);
         }),
-        ..Options::default()
+        ..small()
     };
     let disk = OnDisk::new();
     let store = disk.open(options);
@@ -357,7 +362,7 @@ async fn what_waits_is_committed_together() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn one_odd_write_costs_no_other_its_answer() {
     let disk = OnDisk::new();
-    let store = Arc::new(disk.open(Options::default()));
+    let store = Arc::new(disk.open(small()));
     disk.past_the_store()
         .execute_batch(
             "CREATE TRIGGER odd AFTER INSERT ON event WHEN new.name = 'odd' \
@@ -382,12 +387,12 @@ async fn one_odd_write_costs_no_other_its_answer() {
 #[tokio::test]
 async fn what_was_recorded_is_in_the_files_before_the_answer() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     for number in 0..10 {
         let subject = format!("booking/{number}");
         let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
         let left = disk.killed();
-        let next = left.open(Options::default());
+        let next = left.open(small());
         assert_eq!(next.event(id).await.unwrap().unwrap().event.id, id);
     }
 }
@@ -395,7 +400,7 @@ async fn what_was_recorded_is_in_the_files_before_the_answer() {
 #[tokio::test]
 async fn the_newest_rejections_are_kept() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     store.reject(rejection(0));
     store.close().await.unwrap();
     let side = disk.past_the_store();
@@ -409,7 +414,7 @@ async fn the_newest_rejections_are_kept() {
         [room + 10],
     )
     .unwrap();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     store.reject(rejection(7));
     store.close().await.unwrap();
     assert_eq!(count(&disk, "rejection"), room);

@@ -8,7 +8,6 @@ mod thread;
 use std::{
     sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
-    time::Duration,
 };
 
 use tokio::{sync::oneshot, time::Instant};
@@ -197,7 +196,7 @@ where
 /// Tries to open the store until that works. `None` where the store was closed before.
 fn open_later(opening: &Opening, queue: &Queue) -> Option<WriterState> {
     let shared = &opening.shared;
-    let mut next_try = Instant::now() + OPEN_RETRY;
+    let mut next_try = Instant::now() + opening.limits.open_retry;
     loop {
         let patience = next_try.saturating_duration_since(Instant::now());
         match queue.take(Some(patience)) {
@@ -217,7 +216,7 @@ fn open_later(opening: &Opening, queue: &Queue) -> Option<WriterState> {
         if Instant::now() < next_try {
             continue;
         }
-        next_try = Instant::now() + OPEN_RETRY;
+        next_try = Instant::now() + opening.limits.open_retry;
         if shared.require_sound().is_err() {
             continue;
         }
@@ -251,6 +250,3 @@ impl Drop for AbortOnPanic {
         }
     }
 }
-
-/// Between two tries to open the store.
-const OPEN_RETRY: Duration = Duration::from_millis(if cfg!(test) { 10 } else { 500 });

@@ -5,9 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use wilco::Digest;
 
 use super::{
-    super::{
-        Head, LISTING_EVENTS, digest_of, id_at, id_of, instant, row_limit, seq_at, seq_of, time_of,
-    },
+    super::{Head, Limits, digest_of, id_at, id_of, instant, row_limit, seq_at, seq_of, time_of},
     deliveries, source_of, title, unknown_source,
 };
 use crate::{EventQuery, EventSummary, StoreError};
@@ -18,24 +16,31 @@ use crate::{EventQuery, EventSummary, StoreError};
 pub(crate) struct Part {
     after: i64,
     before: i64,
-    /// How many events of it are looked through next: few at first, for most listings end there.
+    /// How many events of it are looked through next: few at first, because most listings end there.
     events: usize,
+    events_max: usize,
 }
 
 impl Part {
     /// All that a query can find.
-    pub(crate) fn all(query: &EventQuery) -> Self {
-        let since = query.since.map_or(0, |since| Self::since(since).after);
+    pub(crate) fn all(query: &EventQuery, limits: Limits) -> Self {
+        let since = query.since.map_or(0, |since| Self::since(since, limits).after);
         Self {
             after: query.after.map_or(0, seq_of).max(since),
             before: query.before.map_or(i64::MAX, seq_of),
-            events: FIRST_EVENTS,
+            events: limits.listing_events_first,
+            events_max: limits.listing_events_max,
         }
     }
 
     /// All that can have come at this time or later: the place of an event is never behind its time.
-    pub(crate) fn since(since: Timestamp) -> Self {
-        Self { after: seq_at(since).saturating_sub(1), before: i64::MAX, events: FIRST_EVENTS }
+    pub(crate) fn since(since: Timestamp, limits: Limits) -> Self {
+        Self {
+            after: seq_at(since).saturating_sub(1),
+            before: i64::MAX,
+            events: limits.listing_events_first,
+            events_max: limits.listing_events_max,
+        }
     }
 }
 
@@ -93,7 +98,7 @@ fn cut(
         .query_row(params![part.after, part.before, row_limit(part.events)], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
-    let rest = Part { events: (part.events * 8).min(LISTING_EVENTS), ..part };
+    let rest = Part { events: (part.events * 8).min(part.events_max), ..part };
     Ok(match last {
         Some(last) if count == part.events && query.after.is_some() => {
             (Part { before: last + 1, ..part }, Some(Part { after: last, ..rest }))
@@ -218,8 +223,6 @@ fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
     }
 }
 
-/// Events that a listing looks through first; each further part has eight times as many.
-const FIRST_EVENTS: usize = if cfg!(test) { 2 } else { 256 };
 const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
                       conflict, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those
@@ -278,9 +281,12 @@ mod tests {
     #[test]
     fn a_time_bounds_the_part_that_is_looked_through() {
         let since = Timestamp::from_second(1_772_366_400).unwrap();
-        let bounded = Part::all(&EventQuery { since: Some(since), ..EventQuery::default() });
+        let bounded = Part::all(
+            &EventQuery { since: Some(since), ..EventQuery::default() },
+            Limits::default(),
+        );
         assert_eq!(bounded.after, seq_at(since) - 1);
-        let all = Part::all(&EventQuery::default());
+        let all = Part::all(&EventQuery::default(), Limits::default());
         assert_eq!((all.after, all.before), (0, i64::MAX));
     }
 }

@@ -6,7 +6,7 @@ use super::*;
 #[tokio::test]
 async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();
     let side = disk.past_the_store();
     for (table, column) in [("payload", "body"), ("payload", "headers"), ("event", "digest")] {
@@ -33,7 +33,7 @@ async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
 #[tokio::test]
 async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
     let disk = OnDisk::new();
-    let mut store = disk.open(Options::default());
+    let mut store = disk.open(small());
     let side = disk.past_the_store();
     for change in [
         "body = x'00'",
@@ -60,7 +60,7 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
 
         // What is in memory is not damaged: the next process has only the file.
         store.close().await.unwrap();
-        store = disk.open(Options::default());
+        store = disk.open(small());
         let claims = store.claim("crm", 10, LEASE, LONGEST).await.unwrap();
         let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
         assert_eq!(claimed, [whole], "{change}");
@@ -83,7 +83,7 @@ async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
 
 /// Three events, of which the second is then changed by the disk.
 async fn with_damage(disk: &OnDisk, change: &str) -> (SqliteStore, Vec<EventId>) {
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let mut ids = Vec::new();
     for number in 0..3 {
         let subject = format!("booking/{number}");
@@ -92,7 +92,7 @@ async fn with_damage(disk: &OnDisk, change: &str) -> (SqliteStore, Vec<EventId>)
     store.close().await.unwrap();
     let changed = disk.past_the_store().execute(&update(change), [seq_of(ids[1])]);
     assert_eq!(changed.unwrap(), 1, "{change}");
-    (disk.open(Options::default()), ids)
+    (disk.open(small()), ids)
 }
 
 /// The statement that changes the event in a place.
@@ -153,7 +153,7 @@ async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobod
         conformance::fan_out(&store, &[ids[0], ids[2]], &[Target::to("crm")]).await;
         store.close().await.unwrap();
 
-        let store = disk.open(Options::default());
+        let store = disk.open(small());
         let query = EventQuery { limit: 9, ..EventQuery::default() };
         let summary = store.events(query).await.unwrap();
         let damaged: Vec<_> = summary.iter().map(|event| event.is_damaged).collect();
@@ -219,7 +219,7 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
     ];
     for (change, expected) in cases {
         let disk = OnDisk::new();
-        let store = disk.open(Options::default());
+        let store = disk.open(small());
         for number in 0..40 {
             let subject = format!("booking/{number}");
             let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
@@ -232,7 +232,7 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
         store.close().await.unwrap();
         decay(&disk, change);
 
-        let options = Options { scrub_after: Duration::ZERO, ..Options::default() };
+        let options = Options { scrub_after: Duration::ZERO, ..small() };
         let store = disk.open(options);
         let found = async || store.damaged_events().await.unwrap();
         let waited = tokio::time::timeout(PATIENCE, async {
@@ -272,7 +272,7 @@ async fn a_chunk_of_a_body_that_is_wrong_or_missing_is_noticed() {
         "DELETE FROM payload",
     ] {
         let disk = OnDisk::new();
-        let store = disk.open(Options::default());
+        let store = disk.open(small());
         let id = record(&store, Sent { body: &large, ..SENT }).await.unwrap();
         assert!(store.event(id).await.unwrap().unwrap().event.body == large.clone().into());
         disk.past_the_store().execute(change, []).unwrap();

@@ -6,13 +6,13 @@ use super::*;
 async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
     for name in ["wilco.db", "wilco.db-wal", "wilco.db-shm"] {
         let disk = OnDisk::new();
-        let store = disk.open(Options::default());
+        let store = disk.open(small());
         record(&store, SENT).await.unwrap();
         fs::remove_file(disk.folder.path().join(name)).unwrap();
         let recorded = record(&store, Sent { body: b"{}", ..SENT }).await;
         assert!(matches!(recorded, Err(StoreError::Latched(_))), "{name}: {recorded:?}");
         let disk = OnDisk::new();
-        let store = disk.open(Options::default());
+        let store = disk.open(small());
         store.ready().unwrap();
         fs::remove_file(disk.folder.path().join(name)).unwrap();
         assert!(matches!(store.ready(), Err(StoreError::Latched(_))), "{name}");
@@ -24,7 +24,7 @@ async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
 async fn a_store_is_looked_at_beside_its_process_and_without_one() {
     let disk = OnDisk::new();
     let url = format!("sqlite:{}", disk.path().display());
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();
     let beside = SqliteStore::open_read_only(&url, disk.clock.clone()).unwrap();
     assert!(beside.event(id).await.unwrap().is_some());
@@ -36,7 +36,7 @@ async fn a_store_is_looked_at_beside_its_process_and_without_one() {
     assert!(recorded.is_err(), "{recorded:?}");
     assert!(alone.cancel(id, None).await.is_err());
     // Neither keeps a server from starting.
-    let again = disk.open(Options::default());
+    let again = disk.open(small());
     record(&again, Sent { body: b"[1]", ..SENT }).await.unwrap();
     alone.close().await.unwrap();
     beside.close().await.unwrap();
@@ -46,7 +46,7 @@ async fn a_store_is_looked_at_beside_its_process_and_without_one() {
 #[tokio::test]
 async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     record(&store, SENT).await.unwrap();
     disk.past_the_store()
         .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))
@@ -66,13 +66,13 @@ async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not(
 async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
     let disk = OnDisk::new();
     let left = {
-        let store = disk.open(Options::default());
+        let store = disk.open(small());
         record(&store, SENT).await.unwrap();
         disk.killed()
     };
     let reader = left.past_the_store();
     reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
-    let store = left.open(Options::default());
+    let store = left.open(small());
     let told = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Opening(_)));
     assert!(told(store.ready()));
     assert!(told(record(&store, Sent { body: b"[1]", ..SENT }).await.map(drop)));
@@ -87,14 +87,14 @@ async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
     store.close().await.unwrap();
 
     reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
-    let store = left.open(Options::default());
+    let store = left.open(small());
     store.close().await.unwrap();
 }
 
 #[tokio::test]
 async fn the_log_stays_within_its_bound_under_deliveries() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let wal = disk.path().with_extension("db-wal");
     let mut longest = 0;
     for number in 0..1_500 {

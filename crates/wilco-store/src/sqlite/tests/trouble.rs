@@ -28,7 +28,7 @@ async fn record_all(store: &Arc<SqliteStore>, count: usize) -> Vec<Result<EventI
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn while_another_program_has_the_write_lock_all_are_refused_together() {
     let disk = OnDisk::new();
-    let store = Arc::new(disk.open(Options::default()));
+    let store = Arc::new(disk.open(small()));
     let other = lock(&disk);
     let began = Instant::now();
     let answers = record_all(&store, 30).await;
@@ -50,7 +50,7 @@ async fn while_another_program_has_the_write_lock_all_are_refused_together() {
 #[tokio::test]
 async fn a_commit_that_fails_leaves_no_trace_of_any_of_its_jobs() {
     let disk = OnDisk::new();
-    let store = Arc::new(disk.open(Options::default()));
+    let store = Arc::new(disk.open(small()));
     let (go, busy) = occupy(&store).await;
     let mut waiting = Vec::new();
     for number in 0..50 {
@@ -137,7 +137,7 @@ async fn beside_a_damaged_event_the_others_of_a_claim_are_delivered() {
 
 /// Deliveries to `crm` of events that are in the file and not in memory.
 async fn with_a_backlog(disk: &OnDisk, count: usize) -> (SqliteStore, Vec<EventId>) {
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let mut ids = Vec::new();
     for number in 0..count {
         let subject = format!("booking/{number}");
@@ -145,7 +145,7 @@ async fn with_a_backlog(disk: &OnDisk, count: usize) -> (SqliteStore, Vec<EventI
         fan_out(&store, ids[number]).await;
     }
     store.close().await.unwrap();
-    (disk.open(Options::default()), ids)
+    (disk.open(small()), ids)
 }
 
 async fn claimed(disk: &OnDisk, store: &SqliteStore) -> Vec<EventId> {
@@ -157,7 +157,7 @@ async fn claimed(disk: &OnDisk, store: &SqliteStore) -> Vec<EventId> {
 #[tokio::test]
 async fn of_a_rejected_body_the_beginning_is_stored_and_its_length() {
     let disk = OnDisk::new();
-    let store = disk.open(Options::default());
+    let store = disk.open(small());
     let body: Vec<u8> = (0..=255).cycle().take(crate::REJECTION_BODY_BYTES_MAX + 7).collect();
     let large = Rejection { body: body.clone().into(), bytes: 1 << 20, ..rejection(1) };
     assert!(store.reject(large));
@@ -175,9 +175,10 @@ async fn of_a_rejected_body_the_beginning_is_stored_and_its_length() {
 async fn rejections_never_share_a_commit_with_events() {
     let commits = Arc::new(Mutex::new(Vec::new()));
     let heard = Arc::clone(&commits);
-    let observer: CommitObserver = Arc::new(move |events, _| heard.lock().unwrap().push(events));
+    let observer: crate::CommitObserver =
+        Arc::new(move |events, _| heard.lock().unwrap().push(events));
     let disk = OnDisk::new();
-    let store = Arc::new(disk.open(Options { observer, ..Options::default() }));
+    let store = Arc::new(disk.open(Options { observer, ..small() }));
     let flood = {
         let store = Arc::clone(&store);
         tokio::task::spawn_blocking(move || {

@@ -1,0 +1,86 @@
+//! How a store behaves, and how much it does at once.
+
+use std::{sync::Arc, time::Duration};
+
+use crate::CommitObserver;
+
+/// How a store behaves.
+pub struct Options {
+    /// Free space of the file system, in bytes, below which nothing is recorded.
+    pub reserve: u64,
+    /// Called after every commit.
+    pub observer: CommitObserver,
+    /// From the opening until the file is read through for the first time, to look for damage; then
+    /// it is read through once a day.
+    pub scrub_after: Duration,
+    /// How much is done at once.
+    pub limits: Limits,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            reserve: 0,
+            observer: Arc::new(|_, _| {}),
+            // What a start has to do goes first.
+            scrub_after: Duration::from_secs(5),
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// How much a store does at once, and how long it waits. The defaults suit every size of store;
+/// smaller ones reach the border of a slice with few events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Rows that one write changes, unless a single item has more. Longer work takes several
+    /// transactions, so that it does not hold up an acknowledgement.
+    pub write_rows: usize,
+    /// Events that a listing, or the search for the last one of a source, looks at in its first
+    /// read; each further read looks at eight times as many.
+    pub listing_events_first: usize,
+    /// Events that it looks at in any one read.
+    pub listing_events_max: usize,
+    /// Keys of the latest events that are gathered in memory before they are flushed. Twice as many
+    /// are held, about 6 MB, and as many events are read at a start.
+    pub index_keys: usize,
+    /// Keys that one commit flushes when the store is closed, when no event waits for it.
+    pub index_keys_at_close: usize,
+    /// Bytes of a store up to which it is checked before it opens after an unclean stop. A larger
+    /// one is checked while it is in use, because this many take about half a second.
+    pub first_check_bytes_max: u64,
+    /// Events that one slice of the background check reads.
+    pub scrub_events: usize,
+    /// Rows of any other table that one slice of the background check reads.
+    pub scrub_rows: usize,
+    /// Pause between two slices of the background check.
+    pub scrub_pause: Duration,
+    /// A further pause where something was committed meanwhile.
+    pub scrub_busy_pause: Duration,
+    /// How long a start waits for the lock of another process.
+    pub lock_wait: Duration,
+    /// How long a start waits for another program's read transaction.
+    pub reader_wait: Duration,
+    /// From one try to open the store to the next.
+    pub open_retry: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            write_rows: 512,
+            listing_events_first: 256,
+            listing_events_max: 10_000,
+            index_keys: 32_768,
+            index_keys_at_close: 8_192,
+            first_check_bytes_max: 128 << 20,
+            scrub_events: 256,
+            scrub_rows: 1_024,
+            scrub_pause: Duration::from_millis(100),
+            scrub_busy_pause: Duration::from_millis(900),
+            lock_wait: Duration::from_secs(3),
+            reader_wait: Duration::from_secs(2),
+            open_retry: Duration::from_millis(500),
+        }
+    }
+}
