@@ -1,23 +1,34 @@
-//! The configuration: turns a TOML file into a [`Config`], or reports all of its errors at once.
+//! The configuration: reads a TOML file into a [`Config`], or reports all of its errors at once. Each
+//! table has a file, with the rows of its keys, what they are read into, and how.
 
-mod fixed;
-mod read;
+mod addresses;
+mod admin;
+mod advice;
+mod alerts;
+mod destination;
+mod listen;
+mod related;
+mod route;
+mod source;
+mod store;
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use ipnet::IpNet;
-use wilco::{Provider, Secret, SourceName};
-use wilco_config::{DiagnosticSink, References, TableReader, parse};
+use wilco::Secret;
+use wilco_config::{
+    DiagnosticSink, References, Schema, Table, TableReader, Variant, look_up, parse,
+};
 use wilco_delivery::AlertPolicy;
-use wilco_store::Duplicates;
 
-pub use read::{address, schema};
+pub use addresses::{Address, address};
+pub use admin::{ADMIN_ADDRESS, Admin};
+pub use listen::{Listen, Tls};
+pub use source::{Source, SourceError};
+pub use store::Store;
 pub use wilco_config::{
     Diagnostic, Diagnostics, Severity, duration, is_variable_name, nearest, url,
 };
@@ -39,7 +50,7 @@ pub struct Config {
     pub destinations: Vec<DestinationConfig>,
     /// Which of them go where.
     pub routes: Vec<Route>,
-    /// Where wilco tells of what went wrong; `None` for nowhere.
+    /// Where wilco reports what went wrong; `None` for nowhere.
     pub(crate) alerts: Option<AlertPolicy>,
 }
 
@@ -47,14 +58,8 @@ impl Config {
     /// One endpoint without TLS, and the defaults for everything else.
     pub fn of(source: Source, addresses: Vec<Address>) -> Self {
         Self {
-            listen: Listen {
-                addresses,
-                tls: Tls::Off,
-                trusted_proxies: Vec::new(),
-                max_body: MAX_BODY_BYTES,
-                health_path: None,
-            },
-            store: Store { url: STORE_URL.into(), reserve: RESERVE_BYTES },
+            listen: Listen::without_tls(addresses),
+            store: Store::default(),
             admin: None,
             sources: vec![source],
             destinations: Vec::new(),
@@ -62,142 +67,20 @@ impl Config {
             alerts: None,
         }
     }
-}
 
-/// The public listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listen {
-    /// Every address that is listened on.
-    pub addresses: Vec<Address>,
-    /// How TLS is ended.
-    pub tls: Tls,
-    /// Whose `X-Forwarded-For` is believed.
-    pub(crate) trusted_proxies: Vec<IpNet>,
-    /// The largest body that is read, in bytes.
-    pub(crate) max_body: usize,
-    /// The path that answers health checks; `None` for no such path.
-    pub(crate) health_path: Option<String>,
-}
-
-/// A place to listen on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// An address and a port; port 0 lets the system choose.
-    Tcp(SocketAddr),
-    /// A socket in the file system.
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// Whether only this machine can connect to it.
-    pub fn is_local(&self) -> bool {
-        match self {
-            Self::Tcp(address) => address.ip().is_loopback(),
-            Self::Unix(_) => true,
-        }
+    /// The first key that a reload cannot change and in which the other one differs, as the file names
+    /// it.
+    pub(crate) fn restart_for(&self, other: &Self) -> Option<&'static str> {
+        // Every field is named, so that whoever adds one decides whether a reload can change it.
+        let Self { listen, store, admin, sources: _, destinations: _, routes: _, alerts: _ } = self;
+        let admin = || match (admin, &other.admin) {
+            (Some(admin), Some(other)) => admin.restart_for(other),
+            (None, None) => None,
+            _ => Some("[admin] address"),
+        };
+        let store = || store.restart_for(&other.store);
+        listen.restart_for(&other.listen).or_else(store).or_else(admin)
     }
-}
-
-impl std::fmt::Display for Address {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
-
-/// How TLS is ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Not here: behind a proxy that does, or on loopback.
-    Off,
-    /// With a certificate made at start, which nobody else trusts.
-    SelfSigned {
-        /// The names that it is for.
-        domains: Vec<String>,
-    },
-    /// With a certificate from files, read again when they change.
-    Files {
-        /// The certificate and its chain, PEM.
-        certificate: PathBuf,
-        /// Its key, PEM.
-        key: PathBuf,
-    },
-}
-
-/// The record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// `sqlite:` and a path.
-    pub url: String,
-    /// Free space, in bytes, below which nothing is recorded.
-    pub reserve: u64,
-}
-
-/// The admin listener.
-#[derive(Clone, Debug)]
-pub struct Admin {
-    /// Its address.
-    pub address: Address,
-    /// What callers show; `None` for one that wilco makes and keeps beside the store.
-    pub token: Option<Secret>,
-}
-
-/// One endpoint.
-#[derive(Clone, Debug)]
-pub struct Source {
-    /// Its name.
-    pub name: SourceName,
-    /// Who sends to it.
-    pub provider: &'static Provider,
-    /// The path that it answers on.
-    pub path: String,
-    /// Any of them may have signed.
-    pub secrets: Vec<Secret>,
-    /// The same, made ready to verify with.
-    pub(crate) keys: Vec<wilco::Key>,
-    /// Who may send; empty for everybody.
-    pub(crate) allow_from: Vec<IpNet>,
-    /// What is done about copies.
-    pub(crate) duplicates: Duplicates,
-    /// When no event comes for so long, something is wrong.
-    pub(crate) expect_every: Option<Duration>,
-}
-
-impl Source {
-    /// The endpoint of a provider, named after it.
-    ///
-    /// # Errors
-    ///
-    /// There is no such provider, or a secret is not written as its keys are.
-    pub fn new(provider: &str, path: &str, secrets: Vec<Secret>) -> Result<Self, SourceError> {
-        let unknown = || SourceError::Provider(provider.to_owned());
-        let name = SourceName::new(provider).map_err(|_| unknown())?;
-        let provider = wilco::provider::find(provider).ok_or_else(unknown)?;
-        let keys: Result<_, _> = secrets.iter().map(|secret| provider.scheme.key(secret)).collect();
-        Ok(Self {
-            name,
-            provider,
-            path: path.into(),
-            keys: keys?,
-            secrets,
-            allow_from: Vec::new(),
-            duplicates: Duplicates::Suppress { window: DUPLICATE_WINDOW },
-            expect_every: None,
-        })
-    }
-}
-
-/// Why there can be no such source.
-#[derive(Debug, thiserror::Error)]
-pub enum SourceError {
-    /// There is no preset of this name.
-    #[error("there is no provider {0:?}")]
-    Provider(String),
-    /// A secret is not written as the provider writes its keys.
-    #[error("{0}")]
-    Key(#[from] wilco::KeyError),
 }
 
 /// Reads, checks and resolves the file. It comes with warnings about what probably was not meant.
@@ -206,7 +89,7 @@ pub enum SourceError {
 ///
 /// Every error and warning about the file.
 pub fn load(path: &Path, kinds: Kinds) -> Result<(Config, Diagnostics), Diagnostics> {
-    read_with(path, kinds, References::Followed, |file| read::whole(file, kinds))
+    read_with(path, kinds, References::Followed, |file| whole(file, kinds))
 }
 
 /// As [`load`], with placeholders instead of secrets: for verbs that only look at routes, and that
@@ -216,7 +99,7 @@ pub fn load(path: &Path, kinds: Kinds) -> Result<(Config, Diagnostics), Diagnost
 ///
 /// Every error and warning about the file.
 pub fn load_without_secrets(path: &Path, kinds: Kinds) -> Result<Config, Diagnostics> {
-    let read = |file: TableReader<'_>| read::whole(file, kinds);
+    let read = |file: TableReader<'_>| whole(file, kinds);
     read_with(path, kinds, References::Left, read).map(|(file, _)| file)
 }
 
@@ -240,11 +123,10 @@ pub struct Places {
 /// The errors of `[admin]` and `[store]`.
 pub fn places(path: Option<&Path>, kinds: Kinds) -> Result<Places, Diagnostics> {
     let Some(path) = path else {
-        let store = Store { url: STORE_URL.into(), reserve: RESERVE_BYTES };
-        let address = Address::Tcp(ADMIN_ADDRESS);
-        return Ok(Places { address, token: None, token_name: None, store });
+        let (Admin { address, token }, store) = (Admin::default(), Store::default());
+        return Ok(Places { address, token, token_name: None, store });
     };
-    read_with(path, kinds, References::Left, |file| read::places(&file)).map(|(places, _)| places)
+    read_with(path, kinds, References::Left, |file| read_places(&file)).map(|(places, _)| places)
 }
 
 fn read_with<T>(
@@ -284,29 +166,136 @@ pub fn find(named: Option<&Path>) -> Option<PathBuf> {
     }
 }
 
-/// The folder that a file is in, though its path may be no more than a name.
-pub(crate) fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
+/// Every table and key of a file with destinations of these kinds.
+pub fn schema(kinds: Kinds) -> Schema {
+    let variant = |kind: &&wilco_destinations::Kind| Variant {
+        table: "destination",
+        name: kind.name,
+        keys: kind.keys,
+    };
+    Schema::new(&TABLES, kinds.0.iter().map(variant))
+}
+
+/// The whole file.
+fn whole(file: TableReader<'_>, kinds: Kinds) -> Option<Config> {
+    let listen = file.table(&listen::TABLE);
+    let has_no_listen = listen.is_none() && !file.contains("listen");
+    let listen = listen.and_then(listen::read);
+    let store = read_store(&file);
+    store.iter().for_each(|store| store::warn(&file, store));
+    let admin = read_admin(&file);
+    let sources = each(file.tables_by_name(&source::TABLE), source::read);
+    let destinations =
+        each(file.tables_by_name(&destination::TABLE), |keys| destination::read(keys, kinds));
+    let names = Names {
+        sources: file.names(&source::TABLE),
+        destinations: file.names(&destination::TABLE),
+    };
+    let routes = each(file.list_of_tables(&route::TABLE), |keys| route::read(keys, &names));
+    let alerts =
+        each(file.table(&alerts::TABLE).into_iter().collect(), |keys| alerts::read(keys, &names));
+    if has_no_listen {
+        file.error_here("no [listen]: nothing could come in", LISTEN_EXAMPLE);
+    }
+    if names.sources.is_empty() {
+        file.error_here("no [source.NAME]: nothing could be received", SOURCE_EXAMPLE);
+    }
+    file.finish_root();
+    related::paths_differ(
+        &sources,
+        listen.as_ref().and_then(|listen| listen.health_path.as_deref()),
+    );
+    related::written_paths_differ(&destinations, kinds);
+    related::unused(&sources, &destinations, &routes, &alerts);
+    advice::about_rules(&sources, &routes, &destinations);
+    let (routes, mut destinations) = (whole_list(routes)?, whole_list(destinations)?);
+    for destination in &mut destinations {
+        let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
+        let bursts = bursts.filter_map(|route| route.debounce.as_ref());
+        let longest = bursts.map(|debounce| debounce.at_most.max(debounce.quiet)).max();
+        let longest_wait = &mut destination.policy.longest_wait;
+        *longest_wait = longest.unwrap_or_default().max(*longest_wait);
+    }
+    Some(Config {
+        listen: listen?,
+        store: store?,
+        admin: Some(admin?),
+        sources: whole_list(sources)?,
+        destinations,
+        routes,
+        alerts: whole_list(alerts)?.pop(),
+    })
+}
+
+/// Tables and what was read of them; `None` where something is wrong with it.
+type Read<'a, T> = Vec<(TableReader<'a>, Option<T>)>;
+
+/// Reads each of these tables. Its reader is kept for the checks that need the whole file.
+fn each<'a, T>(
+    tables: Vec<TableReader<'a>>,
+    read: impl Fn(TableReader<'a>) -> Option<T>,
+) -> Read<'a, T> {
+    tables.into_iter().map(|keys| (keys.clone(), read(keys))).collect()
+}
+
+fn whole_list<T>(tables: Read<'_, T>) -> Option<Vec<T>> {
+    tables.into_iter().map(|(_, value)| value).collect()
+}
+
+/// The tables that say where a running wilco and its store are, and nothing else of the file.
+fn read_places(file: &TableReader<'_>) -> Option<Places> {
+    let (admin, store) = read_admin(file).zip(read_store(file))?;
+    let token_name = admin.token.map(|token| token.name().to_owned());
+    let token = token_name.as_ref().and_then(|name| {
+        let (kind, target) = name.split_once(':')?;
+        Secret::new(name.as_str(), look_up(kind, target)?.ok()?).ok()
+    });
+    Some(Places { address: admin.address, token_name, token, store })
+}
+
+fn read_store(file: &TableReader<'_>) -> Option<Store> {
+    file.table(&store::TABLE).map_or_else(|| Some(Store::default()), store::read)
+}
+
+fn read_admin(file: &TableReader<'_>) -> Option<Admin> {
+    file.table(&admin::TABLE).map_or_else(|| Some(Admin::default()), admin::read)
+}
+
+/// What a table can refer to by name.
+struct Names {
+    sources: Vec<String>,
+    destinations: Vec<String>,
+}
+
+impl Names {
+    fn source(&self, name: &str) -> Result<String, String> {
+        known(name, "source", &self.sources)
+    }
+
+    fn destination(&self, name: &str) -> Result<String, String> {
+        known(name, "destination", &self.destinations)
     }
 }
 
-/// The admin listener where the file has none: this machine only.
-pub const ADMIN_ADDRESS: SocketAddr =
-    SocketAddr::new(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9440);
-/// Where events are recorded, unless `url` says otherwise.
-pub(crate) const STORE_URL: &str = "sqlite:wilco.db";
-/// The largest body that is read, in bytes, unless `max_body` says otherwise.
-pub(crate) const MAX_BODY_BYTES: usize = 1 << 20;
-/// What `max_body` may be at most, in bytes: a body is held in memory until it is recorded.
-pub(crate) const MAX_BODY_BYTES_MAX: usize = 32 << 20;
-/// Free space, in bytes, below which nothing is recorded, unless `reserve` says otherwise.
-pub(crate) const RESERVE_BYTES: u64 = 256 << 20;
-/// How long a copy of an event is recognised, unless `duplicate_window` says otherwise.
-pub(crate) const DUPLICATE_WINDOW: Duration = Duration::from_secs(24 * 3_600);
-/// After an alert, how long no other about the same is sent, unless `every` says otherwise.
-pub(crate) const ALERT_EVERY: Duration = Duration::from_secs(900);
-/// How many times its `quiet` a burst lasts at the most, unless `at_most` says otherwise.
-pub(crate) const BURST_QUIETS: u32 = 10;
+fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
+    if names.iter().any(|known| known == name) {
+        return Ok(name.into());
+    }
+    let near = nearest(name, names.iter().map(String::as_str));
+    let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
+    Err(format!("there is no [{what}.{name}]{near}"))
+}
+
+const LISTEN_EXAMPLE: &str = "[listen], with address and tls";
+const SOURCE_EXAMPLE: &str = "[source.freispace], with provider, path and secrets";
 const PLACES: [&str; 2] = ["wilco.toml", "/etc/wilco/wilco.toml"];
+/// All tables, in the order of the manual.
+static TABLES: [&Table; 7] = [
+    &listen::TABLE,
+    &store::TABLE,
+    &admin::TABLE,
+    &source::TABLE,
+    &destination::TABLE,
+    &route::TABLE,
+    &alerts::TABLE,
+];

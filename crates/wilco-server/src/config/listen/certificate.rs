@@ -1,9 +1,7 @@
-//! What the file names and does not have in itself: a disk, a certificate. What is wrong
-//! with them is a message and a hint.
+//! What a look at the certificate that `[listen]` names shows.
 
 use std::{fs, path::Path};
 
-use rustix::fs::{Access, access, statvfs};
 use rustls::{
     client::verify_server_name,
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
@@ -11,44 +9,9 @@ use rustls::{
 };
 use x509_cert::der::Decode as _;
 
-use wilco_config::format_size;
-
-use crate::config::folder_of;
-
-/// A message and a hint.
-type Remark = (String, String);
-
-/// What keeps a store at this path from recording.
-pub(super) fn store(path: &Path, reserve_bytes: u64) -> Option<Remark> {
-    let folder = folder_of(path);
-    let shown = folder.display();
-    if !folder.is_dir() {
-        let message = format!("the folder of the store, {shown}, is not there");
-        return Some((message, format!("mkdir -p {shown}, for the user that runs wilco")));
-    }
-    if access(folder, Access::WRITE_OK).is_err() {
-        let message = format!("the folder of the store, {shown}, cannot be written by this user");
-        return Some((
-            message,
-            format!("chown it to the user that runs wilco: chown USER {shown}"),
-        ));
-    }
-    let disk = statvfs(folder).ok()?;
-    let free_bytes = disk.f_bavail.saturating_mul(disk.f_frsize);
-    (free_bytes < reserve_bytes).then(|| {
-        let reserve = format_size(reserve_bytes);
-        let message = format!(
-            "the disk of the store has {} MiB of free space, less than the reserve of {reserve}: \
-             every event would be refused with 503",
-            free_bytes >> 20
-        );
-        (message, "free some space, or set reserve in [store], such as reserve = \"64 MiB\"".into())
-    })
-}
-
-/// What lets senders refuse this certificate, which should name these domains. `now` is in Unix
-/// seconds.
-pub(super) fn certificate(path: &Path, domains: &[String], now: u64) -> Option<Remark> {
+/// What lets senders refuse this certificate, which should name these domains: a message and a hint.
+/// `now` is in Unix seconds.
+pub(super) fn remark(path: &Path, domains: &[String], now: u64) -> Option<(String, String)> {
     let bytes = fs::read(path).ok()?;
     let first = CertificateDer::pem_slice_iter(&bytes).next()?.ok()?;
     let parsed = x509_cert::Certificate::from_der(&first).ok()?;
@@ -99,5 +62,5 @@ fn unnamed<'d>(certificate: &CertificateDer<'_>, domains: &'d [String]) -> Vec<&
 }
 
 const SECS_A_DAY: u64 = 86_400;
-/// A certificate that ends within so many seconds is warned about.
+/// A certificate that ends within this many seconds is warned about.
 const ENDS_SOON_SECS: u64 = 14 * SECS_A_DAY;

@@ -1,10 +1,81 @@
-//! A destination: its kind, with the keys of that, and the keys that every destination has.
+//! `[destination.NAME]`: its kind, with the keys of that, and the keys that every destination has.
 
 use wilco::SourceName;
-use wilco_config::{TableReader, choice_hint, duration, one_of, rate};
+use wilco_config::{Form, Key, Table, TableReader, ValueType, choice_hint, duration, one_of, rate};
 use wilco_delivery::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy, Rule};
-
 use wilco_destinations::{DestinationConfig, Kind, Kinds, SharedSettings};
+
+pub(super) static TABLE: Table = Table {
+    name: "destination",
+    form: Form::Named("crew-chat"),
+    is_required: false,
+    keys: &[
+        Key::new("type", ValueType::Text, "\"http\"").required().doc(
+            "what it is: `\"command\"`, `\"http\"`, `\"slack\"`, `\"teams\"`, \
+             `\"discord\"`, `\"ntfy\"`, `\"file\"` or `\"print\"`",
+        ),
+        Key::new("timeout", ValueType::Duration, "\"30 s\"")
+            .default("\"30 s\"")
+            .doc("how long one attempt may take"),
+        Key::new("concurrency", ValueType::Integer(1, 1_024), "2")
+            .absence("1; `\"http\"`: 8; `\"file\"`: 64")
+            .doc("attempts that run at the same time, 1 to 1,024"),
+        Key::new("rate", ValueType::Rate, "\"10/s\"")
+            .doc("attempts that may begin: `\"10/s\"`, `\"100/min\"`, `\"1000/h\"`"),
+        Key::new(
+            "retry",
+            ValueType::Table(RETRY),
+            "{ first = \"5 s\", factor = 2.0, max = \"1 h\", give_up_after = \"24 h\" }",
+        )
+        .absence("its defaults")
+        .doc("when a failed attempt is [made again](deliveries.md#retry)"),
+        Key::new(
+            "breaker",
+            ValueType::Table(BREAKER),
+            "{ failures = 10, probe_after = \"30 s\", probe_max = \"5 min\" }",
+        )
+        .absence("its defaults")
+        .doc(
+            "when the [circuit breaker](deliveries.md#concurrency-rate-breaker) \
+             pauses it",
+        ),
+        Key::new("order_by", ValueType::Expression, "\"id\"").doc(
+            "events for which it gives the same key are delivered [one after \
+             another](deliveries.md#order)",
+        ),
+        Key::new("on_dead", ValueType::OneOf(&["skip", "block"]), "\"skip\"")
+            .default("\"skip\"")
+            .doc(
+                "`\"skip\"` or `\"block\"`: what a dead delivery does to those behind it \
+                 in an order",
+            ),
+    ],
+};
+
+const RETRY: &[Key] = &[
+    Key::new("first", ValueType::Duration, "\"5 s\"")
+        .default("\"5 s\"")
+        .doc("the wait after the first failure"),
+    Key::new("factor", ValueType::Number(1.0, 100.0), "2.0")
+        .default("2.0")
+        .doc("by which each wait is longer than the one before, 1 to 100"),
+    Key::new("max", ValueType::Duration, "\"1 h\"").default("\"1 h\"").doc("the longest wait"),
+    Key::new("give_up_after", ValueType::Duration, "\"24 h\"")
+        .default("\"24 h\"")
+        .doc("when a delivery becomes dead"),
+];
+
+const BREAKER: &[Key] = &[
+    Key::new("failures", ValueType::Integer(1, 1_000_000), "10")
+        .default("10")
+        .doc("failures in a row that open it, 1 to 1,000,000"),
+    Key::new("probe_after", ValueType::Duration, "\"30 s\"")
+        .default("\"30 s\"")
+        .doc("when it lets the first attempt through"),
+    Key::new("probe_max", ValueType::Duration, "\"5 min\"")
+        .default("\"5 min\"")
+        .doc("the longest wait between such attempts"),
+];
 
 pub(super) fn read(mut keys: TableReader<'_>, kinds: Kinds) -> Option<DestinationConfig> {
     let kind = kind(&mut keys, kinds);

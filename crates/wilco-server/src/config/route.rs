@@ -1,16 +1,49 @@
-//! A route: which events go where.
+//! `[[route]]`: which events go where.
 
 use globset::{GlobBuilder, GlobSetBuilder};
 use wilco::SourceName;
-use wilco_config::{TableReader, duration};
+use wilco_config::{Form, Key, Table, TableReader, ValueType, duration};
 use wilco_delivery::{Debounce, Route, Rule};
 
-use super::{Names, known};
-use crate::config::BURST_QUIETS;
+use super::Names;
+
+pub(super) static TABLE: Table = Table {
+    name: "route",
+    form: Form::List,
+    is_required: false,
+    keys: &[
+        Key::new("from", ValueType::Text, "\"freispace\"")
+            .absence("every source")
+            .doc("the name of a source"),
+        Key::new("events", ValueType::ListOf(&ValueType::Text), "[\"booking.*\"]")
+            .absence("every event")
+            .doc("globs over the name: `booking.*`, `*.created`, `{offer,invoice}.*`"),
+        Key::new("when", ValueType::Expression, "'data.status.name == \"Confirmed\"'")
+            .absence("every event")
+            .doc("a condition on what is in the event"),
+        Key::new("debounce", ValueType::Table(DEBOUNCE), "{ by = \"id\", quiet = \"30 s\" }")
+            .doc("delivers only the last event of a [burst](deliveries.md#debounce)"),
+        Key::new("to", ValueType::ListOf(&ValueType::Text), "[\"name-of-a-destination\"]")
+            .required()
+            .doc("the names of destinations"),
+    ],
+};
+
+const DEBOUNCE: &[Key] = &[
+    Key::new("by", ValueType::Expression, "\"id\"")
+        .required()
+        .doc("events for which it gives the same key are one burst"),
+    Key::new("quiet", ValueType::Duration, "\"30 s\"")
+        .required()
+        .doc("the burst ends when no event has arrived for this long"),
+    Key::new("at_most", ValueType::Duration, "\"5 min\"")
+        .absence("ten times `quiet`")
+        .doc("the longest burst"),
+];
 
 pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<Route> {
-    let from = keys.parse("from", |text| known(text, "source", &names.sources));
-    let to = keys.parse_list("to", |text| known(text, "destination", &names.destinations));
+    let from = keys.parse("from", |text| names.source(text));
+    let to = keys.parse_list("to", |text| names.destination(text));
     if to.is_none() {
         keys.require("to");
     }
@@ -56,3 +89,6 @@ fn debounce(mut keys: TableReader<'_>) -> Option<Debounce> {
     let at_most = at_most.unwrap_or_else(|| quiet.saturating_mul(BURST_QUIETS));
     Some(Debounce { by: by?, quiet, at_most })
 }
+
+/// How many times its `quiet` a burst lasts at the most, unless `at_most` says otherwise.
+const BURST_QUIETS: u32 = 10;

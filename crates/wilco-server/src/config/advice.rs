@@ -4,8 +4,7 @@ use wilco::provider;
 use wilco_config::TableReader;
 use wilco_delivery::{Route, unmatched};
 
-use super::Read;
-use crate::config::{DestinationConfig, Source};
+use super::{DestinationConfig, Read, Source};
 
 /// Warns about events, conditions and templates that cannot mean what they say.
 pub(super) fn about_rules(

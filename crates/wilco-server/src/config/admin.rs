@@ -1,0 +1,76 @@
+//! `[admin]`: the admin listener.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use wilco::Secret;
+use wilco_config::{Form, Key, Table, TableReader, ValueType};
+
+use super::{Address, address};
+
+pub(super) static TABLE: Table = Table {
+    name: "admin",
+    form: Form::Single,
+    is_required: false,
+    keys: &[
+        Key::new("address", ValueType::Text, "\"127.0.0.1:9440\"")
+            .default("\"127.0.0.1:9440\"")
+            .doc(
+                "`IP:PORT` or `unix:PATH`: metrics, health, the API; never on the public \
+                 listener. Only the user of wilco can connect to a socket (mode 0600). \
+                 `[::]` accepts IPv4 as well, unless an IPv4 address in `[listen]` has \
+                 the same port",
+            ),
+        Key::new("token", ValueType::Reference, "{ env = \"WILCO_ADMIN_TOKEN\" }")
+            .absence("one is made")
+            .secret()
+            .doc(
+                "what callers show, at least 8 bytes; required where the address is \
+                 neither loopback nor a socket. Without it one is made next to the store \
+                 (`wilco.db.token`, mode 0600), which the command line reads",
+            ),
+    ],
+};
+
+/// The admin listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Its address.
+    pub address: Address,
+    /// What callers show; `None` for one that wilco makes and keeps beside the store.
+    pub token: Option<Secret>,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self { address: Address::Tcp(ADMIN_ADDRESS), token: None }
+    }
+}
+
+impl Admin {
+    /// The first key in which the other one differs. A reload can change none: the listener stays open.
+    pub(super) fn restart_for(&self, other: &Self) -> Option<&'static str> {
+        let Self { address, token } = self;
+        let [token, other_token] =
+            [token, &other.token].map(|token| token.as_ref().map(Secret::expose));
+        let fixed = [
+            ("[admin] address", *address == other.address),
+            ("[admin] token", token == other_token),
+        ];
+        fixed.into_iter().find(|(_, is_same)| !is_same).map(|(key, _)| key)
+    }
+}
+
+pub(super) fn read(mut keys: TableReader<'_>) -> Option<Admin> {
+    let address = keys.parse("address", address).unwrap_or(Address::Tcp(ADMIN_ADDRESS));
+    let token = keys.secret("token");
+    if !keys.contains("token") && !address.is_local() {
+        let what = format!("[admin] needs a token, for {address} is not loopback");
+        let hint = "token = { env = \"WILCO_ADMIN_TOKEN\" }, or address = \"127.0.0.1:9440\"";
+        keys.error_about("address", what, hint);
+    }
+    keys.finish();
+    Some(Admin { address, token })
+}
+
+/// The admin listener where the file has none: this machine only.
+pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9440);
