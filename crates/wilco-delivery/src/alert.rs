@@ -1,4 +1,4 @@
-//! What wilco tells people: a delivery is dead, a destination is paused by its circuit breaker, a source
+//! Alerts: a delivery is dead, a destination is paused by its circuit breaker, a source
 //! is silent, the store is damaged.
 //!
 //! An alert is an event like any other, of a separate source: recorded, delivered with retries, and
@@ -16,13 +16,13 @@ use crate::effect::Conclusion;
 pub struct AlertPolicy {
     /// The name of the destination.
     pub to: String,
-    /// How long after an alert no other about the same destination or source is sent.
+    /// The shortest time between two alerts about the same destination or source.
     pub every: Duration,
 }
 
-/// An alert, and its text for the log.
+/// An alert, and its text, which is logged too.
 #[derive(Clone, Debug)]
-pub struct Announcement {
+pub struct LoggedAlert {
     /// What it says.
     pub text: String,
     /// The alert itself.
@@ -30,9 +30,9 @@ pub struct Announcement {
 }
 
 impl AlertPolicy {
-    /// A delivery is dead. `None` where it was an alert itself: an alert about an alert that did not
+    /// A delivery is dead. `None` if it was itself an alert: an alert about an alert that did not
     /// arrive would not arrive either.
-    pub fn dead(&self, conclusion: &Conclusion) -> Option<Announcement> {
+    pub fn dead(&self, conclusion: &Conclusion) -> Option<LoggedAlert> {
         let Conclusion { claim, attempt, .. } = conclusion;
         let event = claim.event();
         if event.source.as_str() == ALERTS {
@@ -56,8 +56,8 @@ impl AlertPolicy {
         Some(self.alert(format!("dead:{destination}"), "alert.dead", &text, &data))
     }
 
-    /// A destination is paused by its circuit breaker. `None` for the one that alerts go to.
-    pub fn breaker_opened(&self, destination: &str, failures: u32) -> Option<Announcement> {
+    /// A destination is paused by its circuit breaker. `None` if alerts go to that destination.
+    pub fn breaker_opened(&self, destination: &str, failures: u32) -> Option<LoggedAlert> {
         if destination == self.to {
             return None;
         }
@@ -69,16 +69,17 @@ impl AlertPolicy {
         Some(self.alert(format!("open:{destination}"), "alert.open", &text, &data))
     }
 
-    /// Nothing came from a source for longer than the file expects.
-    pub fn silent(&self, source: &str, expected: Duration) -> Announcement {
-        let text = format!("nothing has arrived from {source} for more than {}.", words(expected));
+    /// A source has been silent for longer than the file expects.
+    pub fn silent(&self, source: &str, expected: Duration) -> LoggedAlert {
+        let text =
+            format!("nothing has arrived from {source} for more than {}.", format_wait(expected));
         let data = json!({ "source": source, "expect_every_s": expected.as_secs() });
         self.alert(format!("silent:{source}"), "alert.silent", &text, &data)
     }
 
-    /// The records of `count` events are damaged, counted since the store was created. A number is told
-    /// once, even over restarts.
-    pub fn damaged(&self, count: u64) -> Announcement {
+    /// The records of `count` events are damaged, counted since the store was created. Each count is
+    /// reported once, even across restarts.
+    pub fn damaged(&self, count: u64) -> LoggedAlert {
         let (events, are) =
             if count == 1 { ("1 event".into(), "is") } else { (format!("{count} events"), "are") };
         let text = format!(
@@ -87,13 +88,13 @@ impl AlertPolicy {
              provider send these events again."
         );
         let data = json!({ "damaged_events": count });
-        let mut told = self.alert(format!("damaged:{count}"), "alert.damaged", &text, &data);
-        told.alert.every = Duration::MAX;
-        told
+        let mut alert = self.alert(format!("damaged:{count}"), "alert.damaged", &text, &data);
+        alert.alert.every = Duration::MAX;
+        alert
     }
 
-    /// Damage in the write-ahead log took at least this many commits.
-    pub fn lost(&self, commits: u64) -> Announcement {
+    /// Damage in the write-ahead log has destroyed at least this many commits.
+    pub fn lost(&self, commits: u64) -> LoggedAlert {
         let text = format!(
             "damage in the write-ahead log of the store has destroyed at least {commits} commits, and \
              perhaps acknowledged events. See the log, check the disk, and have the provider send the \
@@ -103,7 +104,7 @@ impl AlertPolicy {
         self.alert("lost".into(), "alert.damaged", &text, &data)
     }
 
-    fn alert(&self, key: String, name: &str, text: &str, data: &Value) -> Announcement {
+    fn alert(&self, key: String, name: &str, text: &str, data: &Value) -> LoggedAlert {
         let body = json!({ "type": "alert", "event": name, "text": text, "data": data });
         let alert = Alert {
             every: self.every,
@@ -112,7 +113,7 @@ impl AlertPolicy {
             body: body.to_string().into(),
             key,
         };
-        Announcement { text: text.into(), alert }
+        LoggedAlert { text: text.into(), alert }
     }
 }
 
@@ -120,7 +121,7 @@ fn attempts(number: u32) -> String {
     if number == 1 { "1 attempt".into() } else { format!("{number} attempts") }
 }
 
-fn words(time: Duration) -> String {
+fn format_wait(time: Duration) -> String {
     match time.as_secs() {
         secs if secs >= 3_600 && secs.is_multiple_of(3_600) => format!("{} h", secs / 3_600),
         secs if secs >= 60 && secs.is_multiple_of(60) => format!("{} min", secs / 60),

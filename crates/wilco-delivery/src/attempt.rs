@@ -1,4 +1,4 @@
-//! One attempt to deliver an event: what makes it, and its result.
+//! One attempt to deliver an event: the trait of what makes it, and its result.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use wilco_store::Claim;
 /// An open destination.
 #[async_trait]
 pub trait Destination: Send + Sync {
-    /// Makes one attempt, within its timeout. What happened is in the reply; there is no other error.
+    /// Makes one attempt, within its timeout. Errors are part of the reply.
     async fn deliver(&self, claim: &Claim) -> Reply;
 
     /// How many events one call of [`Destination::deliver_many`] may deliver. With more than 1, attempts
@@ -39,7 +39,7 @@ pub trait Destination: Send + Sync {
 pub struct Reply {
     /// What the answer means.
     pub verdict: Verdict,
-    /// A few words for people: `exit 1`, `503 Service Unavailable`.
+    /// A short text for people: `exit 1`, `503 Service Unavailable`.
     pub result: String,
     /// The end of the destination's output, bounded.
     pub output: Vec<u8>,
@@ -48,32 +48,32 @@ pub struct Reply {
 /// What a destination's answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It has the event.
+    /// The destination has the event.
     Delivered,
-    /// Not now, perhaps later.
+    /// The attempt failed; a later one may succeed.
     Failed {
         /// The shortest wait that the destination asked for.
         not_before: Option<Duration>,
     },
-    /// Never: another attempt would end the same.
+    /// The destination refused the event: another attempt would end the same way.
     Refused,
-    /// Never, and the destination was not asked: no attempt can be made of this event. That says nothing
-    /// about the destination.
+    /// The event cannot be sent at all, so the destination was not contacted. That says nothing about the
+    /// destination.
     Unsendable,
 }
 
 impl Reply {
-    /// The destination has it.
+    /// The event was delivered.
     pub fn delivered() -> Self {
         Self { verdict: Verdict::Delivered, result: "delivered".into(), output: Vec::new() }
     }
 
-    /// It failed and may be tried again.
+    /// The attempt failed and may be repeated.
     pub fn failed(result: String) -> Self {
         Self { verdict: Verdict::Failed { not_before: None }, result, output: Vec::new() }
     }
 
-    /// It can never be sent, so another attempt would end the same.
+    /// The event can never be sent, so another attempt would end the same way.
     pub fn unsendable(result: String) -> Self {
         Self { verdict: Verdict::Unsendable, result, output: Vec::new() }
     }

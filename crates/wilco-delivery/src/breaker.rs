@@ -1,5 +1,5 @@
-//! The circuit breaker: a destination that only fails is paused for a while, and so is one that asks
-//! for time; its deliveries wait.
+//! The circuit breaker: pauses a destination after consecutive failures, or if it asks for time. Its
+//! deliveries wait.
 
 use std::time::Duration;
 
@@ -8,19 +8,19 @@ use jiff::Timestamp;
 
 /// A circuit breaker as a worker sees it: closed while `open_until` is `None`.
 ///
-/// The store has a clock of its own, so this time is a wait wherever it is stored.
+/// The store uses a separate clock, so it stores this time as a wait.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Breaker {
-    /// Attempts that failed one after another.
+    /// Consecutive failures.
     pub failures: u32,
-    /// No attempt is made before this time, by the clock of the worker, and then one.
+    /// No attempt is made before this time, by the clock of the worker; then one is, as a probe.
     pub open_until: Option<Timestamp>,
     /// Counts the changes of this breaker.
     pub revision: u64,
 }
 
 impl Breaker {
-    /// The breaker that the store has, read at `now`.
+    /// The breaker from the store, read at `now`.
     pub fn of(stored: wilco_store::Breaker, now: Timestamp) -> Self {
         let wilco_store::Breaker { failures, open_for, revision } = stored;
         Self { failures, open_until: open_for.map(|wait| later(now, wait)), revision }
@@ -35,24 +35,24 @@ impl Breaker {
 }
 
 impl BreakerPolicy {
-    /// How the breaker stands after an attempt. Where the destination asked for a wait
-    /// (`not_before`), nothing begins for so long, however few attempts failed.
+    /// The breaker after an attempt. If the destination asked for a wait (`not_before`), no attempt
+    /// begins before that is over, even if few attempts have failed.
     pub(crate) fn after(&self, breaker: Breaker, verdict: Verdict, now: Timestamp) -> Breaker {
         let until = breaker.open_until.filter(|until| now < *until);
         match verdict {
-            // Whoever refuses one event is there for the next; but what was under way when it asked
-            // for a wait does not end that wait.
+            // A destination that refuses an event is up. But an attempt that began before the
+            // destination asked for a wait does not end that wait.
             Verdict::Delivered | Verdict::Refused => {
                 let open_until = until.filter(|_| !self.is_open(breaker));
                 Breaker { failures: 0, open_until, ..breaker }
             }
-            // It was not asked, so nothing is known of it that was not known before.
+            // The destination was not contacted, so nothing new is known about it.
             Verdict::Unsendable => breaker,
             Verdict::Failed { not_before } => {
                 let asked = not_before.filter(|wait| !wait.is_zero()).map(|wait| later(now, wait));
                 if until.is_some() {
-                    // It was under way when the breaker opened, and says nothing new, unless it asks
-                    // for more time.
+                    // This attempt began before the breaker opened, so it says nothing new, unless the
+                    // destination asks for more time.
                     return Breaker { open_until: until.max(asked), ..breaker };
                 }
                 let failures = breaker.failures.saturating_add(1);
@@ -65,7 +65,7 @@ impl BreakerPolicy {
         }
     }
 
-    /// Whether it is open because of failures. Where it is not, `open_until` is what the destination
+    /// Whether it is open because of failures. If not, `open_until` is the wait that the destination
     /// asked for.
     pub(crate) fn is_open(&self, breaker: Breaker) -> bool {
         breaker.open_until.is_some() && breaker.failures >= self.failures
@@ -78,9 +78,9 @@ impl BreakerPolicy {
         Breaker { open_until: breaker.open_until.map(|until| until.min(latest)), ..breaker }
     }
 
-    /// How many attempts may begin, of so many that there is room for: all while it is closed, none while
-    /// it is open, and one when it is time for a probe.
-    pub(crate) fn room(breaker: Breaker, running: usize, free: usize, now: Timestamp) -> usize {
+    /// How many attempts may begin now, at most `free`: all while the breaker is closed, none while it is
+    /// open, and one when a probe is due.
+    pub(crate) fn allowed(breaker: Breaker, running: usize, free: usize, now: Timestamp) -> usize {
         match breaker.open_until {
             None => free,
             Some(until) if now < until || running > 0 => 0,
@@ -179,12 +179,12 @@ mod tests {
             (open(3, 30), 1, 30, 0),
         ] {
             assert_eq!(
-                BreakerPolicy::room(breaker, running, 5, at(now)),
+                BreakerPolicy::allowed(breaker, running, 5, at(now)),
                 expected,
                 "{breaker:?} {running} {now}"
             );
         }
-        assert_eq!(BreakerPolicy::room(open(3, 30), 0, 0, at(30)), 0);
+        assert_eq!(BreakerPolicy::allowed(open(3, 30), 0, 0, at(30)), 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a worker is told, and what it decides.
+//! The inputs of a worker, and the effects that it decides on.
 
 use std::{sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{attempt::Reply, policy::BreakerPolicy, scheduler::BreakerChange};
 /// The number of an attempt of one worker.
 pub type AttemptId = u64;
 
-/// What happened.
+/// An input: something that happened.
 #[derive(Debug)]
 pub enum Input {
     /// The time of [`Effect::SetTimer`] is over.
@@ -45,7 +45,7 @@ pub enum Input {
     Renewed(Result<Vec<i64>, StoreError>),
     /// The slots that attempts of an earlier configuration hold from now on.
     PredecessorSlots(usize),
-    /// No further attempt is to begin.
+    /// The worker has to stop: no further attempt may begin.
     Stop,
 }
 
@@ -54,16 +54,16 @@ pub enum Input {
 pub enum AttemptEnd {
     /// The destination answered, or could not be asked.
     Replied(Reply),
-    /// No route takes the event there any more: nothing was tried.
+    /// No route sends the event there any more, so nothing was tried.
     NotTaken,
     /// wilco itself panicked.
     Panicked,
 }
 
-/// What has to be done. Effects of one step may be executed at the same time.
+/// Something that has to be done. Effects of one step may be executed at the same time.
 #[derive(Debug)]
 pub enum Effect {
-    /// Release the keys of dead deliveries where asked to, then read the status: [`Input::Opened`].
+    /// Release the keys of dead deliveries if `releases_keys`, then read the status: [`Input::Opened`].
     Open {
         /// Dead deliveries hold no key.
         releases_keys: bool,
@@ -93,7 +93,7 @@ pub enum Effect {
     },
     /// Renew the leases of these claims: [`Input::Renewed`].
     Renew(Vec<Claim>),
-    /// Set the timer to this time from now, instead of what it was set to.
+    /// Set the timer to this time from now, replacing the previous time.
     SetTimer(Duration),
     /// Log and count.
     Report(Report),
@@ -103,22 +103,22 @@ pub enum Effect {
     Close,
 }
 
-/// What follows from an attempt.
+/// A finished attempt and what follows from it.
 #[derive(Debug)]
 pub struct Conclusion {
     /// The delivery.
     pub claim: Claim,
     /// How the attempt went.
     pub attempt: Attempt,
-    /// What becomes of the delivery.
+    /// What happens to the delivery.
     pub outcome: Outcome,
-    /// What becomes of the circuit breaker, if it changes. It is written with the outcome.
+    /// The change of the circuit breaker, if there is one. It is written with the outcome.
     pub breaker: Option<BreakerChange>,
 }
 
 impl Conclusion {
-    /// What is said of it once it is written.
-    pub(crate) fn announced(self: Arc<Self>, policy: &BreakerPolicy) -> Vec<Effect> {
+    /// The log lines, metrics and alerts that follow once the outcome is written.
+    pub(crate) fn effects_once_written(self: Arc<Self>, policy: &BreakerPolicy) -> Vec<Effect> {
         let mut effects = vec![Effect::Report(Report::Settled(Arc::clone(&self)))];
         if let Some(BreakerChange { before, after }) = self.breaker {
             match (policy.is_open(before), policy.is_open(after), after.open_until) {
@@ -141,7 +141,7 @@ impl Conclusion {
     }
 }
 
-/// What the log says.
+/// Something to log and count.
 #[derive(Debug)]
 pub enum Report {
     /// The status was read.
@@ -165,7 +165,7 @@ pub enum Report {
     BreakerOpened {
         /// Consecutive failures.
         failures: u32,
-        /// When the first probe is.
+        /// When the first probe is due.
         until: Timestamp,
     },
     /// The circuit breaker closed.

@@ -18,7 +18,7 @@ mod rules;
 mod scheduler;
 mod worker;
 
-pub use alert::{AlertPolicy, Announcement};
+pub use alert::{AlertPolicy, LoggedAlert};
 pub use attempt::{Destination, Reply, Verdict};
 pub use breaker::Breaker;
 pub use effect::{AttemptEnd, AttemptId, Cause, Conclusion, Effect, Input, Report};

@@ -1,10 +1,10 @@
-//! How the deliveries to one destination are treated.
+//! The delivery policy of one destination: concurrency, rate, retries, circuit breaker, order.
 
 use std::time::Duration;
 
 use crate::rules::Rule;
 
-/// What a destination's deliveries have to keep to, whatever kind of destination it is.
+/// How the deliveries to a destination are treated, whatever its kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Policy {
     /// How many attempts may run at once.
@@ -15,9 +15,9 @@ pub struct Policy {
     pub retry: RetryPolicy,
     /// When the circuit breaker pauses the destination.
     pub breaker: BreakerPolicy,
-    /// Events for which this gives the same key are delivered one after another.
+    /// Events for which this expression gives the same key are delivered one after another.
     pub order_by: Option<Rule>,
-    /// What a dead delivery does to those behind it.
+    /// What a dead delivery means for those behind it with the same key.
     pub on_dead: OnDead,
     /// The longest possible wait: of a retry, or of a debounce on a route to this destination.
     pub longest_wait: Duration,
@@ -43,18 +43,18 @@ impl Default for Policy {
 pub struct RateLimit {
     /// The number of attempts.
     pub count: u32,
-    /// The time that they are spread over.
+    /// The time in which they may begin.
     pub per: Duration,
 }
 
-/// When a destination that fails is paused by its circuit breaker.
+/// When the circuit breaker pauses a failing destination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BreakerPolicy {
     /// Consecutive failures that open the breaker.
     pub failures: u32,
     /// The wait before the first probe.
     pub probe_after: Duration,
-    /// Each probe that fails doubles the wait, up to this.
+    /// The longest wait: each failed probe doubles the wait up to this.
     pub probe_max: Duration,
 }
 
@@ -68,10 +68,10 @@ impl Default for BreakerPolicy {
     }
 }
 
-/// What a dead delivery does to those behind it with the same order key.
+/// What a dead delivery means for those behind it with the same order key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDead {
-    /// They are delivered without it.
+    /// They are delivered anyway.
     Skip,
     /// They wait until it is replayed or cancelled.
     Block,
@@ -82,7 +82,7 @@ pub enum OnDead {
 pub struct RetryPolicy {
     /// The wait after the first attempt.
     pub first: Duration,
-    /// The factor by which each wait is longer than the one before.
+    /// The factor by which the wait grows with each attempt.
     pub factor: f64,
     /// The longest wait.
     pub max: Duration,

@@ -1,4 +1,4 @@
-//! How many attempts may begin in a while.
+//! The rate limiter: how many attempts may begin in a given time.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use crate::policy::RateLimit;
 
 /// Counts attempts against a rate. Times are those since the worker was opened.
 ///
-/// Attempts that were not made may be made up for, but of no more than the last tenth of a second: a
-/// rate is for a destination that does not take bursts.
+/// Attempts that were not made can be made up for, but only those of the last tenth of a second: a
+/// rate is for a destination that cannot take bursts.
 #[derive(Debug)]
 pub(crate) struct RateLimiter {
     interval: Duration,
@@ -19,8 +19,8 @@ impl RateLimiter {
         Self { interval: limit.per / limit.count, next: Duration::ZERO }
     }
 
-    /// How many attempts may begin, of so many that there is room for.
-    pub(crate) fn room(&self, free: usize, now: Duration) -> usize {
+    /// How many attempts may begin now, at most `free`.
+    pub(crate) fn allowed(&self, free: usize, now: Duration) -> usize {
         let Some(since) = now.checked_sub(self.next.max(now.saturating_sub(CATCH_UP))) else {
             return 0;
         };
@@ -28,7 +28,7 @@ impl RateLimiter {
         free.min(usize::try_from(more).unwrap_or(usize::MAX).saturating_add(1))
     }
 
-    /// So many attempts begin now.
+    /// Counts attempts that begin now.
     pub(crate) fn began(&mut self, attempts: usize, now: Duration) {
         let attempts = u32::try_from(attempts).unwrap_or(u32::MAX);
         let from = self.next.max(now.saturating_sub(CATCH_UP));
@@ -52,9 +52,9 @@ mod tests {
         let mut begun = Vec::new();
         for ms in (0..10_000).step_by(step_ms) {
             let now = Duration::from_millis(ms);
-            let room = limiter.room(1_000_000, now);
-            limiter.began(room, now);
-            begun.extend(std::iter::repeat_n(ms, room));
+            let allowed = limiter.allowed(1_000_000, now);
+            limiter.began(allowed, now);
+            begun.extend(std::iter::repeat_n(ms, allowed));
         }
         begun
     }
@@ -70,10 +70,10 @@ mod tests {
     #[test]
     fn an_idle_while_is_not_made_up_for_in_one_burst() {
         let mut limiter = RateLimiter::new(RateLimit { count: 100, per: Duration::from_secs(1) });
-        assert_eq!(limiter.room(1_000, Duration::from_secs(60)), 11);
+        assert_eq!(limiter.allowed(1_000, Duration::from_secs(60)), 11);
         limiter.began(11, Duration::from_secs(60));
-        assert_eq!(limiter.room(1_000, Duration::from_secs(60)), 0);
+        assert_eq!(limiter.allowed(1_000, Duration::from_secs(60)), 0);
         assert_eq!(limiter.wait(Duration::from_secs(60)), Duration::from_millis(10));
-        assert_eq!(limiter.room(1_000, Duration::from_millis(60_010)), 1);
+        assert_eq!(limiter.allowed(1_000, Duration::from_millis(60_010)), 1);
     }
 }

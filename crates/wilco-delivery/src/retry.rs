@@ -9,18 +9,18 @@ use crate::{
     policy::{OnDead, RetryPolicy},
 };
 
-/// The try that a verdict is about.
+/// The attempt that a verdict is about.
 pub(crate) struct Tried {
     /// Its number, from 1.
     pub(crate) attempt: u32,
     /// How long the delivery has waited between attempts so far.
     pub(crate) waited: Duration,
-    /// A number from 0 to 1, taken at random.
+    /// A random number from 0 to 1.
     pub(crate) chance: f64,
 }
 
 impl Verdict {
-    /// The same, with a wait that the destination asked for cut to `max`.
+    /// The same verdict, with the wait that the destination asked for limited to `max`.
     pub(crate) fn asking_at_most(self, max: Duration) -> Self {
         match self {
             Self::Failed { not_before: Some(wait) } => {
@@ -33,12 +33,12 @@ impl Verdict {
         }
     }
 
-    /// What follows from what a destination answered.
+    /// The outcome that follows from what a destination answered.
     ///
-    /// A wait is anything up to the backoff, at random: those that failed together do not come back
-    /// together (full jitter). Age is the sum of the waits, so that neither a clock that is set nor a
-    /// stop of wilco lets a delivery die; one that fails to the end has its last attempt when that
-    /// sum is reached, not at the last step of the backoff before it.
+    /// The wait is a random time up to the backoff (full jitter), so that deliveries that failed
+    /// together are not retried together. The age of a delivery is the sum of its waits, so that neither
+    /// a changed clock nor a stop of wilco makes it die. The last attempt is made when that sum is
+    /// reached, not at the last step of the backoff before it.
     pub(crate) fn outcome(self, tried: &Tried, retry: &RetryPolicy, on_dead: OnDead) -> Outcome {
         let dead = Outcome::Dead { holds_key: on_dead == OnDead::Block };
         let not_before = match self.asking_at_most(retry.max) {
@@ -58,11 +58,12 @@ impl Verdict {
     }
 }
 
-/// What follows where wilco itself panicked: the delivery is tried again, later, and given up in the end
-/// like any other that fails.
+/// The outcome if wilco itself panicked: the delivery is retried later, and in the end given up like any
+/// other that fails.
 pub(crate) fn after_a_panic(waited: Duration, retry: &RetryPolicy, on_dead: OnDead) -> Outcome {
     let left = retry.give_up_after.saturating_sub(waited);
-    // The store takes a longer wait than the longest for the work of a clock that was set.
+    // A wait longer than the longest possible one would look to the store like the effect of a changed
+    // clock.
     let after = PANIC_PAUSE.min(retry.max).min(left);
     if after.is_zero() {
         return Outcome::Dead { holds_key: on_dead == OnDead::Block };
@@ -78,7 +79,7 @@ fn backoff(attempt: u32, retry: &RetryPolicy) -> Duration {
 
 /// How long a delivery waits after a panic.
 const PANIC_PAUSE: Duration = Duration::from_secs(60);
-/// Chance may give no wait at all, and then a delivery would not grow older.
+/// The shortest wait: a random wait of zero would never let a delivery grow older.
 const WAIT_MIN: Duration = Duration::from_millis(10);
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Which event goes where.
+//! Routes: which events go to which destinations.
 
 use std::{cell::OnceCell, collections::HashMap, time::Duration};
 
@@ -11,50 +11,50 @@ use crate::rules::{Rule, RuleError, View, contained};
 /// Which events go to which destinations.
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// The source; `None` for every one.
+    /// The source; `None` for every source.
     pub from: Option<SourceName>,
-    /// Which names of events.
+    /// The patterns that event names have to match.
     pub events: GlobSet,
     /// The same globs, as written in the file.
     pub globs: Vec<String>,
-    /// Which of them, by what is in them.
+    /// The condition that an event has to meet.
     pub when: Option<Rule>,
-    /// Of a burst only the last.
+    /// If set, only the last event of a burst is delivered.
     pub debounce: Option<Debounce>,
     /// The names of the destinations.
     pub to: Vec<String>,
 }
 
 impl Route {
-    /// Every event whose name this glob matches; `None` where it cannot be read.
+    /// A route for every event whose name matches this glob; `None` if the glob is invalid.
     pub fn new(glob: &str, to: Vec<String>) -> Option<Self> {
         let events = GlobSet::new([Glob::new(glob).ok()?]).ok()?;
         Some(Self { from: None, events, globs: vec![glob.into()], when: None, debounce: None, to })
     }
 }
 
-/// Of a burst only the last is delivered.
+/// Debouncing: only the last event of a burst is delivered.
 #[derive(Clone, Debug)]
 pub struct Debounce {
-    /// Events for which this gives the same are one burst.
+    /// Events for which this expression gives the same key form a burst.
     pub by: Rule,
-    /// How long nothing may follow.
+    /// The burst is over when no event has followed for this long.
     pub quiet: Duration,
-    /// How long after the first it is over at the latest.
+    /// The burst is over this long after its first event at the latest.
     pub at_most: Duration,
 }
 
 /// The routes of a configuration.
 pub struct Routes {
     routes: Vec<Route>,
-    /// What the deliveries of a destination are ordered by.
+    /// The order key of each destination that has one.
     order_by: HashMap<String, Rule>,
 }
 
-/// What a route says of an event, and which clause said it.
+/// What a route decides about an event, and because of which clause.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Clause {
-    /// It takes the event.
+    /// The route takes the event.
     Takes,
     /// The event is of another source.
     From,
@@ -67,7 +67,7 @@ pub enum Clause {
 }
 
 impl Clause {
-    /// In words, for whoever wonders.
+    /// The decision as text, for `wilco events why`.
     pub fn explain(&self, route: &Route, event: &Event) -> String {
         let when = route.when.as_ref().map_or("", Rule::source);
         match self {
@@ -98,22 +98,22 @@ impl Clause {
     }
 }
 
-/// An event, looked into when the first rule asks for it.
+/// An event, parsed when the first rule needs it.
 struct Looked<'e> {
     event: &'e Event,
     view: OnceCell<Result<View, RuleError>>,
 }
 
 impl Routes {
-    /// Routes, and what the deliveries of each destination that has an order are ordered by.
+    /// Makes routes, with the order key of each destination that has one.
     pub fn new(routes: &[Route], order_by: impl IntoIterator<Item = (String, Rule)>) -> Self {
         Self { routes: routes.to_vec(), order_by: order_by.into_iter().collect() }
     }
 
-    /// The ways of an event, one to each destination, in the order of the routes that name them.
+    /// The targets of an event, one for each destination, in the order of the routes that name them.
     ///
-    /// Where routing itself panics over the event, every destination stays open, and each is asked again
-    /// in a separate attempt: the caller goes on with other events, and nothing is lost.
+    /// If routing panics over the event, every destination becomes a target that is evaluated again in a
+    /// separate attempt: the caller continues with other events, and nothing is lost.
     pub fn route(&self, event: &Event) -> Vec<Target> {
         contained_targets(self, event, Self::route_uncontained)
     }
@@ -134,7 +134,7 @@ impl Routes {
                 };
                 match targets.iter_mut().find(|before| before.destination == *destination) {
                     None => targets.push(target),
-                    // One route that is sure is enough.
+                    // One route that certainly takes the event is enough.
                     Some(before) if before.needs_reevaluation && !target.needs_reevaluation => {
                         *before = target;
                     }
@@ -145,7 +145,7 @@ impl Routes {
         targets
     }
 
-    /// Every destination that a route names, with the question open whether the event goes there.
+    /// A target for every destination that a route names, to be evaluated again before an attempt.
     fn in_doubt(&self, event: &Event) -> Vec<Target> {
         if event.source.as_str() == ALERTS {
             return Vec::new();
@@ -157,11 +157,11 @@ impl Routes {
         names.map(|name| Target { needs_reevaluation: true, ..Target::to(name) }).collect()
     }
 
-    /// Asks again whether an event goes to a destination.
+    /// Evaluates again whether an event goes to a destination.
     ///
     /// # Errors
     ///
-    /// [`RuleError`] where a rule still fails, so that the question stays open.
+    /// [`RuleError`] if a rule still fails, so that it remains unknown.
     pub fn takes(&self, event: &Event, destination: &str) -> Result<bool, RuleError> {
         let looked = Looked::at(event);
         let mut failure = None;
@@ -183,7 +183,7 @@ impl Routes {
         failure.map_or(Ok(false), Err)
     }
 
-    /// What each route says of an event, in the order of the file.
+    /// What each route decides about an event, in the order of the file.
     pub fn why(&self, event: &Event) -> Vec<(&Route, Clause)> {
         let looked = Looked::at(event);
         self.routes.iter().map(|route| (route, clause(route, &looked))).collect()
@@ -195,7 +195,7 @@ impl Routes {
         destination: &str,
         looked: &Looked<'_>,
     ) -> Result<Target, RuleError> {
-        // Two sources may number what they send alike.
+        // Two sources may use the same keys.
         let of_source = |key: String| format!("{}:{key}", looked.event.source);
         let order_by = self.order_by.get(destination);
         let key = |rule: &Rule| rule.key(looked.view()?);
@@ -234,7 +234,7 @@ fn clause(route: &Route, looked: &Looked<'_>) -> Clause {
 
 fn clause_or_error(route: &Route, looked: &Looked<'_>) -> Result<Clause, RuleError> {
     let event = looked.event;
-    // What wilco itself has to say has its destination already.
+    // An alert of wilco itself has its destination already.
     let is_alert = event.source.as_str() == ALERTS;
     if is_alert || route.from.as_ref().is_some_and(|from| *from != event.source) {
         return Ok(Clause::From);

@@ -1,12 +1,12 @@
-//! Looking into an event, in the one language for it: Jinja (`docs/rules.md`).
+//! Rules: expressions and templates over an event, in Jinja (`docs/rules.md`).
 //!
-//! The members of the body are the names; besides them there are `event` (id, name, source,
-//! received_at), `headers` by their names in lower case, and `body`, the whole. What is absent or
-//! null is nothing: it prints nothing, contains nothing, and a comparison with it is false. So is a
-//! comparison of two kinds.
+//! The members of the body are variables. Further variables are `event` (id, name, source, received_at),
+//! `headers` by their names in lower case, and `body`, the whole body. A value that is absent or null
+//! prints nothing, contains nothing, and makes a comparison false. A comparison of two different types is
+//! false too.
 //!
-//! A rule is compiled when the file is read. What it gives depends on the event and on nothing else,
-//! so a rule that fails for an event fails each time.
+//! A rule is compiled when the file is read. Its result depends only on the event, so a rule that fails
+//! for an event fails each time.
 
 mod advice;
 mod body;
@@ -39,14 +39,14 @@ pub struct Rule {
     compiled: Arc<Compiled>,
 }
 
-/// A text with places that are filled from an event.
+/// A template: a text that is filled from an event.
 #[derive(Clone)]
 pub struct Text {
     source: Arc<str>,
     compiled: Arc<Compiled>,
 }
 
-/// Why a rule cannot be read, or could not run.
+/// Why a rule cannot be compiled, or failed for an event.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{what}")]
 pub struct RuleError {
@@ -79,7 +79,7 @@ impl Rule {
         Ok(rule)
     }
 
-    /// Whether the expression holds for an event.
+    /// Whether the expression is true for an event.
     ///
     /// # Errors
     ///
@@ -88,7 +88,7 @@ impl Rule {
         Ok(self.evaluate(view)?.is_true())
     }
 
-    /// What the expression gives for an event, as a key; `None` where it gives nothing.
+    /// The value of the expression for an event, as a key; `None` if it is absent or null.
     ///
     /// # Errors
     ///
@@ -112,7 +112,7 @@ impl Rule {
         &self.source
     }
 
-    /// What the members that the expression names are in an event: `data.size is 4`.
+    /// The values in an event of the members that the expression names: `data.size is 4`.
     pub fn found(&self, view: &View) -> Vec<String> {
         let members = self.compiled.members();
         let found = members.into_iter().take(FOUND_MAX).map(|path| {
@@ -156,21 +156,21 @@ impl Text {
     }
 }
 
-/// A panic over an event is a failure for that event: routing goes on, and one odd event does not
+/// A panic over an event is a failure for that event: routing continues, and one unusual event does not
 /// end the process at each start.
 pub(crate) fn contained<T>(run: impl FnOnce() -> Result<T, RuleError>) -> Result<T, RuleError> {
     panic::catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(RuleError::failed("it panicked; the log says where".into())))
 }
 
-/// The budget of one run grows with the body: who filters a body of a megabyte needs more than who
-/// compares two words.
+/// The budget of one run grows with the body: to filter a megabyte takes more steps than to compare two
+/// words.
 fn steps(body_bytes: usize) -> u64 {
     FUEL.saturating_add(u64::try_from(body_bytes).unwrap_or(u64::MAX).saturating_mul(FUEL_PER_BYTE))
 }
 
-/// What a rule names is looked up when it runs, so it runs with samples when the file is read: a
-/// function that does not exist is then found before the first event.
+/// The language looks up names only when a rule runs. So each rule is run with samples when the file is
+/// read, to find a function that does not exist before the first event.
 fn try_out(run: impl Fn(&View) -> Result<(), RuleError>) -> Result<(), RuleError> {
     let mut failures = SAMPLES.iter().filter_map(|(_, view)| run(view).err());
     failures.find(|error| error.is_hopeless).map_or(Ok(()), Err)
@@ -219,8 +219,8 @@ impl View {
         Self { names: Value::from_pairs(names), body_bytes: event.body.len() }
     }
 
-    /// Runs a rule over the names. Where it fails with numbers that are kept as they were written, it is
-    /// one that needs the language's own, such as `range(data.count)`.
+    /// Runs a rule over the variables. If it fails with numbers that are kept as they were written, it is
+    /// run again with the language's own numbers, which `range(data.count)`, for example, needs.
     fn try_both<T>(&self, run: impl Fn(&Value) -> Result<T, RuleError>) -> Result<T, RuleError> {
         contained(|| {
             let error = match run(&self.names) {
@@ -246,7 +246,7 @@ impl View {
     }
 }
 
-/// A value for people, cut off where it is long.
+/// A value as shown to people, truncated if it is long.
 fn shown(value: &Value) -> String {
     if value.is_undefined() || value.is_none() {
         return "absent or null".into();
@@ -283,7 +283,7 @@ impl RuleError {
 }
 
 impl From<minijinja::Error> for RuleError {
-    /// While it is compiled, when nothing runs and no step is taken.
+    /// For compilation, when nothing runs and no step is taken.
     fn from(error: minijinja::Error) -> Self {
         Self::of(&error, 0)
     }

@@ -1,5 +1,5 @@
-//! How many attempts of a destination may begin now, by concurrency, rate and circuit breaker, and what
-//! an answer changes.
+//! The scheduler of one destination: how many attempts may begin now, given concurrency, rate and circuit
+//! breaker, and what an answer changes.
 
 use std::time::Duration;
 
@@ -17,23 +17,23 @@ use crate::{
 /// The schedule of one destination.
 pub(crate) struct Scheduler {
     policy: Policy,
-    /// As it is in the store; kept here so that it is not read for each attempt.
+    /// The breaker as stored, kept here to avoid reading it for each attempt.
     breaker: Breaker,
     rate: Option<RateLimiter>,
 }
 
-/// A moment: what the clock says, which may be set, and how long the worker has been open, which only
-/// grows.
+/// A point in time on two clocks: the wall clock, which may be changed, and the time since the worker was
+/// opened, which only grows.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// What the clock says.
+    /// The time of the wall clock.
     pub now: Timestamp,
     /// How long the worker has been open.
     pub since_opened: Duration,
 }
 
 impl Moment {
-    /// How long it is until a time of the clock; zero if that is past.
+    /// How long it is until a time of the wall clock; zero if that is past.
     pub(crate) fn until(self, time: Timestamp) -> Duration {
         time.duration_since(self.now).try_into().unwrap_or_default()
     }
@@ -68,19 +68,19 @@ impl Scheduler {
         self.policy.breaker.is_open(breaker)
     }
 
-    /// The breaker, as far as this worker knows.
+    /// The breaker as far as this worker knows it.
     pub(crate) fn breaker(&self) -> Breaker {
         self.breaker
     }
 
-    /// How many further attempts may begin next to those that hold a slot.
-    pub(crate) fn room(&mut self, slots_taken: usize, at: Moment) -> usize {
+    /// How many attempts may begin, in addition to those that hold a slot.
+    pub(crate) fn allowed(&mut self, slots_taken: usize, at: Moment) -> usize {
         // The clock may have been set back since it opened.
         self.breaker = self.policy.breaker.seen(self.breaker, self.policy.retry.max, at.now);
-        // More may run than are allowed now: they began under an earlier configuration.
+        // More may be running than `concurrency` allows: they began under an earlier configuration.
         let free = self.policy.concurrency.saturating_sub(slots_taken);
-        let free = self.rate.as_ref().map_or(free, |rate| rate.room(free, at.since_opened));
-        BreakerPolicy::room(self.breaker, slots_taken, free, at.now)
+        let free = self.rate.as_ref().map_or(free, |rate| rate.allowed(free, at.since_opened));
+        BreakerPolicy::allowed(self.breaker, slots_taken, free, at.now)
     }
 
     /// Counts attempts that begin against the rate.
@@ -90,7 +90,7 @@ impl Scheduler {
         }
     }
 
-    /// A destination answered. What that makes of the breaker is written with the outcome.
+    /// Applies a verdict to the breaker. The change is written with the outcome.
     pub(crate) fn answered(&mut self, verdict: Verdict, now: Timestamp) -> Option<BreakerChange> {
         let before = self.breaker;
         let verdict = verdict.asking_at_most(self.policy.retry.max);
@@ -98,19 +98,19 @@ impl Scheduler {
         if self.breaker == before {
             return None;
         }
-        // Attempts end side by side: the number says which change is the later one.
+        // Attempts end concurrently, so changes are numbered to tell which is the latest.
         self.breaker.revision += 1;
         Some(BreakerChange { before, after: self.breaker })
     }
 
-    /// What follows for a delivery from what a destination answered.
+    /// The outcome of a delivery that follows from what the destination answered.
     pub(crate) fn outcome(&self, claim: &Claim, verdict: Verdict, chance: f64) -> Outcome {
         let tried = Tried { attempt: claim.attempt(), waited: claim.waited(), chance };
         verdict.outcome(&tried, &self.policy.retry, self.policy.on_dead)
     }
 
-    /// How long the breaker or the rate lets nothing begin. `None` where neither does: then all slots are
-    /// taken, and an attempt that ends wakes the worker.
+    /// How long the breaker or the rate allows no attempt. `None` if neither prevents one: then all slots
+    /// are taken, and the worker continues when an attempt ends.
     pub(crate) fn wait(&self, at: Moment) -> Option<Duration> {
         let until_probe = self.breaker.open_until.map(|until| at.until(until));
         let until_rate = self.rate.as_ref().map(|rate| rate.wait(at.since_opened));

@@ -1,9 +1,9 @@
-//! The worker of one destination: a state machine that claims what is due, has it tried, and has the
-//! outcome written down.
+//! The worker of one destination: a state machine that decides to claim due deliveries, to make an attempt
+//! of each, and to write the outcome.
 //!
-//! It does nothing itself. Whoever drives it reports what happened ([`Input`]) and executes what is
-//! decided ([`Effect`]); the service does so with a store, a clock and tasks, the simulation with a
-//! model and time that costs nothing.
+//! It does no I/O. Its driver reports what happened ([`Input`]) and executes what the worker decides
+//! ([`Effect`]): the service with a store, a clock and tasks, the simulation with a model and simulated
+//! time.
 //!
 //! ```text
 //!   Open ──▶ Opened ──▶ Claim ──▶ Claimed ──▶ NextDue ──▶ Due ──▶ SetTimer ──▶ TimerFired, Woken
@@ -16,10 +16,10 @@
 //!                         └────────────── a slot is free ──────────────┘
 //! ```
 //!
-//! Leases are renewed (Renew ──▶ Renewed) until the outcome of each attempt is written. Of the upper row
-//! one call is made at a time. Attempts run next to it and next to each other, each in a
-//! slot that it holds until its outcome is written. What an outcome causes, its log line and an alert,
-//! follows only then: nothing is said that a crash could take back.
+//! Leases are renewed (Renew ──▶ Renewed) until the outcome of each attempt is written. Only one call of
+//! the upper row is made at a time. Attempts run concurrently, each in a slot that it holds until its
+//! outcome is written. Only then is the outcome logged, or an alert sent: a crash must not make a log line
+//! untrue.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -44,14 +44,14 @@ pub struct Worker {
     last_id: AttemptId,
     /// Slots that attempts of an earlier configuration still hold.
     predecessor_slots: usize,
-    /// The call of the upper row that is being made.
+    /// The current call of the upper row.
     call: Option<Call>,
     leases: Leases,
     has_status: bool,
     backlog: Backlog,
-    /// When to look again at the latest, since the worker was opened.
+    /// When to look for due deliveries at the latest, in time since the worker was opened.
     look_at: Duration,
-    /// What the timer was set to.
+    /// When the timer fires.
     timer: Option<Duration>,
     is_stopping: bool,
     is_closed: bool,
@@ -63,9 +63,9 @@ struct Running {
     started_at: Timestamp,
     /// What follows from it, once it has ended.
     conclusion: Option<Arc<Conclusion>>,
-    /// Its claim is not known to be stale.
+    /// Whether its claim may still be valid: it is not known to be stale.
     has_lease: bool,
-    /// A write of the outcome failed before; it may be durable all the same.
+    /// Whether a write of the outcome failed before; it may be durable nevertheless.
     is_repeated: bool,
     /// When the outcome is written again, after a write that failed.
     settle_at: Option<Duration>,
@@ -77,16 +77,16 @@ enum Call {
     NextDue { asked_at: Duration },
 }
 
-/// What is known of the deliveries that wait.
+/// What is known about the waiting deliveries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Backlog {
     /// Something may be due.
     Unknown,
-    /// A call is asking. What happens meanwhile makes it unknown again.
+    /// A call is asking the store. A wake-up meanwhile makes the answer outdated.
     Asking,
-    /// Nothing is due, and when something will be is to be asked.
+    /// Nothing is due; the store has to be asked when something will be.
     Drained,
-    /// Nothing is due before the time to look again.
+    /// Nothing is due before the next look.
     Waiting,
 }
 
@@ -111,12 +111,12 @@ impl Worker {
         }
     }
 
-    /// The slots that are taken, those of earlier configurations included.
+    /// The slots that are taken, including those of earlier configurations.
     pub fn slots_taken(&self) -> usize {
         self.running.len() + self.predecessor_slots
     }
 
-    /// Takes in what happened, and decides what has to be done.
+    /// Applies an input and returns the effects that follow from it.
     pub fn step(&mut self, input: Input, at: Moment) -> Vec<Effect> {
         let mut effects = Vec::new();
         match input {
@@ -159,8 +159,8 @@ impl Worker {
         }
     }
 
-    /// Begins what was claimed, even where the worker is stopping: it is running in the store, and would
-    /// stay so.
+    /// Begins the claimed deliveries, even if the worker is stopping: they are running in the store, and
+    /// would otherwise stay so until their leases end.
     fn claimed(
         &mut self,
         claims: Result<Vec<Claim>, StoreError>,
@@ -201,14 +201,14 @@ impl Worker {
         if self.backlog == Backlog::Asking {
             self.backlog = Backlog::Waiting;
             match due {
-                // The answer was given some time ago, and not before the question.
+                // The store answered some time between the question and now; the question is the safe bound.
                 Ok(due) => self.look_in(*due, asked_at),
                 Err(_) => self.look_in(Some(PAUSE), at.since_opened),
             }
         }
     }
 
-    /// Waits a moment, then begins from the start: who knows what the store holds now.
+    /// Pauses, then starts over: the state of the store is unknown after an error.
     fn call_failed(&mut self, error: StoreError, at: Moment, effects: &mut Vec<Effect>) {
         if is_final(&error) {
             self.is_stopping = true;
@@ -265,26 +265,26 @@ impl Worker {
             Ok(Settled::Stale) if !running.is_repeated => {
                 effects.push(Effect::Report(Report::Dropped(conclusion)));
             }
-            // Where an earlier write failed, this one finds that it was durable after all.
+            // An earlier write that seemed to fail was durable after all.
             Ok(Settled::Written | Settled::Stale) => {
-                effects.extend(conclusion.announced(&self.policy.breaker));
+                effects.extend(conclusion.effects_once_written(&self.policy.breaker));
             }
             Err(error) if is_final(&error) => {
                 self.is_stopping = true;
                 effects.push(Effect::Report(Report::Lost(conclusion)));
             }
-            // An outcome that is lost is a delivery that is repeated.
+            // A lost outcome means that the delivery is repeated.
             Err(error) => {
                 running.is_repeated = true;
                 running.settle_at = Some(at.since_opened.saturating_add(PAUSE));
                 return effects.push(Effect::Report(Report::OutcomeWaits(error)));
             }
         }
-        // What it makes due, the next of its key or its own retry, the store wakes the worker for.
+        // The store wakes the worker when the next delivery of this key, or the retry, is due.
         self.running.remove(&id);
     }
 
-    /// Writes outcomes again that could not be written.
+    /// Retries the writes of outcomes that failed.
     fn settle_again(&mut self, at: Moment, effects: &mut Vec<Effect>) {
         for (id, running) in &mut self.running {
             if let Some(conclusion) = &running.conclusion
@@ -314,7 +314,7 @@ impl Worker {
     ) {
         self.leases.renewed(stale.is_ok(), PAUSE, at.since_opened);
         match stale {
-            // Their outcomes will not be written, and then the log says so.
+            // The outcomes of these attempts will not be written, which is logged then.
             Ok(stale) => self.running.values_mut().for_each(|running| {
                 running.has_lease &= !stale.contains(&running.claim.delivery());
             }),
@@ -329,7 +329,7 @@ impl Worker {
             return;
         }
         if self.is_stopping {
-            // A successor counts the slots of all its predecessors by this one.
+            // A successor learns the slots of all its predecessors from this worker.
             if self.slots_taken() == 0 && !self.leases.are_being_renewed() {
                 self.is_closed = true;
                 effects.push(Effect::Close);
@@ -348,9 +348,9 @@ impl Worker {
         if is_time && self.backlog == Backlog::Waiting {
             self.backlog = Backlog::Unknown;
         }
-        let limit = self.scheduler.room(self.slots_taken(), at);
+        let limit = self.scheduler.allowed(self.slots_taken(), at);
         if limit == 0 {
-            // Whatever is known now is out of date when there is room again.
+            // What is known now will be outdated when a slot is free again.
             self.backlog = Backlog::Unknown;
             return self.look_in(self.scheduler.wait(at), at.since_opened);
         }
@@ -369,7 +369,7 @@ impl Worker {
         }
     }
 
-    /// Not for ever, because the clock may be set.
+    /// Limited, because the clock may be changed.
     fn look_in(&mut self, wait: Option<Duration>, from: Duration) {
         let wait = wait.map_or(LOOK_AGAIN, |wait| wait.min(LOOK_AGAIN));
         self.look_at = from.saturating_add(wait);
@@ -387,12 +387,12 @@ impl Worker {
     }
 }
 
-/// The store takes nothing any more.
+/// Whether the store accepts nothing more.
 fn is_final(error: &StoreError) -> bool {
     matches!(error, StoreError::Closed | StoreError::Latched(_))
 }
 
 /// How long everything waits after an error of the store.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How often to look without a reason: the clock may have been set, or a wake-up lost.
+/// How often to look for due deliveries in any case: the clock may have been changed, or a wake-up lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);

@@ -134,7 +134,7 @@ fn every_error_is_problem_json() {
             json,
             "",
             404,
-            "event evt_01M89FXQAS000XWFNKEM3JNBGP not found",
+            "event evt_01m89fxqas000xwfnkem3jnbgp not found",
         ),
         ("DELETE", "/api/v1/events", json, "", 405, "this path does not support the method"),
         ("GET", "/api/v1/reload", json, "", 405, "this path does not support the method"),

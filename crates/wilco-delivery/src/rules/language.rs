@@ -76,7 +76,7 @@ impl Compiled {
         mixed.ok()?.map(|what| what.to_string())
     }
 
-    /// The members that it names, such as `data.status.name`, in the order of the alphabet.
+    /// The members that it names, such as `data.status.name`, in alphabetical order.
     pub(super) fn members(&self) -> Vec<String> {
         let template = self.environment.get_template(NAME);
         let names = template.map(|template| template.undeclared_variables(true));
@@ -101,7 +101,7 @@ impl Compiled {
     }
 }
 
-/// A value as people read it: a text in quotes, a list or an object as JSON.
+/// A value as shown to people: a text in quotes, a list or an object as JSON.
 pub(super) fn shown(value: &Value) -> String {
     json::write(value, None, &|_| Ok(())).unwrap_or_else(|_| value.to_string())
 }
@@ -111,8 +111,8 @@ fn is_nothing(value: &Value) -> bool {
     value.is_undefined() || value.is_none()
 }
 
-/// A filter or a test that there is not is found when the file is read, wherever it stands: the
-/// language itself looks it up only when it comes there.
+/// Finds unknown filters and tests anywhere in a rule when the file is read: the language itself looks
+/// them up only when it evaluates them.
 fn check_name(used: &Used<'_>) -> Result<(), RuleError> {
     let name = used.name;
     let mut state = LANGUAGE.empty_state();
@@ -149,7 +149,7 @@ fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     best.filter(|(likeness, _)| *likeness > LIKENESS_MIN).map(|(_, known)| known)
 }
 
-/// A writer that takes no more than so many bytes.
+/// A writer with a limit in bytes.
 struct Bounded {
     bytes: Vec<u8>,
     bytes_max: usize,
@@ -174,7 +174,7 @@ impl io::Write for Bounded {
 static LANGUAGE: LazyLock<Environment<'static>> = LazyLock::new(|| {
     let mut language = Environment::new();
     language.set_undefined_behavior(UndefinedBehavior::Chainable);
-    // What is written is a chat's text, a header or JSON, and never a page.
+    // The output is a chat message, a header or JSON, never HTML.
     language.set_auto_escape_callback(|_| AutoEscape::None);
     language.set_formatter(json::print);
     language.add_filter(SPELLED_OUT.compare, compare::chain);
@@ -210,7 +210,7 @@ fn add_tests(language: &mut Environment<'static>) {
     }
 }
 
-/// The filters that there are. docs/rules.md lists them.
+/// Registers the filters that docs/rules.md lists.
 pub(super) const FILTERS: &[&str] = &[
     "abs",
     "attr",
@@ -262,7 +262,7 @@ pub(super) const FILTERS: &[&str] = &[
     "upper",
     "zip",
 ];
-/// The tests that there are, but for the operators.
+/// Registers the tests, except for the operators.
 pub(super) const TESTS: &[&str] = &[
     "boolean",
     "defined",
@@ -292,7 +292,7 @@ pub(super) const TESTS: &[&str] = &[
     "undefined",
     "upper",
 ];
-/// What filters for times are called elsewhere.
+/// Names that filters for times have in other template languages.
 const TIME_FILTERS: &[&str] = &[
     "astimezone",
     "as_timestamp",
@@ -308,14 +308,14 @@ const TIME_FILTERS: &[&str] = &[
     "timestamp_local",
     "to_datetime",
 ];
-/// How alike a known name has to be to be suggested.
+/// How similar a known name has to be to be suggested.
 const LIKENESS_MIN: f64 = 0.8;
-/// Filters that calculate with what they get, or put it in order.
+/// Filters that calculate with their input, or sort it.
 const CALCULATING: &[&str] = &[
     "abs", "dictsort", "float", "groupby", "int", "local", "max", "min", "round", "sort", "sum",
     "unique",
 ];
-/// What comparisons and calculations are compiled to.
+/// The filters that comparisons and calculations are compiled to.
 const SPELLED_OUT: Filters =
     Filters { compare: "_compare", number: "_number", numbers: "_numbers" };
 const NAME: &str = "rule";

@@ -5,7 +5,7 @@ use wilco_config::TextError;
 use super::{Rule, RuleError, Text};
 
 impl Rule {
-    /// As [`Rule::new`], for the configuration file.
+    /// Like [`Rule::new`], with the span and a hint for a text of the configuration file.
     ///
     /// # Errors
     ///
@@ -16,7 +16,7 @@ impl Rule {
 }
 
 impl Text {
-    /// As [`Text::new`], for the configuration file.
+    /// Like [`Text::new`], with the span and a hint for a text of the configuration file.
     ///
     /// # Errors
     ///

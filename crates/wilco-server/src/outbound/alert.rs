@@ -1,11 +1,11 @@
 //! Records alerts.
 
-use wilco_delivery::Announcement;
+use wilco_delivery::LoggedAlert;
 use wilco_store::OutboundStore;
 
 /// Records an alert, unless one of its key was recorded a short while ago. Answers whether it did.
-pub(crate) async fn record_alert(store: &dyn OutboundStore, told: Announcement) -> bool {
-    let Announcement { text, alert } = told;
+pub(crate) async fn record_alert(store: &dyn OutboundStore, told: LoggedAlert) -> bool {
+    let LoggedAlert { text, alert } = told;
     let to = alert.to.clone();
     match store.record_alert(alert).await {
         Ok(true) => {

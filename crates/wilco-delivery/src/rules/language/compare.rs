@@ -1,4 +1,4 @@
-//! What comparisons mean: what is absent or null is nothing, and kinds do not mix.
+//! Comparisons: absent and null are nothing, and values of different types never compare.
 
 use std::cmp::Ordering;
 
@@ -43,7 +43,7 @@ pub(super) fn holds(
     operator: &str,
     right: &Value,
 ) -> Result<bool, Error> {
-    // What is compared byte for byte or digit by digit, of which one step pays for so many.
+    // Texts are compared byte by byte and numbers digit by digit; one step pays for several.
     let length = |value: &Value| match Exact::of(value) {
         Some(number) => number.text().len(),
         None => value.as_str().map_or(0, str::len),

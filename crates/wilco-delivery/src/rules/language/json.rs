@@ -30,8 +30,8 @@ pub(super) fn filter(
     write(value, indent, &|steps| state.consume_fuel(steps)).map(Value::from_safe_string)
 }
 
-/// Prints a value: nothing as nothing, and a list or an object as JSON, for the language's own form has
-/// another word for each null in it.
+/// Prints a value: nothing for an absent one, and JSON for a list or an object, because the language's own
+/// format is not JSON.
 pub(super) fn print(out: &mut Output, state: &mut State, value: &Value) -> Result<(), Error> {
     match value.kind() {
         _ if is_nothing(value) => Ok(()),

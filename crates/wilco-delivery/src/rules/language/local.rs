@@ -1,4 +1,4 @@
-//! The filter `local`: a time, as it is on the wall in a zone.
+//! The filter `local`: a time as local time in a zone.
 
 use jiff::{Timestamp, civil, fmt::strtime, tz::TimeZone};
 use minijinja::{Error, ErrorKind, Value, value::ValueKind};
@@ -12,8 +12,8 @@ pub(super) fn zone(name: &str) -> Result<TimeZone, String> {
     })
 }
 
-/// `value | local(zone, format)`. Where there is no time there is no text; a zone that is absent or
-/// null is UTC.
+/// `value | local(zone, format)`. Without a time, the result is empty; a zone that is absent or null means
+/// UTC.
 pub(super) fn local(
     value: &Value,
     zone_name: &Value,
@@ -105,7 +105,7 @@ mod tests {
             (Value::from("2026-05-13"), berlin, Some("%a %d %b"), "Wed 13 May"),
             (Value::from(1_778_675_400), berlin, Some("%H:%M %Z"), "14:30 CEST"),
             (Value::from(1_778_675_400.5), "UTC", Some("%H:%M:%S"), "12:30:00"),
-            // The hour that there is not, and the one that there is twice.
+            // The hour that is skipped when clocks go forward, and the one that occurs twice.
             (Value::from("2026-03-29T01:00:00Z"), berlin, Some("%H:%M%:z"), "03:00+02:00"),
             (Value::from("2026-10-25T00:30:00Z"), berlin, Some("%H:%M%:z"), "02:30+02:00"),
             (Value::from("2026-10-25T01:30:00Z"), berlin, Some("%H:%M%:z"), "02:30+01:00"),
