@@ -62,7 +62,7 @@ impl Endpoint {
         Self::of("freispace", path, secret)
     }
 
-    /// An endpoint for a provider that wilco has a preset of, by the preset's name.
+    /// An endpoint for a provider, by the name of its preset.
     pub fn of(provider: &str, path: &str, secret: Secret) -> Builder {
         Builder {
             provider: provider.into(),
@@ -82,7 +82,7 @@ impl Endpoint {
     }
 
     /// Stops accepting events, lets running functions finish, for at most 30 seconds,
-    /// and closes the store. An event whose function was cut off is handed over again at the next
+    /// and closes the store. An event whose function was cut off is passed to it again at the next
     /// start.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Builder {
         self
     }
 
-    /// Another secret that is accepted, while the provider changes from one to the other.
+    /// Another secret that is accepted, for the time in which the provider changes its secret.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secrets.push(secret);
         self
@@ -246,7 +246,7 @@ impl Builder {
     }
 }
 
-/// Why an endpoint could not be opened, or came to its end. A function can use this type too:
+/// Why an endpoint could not be opened, or stopped. A function can use this type too:
 /// [`Error::other`] takes any error. It prints as a sentence with `{}` and `{:?}`, because that is how
 /// `main` prints what it gives.
 #[derive(thiserror::Error)]
@@ -258,20 +258,20 @@ pub enum Error {
     /// A secret is not written as the provider writes its keys.
     #[error("{0}")]
     Key(#[from] wilco::KeyError),
-    /// The body of an event has another shape than the function expected.
+    /// The body of an event does not have the shape that the function expected.
     #[error("{0}")]
     Data(#[from] wilco::DataError),
     /// The store or a listener could not be opened.
     #[error("{0}")]
     Start(String),
-    /// The store did not do as it was asked.
+    /// The store failed.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// The store stopped for good while the endpoint was served.
     #[error("wilco stopped after an error that its log names; start it again")]
     StoreFailed,
-    /// There is no preset of this name.
-    #[error("there is no provider {0:?}")]
+    /// wilco has no preset with this name.
+    #[error("unknown provider {0:?}")]
     Provider(String),
     /// The address is not IP:PORT.
     #[error("invalid address {0:?}: expected IP:PORT, such as 127.0.0.1:8080")]
@@ -293,7 +293,7 @@ pub enum Error {
     Other(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// What an endpoint gives, and what a function may give.
+/// The result of an endpoint, and of a function.
 pub type Result<T> = std::result::Result<T, Error>;
 
 impl Error {

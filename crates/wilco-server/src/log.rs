@@ -1,8 +1,8 @@
-//! The log. Lines wait within a bound for a thread that writes them, so that a log that nobody reads,
-//! whose reader has ended or whose disk is full neither blocks nor ends anything else.
+//! The log. Lines wait in a bounded queue for a thread that writes them. So a log that nobody reads, whose
+//! reader has ended or whose disk is full neither blocks nor ends anything else.
 //!
-//! The thread lets lines gather for a moment and writes them together: to be woken, and to write, for
-//! each line would cost as much as a fifth of what it takes to record an event.
+//! The thread collects lines for a few milliseconds and writes them together: waking it and writing for
+//! each line would cost a fifth of what it takes to record an event.
 
 use std::{
     fs::File,
@@ -22,7 +22,7 @@ pub(crate) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// The way to the thread that writes the log. A line that finds no room is dropped and counted.
+/// The queue of the thread that writes the log. When it is full, lines are dropped and counted.
 #[derive(Clone)]
 pub struct Queue(Arc<Shared>);
 
@@ -38,17 +38,17 @@ struct Shared {
 #[derive(Default)]
 struct Waiting {
     lines: Vec<u8>,
-    /// Of the lines that were taken to be written and are not written yet.
+    /// The bytes that the thread has taken and not written yet.
     bytes_in_writing: usize,
-    /// Whether somebody waits until all is written.
+    /// Whether [`Queue::flush`] waits until everything is written.
     is_urgent: bool,
 }
 
 impl Queue {
     /// Starts the thread, which writes to stderr.
     ///
-    /// It writes to a descriptor of its own: `std`'s handle has a lock, and whoever waits for a
-    /// blocked write would take everybody else who writes there along.
+    /// It writes to a separate descriptor: `std`'s handle has a lock, so one blocked write would block
+    /// everything else that writes to stderr.
     ///
     /// # Errors
     ///
@@ -70,7 +70,7 @@ impl Queue {
         let mut waiting = self.0.waiting();
         waiting.is_urgent = true;
         self.0.filled.notify_one();
-        // Past the time, what is left is lost with the process.
+        // After that time, the lines that are left are lost with the process.
         drop(self.0.emptied.wait_timeout_while(waiting, within, |waiting| waiting.bytes() > 0));
     }
 
@@ -83,7 +83,7 @@ impl Queue {
         }
         let before = waiting.lines.len();
         waiting.lines.extend_from_slice(line);
-        // Once for the first line and once when they are many: to wake a thread costs more than a line.
+        // Once for the first line and once when there are many: waking a thread costs more than a line.
         let is_due = before == 0 || (before < GATHERED_BYTES && !waiting.is_gathering());
         drop(waiting);
         if is_due {
@@ -97,7 +97,7 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next lines to write, when there are some and others had the time to join them.
+    /// Waits for lines, gives others a short time to join them, and takes them all.
     fn take(&self) -> Vec<u8> {
         let waiting = self.filled.wait_while(self.waiting(), |waiting| waiting.lines.is_empty());
         let waiting = waiting.unwrap_or_else(PoisonError::into_inner);
@@ -139,7 +139,7 @@ impl Write for &Queue {
     }
 }
 
-/// Writes lines as they come, as long as the process runs.
+/// Writes lines as they arrive, as long as the process runs.
 fn write(shared: &Shared, mut out: impl Write) {
     let mut is_torn = false;
     let mut reported = 0;
@@ -178,9 +178,9 @@ fn write_lines(mut lines: &[u8], out: &mut impl Write, mut is_torn: bool) -> boo
     is_torn
 }
 
-/// Bytes of lines that wait to be written; a line for which there is no room is dropped and counted.
+/// Bytes of lines that may wait to be written; further lines are dropped and counted.
 const LOG_BYTES_MAX: usize = 8 << 20;
-/// How long a line waits for others, to be written together.
+/// How long a line waits for others that are written with it.
 const GATHER_TIME: Duration = Duration::from_millis(10);
 /// Bytes of lines that are written without waiting for more.
 const GATHERED_BYTES: usize = 256 << 10;
@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// Fails as often as it is told to, then keeps what it gets.
+    /// Fails a given number of times, then keeps what it gets.
     #[derive(Clone)]
     struct Disk(Arc<Mutex<(usize, Vec<u8>)>>);
 
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_later_ones_start_on_a_line_of_their_own() {
+    fn lines_that_cannot_be_written_are_counted_and_later_ones_start_on_a_new_line() {
         let disk = Disk(Arc::new(Mutex::new((2, Vec::new()))));
         let queue = Queue::to(disk.clone()).unwrap();
         let before = dropped();

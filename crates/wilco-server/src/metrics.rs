@@ -1,4 +1,4 @@
-//! What is counted. No label ever takes a value that an unverified request chose.
+//! Metrics. No label ever takes a value that an unverified request chose.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
@@ -14,11 +14,11 @@ use wilco_store::Usage;
 
 use crate::log;
 
-/// The registry, and the metrics that more than one part of wilco counts with. A part that counts by
-/// itself registers its own: [`Metrics::counter`], [`Metrics::histogram`].
+/// The registry, and the metrics that are shared by several parts of wilco. A part with further metrics
+/// registers them itself: [`Metrics::counter`], [`Metrics::histogram`].
 pub(crate) struct Metrics {
     registry: Mutex<Registry>,
-    /// One scrape at a time: each fills families that the next one clears.
+    /// Allows one scrape at a time, because a scrape clears and fills families.
     scrape: Mutex<()>,
     log_lines_dropped: Counter,
     commit: Histogram,
@@ -36,7 +36,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Without TLS there is no metric about the certificate, which would read as expired.
+    /// Without TLS, the metric of the certificate is left out, because 0 would mean that it has expired.
     pub(crate) fn new(is_tls: bool) -> Arc<Self> {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("wilco")),
@@ -59,8 +59,8 @@ impl Metrics {
         Arc::new(metrics)
     }
 
-    /// Registers a metric of the part that asks for it, and returns it. To be called once for each
-    /// name. `help` has no full stop, because the format adds one.
+    /// Registers a metric and returns it. To be called once for each name. `help` has no full stop,
+    /// because the format adds one.
     pub(crate) fn register<M: Metric + Clone + Default>(&self, name: &str, help: &str) -> M {
         let metric = M::default();
         self.registry().register(name, help, metric.clone());
@@ -166,12 +166,12 @@ impl Metrics {
         self.tls_handshake_failures.get_or_create(&Reason { reason }).inc();
     }
 
-    /// A certificate is in use until then.
+    /// Sets when the certificate in use expires.
     pub(crate) fn certificate_ends(&self, unix_seconds: i64) {
         self.tls_expiry.set(unix_seconds);
     }
 
-    /// What Prometheus reads. The state of the store is handed in, because it is read at that moment.
+    /// The text that Prometheus scrapes. The caller reads the state of the store for each scrape.
     pub(crate) fn text(
         &self,
         store: Option<Usage>,
@@ -192,7 +192,7 @@ impl Metrics {
             self.deliveries.get_or_create(&InState { destination, state }).set(count);
         }
         let mut text = String::new();
-        // Writing into memory does not fail.
+        // Writing to memory cannot fail.
         let _ = encode(&mut text, &self.registry());
         text
     }
@@ -220,7 +220,7 @@ struct InState {
     state: &'static str,
 }
 
-/// Bounds of a histogram of what takes milliseconds.
+/// Buckets of a histogram for durations of milliseconds.
 pub(crate) const FAST_SECONDS: [f64; 13] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 const SLOW_SECONDS: [f64; 11] =

@@ -1,9 +1,8 @@
-//! The second half: after the 2xx. What is recorded goes to every destination that its routes name,
-//! at least once.
+//! The outbound half: after the 2xx. Each event goes to every destination that its routes name, at least
+//! once.
 //!
-//! There is one loop that routes, and one worker for each destination, with separate attempts: a
-//! destination that hangs holds up no other. A loop knows nothing between its rounds; all that
-//! it knows is in the store.
+//! One loop routes, and each destination has a worker with separate attempts, so that a destination that
+//! hangs does not delay any other. The loops keep nothing between their rounds: all state is in the store.
 
 mod alert;
 mod damage;
@@ -27,12 +26,12 @@ use worker::Worker;
 pub(crate) use alert::record_alert;
 pub(crate) use report::log_report;
 
-/// What a reload replaces: the routes, and the destinations that they lead to.
+/// What a reload replaces: the routes and the destinations that they name.
 pub(crate) struct Plan {
     pub(crate) routes: Routes,
     pub(crate) destinations: Vec<DestinationConfig>,
     alerts: Option<AlertPolicy>,
-    /// The sources that should not be silent for so long.
+    /// How long each source may be silent before an alert is sent.
     expected: Vec<(SourceName, Duration)>,
 }
 
@@ -53,7 +52,7 @@ impl Plan {
     }
 }
 
-/// The second half, ready to run.
+/// The outbound half, ready to run.
 pub(crate) struct Outbound {
     pub(crate) store: Arc<dyn OutboundStore>,
     pub(crate) metrics: Arc<Metrics>,
@@ -61,8 +60,8 @@ pub(crate) struct Outbound {
 }
 
 impl Outbound {
-    /// Routes and delivers until `stop`, then lets the attempts that are under way end. Ends earlier,
-    /// and says why in the log, if any of its own tasks does.
+    /// Routes and delivers until `stop`, then lets the running attempts end. If one of its tasks ends
+    /// before that, it logs which, and returns.
     pub(crate) async fn run(mut self, stop: CancellationToken) {
         let (mut tasks, on) = (Tasks::default(), Handle::current());
         let routing = router::run(Arc::clone(&self.store), self.plan.clone(), stop.clone());
@@ -94,14 +93,14 @@ impl Outbound {
             tokio::select! {
                 () = stop.cancelled() => break,
                 changed = self.plan.changed() => if changed.is_err() { break },
-                ended = tasks.failed() => return tracing::error!("{ended}, and must not"),
+                ended = tasks.failed() => return tracing::error!("{ended} unexpectedly"),
             }
         }
         tasks.join().await;
     }
 
-    /// Starts a worker. If the destination had one before, the attempts of that one continue next to those
-    /// of the new one, and take slots of the same concurrency: nobody waits for the longest of them.
+    /// Starts a worker. If the destination had one before, the attempts of that one continue, and their
+    /// slots count towards the concurrency of the new one: it does not wait for the longest of them.
     fn start(
         &self,
         config: &DestinationConfig,

@@ -1,4 +1,4 @@
-//! The house put together: both halves, the store between them, and the admin listener.
+//! The service: puts together both halves, the store between them, and the admin listener.
 
 mod administration;
 mod open;
@@ -47,7 +47,7 @@ use open::Opened;
 
 pub use wilco_destinations::{Function, KINDS};
 
-/// A wilco that runs.
+/// A running wilco.
 pub struct Service {
     inbound: Arc<Inbound>,
     store: Arc<dyn Store>,
@@ -59,18 +59,18 @@ pub struct Service {
     admin_address: Option<Address>,
     open: TaskTracker,
     stop: CancellationToken,
-    /// Done when the outbound half has come to its end.
+    /// Done when the outbound half has ended.
     delivering: TaskTracker,
-    /// Drops, and so aborts, every task that still runs.
+    /// Aborts every task that still runs, when it is dropped.
     supervisor: Mutex<Option<AbortOnDropHandle<Tasks>>>,
     threads: Threads,
 }
 
-/// Why a new configuration was not taken.
+/// Why a new configuration was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
     /// This part of the file is fixed until a restart.
-    #[error("{0} changed, which takes a restart")]
+    #[error("{0} changed, which requires a restart")]
     NeedsRestart(&'static str),
     /// The certificate cannot be used.
     #[error("{0}")]
@@ -78,13 +78,12 @@ pub enum ReloadError {
 }
 
 impl Service {
-    /// Opens the store and brings it in order, and only then the listeners. `reload` is what the
-    /// admin listener calls when it is asked to read the configuration again; `None` where there is
-    /// no file to read.
+    /// Opens and recovers the store, and only then the listeners. The admin listener calls `reload` when
+    /// it is asked to read the configuration again; `None` if wilco runs without a file.
     ///
     /// # Errors
     ///
-    /// Whatever could not be opened; nothing runs then.
+    /// What could not be opened; nothing runs then.
     pub async fn start(
         config: Config,
         certificate: Option<Arc<Certificate>>,
@@ -145,12 +144,12 @@ impl Service {
         }))
     }
 
-    /// Takes a configuration that was checked whole. Sources, routes and destinations are swapped
-    /// at once; what the process holds open stays as it is.
+    /// Applies a checked configuration. Sources, routes and destinations are replaced at once; the store
+    /// and the listeners stay as they are.
     ///
     /// # Errors
     ///
-    /// It needs a restart, or the certificate cannot be read; the old one stays in force then.
+    /// It requires a restart, or the certificate cannot be read; the old configuration stays in use then.
     pub fn reload(&self, config: Config) -> Result<(), ReloadError> {
         let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(part) = config.restart_for(&current) {
@@ -166,8 +165,8 @@ impl Service {
         Ok(())
     }
 
-    /// Stops taking requests, answers those under way, lets running attempts end, and closes the
-    /// store: all within `within`. What is cut off is tried again at the next start.
+    /// Stops accepting requests, answers those under way, lets running attempts end, and closes the
+    /// store, all within `within`. Attempts that are cut off are repeated at the next start.
     ///
     /// # Errors
     ///
@@ -181,7 +180,7 @@ impl Service {
         }
         self.delivering.close();
         if timeout_at(until, self.delivering.wait()).await.is_err() {
-            tracing::warn!("attempts were cut off, and are made again at the next start");
+            tracing::warn!("attempts were cut off and will be repeated at the next start");
         }
         drop(self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.threads.end().await;
@@ -202,18 +201,18 @@ impl Service {
         &self.store
     }
 
-    /// Where it listens, ports as they came to be.
+    /// The addresses it listens on, with the ports that the system chose for port 0.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
-    /// Where the admin listener listens, where there is one.
+    /// The address of the admin listener, if there is one.
     pub fn admin_address(&self) -> Option<&Address> {
         self.admin_address.as_ref()
     }
 }
 
-/// A service that nobody has any more stops, and gives up its store.
+/// A dropped service stops and closes its store.
 impl Drop for Service {
     fn drop(&mut self) {
         self.stop.cancel();
@@ -241,23 +240,22 @@ pub async fn check_destinations(config: &Config) -> Vec<CheckedDestination> {
     join_all(checks).await
 }
 
-/// Lets this process open as many files as it may. Programs that it starts keep the limit from
-/// before.
+/// Raises the soft limit on open files. Programs that this process starts get the previous limit.
 pub fn raise_file_limit() {
     if let Some(soft) = inbound::raise_file_limit() {
         wilco_destinations::keep_file_limit(soft);
     }
 }
 
-/// A service starts its own program again to supervise each command that it runs. Where this
-/// process was started for that, this does it, and gives what to exit with. The `main` of a program
-/// whose destinations may be commands calls it first, with the arguments behind the program's name.
+/// A service starts its own program again as the supervisor of each command that it runs. If this process
+/// is such a supervisor, this function does its work and returns the exit code. The `main` of a program
+/// with command destinations calls it first, with the arguments after the program's name.
 pub fn child_supervisor(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     arguments.next().is_some_and(|verb| verb == SUPERVISOR_VERB).then(|| supervisor_main(arguments))
 }
 
-/// Watches the tasks until `stop`. One that ends before that leaves a promise behind that nobody
-/// keeps: the store stops, so that nothing more is acknowledged and the process ends.
+/// Watches the tasks until `stop`. If one ends before that, the store stops, so that nothing more is
+/// acknowledged, and the process ends.
 async fn supervise(mut tasks: Tasks, store: Arc<dyn Store>, stop: CancellationToken) -> Tasks {
     tokio::select! {
         () = stop.cancelled() => {}
@@ -266,8 +264,8 @@ async fn supervise(mut tasks: Tasks, store: Arc<dyn Store>, stop: CancellationTo
     tasks
 }
 
-/// Starts to accept connections. The drain waits for the listener as for its connections, because
-/// the file of a socket is removed at its end.
+/// Starts to accept connections. The drain waits for the listener as well as for its connections,
+/// because the file of a socket is removed when the listener ends.
 fn listen(
     bound: Bound,
     inbound: Arc<Inbound>,
@@ -281,16 +279,18 @@ fn listen(
     tasks.spawn(name, stop.clone(), &Handle::current(), open.track_future(serve));
 }
 
-/// Reads the certificate again whenever its files change.
+/// Reloads the certificate whenever its files change.
 async fn watch(certificate: Arc<Certificate>, metrics: Arc<Metrics>, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(CERTIFICATE_LOOK)).await.is_some() {
         match certificate.refresh() {
             Ok(false) => {}
             Ok(true) => {
                 metrics.certificate_ends(certificate.ends());
-                tracing::info!("the certificate was read again");
+                tracing::info!("certificate reloaded");
             }
-            Err(error) => tracing::warn!(%error, "the old certificate stays in use"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot reload the certificate; the old one stays in use");
+            }
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Tasks that have to run as long as the service does. One that ends before it was asked to, or
-//! panics, is noticed at once; otherwise events would be acknowledged that nothing delivers.
+//! Tasks that have to run as long as the service does. If one ends before it was asked to, or panics, that
+//! is noticed at once; otherwise wilco would acknowledge events that nothing delivers.
 
 use std::{collections::HashMap, future::pending};
 
@@ -21,7 +21,7 @@ struct Watched {
     stop: CancellationToken,
 }
 
-/// A task that ended though it should run.
+/// A task that ended although it should still run.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{name} {how}")]
 pub(crate) struct Ended {
@@ -42,7 +42,7 @@ impl Tasks {
         self.watched.insert(id, Watched { name: name.into(), stop });
     }
 
-    /// Waits for a task that ends before it was asked to, or panics; for ever while there is none.
+    /// Waits until a task ends before it was asked to, or panics.
     pub(crate) async fn failed(&mut self) -> Ended {
         while let Some(ended) = self.running.join_next_with_id().await {
             if let Some(ended) = self.judge(&ended) {

@@ -1,6 +1,6 @@
-//! The threads of all that is not the way to a 2xx: routing, deliveries, the admin listener and the
-//! certificate's files. Senders are answered on other threads, so that nothing here holds them up,
-//! be it a function that blocks or a destination that answers without end.
+//! The threads for everything but the path to a 2xx: routing, deliveries, the admin listener and the
+//! reload of certificates. Senders are answered on other threads, so that nothing here delays them, not
+//! even a function that blocks or a destination whose answer never ends.
 
 use std::{
     io,
@@ -13,7 +13,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
-/// A runtime of its own, which is shut down when this is dropped.
+/// A separate runtime, which is shut down when this is dropped.
 pub(crate) struct Threads {
     handle: Handle,
     runtime: Mutex<Option<Runtime>>,
@@ -33,11 +33,11 @@ impl Threads {
         &self.handle
     }
 
-    /// Drops what still runs here, and with it the programs that it started. What blocks its thread
-    /// is left behind after [`END`].
+    /// Drops the tasks that still run here, and with them the programs that they started. A task that
+    /// blocks its thread is abandoned after [`END`].
     pub(crate) async fn end(&self) {
         if let Some(runtime) = self.take() {
-            // It fails where the caller's own runtime comes to its end, which drops the closure.
+            // It fails if the caller's runtime is shutting down, which drops the closure.
             let _ = spawn_blocking(move || runtime.shutdown_timeout(END)).await;
         }
     }
@@ -55,6 +55,6 @@ impl Drop for Threads {
     }
 }
 
-/// As many, whatever the number of cores: they mostly wait.
+/// Independent of the number of cores, because these threads mostly wait.
 const THREADS: usize = 2;
 const END: Duration = Duration::from_secs(1);

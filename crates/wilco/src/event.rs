@@ -139,7 +139,7 @@ impl Event {
 
 /// The body of an event does not have the shape that the function expects.
 #[derive(Debug, thiserror::Error)]
-#[error("data of {event} has another shape: {cause}")]
+#[error("data of {event} does not have the expected shape: {cause}")]
 pub struct DataError {
     event: String,
     cause: serde_json::Error,

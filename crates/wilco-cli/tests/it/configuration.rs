@@ -250,7 +250,7 @@ fn a_reload_that_is_refused_says_why_and_changes_nothing() {
     let listen = good.replacen("127.0.0.1:0", "127.0.0.2:0", 1);
     let admin = good.replace("[admin]\naddress = \"127.0.0.1:0", "[admin]\naddress = \"[::1]:0");
     let token = good.replace("[admin]\n", "[admin]\ntoken = { env = \"FREISPACE_SECRET\" }\n");
-    let takes_a_restart = "changed, which takes a restart; the old configuration stays in use";
+    let takes_a_restart = "changed, which requires a restart; the old configuration stays in use";
     for (file, expected) in [
         (drop_secret(&good), "environment variable NO_SUCH_SECRET is not set"),
         (good.clone() + "[rout]\n", "did you mean [[route]]?"),

@@ -264,7 +264,7 @@ fn a_description_that_makes_no_sense_is_refused_in_words() {
             Endpoint::freispace("webhook", secret()),
             "invalid path \"webhook\": expected one that begins with /, such as /webhook",
         ),
-        (Endpoint::of("nobody", "/webhook", secret()), "there is no provider \"nobody\""),
+        (Endpoint::of("nobody", "/webhook", secret()), "unknown provider \"nobody\""),
         (
             Endpoint::freispace("/webhook", secret()).on("[", does),
             "invalid glob \"[\": expected one such as booking.*, or * for every event",

@@ -144,7 +144,7 @@ fn a_port_that_is_there_twice_is_said_to_be() {
 #[test]
 fn there_may_be_so_many_connections_of_one_address_and_others_are_served_beside_them() {
     let world = World::plan().files("256:256").start();
-    world.log_with("at most 128 connections are taken");
+    world.log_with("at most 128 connections are accepted");
     let mut idle: Vec<_> = (0..64).map(|_| world.connect()).collect();
     world.eventually("64 connections", |world| world.metric("wilco_connections") == 64.0);
     let mut refused = world.connect();

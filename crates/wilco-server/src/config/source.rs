@@ -101,7 +101,7 @@ impl Source {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// There is no preset of this name.
-    #[error("there is no provider {0:?}")]
+    #[error("unknown provider {0:?}")]
     Provider(String),
     /// A secret is not written as the provider writes its keys.
     #[error("{0}")]

@@ -60,7 +60,7 @@ impl From<Client> for Network {
 
 /// A hop of `X-Forwarded-For` that is not an IP address, as text for the log.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{via} forwards a request of \"{hop}\" in X-Forwarded-For, which is not an IP address")]
+#[error("X-Forwarded-For from {via} contains \"{hop}\", which is not an IP address")]
 pub(crate) struct UnreadableHop {
     via: Client,
     hop: String,

@@ -82,13 +82,13 @@ pub(crate) enum Refusal {
     Address(Client),
     #[error("{0}")]
     Hop(#[from] UnreadableHop),
-    #[error("the head was {0:?}")]
+    #[error("{0}")]
     Head(HeadFault),
     #[error("the body has more than {limit} bytes, which [listen] max_body allows")]
     TooLarge { limit: usize },
     #[error("{what} within {seconds} s")]
     TooSlow { what: &'static str, seconds: u64 },
-    #[error("the body broke off: {0}")]
+    #[error("the body ended early: {0}")]
     Broken(String),
     #[error("{0}")]
     NotVerified(Mismatch, Box<Evidence>),

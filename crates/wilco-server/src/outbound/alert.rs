@@ -3,9 +3,9 @@
 use wilco_delivery::LoggedAlert;
 use wilco_store::OutboundStore;
 
-/// Records an alert, unless one of its key was recorded a short while ago. Answers whether it did.
-pub(crate) async fn record_alert(store: &dyn OutboundStore, told: LoggedAlert) -> bool {
-    let LoggedAlert { text, alert } = told;
+/// Records an alert, unless one with its key was recorded recently. Returns whether it did.
+pub(crate) async fn record_alert(store: &dyn OutboundStore, alert: LoggedAlert) -> bool {
+    let LoggedAlert { text, alert } = alert;
     let to = alert.to.clone();
     match store.record_alert(alert).await {
         Ok(true) => {
@@ -14,7 +14,7 @@ pub(crate) async fn record_alert(store: &dyn OutboundStore, told: LoggedAlert) -
         }
         Ok(false) => false,
         Err(error) => {
-            tracing::error!(%error, "an alert was not recorded: {text}");
+            tracing::error!(%error, "cannot record an alert: {text}");
             false
         }
     }

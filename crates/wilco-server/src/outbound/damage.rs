@@ -1,4 +1,4 @@
-//! Damage that the store has found in its records.
+//! Alerts about damage that the store has found in its records.
 
 use std::{sync::Arc, time::Duration};
 
@@ -8,25 +8,25 @@ use wilco_store::OutboundStore;
 
 use super::{Plan, record_alert};
 
-/// Sends an alert about each damage until `stop`.
+/// Sends alerts about damage until `stop`.
 pub(super) async fn run(
     store: Arc<dyn OutboundStore>,
     mut plan: watch::Receiver<Arc<Plan>>,
     stop: CancellationToken,
 ) {
-    let mut lost_told = 0;
+    let mut lost_reported = 0;
     while !stop.is_cancelled() {
         let current = Arc::clone(&plan.borrow_and_update());
         let mut pause = Duration::ZERO;
         if let Some(config) = &current.alerts {
             let lost = store.usage().map_or(0, |usage| usage.lost_commits);
-            if lost > lost_told {
+            if lost > lost_reported {
                 record_alert(store.as_ref(), config.lost(lost)).await;
-                lost_told = lost;
+                lost_reported = lost;
             }
             match store.damaged_events().await {
                 Ok(0) => {}
-                // Damage seldom comes alone: what is found next is told together, a while later.
+                // Damage is seldom isolated: what is found next is reported together, later.
                 Ok(count) => {
                     if record_alert(store.as_ref(), config.damaged(count)).await {
                         pause = config.every;
@@ -48,5 +48,6 @@ pub(super) async fn run(
     }
 }
 
-/// A store that is opened late, or that was busy, says nothing when it can be asked.
+/// How often to look in any case: a store that was opened late or was busy does not send a wake-up when
+/// it is ready.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);

@@ -1,4 +1,4 @@
-//! A source that has been silent for longer than it should.
+//! The inactivity check: alerts about sources that have been silent for too long.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,15 +10,14 @@ use wilco_store::{OutboundStore, StoreError};
 use super::{Plan, record_alert};
 use crate::clock;
 
-/// Alerts about each source from which nothing came for longer than is expected, until `stop`.
+/// Sends an alert about each source that has been silent for longer than expected, until `stop`.
 pub(super) async fn run(
     store: Arc<dyn OutboundStore>,
     mut plan: watch::Receiver<Arc<Plan>>,
     stop: CancellationToken,
 ) {
     let started = clock::now();
-    // When each source has to be looked at next: one that was heard of is left alone until its time
-    // has gone by again.
+    // When each source is checked next: after an event, once its time has passed again.
     let mut looks: HashMap<String, Timestamp> = HashMap::new();
     while !stop.is_cancelled() {
         let current = Arc::clone(&plan.borrow_and_update());
@@ -27,21 +26,23 @@ pub(super) async fn run(
             for (source, every) in &current.expected {
                 let now = clock::now();
                 let look = looks.entry(source.to_string()).or_insert(now);
-                // Not in the far future either: the clock may be set back.
+                // A time in the far future is not trusted: the clock may have been set back.
                 let longest = (*every).max(config.every);
                 if *look > now && until(*look, now) <= longest {
                     wait = wait.min(until(*look, now));
                     continue;
                 }
-                match last_heard(store.as_ref(), source.as_str(), *every, started, now).await {
+                match last_activity(store.as_ref(), source.as_str(), *every, started, now).await {
                     Ok(Some(last)) => *look = later(last, *every),
                     Ok(None) => {
-                        let told = config.silent(source.as_str(), *every);
-                        record_alert(store.as_ref(), told).await;
-                        // Sooner it would not be told again.
+                        let alert = config.silent(source.as_str(), *every);
+                        record_alert(store.as_ref(), alert).await;
+                        // Before that, no further alert about this source would be recorded.
                         *look = later(now, config.every);
                     }
-                    Err(error) => tracing::warn!(%source, %error, "cannot look up its last event"),
+                    Err(error) => {
+                        tracing::warn!(%source, %error, "cannot look up the last event of a source");
+                    }
                 }
                 wait = wait.min(until(*look, now)).max(WAIT_MIN);
             }
@@ -54,9 +55,10 @@ pub(super) async fn run(
     }
 }
 
-/// When something came within the time that is expected. While wilco did not run nothing could. An
-/// event that is stamped later than now came while the clock was wrong, and says nothing of today.
-async fn last_heard(
+/// The last activity within the expected time; `None` means silence. The start of wilco counts as activity,
+/// because nothing could arrive before. An event with a later time than now was received while the clock
+/// was wrong, so it does not count.
+async fn last_activity(
     store: &dyn OutboundStore,
     source: &str,
     every: Duration,
@@ -77,6 +79,6 @@ fn until(look: Timestamp, now: Timestamp) -> Duration {
 }
 
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
-/// How far a clock is set back in everyday use.
+/// How far a clock may be set back in normal operation.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60);
 const WAIT_MIN: Duration = Duration::from_millis(100);

@@ -1,4 +1,4 @@
-//! What the log and the metrics say of deliveries.
+//! Logs and counts deliveries.
 
 use jiff::Timestamp;
 use wilco_delivery::{Conclusion, Report};
@@ -7,18 +7,18 @@ use wilco_store::Outcome;
 
 use crate::{clock, metrics::Metrics};
 
-/// Logs and counts.
+/// Logs a report of a worker and updates the metrics.
 pub(crate) fn log_report(destination: &str, metrics: &Metrics, report: &Report) {
     match report {
         Report::Opened { is_breaker_open } => metrics.breaker(destination, *is_breaker_open),
         Report::DeliveriesWait(error) => {
-            tracing::warn!(destination, %error, "deliveries wait for the store");
+            tracing::warn!(destination, %error, "deliveries wait because the store failed");
         }
         Report::OutcomeWaits(error) => {
-            tracing::warn!(destination, %error, "an outcome waits to be written");
+            tracing::warn!(destination, %error, "cannot write an outcome yet");
         }
         Report::LeasesWait(error) => {
-            tracing::warn!(destination, %error, "the leases of attempts were not renewed");
+            tracing::warn!(destination, %error, "cannot renew the leases of attempts");
         }
         Report::Settled(conclusion) => settled(destination, metrics, conclusion),
         Report::Dropped(conclusion) => {
@@ -72,7 +72,7 @@ fn settled(destination: &str, metrics: &Metrics, conclusion: &Conclusion) {
     metrics.attempted(destination, word, tried.took);
 }
 
-/// The first line of what a destination said, for the log.
+/// The first line of a destination's output, for the log.
 fn first_line(output: &[u8]) -> Option<String> {
     let output = String::from_utf8_lossy(output);
     output.trim_start().lines().next().map(legible)

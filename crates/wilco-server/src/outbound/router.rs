@@ -1,4 +1,4 @@
-//! The loop that routes what was recorded.
+//! The loop that routes recorded events.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,7 +9,7 @@ use wilco_store::{OutboundStore, StoreError};
 
 use super::Plan;
 
-/// Holds whatever was recorded against the routes, oldest first, until `stop`.
+/// Routes recorded events, oldest first, until `stop`.
 pub(super) async fn run(
     store: Arc<dyn OutboundStore>,
     plan: watch::Receiver<Arc<Plan>>,
@@ -46,16 +46,16 @@ async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize,
         targets
     });
     if !routed.has_targets() {
-        // Nobody waits for it, so others may join: each fan-out is a commit.
+        // No delivery waits for this, so more events may join the batch: each fan-out is a commit.
         tokio::time::sleep(UNHURRIED).await;
     }
     store.fan_out(routed).await?;
     Ok(count)
 }
 
-/// Events that are routed in one transaction.
+/// How many events are routed in one transaction.
 const BATCH: usize = 1_024;
 const UNHURRIED: Duration = Duration::from_millis(10);
-/// Nothing is missed while the waker works; this is for the day when it does not.
+/// How often to look in any case, should a wake-up be lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_secs(1);

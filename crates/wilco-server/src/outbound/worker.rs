@@ -1,4 +1,5 @@
-//! Drives the worker of one destination: reports what happens to its decisions, and executes them.
+//! The loop that drives the state machine of one destination: it reports what happened, and executes the
+//! effects that follow.
 
 use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
@@ -27,14 +28,14 @@ pub(super) struct Worker {
     pub(super) plan: watch::Receiver<Arc<Plan>>,
     pub(super) destination: Arc<dyn Destination>,
     pub(super) hidden: Hidden,
-    /// The slots that its attempts hold, for its successor.
+    /// The slots that its attempts hold, reported to its successor.
     pub(super) slots: watch::Sender<usize>,
-    /// Those of its predecessor, an earlier configuration of the same destination.
+    /// The slots of its predecessor, which has an earlier configuration of the same destination.
     pub(super) predecessor: watch::Receiver<usize>,
 }
 
 impl Worker {
-    /// Delivers until `stop`, then lets the attempts that are under way end, and closes the destination.
+    /// Delivers until `stop`, then lets the running attempts end, and closes the destination.
     pub(super) async fn run(self, stop: CancellationToken) {
         let mut predecessor = self.predecessor.clone();
         let policy = self.config.policy.clone();
@@ -46,7 +47,7 @@ impl Worker {
         let mut timer = pin!(tokio::time::sleep_until(opened));
         let (mut is_timer_set, mut is_stopping, mut has_predecessor) = (true, false, true);
         loop {
-            // What has to end comes first: a wake-up that a stopping worker took would be lost to its successor.
+            // `stop` comes first: a wake-up that a stopping worker takes would be lost to its successor.
             let inputs = tokio::select! {
                 biased;
                 () = stop.cancelled(), if !is_stopping => {
@@ -55,7 +56,7 @@ impl Worker {
                 }
                 Some(done) = calls.next() => match done {
                     Ok(inputs) => inputs,
-                    Err(error) => return tracing::error!(%error, "a call of a worker was lost"),
+                    Err(error) => return tracing::error!(%error, "a worker's call did not return"),
                 },
                 () = waker.notified(), if !is_stopping => vec![Input::Woken],
                 changed = predecessor.changed(), if has_predecessor => {
@@ -94,7 +95,7 @@ impl Worker {
         }
     }
 
-    /// Executes what takes time, and gives what the decisions have to know of it.
+    /// Executes an effect that takes time, and returns the input that results from it.
     async fn call(self: Arc<Self>, effect: Effect) -> Option<Input> {
         let (name, longest_wait) = (&self.config.name, self.config.policy.longest_wait);
         let input = match effect {
@@ -133,7 +134,7 @@ impl Worker {
     async fn attempt(self: Arc<Self>, attempts: Vec<(AttemptId, Claim)>) -> Vec<Input> {
         let began = Instant::now();
         let ended = self.try_once(attempts).await.into_iter().map(|(id, end)| {
-            // Without randomness all waits are the longest, which is right, if less polite.
+            // Without randomness every wait is the longest, which is correct, but has no jitter.
             let chance = getrandom::u32().map_or(1.0, |bits| f64::from(bits) / f64::from(u32::MAX));
             Input::Ended { id, end, took: began.elapsed(), chance }
         });
@@ -187,14 +188,14 @@ impl Worker {
 
     async fn alert(&self, cause: &Cause) {
         let plan = Arc::clone(&self.plan.borrow());
-        let told = plan.alerts.as_ref().and_then(|alerts| match cause {
+        let alert = plan.alerts.as_ref().and_then(|alerts| match cause {
             Cause::Dead(conclusion) => alerts.dead(conclusion),
             Cause::BreakerOpened { failures } => {
                 alerts.breaker_opened(&self.config.name, *failures)
             }
         });
-        if let Some(told) = told {
-            record_alert(self.store.as_ref(), told).await;
+        if let Some(alert) = alert {
+            record_alert(self.store.as_ref(), alert).await;
         }
     }
 }

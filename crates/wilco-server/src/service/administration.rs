@@ -16,8 +16,8 @@ use crate::{
     outbound::Plan,
 };
 
-/// The admin API over a store that this process has opened and no service runs on. The
-/// configuration is read when it is needed; an error says what is wrong with it.
+/// The admin API over a store that this process has opened and that no service uses. The configuration
+/// is read when it is needed; an error says what is wrong with it.
 pub fn api(
     store: Arc<dyn AdminStore>,
     configuration: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
@@ -36,7 +36,7 @@ pub(super) fn administer(
     async move {
         match bound {
             Bound::Tcp(listener, _) => admin.serve(Listener::Tcp(listener), stop).await,
-            // The file is removed when it is dropped, also if this task is aborted.
+            // The file is removed when it is dropped, even if this task is aborted.
             Bound::Unix(listener, _file) => admin.serve(Listener::Unix(listener), stop).await,
         }
     }

@@ -1,5 +1,5 @@
-//! What a start opens: the store, the sockets, the token. Nothing runs yet, so that a failure
-//! leaves nothing behind.
+//! Opens the store, the sockets and the token at a start. Nothing runs yet, so that a failure leaves
+//! nothing behind.
 
 use std::{io, path::PathBuf, sync::Arc};
 
@@ -24,7 +24,7 @@ pub(super) struct Opened {
     pub(super) threads: Threads,
     pub(super) store: Arc<dyn Store>,
     pub(super) bound: Vec<Bound>,
-    /// With the token that it asks for.
+    /// The admin listener, with its token.
     pub(super) admin: Option<(Bound, Secret)>,
 }
 
@@ -37,8 +37,10 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
-    /// The admin token can neither be read nor made.
-    #[error("cannot keep the admin token in {path}: {cause}; let the user of wilco write there")]
+    /// The admin token can neither be read nor created.
+    #[error(
+        "cannot store the admin token in {path}: {cause}; let the user that runs wilco write there"
+    )]
     Token {
         /// Its file.
         path: PathBuf,
@@ -48,13 +50,13 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
-        /// The address, and the table of the file where it is not `[listen]`.
+        /// The address, and the table of the file if that is not `[listen]`.
         address: String,
         /// Why not.
         cause: BindError,
     },
-    /// The system starts no more threads.
-    #[error("cannot start the threads of deliveries: {0}")]
+    /// The system cannot start more threads.
+    #[error("cannot start the threads for deliveries: {0}")]
     Threads(io::Error),
 }
 
@@ -72,7 +74,7 @@ impl Opened {
                 Ok(Self { metrics, certificate, acceptor, threads, store, bound, admin })
             }
             Err(error) => {
-                // The store was opened for nothing; closing it leaves no trace of this attempt.
+                // Close the store that was just opened, so that the failed start leaves no trace.
                 let _ = store.close().await;
                 Err(error)
             }
@@ -90,7 +92,7 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>,
     Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::system())?))
 }
 
-/// The token that the configuration names, else the one next to the store.
+/// The token that the configuration names, or else the one next to the store.
 fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
     if let Some(token) = &settings.token {
@@ -122,7 +124,7 @@ async fn bind_all(
             let refused =
                 |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
             prepare(address).await.map_err(refused)?;
-            // Its connections are served by the threads of deliveries.
+            // Its connections are served by the threads for deliveries.
             let _entered = threads.enter();
             Some(bind(address, all, ADMIN_SOCKET_MODE).map_err(refused)?)
         }
@@ -130,6 +132,6 @@ async fn bind_all(
     Ok((bound, admin.zip(token)))
 }
 
-/// A proxy in front runs as another user. Signatures tell who sends, not permissions.
+/// A proxy in front runs as another user. Senders are authenticated by signatures, not by permissions.
 const PUBLIC_SOCKET_MODE: u32 = 0o666;
 const ADMIN_SOCKET_MODE: u32 = 0o600;

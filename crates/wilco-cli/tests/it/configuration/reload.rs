@@ -42,7 +42,7 @@ fn each_key_is_applied_by_a_reload_or_refused_until_a_restart() {
         match fixed {
             "" => assert_eq!(said, "reloaded\n", "{key}"),
             fixed => {
-                let refusal = format!("{fixed} changed, which takes a restart");
+                let refusal = format!("{fixed} changed, which requires a restart");
                 assert!(said.contains(&refusal), "{key}: {said}");
                 assert_eq!(output.status.code(), Some(78), "{key}");
             }
@@ -56,7 +56,7 @@ fn what_a_self_signed_certificate_is_for_is_fixed() {
     world.reconfigure(|text| text.replace("\"localhost\"", "\"a.example\""));
     let output = world.run_verb(&["reload"]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(text(&output.stderr).contains("[listen] tls changed, which takes a restart"));
+    assert!(text(&output.stderr).contains("[listen] tls changed, which requires a restart"));
 }
 
 /// The keys that only some destinations have are not in this list: their settings are compared as a

@@ -99,7 +99,11 @@ async fn set_paused(backend: &Backend, name: &str, is_paused: bool) -> Result<No
         return Err(Problem::not_found(format!("destination {name} not found")));
     }
     backend.store.pause(name, is_paused).await?;
-    tracing::info!(destination = name, "{}", if is_paused { "paused" } else { "resumed" });
+    tracing::info!(
+        destination = name,
+        "{}",
+        if is_paused { "deliveries paused" } else { "deliveries resumed" }
+    );
     Ok(NoContent)
 }
 

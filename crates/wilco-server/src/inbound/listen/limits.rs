@@ -85,7 +85,7 @@ pub(crate) fn raise_file_limit() -> Option<u64> {
     if connections < CONNECTIONS_MAX {
         tracing::warn!(
             files,
-            "at most {connections} connections are taken instead of {CONNECTIONS_MAX}: the limit on \
+            "at most {connections} connections are accepted instead of {CONNECTIONS_MAX}: the limit on \
              open files is low; raise it to {FILES_WANTED} with `ulimit -Hn`, or LimitNOFILE= in the \
              unit"
         );

@@ -5,13 +5,16 @@
 //! another (RFC 9112, section 11.2).
 
 /// Why a head was not let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HeadFault {
     /// Not HTTP/1, or to be read in more than one way.
+    #[error("the request head is malformed or ambiguous")]
     Malformed = 1,
     /// Larger than [`HEAD_BYTES_MAX`], or more than [`HEADERS_MAX`] fields.
+    #[error("the request head is too large")]
     TooLarge = 2,
     /// Begun, but not complete in time.
+    #[error("the request head was not complete in time")]
     TooSlow = 3,
 }
 
