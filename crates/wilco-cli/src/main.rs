@@ -53,11 +53,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return report(&Failure::failed(format!("no runtime: {error}"))),
+        Err(error) => {
+            return report(&Failure::failed(format!("cannot start the runtime: {error}")));
+        }
     };
     let log = match log(cli.log_format(), !cli.is_service()) {
         Ok(log) => log,
-        Err(error) => return report(&Failure::failed(format!("no log: {error}"))),
+        Err(error) => return report(&Failure::failed(format!("cannot start the log: {error}"))),
     };
     let is_service = cli.is_service();
     let done = runtime.block_on(cli.run());

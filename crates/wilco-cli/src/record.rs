@@ -91,7 +91,7 @@ impl Record {
             return Ok(Self { api: Connection::Server(Box::new(server)), config });
         }
         let path = SqliteStore::path(&places.store.url)?;
-        require_store(path, args.url.is_some(), "no wilco answers, and ")?;
+        require_store(path, args.url.is_some(), "wilco does not answer, and ")?;
         let store = Arc::new(open(&places.store.url)?);
         let configuration = config.clone();
         let api = service::api(store.clone(), move || {

@@ -63,7 +63,7 @@ impl Server {
     ) -> Result<Answer, Failure> {
         let answer = self.exchange(method, path, body).await.map_err(|error| {
             let address = &self.address;
-            Failure::failed(format!("no wilco answers at {address}: {error}; is it running?"))
+            Failure::failed(format!("no answer from wilco at {address}: {error}; is it running?"))
         })?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);

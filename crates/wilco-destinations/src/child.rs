@@ -1,9 +1,9 @@
-//! A child process: a program that a destination starts, without a shell, with an environment of its
-//! own and within limits. When its time is over, nothing that it started keeps running.
+//! A child process: a program that a destination starts, without a shell, with a separate environment and
+//! within limits. After its timeout, nothing that it started keeps running.
 //!
-//! wilco does not start the program itself but a supervisor process, which is wilco again
-//! (`wilco supervise`). It is a subreaper: a process whose parent has ended becomes its child, so that it
-//! finds all that the program started; and the kernel tells it when wilco has ended.
+//! wilco does not start the program directly but through a supervisor process, which runs the same binary
+//! (`wilco supervise`). The supervisor is a subreaper: a process whose parent has ended becomes its child,
+//! so it finds everything that the program started. The kernel signals it when wilco has ended.
 
 mod check;
 mod launch;
@@ -37,9 +37,9 @@ pub(crate) use program::{Limits, Program, RunAs};
 pub use supervisor::main;
 pub(crate) use tree::{descendants, signal_descendant};
 
-/// Sets the soft limit on open files that programs get, instead of the one that this process has by now.
+/// Sets the soft limit on open files for programs, instead of the current one of this process.
 pub fn keep_file_limit(soft: u64) {
-    // It was empty: the limit is raised once, at the start.
+    // It cannot be set already: the limit is raised only once, at the start.
     let _ = INITIAL_FILES.set(soft);
 }
 
@@ -47,19 +47,19 @@ fn initial_files() -> Option<u64> {
     INITIAL_FILES.get().copied()
 }
 
-/// Where programs are looked for.
+/// The `PATH` in which programs are looked up.
 fn search_path() -> OsString {
     env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
-/// A running program, and all that it started. Dropping it kills them.
+/// A running program and everything that it started. Dropping it kills them.
 pub(crate) struct ChildProcess {
     supervisor: Child,
     program: String,
     has_ended: bool,
 }
 
-/// This side of a child's pipes.
+/// wilco's ends of a child's pipes.
 pub(crate) struct Pipes {
     pub(crate) stdin: Option<ChildStdin>,
     pub(crate) stdout: Option<ChildStdout>,
@@ -67,8 +67,8 @@ pub(crate) struct Pipes {
 }
 
 impl ChildProcess {
-    /// Starts the program with these variables and those of its configuration, and no others. What
-    /// keeps the program itself from starting is known later, from [`describe_end`](Self::describe_end).
+    /// Starts the program with these variables and those of its configuration, and no others. Whether the
+    /// program itself could be started is known later, from [`describe_end`](Self::describe_end).
     pub(crate) fn start(
         program: &Program,
         variables: &[(&str, String)],
@@ -97,20 +97,20 @@ impl ChildProcess {
         Ok((Self { supervisor, program: name, has_ended: false }, pipes))
     }
 
-    /// Waits until the program and all that it started have ended.
+    /// Waits until the program and everything that it started have ended.
     pub(crate) async fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.supervisor.wait().await;
         self.has_ended = true;
         status
     }
 
-    /// Asks all of them to end, and kills those that do not.
+    /// Asks all these processes to end, and kills those that do not.
     pub(crate) async fn terminate(&mut self) {
         self.signal(Signal::TERM);
         if timeout(SUPERVISOR_GRACE, self.wait()).await.is_ok() {
             return;
         }
-        // A program of the same user can stop its own supervisor.
+        // A program of the same user can stop its supervisor.
         if let Some(supervisor) = self.pid() {
             for _ in 0..ROUNDS_MAX {
                 let left = descendants(supervisor);
@@ -127,8 +127,8 @@ impl ChildProcess {
         let _ = self.wait().await;
     }
 
-    /// The exit code, and how the program ended in a few words. Why it could not be started is in the
-    /// last line of its output.
+    /// The exit code, and a short text about how the program ended. If it could not be started, the last
+    /// line of its output says why.
     pub(crate) fn describe_end(
         &self,
         status: io::Result<ExitStatus>,
@@ -156,7 +156,7 @@ impl ChildProcess {
             }
             (Some(code), _) => (Some(code), format!("exit {code}")),
             (None, Some(signal)) => (None, format!("ended by signal {signal}")),
-            (None, None) => (None, "ended in an unknown way".into()),
+            (None, None) => (None, "ended without an exit code or signal".into()),
         }
     }
 
@@ -166,7 +166,7 @@ impl ChildProcess {
 
     fn signal(&self, signal: Signal) {
         if let Some(supervisor) = self.pid() {
-            // It fails if the supervisor has ended, which is what is wanted.
+            // It fails if the supervisor has ended already.
             let _ = kill_process(supervisor, signal);
         }
     }
@@ -184,27 +184,27 @@ impl Drop for ChildProcess {
 static INITIAL_FILES: OnceLock<u64> = OnceLock::new();
 /// The first argument of a supervisor.
 pub const VERB: &str = "supervise";
-/// The program of this process, even if its file was replaced since.
+/// The binary of this process, even if its file has been replaced.
 const OWN_PROGRAM: &str = "/proc/self/exe";
-/// Asks the supervisor to kill the program without asking it to end first.
+/// Makes the supervisor kill the program without asking it to end first.
 const KILL_AT_ONCE: Signal = Signal::QUIT;
-/// From SIGTERM to SIGKILL.
+/// The time from SIGTERM to SIGKILL.
 const TERM_GRACE: Duration = Duration::from_secs(5);
-/// How long the supervisor tries to kill what cannot be killed: a process of another user, or one that
+/// How long the supervisor tries to kill a process that cannot be killed: one of another user, or one that
 /// waits for a disk.
 const KILL_GRACE: Duration = Duration::from_secs(2);
-/// From SIGTERM to the end of the supervisor's own time.
+/// The time from SIGTERM until the supervisor itself is killed.
 const SUPERVISOR_GRACE: Duration = Duration::from_secs(8);
 const _: () = assert!(TERM_GRACE.as_secs() + KILL_GRACE.as_secs() < SUPERVISOR_GRACE.as_secs());
-/// Between two looks at which processes are left.
+/// The interval at which the remaining processes are listed.
 const ROUND: Duration = Duration::from_millis(10);
 const ROUNDS_MAX: usize = 20;
-/// What shells exit with when a program cannot be run, or does not exist.
+/// The exit codes of shells for a program that cannot be run, or does not exist.
 const NOT_EXECUTABLE: i32 = 126;
 const NOT_FOUND: i32 = 127;
 const SIGNAL_BASE: i32 = 128;
-/// Signals that the supervisor handles, so that it cannot end by them: if the program ended by one, it
-/// exits with 128 and the number. For all others it ends as the program did.
+/// Signals that the supervisor handles, so it cannot end by them itself: if one of them ended the program,
+/// it exits with 128 plus the number. For all others it ends as the program did.
 const HANDLED: [i32; 5] = [
     Signal::HUP.as_raw(),
     Signal::INT.as_raw(),

@@ -1,4 +1,4 @@
-//! How wilco itself speaks HTTP: to destinations, to a running server, and as a provider would.
+//! The HTTP client: for destinations, for the admin API of a running wilco, and for `wilco send`.
 
 mod payload;
 mod status_line;
@@ -41,54 +41,54 @@ use wilco::Body;
 use payload::Payload;
 use status_line::{Note, Noting};
 
-/// A client that keeps connections, follows no redirect, and asks no proxy.
+/// A client that reuses connections, follows no redirects, and uses no proxy.
 #[derive(Clone)]
 pub struct Client {
     http: legacy::Client<Noting<HttpsConnector<HttpConnector>>, Payload>,
     connector: HttpsConnector<HttpConnector>,
 }
 
-/// Whose certificates are believed.
+/// Which certificates are trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// Those that the system trusts.
+    /// Those of the certificate authorities of the system.
     System,
-    /// Anybody's: for a self-signed certificate on loopback, where nobody can be in between.
+    /// Any: for a self-signed certificate on loopback, where nobody can intercept the connection.
     Anybody,
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
-    /// The headers; none where they cannot be read.
+    /// The headers; empty if they cannot be read.
     pub headers: HeaderMap,
     /// As much of the body as arrived in time, up to a limit.
     pub body: Vec<u8>,
-    /// The body is complete: neither too large, nor too slow, nor broken off.
+    /// Whether the body is complete: not too large, not too slow, and not cut off.
     pub is_whole: bool,
 }
 
-/// Why nothing came back.
+/// Why there was no response.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// It did not come in time.
+    /// It did not arrive in time.
     #[error("no answer within {} s", .0.as_secs_f32())]
     TimedOut(Duration),
     /// It took too long to connect.
     #[error("no connection within {} s", .0.as_secs_f32())]
     NotConnected(Duration),
-    /// The other side only said that it is working on it.
+    /// The server sent only interim responses.
     #[error("more than {INTERIM_RESPONSES_MAX} interim (1xx) responses before the answer")]
     TooManyInterim,
-    /// The connection failed, or was not made.
+    /// The connection failed, or could not be made.
     #[error("{0}")]
     Failed(String),
     /// TLS could not be set up.
     #[error("TLS could not be set up: {0}")]
     Tls(rustls::Error),
-    /// The system trusts nobody.
+    /// The system has no certificate authorities.
     #[error(
         "found no certificate authorities to check https with; install ca-certificates, or set \
          SSL_CERT_FILE to a file with authorities"
@@ -101,7 +101,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// TLS cannot be set up, or there is nothing to check the certificate of an `https` URL with.
+    /// TLS cannot be set up, or the system has no certificate authorities for an `https` URL.
     pub fn new(url: &Uri, trust: Trust) -> Result<Self, ClientError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
@@ -145,7 +145,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// Why there is no connection within `timeout`.
+    /// Why no connection was made within `timeout`.
     pub async fn connect(&self, url: &Uri, timeout: Duration) -> Result<(), ClientError> {
         let mut connector = self.connector.clone();
         let connected = async {
@@ -159,14 +159,14 @@ impl Client {
         }
     }
 
-    /// Sends a request and reads the answer, of its body at most `body_max` bytes. Without the status
-    /// line of an answer within `timeout` this fails; what becomes of the head and the body behind it
-    /// only decides how much of them there is. Reading it takes no longer than `timeout` in all, nor than
-    /// five seconds.
+    /// Sends a request and reads the answer, including at most `body_max` bytes of its body. This fails
+    /// unless the status line of the answer arrives within `timeout`. The headers and the body may be
+    /// missing or incomplete. The body is read for up to five seconds, and everything together takes no
+    /// longer than `timeout`.
     ///
     /// # Errors
     ///
-    /// Why there is no answer.
+    /// Why no answer arrived.
     pub async fn send(
         &self,
         request: Request<Body>,
@@ -185,12 +185,12 @@ impl Client {
                 Err(_) => Err(ClientError::TimedOut(timeout)),
             },
         };
-        // Taken in any case: the connection may answer another request after this one.
+        // The note is taken in any case, because the connection may be used for another request.
         let status = Note::of(&connection).and_then(|note| note.take());
         let answer = match (answer, status) {
             (Ok(answer), _) => answer,
             (Err(error), Some(status)) => {
-                tracing::debug!(%status, %error, "the head of an answer cannot be read");
+                tracing::debug!(%status, %error, "cannot read the head of an answer");
                 let (headers, body) = (HeaderMap::new(), Vec::new());
                 return Ok(Answer { status, headers, body, is_whole: false });
             }
@@ -208,7 +208,7 @@ impl Client {
 ///
 /// # Errors
 ///
-/// Why there is no answer.
+/// Why no answer arrived.
 pub async fn send_to_socket(
     path: &Path,
     request: Request<Body>,
@@ -227,8 +227,8 @@ pub async fn send_to_socket(
             let is_whole = read(rest, &mut body, body_max).await;
             Ok(Answer { status: head.status, headers: head.headers, body, is_whole })
         };
-        // The connection ends when its sender is dropped, which is after the answer. What it ends with
-        // is in the answer already.
+        // The connection ends after the answer, when its sender is dropped. Its result can be ignored,
+        // because an error is in the answer already.
         tokio::join!(answer, connection).0
     };
     timeout_at(Instant::now() + timeout, exchange)
@@ -240,8 +240,8 @@ fn failed(error: &dyn std::error::Error) -> ClientError {
     ClientError::Failed(error.to_string())
 }
 
-/// Reads a body as far as it comes and fits, and says whether that is all of it. A destination that
-/// answers a gigabyte is not read to its end.
+/// Reads a body up to the limit, and returns whether it is complete. A body of a gigabyte is not read to
+/// its end.
 async fn read(mut rest: Incoming, body: &mut Vec<u8>, body_max: usize) -> bool {
     while let Some(frame) = rest.frame().await {
         let Ok(frame) = frame else { return false };
@@ -255,8 +255,8 @@ async fn read(mut rest: Incoming, body: &mut Vec<u8>, body_max: usize) -> bool {
     true
 }
 
-/// Counts the interim responses to this request, and wakes the one who waits when there are too many:
-/// hyper skips them in a loop for as long as they arrive.
+/// Counts the interim responses to this request, and wakes the waiting task when there are too many: hyper
+/// itself skips any number of them.
 fn stop_at_interim_flood(request: &mut Request<Payload>) -> Arc<Notify> {
     let flooded = Arc::new(Notify::new());
     let (notify, count) = (Arc::clone(&flooded), AtomicUsize::new(0));
@@ -268,12 +268,12 @@ fn stop_at_interim_flood(request: &mut Request<Payload>) -> Arc<Notify> {
     flooded
 }
 
-/// All that caused an error of hyper, whose own text says no more than that it failed.
+/// An error of hyper with its causes, because its own text says only that something failed.
 fn chain(error: &dyn std::error::Error) -> String {
     join(error.source().unwrap_or(error))
 }
 
-/// An error and all that caused it.
+/// The text of an error and of its causes.
 fn join(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -287,7 +287,7 @@ fn join(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Checks that the other side has the key of the certificate it shows, and not whose that is.
+/// Checks that the server has the key of its certificate, but not who it belongs to.
 #[derive(Debug)]
 struct BelievesAnybody(Arc<rustls::crypto::CryptoProvider>);
 
@@ -329,10 +329,10 @@ impl ServerCertVerifier for BelievesAnybody {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the body of an answer is read after its head arrived.
+/// How long the body of an answer is read after its head has arrived.
 const ANSWER_BODY_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest head of an answer, in bytes, as far as hyper keeps to it: its buffer may be twice as
-/// large when it looks.
+/// The longest head of an answer, in bytes. This is approximate: hyper checks it only when its buffer may
+/// already be twice as large.
 const ANSWER_HEAD_BYTES_MAX: usize = 64 << 10;
 /// How many interim responses (1xx, such as `100 Continue`) may come before the answer.
 const INTERIM_RESPONSES_MAX: usize = 32;

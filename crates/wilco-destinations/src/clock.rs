@@ -1,8 +1,8 @@
-//! The one place that asks what time it is.
+//! The one place that reads the clock.
 
 use jiff::Timestamp;
 
-/// Now, in whole milliseconds: what the store keeps, so that memory and disk agree.
+/// The current time in whole milliseconds, as the store keeps it, so that memory and disk agree.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();

@@ -1,4 +1,4 @@
-//! A destination: what it is, and how it is treated.
+//! A configured destination.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use wilco_delivery::Policy;
 
 use crate::kind::SharedSettings;
 
-/// A place where events go.
+/// A destination with its settings and its delivery policy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DestinationConfig {
     /// Its name.
     pub name: String,
-    /// What its kind made of its keys.
+    /// Its settings, which its kind has read from its keys.
     pub settings: SharedSettings,
     /// How long an attempt may take.
     pub timeout: Duration,
@@ -20,7 +20,7 @@ pub struct DestinationConfig {
 }
 
 impl DestinationConfig {
-    /// A destination with nothing said about it but what it is.
+    /// A destination with default values for everything but its settings.
     pub fn new(name: &str, settings: SharedSettings) -> Self {
         let (timeout, policy) = (ATTEMPT_TIMEOUT, Policy::default());
         Self { name: name.into(), settings, timeout, policy }

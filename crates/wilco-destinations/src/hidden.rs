@@ -1,5 +1,5 @@
-//! What no result, log line or stored output may show: parts of a secret URL, and what a program was
-//! given in its environment. Services and programs like to repeat it.
+//! Removes secrets from results, log lines and stored output: parts of a secret URL, and values in the
+//! environment of a program. Services and programs often repeat them.
 
 mod forms;
 
@@ -7,12 +7,12 @@ use wilco_config::Setting;
 use wilco_delivery::Reply;
 
 use crate::{kind::Settings, text::LEGIBLE_CHARS_MAX};
-use forms::{Needle, Said, needles};
+use forms::{Needle, Output, needles};
 
-/// The secrets of one destination: the forms in which each may occur, and the words that replace it.
+/// The secrets of one destination: the forms in which each may occur, and the text that replaces it.
 pub struct Hidden {
     secrets: Vec<(Vec<Needle>, String)>,
-    /// The most of an output that is kept; a longer one was cut.
+    /// The most bytes of an output that are kept; a longer one was truncated.
     output_max: usize,
 }
 
@@ -22,14 +22,15 @@ impl Hidden {
         Self::new(settings.hidden(), settings.output_bytes_max())
     }
 
-    /// Replaces each of these secrets by its words.
+    /// Replaces each of these secrets by the text next to it.
     pub(crate) fn new(secrets: Vec<(String, String)>, output_max: usize) -> Self {
         let secrets = secrets.into_iter().filter(|(secret, _)| secret.len() >= HIDDEN_BYTES_MIN);
-        let secrets = secrets.map(|(secret, words)| (needles(secret.as_bytes()), words));
+        let secrets =
+            secrets.map(|(secret, replacement)| (needles(secret.as_bytes()), replacement));
         Self { secrets: secrets.collect(), output_max }
     }
 
-    /// A reply without them.
+    /// The reply without the secrets.
     pub fn clean(&self, mut reply: Reply) -> Reply {
         if let Some(result) = self.clean_text(&reply.result) {
             reply.result = result;
@@ -41,7 +42,7 @@ impl Hidden {
         reply
     }
 
-    /// A text without them; `None` where it has none.
+    /// The text without the secrets; `None` if it contains none.
     pub(crate) fn clean_text(&self, text: &str) -> Option<String> {
         let is_cut = text.chars().count() >= LEGIBLE_CHARS_MAX;
         let clean = self.clean_bytes(text.as_bytes(), is_cut)?;
@@ -52,25 +53,27 @@ impl Hidden {
         if self.secrets.is_empty() {
             return None;
         }
-        let said = Said::new(text, is_cut);
+        let output = Output::new(text, is_cut);
         let mut found: Vec<_> = self
             .secrets
             .iter()
-            .flat_map(|(needles, words)| needles.iter().map(move |needle| (needle, words)))
-            .flat_map(|(needle, words)| {
-                said.find(needle).into_iter().map(move |place| (place, words))
+            .flat_map(|(needles, replacement)| {
+                needles.iter().map(move |needle| (needle, replacement))
+            })
+            .flat_map(|(needle, replacement)| {
+                output.find(needle).into_iter().map(move |place| (place, replacement))
             })
             .collect();
         if found.is_empty() {
             return None;
         }
-        // Of those that begin at one place the longest, so that none is hidden in part only.
+        // The longest of those that begin at one place, so that none is hidden only in part.
         found.sort_by_key(|(place, _)| (place.start, std::cmp::Reverse(place.end)));
         let (mut clean, mut end) = (Vec::with_capacity(text.len()), 0);
-        for (place, words) in found {
+        for (place, replacement) in found {
             if place.start >= end {
                 clean.extend_from_slice(&text[end..place.start]);
-                clean.extend_from_slice(words.as_bytes());
+                clean.extend_from_slice(replacement.as_bytes());
             }
             end = end.max(place.end);
         }
@@ -79,7 +82,7 @@ impl Hidden {
     }
 }
 
-/// A value that nothing may show, with the words that replace it; `None` if it is not UTF-8.
+/// A secret value with the text that replaces it; `None` if it is not UTF-8.
 pub(crate) fn hidden_value(name: &str, value: &Setting) -> Option<(String, String)> {
     let value = std::str::from_utf8(&value.0).ok()?.trim();
     Some((value.to_owned(), format!("(the value of {name})")))
@@ -94,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn said(hidden: &Hidden, text: &str) -> String {
+    fn output(hidden: &Hidden, text: &str) -> String {
         let reply = Reply { output: text.into(), ..Reply::failed(text.into()) };
         let Reply { result, output, .. } = hidden.clean(reply);
         assert_eq!(result.as_bytes(), output);
@@ -123,7 +126,7 @@ mod tests {
             "no c%252Fn%2522%255Cry%252Bt%25C3%25B6k%253Fn!",
             "no c%5C%2Fn%5C%22%5C%5Cry%2Bt%C3%B6k%3Fn!",
         ] {
-            assert_eq!(said(&hidden, text), "no (the value of TOKEN)!", "{text}");
+            assert_eq!(output(&hidden, text), "no (the value of TOKEN)!", "{text}");
         }
         for before in ["", "a:", "ab:", "abc:"] {
             for behind in ["", "d", "de"] {
@@ -133,7 +136,7 @@ mod tests {
                     [&text, &text.replace('+', "-").replace('/', "_"), &text.replace('/', "\\/")]
                 {
                     let expected = "no (the value of TOKEN)!";
-                    assert_eq!(said(&hidden, &format!("no {text}!")), expected, "{whole}");
+                    assert_eq!(output(&hidden, &format!("no {text}!")), expected, "{whole}");
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! What HTTP destinations have in common: their URL, their client, and what a response means.
+//! What HTTP destinations share: their URL, their client, and what a response means.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct ServiceUrl {
     /// The URL.
     pub(crate) uri: Setting<Uri>,
-    /// It came by a reference, or has a credential in its query: no result may show a part of it.
+    /// Whether no result may show a part of it: it came from a reference, or has a credential in its query.
     pub(crate) is_secret: bool,
 }
 
@@ -45,8 +45,8 @@ impl ServiceUrl {
         Some(Self::new(uri, is_by_reference))
     }
 
-    /// The path and the query of a secret URL, and each of their parts: a page that says "not found"
-    /// likes to name what was not.
+    /// The path and the query of a secret URL, and each of their parts: a "not found" page often names what
+    /// was not found.
     pub(crate) fn hidden(&self) -> Vec<(String, String)> {
         if !self.is_secret {
             return Vec::new();
@@ -58,7 +58,7 @@ impl ServiceUrl {
     }
 }
 
-/// Whether a parameter in the query of a URL is a credential, as far as its name says so.
+/// Whether a parameter in the query of a URL is a credential, judging by its name.
 fn has_credential(uri: &Uri) -> bool {
     let mut parameters = uri.query().unwrap_or_default().split('&');
     parameters.any(|parameter| match parameter.split_once('=') {
@@ -76,7 +76,7 @@ pub(crate) fn client(url: &ServiceUrl) -> Result<Client, OpenError> {
     Client::new(&url.uri.0, Trust::System).map_err(|error| OpenError(error.to_string()))
 }
 
-/// Connects to an HTTP destination. A request could mean anything to its service, so none is sent.
+/// Connects to an HTTP destination. It sends no request, because that could have any effect there.
 pub(crate) async fn check_connection(
     client: &Client,
     url: &ServiceUrl,
@@ -89,7 +89,7 @@ pub(crate) async fn check_connection(
     Ok(format!("connected to {host}{tls}"))
 }
 
-/// Sends a request of an HTTP destination. What the answer means is the same for all of them.
+/// Sends a request of an HTTP destination, and interprets the answer in the same way for all of them.
 pub(crate) async fn post(
     client: &Client,
     request: Request<Body>,
@@ -111,8 +111,8 @@ pub(crate) async fn post(
     }
 }
 
-/// Where an answer wants to lead. A service that has a secret URL may name it, in other words too, so
-/// of that no more than the host is said.
+/// The target of a redirect. A service with a secret URL may repeat it there, in some form, so only the
+/// host is shown.
 fn redirect(answer: &Answer, url: &ServiceUrl) -> Option<String> {
     let place = answer.headers.get(header::LOCATION).filter(|_| answer.status.is_redirection())?;
     let place = legible(&String::from_utf8_lossy(place.as_bytes()));
@@ -138,9 +138,9 @@ fn verdict(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Verdict {
     }
 }
 
-/// RFC 9110, section 10.2.3: seconds, or a date in any of the three forms of section 5.6.7, which is
-/// counted from now. A fraction of a second, which some services send, counts as a whole one; a number
-/// too large to be held is as long as any.
+/// RFC 9110, section 10.2.3: seconds, or a date in any of the three forms of section 5.6.7, relative to
+/// now. A fraction of a second, which some services send, is rounded up; a number that is too large means
+/// the longest wait.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -1,13 +1,13 @@
-//! An event as a line of JSON, as it is printed and written to files.
+//! An event as a line of JSON, for stdout and files.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use wilco::Event;
 
-/// An event's line, with its line break. A body that is JSON is its `body`, as it was sent
-/// but for the white space between its tokens: in JSON a line break can stand nowhere else, so that
-/// the line stays one. Any other body is `text`, or `base64` where it is not UTF-8.
+/// The line of an event, with its line break. A JSON body becomes `body`, as it was sent except for the
+/// white space between its tokens: JSON allows line breaks only there, so the result is one line. Any other
+/// body becomes `text`, or `base64` if it is not UTF-8.
 pub(crate) fn json_line(event: &Event) -> String {
     let whole = event.body.contiguous();
     let text = std::str::from_utf8(&whole).ok();
@@ -45,8 +45,8 @@ struct Line<'e> {
     base64: Option<String>,
 }
 
-/// Takes the white space between the tokens of a JSON text away, and nothing else: numbers and
-/// repeated members stay as they were sent.
+/// Removes the white space between the tokens of a JSON text, and nothing else: numbers and repeated
+/// members stay as they were sent.
 fn minify(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     let (mut is_in_string, mut is_escaped) = (false, false);

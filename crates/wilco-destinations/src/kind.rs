@@ -1,4 +1,4 @@
-//! What a kind of destination is. Each is in a file of its own, and `kinds.rs` lists them.
+//! What a kind of destination is. Each kind is one file, and `kinds.rs` lists them.
 
 use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
 
@@ -8,15 +8,15 @@ use wilco_config::{Key, TableReader};
 /// A kind of destination that a file can name.
 #[derive(Debug)]
 pub struct Kind {
-    /// What `type` calls it.
+    /// Its name, the value of `type`.
     pub name: &'static str,
-    /// The keys that it has besides those of every destination.
+    /// The keys that it has in addition to those of every destination.
     pub keys: &'static [Key],
-    /// The key of the path that it writes to, which no two destinations may share.
+    /// The key with the path that it writes to, which no two destinations may share.
     pub written_path: Option<&'static str>,
     /// How many attempts may run at once, unless `concurrency` says otherwise.
     pub concurrency: usize,
-    /// Reads its keys; `None` after at least one error was reported.
+    /// Reads its keys; `None` after it has reported at least one error.
     pub read: fn(&mut TableReader<'_>) -> Option<SharedSettings>,
 }
 
@@ -31,7 +31,7 @@ impl Kinds {
     }
 }
 
-/// One configured destination, in whatever its kind made of its keys.
+/// The settings of one destination, as its kind has read them.
 #[async_trait]
 pub trait Settings: Same + fmt::Debug + Send + Sync {
     /// The name of its kind, for people.
@@ -44,17 +44,18 @@ pub trait Settings: Same + fmt::Debug + Send + Sync {
         timeout: Duration,
     ) -> Result<Arc<dyn wilco_delivery::Destination>, OpenError>;
 
-    /// What no result, log line or stored output may show, each with the words that replace it.
+    /// The secrets that no result, log line or stored output may show, each with the text that replaces it.
     fn hidden(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 
-    /// How much of what it says is kept, in bytes.
+    /// How much of its output is kept, in bytes.
     fn output_bytes_max(&self) -> usize {
         OUTPUT_BYTES_MAX
     }
 
-    /// Warns about templates that cannot mean what they say. `is_about` tells which events come here.
+    /// Warns about templates that probably do not do what was meant. `is_about` tells which events are
+    /// routed here.
     fn advise(&self, _reader: &TableReader<'_>, _is_about: &dyn Fn(&str) -> bool) {}
 }
 
@@ -63,12 +64,12 @@ pub trait Settings: Same + fmt::Debug + Send + Sync {
 #[error("cannot open it: {0}")]
 pub struct OpenError(pub String);
 
-/// Settings of any kind. They are equal if their kind says so.
+/// Settings of any kind. Their kind decides whether they are equal.
 #[derive(Clone, Debug)]
 pub struct SharedSettings(Arc<dyn Settings>);
 
 impl SharedSettings {
-    /// Settings of some kind.
+    /// Wraps the settings of a kind.
     pub fn new(settings: impl Settings) -> Self {
         Self(Arc::new(settings))
     }
@@ -93,7 +94,7 @@ pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
 
 /// Equality behind `dyn`: a reload keeps destinations whose settings are the same.
 pub trait Same: Any {
-    /// Whether the other one is of this type, and equal.
+    /// Whether the other settings have the same type and are equal.
     fn is_same(&self, other: &dyn Any) -> bool;
 }
 

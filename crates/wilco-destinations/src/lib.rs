@@ -1,8 +1,8 @@
 //! Where events go: every kind of destination, with its keys in the configuration.
 //!
 //! A kind is a file of `kinds/` and its rows in `kinds.rs`. It reads its keys into [`Settings`], which
-//! open what delivers ([`wilco_delivery::Destination`]). Retries, order, rate and the circuit breaker are
-//! done for it by its caller. Each kind is a feature of this crate.
+//! open the [`wilco_delivery::Destination`] that makes attempts. Its caller takes care of retries, order,
+//! rate and circuit breaker. Each kind is a feature of this crate.
 
 #![cfg_attr(
     not(all(

@@ -13,8 +13,8 @@ use crate::{
     kind::{OpenError, SharedSettings},
 };
 
-/// A destination that may not be open yet. While it cannot be opened, each attempt tries to and fails,
-/// so that retries, circuit breaker and alerts apply to it as to any destination that is down.
+/// A destination that may not be open yet. Each attempt tries to open it first. If that fails, the attempt
+/// fails, so that retries, circuit breaker and alerts apply as to any destination that is down.
 pub struct Opener {
     name: String,
     settings: SharedSettings,
@@ -29,7 +29,7 @@ impl Opener {
         Self { name, settings, timeout, opened: OnceCell::new() }
     }
 
-    /// Opens the destination ahead of its first attempt. If that fails, the log says why.
+    /// Opens the destination before its first attempt. If that fails, it logs why.
     pub async fn open_early(&self) {
         if let Err(error) = self.open().await {
             let destination = &self.name;

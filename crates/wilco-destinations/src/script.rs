@@ -1,5 +1,5 @@
-//! Programs and scripts as files: where they are, and why one that exists cannot be started. About a
-//! script with a wrong first line the system says only "No such file or directory".
+//! Programs and scripts as files: where they are, and why one that exists cannot be started. For a script
+//! with an invalid first line the system reports only "No such file or directory".
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-/// Where a program is: its path, or the first of its name in `PATH`.
+/// The path of a program: as given, or of the first program with its name in `PATH`.
 pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(program.into());
@@ -19,7 +19,7 @@ pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// What keeps a program from being started, as far as its first line says so.
+/// Why a program cannot be started, judging by its first line.
 pub(crate) fn first_line_fault(program: &Path) -> Option<String> {
     fault(&head(program)?, |path| access(path, Access::EXEC_OK).is_ok())
 }
@@ -29,7 +29,7 @@ pub(crate) fn has_crlf(program: &Path) -> bool {
     head(program).is_some_and(|head| line(&head).is_some_and(|line| line.ends_with(b"\r")))
 }
 
-/// Whether a program is a text that names no interpreter. execvp(3) has a shell read such a one.
+/// Whether a program is a text file that names no interpreter. execvp(3) passes such a file to a shell.
 pub(crate) fn is_text_without_interpreter(program: &Path) -> bool {
     head(program).is_some_and(|head| line(&head).is_none() && !head.contains(&0))
 }
@@ -40,7 +40,7 @@ fn head(program: &Path) -> Option<Vec<u8>> {
     Some(head)
 }
 
-/// What follows `#!` in the first line.
+/// The rest of the first line after `#!`.
 fn line(head: &[u8]) -> Option<&[u8]> {
     head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()
 }
@@ -64,7 +64,7 @@ fn fault(head: &[u8], may_run: impl Fn(&str) -> bool) -> Option<String> {
     }
 }
 
-/// A warning and a hint about a script that an interpreter is to run and that does not exist.
+/// A warning and a hint if the script that an interpreter is to run does not exist.
 pub(crate) fn missing_script(
     words: &[String],
     folder: Option<&PathBuf>,
@@ -79,7 +79,7 @@ pub(crate) fn missing_script(
     })
 }
 
-/// A program that is there and may be executed.
+/// Checks that a program exists and may be executed.
 pub(crate) fn executable(program: &str) -> Result<(), String> {
     if !program.contains('/') {
         let path = std::env::var_os("PATH").unwrap_or_default();
@@ -98,7 +98,7 @@ fn may_run(path: &Path) -> bool {
 }
 
 const INTERPRETERS: [&str; 8] = ["bash", "node", "perl", "php", "python", "ruby", "sh", "deno"];
-/// What the kernel reads of a first line (`BINPRM_BUF_SIZE`).
+/// How much of the first line the kernel reads (`BINPRM_BUF_SIZE`).
 const FIRST_LINE_BYTES_MAX: u64 = 256;
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use wilco::Event;
 use wilco_store::ALERTS;
 
-/// The text of an alert, which has one already: a template is about the events of a provider, and
-/// would make nothing of it. `None` for any other event.
+/// The text of an alert; `None` for any other event. An alert has a text already: the configured templates
+/// are for the events of providers, and would render nothing for it.
 pub(crate) fn alert_text(event: &Event) -> Option<Result<String, String>> {
     #[derive(Deserialize)]
     struct Alert {
@@ -17,8 +17,7 @@ pub(crate) fn alert_text(event: &Event) -> Option<Result<String, String>> {
     })
 }
 
-/// As much of a text as `max` has room for, in whole characters, and an ellipsis where it ends
-/// early.
+/// Truncates a text to `max`, in whole characters, and marks that with an ellipsis.
 pub(crate) fn cut(text: &str, max: usize, size: impl Fn(char) -> usize) -> String {
     let (mut total, mut end) = (0, 0);
     for (at, c) in text.char_indices() {
@@ -33,7 +32,7 @@ pub(crate) fn cut(text: &str, max: usize, size: impl Fn(char) -> usize) -> Strin
     text.to_owned()
 }
 
-/// The first characters of what a program or a service said, for a log line or a listing.
+/// The beginning of the output of a program or a service, for a log line or a listing.
 pub fn legible(text: &str) -> String {
     let plain = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     text.chars().take(LEGIBLE_CHARS_MAX).map(plain).collect()

@@ -142,7 +142,9 @@ impl Replay {
         let would = if self.dry_run { "would be " } else { "" };
         let left = match left.len() {
             0 => String::new(),
-            left => format!("; {} no route takes there now", counted(left, "event", "events")),
+            left => {
+                format!("; {} not replayed: no route matches now", counted(left, "event", "events"))
+            }
         };
         print(&format!("{replayed} {would}replayed in {deliveries}{left}\n"))
     }
@@ -151,7 +153,7 @@ impl Replay {
 fn table(events: &[ReplayedEvent]) -> String {
     let cells = events.iter().map(|event| {
         let to = match event.destinations.is_empty() {
-            true => "nowhere: no route takes it there now".into(),
+            true => "nowhere: no route matches now".into(),
             false => event.destinations.join(", "),
         };
         vec![event.event.clone(), event.id.to_string(), to]

@@ -289,7 +289,10 @@ fn a_reload_of_nothing_that_runs_says_so() {
     let output = world.run_verb(&["reload"]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.starts_with(&format!("wilco: no wilco answers at {}: ", world.admin)), "{said}");
+    assert!(
+        said.starts_with(&format!("wilco: no answer from wilco at {}: ", world.admin)),
+        "{said}"
+    );
     assert!(said.ends_with("Connection refused (os error 111); is it running?\n"), "{said}");
 }
 

@@ -1,5 +1,5 @@
-//! Whether a program can be started: asked by a process that becomes its user in its folder, because
-//! what that user may do is known to the kernel alone.
+//! Checks whether a program can be started. A separate process becomes the program's user and enters its
+//! folder, because only the kernel knows what that user may do.
 
 use std::{env, ffi::OsStr, process::Stdio};
 
@@ -13,7 +13,7 @@ use crate::script::first_line_fault;
 
 use super::{LaunchSpec, OWN_PROGRAM, Program, Stage, VERB, search_path};
 
-/// Starts that process. `Err` says what keeps the program from being started.
+/// Starts that process. `Err` says why the program cannot be started.
 pub(crate) async fn check(program: &Program) -> Result<(), String> {
     let checking = tokio::process::Command::new(OWN_PROGRAM)
         .arg0("wilco")
@@ -31,7 +31,7 @@ pub(crate) async fn check(program: &Program) -> Result<(), String> {
     }
 }
 
-/// What that process does.
+/// The work of that process.
 pub(crate) fn find_fault(spec: &LaunchSpec) -> Result<(), String> {
     if let Some(who) = spec.run_as {
         let groups = if geteuid().is_root() { set_thread_groups(&[]) } else { Ok(()) };

@@ -1,4 +1,4 @@
-//! How a program is to be started, as it is handed to the supervisor: in its arguments.
+//! The launch specification of a program, and its form as arguments of the supervisor.
 
 use std::{ffi::OsString, path::PathBuf};
 
@@ -10,7 +10,7 @@ use crate::script::{find_program, is_text_without_interpreter};
 /// How a program is to be started.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct LaunchSpec {
-    /// The wilco that starts it; when that process has ended, the program has to end too.
+    /// The process of wilco that starts the program; when it has ended, the program has to end too.
     pub(super) parent: Pid,
     pub(super) folder: Option<PathBuf>,
     pub(super) run_as: Option<RunAs>,
@@ -22,14 +22,14 @@ pub(crate) struct LaunchSpec {
     pub(super) argv: Arguments,
 }
 
-/// What a process of the supervisor does with it.
+/// What a supervisor process does with a launch specification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// Starts the program, and makes sure that nothing of it is left.
+    /// Starts the program, and makes sure that no process of it is left.
     Supervise,
     /// Sets the limits for itself and becomes the program.
     Become,
-    /// Becomes the user of the program in its folder, and says what keeps the program from being started.
+    /// Becomes the user of the program in its folder, and reports why the program cannot be started.
     Check,
 }
 
@@ -52,13 +52,13 @@ impl LaunchSpec {
         self.memory.is_some() || self.cpu.is_some() || self.files.is_some()
     }
 
-    /// The path of the program, as this process finds it.
+    /// The path at which this process finds the program.
     pub(super) fn path(&self) -> Option<PathBuf> {
         find_program(self.argv.first()?.to_str()?)
     }
 
-    /// Whether the program is a text without interpreter that execvp(3) has a shell read. It does so
-    /// only if there is no step between fork and exec.
+    /// Whether the program is a text file without an interpreter, which execvp(3) passes to a shell. It
+    /// does so only if nothing else has to be done between fork and exec.
     pub(super) fn is_read_by_shell(&self) -> bool {
         let is_direct = !self.has_limits() && self.run_as.is_none();
         is_direct && self.is_text_without_interpreter()
@@ -94,7 +94,7 @@ impl LaunchSpec {
         arguments
     }
 
-    /// `None` for arguments that wilco did not write.
+    /// Parses the arguments; `None` if wilco did not write them.
     pub(super) fn read(mut arguments: impl Iterator<Item = OsString>) -> Option<(Stage, Self)> {
         let mut stage = Stage::Supervise;
         let mut parent = None;

@@ -45,7 +45,7 @@ impl OutputTail {
         bytes.drain(..excess);
     }
 
-    /// What was read so far.
+    /// The output so far.
     pub(crate) fn so_far(&self) -> Vec<u8> {
         self.bytes.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }

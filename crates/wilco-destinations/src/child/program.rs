@@ -1,4 +1,4 @@
-//! A program and what it may do.
+//! A program and its limits.
 
 use std::path::PathBuf;
 
@@ -6,7 +6,7 @@ use wilco_config::Setting;
 
 use crate::kind::OUTPUT_BYTES_MAX;
 
-/// A program of the user's, and what it may do.
+/// A configured program and its limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Program {
     /// The program and its arguments; no shell reads them.
@@ -32,9 +32,9 @@ impl Program {
 /// A user and a group of this system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RunAs {
-    /// The number of the user.
+    /// The id of the user.
     pub(crate) user: u32,
-    /// The number of the group; there are no supplementary ones.
+    /// The id of the group. The program has no supplementary groups.
     pub(crate) group: u32,
 }
 

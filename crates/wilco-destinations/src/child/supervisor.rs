@@ -1,5 +1,5 @@
-//! The supervisor: a process that starts the program, and ends after everything that the program
-//! started.
+//! The supervisor: a process that starts the program, and ends only after everything that the program
+//! started has ended.
 
 use std::{
     ffi::OsString,
@@ -30,13 +30,13 @@ use super::{
     SIGNAL_BASE, Stage, TERM_GRACE, VERB, descendants, find_fault, signal_descendant,
 };
 
-/// Does what the arguments after the verb say.
+/// Runs a supervisor process with the arguments after the verb.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let Some((stage, spec)) = LaunchSpec::read(arguments) else {
         print("`wilco supervise` is for internal use; see `wilco --help`");
         return exit_code(2);
     };
-    // As it runs through /proc/self/exe, `ps` would call it "exe".
+    // Because it was started as /proc/self/exe, `ps` would call it "exe".
     let _ = fs::write("/proc/self/comm", "wilco-supervise");
     match stage {
         Stage::Become => cannot_start(&spec, &become_program(&spec)),
@@ -57,11 +57,11 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Runs the program to its end, and to that of all that it started.
+/// Runs the program, and waits until it and everything that it started have ended.
 async fn supervise(spec: &LaunchSpec) -> io::Result<Option<WaitStatus>> {
     let mut signals = Signals::listen()?;
     set_child_subreaper(Some(getpid()))?;
-    // It is sent when a thread of the parent ends, too, so it is checked whether the parent has ended.
+    // The signal is also sent when only a thread of the parent ends, so check whether the parent has ended.
     set_parent_process_death_signal(Some(Signal::HUP))?;
     if getppid() != Some(spec.parent) {
         return Ok(None);
@@ -92,16 +92,16 @@ async fn supervise(spec: &LaunchSpec) -> io::Result<Option<WaitStatus>> {
     Ok(tree.ended)
 }
 
-/// Gives back the soft limit on open files that wilco was started with: a program that uses `select`
-/// fails, or worse, with a descriptor above 1,023.
+/// Restores the soft limit on open files that wilco was started with: a program that uses `select` fails
+/// or corrupts memory with a descriptor above 1,023.
 fn restore_file_limit(spec: &LaunchSpec) -> io::Result<()> {
     let Some(current) = spec.initial_files else { return Ok(()) };
     let limit = Rlimit { current: Some(current), ..getrlimit(Resource::Nofile) };
     Ok(setrlimit(Resource::Nofile, limit)?)
 }
 
-/// Starts the program. If it has limits, there is a process in between: they cannot be set for a process
-/// that already runs, and the supervisor must not have them itself.
+/// Starts the program. If it has limits, an intermediate process sets them for itself: they cannot be set
+/// for a process that already runs, and must not apply to the supervisor.
 fn start(spec: &LaunchSpec) -> io::Result<Pid> {
     if spec.is_text_without_interpreter() && !spec.is_read_by_shell() {
         return Err(Errno::NOEXEC.into());
@@ -119,7 +119,7 @@ fn start(spec: &LaunchSpec) -> io::Result<Pid> {
     Ok(Pid::from_child(&child))
 }
 
-/// Sets the limits for this process and becomes the program; returns only if it cannot.
+/// Sets the limits for this process and executes the program; returns only on failure.
 fn become_program(spec: &LaunchSpec) -> io::Error {
     let mut program = program(spec);
     let limits = [
@@ -129,7 +129,7 @@ fn become_program(spec: &LaunchSpec) -> io::Error {
     ];
     for (resource, wanted, grace) in limits {
         let Some(wanted) = wanted else { continue };
-        // It cannot have more than wilco itself.
+        // The program cannot get more than wilco itself has.
         let own = getrlimit(resource).maximum.unwrap_or(u64::MAX);
         let maximum = Some(own.min(wanted.saturating_add(grace)));
         if let Err(error) = setrlimit(resource, Rlimit { current: Some(own.min(wanted)), maximum })
@@ -153,7 +153,7 @@ fn program(spec: &LaunchSpec) -> Command {
     command
 }
 
-/// Leaves the pipes to the program, so that wilco sees when it closes them.
+/// Closes the pipes of this process, so that wilco sees when the program closes them.
 fn leave_pipes() -> io::Result<()> {
     let nothing = fs::File::options().read(true).write(true).open("/dev/null")?;
     dup2_stdin(&nothing)?;
@@ -180,7 +180,7 @@ impl Signals {
     }
 }
 
-/// The program, and all that it started.
+/// The program and everything that it started.
 struct ProcessTree {
     program: Pid,
     ended: Option<WaitStatus>,
@@ -199,8 +199,8 @@ impl ProcessTree {
         }
     }
 
-    /// Asks all of them to end, each once: some programs stop at once at a second SIGTERM. Returns when
-    /// they are to be killed.
+    /// Sends SIGTERM to all of them, once each, because some programs abort at a second one. Returns when
+    /// it is time to kill them.
     fn terminate(&self) -> Instant {
         let _ = kill_process_group(self.program, Signal::TERM);
         for pid in descendants(getpid()) {
@@ -260,7 +260,7 @@ fn cannot_start(spec: &LaunchSpec, error: &io::Error) -> ExitCode {
 
 /// Writes a line to the output that is kept.
 fn print(line: &str) {
-    // Where stderr is closed, there is no place to report it.
+    // If stderr is closed, this cannot be reported anywhere.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
@@ -268,5 +268,5 @@ fn exit_code(code: i32) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX))
 }
 
-/// From SIGXCPU, which a program may catch, to SIGKILL.
+/// The time from SIGXCPU, which a program may catch, to SIGKILL.
 const CPU_GRACE_SECS: u64 = 1;

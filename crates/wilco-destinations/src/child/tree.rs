@@ -1,4 +1,4 @@
-//! The process tree: who started whom, according to `/proc` (proc(5)).
+//! The process tree: which process started which, according to `/proc` (proc(5)).
 
 use std::{collections::HashMap, fs, iter::successors, path::Path};
 
@@ -7,9 +7,9 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
 };
 
-/// Every process that `of` started, and what those started, nearest first.
+/// All descendants of the process `of`, nearest first.
 pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
-    // The lists of children are an option of the kernel.
+    // A kernel can be built without the lists of children.
     let look: Box<dyn Fn(Pid) -> Vec<Pid>> = match Path::new("/proc/thread-self/children").exists()
     {
         true => Box::new(children),
@@ -28,15 +28,15 @@ pub(crate) fn descendants(of: Pid) -> Vec<Pid> {
     found
 }
 
-/// Sends a signal to a process that `of` started, or that one of those started. Since it was listed it
-/// may have ended, and its number may be reused: the pidfd is opened before the parents are looked up,
-/// so that the signal cannot reach a process that was not checked.
+/// Sends a signal to a descendant of `of`. It may have ended since it was listed, and its number may have
+/// been reused. So the pidfd is opened before the parents are looked up: the signal cannot reach a process
+/// that was not checked.
 pub(crate) fn signal_descendant(of: Pid, pid: Pid, signal: Signal) {
     let process = pidfd_open(pid, PidfdFlags::empty());
     if !descends(pid, of) {
         return;
     }
-    // If it fails, the process has ended or is another user's, which the next look shows.
+    // It fails if the process has ended, or belongs to another user, as the next listing will show.
     let _ = match process {
         Ok(process) => pidfd_send_signal(process, signal),
         // Kernels before 5.3, and sandboxes that do not allow it.
@@ -45,15 +45,15 @@ pub(crate) fn signal_descendant(of: Pid, pid: Pid, signal: Signal) {
     };
 }
 
-/// Whether a process has this one among its ancestors. An ancestor that ends at this moment hides those
-/// above it, so a negative answer is checked again.
+/// Whether this process is an ancestor of another. An ancestor that ends meanwhile hides those above it, so
+/// a negative result is checked again.
 fn descends(pid: Pid, of: Pid) -> bool {
     (0..LOOKS).any(|_| successors(parent(pid), |above| parent(*above)).any(|above| above == of))
 }
 
 /// The parent of a process that exists.
 fn parent(of: Pid) -> Option<Pid> {
-    // The name before it, in brackets, may hold anything.
+    // The name before it, in parentheses, may contain anything.
     let stat = fs::read(format!("/proc/{of}/stat")).ok()?;
     let stat = String::from_utf8_lossy(&stat);
     let (_, fields) = stat.rsplit_once(") ")?;

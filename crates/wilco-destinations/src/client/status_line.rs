@@ -1,5 +1,5 @@
-//! Notes the status line of an answer as it arrives, before hyper has read the head around it: where
-//! that head turns out to be broken, too long or cut off, hyper hands out nothing of it.
+//! Notes the status line of an answer when it arrives, before hyper has read the whole head. If the head
+//! is malformed, too long or cut off, hyper returns none of it.
 
 use std::{
     io,
@@ -37,7 +37,7 @@ where
     }
 }
 
-/// A connection with a note of the answer that it is about to give.
+/// A connection with a note of its next answer.
 pub(super) struct Noted<T> {
     io: T,
     note: Note,
@@ -97,20 +97,20 @@ impl<T: Write + Unpin> Write for Noted<T> {
     }
 }
 
-/// What one connection answers to the request of now.
+/// The answer of a connection to its current request.
 #[derive(Clone, Default)]
 pub(super) struct Note(Arc<Mutex<Lines>>);
 
 impl Note {
-    /// That of the connection which the request went to, if it had one.
+    /// The note of the connection that the request was sent on, if it was sent.
     pub(super) fn of(captured: &CaptureConnection) -> Option<Self> {
         let mut extras = http::Extensions::new();
         captured.connection_metadata().as_ref()?.get_extras(&mut extras);
         extras.remove()
     }
 
-    /// The status of the answer, once its status line has arrived. What comes before the next request
-    /// is noted no more.
+    /// The status of the answer, once its status line has arrived. Nothing more is noted until the next
+    /// request.
     pub(super) fn take(&self) -> Option<StatusCode> {
         match std::mem::take(&mut *self.lines()) {
             Lines::Status(status) => Some(status),
@@ -126,12 +126,12 @@ impl Note {
 /// How far the lines of an answer have arrived.
 #[derive(Default)]
 enum Lines {
-    /// Nothing was asked, or what was asked is answered.
+    /// No request is waiting for an answer.
     #[default]
     Idle,
     /// A part of the status line.
     First(Vec<u8>),
-    /// The head of an interim response (1xx), which another follows.
+    /// The head of an interim response (1xx), which another response follows.
     Interim {
         is_line_empty: bool,
     },
@@ -141,7 +141,7 @@ enum Lines {
 }
 
 impl Lines {
-    /// A request is written.
+    /// Notes that a request is being written.
     fn begin(&mut self) {
         if matches!(self, Self::Idle) {
             *self = Self::First(Vec::new());

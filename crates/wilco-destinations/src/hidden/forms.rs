@@ -1,5 +1,5 @@
-//! The forms in which a secret is repeated: as it is, in escapes (`%2F`, `\/`, `\u00e9`, `&#x2F;`), or
-//! in Base64, alone or with something before it as in Basic authorization.
+//! The forms in which a secret may be repeated: literally, with escapes (`%2F`, `\/`, `\u00e9`, `&#x2F;`),
+//! or in Base64, alone or after other bytes, as in Basic authorization.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ pub(super) struct Needle {
     is_base64: bool,
 }
 
-/// All that a secret may be found by.
+/// The byte strings by which a secret is found.
 pub(super) fn needles(secret: &[u8]) -> Vec<Needle> {
     let plain = [secret.to_vec(), Text::of(secret).unescaped(Escapes::Url).bytes];
     let base64 = (0..3).map(|before| inner_base64(secret, before));
@@ -25,26 +25,26 @@ pub(super) fn needles(secret: &[u8]) -> Vec<Needle> {
     needles
 }
 
-/// The characters of its Base64 that depend on nothing else, where so many bytes stand before it in
-/// the group of three.
+/// The characters of the Base64 that depend only on the secret, if `before` bytes come before it in its
+/// group of three.
 fn inner_base64(secret: &[u8], before: usize) -> String {
     let text = BASE64_STANDARD_NO_PAD.encode([&[0; 3][..before], secret].concat());
     let whole = (before + secret.len()) * 8 / 6;
     text[(before * 8).div_ceil(6)..whole].to_owned()
 }
 
-/// What was said, and what it says without its escapes.
-pub(super) struct Said {
+/// An output as it is, and with its escapes decoded.
+pub(super) struct Output {
     readings: Vec<Text>,
-    /// It is a part only of what was said.
+    /// Whether the output was truncated.
     is_cut: bool,
 }
 
-impl Said {
-    pub(super) fn new(said: &[u8], is_cut: bool) -> Self {
-        let mut readings = vec![Text::of(said)];
+impl Output {
+    pub(super) fn new(output: &[u8], is_cut: bool) -> Self {
+        let mut readings = vec![Text::of(output)];
         let mut from = 0;
-        // JSON in a query has its escapes escaped.
+        // JSON in a query string is escaped twice.
         for _ in 0..ESCAPED_MAX {
             let last = &readings[from..];
             let further: Vec<_> = last.iter().flat_map(Text::other_readings).collect();
@@ -54,7 +54,7 @@ impl Said {
         Self { readings, is_cut }
     }
 
-    /// Where it stands, also in part where an edge was cut off.
+    /// Where the secret occurs, including a part of it at an edge that was cut off.
     pub(super) fn find(&self, needle: &Needle) -> Vec<Range<usize>> {
         let found = self.readings.iter().flat_map(|text| {
             let mut found = text.find(&needle.bytes);
@@ -70,21 +70,21 @@ impl Said {
     }
 }
 
-/// Bytes, each with where it stood before its escape was read.
+/// Decoded bytes, each with its place in the output.
 struct Text {
     bytes: Vec<u8>,
     places: Vec<Range<usize>>,
-    /// Bytes of what was said.
+    /// The length of the output.
     whole: usize,
 }
 
 impl Text {
-    fn of(said: &[u8]) -> Self {
-        let places = (0..said.len()).map(|at| at..at + 1).collect();
-        Self { bytes: said.to_vec(), places, whole: said.len() }
+    fn of(output: &[u8]) -> Self {
+        let places = (0..output.len()).map(|at| at..at + 1).collect();
+        Self { bytes: output.to_vec(), places, whole: output.len() }
     }
 
-    /// What it says to whoever reads it as a URL, as JSON or as HTML, where that is something else.
+    /// The text decoded as a URL, as JSON and as HTML, if that differs.
     fn other_readings(&self) -> impl Iterator<Item = Self> {
         let kinds = [Escapes::Url, Escapes::Json, Escapes::Html].into_iter();
         let readings = kinds.map(|kind| self.unescaped(kind));
@@ -115,7 +115,7 @@ impl Text {
         found.map(|at| at..at + needle.len()).collect()
     }
 
-    /// The beginning of it at the end of the text, and its end at the beginning.
+    /// Finds the beginning of the secret at the end of the text, and its end at the beginning.
     fn at_edges(&self, needle: &[u8]) -> Vec<Range<usize>> {
         let bytes = &self.bytes;
         // An escape may have been cut in two.
@@ -136,7 +136,7 @@ impl Text {
         last.chain(first).collect()
     }
 
-    /// The Base64 that it is a part of.
+    /// The run of Base64 that contains this range.
     fn run_around(&self, range: Range<usize>) -> Range<usize> {
         let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
         let before = self.bytes[..range.start].iter().rev().take_while(|byte| is_base64(byte));
@@ -144,7 +144,7 @@ impl Text {
         range.start - before.count()..range.end + behind.count()
     }
 
-    /// Where a part of it stood in what was said.
+    /// The place of a range in the output.
     fn place(&self, range: Range<usize>) -> Range<usize> {
         let is_to_the_end = range.end == self.bytes.len();
         let end = if is_to_the_end { self.whole } else { self.places[range.end - 1].end };
@@ -152,7 +152,7 @@ impl Text {
     }
 }
 
-/// Ways to write a character by others.
+/// Ways to escape a character.
 #[derive(Clone, Copy)]
 enum Escapes {
     /// `%2F`
@@ -169,7 +169,7 @@ enum Unit {
 }
 
 impl Escapes {
-    /// What an escape at the beginning of a text stands for, and its length.
+    /// Decodes an escape at the beginning of a text, and returns its length.
     fn read(self, text: &[u8]) -> Option<(usize, Unit)> {
         match (self, text) {
             (Self::Url, [b'%', rest @ ..]) => Some((3, Unit::byte(hex(rest.get(..2)?)?)?)),
@@ -220,10 +220,10 @@ fn entity(name: &[u8]) -> Option<char> {
     }
 }
 
-/// What escapes begin with.
+/// The characters that escapes begin with.
 const ESCAPES: &[u8] = b"%\\&";
 const ESCAPE_BYTES_MAX: usize = 8;
-/// How often escapes may be escaped themselves.
+/// How many times a text may be escaped.
 const ESCAPED_MAX: usize = 2;
-/// Of a secret that is cut off fewer bytes than these are shown.
+/// Of a secret that was cut off, fewer bytes than this may be shown.
 const EDGE_BYTES_MIN: usize = 4;

@@ -1,4 +1,4 @@
-//! A chat: a text to the incoming webhook of Slack, Microsoft Teams or Discord.
+//! A chat: sends a text to an incoming webhook of Slack, Microsoft Teams or Discord.
 
 use std::{sync::Arc, time::Duration};
 
@@ -64,7 +64,7 @@ const TEXT: Key =
         .required()
         .doc("what is said about an event");
 
-/// A chat that has incoming webhooks.
+/// A chat service with incoming webhooks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Service {
     Slack,
@@ -75,14 +75,14 @@ enum Service {
 #[derive(Clone, Debug, PartialEq)]
 struct ChatSettings {
     service: Service,
-    /// Where it is; who knows it can write there.
+    /// The URL of the webhook; whoever knows it can write there.
     url: ServiceUrl,
-    /// What is said about an event.
+    /// The template of the text.
     text: Text,
 }
 
 impl ChatSettings {
-    /// The URL of an incoming webhook is all that somebody needs to write there, so it is a secret.
+    /// Whoever knows the URL of an incoming webhook can write there, so it is a secret.
     fn read(keys: &mut TableReader<'_>, service: Service, begins: &str) -> Option<SharedSettings> {
         let found = keys.setting("url");
         let text = keys.template("text", Text::parse);
@@ -156,7 +156,7 @@ impl Destination for Chat {
             Err(why) => return Reply::unsendable(why),
         };
         if text.trim().is_empty() {
-            // No service takes it, and it will be as empty the next time.
+            // No service accepts an empty text, and the next attempt would give the same.
             return Reply::unsendable("the text is empty: there is nothing to send".into());
         }
         match self.request(&text) {
@@ -170,22 +170,22 @@ impl Destination for Chat {
     }
 }
 
-/// The text in the form of a service, cut off where it would be too long for it. What an event says
-/// cannot call people together, nor show a link under words that are not its own.
+/// The text in the format of a service, truncated to its limit. Data of an event cannot mention people, nor
+/// show a link under a misleading text.
 fn message(service: Service, text: &str) -> Value {
     match service {
         Service::Slack => json!({ "text": slack(text) }),
         Service::Teams => teams(text),
         Service::Discord => json!({
             "content": cut(&unlinked(text), DISCORD_CHARS_MAX, char::len_utf16),
-            // No @everyone, no role, no user: the text is not all the administrator's
+            // No @everyone, no role, no user: part of the text comes from the event
             // (<https://docs.discord.com/developers/resources/message#allowed-mentions-object>).
             "allowed_mentions": { "parse": [] },
         }),
     }
 }
 
-/// `&`, `<` and `>` are what mentions and links are made of
+/// Mentions and links are written with `&`, `<` and `>`
 /// (<https://api.slack.com/reference/surfaces/formatting#escaping>).
 fn slack(text: &str) -> String {
     let escaped = |c: char| match c {
@@ -193,12 +193,12 @@ fn slack(text: &str) -> String {
         '<' | '>' => "&lt;".len(),
         c => c.len_utf16(),
     };
-    // Cut before it is escaped, so that no `&amp;` is cut in two.
+    // Truncated before it is escaped, so that no `&amp;` is cut in two.
     let text = cut(text, SLACK_CHARS_MAX, escaped);
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// An Adaptive Card, the one form that a Workflows webhook takes
+/// An Adaptive Card, the only format that a Workflows webhook accepts
 /// (<https://learn.microsoft.com/microsoftteams/platform/webhooks-and-connectors/how-to/connectors-using>).
 fn teams(text: &str) -> Value {
     let in_json = |c: char| match c {
@@ -222,8 +222,8 @@ fn teams(text: &str) -> Value {
     })
 }
 
-/// In Markdown `[words](address)` shows a link under any words; with a space of no width in between
-/// it is shown literally.
+/// In Markdown, `[text](address)` shows a link under any text; a zero-width space in between makes it
+/// literal.
 fn unlinked(text: &str) -> String {
     text.replace("](", "]\u{200b}(")
 }
@@ -234,8 +234,8 @@ const DISCORD_CHARS_MAX: usize = 2_000;
 /// Characters of a Slack message, escaped, in UTF-16 code units; Slack itself cuts longer ones off
 /// (<https://api.slack.com/changelog/2018-04-truncating-really-long-messages>).
 const SLACK_CHARS_MAX: usize = 40_000;
-/// Bytes of a text for Teams in JSON, in UTF-8 or UTF-16, whichever has more: about
-/// 28 KB may be in a message, which is not said in what, and the card takes some of it
+/// Bytes of a text for Teams in JSON, in UTF-8 or UTF-16, whichever is more: a message may have about 28 KB,
+/// in an unspecified encoding, including the rest of the card
 /// (<https://learn.microsoft.com/microsoftteams/limits-specifications-teams>).
 const TEAMS_BYTES_MAX: usize = 26_000;
 

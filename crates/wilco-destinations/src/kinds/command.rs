@@ -1,4 +1,4 @@
-//! A program of the user's: started for each event, or kept running.
+//! A configured program: started for each event, or kept running.
 
 mod keys;
 mod lines;
@@ -84,7 +84,7 @@ const LIMITS: &[Key] = &[
         .doc("how much of the end of its output is stored, at most 64 KiB"),
 ];
 
-/// A program, and how it gets events.
+/// A program and how it gets events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Command {
     program: Program,
@@ -94,14 +94,14 @@ struct Command {
 /// How a program gets events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Protocol {
-    /// It is started for each, with the body on its standard input.
+    /// It is started for each event, with the body on its standard input.
     Once,
-    /// It is kept running, and gets a line for each.
+    /// It is kept running, and gets a line for each event.
     Lines,
 }
 
 impl DestinationConfig {
-    /// A program, and its arguments.
+    /// A program and its arguments.
     pub fn command(name: &str, argv: Vec<String>) -> Self {
         let command = Command { program: Program::new(argv), protocol: Protocol::Once };
         Self::new(name, SharedSettings::new(command))
@@ -140,19 +140,21 @@ async fn check(program: &Program) -> Result<String, String> {
     Ok(format!("can start {name}"))
 }
 
-/// Reads a command as a shell would split it, and sees that its program can be run.
+/// Splits a command line as a shell would, and checks that its program can be run.
 ///
 /// # Errors
 ///
 /// It cannot be split, or its program cannot be run.
 pub fn command_line(line: &str) -> Result<Vec<String>, String> {
     let words = shlex::split(line).filter(|words| !words.is_empty());
-    let words = words.ok_or_else(|| format!("{line:?} is no command; is a quote left open?"))?;
+    let words = words.ok_or_else(|| {
+        format!("invalid command {line:?}: is it empty, or is a quote left open?")
+    })?;
     executable(&words[0])?;
     Ok(words)
 }
 
-/// Waits for `work` and drives `pipes` meanwhile, so that no full pipe blocks it.
+/// Waits for `work`, and drives `pipes` meanwhile so that a full pipe does not block it.
 async fn while_driving<T>(
     work: impl Future<Output = T>,
     mut pipes: Pin<&mut (impl FusedFuture + Send)>,
@@ -168,7 +170,7 @@ async fn while_driving<T>(
 }
 
 const FAILED: Verdict = Verdict::Failed { not_before: None };
-/// How long the pipes of a program are still read after it has ended.
+/// How long the pipes of a program are read after it has ended.
 const PIPES_GRACE: Duration = Duration::from_millis(500);
 
 #[cfg(test)]

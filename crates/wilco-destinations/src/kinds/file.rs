@@ -1,7 +1,7 @@
-//! A file that grows by a line of JSON for each event, and gives way to a new one when it is full.
+//! Appends a line of JSON for each event to a file, which is rotated when it is full.
 //!
-//! An event is delivered when its line is on the disk. Events that wait are written together and synced
-//! once. The file is opened again each time, so that one that was renamed or removed meanwhile is noticed.
+//! An event is delivered when its line is on the disk. Waiting events are written together and synced once.
+//! The file is opened again each time, to notice if it was renamed or removed.
 
 use std::{
     fmt, fs,
@@ -47,9 +47,9 @@ pub(crate) static KIND: Kind = Kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct FileSettings {
     path: PathBuf,
-    /// When the next line would make it larger, in bytes, a new one is begun.
+    /// The file is rotated before a line that would make it larger, in bytes.
     max_size: u64,
-    /// How many full ones are kept.
+    /// How many rotated files are kept.
     keep: usize,
 }
 
@@ -88,7 +88,7 @@ struct Lines {
     path: PathBuf,
     max_size: u64,
     keep: usize,
-    /// Held by the one that writes.
+    /// Held while a line is written.
     turn: Mutex<()>,
 }
 
@@ -106,8 +106,8 @@ impl Destination for File {
     async fn deliver_many(&self, claims: &[Claim]) -> Vec<Reply> {
         let file = Arc::clone(&self.0);
         let lines: Vec<_> = claims.iter().map(|claim| json_line(claim.event())).collect();
-        // There is no time limit: whether a disk that hangs takes the lines is not known before it
-        // has answered, and another try would hang behind it.
+        // No timeout: while the disk hangs, it is unknown whether the lines will be written, and another
+        // attempt would hang as well.
         let appended = tokio::task::spawn_blocking(move || file.append(&lines)).await;
         let (on_disk, error) = match appended {
             Ok((on_disk, error)) => (on_disk, error.map(|error| error.to_string())),
@@ -133,8 +133,8 @@ impl Destination for File {
 }
 
 impl Lines {
-    /// Puts lines at the end of the file. Returns how many of them are on the disk then, counted from the
-    /// first, and why the others are not.
+    /// Appends lines to the file. Returns how many of them, counted from the first, are on the disk then, and
+    /// why the others are not.
     fn append(&self, lines: &[String]) -> (usize, Option<FileError>) {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut on_disk = 0;
@@ -147,12 +147,12 @@ impl Lines {
         (on_disk, None)
     }
 
-    /// Puts as many lines into the file as it has room for, at least one, and returns their number when
-    /// they are on the disk.
+    /// Appends as many lines as fit into the file, at least one, and returns their number when they are on the
+    /// disk.
     fn append_some(&self, lines: &[String]) -> Result<usize, FileError> {
         let (mut file, mut found) = self.open()?;
         let is_full = |length: u64, line: &str| {
-            // A line that alone is too long has a file of its own, rather than none.
+            // A line that is longer than `max_size` gets a separate file.
             length > 0 && length.saturating_add(line.len() as u64) > self.max_size
         };
         if lines.first().is_some_and(|line| is_full(found.len(), line)) {
@@ -162,8 +162,8 @@ impl Lines {
         }
         let before = found.len();
         if before == 0 {
-            // Without its name the lines in it may be gone after a power cut. As nothing is written
-            // before this, the name of a file with lines in it is on the disk.
+            // Until its name is synced, a power cut may lose a new file. Nothing is written before this,
+            // so a file with lines in it has its name on the disk.
             let folder = fs::File::open(folder_of(&self.path));
             let synced = folder.and_then(|folder| folder.sync_all());
             synced.map_err(self.cannot("sync the folder of"))?;
@@ -183,19 +183,19 @@ impl Lines {
             }
         }
         if count > 0 && written.is_err() {
-            // Those before it may stay. This one is tried once more, and then says why it fails.
+            // The lines before it can stay. This one is tried once more, to find out why it fails.
             written = file.set_len(end);
         }
         if let Err(cause) = written.and_then(|()| file.sync_data()) {
-            // No half line stays behind; if even this fails, the next one begins with a line break.
+            // Remove the half line; if even this fails, the next line begins with a line break.
             let _ = file.set_len(before);
             return Err(self.cannot("write to")(cause));
         }
         Ok(count)
     }
 
-    /// Opens the file that has the name now, and locks it against other writers: a worker that a reload
-    /// replaced, or another wilco.
+    /// Opens the file that currently has the name, and locks it against other writers: a worker that a
+    /// reload has replaced, or another wilco.
     fn open(&self) -> Result<(fs::File, fs::Metadata), FileError> {
         for _ in 0..OPENED_MAX {
             let mut options = fs::OpenOptions::new();
@@ -204,7 +204,7 @@ impl Lines {
             if !file.metadata().map_err(self.cannot("look at"))?.is_file() {
                 return Err(self.cannot("write to")(io::Error::other("it is not a regular file")));
             }
-            // Some network file systems have no locks; there the one in memory has to do.
+            // Some network file systems have no locks; the lock in memory has to suffice there.
             let _ = file.lock();
             let found = file.metadata().map_err(self.cannot("look at"))?;
             let is_there = fs::metadata(&self.path)
@@ -213,10 +213,10 @@ impl Lines {
                 return Ok((file, found));
             }
         }
-        Err(self.cannot("open")(io::Error::other("it is renamed all the time")))
+        Err(self.cannot("open")(io::Error::other("it was renamed each time it was opened")))
     }
 
-    /// Whether the last line has no end: a crash cut it off.
+    /// Whether the last line is incomplete because of a crash.
     fn is_torn(&self, file: &mut fs::File, length: u64) -> io::Result<bool> {
         let Some(last) = length.checked_sub(1) else { return Ok(false) };
         let mut byte = [0];
@@ -225,9 +225,8 @@ impl Lines {
         Ok(byte != *b"\n")
     }
 
-    /// Renames the file to `….1`, what was called so to `….2`, and so on; what is older than the
-    /// last that is kept goes. After a crash in the middle there is a gap, and only what is younger
-    /// moves.
+    /// Renames the file to `….1`, `….1` to `….2`, and so on, and removes files beyond the last that is
+    /// kept. A crash in the middle leaves a gap; the next rotation renames only the files before it.
     fn rotate(&self) -> Result<(), FileError> {
         let is_free = |age: &usize| fs::symlink_metadata(self.old(*age)).is_err();
         let end = (1..self.keep).find(is_free).unwrap_or(self.keep);
@@ -236,7 +235,7 @@ impl Lines {
             fs::rename(self.old(age), self.old(age + 1)).map_err(cannot)?;
         }
         fs::rename(&self.path, self.old(1)).map_err(self.cannot("rotate"))?;
-        // There are more where `keep` was greater before.
+        // There are more if `keep` was greater before.
         let mut age = self.keep + 1;
         while fs::remove_file(self.old(age)).is_ok() {
             age += 1;
@@ -255,7 +254,7 @@ impl Lines {
     }
 }
 
-/// A file that may not be there yet, in a folder that is.
+/// Checks a path: the file may not exist yet, but its folder has to.
 fn growing(text: &str) -> Result<PathBuf, String> {
     let path = PathBuf::from(text);
     let folder = folder_of(&path);
@@ -268,17 +267,17 @@ fn growing(text: &str) -> Result<PathBuf, String> {
     }
     match fs::metadata(&path) {
         Ok(found) if !found.is_file() => Err(format!("{text} is not a regular file")),
-        _ if path.file_name().is_none() => Err(format!("{text:?} names no file")),
+        _ if path.file_name().is_none() => Err(format!("{text:?} does not name a file")),
         _ => Ok(path),
     }
 }
 
-/// The folder that a file is in, though its path may be no more than a name.
+/// The folder of a file, even if its path is only a name.
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
-/// Why a line is not in the file.
+/// Why a line could not be written to the file.
 #[derive(Debug)]
 struct FileError {
     what: &'static str,
@@ -292,15 +291,15 @@ impl fmt::Display for FileError {
     }
 }
 
-/// Events may have personal data in them: they are for the user that runs wilco.
+/// Only for the user that runs wilco, because events may contain personal data.
 const MODE: u32 = 0o600;
 /// The size of a file, in bytes, unless `max_size` says otherwise.
 const FILE_BYTES: u64 = 100 << 20;
 /// How many full files are kept, unless `keep` says otherwise.
 const FILES_KEPT: usize = 10;
-/// How many full files may be kept: each is looked for when the next is full.
+/// The most full files that may be kept, because a rotation looks for each of them.
 const FILES_KEPT_MAX: usize = 1_000;
 /// How many lines are synced together.
 const BATCH_MAX: usize = 64;
-/// How often a file that is renamed while it is opened is opened again.
+/// Retries if the file is renamed between open and lock.
 const OPENED_MAX: usize = 100;

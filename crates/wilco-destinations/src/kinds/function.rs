@@ -65,7 +65,7 @@ impl Settings for Function {
     }
 }
 
-/// A function and the time that it has.
+/// A function and its timeout.
 struct Call {
     function: Function,
     timeout: Duration,

@@ -1,4 +1,4 @@
-//! An HTTP service: the raw body by POST, named and signed as Standard Webhooks says.
+//! An HTTP service: gets the raw body by POST, with headers and a signature as in Standard Webhooks.
 
 use std::{cell::LazyCell, sync::Arc, time::Duration};
 
@@ -51,24 +51,24 @@ pub(crate) static KIND: Kind = Kind {
 #[derive(Clone, Debug, PartialEq)]
 struct HttpSettings {
     url: ServiceUrl,
-    /// Signs what is forwarded.
+    /// The secret that signs requests.
     secret: Option<Setting>,
     form: Form,
 }
 
-/// What is sent instead of the event's body, and which headers are added.
+/// The template that replaces the body of the event, and the added headers.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Form {
     body: Option<Text>,
     headers: Vec<(HeaderName, HeaderText)>,
 }
 
-/// What a header of a request is.
+/// The value of a header.
 #[derive(Clone, Debug, PartialEq)]
 enum HeaderText {
-    /// Made of each event.
+    /// Rendered for each event.
     Template(Text),
-    /// The same for all of them, from a reference.
+    /// The same for all events, from a reference.
     Secret(Setting),
 }
 
@@ -137,7 +137,7 @@ impl Settings for HttpSettings {
     }
 }
 
-/// A service names the token rather than the scheme before it, and a password rather than its Base64.
+/// A service may repeat the token without its scheme, or a password without its Base64.
 fn parts_of_header(value: &str) -> Vec<String> {
     let token = value.rsplit(' ').next().unwrap_or_default();
     let decoded = BASE64_STANDARD.decode(token).ok().and_then(|text| String::from_utf8(text).ok());
@@ -184,7 +184,7 @@ struct Http {
 }
 
 impl Http {
-    /// The request, or why no attempt can ever make one: it depends on the event and on the file.
+    /// The request, or why no attempt can make one: that depends only on the event and the file.
     fn request(&self, claim: &Claim, unix_seconds: i64) -> Result<Request<Body>, String> {
         let event = claim.event();
         let id = event.id.to_string();
@@ -207,15 +207,15 @@ impl Http {
     }
 }
 
-/// A form that was filled from an event.
+/// The rendered templates for an event.
 struct Filled {
     headers: HeaderMap,
     body: Body,
 }
 
 impl Form {
-    /// What is sent about an event. The body and its content type are about the events of a provider: an
-    /// alert is sent as it is, with those of the other headers that can be filled from it.
+    /// Renders the request for an event. The body template and its content type are for the events of a
+    /// provider: an alert is sent as it is, with those of the other headers that can be rendered for it.
     fn fill(&self, event: &Event) -> Result<Filled, String> {
         let is_alert = event.source.as_str() == ALERTS;
         let view = LazyCell::new(|| View::of(event));
@@ -263,7 +263,7 @@ impl Form {
     }
 }
 
-/// A line break in a value would end the header and begin another.
+/// A line break in a value would begin another header.
 fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
     HeaderValue::try_from(value).map_err(|_| {
         format!(
@@ -273,7 +273,7 @@ fn header_value(name: &HeaderName, value: &str) -> Result<HeaderValue, String> {
     })
 }
 
-/// `application/json` and its kin, such as `application/problem+json`.
+/// `application/json` and related types, such as `application/problem+json`.
 fn is_json(kind: &HeaderValue) -> bool {
     let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
@@ -295,8 +295,8 @@ impl Destination for Http {
     }
 }
 
-/// The signed text is `id.timestamp.body`, the key what follows `whsec_` in Base64, or else the
-/// secret's own bytes (<https://github.com/standard-webhooks/standard-webhooks>, spec).
+/// The signed text is `id.timestamp.body`. The key is the Base64 after `whsec_`, or else the bytes of the
+/// secret (<https://github.com/standard-webhooks/standard-webhooks>, spec).
 fn sign(key: &[u8], id: &str, unix_seconds: i64, body: &Body) -> String {
     let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     mac.update(format!("{id}.{unix_seconds}.").as_bytes());
@@ -309,12 +309,12 @@ fn key(secret: &Setting) -> Vec<u8> {
     encoded.and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_else(|| secret.0.clone())
 }
 
-/// An event's name comes from a body: what a header cannot hold is left out.
+/// The name of an event comes from a body: characters that a header cannot contain are left out.
 fn header_text(name: &str) -> String {
     name.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(256).collect()
 }
 
-/// Headers that say how the request itself is to be read.
+/// Headers that describe the request itself.
 const RESERVED: [&str; 5] = ["host", "content-length", "transfer-encoding", "connection", "te"];
 
 #[cfg(test)]

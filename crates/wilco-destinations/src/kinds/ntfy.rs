@@ -1,6 +1,6 @@
 //! A push notification: a message to a topic of an ntfy server.
 //!
-//! It is published as JSON to the server's root, since a header can hold no text beyond ASCII
+//! It is published as JSON to the root of the server, because headers can contain only ASCII
 //! (<https://docs.ntfy.sh/publish/#publish-as-json>).
 
 use std::{sync::Arc, time::Duration};
@@ -79,7 +79,7 @@ impl NtfySettings {
         let tags = keys.parse_list("tags", |text| Text::parse(text).map_err(|error| error.message));
         let click = keys.template("click", Text::parse);
         keys.require("text");
-        // A placeholder for a secret that was not read has no topic.
+        // The placeholder of a secret that was not read has no topic.
         let is_read = keys.follows_references() || !keys.is_by_reference("url");
         if is_read && url.as_ref().is_some_and(|url| topic(&url.uri.0).is_none()) {
             let what = "the url must end in the name of a topic".into();
@@ -132,7 +132,7 @@ struct Ntfy {
     client: Client,
 }
 
-/// What the server takes as JSON.
+/// A message in the JSON format of the server.
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Message {
     topic: String,
@@ -148,7 +148,7 @@ struct Message {
 }
 
 impl Ntfy {
-    /// What is sent about an event, or why nothing can ever be. An alert has nothing but its text.
+    /// The message about an event, or why none can be made. An alert has only a text.
     fn message(&self, event: &Event) -> Result<Message, String> {
         let NtfySettings { url, token: _, text, title, priority, tags, click } = &self.settings;
         let topic = topic(&url.uri.0).unwrap_or_default().to_owned();
@@ -209,14 +209,14 @@ impl Destination for Ntfy {
     }
 }
 
-/// The last part of the path, if it is a name that ntfy takes.
+/// The last part of the path, if it is a valid name of a topic.
 fn topic(url: &Uri) -> Option<&str> {
     let (_, topic) = url.path().rsplit_once('/')?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     ((1..=TOPIC_BYTES_MAX).contains(&topic.len()) && topic.bytes().all(is_name)).then_some(topic)
 }
 
-/// Where JSON is published: the URL without its topic.
+/// The URL to publish JSON to: without the topic.
 fn root(url: &Uri) -> String {
     let (scheme, authority) = (url.scheme_str(), url.authority().map(|host| host.as_str()));
     let before = url.path().rsplit_once('/').map_or("", |(before, _)| before);
@@ -224,7 +224,7 @@ fn root(url: &Uri) -> String {
     format!("{}://{}{before}/{query}", scheme.unwrap_or_default(), authority.unwrap_or_default())
 }
 
-/// A number from 1 to 5, or its name; `None` for nothing, which is `default`.
+/// A priority from 1 to 5 or its name; `None` for an empty text, which means `default`.
 fn priority(text: &str) -> Result<Option<u8>, String> {
     Ok(Some(match text {
         "" => return Ok(None),
@@ -246,7 +246,7 @@ fn bearer(token: &Setting) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// What a character takes in JSON, as it is written here.
+/// The length of a character in JSON, in bytes.
 fn bytes_in_json(c: char) -> usize {
     match c {
         '"' | '\\' | '\n' | '\r' | '\t' | '\u{8}' | '\u{c}' => 2,
@@ -257,10 +257,10 @@ fn bytes_in_json(c: char) -> usize {
 
 /// Names of topics (`topicRegex` of the server).
 const TOPIC_BYTES_MAX: usize = 64;
-/// Bytes of a message in JSON. The server makes an attachment of a text of 4,096 bytes,
-/// and refuses a body of twice as much.
+/// Bytes of a message in JSON. The server turns a text of 4,096 bytes into an attachment, and refuses a body
+/// twice as large.
 const TEXT_BYTES_MAX: usize = 4_095;
-/// Bytes of a title in JSON, so that the rest of the body has room for the text.
+/// Bytes of a title in JSON, which leaves enough of the body for the text.
 const TITLE_BYTES_MAX: usize = 1_000;
 
 #[cfg(test)]

@@ -46,7 +46,7 @@ impl Settings for Print {
 impl Destination for Print {
     async fn deliver(&self, claim: &Claim) -> Reply {
         let line = json_line(claim.event());
-        // A pipe that nobody reads blocks, so this does not run where requests are served.
+        // A pipe that nobody reads blocks, so this runs on a thread for blocking work.
         let printed = tokio::task::spawn_blocking(move || {
             let mut stdout = std::io::stdout().lock();
             stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush())

@@ -169,8 +169,8 @@ impl Worker {
         ends
     }
 
-    /// How an attempt ends without the destination. Asks the routes of now, where those of then could
-    /// not say.
+    /// The end of an attempt that does not get to the destination. Evaluates the current routes, if a rule
+    /// failed when the event was routed.
     fn end_untried(&self, claim: &Claim) -> Option<AttemptEnd> {
         if !claim.needs_reevaluation() {
             return None;
@@ -200,13 +200,13 @@ impl Worker {
     }
 }
 
-/// What a worker has begun.
+/// The calls that a worker has begun.
 struct Calls {
     worker: Arc<Worker>,
     tasks: JoinSet<Vec<Input>>,
-    /// Attempts that are about to begin, in their order.
+    /// Attempts that are about to begin, in order.
     attempts: Vec<(AttemptId, Claim)>,
-    /// How many calls make attempts.
+    /// How many calls with attempts are running.
     attempting: usize,
 }
 
@@ -215,7 +215,7 @@ impl Calls {
         Self { worker, tasks: JoinSet::new(), attempts: Vec::new(), attempting: 0 }
     }
 
-    /// Begins a call, or puts an attempt with those that are about to begin.
+    /// Begins a call, or queues an attempt.
     fn begin(&mut self, effect: Effect) {
         if let Effect::Attempt { id, claim } = effect {
             return self.attempts.push((id, claim));
@@ -224,8 +224,8 @@ impl Calls {
         self.tasks.spawn(async { call.await.into_iter().collect() });
     }
 
-    /// Begins attempts: each by itself, or all that wait together, where the destination takes several at
-    /// once. Then there is one call at a time, so that they stay in order, and many form while one is made.
+    /// Begins the queued attempts: each in a separate call, or all in one if the destination takes several at
+    /// once. Then only one call runs at a time, which keeps the order, and lets attempts gather meanwhile.
     fn begin_attempts(&mut self) {
         let batch_max = self.worker.destination.batch_max().max(1);
         while !self.attempts.is_empty() && (batch_max == 1 || self.attempting == 0) {
@@ -235,7 +235,7 @@ impl Calls {
         }
     }
 
-    /// What the next call that ends has to report. Its attempts end all at once.
+    /// The inputs from the next call that ends. Its attempts all end together.
     async fn next(&mut self) -> Option<Result<Vec<Input>, JoinError>> {
         let done = self.tasks.join_next().await?;
         if done.as_ref().is_ok_and(|inputs| matches!(inputs.first(), Some(Input::Ended { .. }))) {

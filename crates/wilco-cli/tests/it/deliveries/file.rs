@@ -330,7 +330,7 @@ fn a_file_in_no_folder_is_a_fault_at_its_place() {
         ("path = \"FOLDER/none/x.jsonl\"", "cannot find the folder FOLDER/none: No such file"),
         ("path = \"FOLDER/wilco.toml/x\"", "FOLDER/wilco.toml is not a folder"),
         ("path = \"FOLDER\"", "FOLDER is not a regular file"),
-        ("path = \"\"", "\"\" names no file"),
+        ("path = \"\"", "\"\" does not name a file"),
         ("", "[destination.it] needs path"),
         ("path = \"x\"\nmax_size = \"0 B\"", "max_size must be greater than 0"),
         ("path = \"x\"\nkeep = 0", "invalid keep: expected a whole number from 1 to 1000"),

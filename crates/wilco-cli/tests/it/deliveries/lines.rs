@@ -124,7 +124,7 @@ fn what_answers_nothing_is_logged_in_brief_and_passed_over() {
     let log = world.log_with("event delivered");
     let lines: Vec<Value> = log
         .lines()
-        .filter(|line| line.contains("answers nothing"))
+        .filter(|line| line.contains("not an answer"))
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     assert_eq!(lines.len(), 3, "{log}");

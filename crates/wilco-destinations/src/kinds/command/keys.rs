@@ -1,4 +1,4 @@
-//! The keys of a destination that is a program.
+//! The keys of a destination that runs a program.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -55,8 +55,8 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Option<Command> {
     Some(Command { program, protocol })
 }
 
-/// The list that was meant by a single text with blanks. An argument that may have a secret is left
-/// out.
+/// The list that was probably meant by a single text with spaces. An argument that may contain a secret is
+/// left out.
 fn as_list(argv: &[String]) -> Option<String> {
     let [line] = argv else { return None };
     let argv = shlex::split(line).filter(|argv| argv.len() > 1)?;
@@ -68,7 +68,7 @@ fn as_list(argv: &[String]) -> Option<String> {
     Some(format!("[{}]", quoted.join(", ")))
 }
 
-/// The path of a program as it is seen from every folder.
+/// The path of a program, independent of the working folder.
 fn from_here(program: &str) -> String {
     let absolute = program.contains('/').then(|| std::path::absolute(program).ok()).flatten();
     let absolute = absolute.and_then(|path| path.into_os_string().into_string().ok());
@@ -120,7 +120,7 @@ fn output(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Only root can become another user, so this is reported now and not at the first event.
+/// Only root can become another user, so report that now and not at the first event.
 fn run_as(keys: &TableReader<'_>, text: &SpannedStr<'_>) -> Option<RunAs> {
     let accounts = |path| fs::read_to_string(path).unwrap_or_default();
     let found = find(text.text, &accounts(USERS), &accounts(GROUPS));
@@ -158,7 +158,7 @@ fn find(text: &str, users: &str, groups: &str) -> Result<RunAs, String> {
     Ok(RunAs { user: user_number, group: group_number })
 }
 
-/// To setuid(2) and its kin the greatest number means that nothing is to change.
+/// For setuid(2) and similar calls, the greatest number means "no change".
 fn number(text: &str) -> Option<u32> {
     text.parse().ok().filter(|number| *number != u32::MAX)
 }
@@ -170,7 +170,7 @@ fn line_of<'a>(accounts: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
     by_name.or_else(|| lines().find(|line| line.get(2) == Some(&wanted)))
 }
 
-/// The memory that a program gets at least, in bytes.
+/// The smallest memory limit of a program, in bytes.
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
 const FILES_MIN: usize = 8;
 const FILES_MAX: usize = 1 << 20;

@@ -1,4 +1,4 @@
-//! A program that is kept: a line in for each event, a line out for each answer.
+//! A program that is kept running: it reads a line for each event, and writes a line for each answer.
 
 mod flight;
 
@@ -81,7 +81,7 @@ impl Destination for Lines {
         };
         let asked = async {
             let line = line(claim.event(), claim.attempt(), &id);
-            // If it cannot be written, the worker has ended, and that is the answer.
+            // If the write fails, the worker has ended, and the reply says so.
             let _ = worker.lines.send(line).await;
             answer.await
         };
@@ -114,15 +114,15 @@ impl Destination for Lines {
     }
 }
 
-/// A process that runs, as deliveries see it.
+/// A running worker process, as deliveries see it.
 struct Worker {
     lines: mpsc::Sender<Vec<u8>>,
     in_flight: Arc<InFlight>,
     end: CancellationToken,
 }
 
-/// Limits the lines of a worker that answer nothing: a worker that prints without end must not flood
-/// the log or keep the processor busy.
+/// Limits the output lines of a worker that answer no event: a worker that never stops printing must not
+/// flood the log or keep the processor busy.
 #[derive(Default)]
 struct Stray {
     second: Option<Instant>,
@@ -130,7 +130,7 @@ struct Stray {
 }
 
 impl Stray {
-    /// Counts a line at `now`: whether it is logged, and how long nothing more is read.
+    /// Counts a line at `now`; returns whether to log it, and how long to pause reading.
     fn count(&mut self, now: Instant) -> (bool, Option<Duration>) {
         let began = *self.second.get_or_insert(now);
         if now.saturating_duration_since(began) >= SECOND {
@@ -144,7 +144,7 @@ impl Stray {
     }
 }
 
-/// What an event is to a worker.
+/// An event as a line for a worker.
 #[derive(Serialize)]
 struct Line<'a> {
     id: &'a str,
@@ -170,17 +170,17 @@ fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
         body: body.ok(),
         body_base64: body.is_err().then(|| BASE64_STANDARD.encode(&whole)),
     };
-    // Texts and numbers can always be written.
+    // Texts and numbers can always be serialized.
     let mut line = serde_json::to_vec(&line).unwrap_or_default();
     line.push(b'\n');
     line
 }
 
-/// Why a worker is not read any more.
+/// Why the output of a worker is no longer read.
 enum Stopped {
-    /// It has probably ended.
+    /// The worker has probably ended.
     Closed(&'static str),
-    /// It has to be ended.
+    /// The worker has to be killed.
     Wrong(String),
 }
 
@@ -211,11 +211,15 @@ async fn attend(
         let _ = timeout(PIPES_GRACE, hear.as_mut()).await;
     }
     in_flight
-        .end(&life.map_or_else(|why| why, |ended| last_words(&child, ended, &in_flight.output)));
+        .end(&life.map_or_else(|why| why, |ended| final_output(&child, ended, &in_flight.output)));
     while_driving(child.terminate(), hear).await;
 }
 
-fn last_words(child: &ChildProcess, ended: io::Result<ExitStatus>, output: &OutputTail) -> String {
+fn final_output(
+    child: &ChildProcess,
+    ended: io::Result<ExitStatus>,
+    output: &OutputTail,
+) -> String {
     match child.describe_end(ended, &output.so_far()).1 {
         how if how.starts_with("cannot start ") => how,
         how => format!("the worker ended: {how}"),
@@ -240,7 +244,7 @@ async fn read(stdout: Option<ChildStdout>, in_flight: &InFlight) -> Stopped {
                 ));
             }
             Ok(_) => {
-                // What it wrote to stderr before this line belongs to this answer, so it is read first.
+                // Stderr output from before this line belongs to this answer, so it is read first.
                 yield_now().await;
                 let line = line.trim_ascii_end();
                 if in_flight.answered(line) {
@@ -254,7 +258,7 @@ async fn read(stdout: Option<ChildStdout>, in_flight: &InFlight) -> Stopped {
                     tracing::warn!(
                         destination,
                         line,
-                        "the worker wrote a line that answers nothing"
+                        "the worker wrote a line that is not an answer to an event"
                     );
                 }
                 if let Some(pause) = pause {
@@ -267,7 +271,7 @@ async fn read(stdout: Option<ChildStdout>, in_flight: &InFlight) -> Stopped {
     }
 }
 
-/// Writes the lines. When there will be no more it closes the pipe, and waits to be dropped.
+/// Writes the lines. After the last one it closes the pipe, and waits to be dropped.
 async fn feed(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<Vec<u8>>) -> Stopped {
     let Some(mut stdin) = stdin else { return Stopped::Closed("closed its stdin") };
     while let Some(line) = lines.recv().await {
@@ -279,14 +283,13 @@ async fn feed(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<Vec<u8>>) -> 
     std::future::pending().await
 }
 
-/// From the end of its input to SIGTERM.
+/// The time from the end of its input to SIGTERM.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// The longest line that a worker may write, in bytes.
 const LINE_BYTES_MAX: u64 = 64 << 10;
-/// Lines a second of a worker that answer nothing; then its output is not read until the second is
-/// over.
+/// Lines a second that answer no event; after that many, the output is not read until the second is over.
 const STRAY_LINES_MAX: u32 = 100;
-/// Those of them that are logged.
+/// How many of them are logged.
 const STRAY_LOGGED_MAX: u32 = 5;
 const SECOND: Duration = Duration::from_secs(1);
 

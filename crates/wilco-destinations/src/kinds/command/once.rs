@@ -68,8 +68,8 @@ fn variables(claim: &Claim) -> [(&'static str, String); 6] {
     ]
 }
 
-/// An event's name comes from a body. A variable cannot hold a NUL, and a program with one that is
-/// too long (`MAX_ARG_STRLEN`, execve(2)) cannot be started at all.
+/// The name of an event comes from a body. A variable cannot contain a NUL, and a program with a variable
+/// that is too long (`MAX_ARG_STRLEN`, execve(2)) cannot be started.
 fn variable(name: &str) -> String {
     name.chars().filter(|c| *c != '\0').take(NAME_CHARS_MAX).collect()
 }
@@ -79,7 +79,7 @@ async fn talk(pipes: Pipes, body: &Body, output: &OutputTail) -> ((), (), ()) {
     let feed = async {
         if let Some(mut stdin) = pipes.stdin {
             for chunk in body.chunks() {
-                // A program that does not read its input may succeed all the same.
+                // A program may succeed without reading its input.
                 if stdin.write_all(chunk).await.is_err() {
                     return;
                 }
@@ -89,7 +89,7 @@ async fn talk(pipes: Pipes, body: &Body, output: &OutputTail) -> ((), (), ()) {
     tokio::join!(feed, output.read_all(pipes.stdout), output.read_all(pipes.stderr))
 }
 
-/// 65 is `EX_DATAERR` of sysexits: the input is at fault, so that trying again is of no use.
+/// 65 is `EX_DATAERR` of sysexits: the input is invalid, so a retry would not help.
 fn judge(code: Option<i32>) -> Verdict {
     match code {
         Some(0) => Verdict::Delivered,
