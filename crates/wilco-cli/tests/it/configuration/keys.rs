@@ -76,6 +76,42 @@ fn the_json_schema_accepts_the_examples_and_finds_mistakes_in_them() {
     }
 }
 
+/// The keys that only some destinations have are not in it: the manual has them.
+#[test]
+fn the_commented_example_mentions_every_key_that_a_table_always_has() {
+    let example = fs::read_to_string(root("examples/wilco.toml")).unwrap();
+    let mut missing = Vec::new();
+    for table in config::schema(KINDS).tables {
+        let lines = lines_of(&example, table.name);
+        for key in table.keys.iter().flat_map(|key| [key].into_iter().chain(key.keys())) {
+            if !lines.iter().any(|line| assigns(line, key.name)) {
+                missing.push(format!("{} of [{}]", key.name, table.name));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "examples/wilco.toml does not mention {}", missing.join(", "));
+}
+
+/// The lines of all tables of this name, whether they are commented out or not.
+fn lines_of<'e>(example: &'e str, name: &str) -> Vec<&'e str> {
+    let mut is_inside = false;
+    let lines = example.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
+    let lines = lines.filter(|line| {
+        if let Some(header) = line.strip_prefix('[') {
+            is_inside = header.trim_start_matches('[').split(['.', ']']).next() == Some(name);
+        }
+        is_inside
+    });
+    lines.collect()
+}
+
+/// Whether a line has `key = `, at its beginning or within an inline table.
+fn assigns(line: &str, key: &str) -> bool {
+    line.match_indices(&format!("{key} = ")).any(|(at, _)| {
+        !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_')
+    })
+}
+
 /// The generated part of the section of a table.
 fn section(schema: &Schema, name: &str) -> String {
     let table = schema.table(name).unwrap();
