@@ -228,7 +228,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
-    use crate::conformance::SMALL;
+    use crate::support::SMALL;
 
     fn open(path: &Path) -> Result<Opened, OpenError> {
         super::open(path, &SMALL)

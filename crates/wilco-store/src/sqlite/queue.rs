@@ -228,7 +228,7 @@ pub(super) const BATCH_MAX: usize = 512;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conformance::rejection;
+    use crate::support::rejection;
 
     struct Named(&'static str);
 

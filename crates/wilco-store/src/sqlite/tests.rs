@@ -12,7 +12,6 @@ use std::{
 };
 
 use rusqlite::params;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use wilco::EventId;
@@ -21,91 +20,11 @@ use super::*;
 use crate::{
     AdminStore as _, EventQuery, InboundStore as _, OutboundStore as _, Outcome, Rejection, State,
     Target,
-    conformance::{
-        self, Backend, LEASE, LONGEST, SENT, SMALL, SUPPRESS, Sent, TestClock, after, attempt,
-        event, hand_over, rejection, unrouted,
+    support::{
+        self, LEASE, LONGEST, OnDisk, SENT, SUPPRESS, Sent, after, attempt, event, hand_over,
+        rejection, small, unrouted,
     },
 };
-
-/// A store file in a folder of its own, seen from the side.
-struct OnDisk {
-    folder: TempDir,
-    clock: Arc<TestClock>,
-}
-
-impl OnDisk {
-    fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), clock: TestClock::new() }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("wilco.db")
-    }
-
-    fn open(&self, options: Options) -> SqliteStore {
-        let url = format!("sqlite:{}", self.path().display());
-        SqliteStore::open(&url, options, self.clock.clone()).unwrap()
-    }
-
-    /// What a process leaves that is killed now: the files as they stand, of which the lock
-    /// and the shared memory mean nothing to the next.
-    fn killed(&self) -> Self {
-        let copy = Self { clock: self.clock.clone(), ..Self::new() };
-        for name in ["wilco.db", "wilco.db-wal"] {
-            if self.folder.path().join(name).exists() {
-                fs::copy(self.folder.path().join(name), copy.folder.path().join(name)).unwrap();
-            }
-        }
-        copy
-    }
-
-    /// A connection that goes past the store, as a disk that decays does.
-    fn past_the_store(&self) -> Connection {
-        let side = Connection::open(self.path()).unwrap();
-        side.pragma_update(None, "foreign_keys", false).unwrap();
-        side
-    }
-}
-
-/// The options of nearly every test.
-fn small() -> Options {
-    Options { limits: SMALL, ..Options::default() }
-}
-
-struct Sqlite(Option<OnDisk>);
-
-impl Backend for Sqlite {
-    fn open(&mut self, clock: Arc<dyn Clock>) -> Arc<dyn Store> {
-        let disk = self.0.as_ref().map_or_else(OnDisk::new, OnDisk::killed);
-        let url = format!("sqlite:{}", self.0.insert(disk).path().display());
-        Arc::new(SqliteStore::open(&url, small(), clock).unwrap())
-    }
-
-    fn break_next_write(&self) {
-        // Each stands behind the last statement of its write, so that all before it was done.
-        let side = self.0.as_ref().unwrap().past_the_store();
-        for (name, when) in [
-            ("broken_record", "AFTER INSERT ON event"),
-            ("broken_fan_out", "AFTER UPDATE OF routed_through ON progress"),
-            ("broken_claim", "AFTER UPDATE ON delivery WHEN new.state = 'running'"),
-            ("broken_settle", "AFTER INSERT ON attempt"),
-        ] {
-            let sql = format!("CREATE TRIGGER {name} {when} BEGIN SELECT raise(ABORT, 'no'); END");
-            side.execute_batch(&sql).unwrap();
-        }
-    }
-
-    fn mend(&self) {
-        let side = self.0.as_ref().unwrap().past_the_store();
-        for name in ["broken_record", "broken_fan_out", "broken_claim", "broken_settle"] {
-            side.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
-        }
-    }
-}
-
-pub(crate) fn backend() -> Box<dyn Backend> {
-    Box::new(Sqlite(None))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
@@ -137,7 +56,7 @@ async fn an_event_behind_removed_ones_is_routed() {
     let store = disk.open(small());
     // The clock was ahead, and what came then is gone.
     let ahead = record(&store, Sent { at: after(1_000_000), ..SENT }).await.unwrap();
-    conformance::fan_out(&store, &[ahead], &[]).await;
+    support::fan_out(&store, &[ahead], &[]).await;
     store.close().await.unwrap();
     disk.past_the_store().execute("DELETE FROM event", []).unwrap();
     let store = disk.open(small());
@@ -152,7 +71,7 @@ async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
     let pruned = record(&store, SENT).await.unwrap();
     fan_out(&store, pruned).await;
     let newest = record(&store, Sent { subject: None, at: after(60), ..SENT }).await.unwrap();
-    conformance::fan_out(&store, &[newest], &[]).await;
+    support::fan_out(&store, &[newest], &[]).await;
     store.close().await.unwrap();
     let side = disk.past_the_store();
     side.execute_batch("DELETE FROM payload").unwrap();
@@ -182,7 +101,7 @@ async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreErr
 }
 
 async fn fan_out(store: &SqliteStore, event_id: EventId) {
-    conformance::fan_out(store, &[event_id], &[Target::to("crm")]).await;
+    support::fan_out(store, &[event_id], &[Target::to("crm")]).await;
 }
 
 /// A store too large to be checked first, closed, with a copy of what is in its file.

@@ -150,7 +150,7 @@ async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobod
             assert_eq!(unrouted(&store, 9).await, [ids[0], ids[2]], "{change}");
         }
         assert_eq!(store.damaged_events().await.unwrap(), 1, "{change}");
-        conformance::fan_out(&store, &[ids[0], ids[2]], &[Target::to("crm")]).await;
+        support::fan_out(&store, &[ids[0], ids[2]], &[Target::to("crm")]).await;
         store.close().await.unwrap();
 
         let store = disk.open(small());
@@ -224,7 +224,7 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
             let subject = format!("booking/{number}");
             let id = record(&store, Sent { subject: Some(&subject), ..SENT }).await.unwrap();
             let targets = if number < 20 { vec![Target::to("crm")] } else { Vec::new() };
-            conformance::fan_out(&store, &[id], &targets).await;
+            support::fan_out(&store, &[id], &targets).await;
         }
         for claim in store.claim("crm", 40, LEASE, LONGEST).await.unwrap() {
             store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();

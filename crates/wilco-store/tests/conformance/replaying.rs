@@ -1,7 +1,10 @@
 //! A replay is a new delivery that names its reason.
 
-use super::{Bench, DEAD, NOW, after};
-use crate::{EventQuery, Outcome, Replay, State, Target};
+use crate::{
+    bench::{Bench, DEAD},
+    support::{NOW, after},
+};
+use wilco_store::{EventQuery, Outcome, Replay, State, Target};
 
 promises! {
     a_replay_is_a_new_delivery_with_a_reason,

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Bench, NOW, SENT, Sent, after};
-use crate::{ALERTS, Alert, State};
+use crate::{
+    bench::Bench,
+    support::{NOW, SENT, Sent, after},
+};
+use wilco_store::{ALERTS, Alert, State};
 
 promises! {
     an_alert_is_an_event_with_one_delivery,

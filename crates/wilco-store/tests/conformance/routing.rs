@@ -1,7 +1,10 @@
 //! Every event is held against the routes once.
 
-use super::{Bench, NOW, SENT, Sent, after, was_notified};
-use crate::{Delivery, ROUTING_BYTES_MAX, State, StoreError, Target};
+use crate::{
+    bench::{Bench, was_notified},
+    support::{NOW, SENT, Sent, after},
+};
+use wilco_store::{Delivery, ROUTING_BYTES_MAX, State, StoreError, Target};
 
 promises! {
     the_oldest_unrouted_events_come_first_and_no_more_than_asked_for,

@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use super::{Bench, DEAD, NOW, after, attempt, was_notified};
-use crate::{Breaker, DestinationStatus, Outcome, Settled};
+use crate::{
+    bench::{Bench, DEAD, was_notified},
+    support::{NOW, after, attempt},
+};
+use wilco_store::{Breaker, DestinationStatus, Outcome, Settled};
 
 promises! {
     a_paused_destination_is_left_alone_and_resumed,
     an_open_breaker_counts_down_by_the_clock_of_the_store,
     a_breaker_is_written_with_the_outcome_that_changed_it,
-    an_older_state_of_a_breaker_never_replaces_a_newer_one,
+    an_older_state_of_a_breaker_never_replaces_a_newer_one;
+    of one process:
     a_stale_claim_leaves_the_breaker_as_it_is,
 }
 

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use super::{Bench, LEASE, LONGEST, NOW, after, attempt};
-use crate::{Claim, DestinationStatus, Outcome, Settled, State};
+use crate::{
+    bench::Bench,
+    support::{LEASE, LONGEST, NOW, after, attempt},
+};
+use wilco_store::{Claim, DestinationStatus, Outcome, Settled, State};
 
 promises! {
     a_delivery_whose_lease_ended_is_claimed_again,
@@ -11,8 +14,9 @@ promises! {
     a_late_outcome_is_written_unless_the_delivery_was_claimed_again,
     a_clock_that_is_set_ends_no_lease,
     what_runs_falls_due_when_its_lease_ends,
+    a_lease_that_ended_while_the_destination_is_paused_is_claimed_when_it_is_resumed;
+    of one process:
     a_claim_that_is_stale_cannot_be_renewed,
-    a_lease_that_ended_while_the_destination_is_paused_is_claimed_when_it_is_resumed,
 }
 
 const MOMENT: Duration = Duration::from_secs(1);
@@ -55,7 +59,7 @@ async fn a_late_outcome_is_written_unless_the_delivery_was_claimed_again(bench: 
     bench.settle(&late, "exit 0", Outcome::Delivered).await;
     let again = bench.claim_one(NOW).await;
     assert_eq!(again.delivery(), later.delivery());
-    let breaker = crate::Breaker { failures: 9, open_for: Some(MOMENT), revision: 9 };
+    let breaker = wilco_store::Breaker { failures: 9, open_for: Some(MOMENT), revision: 9 };
     let settled = bench
         .store
         .settle(&later, &attempt("exit 0"), &Outcome::Delivered, Some(breaker))

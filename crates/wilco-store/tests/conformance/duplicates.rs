@@ -3,8 +3,11 @@
 use tokio::task::JoinSet;
 use wilco::EventId;
 
-use super::{Bench, SENT, SUPPRESS, Sent, after, event};
-use crate::Duplicates;
+use crate::{
+    bench::Bench,
+    support::{SENT, SUPPRESS, Sent, after, event},
+};
+use wilco_store::Duplicates;
 
 promises! {
     a_change_back_is_not_a_copy,

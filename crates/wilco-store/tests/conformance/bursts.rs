@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use super::{Bench, NOW, after};
-use crate::{Burst, Outcome, State, Target};
+use crate::{
+    bench::Bench,
+    support::{NOW, after},
+};
+use wilco_store::{Burst, Outcome, State, Target};
 
 promises! {
     only_the_last_of_a_burst_is_delivered,

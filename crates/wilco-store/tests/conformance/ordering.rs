@@ -1,11 +1,13 @@
 //! Deliveries of one key go one after another, in the order in which they were made.
 
-use super::{Bench, DEAD, NOW, after, was_notified};
-use crate::{Claim, Outcome, State, Target};
+use crate::{
+    bench::{Bench, DEAD, was_notified},
+    support::{NOW, after},
+};
+use wilco_store::{Claim, Outcome, State, Target};
 
 promises! {
     one_of_a_key_waits_for_the_one_before_and_other_keys_do_not,
-    a_retry_keeps_its_place_also_over_a_crash,
     every_end_lets_the_next_begin,
     a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released,
     all_keys_are_released_however_many_there_are,
@@ -13,7 +15,9 @@ promises! {
     a_dead_one_that_holds_its_key_gives_its_place_to_its_replay,
     one_that_was_cancelled_while_held_changes_nothing_for_the_others,
     what_is_held_is_counted_as_waiting_and_has_no_time,
-    the_next_of_a_key_rings,
+    the_next_of_a_key_rings;
+    of one process:
+    a_retry_keeps_its_place_also_over_a_crash,
 }
 
 fn keyed(key: &str) -> Target {

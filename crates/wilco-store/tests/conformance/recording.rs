@@ -4,20 +4,24 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
 use wilco::Event;
 
-use super::{Bench, NOW, SENT, SUPPRESS, Sent, after, event, hand_over, rejection, was_notified};
-use crate::{Duplicates, Outcome, StoreError};
+use crate::{
+    bench::{Bench, was_notified},
+    support::{NOW, SENT, SUPPRESS, Sent, after, event, hand_over, rejection},
+};
+use wilco_store::{Duplicates, Outcome, StoreError};
 
 promises! {
     an_event_comes_back_byte_for_byte,
     times_are_kept_to_the_millisecond,
     an_id_begins_with_the_time_at_which_the_event_came,
-    ids_strictly_increase_even_if_the_clock_goes_back,
     what_has_a_receipt_survives_a_crash,
     a_record_that_fails_leaves_no_trace,
-    a_caller_that_stops_waiting_does_not_stop_the_record,
     concurrent_events_are_all_recorded,
     a_recorded_event_rings_and_a_copy_does_not,
-    a_rejection_never_fails_and_is_no_event,
+    a_rejection_never_fails_and_is_no_event;
+    of one process:
+    ids_strictly_increase_even_if_the_clock_goes_back,
+    a_caller_that_stops_waiting_does_not_stop_the_record,
 }
 
 async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
@@ -60,7 +64,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
 
         let shown = bench.store.event(expected.id).await.unwrap().unwrap();
         assert!(shown.event == expected, "shown: {:?}", envelope_of(&shown.event));
-        let unrouted = bench.store.unrouted(1).await.unwrap().events.remove(0);
+        let unrouted = bench.store.unrouted(1).await.unwrap().events()[0].clone();
         assert!(*unrouted == expected, "unrouted: {:?}", envelope_of(&unrouted));
         bench.crash(NOW);
         bench.fan_out(&[expected.id], &["crm"], NOW).await;
@@ -87,7 +91,7 @@ async fn an_id_begins_with_the_time_at_which_the_event_came(bench: Bench) {
     assert_eq!(id.to_bits() >> 80, u128::try_from(NOW.as_millisecond()).unwrap());
 }
 
-/// A promise of one process: two that write the same store would each have a clock of their own.
+/// Two processes that write the same store would each have a clock of their own.
 async fn ids_strictly_increase_even_if_the_clock_goes_back(mut bench: Bench) {
     let mut last = None;
     for (number, secs) in [0, 0, 0, 5, -5, -86_400, 5, 6].into_iter().enumerate() {
@@ -124,7 +128,7 @@ async fn a_record_that_fails_leaves_no_trace(mut bench: Bench) {
     assert!(bench.record(SENT).await.is_first());
 }
 
-/// A promise of one process, whose writes are done in the order in which they came.
+/// One process does its writes in the order in which they came.
 async fn a_caller_that_stops_waiting_does_not_stop_the_record(bench: Bench) {
     for number in 0..50 {
         let subject = format!("booking/{number}");

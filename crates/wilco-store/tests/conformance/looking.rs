@@ -2,8 +2,11 @@
 
 use wilco::{Digest, EventId, SourceName};
 
-use super::{Bench, NOW, SENT, Sent, after};
-use crate::{EventQuery, EventSummary};
+use crate::{
+    bench::Bench,
+    support::{NOW, SENT, Sent, after},
+};
+use wilco_store::{EventQuery, EventSummary};
 
 promises! {
     a_listing_says_all_but_headers_and_body,

@@ -5,8 +5,11 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use wilco::EventId;
 
-use super::{Bench, DEAD, LEASE, LONGEST, NOW, after};
-use crate::{Claim, Outcome, State, StoreError, Target};
+use crate::{
+    bench::{Bench, DEAD},
+    support::{LEASE, LONGEST, NOW, after},
+};
+use wilco_store::{Claim, Outcome, State, StoreError, Target};
 
 promises! {
     only_what_is_due_is_claimed,
@@ -17,10 +20,11 @@ promises! {
     how_long_it_has_waited_is_kept_to_the_millisecond,
     a_claim_is_exclusive_however_many_ask,
     a_claim_that_fails_takes_nothing,
+    next_due_is_the_earliest_that_waits,
+    no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back;
+    of one process:
     what_a_crash_cut_short_is_due_again_and_counts,
     all_that_a_crash_cut_short_is_due_again_however_much_it_is,
-    next_due_is_the_earliest_that_waits,
-    no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back,
 }
 
 async fn no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back(bench: Bench) {

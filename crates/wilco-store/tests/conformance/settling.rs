@@ -4,17 +4,21 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 
-use super::{Bench, DEAD, NOW, after, attempt, was_notified};
-use crate::{Attempt, Outcome, Settled, State, StoreError};
+use crate::{
+    bench::{Bench, DEAD, was_notified},
+    support::{NOW, after, attempt},
+};
+use wilco_store::{Attempt, Outcome, Settled, State, StoreError};
 
 promises! {
     each_outcome_leads_to_its_state,
     a_settled_delivery_is_never_claimed_again,
-    a_stale_claim_changes_nothing,
     a_delivery_is_settled_once,
     a_settle_that_fails_can_be_made_again,
+    a_retry_wakes_its_worker_and_an_end_does_not;
+    of one process:
+    a_stale_claim_changes_nothing,
     the_history_holds_every_attempt_that_ended,
-    a_retry_wakes_its_worker_and_an_end_does_not,
     unfinished_counts_all_but_the_delivered,
 }
 

@@ -1,0 +1,39 @@
+//! What only the model in memory can show.
+
+use wilco_store::{
+    InboundStore as _, MemoryStore, OutboundStore as _, REJECTIONS_MAX, StoreError,
+    StoreStatus as _,
+};
+
+use crate::support::{SENT, SUPPRESS, TestClock, event, rejection};
+
+#[tokio::test]
+async fn an_event_whose_answer_was_lost_is_recognised_when_it_comes_again() {
+    let store = MemoryStore::new(TestClock::new());
+    store.lose_next_answer();
+    let (verified, envelope) = event(SENT);
+    let lost = store.record(verified.clone(), envelope.clone(), SUPPRESS).await;
+    assert!(matches!(lost, Err(StoreError::Internal(_))), "{lost:?}");
+    let receipt = store.record(verified, envelope, SUPPRESS).await.unwrap();
+    assert!(!receipt.is_first());
+    assert_eq!(store.unrouted(9).await.unwrap().events().len(), 1);
+}
+
+#[tokio::test]
+async fn the_store_that_was_reopened_is_at_its_end() {
+    let first = MemoryStore::new(TestClock::new());
+    let second = first.reopen();
+    assert!(matches!(first.ready(), Err(StoreError::Closed)));
+    second.ready().unwrap();
+}
+
+#[test]
+fn the_newest_rejections_are_kept() {
+    let store = MemoryStore::new(TestClock::new());
+    for number in 0..=REJECTIONS_MAX {
+        store.reject(rejection(number));
+    }
+    let kept = store.rejections();
+    assert_eq!(kept.len() as u64, REJECTIONS_MAX);
+    assert_eq!(kept[0].reason, "number 1");
+}

@@ -1,0 +1,226 @@
+//! What the suite and the unit tests of this crate share: requests, times, and a store on disk.
+//!
+//! The unit tests include this file, so it uses the public API only, by the name of the crate.
+
+use std::{
+    fs,
+    future::poll_fn,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::Duration,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use wilco::{
+    Arrival, Envelope, EventId, Head, Headers, Secret, SourceName, Unsigned, Verified, provider,
+    verify,
+};
+use wilco_store::{
+    Attempt, Batch, Clock, Duplicates, Limits, Options, Rejection, RoutedBatch, SqliteStore, Store,
+    Target,
+};
+
+/// A clock that a test sets.
+pub(crate) struct TestClock {
+    now: Mutex<Timestamp>,
+    pub(crate) elapsed: Mutex<Duration>,
+}
+
+impl TestClock {
+    /// It shows [`NOW`].
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { now: Mutex::new(NOW), elapsed: Mutex::default() })
+    }
+
+    pub(crate) fn set(&self, now: Timestamp) {
+        *self.now.lock().unwrap() = now;
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        *self.now.lock().unwrap()
+    }
+
+    fn elapsed(&self) -> Duration {
+        *self.elapsed.lock().unwrap()
+    }
+}
+
+/// A request from a provider, before it is signed.
+#[derive(Clone, Copy)]
+pub(crate) struct Sent<'a> {
+    pub(crate) source: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) provider: &'a str,
+    pub(crate) subject: Option<&'a str>,
+    pub(crate) delivery_id: Option<&'a str>,
+    pub(crate) headers: &'a [(&'a str, &'a [u8])],
+    pub(crate) body: &'a [u8],
+    pub(crate) at: Timestamp,
+}
+
+/// A request like most; a test names what is special about its own.
+pub(crate) const SENT: Sent<'static> = Sent {
+    source: "office",
+    name: "booking.updated",
+    provider: "freispace",
+    subject: Some("booking/1"),
+    delivery_id: None,
+    headers: &[],
+    body: b"{}",
+    at: NOW,
+};
+
+/// Signs a request as its provider would, and verifies it.
+pub(crate) fn event(sent: Sent<'_>) -> (Verified, Envelope) {
+    let scheme = &provider::find("freispace").unwrap().scheme;
+    let secret = Secret::new("test:secret", b"a-made-up-secret".to_vec()).unwrap();
+    let signed = scheme.sign(&secret, &Unsigned::post(sent.body, sent.at)).unwrap();
+    let signed = signed.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let headers = Headers::from_pairs(sent.headers.iter().copied().chain(signed));
+    let head = Head { method: "POST".into(), url: String::new(), headers };
+    let arrival = Arrival { received_at: sent.at, head, body: sent.body.to_vec().into() };
+    let source = SourceName::new(sent.source).unwrap();
+    let envelope = Envelope {
+        provider: sent.provider.into(),
+        name: sent.name.into(),
+        subject: sent.subject.map(Into::into),
+        delivery_id: sent.delivery_id.map(Into::into),
+    };
+    (verify(scheme, &source, &[scheme.key(&secret).unwrap()], arrival).unwrap(), envelope)
+}
+
+/// A refused request that can be told from others.
+pub(crate) fn rejection(number: u64) -> Rejection {
+    Rejection {
+        at: NOW,
+        source: SourceName::new("office").unwrap(),
+        reason: format!("number {number}"),
+        client: Some([192, 0, 2, 1].into()),
+        method: "POST".into(),
+        url: "https://hooks.example/".into(),
+        headers: Headers::from_pairs([("host", "hooks.example")]),
+        bytes: 2,
+        body: b"{}"[..].into(),
+    }
+}
+
+/// An attempt that ended so.
+pub(crate) fn attempt(result: &str) -> Attempt {
+    let took = Duration::from_micros(1_234_567);
+    Attempt { started_at: NOW, took, result: result.into(), output: b"said \xff so\n".into() }
+}
+
+/// A time, in seconds from the beginning of each test.
+pub(crate) fn after(secs: i64) -> Timestamp {
+    NOW + SignedDuration::from_secs(secs)
+}
+
+/// Polls a call once, which hands it over, and gives the answer if it is there already.
+pub(crate) async fn hand_over<F: Future + Unpin>(call: &mut F) -> Option<F::Output> {
+    poll_fn(|context| match Pin::new(&mut *call).poll(context) {
+        Poll::Ready(answer) => Poll::Ready(Some(answer)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
+}
+
+/// A store file in a folder of its own, seen from the side.
+pub(crate) struct OnDisk {
+    pub(crate) folder: TempDir,
+    pub(crate) clock: Arc<TestClock>,
+}
+
+impl OnDisk {
+    pub(crate) fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), clock: TestClock::new() }
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.path().join("wilco.db")
+    }
+
+    pub(crate) fn open(&self, options: Options) -> SqliteStore {
+        let url = format!("sqlite:{}", self.path().display());
+        SqliteStore::open(&url, options, self.clock.clone()).unwrap()
+    }
+
+    /// What a process leaves that is killed now: its files as they are, of which the lock
+    /// and the shared memory mean nothing to the next.
+    pub(crate) fn killed(&self) -> Self {
+        let copy = Self { clock: self.clock.clone(), ..Self::new() };
+        for name in ["wilco.db", "wilco.db-wal"] {
+            if self.folder.path().join(name).exists() {
+                fs::copy(self.folder.path().join(name), copy.folder.path().join(name)).unwrap();
+            }
+        }
+        copy
+    }
+
+    /// A connection that goes past the store, as a disk that decays does.
+    pub(crate) fn past_the_store(&self) -> Connection {
+        let side = Connection::open(self.path()).unwrap();
+        side.pragma_update(None, "foreign_keys", false).unwrap();
+        side
+    }
+}
+
+/// The options of nearly every test.
+pub(crate) fn small() -> Options {
+    Options { limits: SMALL, ..Options::default() }
+}
+
+/// The unrouted events.
+pub(crate) async fn unrouted(store: &dyn Store, limit: usize) -> Vec<EventId> {
+    let batch = store.unrouted(limit).await.unwrap();
+    batch.events().iter().map(|event| event.id).collect()
+}
+
+/// Routes everything up to the last of these events, and these to all targets.
+pub(crate) async fn fan_out(store: &dyn Store, ids: &[EventId], targets: &[Target]) {
+    while let Some(last) = ids.last() {
+        let all = unrouted(store, 10_000).await;
+        let last = all.iter().position(|id| id == last);
+        let batch = store.unrouted(last.map_or(all.len(), |last| last + 1)).await.unwrap();
+        store.fan_out(to(batch, ids, targets)).await.unwrap();
+        if last.is_some() {
+            return;
+        }
+        assert!(!all.is_empty(), "an event is routed already");
+    }
+}
+
+/// Sends these events of a batch to all targets.
+pub(crate) fn to(batch: Batch, ids: &[EventId], targets: &[Target]) -> RoutedBatch {
+    batch.route(|event| if ids.contains(&event.id) { targets.to_vec() } else { Vec::new() })
+}
+
+/// Limits so small that a few rows fill a slice, with nothing to wait for.
+pub(crate) const SMALL: Limits = Limits {
+    write_rows: 8,
+    listing_events_first: 2,
+    listing_events_max: 8,
+    index_keys: 64,
+    index_keys_at_close: 16,
+    first_check_bytes_max: 512 << 10,
+    scrub_events: 8,
+    scrub_rows: 8,
+    scrub_pause: Duration::ZERO,
+    scrub_busy_pause: Duration::ZERO,
+    lock_wait: Duration::ZERO,
+    reader_wait: Duration::ZERO,
+    open_retry: Duration::from_millis(10),
+};
+/// When each test begins: 2026-03-01 12:00 UTC.
+pub(crate) const NOW: Timestamp = Timestamp::constant(1_772_366_400, 0);
+/// How long a claim of a test is exclusive.
+pub(crate) const LEASE: Duration = Duration::from_secs(60);
+/// What no wait of a test is longer than.
+pub(crate) const LONGEST: Duration = Duration::from_secs(1_000_000);
+/// An hour, within which a copy is recognised.
+pub(crate) const SUPPRESS: Duplicates = Duplicates::Suppress { window: Duration::from_secs(3_600) };
