@@ -261,6 +261,11 @@ fn read_admin(file: &TableReader<'_>) -> Option<Admin> {
     file.table(&admin::TABLE).map_or_else(|| Some(Admin::default()), admin::read)
 }
 
+/// The first of these keys, each with whether it stayed the same, that did not.
+fn first_changed<const N: usize>(keys: [(&'static str, bool); N]) -> Option<&'static str> {
+    keys.into_iter().find(|(_, is_same)| !is_same).map(|(key, _)| key)
+}
+
 /// What a table can refer to by name.
 struct Names {
     sources: Vec<String>,

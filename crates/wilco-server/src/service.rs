@@ -69,7 +69,7 @@ pub struct Service {
 /// Why a new configuration was not applied.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
-    /// This part of the file is fixed until a restart.
+    /// This key of the file is fixed until a restart.
     #[error("{0} changed, which requires a restart")]
     NeedsRestart(&'static str),
     /// The certificate cannot be used.

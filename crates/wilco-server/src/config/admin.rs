@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use wilco::Secret;
 use wilco_config::{Form, Key, Table, TableReader, ValueType};
 
-use super::{Address, address};
+use super::{Address, address, first_changed};
 
 pub(super) static TABLE: Table = Table {
     name: "admin",
@@ -52,11 +52,10 @@ impl Admin {
         let Self { address, token } = self;
         let [token, other_token] =
             [token, &other.token].map(|token| token.as_ref().map(Secret::expose));
-        let fixed = [
+        first_changed([
             ("[admin] address", *address == other.address),
             ("[admin] token", token == other_token),
-        ];
-        fixed.into_iter().find(|(_, is_same)| !is_same).map(|(key, _)| key)
+        ])
     }
 }
 

@@ -9,7 +9,7 @@ use wilco_config::{
     Form, Key, SpannedStr, Table, TableReader, ValueType, is_path, network, size, url_path,
 };
 
-use super::{Address, address};
+use super::{Address, address, first_changed};
 use crate::clock;
 
 pub(super) static TABLE: Table = Table {
@@ -106,11 +106,27 @@ impl Listen {
     pub(super) fn restart_for(&self, other: &Self) -> Option<&'static str> {
         // Every field is named, so that whoever adds one decides whether a reload can change it.
         let Self { addresses, tls, trusted_proxies: _, max_body: _, health_path: _ } = self;
-        let fixed = [
-            ("[listen] address", *addresses == other.addresses),
-            ("[listen] tls", *tls == other.tls),
-        ];
-        fixed.into_iter().find(|(_, is_same)| !is_same).map(|(key, _)| key)
+        let address = ("[listen] address", *addresses == other.addresses);
+        first_changed([address]).or_else(|| tls.restart_for(&other.tls))
+    }
+}
+
+impl Tls {
+    fn restart_for(&self, other: &Self) -> Option<&'static str> {
+        match (self, other) {
+            (Self::Off, Self::Off) => None,
+            (Self::SelfSigned { domains }, Self::SelfSigned { domains: other }) => {
+                first_changed([("[listen] domains", domains == other)])
+            }
+            (
+                Self::Files { certificate, key },
+                Self::Files { certificate: other_certificate, key: other_key },
+            ) => first_changed([
+                ("[listen] certificate", certificate == other_certificate),
+                ("[listen] key", key == other_key),
+            ]),
+            _ => Some("[listen] tls"),
+        }
     }
 }
 

@@ -6,6 +6,8 @@ use rustix::fs::{Access, access, statvfs};
 use wilco_config::{Form, Key, Table, TableReader, ValueType, format_size, size};
 use wilco_store::SqliteStore;
 
+use super::first_changed;
+
 pub(super) static TABLE: Table = Table {
     name: "store",
     form: Form::Single,
@@ -39,7 +41,11 @@ impl Default for Store {
 impl Store {
     /// The first key in which the other one differs. A reload can change none: the store stays open.
     pub(super) fn restart_for(&self, other: &Self) -> Option<&'static str> {
-        (self != other).then_some("[store]")
+        let Self { url, reserve } = self;
+        first_changed([
+            ("[store] url", *url == other.url),
+            ("[store] reserve", *reserve == other.reserve),
+        ])
     }
 }
 

@@ -56,7 +56,7 @@ fn what_a_self_signed_certificate_is_for_is_fixed() {
     world.reconfigure(|text| text.replace("\"localhost\"", "\"a.example\""));
     let output = world.run_verb(&["reload"]);
     assert_eq!(output.status.code(), Some(78));
-    assert!(text(&output.stderr).contains("[listen] tls changed, which requires a restart"));
+    assert!(text(&output.stderr).contains("[listen] domains changed, which requires a restart"));
 }
 
 /// The keys that only some destinations have are not in this list: their settings are compared as a
@@ -127,15 +127,25 @@ every = "15 min"
 const KEYS: [(&str, &str, &str, &str); 67] = [
     ("address", "address = \"127.0.0.1:0\"", "address = \"127.0.0.2:0\"", "[listen] address"),
     ("tls", "tls = \"files\"", "tls = \"off\"", "[listen] tls"),
-    ("certificate", "certificate = \"FOLDER/", "certificate = \"FOLDER/other-", "[listen] tls"),
-    ("key", "key = \"FOLDER/", "key = \"FOLDER/other-", "[listen] tls"),
+    (
+        "certificate",
+        "certificate = \"FOLDER/",
+        "certificate = \"FOLDER/other-",
+        "[listen] certificate",
+    ),
+    ("key", "key = \"FOLDER/", "key = \"FOLDER/other-", "[listen] key"),
     // Of a certificate from files it only says what that should name.
     ("domains", "max_body", "domains = [\"localhost\"]\nmax_body", ""),
     ("trusted_proxies", "trusted_proxies = [\"10", "trusted_proxies = [\"11", ""),
     ("health_path", "health_path = \"/up\"", "health_path = \"/down\"", ""),
     ("max_body", "max_body = \"1 MiB\"", "max_body = \"2 MiB\"", ""),
-    ("store.url", "url = \"sqlite:FOLDER/wilco.db", "url = \"sqlite:FOLDER/other.db", "[store]"),
-    ("reserve", "reserve = \"1 MiB\"", "reserve = \"2 MiB\"", "[store]"),
+    (
+        "store.url",
+        "url = \"sqlite:FOLDER/wilco.db",
+        "url = \"sqlite:FOLDER/other.db",
+        "[store] url",
+    ),
+    ("reserve", "reserve = \"1 MiB\"", "reserve = \"2 MiB\"", "[store] reserve"),
     (
         "admin.address",
         "[admin]\naddress = \"127.0.0.1:0\"",
