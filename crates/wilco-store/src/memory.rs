@@ -15,7 +15,7 @@ use wilco::{Event, EventId};
 
 use crate::{
     Clock, Delivery, Rejection, State, StoreError, Wakers,
-    rules::{BurstTimes, whole_millis},
+    rules::{BurstTimes, INTERRUPTED, whole_millis},
 };
 
 /// A store in memory, for tests.
@@ -61,7 +61,7 @@ impl MemoryStore {
             if delivery.state == State::Running {
                 delivery.state = State::Retrying;
                 delivery.due_at = Some(self.now());
-                delivery.last_error = Some("wilco stopped during the attempt".into());
+                delivery.last_error = Some(INTERRUPTED.into());
             }
         }
         let disk = Disk { durable, rejections: disk.rejections.clone(), ..Disk::default() };

@@ -121,6 +121,17 @@ pub(crate) fn settle<'a>(
     }
 }
 
+/// The latest time at which a delivery may be due: a later one was written by a clock that has been set
+/// back since.
+pub(crate) fn latest_due(now: Timestamp, longest_wait: Duration) -> Timestamp {
+    whole_millis(later(now, longest_wait))
+}
+
+/// When a lease that begins now ends, by the time that only grows.
+pub(crate) fn lease_end(elapsed: Duration, lease: Duration) -> Duration {
+    elapsed.saturating_add(lease)
+}
+
 /// Whether an alert is recorded whose key was last recorded at `last`.
 pub(crate) fn is_alert_due(last: Option<Timestamp>, every: Duration, now: Timestamp) -> bool {
     // A last time that lies ahead was written by a clock that has been set back since.
@@ -149,6 +160,9 @@ fn in_millis(duration: Duration) -> u64 {
 
 /// The error of an attempt whose lease ended before it was settled.
 pub(crate) const LEASE_ENDED: &str = "the attempt did not end before its lease";
+
+/// The error of an attempt that was running when the process ended.
+pub(crate) const INTERRUPTED: &str = "wilco stopped during the attempt";
 
 /// The latest time that can be made from milliseconds, and so be read again.
 const LATEST: Timestamp = Timestamp::constant(253_402_207_200, 0);

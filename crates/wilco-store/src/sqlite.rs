@@ -35,12 +35,14 @@ mod replay;
 mod scrub;
 mod settle;
 mod shared;
+mod slices;
 mod space;
+mod status;
 mod wal;
 mod writer;
+mod writer_state;
 
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -48,12 +50,8 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::Connection;
-use wilco::Event;
 
-use crate::{
-    Clock, DestinationStatus, OpenError, Store, StoreError, StoreStatus, Usage, rules::whole_millis,
-};
+use crate::{Clock, OpenError, Store, StoreError, rules::whole_millis};
 pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, is_damage, require_whole, stop_at_damage,
@@ -83,10 +81,12 @@ pub(super) use recent::RecentEvents;
 pub(super) use record::Prepared;
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
+pub(super) use slices::{row_limit, slices};
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 use writer::Writer;
 pub(super) use writer::submit;
+pub(super) use writer_state::WriterState;
 
 /// A store in one SQLite file.
 ///
@@ -210,26 +210,6 @@ impl SqliteStore {
 }
 
 #[async_trait]
-impl StoreStatus for SqliteStore {
-    fn ready(&self) -> Result<(), StoreError> {
-        self.writer.ready()
-    }
-
-    fn usage(&self) -> Option<Usage> {
-        Some(self.writer.shared().usage())
-    }
-
-    async fn destination_status(&self, destination: &str) -> Result<DestinationStatus, StoreError> {
-        let (name, now) = (destination.to_owned(), self.now());
-        self.readers.read(move |connection| destination_status(connection, &name, now)).await
-    }
-
-    async fn damaged_events(&self) -> Result<u64, StoreError> {
-        self.query_readers.read(damaged_events).await
-    }
-}
-
-#[async_trait]
 impl Store for SqliteStore {
     fn latch(&self, cause: &str) {
         // It is logged there; the error is for writes that find the store so.
@@ -253,49 +233,6 @@ impl Store for SqliteStore {
         }
         stopped
     }
-}
-
-/// What the writing thread keeps from one write to the next.
-pub(super) struct WriterState {
-    connection: Connection,
-    /// The place of the newest event.
-    last_seq: i64,
-    /// Every event up to this place is routed.
-    routed_through: i64,
-    /// Events that this batch records.
-    recorded: Vec<Arc<Event>>,
-    /// How duplicates are detected.
-    latest_events: LatestEvents,
-    /// Destinations for which this batch made something due.
-    to_wake: BTreeSet<String>,
-    /// Claims that this batch makes and ends.
-    leases: LeaseChanges,
-    /// Bytes of the rejections that are kept; counted anew after a batch that failed.
-    rejected_bytes: Option<u64>,
-}
-
-/// Cuts what is to be written into slices of at most `rows_max` rows, unless a single item has more,
-/// and keeps the order.
-fn slices<T>(items: Vec<T>, rows_max: usize, rows: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
-    let mut slices: Vec<Vec<T>> = Vec::new();
-    let mut filled = 0;
-    for item in items {
-        let rows = rows(&item);
-        match slices.last_mut() {
-            Some(slice) if filled + rows <= rows_max => slice.push(item),
-            Some(_) | None => {
-                slices.push(vec![item]);
-                filled = 0;
-            }
-        }
-        filled += rows;
-    }
-    slices
-}
-
-/// SQLite counts rows in 63 bits.
-fn row_limit(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 /// Of the connections that read, those for routing and deliveries.

@@ -9,7 +9,9 @@ use super::{DeliveryRow, Destination, InBurst, Kept, Pending, in_micros};
 use crate::{
     ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Outcome, Receipt, Replay,
     Routed, Settled, State, Target,
-    rules::{self, DuplicateDecision, Joined, Settlement, later, whole_millis},
+    rules::{
+        self, DuplicateDecision, Joined, Settlement, later, latest_due, lease_end, whole_millis,
+    },
 };
 
 impl Pending {
@@ -257,7 +259,7 @@ impl Pending {
         let mut stale = Vec::new();
         for claim in claims {
             match self.record.rows.iter_mut().find(|row| row.is_claimed_by(claim)) {
-                Some(row) => row.lease_ends = elapsed.saturating_add(claim.lease),
+                Some(row) => row.lease_ends = lease_end(elapsed, claim.lease),
                 None => stale.push(claim.delivery),
             }
         }
@@ -276,7 +278,7 @@ impl Pending {
         if self.record.is_paused(destination) {
             return Vec::new();
         }
-        let latest = whole_millis(later(now, longest_wait));
+        let latest = latest_due(now, longest_wait);
         let mut due = Vec::new();
         for row in &mut self.record.rows {
             let is_here = row.delivery.destination == destination;
@@ -293,7 +295,7 @@ impl Pending {
                 |DeliveryRow {
                      event, delivery, waited, needs_reevaluation, lease_ends, ..
                  }| {
-                    *lease_ends = elapsed.saturating_add(lease);
+                    *lease_ends = lease_end(elapsed, lease);
                     delivery.state = State::Running;
                     delivery.due_at = None;
                     delivery.attempts += 1;

@@ -7,7 +7,7 @@ use rusqlite::params;
 use wilco::Event;
 
 use super::{Lease, WriterState, row_limit};
-use crate::Claim;
+use crate::{Claim, rules::latest_due};
 
 /// A delivery that was taken; its event is read by a reader.
 pub(crate) struct Taken {
@@ -42,7 +42,7 @@ impl WriterState {
         longest_wait: Duration,
         limit: usize,
     ) -> rusqlite::Result<usize> {
-        let latest = now.checked_add(longest_wait).unwrap_or(Timestamp::MAX);
+        let latest = latest_due(now, longest_wait);
         self.connection
             .prepare_cached(
                 "UPDATE delivery SET due_at_ms = ?2 WHERE id IN (SELECT id FROM delivery \

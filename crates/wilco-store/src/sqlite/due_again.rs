@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::{AttemptId, WriterState, row_limit};
-use crate::rules::LEASE_ENDED;
+use crate::rules::{INTERRUPTED, LEASE_ENDED};
 
 impl WriterState {
     /// Gives back what was claimed and could not be read just now: deliveries and the numbers of
@@ -51,10 +51,10 @@ impl WriterState {
         // The condition repeats that of the index, which is then all that is read.
         self.connection.execute(
             "UPDATE delivery SET state = 'retrying', \
-             due_at_ms = ?1, last_error = 'wilco stopped during the attempt' WHERE id IN (\
+             due_at_ms = ?1, last_error = ?3 WHERE id IN (\
              SELECT id FROM delivery INDEXED BY delivery_unfinished WHERE state = 'running' \
              AND state IN ('running', 'dead') AND replaced_by IS NULL LIMIT ?2)",
-            params![now.as_millisecond(), row_limit(limit)],
+            params![now.as_millisecond(), row_limit(limit), INTERRUPTED],
         )
     }
 }

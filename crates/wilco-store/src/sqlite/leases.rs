@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::Claim;
+use crate::{Claim, rules::lease_end};
 
 /// Which attempt of which delivery.
 pub(crate) type AttemptId = (i64, u32);
@@ -49,7 +49,7 @@ impl Leases {
         let mut stale = Vec::new();
         for claim in claims {
             match leases.get_mut(&(claim.delivery, claim.attempt)) {
-                Some(lease) => lease.ends = elapsed.saturating_add(claim.lease),
+                Some(lease) => lease.ends = lease_end(elapsed, claim.lease),
                 None => stale.push(claim.delivery),
             }
         }

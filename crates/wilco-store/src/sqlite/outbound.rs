@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use super::{Kind, Part, SqliteStore, WriterState, last_received, next_due, slices, unrouted};
 use crate::{
     Alert, Attempt, Batch, Breaker, Claim, OutboundStore, Outcome, RoutedBatch, Settled,
-    StoreError, Wakers,
+    StoreError, Wakers, rules::lease_end,
 };
 
 #[async_trait]
@@ -53,7 +53,7 @@ impl OutboundStore for SqliteStore {
                     return Ok(None);
                 }
                 state.end_leases(&over, now)?;
-                state.claim(&name, limit, now, elapsed.saturating_add(lease)).map(Some)
+                state.claim(&name, limit, now, lease_end(elapsed, lease)).map(Some)
             };
             if let Some(taken) = self.writer.write(Kind::Delivery, take).await? {
                 break taken;

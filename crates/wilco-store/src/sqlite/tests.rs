@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 use tokio::task::JoinSet;
 
 use wilco::EventId;
@@ -19,7 +19,7 @@ use wilco::EventId;
 use super::*;
 use crate::{
     AdminStore as _, EventQuery, InboundStore as _, OutboundStore as _, Outcome, Rejection, State,
-    Target,
+    StoreStatus as _, Target,
     support::{
         self, LEASE, LONGEST, OnDisk, SENT, SUPPRESS, Sent, after, attempt, event, hand_over,
         rejection, small, unrouted,
