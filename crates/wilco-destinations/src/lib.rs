@@ -5,14 +5,7 @@
 //! rate and circuit breaker. Each kind is a feature of this crate.
 
 #![cfg_attr(
-    not(all(
-        feature = "chat",
-        feature = "command",
-        feature = "file",
-        feature = "http",
-        feature = "ntfy",
-        feature = "print"
-    )),
+    not(feature = "default"),
     allow(dead_code, reason = "some kinds share what others do not need")
 )]
 
@@ -22,9 +15,7 @@ pub mod client;
 mod clock;
 mod destination;
 mod hidden;
-#[cfg(any(feature = "chat", feature = "http", feature = "ntfy"))]
 mod http_service;
-#[cfg(any(feature = "file", feature = "print"))]
 mod json_line;
 mod kind;
 mod kinds;

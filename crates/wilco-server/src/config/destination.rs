@@ -10,10 +10,7 @@ pub(super) static TABLE: Table = Table {
     form: Form::Named("crew-chat"),
     is_required: false,
     keys: &[
-        Key::new("type", ValueType::Text, "\"http\"").required().doc(
-            "what it is: `\"command\"`, `\"http\"`, `\"slack\"`, `\"teams\"`, \
-             `\"discord\"`, `\"ntfy\"`, `\"file\"` or `\"print\"`",
-        ),
+        Key::new("type", ValueType::Text, "\"http\"").required().doc("its kind"),
         Key::new("timeout", ValueType::Duration, "\"30 s\"")
             .default("\"30 s\"")
             .doc("how long one attempt may take"),

@@ -11,6 +11,8 @@ use std::{
     process::{Command, Output},
 };
 
+use wilco_server::{config, service::KINDS};
+
 use super::{
     GOOD,
     certificate::{FILES, Pem},
@@ -57,6 +59,8 @@ fn every_destination_that_can_be_reached_has_a_line_and_gets_no_event() {
         "[destination.plain]\ntype = \"http\"\nurl = \"{url}\"\n\
          [destination.tls]\ntype = \"http\"\nurl = \"https://localhost:{port}/\"\n\
          [destination.chat]\ntype = \"slack\"\nurl = {{ env = \"URL\" }}\ntext = \"x\"\n\
+         [destination.team]\ntype = \"teams\"\nurl = {{ env = \"URL\" }}\ntext = \"x\"\n\
+         [destination.guild]\ntype = \"discord\"\nurl = {{ env = \"URL\" }}\ntext = \"x\"\n\
          [destination.phone]\ntype = \"ntfy\"\nurl = {{ env = \"URL\" }}\ntext = \"x\"\n\
          [destination.program]\ntype = \"command\"\ncommand = [\"sh\", \"-c\", \"touch run\"]\n\
          limits = {{ files = 64 }}\n\
@@ -73,17 +77,23 @@ fn every_destination_that_can_be_reached_has_a_line_and_gets_no_event() {
     assert_eq!(output.status.code(), Some(0), "{printed}{}", text(&output.stderr));
     let connected = format!("connected to {}", catcher.address);
     let with_tls = format!("connected to localhost:{}, TLS", tls.address.port());
-    for (name, kind, expected) in [
+    let rows = [
         ("plain", "http", connected.as_str()),
         ("tls", "http", &with_tls),
         ("chat", "slack", &connected),
+        ("team", "teams", &connected),
+        ("guild", "discord", &connected),
         ("phone", "ntfy", &connected),
         ("program", "command", "can start sh"),
         ("kept", "command", "can start /bin/cat"),
         ("archive", "file", "can write to events.jsonl"),
         ("stdout", "print", "standard output"),
-    ] {
+    ];
+    for (name, kind, expected) in rows {
         assert_eq!(line(&printed, name), [name, kind, "ok", expected], "{printed}");
+    }
+    for kind in config::schema(KINDS).variants {
+        assert!(rows.iter().any(|row| row.1 == kind.name), "{} needs a row here", kind.name);
     }
     let columns: Vec<_> = printed.lines().skip(2).filter_map(|line| line.find(" ok ")).collect();
     assert!(columns.iter().all(|column| *column == columns[0]), "aligned:\n{printed}");

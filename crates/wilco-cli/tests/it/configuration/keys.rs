@@ -115,9 +115,12 @@ fn assigns(line: &str, key: &str) -> bool {
 /// The generated part of the section of a table.
 fn section(schema: &Schema, name: &str) -> String {
     let table = schema.table(name).unwrap();
-    let mut section = rows(table.keys);
+    let of_table = || schema.variants.iter().filter(|variant| variant.table == name);
+    let kinds: Vec<_> = of_table().map(|variant| format!("`{:?}`", variant.name)).collect();
+    let mut section =
+        rows(table.keys).replace("its kind", &format!("its kind: {}", kinds.join(", ")));
     let mut variants: Vec<(Vec<String>, String)> = Vec::new();
-    for variant in schema.variants.iter().filter(|variant| variant.table == name) {
+    for variant in of_table() {
         let (name, keys) = (format!("`type = {:?}`", variant.name), rows(variant.keys));
         match variants.iter_mut().find(|(_, known)| *known == keys) {
             Some((names, _)) => names.push(name),
