@@ -259,7 +259,7 @@ fn a_reload_that_is_refused_says_why_and_changes_nothing() {
         (listen.clone(), "wilco: [listen] address changed"),
         (listen, takes_a_restart),
         (good.replace("\"off\"", "\"self-signed\""), "wilco: [listen] tls changed"),
-        (good.replace("wilco.db", "other.db"), "wilco: [store] changed"),
+        (good.replace("wilco.db", "other.db"), "wilco: [store] url changed"),
         (admin, "wilco: [admin] address changed"),
         (token, "wilco: [admin] token changed"),
     ] {
