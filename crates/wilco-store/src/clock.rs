@@ -1,4 +1,4 @@
-//! The time, as a store is told it.
+//! The clock that a store is given.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@
 //! Nobody else changes a state, but that `claim` gives back what it could not read (retrying) and
 //! marks what is damaged (dead), and that `cancel` ends a dead one which holds its key.
 //!
-//! Deliveries of one destination with the same order key go one after another: only one of them, the
+//! Deliveries of one destination with the same order key are made one after another: only one of them, the
 //! head, can be due or running; the others are held, without a time.
 //!
 //! | state | due | in its order key | changed by |
@@ -49,7 +49,7 @@ use wilco::{Event, EventId};
 pub struct Target {
     /// The name of the destination.
     pub destination: String,
-    /// Deliveries of one destination with one key go one after another, in the order in which they
+    /// Deliveries of one destination with one key are made one after another, in the order in which they
     /// were made; `None` for those that wait for nobody.
     pub order_key: Option<String>,
     /// Only the last of a burst is delivered.

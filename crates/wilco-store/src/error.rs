@@ -91,7 +91,7 @@ pub enum OpenError {
         /// The program, as far as it is known.
         program: String,
     },
-    /// There is no space to open it.
+    /// The file system is too full to open it.
     #[error("the file system of {path:?} is full; free some space")]
     Full {
         /// The store's file.
@@ -139,7 +139,7 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether it may pass by itself, so that opening is worth another try.
+    /// Whether it may be temporary, so that opening is worth another try.
     pub fn is_temporary(&self) -> bool {
         matches!(self, Self::Full { .. } | Self::Transaction { .. })
     }

@@ -69,7 +69,8 @@ pub use wakers::Wakers;
 
 /// A whole store: what each of its readers needs, and its end.
 ///
-/// A store has a [`Clock`] of its own, which alone decides what is due. Times are kept to the millisecond, and how long an attempt took to the microsecond.
+/// A store has a [`Clock`] of its own, which alone decides what is due. Times are kept to the
+/// millisecond, and how long an attempt took to the microsecond.
 #[async_trait]
 pub trait Store: InboundStore + OutboundStore + AdminStore {
     /// Stops the store for good, as an I/O error does: nothing more is acknowledged, and the process
@@ -192,7 +193,7 @@ impl fmt::Display for State {
 /// The source of wilco's own events. No endpoint has it.
 pub const ALERTS: &str = "wilco";
 
-/// Events that may wait to be recorded, and as many other writes that may wait beside them; past it
+/// Events that may wait to be recorded, and other writes that may wait in a queue of their own; beyond it
 /// [`StoreError::Busy`].
 pub const QUEUE_MAX: usize = 8_192;
 

@@ -1,4 +1,4 @@
-//! The model that [`SqliteStore`](crate::SqliteStore) is held against: a store as plain as can be.
+//! The model that [`SqliteStore`](crate::SqliteStore) is compared with: a store as simple as possible.
 
 mod pending;
 mod record;

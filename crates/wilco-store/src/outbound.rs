@@ -62,8 +62,8 @@ pub trait OutboundStore: StoreStatus {
     /// [`StoreError`]: the leases may end when they would have ended.
     async fn renew(&self, claims: &[Claim]) -> Result<Vec<i64>, StoreError>;
 
-    /// Writes down how an attempt ended and what follows from it, for the delivery and, where
-    /// `breaker` is given, for the circuit breaker of its destination: all of it or nothing. At the
+    /// Writes down how an attempt ended and what follows from it, in the delivery and, if
+    /// `breaker` is given, in the circuit breaker of its destination: all of it or nothing. At the
     /// end of a delivery with an order key the next one of that key falls due.
     ///
     /// A breaker with a lower [`revision`](Breaker::revision) than the stored one is not written,

@@ -11,7 +11,7 @@ use crate::Delivery;
 pub struct EventQuery {
     /// Only of this source.
     pub source: Option<String>,
-    /// Only of this name; a trailing `*` stands for anything.
+    /// Only of this name; a trailing `*` matches anything.
     pub name: Option<String>,
     /// Only received at or after this time.
     pub since: Option<Timestamp>,
@@ -26,7 +26,7 @@ pub struct EventQuery {
     pub after: Option<EventId>,
     /// Only recorded before this event: for the next page.
     pub before: Option<EventId>,
-    /// At most so many.
+    /// At most this many.
     pub limit: usize,
 }
 

@@ -1,5 +1,5 @@
-//! What follows from what, as plain functions: no backend decides any of it by itself, so that all
-//! of them decide alike. A backend is left with finding rows and writing them.
+//! The decisions of a store, as pure functions that all backends share. A backend only finds rows and
+//! writes them.
 //!
 //! Times come out in whole milliseconds, which is what a store keeps.
 
@@ -13,7 +13,7 @@ use crate::{Attempt, Burst, Outcome, State, Target};
 pub use duplicates::Duplicates;
 pub(crate) use duplicates::{DuplicateDecision, Earlier};
 
-/// Where a new delivery stands when it has joined the burst and the order key of its target.
+/// The state of a new delivery when it has joined the burst and the order key of its target.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Joined {
     /// When its burst began and when that is over, as far as is known.
@@ -227,8 +227,8 @@ mod tests {
                 ..Target::to("crm")
             };
             let joined = join(&target, burst_began.map(at), has_head, at(100));
-            let stands = (joined.role, joined.due_at, joined.burst.is_some());
-            assert_eq!(stands, (role, due_at.map(at), has_burst), "{target:?} {has_head}");
+            let found = (joined.role, joined.due_at, joined.burst.is_some());
+            assert_eq!(found, (role, due_at.map(at), has_burst), "{target:?} {has_head}");
         }
     }
 

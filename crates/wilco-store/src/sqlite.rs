@@ -91,7 +91,7 @@ pub(super) use writer_state::WriterState;
 /// A store in one SQLite file.
 ///
 /// One thread owns the connection that writes; whatever waits for it is committed together, with
-/// `synchronous=FULL`. One process has the file, held by a lock beside it.
+/// `synchronous=FULL`. One process uses the file at a time, which holds a lock on it.
 pub struct SqliteStore {
     writer: Writer,
     /// For routing and deliveries.
@@ -114,7 +114,7 @@ impl SqliteStore {
     ///
     /// Where the disk is full, or another program's read transaction keeps the WAL from being
     /// emptied, this returns a store that answers every call with [`StoreError::Opening`] until that
-    /// has passed; it tries again by itself.
+    /// has passed; it retries automatically.
     ///
     /// # Errors
     ///
@@ -154,7 +154,7 @@ impl SqliteStore {
         })
     }
 
-    /// Opens the store at `url` to look at it, beside whatever else has it open. It takes no lock that
+    /// Opens the store at `url` read-only, while others may have it open. It takes no lock that
     /// could keep a server from starting, and every method that writes fails.
     ///
     /// # Errors
@@ -184,7 +184,7 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`BackupError`]; there is no file `to` then, unless it was there before.
+    /// [`BackupError`]; then no file `to` is left, unless it existed before.
     pub fn back_up(url: &str, to: &Path) -> Result<u64, BackupError> {
         backup::copy(&open::open_to_read(&Self::path(url)?)?, to)
     }

@@ -162,7 +162,7 @@ impl Pending {
         }
     }
 
-    /// Has the first that is held behind an ended delivery fall due.
+    /// Makes the first delivery due that is held behind an ended one.
     fn promote(&mut self, ended: usize, now: Timestamp) {
         let ended = self.record.rows[ended].delivery.clone();
         let next = self.record.rows.iter_mut().find(|row| {

@@ -14,7 +14,7 @@ use rusqlite::{
 
 use crate::OpenError;
 
-/// Why there is no copy.
+/// Why a backup failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The store cannot be read.

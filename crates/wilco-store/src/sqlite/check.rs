@@ -1,11 +1,11 @@
 //! The check after a stop that was not a clean one. It reads every page of the file.
 //!
 //! A small store is checked before anything else. A large one would keep the endpoint away for many
-//! seconds, after a crash of all times; so it is checked beside all that goes on, on a connection of
-//! its own, and the store latches where something is found. What is likely to have suffered is read
+//! seconds, after a crash of all times; so it is checked while it is in use, on a connection of
+//! its own, and the store latches if something is found. What is likely to have suffered is read
 //! at the start all the same: the log, and the newest events.
 //!
-//! A file beside the store says that a check is due, until one has come to its end: neither a stop nor
+//! A file next to the store says that a check is due, until a check is complete: neither a stop nor
 //! a further crash forgets it.
 
 use std::{

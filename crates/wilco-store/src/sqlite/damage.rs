@@ -1,12 +1,12 @@
-//! Damage in the write-ahead log, told from the torn end that a power cut leaves.
+//! Damage in the write-ahead log, distinguished from the torn end that a power cut leaves.
 //!
 //! SQLite ends a log at its first frame whose checksum is wrong, and takes the rest for an unfinished
 //! write. That is right for the last transaction only: each one is synced before the next begins. So
-//! where more than one commit stands behind the broken frame, acknowledged events are at stake.
+//! where more than one commit follows the broken frame, acknowledged events are at stake.
 //!
 //! The last commit alone cannot be judged by the log: one that was torn before its sync and one that was
-//! synced and then damaged can be the same bytes. What tells them apart has to stand elsewhere. It does
-//! in the index of the log (`-shm`), which names a commit only after its sync: it is always there after
+//! synced and then damaged can be the same bytes. What distinguishes them has to be stored elsewhere: in
+//! the index of the log (`-shm`), which names a commit only after its sync: it is always there after
 //! a crash of the process, and after a power cut as far as the kernel had written it. Where it does not
 //! name the last commit, that is taken for torn: then nothing proves that it was acknowledged.
 //!

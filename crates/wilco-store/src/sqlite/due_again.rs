@@ -9,7 +9,7 @@ use crate::rules::{INTERRUPTED, LEASE_ENDED};
 
 impl WriterState {
     /// Gives back what was claimed and could not be read just now: deliveries and the numbers of
-    /// their attempts, so that a later claim of the same delivery is left alone.
+    /// their attempts, so that a later claim of the same delivery is unaffected.
     pub(super) fn release(
         &mut self,
         taken: &[AttemptId],

@@ -24,7 +24,7 @@ use crate::OpenError;
 pub(crate) struct StoreFiles {
     /// The name that was configured, made absolute; symbolic links in it are kept.
     named: PathBuf,
-    /// The same file without symbolic links. SQLite keeps its other files beside this name.
+    /// The same file without symbolic links. SQLite names its other files after this one.
     path: PathBuf,
     database: File,
     /// The shared memory and the log, once SQLite has made them.
@@ -35,8 +35,8 @@ pub(crate) struct StoreFiles {
 type Identity = (u64, u64);
 
 impl StoreFiles {
-    /// Creates the file if there is none, and locks it. A lock that is held is waited for, for a
-    /// short time: the command line holds it for the length of a write.
+    /// Creates the file if there is none, and locks it. Waits a short time for a
+    /// lock that is held, because the command line holds it for the length of a write.
     pub(super) fn lock(named: &Path, lock_wait: Duration) -> Result<Self, OpenError> {
         let at = |cause: io::Error| from_io(named, &cause);
         let deadline = Instant::now() + lock_wait;
@@ -84,7 +84,7 @@ impl StoreFiles {
         Ok(header)
     }
 
-    /// Remembers which files SQLite has open beside the database.
+    /// Remembers which files SQLite has open in addition to the database.
     pub(super) fn watch(&self) -> io::Result<()> {
         let watched = |ending| {
             let path = sibling_path(&self.path, ending);
@@ -102,7 +102,7 @@ impl StoreFiles {
         is_named(&self.named, identity(&database))?;
         let mut log_bytes = u64::MAX;
         for (path, identity) in self.others.get().into_iter().flatten() {
-            // The log stands last.
+            // The log comes last.
             log_bytes = is_named(path, *identity)?.len();
         }
         Ok(log_bytes)
@@ -128,12 +128,12 @@ fn identity(metadata: &fs::Metadata) -> Identity {
 }
 
 /// Opens the file, or creates it for the user of the process only: it holds customers' data. SQLite
-/// gives the files beside it the same permissions.
+/// gives its other files the same permissions.
 fn create(path: &Path) -> io::Result<File> {
     File::options().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
-/// Writes the process id into a file beside the store, so that a second process can name the first.
+/// Writes the process id into a file next to the store, so that a second process can name the first.
 fn note_holder(path: &Path) {
     let note = private_file(&sibling_path(path, ".lock"));
     // It is a courtesy only, and fails on a full disk.
@@ -176,7 +176,7 @@ const LOCK_RETRY: Duration = Duration::from_millis(20);
 mod tests {
     use super::*;
 
-    /// What is done to the files, and how it is told.
+    /// What is done to the files, and what is reported.
     type Case = (fn(&Path), &'static str);
 
     #[test]

@@ -69,7 +69,7 @@ impl LatestEvents {
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            // A row that is damaged is not what a copy could be told by.
+            // Duplicates cannot be recognised by a damaged row.
             let Ok(earlier) = earlier(row) else { continue };
             let source: String = row.get(3)?;
             let subject: Option<String> = row.get(4)?;
@@ -98,7 +98,7 @@ impl LatestEvents {
         }
     }
 
-    /// From now on this is the latest event under these keys.
+    /// Makes this the latest event for these keys.
     pub(super) fn insert(&mut self, keys: Keys, event: Earlier) {
         match keys {
             Keys::Subject(key) => self.set(key, event),
@@ -109,8 +109,8 @@ impl LatestEvents {
         }
     }
 
-    /// Flushes some keys, inside the transaction of a batch that recorded so many events: twice
-    /// as many, so that a generation has gone before the next one is full.
+    /// Flushes some keys, inside the transaction of a batch that recorded this many events: twice
+    /// as many, so that a generation is flushed before the next one is full.
     pub(super) fn flush(
         &mut self,
         connection: &Connection,
@@ -204,7 +204,7 @@ impl LatestEvents {
 }
 
 /// The keys of a request: 63 bits of SHA-256 each. Should two ever meet, a copy is recorded once
-/// more; a change is never taken for a copy, for that takes the same body.
+/// more; a change is never taken for a copy, because a copy has the same body.
 #[derive(Clone, Copy)]
 pub(crate) enum Keys {
     Subject(i64),

@@ -18,7 +18,7 @@ pub(crate) type AttemptId = (i64, u32);
 #[derive(Default)]
 pub(crate) struct Leases(Mutex<HashMap<AttemptId, Lease>>);
 
-/// The right of one attempt, for a time.
+/// The right to make one attempt, limited in time.
 pub(crate) struct Lease {
     pub(super) destination: String,
     pub(super) ends: Duration,

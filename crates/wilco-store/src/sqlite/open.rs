@@ -15,7 +15,7 @@ pub(crate) struct Opened {
     pub(super) writing: Connection,
     pub(super) reading: Vec<Connection>,
     pub(super) unchecked: Option<Unchecked>,
-    /// For the check that goes on while the store is open.
+    /// For the check that runs while the store is open.
     pub(super) scrubbing: Connection,
     /// Commits that damage in the write-ahead log has taken, at the least.
     pub(super) lost_commits: usize,
@@ -41,7 +41,7 @@ pub(crate) fn open(named: &Path, limits: &Limits) -> Result<Opened, OpenError> {
     migrate(&mut writing, path)?;
     let unchecked = match check {
         Due::Never | Due::First => None,
-        // The log that tells of the unclean stop is emptied next, so this is made durable before.
+        // The log is the only sign of the unclean stop and is emptied next, so mark it first.
         Due::Beside => Some(
             Unchecked::new(reader(path).map_err(at)?, path)
                 .map_err(|cause| from_io(path, &cause))?,
@@ -55,8 +55,8 @@ pub(crate) fn open(named: &Path, limits: &Limits) -> Result<Opened, OpenError> {
     Ok(Opened { writing, reading, unchecked, scrubbing, lost_commits, files })
 }
 
-/// Has damage in the log told and mended before SQLite, which would cut it off without a word, opens
-/// it. Answers how many commits could not be saved.
+/// Reports and repairs damage in the log before SQLite opens it, which would truncate the log
+/// silently. Returns how many commits could not be saved.
 fn mend_log(path: &Path) -> Result<usize, OpenError> {
     let at = |cause: std::io::Error| from_io(path, &cause);
     if !is_damaged(path).map_err(at)? {
@@ -174,7 +174,7 @@ fn prepare(writing: &Connection, is_new: bool) -> rusqlite::Result<()> {
     writing.pragma_update(None, "foreign_keys", false)?;
     // Each commit walks the cache's table of pages: beyond what a batch needs, more is slower.
     writing.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    // Without it SQLite plans a statement anew whenever a parameter has another value.
+    // Without it SQLite replans a statement whenever the value of a parameter changes.
     writing.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     writing.set_prepared_statement_cache_capacity(64);
     Ok(())
@@ -218,7 +218,7 @@ const CACHE_KIB: i64 = 2 << 10;
 /// CPU time where many are recorded at once.
 const PAGE_BYTES: i64 = 2 << 10;
 /// Bytes of the write-ahead log that stay when it has been emptied: overwriting costs a commit less
-/// than growing the file anew.
+/// than growing the file again.
 const WAL_KEPT_BYTES: i64 = 32 << 20;
 /// Connections for looking: one for the router, one for claims, two for people.
 const READERS: usize = 4;

@@ -1,4 +1,4 @@
-//! The files of a store and those beside it: how they are made, and what their errors mean.
+//! The files of a store and their siblings: how they are made, and what their errors mean.
 
 use std::{
     ffi::OsString,

@@ -111,7 +111,7 @@ impl Queue {
         self.wake(waiting);
     }
 
-    /// Nothing more is taken in; what waits is still written.
+    /// Accepts nothing more; what is queued is still written.
     pub(super) fn close(&self, stop: Option<Stopped>) -> Result<(), StoreError> {
         let mut waiting = self.lock();
         if waiting.is_closed {

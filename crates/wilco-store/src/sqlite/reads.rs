@@ -18,7 +18,7 @@ use crate::{
 pub(crate) use listing::{Part, events, last_received};
 
 /// The oldest unrouted events, and the places of those among them that are damaged. One that is known
-/// to be damaged stands in the way of nobody behind it.
+/// to be damaged does not block those behind it.
 pub(crate) fn unrouted(
     connection: &Connection,
     limit: usize,
@@ -89,7 +89,7 @@ pub(crate) fn next_due(
     now: Timestamp,
     next_lease_end: Option<Duration>,
 ) -> Result<Option<Duration>, StoreError> {
-    // Asked first: as a condition of the query below it would be held against each row that waits.
+    // Asked first: as a condition of the query below it would be checked for each waiting row.
     if destination_status(connection, destination, now)?.is_paused {
         return Ok(None);
     }
@@ -103,7 +103,7 @@ pub(crate) fn next_due(
 }
 
 pub(crate) fn show(connection: &Connection, seq: i64) -> Result<Option<EventDetail>, StoreError> {
-    // One transaction: routing goes on meanwhile, and an event that is routed between two of these
+    // One transaction: routing continues meanwhile, and an event that is routed between two of these
     // statements would look as if no route had taken it.
     let transaction = connection.unchecked_transaction()?;
     let connection = &*transaction;

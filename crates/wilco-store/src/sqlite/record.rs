@@ -146,7 +146,7 @@ fn insert_payload(connection: &Connection, seq: i64, event: &Event) -> rusqlite:
     Ok(())
 }
 
-/// The time and the order of an event stand in front; behind them bits of its digest, which make
+/// The time and the order of an event come first, followed by bits of its digest, which make
 /// the id hard to guess and need no source of randomness.
 fn event_id(seq: i64, digest: Digest) -> EventId {
     let bits = digest.0.iter().take(16).fold(0, |bits, &byte| (bits << 8) | u128::from(byte));

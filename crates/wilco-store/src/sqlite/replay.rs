@@ -24,7 +24,7 @@ impl WriterState {
     }
 
     /// Marks the dead deliveries that a new one follows. Where one of them held the key of the new
-    /// one, that takes its place, for nobody else of the key is due.
+    /// one, that takes its place, because nothing else of the key is due.
     fn replace_dead(&mut self, seq: i64, target: &Target, now: Timestamp) -> rusqlite::Result<()> {
         let dead = self
             .connection

@@ -1,4 +1,4 @@
-//! The check that goes on while the store is open: a scrub, as file systems call it.
+//! The check that runs while the store is open: a scrub, as file systems call it.
 //!
 //! After a clean stop nothing is read at the start, and an old event may not be asked for in years. So
 //! all of the store is read now and then, a slice at a time: each slice is a short transaction on a
@@ -54,7 +54,7 @@ type Reading = fn(&Connection, Place, &Limits) -> rusqlite::Result<Slice>;
 const READINGS: [Reading; 4] = [events, deliveries, delivery_index, latest_events];
 
 impl Scrub {
-    /// Goes on until it is stopped, or the store latches.
+    /// Runs until it is stopped, or the store latches.
     pub(super) fn run(&self, shared: &Shared, is_stopped: &AtomicBool) {
         let mut wait = self.after;
         while sleep(wait, is_stopped) {

@@ -67,8 +67,8 @@ impl Shared {
         }
     }
 
-    /// Lack of space heals by itself. Any other I/O error leaves it open what the disk holds, and
-    /// SQLite would go on as if nothing had happened; so the store stops for good.
+    /// Lack of space is temporary. After any other I/O error it is unknown what the disk holds, and
+    /// SQLite would continue as if nothing had happened; so the store stops for good.
     pub(super) fn judge(&self, error: &rusqlite::Error) -> StoreError {
         if self.space.ran_out(error) {
             return StoreError::Full { reserve: None };

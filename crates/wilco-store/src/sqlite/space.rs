@@ -84,12 +84,12 @@ impl Space {
     }
 
     pub(super) fn free_bytes(&self) -> u64 {
-        // Where it cannot be asked the last answer stands; a commit reports the error.
+        // If the system cannot say, the last answer is kept; a commit reports the error.
         let _ = self.measure();
         self.free.load(Ordering::Relaxed)
     }
 
-    /// Whether a statement failed for lack of space, which heals by itself.
+    /// Whether a statement failed for lack of space, which is temporary.
     pub(super) fn ran_out(&self, error: &rusqlite::Error) -> bool {
         ran_out(&self.store, error)
     }
@@ -97,7 +97,7 @@ impl Space {
 
 /// Whether an operation on the store failed for lack of space. SQLite reports `ENOSPC` on the log
 /// or the database as such, but an exceeded quota as any failed write, and no room for the shared
-/// memory as an error of its own kind; a write that failed is told from a failing disk by a try.
+/// memory as an error of its own kind; a test write tells a full disk from a failing one.
 pub(crate) fn ran_out(store: &Path, error: &rusqlite::Error) -> bool {
     let Some(error) = error.sqlite_error() else { return false };
     match (error.code, error.extended_code) {
@@ -108,7 +108,7 @@ pub(crate) fn ran_out(store: &Path, error: &rusqlite::Error) -> bool {
     }
 }
 
-/// Writes a small file beside the store to learn whether there is room for one.
+/// Writes a small file next to the store to learn whether there is room for one.
 fn has_no_room(store: &Path) -> bool {
     let path = sibling_path(store, "-probe");
     let written = private_file(&path).and_then(|mut file| file.write_all(&[0x5a; PROBE_BYTES]));

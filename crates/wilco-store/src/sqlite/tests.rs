@@ -147,7 +147,7 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
         let store = disk.open(options);
         let latched = tokio::time::timeout(PATIENCE, store.wakers().failed().notified()).await;
         assert!(latched.is_ok(), "the damage was not found");
-        let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it goes on") };
+        let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it is still ready") };
         assert!(cause.contains("the check found damage"), "{cause}");
         assert!(store.close().await.is_err());
 
@@ -155,8 +155,8 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
         let again = SqliteStore::open(&url, small(), disk.clock.clone());
         assert!(matches!(again, Err(OpenError::Damaged { .. })));
         // A backup is taken, once it has been read to its end.
-        for beside in ["db-wal", "db-shm"] {
-            let _ = fs::remove_file(disk.path().with_extension(beside));
+        for other in ["db-wal", "db-shm"] {
+            let _ = fs::remove_file(disk.path().with_extension(other));
         }
         fs::write(disk.path(), &whole).unwrap();
         disk.open(small()).close().await.unwrap();
@@ -246,9 +246,9 @@ async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn what_waits_is_committed_together() {
-    let heard = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
-    let (commits, recorded) = (&heard.0, &heard.1);
-    let observer = Arc::clone(&heard);
+    let observed = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
+    let (commits, recorded) = (&observed.0, &observed.1);
+    let observer = Arc::clone(&observed);
     let options = Options {
         observer: Arc::new(move |events, _: Duration| {
             observer.0.fetch_add(1, Ordering::Relaxed);
@@ -380,7 +380,7 @@ async fn until(mut is_so: impl FnMut() -> bool) {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     });
-    waited.await.expect("it came to be in time");
+    waited.await.expect("the condition holds in time");
 }
 
 /// More than anything here takes on a machine that is busy with other things.

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::{Shared, StoreFiles, WriterState, users};
 use crate::StoreError;
 
-/// What `PRAGMA wal_checkpoint` answers. It is no error when a checkpoint does less than it was
-/// asked to, so all of this has to be looked at.
+/// What `PRAGMA wal_checkpoint` answers. A checkpoint that does less than
+/// requested does not fail, so all of this has to be checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     /// A reader or another writer kept it from being completed.
@@ -21,7 +21,7 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Copies the log into the database and empties it. Readers are waited for at most so long.
+    /// Copies the log into the database and empties it. Waits for readers, but not longer than this.
     pub(super) fn truncate(connection: &Connection, wait: Duration) -> rusqlite::Result<Self> {
         connection.busy_timeout(wait)?;
         let truncated = Self::run(connection, "TRUNCATE");
@@ -41,7 +41,7 @@ impl Checkpoint {
 
     fn run(connection: &Connection, mode: &str) -> rusqlite::Result<Self> {
         connection.prepare_cached(&format!("PRAGMA wal_checkpoint({mode})"))?.query_row([], |row| {
-            // SQLite writes -1 where there is no log at all.
+            // SQLite returns -1 if the log does not exist.
             let count = |column| row.get(column).map(|count: i64| count.max(0).unsigned_abs());
             Ok(Self { is_busy: row.get::<_, i64>(0)? != 0, frames: count(1)?, copied: count(2)? })
         })
@@ -205,9 +205,9 @@ impl Wal {
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Bytes by which the log grows before it is copied into the database.
 pub(crate) const CHECKPOINT_BYTES: u64 = 16 << 20;
-/// A log of so many bytes is kept long by a reader: from here on readers are waited for.
+/// A log of this many bytes is kept from shrinking by a reader: above it, checkpoints wait for readers.
 const WAL_LONG_BYTES: u64 = 64 << 20;
-/// Bytes of the log that are left alone although space has run short.
+/// Bytes of the log that are not checkpointed even when space has run short.
 const WAL_SHORT_BYTES: u64 = 1 << 20;
 /// Between two tries to empty the log while space is short.
 const SHORT_RETRY: Duration = Duration::from_secs(1);

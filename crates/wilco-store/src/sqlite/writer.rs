@@ -1,6 +1,6 @@
 //! The one thread that writes: it takes all that waits, commits once, then answers all.
 //!
-//! There is no timer: a lone request is committed at once, and while its sync is under way the next
+//! It uses no timer: a lone request is committed at once, and while its sync is under way the next
 //! batch gathers. The more there is to do, the less each commit costs.
 
 mod thread;
@@ -23,7 +23,7 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Opens the store and starts the thread. Where it cannot be opened yet, the thread goes on
+    /// Opens the store and starts the thread. If it cannot be opened yet, the thread keeps
     /// trying.
     pub(super) fn start(
         opening: Opening,
@@ -83,7 +83,7 @@ impl Writer {
         self.queue.push_repairs(vec![Box::new(Unseen(work))], None);
     }
 
-    /// Has the thread finish what is queued, empty the WAL and end.
+    /// Makes the thread finish what is queued, empty the WAL and end.
     pub(super) async fn stop(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.queue.close(Some(reply))?;
@@ -123,7 +123,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Has the thread commit something, to learn whether that is possible again.
+    /// Makes the thread commit something, to learn whether that is possible again.
     fn nudge(&self) {
         // Where the queue is full the thread is about to commit anyway.
         let _ = self.queue.push(Kind::Event, Box::new(Unseen(WriterState::touch)));
@@ -240,7 +240,8 @@ fn answer_all(jobs: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
     }
 }
 
-/// Without its writing thread the process could only refuse; a supervisor starts it anew instead.
+/// Without its writing thread the process could only refuse events; so it ends, and
+/// a supervisor restarts it.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {

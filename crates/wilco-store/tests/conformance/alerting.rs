@@ -1,4 +1,4 @@
-//! What wilco has to tell is an event of its own, and not told again and again.
+//! An alert of wilco is an event, and is not repeated too often.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use wilco_store::{ALERTS, Alert, State};
 
 promises! {
     an_alert_is_an_event_with_one_delivery,
-    one_key_is_heard_of_once_in_a_while,
+    alerts_of_one_key_are_at_least_their_interval_apart,
     the_last_event_of_a_source_is_found,
 }
 
@@ -40,7 +40,7 @@ async fn an_alert_is_an_event_with_one_delivery(mut bench: Bench) {
     assert_eq!(bench.state(ids[1]).await, State::Running);
 }
 
-async fn one_key_is_heard_of_once_in_a_while(mut bench: Bench) {
+async fn alerts_of_one_key_are_at_least_their_interval_apart(mut bench: Bench) {
     for (key, secs, expected) in [
         ("dead:crm", 0, true),
         ("dead:crm", 899, false),
@@ -50,8 +50,8 @@ async fn one_key_is_heard_of_once_in_a_while(mut bench: Bench) {
         ("dead:crm", -9_000, true), // the clock was set back
     ] {
         bench.clock.set(after(secs));
-        let told = bench.store.record_alert(alert(key)).await.unwrap();
-        assert_eq!(told, expected, "{key} at {secs}");
+        let is_recorded = bench.store.record_alert(alert(key)).await.unwrap();
+        assert_eq!(is_recorded, expected, "{key} at {secs}");
         bench.crash(NOW);
     }
 }
@@ -81,7 +81,7 @@ async fn the_last_event_of_a_source_is_found(bench: Bench) {
     assert_eq!(last("office", 501).await, None, "though its id is behind one of that time");
     assert_eq!(between("office", 0, 39).await, Some(after(20)));
     assert_eq!(between("office", 41, 499).await, None, "one from the future is not counted");
-    // The only one of its source stands behind more than are looked through at once.
+    // The only one of its source comes after more than one read looks at.
     for number in 0..30 {
         let subject = format!("other/{number}");
         let sent = Sent { at: after(600), subject: Some(&subject), source: "archive", ..SENT };

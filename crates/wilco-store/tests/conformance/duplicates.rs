@@ -17,7 +17,7 @@ promises! {
     the_window_is_counted_from_the_event_and_not_from_its_last_copy,
     a_copy_is_recognised_though_the_clock_went_back,
     sources_and_subjects_do_not_mix,
-    events_without_a_subject_are_held_against_one_another,
+    events_without_a_subject_are_compared_with_one_another,
     a_copy_is_recognised_however_much_came_in_between,
     a_delivery_id_comes_once,
     a_delivery_id_with_another_body_is_a_conflict,
@@ -90,7 +90,7 @@ async fn sources_and_subjects_do_not_mix(bench: Bench) {
     check(&bench, &rows).await;
 }
 
-async fn events_without_a_subject_are_held_against_one_another(bench: Bench) {
+async fn events_without_a_subject_are_compared_with_one_another(bench: Bench) {
     let bare = |body| Sent { subject: None, ..about("", body) };
     let rows = [
         (bare("A"), None),

@@ -15,7 +15,7 @@ promises! {
     a_dead_one_that_holds_its_key_gives_its_place_to_its_replay,
     one_that_was_cancelled_while_held_changes_nothing_for_the_others,
     what_is_held_is_counted_as_waiting_and_has_no_time,
-    the_next_of_a_key_rings;
+    the_next_of_a_key_wakes_its_worker;
     of one process:
     a_retry_keeps_its_place_also_over_a_crash,
 }
@@ -139,7 +139,7 @@ async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
     assert_eq!(bench.next_due("crm").await, Some(after(9)));
 }
 
-async fn the_next_of_a_key_rings(bench: Bench) {
+async fn the_next_of_a_key_wakes_its_worker(bench: Bench) {
     bench.targets(2, |_| keyed("a"), NOW).await;
     let waker = bench.store.wakers().due("crm");
     assert!(was_notified(&waker).await);

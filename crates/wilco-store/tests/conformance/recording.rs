@@ -17,7 +17,7 @@ promises! {
     what_has_a_receipt_survives_a_crash,
     a_record_that_fails_leaves_no_trace,
     concurrent_events_are_all_recorded,
-    a_recorded_event_rings_and_a_copy_does_not,
+    a_recorded_event_wakes_routing_and_a_copy_does_not,
     a_rejection_never_fails_and_is_no_event;
     of one process:
     ids_strictly_increase_even_if_the_clock_goes_back,
@@ -161,7 +161,7 @@ async fn concurrent_events_are_all_recorded(mut bench: Bench) {
     assert_eq!(ids.len(), 300);
 }
 
-async fn a_recorded_event_rings_and_a_copy_does_not(bench: Bench) {
+async fn a_recorded_event_wakes_routing_and_a_copy_does_not(bench: Bench) {
     assert!(!was_notified(bench.store.wakers().recorded()).await);
     bench.record_many(2).await;
     assert!(was_notified(bench.store.wakers().recorded()).await, "the notification is kept");

@@ -1,4 +1,4 @@
-//! Every event is held against the routes once.
+//! Every event is routed once.
 
 use crate::{
     bench::{Bench, was_notified},
@@ -13,7 +13,7 @@ promises! {
     an_event_without_a_destination_is_routed_all_the_same,
     fan_out_of_some_leaves_the_rest_unrouted,
     an_event_is_fanned_out_once,
-    many_legs_are_made_in_the_order_of_their_events,
+    many_deliveries_are_made_in_the_order_of_their_events,
     a_fan_out_that_fails_does_nothing_of_it,
     fan_out_wakes_its_destinations_and_no_other,
 }
@@ -148,7 +148,7 @@ async fn fan_out_wakes_its_destinations_and_no_other(bench: Bench) {
     }
 }
 
-async fn many_legs_are_made_in_the_order_of_their_events(bench: Bench) {
+async fn many_deliveries_are_made_in_the_order_of_their_events(bench: Bench) {
     let ids = bench.record_many(50).await;
     let destinations: Vec<_> = (0..20).map(|number| format!("d{number}")).collect();
     let destinations: Vec<_> = destinations.iter().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! How a destination stands outlives the process.
+//! The status of a destination outlives the process.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
 use wilco_store::{Breaker, DestinationStatus, Outcome, Settled};
 
 promises! {
-    a_paused_destination_is_left_alone_and_resumed,
+    a_paused_destination_gets_nothing_until_it_is_resumed,
     an_open_breaker_counts_down_by_the_clock_of_the_store,
     a_breaker_is_written_with_the_outcome_that_changed_it,
     an_older_state_of_a_breaker_never_replaces_a_newer_one;
@@ -17,7 +17,7 @@ promises! {
     a_stale_claim_leaves_the_breaker_as_it_is,
 }
 
-async fn a_paused_destination_is_left_alone_and_resumed(mut bench: Bench) {
+async fn a_paused_destination_gets_nothing_until_it_is_resumed(mut bench: Bench) {
     assert_eq!(bench.store.destination_status("crm").await.unwrap(), DestinationStatus::default());
     bench.store.pause("crm", true).await.unwrap();
     let ids = bench.record_many(1).await;

@@ -188,7 +188,7 @@ pub(super) fn scan(header: Header, log: &mut impl Read) -> io::Result<Found> {
             is_end,
         });
     }
-    // Behind the last frame with the salts stands what an earlier generation left.
+    // The last frame with the salts is followed by what an earlier generation left.
     let end = frames.iter().rposition(|frame| frame.has_salts).map_or(0, |last| last + 1);
     frames.truncate(end);
     Ok(Found { header, frames })

@@ -61,7 +61,7 @@ fn a_log_that_is_whole_or_torn_at_its_end_is_left_as_it_is() {
 }
 
 #[test]
-fn a_damaged_bit_is_mended_or_its_loss_is_told() {
+fn a_damaged_bit_is_mended_or_its_loss_is_reported() {
     let (_folder, path) = log();
     let whole = fs::read(sibling_path(&path, "-wal")).unwrap();
     let database = fs::read(&path).unwrap();
@@ -104,7 +104,7 @@ fn of_a_larger_damage_all_is_saved_that_can_be_and_the_log_is_kept() {
 }
 
 #[test]
-fn damage_in_the_last_commit_is_told_where_the_index_says_that_it_was_synced() {
+fn damage_in_the_last_commit_is_reported_if_the_index_says_that_it_was_synced() {
     let (_folder, path) = log();
     let wal = sibling_path(&path, "-wal");
     let [whole, database, index] =

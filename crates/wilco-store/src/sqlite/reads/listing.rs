@@ -112,7 +112,7 @@ fn cut(
 
 fn listing(query: &EventQuery) -> String {
     let order = if query.after.is_some() { "ASC" } else { "DESC" };
-    // With a plus before it a condition is no reason to choose an index.
+    // SQLite does not choose an index for a condition with a plus in front.
     let (plus, deliveries) = match (query.is_dead, query.destination.is_some()) {
         (true, true) => ("+", DEAD_AT_ONE),
         (true, false) => ("+", DEAD),
@@ -226,7 +226,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
 const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
                       conflict, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those
-/// that are damaged and have none, for they will never get one.
+/// that are damaged and have none, because they will never get one.
 const DEAD: &str = "?8 IS NULL AND seq IN (SELECT event FROM delivery INDEXED BY \
                     delivery_unfinished WHERE state IN ('running', 'dead') \
                     AND replaced_by IS NULL AND state = 'dead' UNION ALL SELECT event FROM damaged \

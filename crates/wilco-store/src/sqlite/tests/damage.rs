@@ -177,17 +177,17 @@ async fn damage_that_a_person_meets_is_remembered() {
 }
 
 #[tokio::test]
-async fn a_damaged_event_that_is_sent_again_is_recorded_anew() {
+async fn a_damaged_event_that_is_sent_again_is_recorded_again() {
     for change in BODY_AND_HEADERS.into_iter().chain(["secret_name = 'x'", "id = 'not an id'"]) {
         let disk = OnDisk::new();
         let (store, ids) = with_damage(&disk, change).await;
         let again = |subject| Sent { subject: Some(subject), ..SENT };
-        let anew = record(&store, again("booking/1")).await.unwrap();
-        assert!(!ids.contains(&anew), "{change}");
-        let shown = store.event(anew).await.unwrap().unwrap();
+        let second = record(&store, again("booking/1")).await.unwrap();
+        assert!(!ids.contains(&second), "{change}");
+        let shown = store.event(second).await.unwrap().unwrap();
         assert_eq!(&shown.event.body.contiguous()[..], SENT.body, "{change}");
         // The next copy is one of this record, and what is whole is still recognised.
-        assert_eq!(record(&store, again("booking/1")).await.unwrap(), anew, "{change}");
+        assert_eq!(record(&store, again("booking/1")).await.unwrap(), second, "{change}");
         assert_eq!(record(&store, again("booking/0")).await.unwrap(), ids[0], "{change}");
     }
 }

@@ -21,13 +21,13 @@ async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_store_is_looked_at_beside_its_process_and_without_one() {
+async fn a_store_is_read_while_its_process_runs_and_without_one() {
     let disk = OnDisk::new();
     let url = format!("sqlite:{}", disk.path().display());
     let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();
-    let beside = SqliteStore::open_read_only(&url, disk.clock.clone()).unwrap();
-    assert!(beside.event(id).await.unwrap().is_some());
+    let reader = SqliteStore::open_read_only(&url, disk.clock.clone()).unwrap();
+    assert!(reader.event(id).await.unwrap().is_some());
     store.close().await.unwrap();
 
     let alone = SqliteStore::open_read_only(&url, disk.clock.clone()).unwrap();
@@ -39,7 +39,7 @@ async fn a_store_is_looked_at_beside_its_process_and_without_one() {
     let again = disk.open(small());
     record(&again, Sent { body: b"[1]", ..SENT }).await.unwrap();
     alone.close().await.unwrap();
-    beside.close().await.unwrap();
+    reader.close().await.unwrap();
     again.close().await.unwrap();
 }
 
@@ -73,13 +73,13 @@ async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
     let reader = left.past_the_store();
     reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
     let store = left.open(small());
-    let told = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Opening(_)));
-    assert!(told(store.ready()));
-    assert!(told(record(&store, Sent { body: b"[1]", ..SENT }).await.map(drop)));
-    assert!(told(store.claim("crm", 1, LEASE, LONGEST).await.map(drop)));
-    assert!(told(store.unrouted(1).await.map(drop)));
+    let is_opening = |answer: Result<(), StoreError>| matches!(answer, Err(StoreError::Opening(_)));
+    assert!(is_opening(store.ready()));
+    assert!(is_opening(record(&store, Sent { body: b"[1]", ..SENT }).await.map(drop)));
+    assert!(is_opening(store.claim("crm", 1, LEASE, LONGEST).await.map(drop)));
+    assert!(is_opening(store.unrouted(1).await.map(drop)));
     reader.execute_batch("COMMIT").unwrap();
-    while told(store.ready()) {
+    while is_opening(store.ready()) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     record(&store, Sent { body: b"[1]", ..SENT }).await.unwrap();

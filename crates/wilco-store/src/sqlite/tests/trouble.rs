@@ -40,7 +40,7 @@ async fn while_another_program_has_the_write_lock_all_are_refused_together() {
     assert!(matches!(store.ready(), Err(StoreError::Locked)));
 
     other.execute_batch("ROLLBACK").unwrap();
-    // It heals by itself: a balancer that sends nothing to a store that is not ready must see it.
+    // It heals without a restart: a balancer that sends nothing to a store that is not ready must see it.
     until(|| store.ready().is_ok()).await;
     for answer in record_all(&store, 30).await {
         answer.unwrap();
@@ -115,7 +115,7 @@ async fn what_cannot_be_given_back_at_once_is_given_back_later() {
 }
 
 #[tokio::test]
-async fn beside_a_damaged_event_the_others_of_a_claim_are_delivered() {
+async fn a_damaged_event_does_not_keep_the_others_of_its_claim_from_being_delivered() {
     let disk = OnDisk::new();
     let (store, ids) = with_a_backlog(&disk, 3).await;
     let side = disk.past_the_store();
@@ -174,9 +174,9 @@ async fn of_a_rejected_body_the_beginning_is_stored_and_its_length() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn rejections_never_share_a_commit_with_events() {
     let commits = Arc::new(Mutex::new(Vec::new()));
-    let heard = Arc::clone(&commits);
+    let observed = Arc::clone(&commits);
     let observer: crate::CommitObserver =
-        Arc::new(move |events, _| heard.lock().unwrap().push(events));
+        Arc::new(move |events, _| observed.lock().unwrap().push(events));
     let disk = OnDisk::new();
     let store = Arc::new(disk.open(Options { observer, ..small() }));
     let flood = {

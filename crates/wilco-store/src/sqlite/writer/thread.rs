@@ -186,7 +186,7 @@ impl Thread {
             flushed.and_then(|()| run(connection, "COMMIT")).map_err(|error| (error, None))
         });
         done.inspect_err(|_| {
-            // SQLite has rolled back by itself after some errors, and then this fails.
+            // After some errors SQLite has rolled back already, and then this fails.
             let _ = self.state.connection.execute_batch("ROLLBACK");
         })
     }
