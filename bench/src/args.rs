@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// How many rounds each server gets, alternating
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=1_000))]
     pub(crate) rounds: u32,
-    /// Spread the bodies over N bookings [default: each body is about a booking of its own]
+    /// Spread the bodies over N bookings [default: each body is about a different booking]
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..))]
     pub(crate) subjects: Option<u32>,
     /// Requests a second that bodies are made for [default: 60000 for each core, up to 8 cores]
@@ -45,7 +45,7 @@ pub(crate) struct Args {
 /// What is measured, and where.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Place {
-    /// The binary to measure [default: `wilco` beside this program]
+    /// The binary to measure [default: `wilco` next to this program]
     #[arg(long, value_name = "PATH")]
     wilco: Option<PathBuf>,
     /// Where the store is written: a folder on a real disk [default: the system's temporary folder]

@@ -224,5 +224,5 @@ const STARTS: usize = 3;
 const CHECK_TIME_MAX: Duration = Duration::from_secs(180);
 const LOOK: Duration = Duration::from_millis(20);
 const KILL_AFTER: Duration = Duration::from_secs(1);
-/// Requests a second that bodies are made for: more than one core records beside the load.
+/// Requests a second that bodies are prepared for: more than one core can record during the load.
 const RATE: usize = 40_000;

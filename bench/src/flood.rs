@@ -109,7 +109,7 @@ impl Side {
     }
 }
 
-/// One span of steady requests, beside `senders` that flood. Each side has a thread of its own, so
+/// One span of steady requests, during a flood by `senders`. Each side has a separate thread, so
 /// that the load waits for a core and not for the flood's turn on its thread.
 async fn measure(
     args: &Flood,

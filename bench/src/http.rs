@@ -28,7 +28,7 @@ async fn fetch(address: SocketAddr, path: &str, token: &str) -> io::Result<(u16,
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
-    // Driven beside the request, and ended with it.
+    // Driven concurrently with the request, and ended with it.
     let mut driver = JoinSet::new();
     driver.spawn(connection);
 

@@ -207,7 +207,7 @@ fn drive(
             stream.set_nodelay(true)?;
             streams.push(stream);
         }
-        // Whoever listens has gone: the run was broken off.
+        // The receiver is gone: the run was aborted.
         let _ = connected.send(()).await;
         drop(connected);
         let begun = window.wait_for(Option::is_some).await.map_err(io::Error::other)?;
@@ -308,7 +308,7 @@ fn complete(bytes: &[u8]) -> io::Result<Option<u16>> {
     match (bytes.len() - head_end - 4).cmp(&length) {
         std::cmp::Ordering::Less => Ok(None),
         std::cmp::Ordering::Equal => Ok(Some(status)),
-        std::cmp::Ordering::Greater => Err(io::Error::other("an answer with something behind it")),
+        std::cmp::Ordering::Greater => Err(io::Error::other("an answer with extra bytes after it")),
     }
 }
 

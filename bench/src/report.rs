@@ -61,7 +61,7 @@ impl Report {
         }
         let about = match plan.subjects {
             Some(subjects) => format!("about {subjects} bookings"),
-            None => "each about a booking of its own".to_owned(),
+            None => "each about a different booking".to_owned(),
         };
         let mut out = io::stdout().lock();
         writeln!(out, "{cores} cores, Linux {kernel}; {file_system}, fdatasync {sync_ms:.2} ms")?;
@@ -185,7 +185,7 @@ fn labelled(
     line(&Value::Object(object))
 }
 
-/// One JSON value on a line of its own.
+/// One JSON value on a separate line.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! The two servers, each a process of its own.
+//! The two servers, each a separate process.
 
 use std::{
     env, fs,
@@ -140,7 +140,7 @@ impl Server {
         Ok((body, begun.elapsed()))
     }
 
-    /// The token that it made beside its store.
+    /// The token that it created next to its store.
     fn token(&self) -> io::Result<String> {
         let path = self.log.with_file_name("wilco.db.token");
         Ok(std::fs::read_to_string(path)?.trim().to_owned())

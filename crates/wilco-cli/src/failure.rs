@@ -80,7 +80,7 @@ impl From<StoreError> for Failure {
 
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        // Whoever reads our output has seen enough: `wilco events list | head`.
+        // The reader of the output wants no more of it: `wilco events list | head`.
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self { code: 0, text: String::new() },
             _ => Self::failed(error.to_string()),

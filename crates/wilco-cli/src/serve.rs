@@ -76,8 +76,8 @@ impl Serve {
         let (config, certificate) = match &path {
             Some(path) => {
                 let (config, warnings) = config::load(path, KINDS)?;
-                // Files that are being renewed belong together a moment later, so another start may
-                // succeed. Exit code 78 would keep systemd from trying.
+                // A certificate and key that are just being renewed will soon match, so another start
+                // may succeed. Exit code 78 would keep systemd from trying.
                 let (certificate, warnings) = certificate_for_file(&config, warnings)
                     .map_err(|faults| Failure { code: 1, ..faults.into() })?;
                 warn(&warnings);

@@ -129,7 +129,7 @@ mod tests {
             (open(4, 90), FAILED, 90, open(5, 190)),
             (open(u32::MAX, 90), FAILED, 90, open(u32::MAX, 190)),
             (open(5, 190), Verdict::Delivered, 190, closed(0)),
-            // What cannot be sent says nothing about the destination, also where it was the probe.
+            // An event that cannot be sent says nothing about the destination, even if it was the probe.
             (closed(2), Verdict::Unsendable, 0, closed(2)),
             (open(3, 30), Verdict::Unsendable, 10, open(3, 30)),
             (open(3, 30), Verdict::Unsendable, 30, open(3, 30)),
@@ -144,7 +144,7 @@ mod tests {
         for (before, verdict, now, expected) in [
             (closed(0), asked(500), 0, open(1, 500)),
             (closed(0), asked(0), 0, closed(1)),
-            // Those beside it fail, ask for less or more, or arrive.
+            // Concurrent attempts fail, ask for less or more time, or deliver.
             (open(1, 500), FAILED, 1, open(1, 500)),
             (open(1, 500), asked(5), 1, open(1, 500)),
             (open(1, 500), asked(500), 1, open(1, 501)),

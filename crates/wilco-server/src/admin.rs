@@ -49,7 +49,7 @@ pub(crate) struct Admin {
     pub(crate) store: Arc<dyn AdminStore>,
     pub(crate) api: Api,
     pub(crate) metrics: Arc<Metrics>,
-    /// The token that every request of the API has to show.
+    /// The token that every request to the API needs.
     pub(crate) token: Secret,
     /// Whether only this machine can connect: health and metrics need no token then.
     pub(crate) is_local: bool,

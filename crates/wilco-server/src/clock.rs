@@ -1,4 +1,4 @@
-//! The one place that asks what time it is. Everything else is told.
+//! The one place that reads the clock. Everything else gets the time as an argument.
 
 use std::{sync::Arc, time::Duration};
 

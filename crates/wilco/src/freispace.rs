@@ -328,7 +328,7 @@ fn utc<'de, D: Deserializer<'de>>(input: D) -> Result<Option<DateTime>, D::Error
     Option::deserialize(input)?.map(read).transpose().map_err(D::Error::custom)
 }
 
-/// Like [`utc`], for an instant.
+/// Like [`utc`], but returns an instant.
 fn instant<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Timestamp>, D::Error> {
     let time = utc(input)?.map(|time| TimeZone::UTC.to_timestamp(time));
     time.transpose().map_err(D::Error::custom)

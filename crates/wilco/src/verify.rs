@@ -3,8 +3,8 @@
 //! A request is verified while it arrives: [`Scheme::begin`] reads the claimed signature from the
 //! head, [`Verifier::update`] takes each chunk of the body, and [`Verifier::finish`] decides. The
 //! verifier owns the head and the chunks that it was given, so that nothing else can be called
-//! verified. Nothing is copied, and the body is read once, for the signatures and the digest
-//! together.
+//! verified. Nothing is copied, and one pass over the body computes both the signatures and
+//! the digest.
 
 mod scheme;
 

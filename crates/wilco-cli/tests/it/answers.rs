@@ -117,7 +117,7 @@ fn every_other_request_gets_its_row_of_the_table_and_is_no_event() {
 }
 
 #[test]
-fn every_method_but_post_is_told_which_one_is_allowed() {
+fn every_method_but_post_is_answered_with_the_allowed_one() {
     let world = World::plan().start();
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "post", "WEBHOOK"] {
         let request = post("/webhook", "", "{}").replacen("POST", method, 1);
@@ -162,7 +162,7 @@ fn a_body_over_the_limit_is_refused_before_the_rest_is_sent() {
 }
 
 #[test]
-fn what_is_too_slow_is_told_so_and_closed_and_stands_in_nobodys_way() {
+fn a_request_that_is_too_slow_gets_408_is_closed_and_delays_no_other() {
     let world = World::plan().start();
     let head = "POST /webhook HTTP/1.1\r\nhost: a\r\n";
     let began_body = format!("{head}content-length: 90\r\n\r\n{{");

@@ -45,12 +45,12 @@ pub(crate) enum Act {
     Hang,
     /// An answer of a byte every 50 ms that never ends.
     Drip,
-    /// 200, and a gigabyte behind it.
+    /// 200, followed by a gigabyte.
     Flood,
 }
 
 impl Catcher {
-    /// Does this with each request, the last of them with all that follow.
+    /// Treats the requests in this order, and all further ones like the last.
     pub(crate) fn of(acts: &[Act]) -> Self {
         let acts = acts.to_vec();
         Self::start(move |number, _| acts[number.min(acts.len() - 1)].clone())
@@ -61,7 +61,7 @@ impl Catcher {
         Self::of(&[Act::Answer(200)])
     }
 
-    /// Asks `act` what to do with each request, which is told how many came before.
+    /// Asks `act` what to do with each request, given how many came before.
     pub(crate) fn start(act: impl Fn(usize, &Caught) -> Act + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();

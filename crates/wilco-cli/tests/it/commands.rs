@@ -158,7 +158,7 @@ fn what_was_sent_until_ctrl_c_is_summed_up() {
 }
 
 #[test]
-fn send_says_what_is_wrong_and_the_way_out() {
+fn send_says_what_is_wrong_and_how_to_fix_it() {
     let world = World::plan().start();
     let nobody = ["booking.created", "--to", "http://127.0.0.1:1/webhook"].as_slice();
     for (arguments, code, said) in [

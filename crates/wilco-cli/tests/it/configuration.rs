@@ -36,8 +36,8 @@ fn only_a_wilco_of_root_can_run_programs_as_somebody_else() {
         assert_eq!(output.status.success(), is_taken, "{}", text(&output.stderr));
     }
     if is_root {
-        // Root can be anybody, so what is refused to others is seen by becoming one of them.
-        // The binary stands where only root may look, perhaps; they get one of their own.
+        // Root can become any user, so run as another user to see what those are refused.
+        // Only root may be able to read the binary, so copy it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let binary = folder.path().join("wilco");
         fs::copy(env!("CARGO_BIN_EXE_wilco"), &binary).unwrap();

@@ -53,7 +53,7 @@ fn a_copy_is_known_after_a_restart_and_after_kill_dash_nine() {
 }
 
 #[test]
-fn what_is_done_about_copies_can_be_said() {
+fn the_treatment_of_duplicates_can_be_configured() {
     for (setting, pause_ms, events) in [
         ("duplicates = \"suppress\"", 0, 1),
         ("duplicates = \"keep\"", 0, 3),
@@ -84,7 +84,7 @@ fn the_body_tells_a_copy_and_not_the_signature_or_the_headers() {
 }
 
 #[test]
-fn what_says_nothing_of_a_subject_is_told_by_its_bytes_alone() {
+fn duplicates_of_an_event_without_a_subject_are_detected_by_its_bytes() {
     let world = World::plan().start();
     for (body, events) in
         [("{}", 1), ("{}", 1), (r#"{"event":"x"}"#, 2), (r#"{"event":"x"}"#, 2), ("{}", 3)]

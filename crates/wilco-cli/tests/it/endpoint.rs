@@ -140,7 +140,7 @@ fn an_endpoint_serves_by_itself() {
 }
 
 #[test]
-fn an_endpoint_stands_beside_other_routes_of_a_router() {
+fn an_endpoint_can_be_mounted_next_to_other_routes_of_a_router() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let called = Called::default();
     let (address, endpoint) = runtime.block_on(async {
@@ -249,7 +249,7 @@ fn an_err_is_tried_again_by_the_endpoint_that_got_it() {
 }
 
 #[test]
-fn a_description_that_makes_no_sense_is_refused_in_words() {
+fn an_invalid_description_is_refused_with_a_reason() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let secret = || Secret::new("test", SECRET.into()).unwrap();
     let path = folder.path().join("wilco.db");
@@ -319,7 +319,7 @@ impl Drop for Running {
     }
 }
 
-/// The built example, which stands beside the folder of this test.
+/// The built example, which is next to the folder of this test.
 fn example() -> Option<PathBuf> {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().unwrap().parent().unwrap().join("examples/endpoint");

@@ -60,7 +60,7 @@ fn json(caught: &Caught) -> Value {
 }
 
 #[test]
-fn every_example_is_fine_as_it_stands() {
+fn every_example_is_valid_as_it_is() {
     for name in ["booking-message", "project-space", "copy-to-suite", "accounting"] {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().display().to_string();

@@ -13,7 +13,7 @@ use std::{
 use crate::world::{Reply, World, booking};
 
 #[test]
-fn whoever_announces_a_body_and_sends_little_of_it_refuses_nobody() {
+fn a_sender_that_announces_a_body_and_sends_little_of_it_causes_no_refusal() {
     let world = World::plan().start();
     let wrong = format!("x-freispace-signature: {}\r\n", "0".repeat(64));
     let mut held = Vec::new();

@@ -1,5 +1,5 @@
-//! Who may import whom. The sources are read as text: an import that points the wrong way is told
-//! with its place, before anybody has to draw the graph.
+//! Which module may import which. The sources are read as text, and each import that points the wrong way
+//! is reported with its place.
 //!
 //! 1. `wilco` has no I/O and no clock, and `wilco-server` nothing that only a command line needs.
 //! 2. In the server, a module imports from the layers below its own ([`LAYERS`]) and from no other.
@@ -90,12 +90,12 @@ fn a_module_of_the_server_imports_from_the_layers_below_it() {
 
 #[test]
 fn no_child_of_a_folder_names_its_sibling() {
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     for name in CRATES {
         let found = between_siblings(&Crate::read(&folder(name).join("src")));
-        complaints.extend(found.into_iter().map(|(_, _, complaint)| complaint));
+        violations.extend(found.into_iter().map(|(_, _, violation)| violation));
     }
-    check_none(&complaints);
+    check_none(&violations);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn what_points_the_wrong_way_is_found() {
     );
     let pairs: Vec<_> = between_siblings(&planted)
         .into_iter()
-        .map(|(from, to, complaint)| (from, to, complaint.split(": ").next().unwrap().to_owned()))
+        .map(|(from, to, violation)| (from, to, violation.split(": ").next().unwrap().to_owned()))
         .collect();
     let pairs: Vec<_> =
         pairs.iter().map(|(a, b, c)| (a.as_str(), b.as_str(), c.as_str())).collect();
@@ -144,7 +144,7 @@ fn what_points_the_wrong_way_is_found() {
 }
 
 #[test]
-fn a_module_without_a_layer_is_told() {
+fn a_module_without_a_layer_is_reported() {
     let planted = Crate::of(&[("lib.rs", "mod a;\nmod util;"), ("a.rs", ""), ("util.rs", "")]);
     assert_eq!(upward(&planted, &[&["a"]]), ["util.rs: util has no layer; give it one in LAYERS"]);
 }
@@ -165,28 +165,28 @@ fn what_a_parent_hands_out_is_the_parents_own_and_what_it_imports_is_not() {
 /// Imports that do not go to a lower layer.
 fn upward(tree: &Crate, layers: &[&[&str]]) -> Vec<String> {
     let layer = |name: &str| layers.iter().position(|layer| layer.contains(&name));
-    let mut complaints = Vec::new();
+    let mut violations = Vec::new();
     for source in tree.sources() {
         let [name] = source.module.as_slice() else { continue };
         if layer(name).is_none() {
             let file = &source.file;
-            complaints.push(format!("{file}: {name} has no layer; give it one in LAYERS"));
+            violations.push(format!("{file}: {name} has no layer; give it one in LAYERS"));
         }
     }
     for (import, target) in tree.imports_resolved(|_| true) {
         let (Some(from), Some(to)) = (import.from.first(), target.first()) else { continue };
         if from != to && layer(from) <= layer(to) {
             let place = &import.place;
-            complaints.push(format!(
+            violations.push(format!(
                 "{place}: {from} imports {to}; a module imports from the layers below its own"
             ));
         }
     }
-    complaints.dedup();
-    complaints
+    violations.dedup();
+    violations
 }
 
-/// Imports from one child of a folder to another: whose, what, and the complaint.
+/// Imports from one child of a folder to another: whose, what, and the violation.
 fn between_siblings(tree: &Crate) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for (import, target) in tree.imports_resolved(|is_public| !is_public) {
@@ -194,11 +194,11 @@ fn between_siblings(tree: &Crate) -> Vec<(String, String, String)> {
         if shared > 0 && shared < import.from.len() && shared < target.len() {
             let (from, to) = (path_of(&import.from), path_of(&target));
             let parent = path_of(&target[..shared]);
-            let complaint = format!(
+            let violation = format!(
                 "{}: {from} names its sibling {to}; what both need belongs to {parent}",
                 import.place
             );
-            found.push((from, to, complaint));
+            found.push((from, to, violation));
         }
     }
     found.dedup();
@@ -256,6 +256,6 @@ fn names(line: &str, path: &str) -> bool {
 }
 
 #[track_caller]
-fn check_none(complaints: &[String]) {
-    assert!(complaints.is_empty(), "\n{}", complaints.join("\n"));
+fn check_none(violations: &[String]) {
+    assert!(violations.is_empty(), "\n{}", violations.join("\n"));
 }

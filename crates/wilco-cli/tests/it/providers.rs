@@ -17,7 +17,7 @@ fn signature(body: &str) -> String {
 }
 
 #[test]
-fn an_event_of_github_is_named_by_header_and_action_and_told_by_its_delivery() {
+fn an_event_of_github_is_named_by_header_and_action_and_identified_by_its_delivery_id() {
     let world = World::plan().and(GITHUB).start();
     let body = r#"{"action":"opened","repository":{"full_name":"nordlicht/cut"}}"#;
     let signature = signature(body);

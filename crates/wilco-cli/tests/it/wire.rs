@@ -187,7 +187,7 @@ fn an_old_client_is_served_and_let_go() {
 }
 
 #[test]
-fn whoever_waits_to_be_told_to_go_on_is_told() {
+fn a_client_that_waits_for_100_continue_gets_it() {
     let world = World::plan().start();
     let bytes = request(&booking("b-1", "A"), "expect: 100-continue\r\nconnection: close\r\n");
     let (head, body) = bytes.split_at(bytes.find("\r\n\r\n").unwrap() + 4);

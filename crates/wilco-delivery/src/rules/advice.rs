@@ -1,4 +1,4 @@
-//! What looks wrong about a rule in the light of the samples that a provider documents.
+//! Warnings about rules that look wrong, given the sample events that a provider documents.
 
 use minijinja::value::ValueKind;
 use serde_json::Value as Json;
@@ -7,7 +7,7 @@ use wilco_config::Advice;
 use super::{Rule, SAMPLES, Text, View, sample, steps};
 
 impl Rule {
-    /// What looks wrong where the rule is about these of the documented events.
+    /// What looks wrong, if the rule is about these documented events.
     pub fn advice(&self, is_about: &dyn Fn(&str) -> bool) -> Vec<Advice> {
         let samples = about(is_about);
         let mut advice = misspelt(&self.compiled.members(), &samples);
@@ -26,7 +26,7 @@ impl Rule {
 }
 
 impl Text {
-    /// What looks wrong where the template is filled from these of the documented events.
+    /// What looks wrong, if the template is rendered for these documented events.
     pub fn advice(&self, is_about: &dyn Fn(&str) -> bool, is_json: bool) -> Vec<Advice> {
         let samples = about(is_about);
         let mut advice = misspelt(&self.compiled.members(), &samples);
@@ -37,7 +37,7 @@ impl Text {
         advice
     }
 
-    /// Whether what it makes is JSON, also where texts have a quote in them.
+    /// Whether the output is valid JSON, even if texts contain a quote.
     fn broken(&self, name: &str, view: &View) -> Option<Advice> {
         let body = wilco::freispace::sample(name)?;
         let mut quoted: Json = serde_json::from_str(body).ok()?;
@@ -57,7 +57,7 @@ impl Text {
     }
 }
 
-/// The documented event that is most like a pattern which matches none of them.
+/// The documented event that is most similar to a pattern that matches none of them.
 pub fn unmatched(pattern: &str, is_match: &dyn Fn(&str) -> bool) -> Option<Advice> {
     let mut names = SAMPLES.iter().map(|(name, _)| *name).filter(|name| name.contains('.'));
     if names.clone().any(is_match) {
@@ -99,7 +99,7 @@ fn failing(
     })
 }
 
-/// Members that no sample has, where one of them has a member that is spelt almost so.
+/// Members that no sample has, although one has a member with a similar name.
 fn misspelt(paths: &[String], samples: &Samples<'_>) -> Vec<Advice> {
     let unknown = paths.iter().filter_map(|path| {
         let near = nearest_member(path, samples)?;
@@ -112,7 +112,7 @@ fn misspelt(paths: &[String], samples: &Samples<'_>) -> Vec<Advice> {
     unknown.collect()
 }
 
-/// The path as it is probably meant; `None` where a sample has it, or has nothing like it.
+/// The path that was probably meant; `None` if a sample has it, or has nothing similar.
 fn nearest_member(path: &str, samples: &Samples<'_>) -> Option<String> {
     let mut parts: Vec<&str> = path.split('.').collect();
     if parts[0] == "headers" {
@@ -132,8 +132,8 @@ fn nearest_member(path: &str, samples: &Samples<'_>) -> Option<String> {
     Some(parts.join("."))
 }
 
-/// Which part of a path a sample does not have, and the names that it has there. `None` where it
-/// has all of them, or where it has no object and another event may have one.
+/// The first part of a path that a sample does not have, and the names that it has instead. `None` if it has
+/// all parts, or if a value is not an object, because it may be one in another event.
 fn first_missing(view: &View, parts: &[&str]) -> Option<(usize, Vec<String>)> {
     let mut value = view.names.clone();
     for (index, part) in parts.iter().enumerate() {
@@ -150,7 +150,7 @@ fn first_missing(view: &View, parts: &[&str]) -> Option<(usize, Vec<String>)> {
     None
 }
 
-/// Puts a quote into every text.
+/// Adds a quote to every text.
 fn quote(value: &mut Json) {
     match value {
         Json::String(text) => text.push('"'),
@@ -160,7 +160,7 @@ fn quote(value: &mut Json) {
     }
 }
 
-/// Names shorter than this have to differ in one letter only to be taken for a slip.
+/// Names shorter than this may differ in only one letter to count as misspelt.
 const SHORT_NAME: usize = 5;
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
-//! Numbers of a body that keep the digits with which they were sent: `1.10`, `1E2`, and whole numbers of
-//! more than 128 bits. The language itself would make a 64-bit fraction or nothing of them.
+//! Numbers of a body that keep the digits with which they were sent: `1.10`, `1E2`, and integers of more
+//! than 128 bits. The language itself would convert them to 64-bit floats, or fail.
 //!
-//! They print, compare and become keys and JSON as they stand. Where one is calculated with, it is the
-//! 64-bit fraction next to it.
+//! They are printed, compared, and used as keys and in JSON exactly as sent. In calculations, the nearest
+//! 64-bit float is used.
 
 use std::{cmp::Ordering, fmt, sync::Arc};
 
@@ -15,7 +15,7 @@ use minijinja::{
 pub(crate) struct Exact(Box<str>);
 
 impl Exact {
-    /// The 64-bit fraction next to it.
+    /// The nearest 64-bit float.
     pub(super) fn approximately(&self) -> f64 {
         self.0.parse().unwrap_or(f64::NAN)
     }
@@ -34,7 +34,7 @@ impl Exact {
         let whole = whole.or_else(|_| text.parse::<i128>().map(Value::from));
         let whole = whole.or_else(|_| text.parse::<u128>().map(Value::from));
         let number = whole.ok().or_else(|| {
-            // Of a short fraction the language prints the same digits.
+            // The language prints a short fraction with the same digits.
             let is_short = text.len() < SHORT_CHARS && !text.contains(['e', 'E']);
             is_short.then(|| text.parse::<f64>().ok().map(Value::from))?
         });
@@ -42,17 +42,17 @@ impl Exact {
         number.unwrap_or_else(|| Value::from_object(Self(text.into())))
     }
 
-    /// The number, where it is one that is kept as it was written.
+    /// The number, if it is one that is kept as it was written.
     pub(super) fn of(value: &Value) -> Option<&Self> {
         value.downcast_object_ref()
     }
 
-    /// What it is, with every number a number.
+    /// The kind of a value; numbers kept as written are numbers, too.
     pub(super) fn kind(value: &Value) -> ValueKind {
         if Self::of(value).is_some() { ValueKind::Number } else { value.kind() }
     }
 
-    /// How two numbers compare, to the last digit, where one of them is kept as it was written.
+    /// Compares two numbers to the last digit, if at least one of them is kept as it was written.
     pub(super) fn compare(left: &Value, right: &Value) -> Option<Ordering> {
         if Self::of(left).is_none() && Self::of(right).is_none() {
             return None;
@@ -60,8 +60,8 @@ impl Exact {
         Some(Decimal::of(&left.to_string())?.cmp(&Decimal::of(&right.to_string())?))
     }
 
-    /// The value with each such number replaced, also in lists and objects; `None` where it has none.
-    /// `step` is asked before each value.
+    /// The value with each such number replaced, even in lists and objects; `None` if it has none. `step` is
+    /// called before each value.
     pub(super) fn replaced(
         value: &Value,
         replace: &mut dyn FnMut(&Exact) -> Value,
@@ -149,7 +149,7 @@ impl Decimal {
         if digits.is_empty() || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
             return None;
         }
-        // Beyond 64 bits an exponent is as large as any.
+        // An exponent of more than 64 bits counts as the largest.
         let is_small = exponent.starts_with('-');
         let exponent = exponent.parse().unwrap_or(if is_small { i64::MIN } else { i64::MAX });
         let significant = digits.trim_start_matches('0');
@@ -183,7 +183,7 @@ impl PartialOrd for Decimal {
     }
 }
 
-/// Fractions with fewer characters are printed as they were sent, if they have no zero at their end.
+/// The language prints fractions with fewer characters as they were sent, unless they end in a zero.
 const SHORT_CHARS: usize = 17;
 /// Deeper than any body is looked into.
 const DEPTH_MAX: usize = 128;

@@ -160,7 +160,7 @@ fn numbers_are_printed_to_the_digit_as_they_were_sent() {
         ("{{ data.items | map(attribute='price') | join(' ') }}", "1.10 10.00 2.5"),
         ("{% set net = data.net %}{{ net }}", "1.10"),
         ("{{ '%s' | format(data.net) }} {{ '%.3f' | format(data.net) }}", "1.10 1.100"),
-        // What is calculated is a 64-bit fraction; what stands beside it is not.
+        // Only calculated numbers are 64-bit floats.
         ("{{ data.net }} {{ data.net * 2 }} {{ 1 + data.net }}", "1.10 2.2 2.1"),
         ("{{ -data.net }} {{ data.net - -data.big }} {{ data.big // 3 }}", "-1.1 101.1 33.0"),
         ("{{ 'a ' ~ data.net + ' b ' ~ data.net * 2 }}", "a 1.10 b 2.2"),
@@ -169,7 +169,7 @@ fn numbers_are_printed_to_the_digit_as_they_were_sent() {
         ("{{ data.prices | sum }} {{ data.items | sum(attribute='price') }}", "13.6 13.6"),
         ("{{ data.prices | max }} {{ data.prices | sort | last }}", "10.0 10.0"),
         ("{{ data.items | sort(attribute='price') | map(attribute='price') | last }}", "10.0"),
-        // So is all in a rule that needs the language's own numbers.
+        // Every number is, in a rule that needs the language's own numbers.
         ("{{ data.net }} {{ range(data.count) | length }}", "1.10 2"),
         ("{{ range(data.big) | length }}", "100"),
     ] {

@@ -1,4 +1,4 @@
-//! What is expected of the decisions, kept beside the store and without asking it.
+//! A model of the expected decisions, kept independently of the store.
 //!
 //! Two clocks: `elapsed` only goes on, and says how long something really took; `wall` is what wilco
 //! sees, and may be set. Both in milliseconds.

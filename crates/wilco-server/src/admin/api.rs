@@ -29,7 +29,7 @@ pub use events::REPLAYED_EVENTS_MAX;
 /// Reads the configuration again; an error says what is wrong with it.
 pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
-/// What the routes and destinations of a configuration say.
+/// The routes and destinations of a configuration.
 pub(crate) trait Routing: Send + Sync {
     /// Where an event goes.
     fn targets(&self, event: &Event) -> Vec<Target>;
@@ -50,9 +50,9 @@ pub(crate) struct ConfiguredDestination {
 /// What the operations work on.
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn AdminStore>,
-    /// The routes and destinations in force; an error says what is wrong with the configuration.
+    /// The current routes and destinations; an error says what is wrong with the configuration.
     pub(crate) routing: Box<dyn Fn() -> Result<Arc<dyn Routing>, String> + Send + Sync>,
-    /// None where there is no configuration file.
+    /// `None` if wilco runs without a configuration file.
     pub(crate) reload: Option<Reload>,
 }
 
@@ -96,7 +96,7 @@ impl Api {
     pub async fn call(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
         let response = self.router.clone().call(request.map(Body::from)).await;
         let (head, body) = response.unwrap_or_else(|never: Infallible| match never {}).into_parts();
-        // Every response of this router is in memory already, so that this neither waits nor fails.
+        // Every response of this router is complete in memory, so this neither waits nor fails.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         http::Response::from_parts(head, body)
     }

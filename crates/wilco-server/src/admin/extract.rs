@@ -56,7 +56,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let content_type = content_type.and_then(|text| text.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
-        // A page in a browser can send any other type to any address without asking first.
+        // A page in a browser can send any other type to any address without a preflight request.
         if !essence.eq_ignore_ascii_case(JSON) {
             let detail = format!("expected a body of JSON with content-type: {JSON}");
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
@@ -116,7 +116,7 @@ fn from_texts<'t, T: DeserializeOwned>(
         }
     }
     serde_json::from_value(Value::Object(fields.clone())).map_err(|error| {
-        // The error does not name the parameter; the one that fails alone is the one.
+        // The error does not name the parameter, so look for the one that fails by itself.
         let alone = fields.into_iter().find_map(|(name, value)| {
             let field = Value::Object([(name.clone(), value)].into_iter().collect());
             Some((name, serde_json::from_value::<T>(field).err()?))

@@ -1,4 +1,4 @@
-//! The connections of the admin listener, within bounds of their own.
+//! The connections of the admin listener, with separate limits.
 
 use std::{io, pin::pin, sync::Arc, time::Duration};
 
@@ -36,7 +36,7 @@ impl Listener {
     }
 }
 
-/// Serves until `stop`, then answers what is under way.
+/// Serves until `stop`, then finishes the requests under way.
 pub(super) async fn serve(
     listener: Listener,
     router: Router,
@@ -61,7 +61,7 @@ pub(super) async fn serve(
                 open.spawn(serve_connection(stream, router.clone(), stop.clone()));
             }
             Err(error) => {
-                // Out of file descriptors, mostly: others will close theirs.
+                // Usually the file descriptors have run out, and other connections will end.
                 tracing::warn!(%error, "an admin connection could not be accepted");
                 sleep(ACCEPT_PAUSE).await;
             }

@@ -7,8 +7,8 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use super::{Page, Problem};
 
 impl<T> Page<T> {
-    /// The first `limit` of these items, which go on where the listing does; `position` names the
-    /// place of an item in it.
+    /// The first `limit` of these items. If there are more, another page follows; `position` gives the place
+    /// of an item in the listing.
     pub(crate) fn new(
         listing: &str,
         mut items: Vec<T>,
@@ -28,7 +28,7 @@ fn encode(listing: &str, position: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("{listing}:{position}"))
 }
 
-/// The position behind which a page begins; without a cursor it is the first page.
+/// The position after which a page begins; without a cursor it is the first page.
 ///
 /// # Errors
 ///

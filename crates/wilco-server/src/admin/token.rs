@@ -21,7 +21,7 @@ pub fn path(store: &Path) -> PathBuf {
     name.into()
 }
 
-/// The token of this store. It is made if there is none, and replaced if others could have read it.
+/// The token of this store. A missing one is created, and one that others could have read is replaced.
 ///
 /// # Errors
 ///
@@ -34,11 +34,11 @@ pub(crate) fn read_or_make(store: &Path) -> io::Result<Secret> {
     }
 }
 
-/// The token of this store; `None` where there is none that can be trusted.
+/// The token of this store; `None` if it is missing or could have been read by others.
 ///
 /// # Errors
 ///
-/// It is there and cannot be read.
+/// It exists and cannot be read.
 pub fn read(store: &Path) -> io::Result<Option<Secret>> {
     let path = path(store);
     let found = match fs::symlink_metadata(&path) {
@@ -51,11 +51,11 @@ pub fn read(store: &Path) -> io::Result<Option<Secret>> {
     Ok(Secret::new(format!("file:{}", path.display()), fs::read(&path)?).ok())
 }
 
-/// The file gets its name when it is whole, and its mode when it is created.
+/// The file has its mode from the start, and gets its name only when it is complete.
 fn make(store: &Path) -> io::Result<Secret> {
     let path = path(store);
     let unfinished = path.with_extension("token.new");
-    // What a start left behind that was cut off; its mode is not known.
+    // A start that was cut off may have left this file, with an unknown mode.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

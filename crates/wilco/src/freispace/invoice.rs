@@ -54,7 +54,7 @@ pub struct Invoice {
     /// When it was canceled. `None` unless it was.
     #[serde(deserialize_with = "instant")]
     pub canceled_at: Option<Timestamp>,
-    /// The UUID of the invoice that cancels this one, for which no event of its own comes.
+    /// The UUID of the invoice that cancels this one, for which no separate event is sent.
     pub cancellation_invoice_id: Option<String>,
     /// Members that are not documented.
     #[serde(flatten)]

@@ -1,5 +1,5 @@
-//! What `wilco init` and `wilco serve` do beside what is there already, and what is said to a user who
-//! may not look.
+//! What `wilco init` and `wilco serve` do if files or another wilco exist already, and what a user without
+//! permission is told.
 
 use std::{
     fs,

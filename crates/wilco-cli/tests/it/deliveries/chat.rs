@@ -205,7 +205,7 @@ fn an_alert_arrives_as_the_text_that_it_has() {
 }
 
 #[test]
-fn the_url_of_a_chat_is_told_to_nobody() {
+fn the_url_of_a_chat_is_never_shown() {
     let secret = "/services/T000/B000/canary-in-the-path";
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let echo: &'static str =

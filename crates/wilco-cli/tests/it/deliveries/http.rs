@@ -253,7 +253,7 @@ fn a_header_that_can_never_be_sent_is_dead_at_once() {
 }
 
 #[test]
-fn a_url_by_reference_is_told_to_nobody_and_neither_is_where_it_leads() {
+fn neither_a_url_by_reference_nor_the_target_of_its_redirect_is_shown() {
     let secret = "/hooks/canary-in-the-path";
     let body = format!("content-length: {}\r\n\r\nno {secret} here", secret.len() + 8);
     let moved: &'static str =

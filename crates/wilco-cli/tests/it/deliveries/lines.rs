@@ -1,4 +1,4 @@
-//! A worker that is kept: what it is told, what its answers mean, and when there is a new one.
+//! A worker that is kept running: what it gets, what its answers mean, and when it is replaced.
 
 use std::{fs, thread, time::Duration};
 
@@ -107,16 +107,16 @@ fn what_is_in_flight_beside_one_without_an_answer_is_tried_again() {
     let world = world(WORKER, &format!("concurrency = 2\ntimeout = \"1 s\"\n{RETRY}"));
     let hangs = world.send(&named("hang", "1"));
     thread::sleep(Duration::from_millis(500));
-    let beside = world.send(&named("hang", "2"));
+    let other_event = world.send(&named("hang", "2"));
     let killed = "killed after 1 s without an answer";
     let other = "the worker was killed: another event had no answer in time";
     assert_eq!(results(&delivery(&world, &hangs, "delivered")), [killed, "delivered"]);
-    assert_eq!(results(&delivery(&world, &beside, "delivered")), [other, "delivered"]);
+    assert_eq!(results(&delivery(&world, &other_event, "delivered")), [other, "delivered"]);
     assert_eq!(lines_of(&world, "pids").len(), 2);
 }
 
 #[test]
-fn what_answers_nothing_is_logged_in_brief_and_passed_over() {
+fn a_line_that_answers_no_event_is_logged_in_brief_and_skipped() {
     let noise = r#"printf 'a \033[31mword %0300d\n{"id":"evt_x","ok":true}\n\n' 1"#;
     let world = world(&format!("{noise}\n{WORKER}"), "");
     let reply = world.send(&named("good", "1"));
@@ -133,7 +133,7 @@ fn what_answers_nothing_is_logged_in_brief_and_passed_over() {
 }
 
 #[test]
-fn a_secret_in_a_line_that_answers_nothing_is_not_logged() {
+fn a_secret_in_a_line_that_answers_no_event_is_not_logged() {
     let world = World::plan()
         .env("TOKEN", "canary/token")
         .and(&it(&format!(

@@ -128,7 +128,7 @@ fn an_alert_arrives_as_the_text_that_it_has() {
 }
 
 #[test]
-fn neither_the_token_nor_a_topic_by_reference_is_told() {
+fn neither_the_token_nor_a_topic_by_reference_is_shown() {
     let echo = "content-length: 31\r\n\r\ncrew-topic-x7 / tk_canary-token";
     let catcher = Catcher::of(&[Act::With(200, echo)]);
     let lines = format!("token = {{ env = \"TOKEN\" }}\ntext = \"x\"\n{BRIEF}");

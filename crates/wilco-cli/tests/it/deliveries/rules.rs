@@ -195,8 +195,8 @@ fn a_key_that_fails_holds_up_no_other_and_a_dead_one_blocks_where_it_is_told_to(
         let dead = world.send(&booking("a", 1, "x"));
         delivery(&world, &dead, "dead");
         let behind = [2, 3].map(|step| world.send(&booking("a", step, "x")));
-        let beside = world.send(&booking("b", 9, "x"));
-        delivery(&world, &beside, "delivered");
+        let other = world.send(&booking("b", 9, "x"));
+        delivery(&world, &other, "delivered");
         if on_dead == "skip" {
             delivery(&world, &behind[1], "delivered");
         }

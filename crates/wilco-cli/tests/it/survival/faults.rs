@@ -110,7 +110,7 @@ fn after_a_sync_that_failed_nothing_is_acknowledged_and_all_that_was_is_there() 
         assert!(refused > 0, "when={when}: nothing failed");
         assert_eq!(world.wait(Duration::from_secs(10)).code(), Some(1), "when={when}");
         drop(strace);
-        // The log is read beside the test, and may come a moment after the end.
+        // The log is read by another thread, and may be complete only after the end.
         world.eventually("the reason", |world| world.log().contains("the store stops"));
 
         let mut world = world.kill_and_restart();
@@ -141,7 +141,7 @@ impl Small {
         Self::mount_with(at, &["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
     }
 
-    /// One of the kind that most machines have, in a file beside it.
+    /// Mounts ext4, which most machines use, from an image file next to the mount point.
     pub(super) fn mount_ext4(at: &Path) -> Result<Self, String> {
         let image = at.with_extension("image");
         fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();

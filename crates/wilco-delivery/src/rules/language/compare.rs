@@ -9,7 +9,7 @@ use minijinja::{
 
 use super::{Exact, is_nothing};
 
-/// `a < b`, and `a < b <= c`: each operator as a text, and behind it its right side.
+/// `a < b`, and `a < b <= c`: each operator as a text, followed by its right side.
 pub(super) fn chain(state: &mut State, first: Value, rest: Rest<Value>) -> Result<bool, Error> {
     let mut left = first;
     let mut rest = rest.0.into_iter();
@@ -25,7 +25,7 @@ pub(super) fn chain(state: &mut State, first: Value, rest: Rest<Value>) -> Resul
     Ok(true)
 }
 
-/// Notes the first comparison of two kinds, for `wilco check`.
+/// Notes the first comparison of two different types, for `wilco check`.
 fn note_mixed(state: &mut State, left: &Value, operator: &str, right: &Value) {
     let is_of_something = !is_nothing(left) && !is_nothing(right);
     let is_mixed = is_of_something && !is_same_kind(left, right);

@@ -1,4 +1,4 @@
-//! Filters that fail in the language itself over what is absent, or over a list with a null in it.
+//! Replaces filters that fail in the language itself for an absent value, or a list with a null in it.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -9,7 +9,7 @@ use minijinja::{
 
 use super::is_nothing;
 
-/// Filters that fail over what is absent, or over a list with a null in it, here do not.
+/// Registers the filters. These do not fail for an absent value, or a list with a null in it.
 pub(super) fn add(language: &mut Environment<'static>) {
     language.add_filter("split", |value: &Value, by: Option<Arc<str>>, times: Option<i64>| {
         if is_nothing(value) { Ok(Value::UNDEFINED) } else { filters::split(value, by, times) }

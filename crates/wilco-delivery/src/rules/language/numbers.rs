@@ -1,4 +1,4 @@
-//! What filters and tests make of numbers that are kept as they were written.
+//! Filters and tests over numbers that are kept as they were written.
 
 use minijinja::{
     Environment, Error, State, Value, filters, tests,
@@ -7,14 +7,14 @@ use minijinja::{
 
 use super::{Exact, is_nothing};
 
-/// The value with each such number as the 64-bit fraction next to it, also in lists and objects.
+/// The value with each such number as the nearest 64-bit float, even in lists and objects.
 pub(super) fn plain(state: &State, value: Value) -> Result<Value, Error> {
     let mut approximately = |number: &Exact| Value::from(number.approximately());
     let plain = Exact::replaced(&value, &mut approximately, &mut || state.consume_fuel(1))?;
     Ok(plain.unwrap_or(value))
 }
 
-/// The same, but not in lists and objects.
+/// The same, except in lists and objects.
 pub(super) fn shallow(value: &Value) -> Value {
     Exact::of(value).map_or_else(|| value.clone(), |number| Value::from(number.approximately()))
 }

@@ -105,7 +105,7 @@ impl<'s> Pieces<'s> {
         used
     }
 
-    /// The source, with `prefix` before and `suffix` behind it.
+    /// The source between `prefix` and `suffix`.
     pub(super) fn rewrite(
         &self,
         source: &str,

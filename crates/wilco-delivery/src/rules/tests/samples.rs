@@ -179,7 +179,7 @@ fn check(path: &str, example: &Json, views: &[View]) {
     }
 }
 
-/// Rules and texts that use a member in the ways that what it is allows.
+/// Rules and templates that use a member in every way that its type allows.
 fn uses(path: &str, example: &Json) -> (Vec<String>, Vec<String>) {
     let mut texts = vec![
         format!("{{{{ {path} }}}}"),

@@ -48,7 +48,7 @@ impl BreakerModel {
         written
     }
 
-    /// As a worker has it that is told how long it is still open.
+    /// The breaker as a worker reads it, given how long it is still open.
     pub(crate) fn read(&self, open_for: Option<Duration>, now: Now) -> Self {
         let mut read = self.clone();
         read.state.open_until = open_for.map(|wait| at(now) + wait);

@@ -1,4 +1,4 @@
-//! What was recorded, and what became of it.
+//! Events and their deliveries.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub(super) async fn replay(
         let (event, replay) = match backend.store.event(*id).await {
             Ok(Some(found)) => plan(found, routing.as_ref(), &request),
             Ok(None) => continue,
-            // It can never be delivered, and the others can.
+            // A damaged event can never be delivered, but the others can.
             Err(StoreError::Damaged(_)) => ("damaged".into(), None),
             Err(error) => return Err(error.into()),
         };

@@ -12,7 +12,7 @@ pub(super) enum Encoding {
     /// In upper or lower case.
     #[default]
     Hex,
-    /// Only in lower case, for a provider whose receivers compare the text.
+    /// Only in lower case, because receivers of the provider compare the text.
     HexLower,
     Base64,
     /// The URL-safe alphabet, without padding.
