@@ -79,7 +79,7 @@ impl Serve {
                 // A certificate and key that are just being renewed will soon match, so another start
                 // may succeed. Exit code 78 would keep systemd from trying.
                 let (certificate, warnings) = certificate_for_file(&config, warnings)
-                    .map_err(|faults| Failure { code: 1, ..faults.into() })?;
+                    .map_err(|found| Failure { code: 1, ..found.into() })?;
                 warn(&warnings);
                 (config, certificate)
             }
@@ -259,9 +259,10 @@ async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<
 fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
     let service = service.ok_or("wilco is still starting; try again")?;
     let path = path.ok_or("wilco was started without a configuration file")?;
-    let (config, warnings) = config::load(&path, KINDS).map_err(|faults| draw(&faults, false))?;
+    let (config, warnings) =
+        config::load(&path, KINDS).map_err(|diagnostics| draw(&diagnostics, false))?;
     let (_, warnings) =
-        certificate_for_file(&config, warnings).map_err(|faults| draw(&faults, false))?;
+        certificate_for_file(&config, warnings).map_err(|diagnostics| draw(&diagnostics, false))?;
     warn(&warnings);
     service.reload(config).map_err(|error| error.to_string())?;
     tracing::info!(file = %path.display(), "configuration reloaded");

@@ -4,7 +4,7 @@
 mod canaries;
 pub(crate) mod certificate;
 mod connect;
-mod faults;
+mod diagnostics;
 mod keys;
 mod related;
 mod reload;

@@ -27,7 +27,7 @@ pub(super) fn written_paths_differ(destinations: &Read<'_, DestinationConfig>, k
     differ(paths.collect(), message, "give each a file of its own, or one route to one of them");
 }
 
-/// Of tables with the same text, which only one can have, every one but the first is at fault.
+/// Of tables with the same text, which only one can have, every one but the first is an error.
 fn differ(
     mut texts: Vec<(&TableReader<'_>, SpannedStr<'_>)>,
     message: impl Fn(&str, &str) -> String,

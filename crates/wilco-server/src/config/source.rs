@@ -100,7 +100,7 @@ impl Source {
 /// Why there can be no such source.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// There is no preset of this name.
+    /// No provider has this name.
     #[error("unknown provider {0:?}")]
     Provider(String),
     /// A secret is not written as the provider writes its keys.

@@ -1,4 +1,4 @@
-//! Faults that concern two places of a file, and faults that would cause others: each is said once,
+//! Mistakes that concern two places of a file, or would cause others: each has one diagnostic,
 //! where it has to be repaired.
 
 use super::{GOOD, PRINT, check, check_manners, text};
@@ -43,7 +43,7 @@ fn what_two_tables_share_is_drawn_at_the_second_and_names_the_first() {
 }
 
 #[test]
-fn a_misspelt_table_is_one_fault_and_what_is_in_it_is_read_all_the_same() {
+fn a_misspelt_table_is_one_diagnostic_and_what_is_in_it_is_read_all_the_same() {
     let good = format!("{GOOD}{PRINT}");
     for (file, expected) in [
         (
@@ -97,7 +97,7 @@ fn a_misspelt_table_is_one_fault_and_what_is_in_it_is_read_all_the_same() {
 }
 
 #[test]
-fn a_misspelt_key_that_has_to_be_there_is_one_fault() {
+fn a_misspelt_key_that_has_to_be_there_is_one_diagnostic() {
     let good = format!("{GOOD}{PRINT}");
     for (file, expected) in [
         (good.replace("secrets", "secret"), "unknown key secret in [source.a]"),

@@ -6,7 +6,7 @@ use super::{GOOD, PRINT, check_manners, text};
 use crate::world::{SECRET, World, wilco};
 
 #[test]
-fn what_looks_wrong_is_a_warning_and_no_fault_unless_it_is_strict() {
+fn what_looks_wrong_is_a_warning_and_not_an_error_unless_it_is_strict() {
     let with = |more: &str| format!("{GOOD}{more}");
     for (file, place, expected, hint) in [
         (with(""), "4:9", "no route: its events are recorded", "such as [[route]]"),

@@ -1,4 +1,4 @@
-//! One file with a fault in every line, and how each is drawn.
+//! One file with a mistake in every line, and how each is drawn.
 
 use std::fs;
 
@@ -6,9 +6,9 @@ use super::{check_manners, text};
 use crate::world::wilco;
 
 #[test]
-fn every_fault_is_drawn_at_once_with_its_place_and_the_hint() {
+fn every_diagnostic_is_drawn_at_once_with_its_place_and_the_hint() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("wilco.toml"), FULL_OF_FAULTS).unwrap();
+    fs::write(folder.path().join("wilco.toml"), FULL_OF_MISTAKES).unwrap();
     for verb in ["check", "serve"] {
         let output = wilco(folder.path()).env("SHORT", "cana").arg(verb).output().unwrap();
         let drawn = text(&output.stderr);
@@ -18,7 +18,7 @@ fn every_fault_is_drawn_at_once_with_its_place_and_the_hint() {
             "{drawn}"
         );
         let mut rest = drawn.as_str();
-        for (place, what, hint) in FAULTS {
+        for (place, what, hint) in DIAGNOSTICS {
             let at = rest.find(&format!("Error: {what}\n"));
             rest = &rest[at.unwrap_or_else(|| panic!("no {what:?} in\n{drawn}"))..];
             let end = rest[1..].find("Error: ").map_or(rest.len(), |end| end + 1);
@@ -27,14 +27,14 @@ fn every_fault_is_drawn_at_once_with_its_place_and_the_hint() {
             assert!(picture.contains(hint), "{hint}\n{picture}");
             rest = &rest[end..];
         }
-        assert_eq!(drawn.matches("Error: ").count(), FAULTS.len(), "{drawn}");
+        assert_eq!(drawn.matches("Error: ").count(), DIAGNOSTICS.len(), "{drawn}");
         check_manners(&output);
         assert!(!drawn.contains("canary"), "a secret is not drawn\n{drawn}");
-        assert!(!drawn.contains("─ here"), "every fault has a hint\n{drawn}");
+        assert!(!drawn.contains("─ here"), "every diagnostic has a hint\n{drawn}");
     }
 }
 
-const FULL_OF_FAULTS: &str = r#"[listen]
+const FULL_OF_MISTAKES: &str = r#"[listen]
 addres = "0.0.0.0:443"
 address = "0.0.0.0"
 tls = "maybe"
@@ -124,8 +124,8 @@ max_size = "0 B"
 keep = 0
 "#;
 
-/// The faults of that file: place, message, hint.
-const FAULTS: &[(&str, &str, &str)] = &[
+/// The diagnostics of that file: place, message, hint.
+const DIAGNOSTICS: &[(&str, &str, &str)] = &[
     ("2:1", "unknown key addres in [listen]", "did you mean address?"),
     (
         "3:11",
