@@ -72,6 +72,12 @@ impl Inactivity {
         last.is_none()
     }
 
+    /// The store could not say when the last event came. The source is looked at again after a pause.
+    pub fn look_failed(&mut self, expected: Expectation<'_>, now: Timestamp) {
+        let pause = Self::LOOK_AGAIN.min(expected.every.max(expected.alert_every));
+        self.looks.insert(expected.source.to_owned(), later(now, pause));
+    }
+
     /// How long to wait until a source has to be looked at.
     pub fn wait(&self, source: &str, now: Timestamp) -> Duration {
         let wait = self.looks.get(source).map_or(Duration::ZERO, |look| until(*look, now));
@@ -150,6 +156,16 @@ mod tests {
             assert!(!inactivity.is_silent(EXPECTED, Some(at(300)), at(300)));
             assert_eq!(inactivity.look(EXPECTED, at(now)), expected, "at {now}");
         }
+    }
+
+    #[test]
+    fn a_look_that_failed_is_repeated_after_a_pause() {
+        let mut inactivity = Inactivity::new(at(0));
+        assert!(inactivity.look(EXPECTED, at(0)).is_some());
+        inactivity.look_failed(EXPECTED, at(0));
+        assert_eq!(inactivity.wait("freispace", at(0)), Inactivity::LOOK_AGAIN);
+        assert_eq!(inactivity.look(EXPECTED, at(29)), None);
+        assert!(inactivity.look(EXPECTED, at(30)).is_some());
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) async fn run(
                             }
                         }
                         Err(error) => {
+                            inactivity.look_failed(expected, now);
                             tracing::warn!(%source, %error, "cannot look up the last event of a source");
                         }
                     }
