@@ -47,8 +47,8 @@ CREATE TABLE damaged (
 ) STRICT;
 
 -- One row. No event is recorded at or below any of these places, whatever was removed. Payloads of
--- events up to `pruned_through` may have been removed. Every event up to `routed_through` has been routed, and every event up
--- to `indexed_through` is in `latest_event`; the newer ones are held in memory.
+-- events up to `pruned_through` may have been removed. Every event up to `routed_through` has been
+-- routed, and every event up to `indexed_through` is in `latest_event`; the newer ones are held in memory.
 CREATE TABLE progress (
   routed_through  INTEGER NOT NULL,
   indexed_through INTEGER NOT NULL,
@@ -58,22 +58,22 @@ INSERT INTO progress VALUES (0, 0, 0);
 
 -- One event on its way to one destination.
 CREATE TABLE delivery (
-  id             INTEGER PRIMARY KEY,
-  event          INTEGER NOT NULL REFERENCES event (seq),
-  destination    TEXT    NOT NULL,
-  state          TEXT    NOT NULL,  -- pending, running, delivered, retrying, dead, skipped, cancelled, superseded
-  due_at_ms      INTEGER,           -- NULL unless pending or retrying, and while held
-  attempts       INTEGER NOT NULL,  -- begun, so that a crash in the middle of one counts
-  waited_ms      INTEGER NOT NULL,  -- between attempts, all together
-  needs_reevaluation       INTEGER NOT NULL,  -- 1: a rule of its route failed, and is asked again
-  order_key      TEXT,              -- one after another with those of this key
-  key_role       TEXT,              -- head: the others of its key wait for it; held: it waits for the head
-  burst_key      TEXT,              -- one burst with those of this key, until one of them is tried
-  burst_began_ms INTEGER,
-  not_before_ms  INTEGER,           -- of a burst: when it is over
-  reason         TEXT,              -- why it was made, where no route did: a replay's reason
-  replaced_by    INTEGER,           -- the event that went in its place
-  last_error     TEXT
+  id                 INTEGER PRIMARY KEY,
+  event              INTEGER NOT NULL REFERENCES event (seq),
+  destination        TEXT    NOT NULL,
+  state              TEXT    NOT NULL, -- pending, running, delivered, retrying, dead, skipped, cancelled, superseded
+  due_at_ms          INTEGER,          -- NULL unless pending or retrying, and while held
+  attempts           INTEGER NOT NULL, -- begun, so that a crash in the middle of one counts
+  waited_ms          INTEGER NOT NULL, -- between attempts, all together
+  needs_reevaluation INTEGER NOT NULL, -- 1: a rule of its route failed, and is asked again
+  order_key          TEXT,             -- one after another with those of this key
+  key_role           TEXT,             -- head: the others of its key wait for it; held: it waits for the head
+  burst_key          TEXT,             -- one burst with those of this key, until one of them is tried
+  burst_began_ms     INTEGER,
+  not_before_ms      INTEGER,          -- of a burst: when it is over
+  reason             TEXT,             -- why it was made, where no route did: a replay's reason
+  replaced_by        INTEGER,          -- the event that went in its place
+  last_error         TEXT
 ) STRICT;
 
 CREATE INDEX delivery_by_event ON delivery (event);
