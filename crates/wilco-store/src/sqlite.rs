@@ -35,7 +35,7 @@ mod replay;
 mod scrub;
 mod settle;
 mod shared;
-mod slices;
+mod slicing;
 mod space;
 mod status;
 mod wal;
@@ -73,15 +73,14 @@ pub(super) use paths::{from_io, from_sqlite, private_file, sibling_path, sync_fo
 pub(super) use queue::{Batch, Job, Kind, Queue};
 pub(super) use readers::Readers;
 pub(super) use reads::{
-    EVENT, Part, checked, events, intact, is_intact, last_received, next_due, show, unfinished,
-    unrouted,
+    EVENT, Part, checked, damaged_events, destination_status, events, intact, is_intact,
+    last_received, next_due, show, unfinished, unrouted,
 };
-use reads::{damaged_events, destination_status};
 pub(super) use recent::RecentEvents;
 pub(super) use record::Prepared;
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
-pub(super) use slices::{row_limit, slices};
+pub(super) use slicing::{row_limit, slices};
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 use writer::Writer;
