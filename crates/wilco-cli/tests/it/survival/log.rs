@@ -90,5 +90,5 @@ fn a_worker_that_prints_without_end_does_not_flood_the_log() {
     let told = |text: &str| log().matches(text).count();
     world.eventually("it goes on", |_| told("the worker wrote more such lines") >= 2);
     let seconds = told("the worker wrote more such lines");
-    assert!(told("not an answer") <= 5 * (seconds + 1), "{}", log());
+    assert!((1..=5 * (seconds + 1)).contains(&told("not an answer")), "{}", log());
 }
