@@ -1,6 +1,9 @@
 //! What is sent: samples as new events, or fixed bytes.
 
-use std::{fs, io::Read as _};
+use std::{
+    fs,
+    io::{self, Read as _},
+};
 
 use jiff::{ToSpan as _, civil::Date};
 use wilco::freispace;
@@ -26,11 +29,14 @@ impl Bodies {
         }
         fs::read(what).map(Self::Fixed).map_err(|error| {
             let names: Vec<_> = freispace::SAMPLES.iter().map(|(name, _)| *name).collect();
-            let hint = did_you_mean(what, names.iter().copied());
-            let names = names.join(", ");
-            Failure::usage(format!(
-                "{what:?} is neither a sample nor a file{hint}: {error}; the samples are {names}"
-            ))
+            Failure::usage(match error.kind() {
+                io::ErrorKind::NotFound => format!(
+                    "{what:?} is neither a sample nor a file; the samples are {}{}",
+                    names.join(", "),
+                    did_you_mean(what, names.iter().copied())
+                ),
+                _ => format!("cannot read {what}: {error}"),
+            })
         })
     }
 
