@@ -90,3 +90,35 @@ fn every_command_of_the_manual_is_one_that_wilco_has() {
     }
     assert!(commands > 20, "{commands}");
 }
+
+#[test]
+fn every_bound_in_the_manual_has_the_name_that_it_has_in_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let page = fs::read_to_string(root.join("docs/bounds.md")).unwrap();
+    let mut sources = String::new();
+    let mut folders = vec![root.join("crates")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match path.is_dir() {
+                true if !path.ends_with("tests") => folders.push(path),
+                false if path.extension().is_some_and(|end| end == "rs") => {
+                    sources += &fs::read_to_string(&path).unwrap();
+                }
+                _ => {}
+            }
+        }
+    }
+    let words: std::collections::BTreeSet<_> =
+        sources.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let is_constant = |name: &str| name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+    let mut names = Vec::new();
+    for row in lines(&page, None).filter(|line| line.starts_with("| `")) {
+        let first = row.split(" | ").next().unwrap();
+        names.extend(first.split('`').skip(1).step_by(2).filter(|name| !name.contains(".rs")));
+        names.extend(row.split('`').skip(1).step_by(2).filter(|name| is_constant(name)));
+    }
+    assert!(names.len() > 60, "{}", names.len());
+    let last = |name: &str| name.rsplit(['.', ' ', '-']).next().unwrap_or_default().to_owned();
+    names.retain(|name| !words.contains(last(name).as_str()));
+    assert!(names.is_empty(), "docs/bounds.md names what the code does not: {names:?}");
+}
