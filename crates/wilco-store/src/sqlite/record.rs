@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
-use wilco::{Arrival, Digest, Envelope, Event, EventId, Verified};
+use wilco::{Arrival, Body, Digest, Envelope, Event, EventId, Verified};
 
 use super::{Keys, TAIL_BITS, Unsealed, WriterState, is_intact, seq_of};
 use crate::{
@@ -48,7 +49,8 @@ impl Prepared {
         )
     }
 
-    pub(super) fn with(keys: Keys, delivery_id: Option<String>, event: Event) -> Self {
+    pub(super) fn with(keys: Keys, delivery_id: Option<String>, mut event: Event) -> Self {
+        event.body = in_rows(event.body);
         let checksums = Unsealed::of(&event, delivery_id.as_deref());
         Self { keys, event: Arc::new(event), delivery_id, checksums }
     }
@@ -132,18 +134,32 @@ impl WriterState {
 }
 
 fn insert_payload(connection: &Connection, seq: i64, event: &Event) -> rusqlite::Result<()> {
-    let body = event.body.contiguous();
-    let (first, rest) = body.split_at(body.len().min(PAYLOAD_CHUNK_BYTES));
+    let mut chunks = event.body.chunks();
+    let first = chunks.next().map_or(&[][..], |chunk| chunk);
     connection
         .prepare_cached("INSERT INTO payload (event, headers, body) VALUES (?1, ?2, ?3)")?
         .execute(params![seq, event.headers.as_bytes(), first])?;
-    for (number, chunk) in (1..).zip(rest.chunks(PAYLOAD_CHUNK_BYTES)) {
-        let number: i64 = number;
+    for (number, chunk) in (1_i64..).zip(chunks) {
         connection
             .prepare_cached("INSERT INTO payload_chunk (event, number, body) VALUES (?1, ?2, ?3)")?
-            .execute(params![seq, number, chunk])?;
+            .execute(params![seq, number, &chunk[..]])?;
     }
     Ok(())
+}
+
+/// The body in chunks of the size of a row. One that came through the service is so already.
+fn in_rows(body: Body) -> Body {
+    let chunks = body.chunks().count();
+    let is_row = |(number, chunk): (usize, &Bytes)| match number + 1 < chunks {
+        true => chunk.len() == PAYLOAD_CHUNK_BYTES,
+        false => chunk.len() <= PAYLOAD_CHUNK_BYTES,
+    };
+    if body.chunks().enumerate().all(is_row) {
+        return body;
+    }
+    let whole = body.contiguous();
+    let starts = (0..whole.len()).step_by(PAYLOAD_CHUNK_BYTES);
+    starts.map(|at| whole.slice(at..whole.len().min(at + PAYLOAD_CHUNK_BYTES))).collect()
 }
 
 /// The time and the order of an event come first, followed by bits of its digest, which make
@@ -153,5 +169,6 @@ fn event_id(seq: i64, digest: Digest) -> EventId {
     let tail = bits & ((1 << TAIL_BITS) - 1);
     EventId::from_bits((u128::from(seq.unsigned_abs()) << TAIL_BITS) | tail)
 }
+
 /// Bytes of a body in one row.
 const PAYLOAD_CHUNK_BYTES: usize = 256 << 10;
