@@ -20,7 +20,7 @@ pub trait AdminStore: StoreStatus {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] where the store cannot be read, or the record is damaged.
+    /// [`StoreError`] where the store cannot be read, the record is damaged, or its payload was removed.
     async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError>;
 
     /// How many deliveries there are by destination and state: those that wait or run, and the dead

@@ -125,6 +125,7 @@ impl SqliteStore {
         if let Err(error) = space.require() {
             tracing::warn!(%error, free_bytes = space.free_bytes(), "not accepting events");
         }
+        let limits = options.limits.at_least_one();
         let shared = Arc::new(Shared::new(space));
         let readers = Arc::new(Readers::of(&shared));
         let query_readers = Arc::new(Readers::of(&shared));
@@ -135,7 +136,7 @@ impl SqliteStore {
             shared: Arc::clone(&shared),
             queue: Arc::default(),
             scrub_after: options.scrub_after,
-            limits: options.limits,
+            limits,
             readers: Arc::clone(&readers),
             query_readers: Arc::clone(&query_readers),
             check: Arc::clone(&check),
@@ -148,7 +149,7 @@ impl SqliteStore {
             query_readers,
             thread: Mutex::new(Some(thread)),
             clock,
-            limits: options.limits,
+            limits,
             is_read_only: false,
         })
     }

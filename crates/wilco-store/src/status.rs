@@ -24,8 +24,8 @@ pub trait StoreStatus: Send + Sync {
     /// [`StoreError`] where the store cannot be read.
     async fn destination_status(&self, destination: &str) -> Result<DestinationStatus, StoreError>;
 
-    /// How many events were found damaged: by routing, by a delivery, by a listing, by a sender who
-    /// sent one again, or by a person who looked at one.
+    /// How many events were found damaged: by the check in the background, by routing, by a delivery,
+    /// by a listing, by a sender who sent one again, or by a person who looked at one.
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ impl Default for Options {
 }
 
 /// How much a store does at once, and how long it waits. The defaults suit every size of store;
-/// smaller ones reach the border of a slice with few events.
+/// smaller ones reach the border of a slice with few events. A number of 0 counts as 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Rows that one write changes, unless a single item has more. Longer work takes several
@@ -63,6 +63,24 @@ pub struct Limits {
     pub reader_wait: Duration,
     /// From one try to open the store to the next.
     pub open_retry: Duration,
+}
+
+impl Limits {
+    /// None of them is 0: work in slices of nothing would never end.
+    pub(super) fn at_least_one(self) -> Self {
+        Self {
+            write_rows: self.write_rows.max(1),
+            listing_events_first: self
+                .listing_events_first
+                .clamp(1, self.listing_events_max.max(1)),
+            listing_events_max: self.listing_events_max.max(1),
+            index_keys: self.index_keys.max(1),
+            index_keys_at_close: self.index_keys_at_close.max(1),
+            scrub_events: self.scrub_events.max(1),
+            scrub_rows: self.scrub_rows.max(1),
+            ..self
+        }
+    }
 }
 
 impl Default for Limits {

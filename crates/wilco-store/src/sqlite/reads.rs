@@ -15,6 +15,7 @@ use crate::{
     query::{self, TITLE_BODY_BYTES_MAX},
     rules::wait_until,
 };
+use listing::head;
 pub(crate) use listing::{Part, events, last_received};
 
 /// The oldest unrouted events, and the places of those among them that are damaged. One that is known
@@ -67,7 +68,10 @@ pub(crate) fn intact(connection: &Connection, seq: i64) -> Result<Option<Event>,
 /// The event of a row that is what was written.
 pub(crate) fn checked(connection: &Connection, row: &Row<'_>) -> Result<Event, StoreError> {
     if let Ok(true) = row.get("is_pruned") {
-        return Err(StoreError::Pruned(row.get("id")?));
+        return Err(match head(row) {
+            Ok(Some(head)) => StoreError::Pruned(head.id.to_string()),
+            Ok(None) | Err(_) => StoreError::Damaged("an event without a payload".into()),
+        });
     }
     let read = event(connection, row).and_then(|event| {
         let delivery_id: Option<String> = row.get("delivery_id")?;

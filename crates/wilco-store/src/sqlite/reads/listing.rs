@@ -165,12 +165,12 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
     let seq: i64 = row.get("seq")?;
     let (is_routed, is_damaged) = (row.get("is_routed")?, row.get("is_damaged")?);
     // One damaged row must not hide all the others.
-    let head = listed_head(row).unwrap_or_default().unwrap_or_else(|| unreadable(row, seq));
+    let head = head(row).unwrap_or_default().unwrap_or_else(|| unreadable(row, seq));
     Ok(EventSummary { is_routed, is_damaged: is_damaged || head.is_damaged, ..head })
 }
 
 /// What a row says, unless that is not what was written.
-fn listed_head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
+pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
     let delivery_id: Option<String> = row.get("delivery_id")?;
     let conflict = row.get("conflict")?;
     let provider: String = row.get("provider")?;

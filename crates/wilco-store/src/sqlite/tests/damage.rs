@@ -197,7 +197,7 @@ type Decay = (&'static str, u64);
 
 #[tokio::test]
 async fn damage_that_nobody_meets_is_found_in_the_background() {
-    let cases: [Decay; 8] = [
+    let cases: [Decay; 9] = [
         ("", 0),
         ("UPDATE payload SET body = x'00' WHERE event IN (SELECT seq FROM event LIMIT 3)", 3),
         ("DELETE FROM payload WHERE event = (SELECT min(seq) FROM event)", 1),
@@ -206,6 +206,13 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
             "DELETE FROM payload WHERE event = (SELECT min(seq) FROM event); \
              UPDATE progress SET pruned_through = (SELECT min(seq) FROM event)",
             0,
+        ),
+        // Pruned, and the rest of it is damaged.
+        (
+            "DELETE FROM payload WHERE event = (SELECT min(seq) FROM event); \
+             UPDATE progress SET pruned_through = (SELECT min(seq) FROM event); \
+             UPDATE event SET name = 'x' WHERE seq = (SELECT min(seq) FROM event)",
+            1,
         ),
         ("UPDATE event SET name = 'x' WHERE seq = (SELECT max(seq) FROM event)", 1),
         // As when the disk has kept an older version of a page.
@@ -231,6 +238,9 @@ async fn damage_that_nobody_meets_is_found_in_the_background() {
         }
         store.close().await.unwrap();
         decay(&disk, change);
+        // Found by the last reading of a round, so that a case in which nothing is wrong is looked through.
+        decay(&disk, "INSERT INTO latest_event VALUES (9223372036854775807, 1)");
+        let expected = expected + 1;
 
         let options = Options { scrub_after: Duration::ZERO, ..small() };
         let store = disk.open(options);
