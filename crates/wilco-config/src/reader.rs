@@ -233,8 +233,8 @@ impl<'a> TableReader<'a> {
         number
     }
 
-    /// Reports this key if it is missing. Says nothing if it has an invalid value, which was reported
-    /// already.
+    /// Reports this key if it is missing, although its row does not always require it. Says nothing if
+    /// it has an invalid value, which was reported already.
     pub fn require(&mut self, key: &'static str) {
         self.require_with_hint(key, &self.example_hint(key));
     }
@@ -318,8 +318,8 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// Reports unknown keys, each with the known one that was probably meant, and missing keys, except
-    /// those that an unknown one was probably meant for.
+    /// Reports unknown keys, each with the known one that was probably meant, and keys that are missing
+    /// although their row requires them, except those that an unknown one was probably meant for.
     pub fn finish(self) {
         let known = || self.rows.iter().map(|row| row.name);
         let mut meant = Vec::new();
@@ -343,7 +343,14 @@ impl<'a> TableReader<'a> {
             let message = format!("unknown key {shown}").trim_end().to_owned();
             self.error(&key.span(), format!("{message} in [{}]", self.name), &hint);
         }
-        for (key, hint) in self.missing.iter().filter(|(key, _)| !meant.contains(key)) {
+        let is_required = |key: &&&str| self.row(key).is_some_and(|row| row.is_required);
+        let mut missing = self.missing.clone();
+        for key in self.read.iter().filter(is_required).filter(|key| !self.contains(key)) {
+            if missing.iter().all(|(known, _)| known != key) {
+                missing.push((key, self.example_hint(key)));
+            }
+        }
+        for (key, hint) in missing.iter().filter(|(key, _)| !meant.contains(key)) {
             self.error(&self.span, format!("[{}] needs {key}", self.name), hint);
         }
     }

@@ -33,7 +33,6 @@ impl ServiceUrl {
     /// Reads the key `url`, in the file or by reference. A credential in the file is warned about.
     pub(crate) fn read(keys: &mut TableReader<'_>) -> Option<Self> {
         let uri = keys.parse_setting("url", url);
-        keys.require("url");
         let (uri, is_by_reference) = (uri?, keys.is_by_reference("url"));
         if !is_by_reference && has_credential(&uri) {
             let what =

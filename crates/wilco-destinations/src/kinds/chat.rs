@@ -86,8 +86,6 @@ impl ChatSettings {
     fn read(keys: &mut TableReader<'_>, service: Service, begins: &str) -> Option<SharedSettings> {
         let found = keys.setting("url");
         let text = keys.template("text", Text::parse);
-        keys.require("url");
-        keys.require("text");
         let found = found?;
         let url = std::str::from_utf8(&found.0).ok().and_then(|text| url(text).ok());
         if url.is_none() {

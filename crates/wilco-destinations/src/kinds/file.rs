@@ -61,7 +61,6 @@ impl FileSettings {
             bytes => Ok(bytes),
         });
         let keep = keys.integer("keep", 1..=FILES_KEPT_MAX).unwrap_or(FILES_KEPT);
-        keys.require("path");
         let path = path?;
         let found = growing(path.text);
         let hint = "make the folder, and let the user that runs wilco write there";

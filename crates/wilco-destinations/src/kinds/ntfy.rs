@@ -78,7 +78,6 @@ impl NtfySettings {
         });
         let tags = keys.parse_list("tags", |text| Text::parse(text).map_err(|error| error.message));
         let click = keys.template("click", Text::parse);
-        keys.require("text");
         // The placeholder of a secret that was not read has no topic.
         let is_read = keys.follows_references() || !keys.is_by_reference("url");
         if is_read && url.as_ref().is_some_and(|url| topic(&url.uri.0).is_none()) {

@@ -24,9 +24,6 @@ pub(super) static TABLE: Table = Table {
 
 pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<AlertPolicy> {
     let to = keys.parse("to", |text| names.destination(text));
-    if to.is_none() {
-        keys.require("to");
-    }
     let every = keys.parse("every", duration).unwrap_or(ALERT_EVERY);
     keys.finish();
     Some(AlertPolicy { to: to?, every })

@@ -132,9 +132,6 @@ impl Tls {
 
 pub(super) fn read(mut keys: TableReader<'_>) -> Option<Listen> {
     let addresses = keys.parse_list("address", address);
-    if addresses.is_none() {
-        keys.require("address");
-    }
     let domains = keys.parse_list("domains", |text| Ok(text.to_owned()));
     let certificate = keys.parse("certificate", readable);
     let key = keys.parse("key", readable);

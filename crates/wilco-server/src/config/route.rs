@@ -44,9 +44,6 @@ const DEBOUNCE: &[Key] = &[
 pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<Route> {
     let from = keys.parse("from", |text| names.source(text));
     let to = keys.parse_list("to", |text| names.destination(text));
-    if to.is_none() {
-        keys.require("to");
-    }
     let globs = keys.parse_list("events", |text| match GlobBuilder::new(text).build() {
         Ok(glob) => Ok((text.to_owned(), glob)),
         Err(error) => Err(format!("invalid glob {text:?}: {}", error.kind())),
@@ -72,13 +69,7 @@ pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<Route> {
 
 fn debounce(mut keys: TableReader<'_>) -> Option<Debounce> {
     let by = keys.template("by", Rule::parse);
-    if by.is_none() {
-        keys.require("by");
-    }
     let quiet = keys.parse("quiet", duration);
-    if quiet.is_none() {
-        keys.require("quiet");
-    }
     let at_most = keys.parse("at_most", duration);
     if at_most.zip(quiet).is_some_and(|(at_most, quiet)| at_most < quiet) {
         let what = "at_most is shorter than quiet".into();

@@ -123,17 +123,8 @@ pub(super) fn read(mut keys: TableReader<'_>) -> Option<Source> {
         let message = format!("unknown provider {:?}", text.text);
         keys.error_at(&text, message, &choice_hint(text.text, &known));
     }
-    if provider.is_none() {
-        keys.require("provider");
-    }
     let path = keys.parse("path", url_path);
-    if path.is_none() {
-        keys.require("path");
-    }
     let secrets = keys.secrets("secrets");
-    if secrets.is_none() {
-        keys.require("secrets");
-    }
     let ready: Vec<_> = match (provider, &secrets) {
         (Some(provider), Some(secrets)) if keys.follows_references() => {
             let ready = secrets.iter().map(|secret| provider.scheme.key(secret));

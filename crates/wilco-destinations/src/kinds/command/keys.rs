@@ -22,10 +22,7 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Option<Command> {
     let limits = keys.inner("limits").map(limits).unwrap_or_default();
     let protocols = [("once", Protocol::Once), ("lines", Protocol::Lines)];
     let protocol = keys.one_of("protocol", &protocols).unwrap_or(Protocol::Once);
-    let Some(mut argv) = argv.filter(|argv| !argv.is_empty()) else {
-        keys.require("command");
-        return None;
-    };
+    let mut argv = argv.filter(|argv| !argv.is_empty())?;
     if let Err(why) = executable(&argv[0]) {
         match as_list(&argv) {
             Some(list) => keys.error_about(
