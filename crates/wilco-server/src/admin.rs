@@ -109,7 +109,7 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {
 }
 
 /// A request with the token may ask for everything. On loopback, health and metrics need no token,
-/// but a page in a browser must not read them: it can send requests here, with a host name that it
+/// but a page in a browser must not read the metrics: it can send requests here, with a host name that it
 /// chose and with its own origin.
 async fn guard(
     State(admin): State<Arc<Admin>>,

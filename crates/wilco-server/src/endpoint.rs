@@ -18,6 +18,7 @@ use http_body_util::Full;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_service::Service as TowerService;
 use wilco::{Event, Secret};
+use wilco_config::url_path;
 use wilco_destinations::Function;
 use wilco_store::StoreError;
 
@@ -208,7 +209,7 @@ impl Builder {
     }
 
     fn into_config(self, addresses: Vec<config::Address>) -> Result<Config> {
-        if !self.path.starts_with('/') {
+        if url_path(&self.path).is_err() {
             return Err(Error::Path(self.path));
         }
         let admin = self.admin.map(|text| match config::address(&text) {
@@ -282,8 +283,10 @@ pub enum Error {
          unix:PATH"
     )]
     AdminAddress(String),
-    /// The path does not begin with a slash.
-    #[error("invalid path {0:?}: expected one that begins with /, such as /webhook")]
+    /// No request can have this path.
+    #[error(
+        "invalid path {0:?}: expected one that begins with / and has no ? or space, such as /webhook"
+    )]
     Path(String),
     /// The glob cannot be read.
     #[error("invalid glob {0:?}: expected one such as booking.*, or * for every event")]

@@ -54,4 +54,7 @@ pub use event::{
 pub use mismatch::Mismatch;
 pub use provider::{Envelope, EnvelopeError, Provider};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
-pub use verify::{Key, KeyError, Refused, Scheme, SignError, Unsigned, Verified, Verifier, verify};
+pub use verify::{
+    Key, KeyError, Refused, Scheme, SignError, Unsigned, Verified, Verifier, standard_webhooks_key,
+    verify,
+};

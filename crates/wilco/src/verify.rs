@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use crate::{Arrival, Body, Digest, Head, SourceName, mismatch::Mismatch, place::Half};
 use scheme::{Stream, Values};
 
-pub use scheme::{Key, KeyError, Scheme, SignError, Unsigned};
+pub use scheme::{Key, KeyError, Scheme, SignError, Unsigned, standard_webhooks_key};
 
 /// Verifies a request that has arrived completely.
 ///

@@ -54,7 +54,7 @@ impl EventRef {
 
     /// As [`resolve`](Self::resolve), but fails if there is no such event.
     pub(super) async fn resolve_recorded(&self, record: &Record) -> Result<EventId, Failure> {
-        let id = self.resolve(record).await?;
+        let Self::Id(id) = self else { return self.resolve(record).await };
         let text = id.to_string();
         let ulid = text.strip_prefix("evt_").unwrap_or(&text);
         only(ulid, &starting_with(record, ulid).await?)

@@ -262,7 +262,13 @@ fn an_invalid_description_is_refused_with_a_reason() {
     for (builder, expected) in [
         (
             Endpoint::freispace("webhook", secret()),
-            "invalid path \"webhook\": expected one that begins with /, such as /webhook",
+            "invalid path \"webhook\": expected one that begins with / and has no ? or space, such as \
+             /webhook",
+        ),
+        (
+            Endpoint::freispace("/webhook?x", secret()),
+            "invalid path \"/webhook?x\": expected one that begins with / and has no ? or space, such \
+             as /webhook",
         ),
         (Endpoint::of("nobody", "/webhook", secret()), "unknown provider \"nobody\""),
         (

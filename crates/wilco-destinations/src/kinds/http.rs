@@ -81,6 +81,12 @@ impl HttpSettings {
     fn read(keys: &mut TableReader<'_>) -> Option<Self> {
         let url = ServiceUrl::read(keys);
         let secret = keys.setting("secret");
+        if keys.follows_references() && secret.as_ref().is_some_and(|secret| key(secret).is_none())
+        {
+            let what = "the secret begins with whsec_, but what follows is not base64".into();
+            keys.error_about("secret", what, "copy it completely, and nothing else");
+            return None;
+        }
         let body = keys.template("body", Text::parse);
         let headers = keys.templates("headers", header, secret_header);
         Some(Self { url: url?, secret, form: Form { body, headers } })
@@ -103,7 +109,7 @@ impl Settings for HttpSettings {
     async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
         let Self { url, secret, form } = self.clone();
         let client = client(&url)?;
-        Ok(Arc::new(Http { url, key: secret.as_ref().map(key), form, timeout, client }))
+        Ok(Arc::new(Http { url, key: secret.as_ref().and_then(key), form, timeout, client }))
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
@@ -304,9 +310,11 @@ fn sign(key: &[u8], id: &str, unix_seconds: i64, body: &Body) -> String {
     format!("v1,{}", BASE64_STANDARD.encode(mac.sign()))
 }
 
-fn key(secret: &Setting) -> Vec<u8> {
-    let encoded = secret.0.strip_prefix(b"whsec_");
-    encoded.and_then(|text| BASE64_STANDARD.decode(text).ok()).unwrap_or_else(|| secret.0.clone())
+fn key(secret: &Setting) -> Option<Vec<u8>> {
+    match secret.0.starts_with(b"whsec_") {
+        true => wilco::standard_webhooks_key(&secret.0),
+        false => Some(secret.0.clone()),
+    }
 }
 
 /// The name of an event comes from a body: characters that a header cannot contain are left out.

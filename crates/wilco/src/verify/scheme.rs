@@ -18,7 +18,7 @@ use key::{Algorithm, KeyText};
 use template::Template;
 
 pub(in crate::verify) use key::Stream;
-pub use key::{Key, KeyError};
+pub use key::{Key, KeyError, standard_webhooks_key};
 pub use sign::{SignError, Unsigned};
 pub(in crate::verify) use template::{Part, Values};
 

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, fs, path::PathBuf};
 
 use serde_json::{Value, json};
-use wilco_config::{Key, Schema};
+use wilco_config::{Key, Schema, ValueType};
 use wilco_server::{config, service::KINDS};
 
 use crate::world::wilco;
@@ -36,6 +36,16 @@ fn every_row_has_a_description_and_an_example_that_its_type_allows() {
         assert!(!key.doc.is_empty(), "{}", key.name);
         let example: toml::Table = format!("x = {}", key.example).parse().unwrap();
         assert_eq!(example.len(), 1, "{}", key.name);
+        for text in [Some(key.example), key.default].into_iter().flatten() {
+            let text = text.trim_matches('"');
+            let read = match key.value_type {
+                ValueType::Size => wilco_config::size(text).map(drop),
+                ValueType::Duration => wilco_config::duration(text).map(drop),
+                ValueType::Rate => wilco_config::rate(text).map(drop),
+                _ => Ok(()),
+            };
+            assert_eq!(read, Ok(()), "{}", key.name);
+        }
     }
     for property in properties(&json) {
         for example in property["examples"].as_array().into_iter().flatten() {

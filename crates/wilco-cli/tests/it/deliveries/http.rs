@@ -3,7 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::hmac;
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use base64::{
+    Engine as _,
+    prelude::{BASE64_STANDARD, BASE64_STANDARD_NO_PAD},
+};
 
 use super::{BRIEF, RETRY, delivery, it, named, results, shown};
 use crate::{
@@ -45,6 +48,7 @@ fn a_post_carries_the_body_to_the_byte_and_is_signed() {
     let encoded = format!("whsec_{}", BASE64_STANDARD.encode(key));
     let rows = [
         ("encoded", "secret = { env = \"ENCODED\" }", Some(&key[..])),
+        ("unpadded", "secret = { env = \"UNPADDED\" }", Some(&b"made up, so 25 bytes long"[..])),
         ("raw", "secret = { env = \"RAW\" }", Some(b"no base64, just bytes")),
         ("unsigned", "", None),
     ]
@@ -57,7 +61,8 @@ fn a_post_carries_the_body_to_the_byte_and_is_signed() {
              [[route]]\nto = [\"{name}\"]\n"
         ));
     }
-    let plan = World::plan().and(&tables);
+    let unpadded = format!("whsec_{}", BASE64_STANDARD_NO_PAD.encode(b"made up, so 25 bytes long"));
+    let plan = World::plan().and(&tables).env("UNPADDED", &unpadded);
     let world = plan.env("ENCODED", &encoded).env("RAW", "no base64, just bytes").start();
     let long = booking("b-1", &"Färberhof 😀".repeat(50_000));
     for body in [long.as_str(), "{ \"n\":12345678901234567890123,\r\n\"n\":1.0 }\n\n"] {

@@ -79,9 +79,8 @@ impl Key {
             KeyText::Base64 => base64_key(secret.expose()).ok_or(invalid("base64"))?,
             KeyText::StandardWebhooks => {
                 let text = secret.expose();
-                let text = text.strip_prefix(b"whsec_").unwrap_or(text);
                 let text = text.strip_prefix(b"whpk_").unwrap_or(text);
-                base64_key(text).ok_or(invalid("base64, as in \"whsec_MfKQ9r8G…\""))?
+                standard_webhooks_key(text).ok_or(invalid("base64, as in \"whsec_MfKQ9r8G…\""))?
             }
         };
         let mac = |algorithm| Kind::Mac(Box::new(hmac::Key::new(algorithm, &bytes)));
@@ -204,6 +203,13 @@ impl Stream {
 pub struct KeyError {
     name: String,
     expected: &'static str,
+}
+
+/// The bytes of a secret key as Standard Webhooks writes it: base64 after `whsec_`, which may be left
+/// out. `None` if it is not base64
+/// (<https://github.com/standard-webhooks/standard-webhooks>, spec).
+pub fn standard_webhooks_key(text: &[u8]) -> Option<Vec<u8>> {
+    base64_key(text.strip_prefix(b"whsec_").unwrap_or(text))
 }
 
 /// Accepts base64 with or without padding, and with any unused bits after the last byte: people
