@@ -140,32 +140,43 @@ impl Replay {
         let replayed = counted(taken.len(), "event", "events");
         let deliveries = counted(deliveries, "new delivery", "new deliveries");
         let would = if self.dry_run { "would be " } else { "" };
-        let left = match left.len() {
-            0 => String::new(),
-            left => {
-                format!("; {} not replayed: no route matches now", counted(left, "event", "events"))
+        let mut text = format!("{replayed} {would}replayed in {deliveries}");
+        for why in [NO_ROUTE, DAMAGED] {
+            match left.iter().filter(|event| reason(event) == why).count() {
+                0 => {}
+                left => {
+                    let left = counted(left, "event", "events");
+                    text.push_str(&format!("; {left} not replayed: {why}"));
+                }
             }
-        };
-        print(&format!("{replayed} {would}replayed in {deliveries}{left}\n"))
+        }
+        print(&format!("{text}\n"))
     }
 }
 
 fn table(events: &[ReplayedEvent]) -> String {
     let cells = events.iter().map(|event| {
         let to = match event.destinations.is_empty() {
-            true => "nowhere: no route matches now".into(),
+            true => format!("nowhere: {}", reason(event)),
             false => event.destinations.join(", "),
         };
-        vec![event.event.clone(), event.id.to_string(), to]
+        vec![event.event.clone().unwrap_or_else(|| "-".into()), event.id.to_string(), to]
     });
     let columns = [("event", 8), ("id", 30), ("would go to", 11)];
     Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
+}
+
+/// Why an event goes nowhere.
+fn reason(event: &ReplayedEvent) -> &'static str {
+    if event.damaged { DAMAGED } else { NO_ROUTE }
 }
 
 fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+const NO_ROUTE: &str = "no route matches now";
+const DAMAGED: &str = "damaged";
 /// Events that are replayed in one request.
 const BATCH_EVENTS: usize = 100;
 const _: () = assert!(BATCH_EVENTS <= REPLAYED_EVENTS_MAX);

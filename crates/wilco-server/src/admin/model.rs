@@ -284,9 +284,14 @@ pub struct ReplayedEvent {
     /// The event's id.
     #[schema(value_type = EventIdText)]
     pub id: EventId,
-    /// The event's name.
-    pub event: String,
-    /// The destinations of the new deliveries; empty if no route takes the event there now.
+    /// The event's name; `null` if the event is damaged.
+    #[schema(required)]
+    pub event: Option<String>,
+    /// Whether the stored record differs from what was written, so that it can never be delivered.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
+    /// The destinations of the new deliveries; empty if the event is damaged, or no route takes it
+    /// there now.
     pub destinations: Vec<String>,
 }
 

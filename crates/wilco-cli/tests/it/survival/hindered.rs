@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::{
     catcher::Catcher,
     world::{World, booking},
@@ -83,7 +85,7 @@ fn an_event_that_is_damaged_before_it_was_routed_is_told_and_listed_as_dead() {
         world = world.restart_stopped();
         let alert = &chat.wait_for(2)[1];
         assert_eq!(alert.header("x-wilco-event-name"), "alert.damaged");
-        let body: serde_json::Value = serde_json::from_slice(&alert.body).unwrap();
+        let body: Value = serde_json::from_slice(&alert.body).unwrap();
         assert_eq!(body["data"]["damaged_events"], 1, "{body}");
         let listed = world.run_verb(&["events", "list", "--dead", "--json"]);
         let listed = String::from_utf8(listed.stdout).unwrap();
@@ -91,8 +93,18 @@ fn an_event_that_is_damaged_before_it_was_routed_is_told_and_listed_as_dead() {
         // It hinders nothing else.
         assert_eq!(world.send(&booking(&format!("new-{round}"), "A")).status, 200);
         chat.wait_for(3 + round);
-        let replayed = world.run_verb(&["events", "replay", "--dead", "--dry-run"]);
-        assert!(replayed.status.success(), "{replayed:?}");
+        let replay = |form| {
+            let output = world.run_verb(&["events", "replay", "--dead", form]);
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let row: Value = serde_json::from_str(&replay("--json")).unwrap();
+        assert_eq!(row["id"], damaged, "{row}");
+        assert_eq!((&row["event"], &row["damaged"]), (&Value::Null, &Value::Bool(true)), "{row}");
+        let said = replay("--dry-run");
+        assert!(said.contains("nowhere: damaged\n"), "{said}");
+        let end = "0 events would be replayed in 0 new deliveries; 1 event not replayed: damaged\n";
+        assert!(said.ends_with(end), "{said}");
         assert!(world.stop().success());
     }
     // Each number is told once, over restarts too.

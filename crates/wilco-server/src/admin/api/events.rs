@@ -86,15 +86,18 @@ pub(super) async fn replay(
     let (mut replays, mut events) = (Vec::new(), Vec::new());
     for id in &request.ids {
         let (event, replay) = match backend.store.event(*id).await {
-            Ok(Some(found)) => plan(found, routing.as_ref(), &request),
+            Ok(Some(found)) => {
+                let replay = plan(&found, routing.as_ref(), &request);
+                (Some(found.event.name), replay)
+            }
             Ok(None) => continue,
             // A damaged event can never be delivered, but the others can.
-            Err(StoreError::Damaged(_)) => ("damaged".into(), None),
+            Err(StoreError::Damaged(_)) => (None, None),
             Err(error) => return Err(error.into()),
         };
         let targets = replay.iter().flat_map(|replay| &replay.targets);
         let destinations = targets.map(|target| target.destination.clone()).collect();
-        events.push(ReplayedEvent { id: *id, event, destinations });
+        events.push(ReplayedEvent { id: *id, damaged: event.is_none(), event, destinations });
         replays.extend(replay);
     }
     if !request.dry_run && !replays.is_empty() {
@@ -103,16 +106,15 @@ pub(super) async fn replay(
     Ok(Json(Replayed { events }))
 }
 
-/// The event's name, and its new deliveries if there are any.
-fn plan(found: Found, routing: &dyn Routing, request: &ReplayRequest) -> (String, Option<Replay>) {
+/// The new deliveries of an event, if there are any.
+fn plan(found: &Found, routing: &dyn Routing, request: &ReplayRequest) -> Option<Replay> {
     let mut targets = routing.targets(&found.event);
     targets.retain(|target| {
         request.destination.as_ref().is_none_or(|name| target.destination == *name)
-            && (!request.dead || is_dead(&found, &target.destination))
+            && (!request.dead || is_dead(found, &target.destination))
     });
     let reason = format!("replay: {}", request.reason.as_deref().unwrap_or("by hand"));
-    let replay = Replay { event_id: found.event.id, targets, reason };
-    (found.event.name, Some(replay).filter(|replay| !replay.targets.is_empty()))
+    (!targets.is_empty()).then_some(Replay { event_id: found.event.id, targets, reason })
 }
 
 fn is_dead(found: &Found, destination: &str) -> bool {
