@@ -1,17 +1,17 @@
 //! `wilco serve`: runs the service until it is asked to stop.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
 use clap::Args;
-use futures_util::future::BoxFuture;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 use wilco_server::{
+    admin::Reload,
     config::{self, Address, Config, DestinationConfig, Diagnostics},
     service::{KINDS, Service, StartError, raise_file_limit},
 };
@@ -91,19 +91,19 @@ impl Serve {
         };
         raise_file_limit();
         let slot: Arc<OnceLock<Weak<Service>>> = Arc::default();
-        let reload = {
-            let (slot, path) = (Arc::clone(&slot), path.clone());
-            move || -> BoxFuture<'static, Result<(), String>> {
+        let reload = path.clone().map(|path| -> Reload {
+            let slot = Arc::clone(&slot);
+            Arc::new(move || {
                 let service = slot.get().and_then(Weak::upgrade);
-                let path = path.clone();
-                Box::pin(async move { reload(service, path).await })
-            }
-        };
+                let service = service.ok_or("wilco is still starting; try again")?;
+                reload(&service, Some(&path))
+            })
+        });
         let sources = config.sources.clone();
         let is_tls = config.listen.tls != config::Tls::Off;
         // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;
-        let service = Service::start(config, certificate, Some(Arc::new(reload))).await;
+        let service = Service::start(config, certificate, reload).await;
         let service = service.map_err(|error| match (&error, &path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
                 let hint =
@@ -232,7 +232,7 @@ async fn run_until_stopped(
             _ = usr1.recv() => {}
         }
         // The result is logged; a signal has no caller to return it to.
-        let _ = reload(Some(Arc::clone(service)), path.clone()).await;
+        let _ = reload(service, path.as_deref());
     };
     tracing::info!(within = ?drain, "stopping");
     let closed = tokio::select! {
@@ -248,7 +248,7 @@ async fn run_until_stopped(
     Ok(ExitCode::SUCCESS)
 }
 
-async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
+fn reload(service: &Service, path: Option<&Path>) -> Result<(), String> {
     let reloaded = try_reload(service, path);
     if let Err(why) = &reloaded {
         tracing::error!("the old configuration stays in use: {why}");
@@ -256,11 +256,10 @@ async fn reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<
     reloaded
 }
 
-fn try_reload(service: Option<Arc<Service>>, path: Option<PathBuf>) -> Result<(), String> {
-    let service = service.ok_or("wilco is still starting; try again")?;
+fn try_reload(service: &Service, path: Option<&Path>) -> Result<(), String> {
     let path = path.ok_or("wilco was started without a configuration file")?;
     let (config, warnings) =
-        config::load(&path, KINDS).map_err(|diagnostics| draw(&diagnostics, false))?;
+        config::load(path, KINDS).map_err(|diagnostics| draw(&diagnostics, false))?;
     let (_, warnings) =
         certificate_for_file(&config, warnings).map_err(|diagnostics| draw(&diagnostics, false))?;
     warn(&warnings);

@@ -17,7 +17,6 @@ use axum::{
     routing::{MethodFilter, MethodRouter, get, on},
 };
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
 use tower_service::Service as _;
 use wilco::Event;
 use wilco_store::{AdminStore, Target};
@@ -27,7 +26,7 @@ use super::{Describe, Described, NoContent, Problem, RouteDecision, document};
 pub use events::REPLAYED_EVENTS_MAX;
 
 /// Reads the configuration again; an error says what is wrong with it.
-pub type Reload = Arc<dyn Fn() -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+pub type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
 
 /// The routes and destinations of a configuration.
 pub(crate) trait Routing: Send + Sync {
@@ -184,7 +183,7 @@ async fn reload(State(backend): State<Arc<Backend>>) -> Result<NoContent, Proble
             "wilco runs without a configuration file, so nothing can be reloaded",
         ));
     };
-    reload().await.map(|()| NoContent).map_err(Problem::invalid_configuration)
+    reload().map(|()| NoContent).map_err(Problem::invalid_configuration)
 }
 
 /// The framework answers a wrong method itself, without a body.

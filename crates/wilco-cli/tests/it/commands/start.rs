@@ -10,6 +10,8 @@ use std::{
     },
     path::Path,
     process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::text;
@@ -79,6 +81,33 @@ fn a_second_wilco_without_a_file_is_told_how_both_can_run() {
     ] {
         assert!(said.contains(part), "{part}\n{said}");
     }
+}
+
+#[test]
+fn a_wilco_without_a_file_says_that_it_has_nothing_to_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = wilco(folder.path());
+    serve.env("FREISPACE_SECRET", SECRET).args(["serve", "--no-tls", "--listen", "127.0.0.1:0"]);
+    serve.stdout(Stdio::null()).stderr(Stdio::null());
+    let mut server = serve.spawn().unwrap();
+    let until = Instant::now() + Duration::from_secs(60);
+    let refusal = "wilco: wilco runs without a configuration file, so nothing can be reloaded";
+    loop {
+        let output = wilco(folder.path()).arg("reload").output().unwrap();
+        let said = text(&output.stderr);
+        if said.starts_with(refusal) {
+            assert_eq!(output.status.code(), Some(1), "{said}");
+            break;
+        }
+        assert!(Instant::now() < until, "{said}");
+        // Without a file the admin port is fixed, and another test may have it for a moment.
+        if server.try_wait().unwrap().is_some() {
+            server = serve.spawn().unwrap();
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]

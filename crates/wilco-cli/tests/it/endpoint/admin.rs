@@ -41,6 +41,8 @@ fn the_events_of_an_endpoint_are_listed_and_replayed_over_its_admin_listener() {
     let token = std::fs::read_to_string(folder.path().join("wilco.db.token")).unwrap();
     assert_eq!(ask(admin, "x", "GET", "/api/v1/events", "").status, 401);
     assert_eq!(ask(admin, "x", "GET", "/readyz", "").status, 200);
+    // A program is configured by its code, so there is no file to read again.
+    assert_eq!(ask(admin, token.trim(), "POST", "/api/v1/reload", "").status, 409);
     let ask = |method, path: &str, body: &str| -> Value {
         let reply = ask(admin, token.trim(), method, path, body);
         assert_eq!(reply.status, 200, "{path} {}", reply.body);
