@@ -21,7 +21,7 @@ pub use excerpt::is_path;
 pub use key::{Form, Key, Schema, Table, ValueType, Variant, is_credential_name};
 pub use nearest::nearest;
 pub use parse::parse;
-pub use reader::{References, SpannedStr, TableReader, choice_hint, one_of};
+pub use reader::{NEXT_SECRET, References, SpannedStr, TableReader, choice_hint, one_of};
 pub use reference::{is_variable_name, look_up};
 pub use setting::Setting;
 pub use units::{duration, format_size, network, rate, size, url, url_path};

@@ -19,6 +19,7 @@ use crate::{
     setting::Setting,
 };
 
+pub use secrets::NEXT_SECRET;
 pub use text::SpannedStr;
 
 /// Reads one table. Keys without a row are unknown, and reported by [`finish`](TableReader::finish).

@@ -35,7 +35,7 @@ pub(crate) use listen::Listener;
 pub use model::{
     Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail,
     EventSummary, Header, ListDestinations, ListEvents, PAGE_ITEMS_MAX, Page, ReplayRequest,
-    Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions,
+    Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions, SecretStatus, Secrets,
 };
 pub(crate) use model::{DestinationPath, EventPath};
 pub(crate) use openapi::{Describe, Described, document};

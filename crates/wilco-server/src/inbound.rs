@@ -6,6 +6,7 @@ mod gate;
 mod listen;
 mod log_limit;
 mod response;
+mod secret_matches;
 mod throttle;
 mod tls;
 
@@ -16,6 +17,7 @@ use bytes::Bytes;
 use http::{Method, Request};
 use http_body::Body;
 use ipnet::IpNet;
+use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use wilco::{Head, Headers, Refused};
 use wilco_store::{InboundStore, Receipt, Rejection};
@@ -27,12 +29,14 @@ use gate::legible;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
 use response::{Evidence, WebhookResponse, acknowledge, healthy};
+use secret_matches::SecretMatches;
 use throttle::Throttle;
 
 pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
 pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
 pub(crate) use response::Refusal;
+pub(crate) use secret_matches::MatchTimes;
 pub use tls::{Certificate, SelfSigned, TlsError};
 
 /// Handles every request, from any listener.
@@ -41,11 +45,13 @@ pub(crate) struct Inbound {
     budget: Arc<BodyBudget>,
     throttle: Throttle,
     counters: Counters,
+    secret_matches: SecretMatches,
     store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
     refusal_lines: LogLimit,
     connection_lines: LogLimit,
+    began_at: Timestamp,
 }
 
 /// The sources by path, and the settings they share. A reload replaces them together.
@@ -85,17 +91,38 @@ impl Inbound {
             budget: Arc::default(),
             throttle: Throttle::new(&metrics),
             counters: Counters::new(&metrics),
+            secret_matches: SecretMatches::default(),
             store,
             metrics,
             connections: ConnectionLimits::of_process(),
             refusal_lines: LogLimit::new(REFUSAL_LINES_MAX, REFUSAL_LINES_WINDOW),
             connection_lines: LogLimit::new(1, CONNECTION_LINES_WINDOW),
+            began_at: clock::now(),
         }
     }
 
     /// Replaces the endpoints for new requests. Requests under way finish with the old ones.
     pub(crate) fn replace(&self, endpoints: Endpoints) {
         self.endpoints.store(Arc::new(endpoints));
+    }
+
+    /// Every secret of every source, and how often and when it matched since [`began_at`](Self::began_at).
+    pub(crate) fn secrets(&self) -> Vec<(String, String, Option<MatchTimes>)> {
+        let mut secrets = Vec::new();
+        for source in self.endpoints.load().sources.values() {
+            for secret in &source.secrets {
+                let (source, secret) = (source.name.as_str(), secret.name());
+                let matched = self.secret_matches.get(source, secret);
+                secrets.push((source.to_owned(), secret.to_owned(), matched));
+            }
+        }
+        secrets.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+        secrets
+    }
+
+    /// Since when matches are counted.
+    pub(crate) fn began_at(&self) -> Timestamp {
+        self.began_at
     }
 
     /// Answers a request. It never fails, and every wait in it has a limit.
@@ -159,7 +186,7 @@ impl Inbound {
             let Refused { mismatch, arrival } = *refused;
             Refusal::NotVerified(mismatch, Evidence::of(&arrival, sender))
         })?;
-        self.counters.matched(source.name.as_str(), verified.secret_name());
+        self.count_match(source.name.as_str(), verified.secret_name());
         let envelope = source.provider.envelope(&verified).map_err(|cause| {
             Refusal::NotAnObject(cause, Evidence::of(verified.arrival(), sender))
         })?;
@@ -168,6 +195,12 @@ impl Inbound {
         let receipt = self.store.record(verified, envelope, source.duplicates).await?;
         self.log_recorded(source, &name, bytes, &receipt, began);
         Ok(receipt)
+    }
+
+    /// Counts a right signature.
+    fn count_match(&self, source: &str, secret: &str) {
+        self.counters.matched(source, secret);
+        self.secret_matches.add(source, secret, clock::now());
     }
 
     /// Counts and logs a new event or a duplicate.

@@ -42,7 +42,7 @@ pub use crate::{
 pub use administration::api;
 pub use open::StartError;
 
-use administration::administer;
+use administration::{administer, secrets};
 use open::Opened;
 
 pub use wilco_destinations::{Function, KINDS};
@@ -112,8 +112,10 @@ impl Service {
         if let Some((bound, token)) = admin {
             let routing = move || Ok(Arc::clone(&planned.borrow()) as Arc<dyn Routing>);
             let routing = Box::new(routing);
+            let counted = Arc::clone(&inbound);
+            let secrets = Some(Box::new(move || secrets(&counted)) as Box<_>);
             let admin = Admin {
-                api: Api::new(Backend { store: store.clone(), routing, reload }),
+                api: Api::new(Backend { store: store.clone(), routing, reload, secrets }),
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,

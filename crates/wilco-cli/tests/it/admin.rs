@@ -69,6 +69,7 @@ fn every_page_but_health_and_metrics_wants_the_token_also_on_loopback() {
         ("POST", "/api/v1/destinations/x/pause".into()),
         ("POST", "/api/v1/destinations/x/resume".into()),
         ("POST", "/api/v1/reload".into()),
+        ("GET", "/api/v1/secrets".into()),
         ("GET", "/api/openapi.json".into()),
         ("GET", "/".into()),
         ("GET", "/nowhere".into()),

@@ -18,6 +18,7 @@ mod handlers;
 mod layering;
 mod listener;
 mod providers;
+mod secrets;
 mod survival;
 mod wire;
 mod world;

@@ -1,5 +1,7 @@
 //! Secrets: by reference, or in the file itself where that is allowed.
 
+use std::path::Path;
+
 use toml::de::DeValue;
 use wilco::Secret;
 
@@ -23,9 +25,35 @@ impl<'a> TableReader<'a> {
         if values.is_empty() {
             self.error(&value.span(), format!("{key} is empty"), &self.example_hint(key));
         }
+        let secrets = values.iter().flat_map(|value| {
+            // In this order, because a change of secrets ends by renaming the next file to the current one:
+            // whatever the moment, the new secret is read from one of them.
+            let next = self.next_secret(value);
+            [self.as_secret(value), next]
+        });
         // An invalid one among them was reported. The list is returned nevertheless, because the key
         // is not missing.
-        Some(values.iter().filter_map(|value| self.as_secret(value)).collect())
+        Some(secrets.flatten().collect())
+    }
+
+    /// The secret in `FILE.new`, if the value is `{ file = "FILE" }` and there is such a file.
+    fn next_secret(&self, value: Value<'a>) -> Option<Secret> {
+        if self.references == References::Left {
+            return None;
+        }
+        let file = value.get_ref().as_table()?.get("file")?.get_ref().as_str()?;
+        let file = format!("{file}{NEXT_SECRET}");
+        // One that cannot be read is an error: events that it signs would be refused.
+        if !Path::new(&file).try_exists().unwrap_or(true) {
+            return None;
+        }
+        match look_up("file", &file)? {
+            Ok(bytes) => self.valid_secret(value, format!("file:{file}"), bytes),
+            Err((what, hint)) => {
+                self.error(&value.span(), what, &hint);
+                None
+            }
+        }
     }
 
     /// Reads a reference to a secret of any length and form.
@@ -98,6 +126,10 @@ impl<'a> TableReader<'a> {
             return None;
         }
         let (name, bytes) = self.resolve(value)?;
+        self.valid_secret(value, name, bytes)
+    }
+
+    fn valid_secret(&self, value: Value<'a>, name: String, bytes: Vec<u8>) -> Option<Secret> {
         Secret::new(name, bytes)
             .map_err(|error| self.error(&value.span(), error.to_string(), SECRET_HINT))
             .ok()
@@ -172,6 +204,8 @@ impl<'a> TableReader<'a> {
     }
 }
 
+/// What is appended to the path of a secret's file for that of the next secret, while it is changed.
+pub const NEXT_SECRET: &str = ".new";
 /// Replaces secrets that are not read. It is valid wherever a secret can be.
 const NOT_READ: &[u8] = b"https://not-read.invalid/";
 const SECRET_HINT: &str = "store the whole secret there, as plain text, and nothing else";

@@ -21,7 +21,7 @@ use tower_service::Service as _;
 use wilco::Event;
 use wilco_store::{AdminStore, Target};
 
-use super::{Describe, Described, NoContent, Problem, RouteDecision, document};
+use super::{Describe, Described, Json, NoContent, Problem, RouteDecision, Secrets, document};
 
 pub use events::REPLAYED_EVENTS_MAX;
 
@@ -53,6 +53,8 @@ pub(crate) struct Backend {
     pub(crate) routing: Box<dyn Fn() -> Result<Arc<dyn Routing>, String> + Send + Sync>,
     /// `None` if wilco runs without a configuration file.
     pub(crate) reload: Option<Reload>,
+    /// `None` if no service uses the store.
+    pub(crate) secrets: Option<Box<dyn Fn() -> Secrets + Send + Sync>>,
 }
 
 impl Backend {
@@ -149,6 +151,12 @@ fn operations() -> Vec<Operation> {
             "Resumes a paused destination",
             destinations::resume,
         ),
+        read(
+            "/api/v1/secrets",
+            "list_secrets",
+            "Says how often and when each secret matched, by its name",
+            secrets,
+        ),
         write(
             "/api/v1/reload",
             "reload_configuration",
@@ -184,6 +192,15 @@ async fn reload(State(backend): State<Arc<Backend>>) -> Result<NoContent, Proble
         ));
     };
     reload().map(|()| NoContent).map_err(Problem::invalid_configuration)
+}
+
+async fn secrets(State(backend): State<Arc<Backend>>) -> Result<Json<Secrets>, Problem> {
+    let Some(secrets) = &backend.secrets else {
+        let detail =
+            "only a running wilco knows which secrets matched; start it with `wilco serve`";
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    };
+    Ok(Json(secrets()))
 }
 
 /// The framework answers a wrong method itself, without a body.

@@ -342,6 +342,35 @@ pub struct DestinationStatus {
     pub dead: u64,
 }
 
+/// The secrets of all sources.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Secrets {
+    /// Since when matches are counted: the start of this wilco.
+    #[schema(value_type = String, format = DateTime)]
+    pub since: Timestamp,
+    /// The secrets, by source and name.
+    pub secrets: Vec<SecretStatus>,
+}
+
+/// How often and when a secret matched. Requests that turned out to be duplicates count too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct SecretStatus {
+    /// The source that has the secret.
+    pub source: String,
+    /// The secret's name, such as `file:/etc/wilco/secret`.
+    pub secret_name: String,
+    /// How many requests were signed with it.
+    pub matches: u64,
+    /// When the first of them was received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub first_match: Option<Timestamp>,
+    /// When the last of them was received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub last_match: Option<Timestamp>,
+}
+
 impl DestinationStatus {
     /// Until when nothing is sent there, and why, in words.
     pub fn waits(&self, time: impl Fn(Timestamp) -> String) -> Option<String> {

@@ -10,9 +10,10 @@ use wilco_store::{AdminStore, Target};
 use crate::{
     admin::{
         Admin, Api, Backend, ConfiguredDestination, Listener, RouteClause, RouteDecision, Routing,
+        SecretStatus, Secrets,
     },
     config::Config,
-    inbound::Bound,
+    inbound::{Bound, Inbound},
     outbound::Plan,
 };
 
@@ -23,7 +24,7 @@ pub fn api(
     configuration: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
 ) -> Api {
     let routing = move || Ok(Arc::new(Plan::new(&configuration()?)) as Arc<dyn Routing>);
-    Api::new(Backend { store, routing: Box::new(routing), reload: None })
+    Api::new(Backend { store, routing: Box::new(routing), reload: None, secrets: None })
 }
 
 /// Serves the admin listener until `stop`.
@@ -40,6 +41,19 @@ pub(super) fn administer(
             Bound::Unix(listener, _file) => admin.serve(Listener::Unix(listener), stop).await,
         }
     }
+}
+
+/// How often and when each secret matched.
+pub(super) fn secrets(inbound: &Inbound) -> Secrets {
+    let secrets =
+        inbound.secrets().into_iter().map(|(source, secret_name, matched)| SecretStatus {
+            source,
+            secret_name,
+            matches: matched.map_or(0, |matched| matched.count),
+            first_match: matched.map(|matched| matched.first),
+            last_match: matched.map(|matched| matched.last),
+        });
+    Secrets { since: inbound.began_at(), secrets: secrets.collect() }
 }
 
 impl Routing for Plan {
