@@ -66,6 +66,7 @@ pub(super) use ids::{
 };
 pub(super) use latest_events::{Keys, LatestEvents};
 pub(super) use leases::{AttemptId, Lease, LeaseChanges, Leases};
+pub(super) use mark_damaged::{DamagedEvent, RECORD_DAMAGED, log_damaged};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub use options::{Limits, Options};

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 use wilco::Event;
 
-use super::{Kind, SqliteStore, Taken, WriterState, id_at, intact};
+use super::{
+    DamagedEvent, Kind, RECORD_DAMAGED, SqliteStore, Taken, WriterState, intact, log_damaged,
+};
 use crate::{Claim, StoreError};
 
 impl SqliteStore {
@@ -82,21 +84,21 @@ impl SqliteStore {
         self.write_surely(move |state| state.release(&taken, due_at)).await;
     }
 
-    /// Remembers which records are damaged, so that listings and metrics show them, and says so once.
+    /// Notes which records are damaged, so that listings and metrics show them, and logs it once.
     pub(super) async fn found_damaged(&self, places: Vec<i64>, by: &'static str) {
         if places.is_empty() {
             return;
         }
+        let damaged = |seq| DamagedEvent { seq, what: RECORD_DAMAGED, by };
+        let found: Vec<_> = places.into_iter().map(damaged).collect();
         let mark = {
-            let places = places.clone();
-            move |state: &mut WriterState| state.mark_damaged(&places)
+            let found = found.clone();
+            move |state: &mut WriterState| state.mark_damaged(&found)
         };
-        // Where it cannot be written now, it is said again when it is met again.
-        for seq in self.writer.write(Kind::Delivery, mark).await.unwrap_or(places) {
-            let event = id_at(seq);
-            tracing::error!(%event, by, "the record of an event is damaged");
+        if self.writer.write(Kind::Delivery, mark).await.is_err() {
+            // It is noted when it is found again.
+            log_damaged(&found);
         }
-        self.writer.shared().wakers.damaged.notify_one();
     }
 
     async fn mark_dead(&self, taken: &Taken, why: &str, now: Timestamp) {

@@ -1,19 +1,37 @@
 //! Notes which events were found damaged.
 
-use super::WriterState;
+use super::{WriterState, id_at};
+
+/// An event whose record is not what was written.
+#[derive(Clone)]
+pub(crate) struct DamagedEvent {
+    pub(super) seq: i64,
+    /// What is wrong with it, for the log.
+    pub(super) what: &'static str,
+    /// What found it.
+    pub(super) by: &'static str,
+}
 
 impl WriterState {
-    /// Remembers that the records of these events are not what was written, and gives those of which
-    /// that was not known.
-    pub(super) fn mark_damaged(&mut self, places: &[i64]) -> rusqlite::Result<Vec<i64>> {
+    /// Notes that these events are damaged. Those of which that was not known are logged once the
+    /// batch is committed.
+    pub(super) fn mark_damaged(&mut self, found: &[DamagedEvent]) -> rusqlite::Result<()> {
         let mut mark =
             self.connection.prepare_cached("INSERT OR IGNORE INTO damaged (event) VALUES (?1)")?;
-        let mut marked = Vec::new();
-        for seq in places {
-            if mark.execute([seq])? > 0 {
-                marked.push(*seq);
+        for event in found {
+            if mark.execute([event.seq])? > 0 {
+                self.found_damaged.push(event.clone());
             }
         }
-        Ok(marked)
+        Ok(())
     }
 }
+
+pub(crate) fn log_damaged(found: &[DamagedEvent]) {
+    for DamagedEvent { seq, what, by } in found {
+        let event = id_at(*seq);
+        tracing::error!(%event, by, "{what}");
+    }
+}
+
+pub(crate) const RECORD_DAMAGED: &str = "the record of an event is damaged";

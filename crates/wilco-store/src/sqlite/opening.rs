@@ -55,6 +55,7 @@ impl Opening {
             to_wake: BTreeSet::new(),
             leases: LeaseChanges::default(),
             rejected_bytes: None,
+            found_damaged: Vec::new(),
         };
         let mut recovered = 0;
         loop {

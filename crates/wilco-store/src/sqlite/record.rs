@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, params};
 use wilco::{Arrival, Body, Digest, Envelope, Event, EventId, Verified};
 
-use super::{Keys, TAIL_BITS, Unsealed, WriterState, is_intact, seq_of};
+use super::{DamagedEvent, Keys, TAIL_BITS, Unsealed, WriterState, is_intact, seq_of};
 use crate::{
     Duplicates, Receipt,
     rules::{DuplicateDecision, Earlier},
@@ -72,8 +72,8 @@ impl WriterState {
                 return Ok(Receipt { event_id, is_first: false });
             }
             // The good bytes are here now, and they may never come again.
-            tracing::error!(event = %event_id, "a damaged event was sent again, and is recorded again");
-            self.mark_damaged(&[seq_of(event_id)])?;
+            let what = "a damaged event was sent again, and is recorded again";
+            self.mark_damaged(&[DamagedEvent { seq: seq_of(event_id), what, by: "a duplicate" }])?;
             verdict = DuplicateDecision::New;
         }
         let event_id = self.insert(prepared, verdict == DuplicateDecision::Conflict)?;

@@ -21,8 +21,8 @@ use rusqlite::{CachedStatement, Connection};
 use tokio::time::Instant;
 
 use super::{
-    EVENT, Kind, Limits, Queue, Shared, WriterState, checked, id_at, is_damage, stop_at_damage,
-    submit,
+    DamagedEvent, EVENT, Kind, Limits, Queue, RECORD_DAMAGED, Shared, WriterState, checked,
+    is_damage, log_damaged, stop_at_damage, submit,
 };
 use crate::StoreError;
 
@@ -37,15 +37,12 @@ pub(crate) struct Scrub {
     pub(super) limits: Limits,
 }
 
-/// What is wrong with an event, by its place.
-type Finding = (i64, &'static str);
-
 /// The last row of a slice, behind which the next one begins. The second number is 0 but for an index
 /// over two columns.
 type Place = (i64, i64);
 
 /// What a slice found, and where the next one begins; `None` at the end of the table.
-type Slice = (Vec<Finding>, Option<Place>);
+type Slice = (Vec<DamagedEvent>, Option<Place>);
 
 /// Reads as many rows behind a place as the limits allow.
 type Reading = fn(&Connection, Place, &Limits) -> rusqlite::Result<Slice>;
@@ -87,7 +84,7 @@ impl Scrub {
                 }
                 let wal_bytes = shared.wal_bytes.load(Ordering::Relaxed);
                 let (found, rest) = read(&self.connection, place, &self.limits)?;
-                self.report(&found, shared);
+                self.report(&found);
                 next = rest;
                 // The log grows with each commit.
                 sleep(self.limits.scrub_pause, is_stopped);
@@ -99,24 +96,19 @@ impl Scrub {
         Ok(true)
     }
 
-    fn report(&self, found: &[Finding], shared: &Shared) {
+    fn report(&self, found: &[DamagedEvent]) {
         if found.is_empty() {
             return;
         }
-        let places: Vec<i64> = found.iter().map(|(seq, _)| *seq).collect();
         let mark = {
-            let places = places.clone();
-            move |state: &mut WriterState| state.mark_damaged(&places)
+            let found = found.to_owned();
+            move |state: &mut WriterState| state.mark_damaged(&found)
         };
         let marked = submit(&self.queue, Kind::Delivery, mark).ok();
-        let marked = marked.and_then(|answer| answer.blocking_recv().ok()?.ok());
-        // Where it cannot be written now, the next round finds it again.
-        for seq in marked.unwrap_or(places) {
-            let what = found.iter().find(|(place, _)| *place == seq).map_or("", |(_, what)| what);
-            let event = id_at(seq);
-            tracing::error!(%event, by = "the check in the background", "{what}");
+        if marked.and_then(|answer| answer.blocking_recv().ok()?.ok()).is_none() {
+            // The next round finds it again.
+            log_damaged(found);
         }
-        shared.wakers.damaged.notify_one();
     }
 }
 
@@ -135,7 +127,7 @@ fn events(connection: &Connection, (after, _): Place, limits: &Limits) -> rusqli
         match checked(connection, row) {
             Ok(event) => body_bytes += event.body.len(),
             Err(StoreError::Pruned(_)) => {}
-            Err(_) => found.push((last, "the record of an event is damaged")),
+            Err(_) => found.push(damaged(last, RECORD_DAMAGED)),
         }
         read += 1;
     }
@@ -209,9 +201,13 @@ fn references(
             Some(2) => "a delivery of an event is missing in an index",
             Some(_) => "the record of a delivery of an event is missing",
         };
-        found.push((row.get(2)?, what));
+        found.push(damaged(row.get(2)?, what));
     }
     Ok((found, (read == rows_max).then_some(last)))
+}
+
+fn damaged(seq: i64, what: &'static str) -> DamagedEvent {
+    DamagedEvent { seq, what, by: "the check in the background" }
 }
 
 /// False where it was stopped meanwhile.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use rusqlite::Connection;
 use wilco::Event;
 
-use super::{LatestEvents, LeaseChanges};
+use super::{DamagedEvent, LatestEvents, LeaseChanges};
 
 /// What the writing thread keeps from one write to the next.
 pub(crate) struct WriterState {
@@ -18,6 +18,8 @@ pub(crate) struct WriterState {
     pub(super) recorded: Vec<Arc<Event>>,
     /// How duplicates are detected.
     pub(super) latest_events: LatestEvents,
+    /// Events that this batch is the first to note as damaged.
+    pub(super) found_damaged: Vec<DamagedEvent>,
     /// Destinations for which this batch made something due.
     pub(super) to_wake: BTreeSet<String>,
     /// Claims that this batch makes and ends.

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::{
-    super::{Batch, Job, LOCK_WAIT, LeaseChanges, Queue, Shared, Wal, WriterState},
+    super::{Batch, Job, LOCK_WAIT, LeaseChanges, Queue, Shared, Wal, WriterState, log_damaged},
     Unseen, answer_all,
 };
 use crate::{CommitObserver, Rejection, StoreError};
@@ -143,11 +143,17 @@ impl Thread {
                 self.shared.recent_events.extend(recorded);
                 self.shared.wakers.recorded.notify_one();
             }
+            let damaged = std::mem::take(&mut self.state.found_damaged);
+            if !damaged.is_empty() {
+                log_damaged(&damaged);
+                self.shared.wakers.damaged.notify_one();
+            }
             for destination in std::mem::take(&mut self.state.to_wake) {
                 self.shared.wakers.due(&destination).notify_one();
             }
         } else {
             self.state.recorded.clear();
+            self.state.found_damaged.clear();
             self.state.leases = LeaseChanges::default();
             self.state.latest_events.rolled_back();
             self.state.routed_through = routed_before;
