@@ -18,7 +18,7 @@ use crate::{
 use listing::head;
 pub(crate) use listing::{Part, events, last_received};
 
-/// The oldest unrouted events, and the places of those among them that are damaged. One that is known
+/// The oldest unrouted events that have their payload, and the places of those that are damaged. One that is known
 /// to be damaged does not block those behind it.
 pub(crate) fn unrouted(
     connection: &Connection,
@@ -34,9 +34,13 @@ pub(crate) fn unrouted(
     while events.len() < limit
         && let Some(row) = rows.next()?
     {
-        let Ok(event) = checked(connection, row) else {
-            damaged.push(row.get("seq")?);
-            continue;
+        let event = match checked(connection, row) {
+            Ok(event) => event,
+            Err(StoreError::Pruned(_)) => continue,
+            Err(_) => {
+                damaged.push(row.get("seq")?);
+                continue;
+            }
         };
         bytes += event.body.len();
         if bytes > ROUTING_BYTES_MAX && !events.is_empty() {

@@ -95,6 +95,21 @@ async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
     assert_eq!(unrouted(&store, 9).await, [next]);
 }
 
+#[tokio::test]
+async fn an_unrouted_event_whose_payload_was_pruned_is_passed_over_and_not_damaged() {
+    let disk = OnDisk::new();
+    let store = disk.open(small());
+    let pruned = record(&store, SENT).await.unwrap();
+    let whole = record(&store, Sent { body: b"[]", ..SENT }).await.unwrap();
+    store.close().await.unwrap();
+    let side = disk.past_the_store();
+    side.execute("DELETE FROM payload WHERE event = ?1", [seq_of(pruned)]).unwrap();
+    side.execute("UPDATE progress SET pruned_through = ?1", [seq_of(pruned)]).unwrap();
+    let store = disk.open(small());
+    assert_eq!(unrouted(&store, 9).await, [whole]);
+    assert_eq!(store.damaged_events().await.unwrap(), 0);
+}
+
 async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreError> {
     let (verified, envelope) = event(sent);
     store.record(verified, envelope, SUPPRESS).await.map(|receipt| receipt.event_id())
