@@ -3,8 +3,13 @@
 
 use std::time::Duration;
 
-use crate::{attempt::Verdict, policy::BreakerPolicy};
 use jiff::Timestamp;
+
+use crate::{
+    attempt::Verdict,
+    policy::BreakerPolicy,
+    time::{later, until},
+};
 
 /// A circuit breaker as a worker sees it: closed while `open_until` is `None`.
 ///
@@ -29,8 +34,8 @@ impl Breaker {
     /// The breaker as it is written to the store at `now`.
     pub fn stored(self, now: Timestamp) -> wilco_store::Breaker {
         let Self { failures, open_until, revision } = self;
-        let wait = |until: Timestamp| until.duration_since(now).try_into().unwrap_or_default();
-        wilco_store::Breaker { failures, open_for: open_until.map(wait), revision }
+        let open_for = open_until.map(|open_until| until(open_until, now));
+        wilco_store::Breaker { failures, open_for, revision }
     }
 }
 
@@ -87,10 +92,6 @@ impl BreakerPolicy {
             Some(_) => free.min(1),
         }
     }
-}
-
-fn later(now: Timestamp, wait: Duration) -> Timestamp {
-    now.checked_add(wait).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::{collections::HashMap, time::Duration};
 
 use jiff::Timestamp;
 
+use crate::time::{earlier, later, until};
+
 /// What is known of the sources that should not be silent.
 pub struct Inactivity {
     started: Timestamp,
@@ -83,18 +85,6 @@ impl Inactivity {
         let wait = self.looks.get(source).map_or(Duration::ZERO, |look| until(*look, now));
         wait.clamp(WAIT_MIN, Self::LOOK_AGAIN)
     }
-}
-
-fn earlier(from: Timestamp, by: Duration) -> Timestamp {
-    from.checked_sub(by).unwrap_or(Timestamp::MIN)
-}
-
-fn later(from: Timestamp, by: Duration) -> Timestamp {
-    from.checked_add(by).unwrap_or(Timestamp::MAX)
-}
-
-fn until(look: Timestamp, now: Timestamp) -> Duration {
-    look.duration_since(now).try_into().unwrap_or_default()
 }
 
 /// How far a clock may be set back in normal operation.

@@ -17,6 +17,7 @@ mod retry;
 mod routes;
 mod rules;
 mod scheduler;
+mod time;
 mod worker;
 
 pub use alert::{AlertPolicy, LoggedAlert};

@@ -12,6 +12,7 @@ use crate::{
     policy::{BreakerPolicy, Policy},
     rate::RateLimiter,
     retry::Tried,
+    time::until,
 };
 
 /// The schedule of one destination.
@@ -30,13 +31,6 @@ pub struct Moment {
     pub now: Timestamp,
     /// How long the worker has been open.
     pub since_opened: Duration,
-}
-
-impl Moment {
-    /// How long it is until a time of the wall clock; zero if that is past.
-    pub(crate) fn until(self, time: Timestamp) -> Duration {
-        time.duration_since(self.now).try_into().unwrap_or_default()
-    }
 }
 
 /// A breaker that changed.
@@ -112,7 +106,7 @@ impl Scheduler {
     /// How long the breaker or the rate allows no attempt. `None` if neither prevents one: then all slots
     /// are taken, and the worker continues when an attempt ends.
     pub(crate) fn wait(&self, at: Moment) -> Option<Duration> {
-        let until_probe = self.breaker.open_until.map(|until| at.until(until));
+        let until_probe = self.breaker.open_until.map(|open_until| until(open_until, at.now));
         let until_rate = self.rate.as_ref().map(|rate| rate.wait(at.since_opened));
         let waits = [until_probe, until_rate].into_iter().flatten();
         waits.filter(|wait| !wait.is_zero()).max()
