@@ -56,8 +56,6 @@ pub enum AttemptEnd {
     Replied(Reply),
     /// No route sends the event there any more, so nothing was tried.
     NotTaken,
-    /// wilco itself panicked.
-    Panicked,
 }
 
 /// Something that has to be done. Effects of one step may be executed at the same time.

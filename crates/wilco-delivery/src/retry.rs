@@ -58,27 +58,12 @@ impl Verdict {
     }
 }
 
-/// The outcome if wilco itself panicked: the delivery is retried later, and in the end given up like any
-/// other that fails.
-pub(crate) fn after_a_panic(waited: Duration, retry: &RetryPolicy, on_dead: OnDead) -> Outcome {
-    let left = retry.give_up_after.saturating_sub(waited);
-    // A wait longer than the longest possible one would look to the store like the effect of a changed
-    // clock.
-    let after = PANIC_PAUSE.min(retry.max).min(left);
-    if after.is_zero() {
-        return Outcome::Dead { holds_key: on_dead == OnDead::Block };
-    }
-    Outcome::Retry { after, waited: waited.saturating_add(after) }
-}
-
 fn backoff(attempt: u32, retry: &RetryPolicy) -> Duration {
     let steps = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
     let secs = retry.first.as_secs_f64() * retry.factor.powi(steps);
     Duration::try_from_secs_f64(secs).unwrap_or(retry.max).min(retry.max)
 }
 
-/// How long a delivery waits after a panic.
-const PANIC_PAUSE: Duration = Duration::from_secs(60);
 /// The shortest wait: a random wait of zero would never let a delivery grow older.
 const WAIT_MIN: Duration = Duration::from_millis(10);
 

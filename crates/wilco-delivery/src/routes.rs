@@ -161,26 +161,30 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// [`RuleError`] if a rule still fails, so that it remains unknown.
+    /// [`RuleError`] if a rule still fails or panics, so that it remains unknown.
     pub fn takes(&self, event: &Event, destination: &str) -> Result<bool, RuleError> {
-        let looked = Looked::at(event);
-        let mut failure = None;
-        for route in self.routes.iter().filter(|route| route.to.iter().any(|to| to == destination))
-        {
-            let judged = judge(route, &looked).and_then(|takes| {
+        contained(|| {
+            let looked = Looked::at(event);
+            // A target that cannot be made is as uncertain as a condition that cannot be evaluated.
+            let takes = |route: &Route| {
+                let takes = judge(route, &looked)?;
                 if takes {
-                    self.target(route, destination, &looked).map(|_| true)
-                } else {
-                    Ok(false)
+                    self.target(route, destination, &looked)?;
                 }
-            });
-            match judged {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                Err(error) => failure = failure.or(Some(error)),
+                Ok(takes)
+            };
+            let mut failure = None;
+            for route in
+                self.routes.iter().filter(|route| route.to.iter().any(|to| to == destination))
+            {
+                match takes(route) {
+                    Ok(true) => return Ok(true),
+                    Ok(false) => {}
+                    Err(error) => failure = failure.or(Some(error)),
+                }
             }
-        }
-        failure.map_or(Ok(false), Err)
+            failure.map_or(Ok(false), Err)
+        })
     }
 
     /// What each route decides about an event, in the order of the file.

@@ -31,7 +31,6 @@ use crate::{
     effect::{AttemptEnd, AttemptId, Conclusion, Effect, Input, Report},
     lease::{LEASE, Leases},
     policy::{OnDead, Policy},
-    retry::after_a_panic,
     scheduler::{Moment, Scheduler},
 };
 
@@ -238,11 +237,6 @@ impl Worker {
             }
             AttemptEnd::NotTaken => {
                 (Reply::failed("no route takes it".into()), Outcome::Skipped, None)
-            }
-            AttemptEnd::Panicked => {
-                let outcome =
-                    after_a_panic(claim.waited(), &self.policy.retry, self.policy.on_dead);
-                (Reply::failed("wilco panicked, its log says where".into()), outcome, None)
             }
         };
         let Reply { result, output, .. } = reply;

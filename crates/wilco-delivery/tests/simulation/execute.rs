@@ -217,7 +217,6 @@ impl World {
             (self.destinations[place].mood, self.destinations[place].config.policy.retry.max);
         let end = match self.dice.between(0, 99) {
             0 if self.is_rough => End::NotTaken,
-            1 | 2 if self.is_rough => End::Panicked,
             _ => End::Answered(mood.verdict(longest, &mut self.dice)),
         };
         let chance = self.dice.chance();
@@ -266,7 +265,7 @@ impl World {
             End::Answered(verdict) => breaker
                 .answered(policy, verdict, conclusion.breaker, now)
                 .map_err(|broken| format!("d{place}: {broken}"))?,
-            End::NotTaken | End::Panicked => hold(conclusion.breaker.is_none(), || {
+            End::NotTaken => hold(conclusion.breaker.is_none(), || {
                 format!("d{place} was not asked, and its breaker changes")
             })?,
         }

@@ -1,6 +1,6 @@
 //! The decisions, driven through whatever may happen in months, by a clock that takes no time.
 //!
-//! A seed is a configuration and what befalls it: events, destinations that fail, panics, writes that
+//! A seed is a configuration and what befalls it: events, destinations that fail, writes that
 //! fail or whose answer is lost, kills, reloads, clocks that are set, people who pause, replay and cancel.
 //! The routes, the state machine of each worker ([`Worker`](wilco_delivery::Worker)) with its whole loop,
 //! and the store are those of production; calls, answers, timers and wake-ups come in an order of chance. A

@@ -144,8 +144,7 @@ impl Worker {
     async fn try_once(&self, attempts: Vec<(AttemptId, Claim)>) -> Vec<(AttemptId, AttemptEnd)> {
         let (mut ends, mut ids, mut claims) = (Vec::new(), Vec::new(), Vec::new());
         for (id, claim) in attempts {
-            let end = std::panic::catch_unwind(AssertUnwindSafe(|| self.end_untried(&claim)));
-            match end.unwrap_or(Some(AttemptEnd::Panicked)) {
+            match self.end_untried(&claim) {
                 Some(end) => ends.push((id, end)),
                 None => {
                     ids.push(id);

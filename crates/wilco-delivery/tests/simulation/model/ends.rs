@@ -10,14 +10,12 @@ use super::{Fate, Held, Model, Now, hold, millis};
 pub(crate) enum End {
     Answered(Verdict),
     NotTaken,
-    Panicked,
 }
 
 impl From<End> for AttemptEnd {
     fn from(end: End) -> Self {
         match end {
             End::NotTaken => Self::NotTaken,
-            End::Panicked => Self::Panicked,
             End::Answered(verdict) => Self::Replied(reply(verdict)),
         }
     }
@@ -52,15 +50,8 @@ impl Model {
                     format!("{what} holds its key: {holds_key}")
                 })
             }
-            (
-                Outcome::Retry { after, .. },
-                End::Answered(Verdict::Failed { .. }) | End::Panicked,
-            ) => {
+            (Outcome::Retry { after, .. }, End::Answered(Verdict::Failed { .. })) => {
                 let wait = millis(*after);
-                let longest = match end {
-                    End::Panicked => longest.min(PANIC_PAUSE_MS),
-                    End::Answered(_) | End::NotTaken => longest,
-                };
                 hold((0..=longest).contains(&wait), || format!("{what} waits {wait} ms"))?;
                 hold(way.waited + wait <= give_up, || format!("{what} waits past {give_up} ms"))
             }
@@ -96,5 +87,3 @@ impl Model {
 fn index(conclusion: &Conclusion) -> usize {
     usize::try_from(conclusion.claim.delivery() - 1).unwrap()
 }
-
-const PANIC_PAUSE_MS: i64 = 60_000;
