@@ -118,24 +118,30 @@ impl Conclusion {
     /// The log lines, metrics and alerts that follow once the outcome is written.
     pub(crate) fn effects_once_written(self: Arc<Self>, policy: &BreakerPolicy) -> Vec<Effect> {
         let mut effects = vec![Effect::Report(Report::Settled(Arc::clone(&self)))];
-        if let Some(BreakerChange { before, after }) = self.breaker {
-            match (policy.is_open(before), policy.is_open(after), after.open_until) {
-                (false, true, Some(until)) => {
-                    let failures = after.failures;
-                    effects.push(Effect::Report(Report::BreakerOpened { failures, until }));
-                    effects.push(Effect::Alert(Cause::BreakerOpened { failures }));
-                }
-                (true, false, _) => effects.push(Effect::Report(Report::BreakerClosed)),
-                (false, false, Some(until)) if before.open_until.is_none() => {
-                    effects.push(Effect::Report(Report::AskedToWait { until }));
-                }
-                _ => {}
-            }
-        }
+        effects.extend(self.effects_of_breaker(policy));
         if matches!(self.outcome, Outcome::Dead { .. }) {
             effects.push(Effect::Alert(Cause::Dead(self)));
         }
         effects
+    }
+
+    /// The log lines and alerts about the change of the circuit breaker.
+    pub(crate) fn effects_of_breaker(&self, policy: &BreakerPolicy) -> Vec<Effect> {
+        let Some(BreakerChange { before, after }) = self.breaker else { return Vec::new() };
+        match (policy.is_open(before), policy.is_open(after), after.open_until) {
+            (false, true, Some(until)) => {
+                let failures = after.failures;
+                vec![
+                    Effect::Report(Report::BreakerOpened { failures, until }),
+                    Effect::Alert(Cause::BreakerOpened { failures }),
+                ]
+            }
+            (true, false, _) => vec![Effect::Report(Report::BreakerClosed)],
+            (false, false, Some(until)) if before.open_until.is_none() => {
+                vec![Effect::Report(Report::AskedToWait { until })]
+            }
+            _ => Vec::new(),
+        }
     }
 }
 

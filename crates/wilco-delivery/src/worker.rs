@@ -257,7 +257,10 @@ impl Worker {
         let Some(conclusion) = running.conclusion.clone() else { return };
         match written {
             Ok(Settled::Stale) if !running.is_repeated => {
+                // The breaker has changed all the same: what the worker does next depends on it.
+                let changes = conclusion.effects_of_breaker(&self.policy.breaker);
                 effects.push(Effect::Report(Report::Dropped(conclusion)));
+                effects.extend(changes);
             }
             // An earlier write that seemed to fail was durable after all.
             Ok(Settled::Written | Settled::Stale) => {
@@ -390,3 +393,6 @@ fn is_final(error: &StoreError) -> bool {
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often to look for due deliveries in any case: the clock may have been changed, or a wake-up lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests;
