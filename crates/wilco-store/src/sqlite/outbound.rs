@@ -1,6 +1,6 @@
 //! What the outbound half asks of the SQLite store.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -44,15 +44,13 @@ impl OutboundStore for SqliteStore {
         let (now, elapsed) = (self.now(), self.clock.elapsed());
         let rows_max = self.limits.write_rows;
         let taken = loop {
-            let name = destination.to_owned();
-            let over = self.writer.shared().leases.over(destination, elapsed);
+            let (name, shared) = (destination.to_owned(), Arc::clone(self.writer.shared()));
             let take = move |state: &mut WriterState| {
-                let corrected = state.limit_waits(&name, now, longest_wait, rows_max)?;
-                let is_done = corrected < rows_max;
-                if !is_done {
+                if state.limit_waits(&name, now, longest_wait, rows_max)? == rows_max {
                     return Ok(None);
                 }
-                state.end_leases(&over, now)?;
+                // Looked up only now: a lease may have been renewed while this waited for its turn.
+                state.end_leases(&shared.leases.over(&name, elapsed), now)?;
                 state.claim(&name, limit, now, lease_end(elapsed, lease)).map(Some)
             };
             if let Some(taken) = self.writer.write(Kind::Delivery, take).await? {

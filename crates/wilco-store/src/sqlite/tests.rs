@@ -332,6 +332,25 @@ async fn what_was_recorded_is_in_the_files_before_the_answer() {
 }
 
 #[tokio::test]
+async fn a_lease_that_is_renewed_while_a_claim_waits_for_its_turn_does_not_end() {
+    let disk = OnDisk::new();
+    let store = disk.open(small());
+    let id = record(&store, SENT).await.unwrap();
+    fan_out(&store, id).await;
+    let claims = store.claim("crm", 1, LEASE, LONGEST).await.unwrap();
+    *disk.clock.elapsed.lock().unwrap() = LEASE;
+    let (go, busy) = occupy(&store).await;
+    let mut second = store.claim("crm", 1, LEASE, LONGEST);
+    assert!(hand_over(&mut second).await.is_none());
+    assert!(store.renew(&claims).await.unwrap().is_empty());
+    drop(go);
+    busy.await.unwrap();
+    assert!(second.await.unwrap().is_empty());
+    let settled = store.settle(&claims[0], &attempt("exit 0"), &Outcome::Delivered, None).await;
+    assert_eq!(settled.unwrap(), crate::Settled::Written);
+}
+
+#[tokio::test]
 async fn the_newest_rejections_are_kept() {
     let disk = OnDisk::new();
     let store = disk.open(small());
