@@ -190,6 +190,25 @@ impl SqliteStore {
         backup::copy(&open::open_to_read(&Self::path(url)?)?, to)
     }
 
+    /// Repeats a write that changes at most as many rows as it is given, until it has changed fewer.
+    /// Returns how many it has changed, all together.
+    async fn write_in_slices(
+        &self,
+        work: impl FnMut(&mut WriterState, usize) -> rusqlite::Result<usize> + Clone + Send + 'static,
+    ) -> Result<usize, StoreError> {
+        let rows_max = self.limits.write_rows;
+        let mut changed = 0;
+        loop {
+            let mut work = work.clone();
+            let slice = move |state: &mut WriterState| work(state, rows_max);
+            let rows = self.writer.write(Kind::Delivery, slice).await?;
+            changed += rows;
+            if rows < rows_max {
+                return Ok(changed);
+            }
+        }
+    }
+
     /// The time of its clock, as it is kept.
     fn now(&self) -> Timestamp {
         whole_millis(self.clock.now())

@@ -50,19 +50,11 @@ impl AdminStore for SqliteStore {
         event_id: EventId,
         destination: Option<String>,
     ) -> Result<usize, StoreError> {
-        let (now, rows_max) = (self.now(), self.limits.write_rows);
-        let mut ended = 0;
-        loop {
-            let destination = destination.clone();
-            let cancel = move |state: &mut WriterState| {
-                state.cancel(event_id, destination.as_deref(), now, rows_max)
-            };
-            let some = self.writer.write(Kind::Delivery, cancel).await?;
-            ended += some;
-            if some < rows_max {
-                return Ok(ended);
-            }
-        }
+        let now = self.now();
+        let cancel = move |state: &mut WriterState, limit| {
+            state.cancel(event_id, destination.as_deref(), now, limit)
+        };
+        self.write_in_slices(cancel).await
     }
 
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError> {

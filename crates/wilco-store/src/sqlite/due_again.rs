@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use rusqlite::params;
 
-use super::{AttemptId, WriterState, row_limit};
+use super::{AttemptId, WriterState};
 use crate::rules::{INTERRUPTED, LEASE_ENDED};
 
 impl WriterState {
@@ -45,16 +45,16 @@ impl WriterState {
         Ok(())
     }
 
-    /// What was running when the last process ended is tried again: at least once, not at most. It
-    /// recovers at most `limit` deliveries, and says how many.
-    pub(super) fn recover(&self, now: Timestamp, limit: usize) -> rusqlite::Result<usize> {
+    /// What was running when the last process ended is tried again: at least once, not at most. There
+    /// is no more of it than attempts that may run at once. Returns how many there were.
+    pub(super) fn recover(&self, now: Timestamp) -> rusqlite::Result<usize> {
         // The condition repeats that of the index, which is then all that is read.
         self.connection.execute(
             "UPDATE delivery SET state = 'retrying', \
-             due_at_ms = ?1, last_error = ?3 WHERE id IN (\
+             due_at_ms = ?1, last_error = ?2 WHERE id IN (\
              SELECT id FROM delivery INDEXED BY delivery_unfinished WHERE state = 'running' \
-             AND state IN ('running', 'dead') AND replaced_by IS NULL LIMIT ?2)",
-            params![now.as_millisecond(), row_limit(limit), INTERRUPTED],
+             AND state IN ('running', 'dead') AND replaced_by IS NULL)",
+            params![now.as_millisecond(), INTERRUPTED],
         )
     }
 }

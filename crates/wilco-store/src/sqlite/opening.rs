@@ -57,14 +57,7 @@ impl Opening {
             rejected_bytes: None,
             found_damaged: Vec::new(),
         };
-        let mut recovered = 0;
-        loop {
-            let some = state.recover(self.clock.now(), self.limits.write_rows).map_err(at)?;
-            recovered += some;
-            if some < self.limits.write_rows {
-                break;
-            }
-        }
+        let recovered = state.recover(self.clock.now()).map_err(at)?;
         if recovered > 0 {
             tracing::info!(recovered, "interrupted deliveries are retried");
         }

@@ -90,14 +90,9 @@ impl OutboundStore for SqliteStore {
     }
 
     async fn release_keys(&self, destination: &str) -> Result<(), StoreError> {
-        let (now, rows_max) = (self.now(), self.limits.write_rows);
-        loop {
-            let name = destination.to_owned();
-            let release = move |state: &mut WriterState| state.release_keys(&name, now, rows_max);
-            if self.writer.write(Kind::Delivery, release).await? < rows_max {
-                return Ok(());
-            }
-        }
+        let (name, now) = (destination.to_owned(), self.now());
+        let release = move |state: &mut WriterState, limit| state.release_keys(&name, now, limit);
+        self.write_in_slices(release).await.map(drop)
     }
 
     async fn record_alert(&self, alert: Alert) -> Result<bool, StoreError> {
