@@ -18,8 +18,8 @@ pub(super) async fn run(
     while !stop.is_cancelled() {
         let plan = Arc::clone(&plan.borrow());
         let wait = match route_some(store.as_ref(), &plan.routes).await {
-            Ok(0) => LOOK_AGAIN,
-            Ok(_) => continue,
+            Ok(true) => continue,
+            Ok(false) => LOOK_AGAIN,
             Err(StoreError::Closed | StoreError::Latched(_)) => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot route events yet");
@@ -34,11 +34,11 @@ pub(super) async fn run(
     }
 }
 
-async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize, StoreError> {
+/// Routes a batch of events. False if there was none to route.
+async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<bool, StoreError> {
     let batch = store.unrouted(BATCH).await?;
-    let count = batch.events().len();
-    if count == 0 {
-        return Ok(0);
+    if batch.is_empty() {
+        return Ok(false);
     }
     let routed = batch.route(|event| {
         let targets = routes.route(event);
@@ -50,7 +50,7 @@ async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<usize,
         tokio::time::sleep(UNHURRIED).await;
     }
     store.fan_out(routed).await?;
-    Ok(count)
+    Ok(true)
 }
 
 /// How many events are routed in one transaction.
