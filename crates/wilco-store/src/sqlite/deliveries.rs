@@ -74,7 +74,7 @@ impl WriterState {
             .connection
             .prepare_cached(
                 "SELECT id, burst_began_ms FROM delivery WHERE destination = ?1 AND burst_key = ?2 \
-                 AND state = 'pending' AND attempts = 0",
+                 AND state = 'pending'",
             )?
             .query_row(params![target.destination, burst.key], |row| {
                 Ok((row.get(0)?, instant(row.get(1)?)?))

@@ -84,7 +84,7 @@ CREATE INDEX delivery_unfinished ON delivery (destination, state, event, replace
 CREATE UNIQUE INDEX delivery_head ON delivery (destination, order_key) WHERE key_role = 'head';
 CREATE INDEX delivery_held ON delivery (destination, order_key, id) WHERE key_role = 'held';
 CREATE UNIQUE INDEX delivery_burst ON delivery (destination, burst_key)
-  WHERE burst_key IS NOT NULL AND state = 'pending' AND attempts = 0;
+  WHERE burst_key IS NOT NULL AND state = 'pending';
 
 -- One try of a delivery that came to an end.
 CREATE TABLE attempt (
