@@ -41,7 +41,7 @@ pub struct Reply {
     pub verdict: Verdict,
     /// A short text for people: `exit 1`, `503 Service Unavailable`.
     pub result: String,
-    /// The end of the destination's output, bounded.
+    /// What the destination said, bounded: the end of a command's output, the beginning of a response's body.
     pub output: Vec<u8>,
 }
 

@@ -89,7 +89,7 @@ impl PartialEq for SharedSettings {
     }
 }
 
-/// The end of its output that is kept, in bytes.
+/// How much of a destination's output is kept, in bytes.
 pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
 
 /// Equality behind `dyn`: a reload keeps destinations whose settings are the same.

@@ -168,7 +168,8 @@ pub struct Attempt {
     pub took: Duration,
     /// How it ended, in a few words: `exit 1`, `503 Service Unavailable`.
     pub result: String,
-    /// The last of what the destination said, at most 64 KiB.
+    /// What the destination said, at most 64 KiB: the end of a command's output, the beginning of a
+    /// response's body.
     pub output: Vec<u8>,
 }
 
