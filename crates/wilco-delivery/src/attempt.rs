@@ -11,12 +11,6 @@ pub trait Destination: Send + Sync {
     /// Makes one attempt, within its timeout. Errors are part of the reply.
     async fn deliver(&self, claim: &Claim) -> Reply;
 
-    /// How many events one call of [`Destination::deliver_many`] may deliver. With more than 1, attempts
-    /// that begin during a call wait for the next, which delivers them together and in their order.
-    fn batch_max(&self) -> usize {
-        1
-    }
-
     /// Makes one attempt for each of these, and gives a reply for each, in their order.
     async fn deliver_many(&self, claims: &[Claim]) -> Vec<Reply> {
         let mut replies = Vec::with_capacity(claims.len());

@@ -49,6 +49,13 @@ pub trait Settings: Same + fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// How many events one call of [`deliver_many`](wilco_delivery::Destination::deliver_many) may deliver.
+    /// With more than 1, attempts that begin during a call wait for the next, which delivers them together
+    /// and in their order.
+    fn batch_max(&self) -> usize {
+        1
+    }
+
     /// How much of its output is kept, in bytes.
     fn output_bytes_max(&self) -> usize {
         OUTPUT_BYTES_MAX

@@ -52,10 +52,6 @@ impl Destination for Opener {
         }
     }
 
-    fn batch_max(&self) -> usize {
-        self.opened.get().map_or(1, |destination| destination.batch_max())
-    }
-
     async fn deliver_many(&self, claims: &[Claim]) -> Vec<Reply> {
         match self.open().await {
             Ok(destination) => destination.deliver_many(claims).await,

@@ -79,6 +79,10 @@ impl Settings for FileSettings {
         let Self { path, max_size, keep } = self.clone();
         Ok(Arc::new(File(Arc::new(Lines { path, max_size, keep, turn: Mutex::default() }))))
     }
+
+    fn batch_max(&self) -> usize {
+        BATCH_MAX
+    }
 }
 
 struct File(Arc<Lines>);
@@ -96,10 +100,6 @@ impl Destination for File {
     async fn deliver(&self, claim: &Claim) -> Reply {
         let mut replies = self.deliver_many(std::slice::from_ref(claim)).await;
         replies.remove(0)
-    }
-
-    fn batch_max(&self) -> usize {
-        BATCH_MAX
     }
 
     async fn deliver_many(&self, claims: &[Claim]) -> Vec<Reply> {

@@ -226,7 +226,7 @@ impl Calls {
     /// Begins the queued attempts: each in a separate call, or all in one if the destination takes several at
     /// once. Then only one call runs at a time, which keeps the order, and lets attempts gather meanwhile.
     fn begin_attempts(&mut self) {
-        let batch_max = self.worker.destination.batch_max().max(1);
+        let batch_max = self.worker.config.settings.batch_max().max(1);
         while !self.attempts.is_empty() && (batch_max == 1 || self.attempting == 0) {
             let batch = self.attempts.drain(..batch_max.min(self.attempts.len())).collect();
             self.attempting += 1;
