@@ -298,7 +298,7 @@ impl<'a> TableReader<'a> {
     }
 
     /// Warns about a text, or about the bytes `within` of it.
-    pub fn warn_at(
+    fn warn_at(
         &self,
         text: &SpannedStr<'_>,
         within: Option<&Range<usize>>,

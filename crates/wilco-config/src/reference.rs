@@ -5,14 +5,14 @@ use std::{fs, path::Path};
 use crate::excerpt::shown_target;
 
 /// A message and a hint. Neither shows a name that may be the secret itself.
-pub(crate) type NotFound = (String, String);
+type NotFound = (String, String);
 
 /// Reads the value that a reference names; `None` if there is no such kind of reference.
 ///
 /// # Errors
 ///
 /// A message and a hint, neither of which shows a name that may be the secret itself.
-pub fn look_up(kind: &str, name: &str) -> Option<Result<Vec<u8>, (String, String)>> {
+pub fn look_up(kind: &str, name: &str) -> Option<Result<Vec<u8>, NotFound>> {
     let is_shown = shown_target(kind, name).is_some();
     match kind {
         "env" if !is_variable_name(name) => Some(Err((
