@@ -28,7 +28,7 @@ use wilco_store::AdminStore;
 
 use crate::metrics::Metrics;
 
-pub use api::{Api, REPLAYED_EVENTS_MAX, Reload};
+pub use api::{Api, REPLAY_REASON, REPLAYED_EVENTS_MAX, Reload};
 pub(crate) use api::{Backend, ConfiguredDestination, Routing};
 pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
 pub(crate) use listen::Listener;
@@ -37,9 +37,9 @@ pub use model::{
     EventSummary, Header, ListDestinations, ListEvents, PAGE_ITEMS_MAX, Page, ReplayRequest,
     Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions, SecretStatus, Secrets,
 };
-pub(crate) use model::{DestinationPath, EventPath};
+pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS};
 pub(crate) use openapi::{Describe, Described, document};
-pub(crate) use page::{PAGE_ITEMS, position};
+pub(crate) use page::position;
 pub use problem::{Problem, ProblemType};
 pub(crate) use token::read_or_make as token_of;
 pub use token::{path as token_path, read as read_token};

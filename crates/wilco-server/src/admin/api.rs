@@ -23,7 +23,7 @@ use wilco_store::{AdminStore, Target};
 
 use super::{Describe, Described, Json, NoContent, Problem, RouteDecision, Secrets, document};
 
-pub use events::REPLAYED_EVENTS_MAX;
+pub use events::{REPLAY_REASON, REPLAYED_EVENTS_MAX};
 
 /// Reads the configuration again; an error says what is wrong with it.
 pub type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;

@@ -6,7 +6,10 @@ use std::{fmt::Display, str::FromStr};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 use wilco::EventId;
 
 /// Which events to list, and which part of the listing.
@@ -30,12 +33,13 @@ pub struct ListEvents {
     /// Only events with a delivery to this destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    /// Only events with a dead delivery that was not replayed, and damaged events.
+    /// Only events with a dead delivery that was not replayed; without `destination` also damaged
+    /// events that have no delivery.
     #[serde(default, deserialize_with = "from_text")]
     pub dead: bool,
     /// Only events recorded after this one, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>, pattern = "^evt_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
+    #[param(value_type = EventIdText, inline, required = false)]
     pub after: Option<EventId>,
     /// Where to continue: `next` of the page before, which had the same other parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -43,7 +47,7 @@ pub struct ListEvents {
     /// The items of a page.
     #[serde(default, deserialize_with = "limit_from_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(minimum = 1, maximum = 1000, default = 50)]
+    #[param(value_type = PageItems, inline, required = false)]
     pub limit: Option<usize>,
 }
 
@@ -57,7 +61,7 @@ pub struct ListDestinations {
     /// The items of a page.
     #[serde(default, deserialize_with = "limit_from_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(minimum = 1, maximum = 1000, default = 50)]
+    #[param(value_type = PageItems, inline, required = false)]
     pub limit: Option<usize>,
 }
 
@@ -65,7 +69,7 @@ pub struct ListDestinations {
 #[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
 pub(crate) struct EventPath {
     /// The event's id.
-    #[param(value_type = String, pattern = "^evt_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
+    #[param(value_type = EventIdText, inline)]
     pub(crate) id: EventId,
 }
 
@@ -403,6 +407,22 @@ impl DeliveryState {
 #[schema(as = EventId, value_type = String, pattern = "^evt_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
 struct EventIdText(#[expect(dead_code, reason = "only its schema is used")] String);
 
+/// The schema of `limit`.
+struct PageItems;
+
+impl ToSchema for PageItems {}
+
+impl PartialSchema for PageItems {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::Integer)
+            .minimum(Some(1))
+            .maximum(Some(PAGE_ITEMS_MAX))
+            .default(Some(PAGE_ITEMS.into()))
+            .into()
+    }
+}
+
 /// Reads a parameter of a query, which is always text.
 fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
 where
@@ -420,5 +440,7 @@ fn limit_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
     }
 }
 
+/// The items of a page, unless the request says otherwise.
+pub(crate) const PAGE_ITEMS: usize = 50;
 /// The most items of one page.
 pub const PAGE_ITEMS_MAX: usize = 1_000;

@@ -48,9 +48,6 @@ pub(crate) fn position<T: FromStr>(
     })
 }
 
-/// The items of a page, unless the request says otherwise.
-pub(crate) const PAGE_ITEMS: usize = 50;
-
 #[cfg(test)]
 mod tests {
     use super::*;

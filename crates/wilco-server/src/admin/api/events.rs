@@ -113,7 +113,7 @@ fn plan(found: &Found, routing: &dyn Routing, request: &ReplayRequest) -> Option
         request.destination.as_ref().is_none_or(|name| target.destination == *name)
             && (!request.dead || is_dead(found, &target.destination))
     });
-    let reason = format!("replay: {}", request.reason.as_deref().unwrap_or("by hand"));
+    let reason = format!("replay: {}", request.reason.as_deref().unwrap_or(REPLAY_REASON));
     (!targets.is_empty()).then_some(Replay { event_id: found.event.id, targets, reason })
 }
 
@@ -130,6 +130,8 @@ async fn find(backend: &Backend, id: EventId) -> Result<Found, Problem> {
     found.ok_or_else(|| Problem::not_found(format!("event {id} not found")))
 }
 
+/// The reason of a replay, unless the request says otherwise.
+pub const REPLAY_REASON: &str = "by hand";
 /// The most events of one replay request.
 pub const REPLAYED_EVENTS_MAX: usize = 500;
 const NEWEST_FIRST: &str = "newest";
