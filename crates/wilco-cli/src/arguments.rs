@@ -28,7 +28,7 @@ impl ConfigArgs {
     pub(crate) fn required(&self) -> Result<PathBuf, Failure> {
         self.find().ok_or_else(|| {
             let text = "no wilco.toml found here or in /etc/wilco; `wilco init` writes one";
-            Failure::configuration(text.into())
+            Failure::configuration(text)
         })
     }
 

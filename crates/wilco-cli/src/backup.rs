@@ -31,8 +31,7 @@ impl Backup {
             None => self.config.places()?.store.url,
         };
         require_store(SqliteStore::path(&url)?, is_named, "")?;
-        let bytes = SqliteStore::back_up(&url, &self.to)
-            .map_err(|error| Failure::failed(error.to_string()))?;
+        let bytes = SqliteStore::back_up(&url, &self.to).map_err(Failure::failed)?;
         print(&format!("copied {url} to {}: {bytes} bytes\n", self.to.display()))?;
         Ok(ExitCode::SUCCESS)
     }

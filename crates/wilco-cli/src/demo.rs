@@ -55,8 +55,7 @@ impl Demo {
                 () = signals.end() => {}
             }
         }
-        let closed = loopback.service.drain(DRAIN).await;
-        closed.map_err(|error| Failure::failed(error.to_string()))?;
+        loopback.service.drain(DRAIN).await?;
         Ok(if are_handled { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -115,8 +114,8 @@ struct Loopback {
 impl Loopback {
     async fn open(folder: &Path) -> Result<Self, Failure> {
         let secret_text = made_up_secret()?;
-        let secret = Secret::new("demo", secret_text.clone().into_bytes())
-            .map_err(|error| Failure::failed(error.to_string()))?;
+        let secret =
+            Secret::new("demo", secret_text.clone().into_bytes()).map_err(Failure::failed)?;
         let projects = folder.join("projects");
         std::fs::create_dir(&projects)?;
         let functions = [
@@ -131,7 +130,7 @@ impl Loopback {
         let service = Service::start(config, certificate, None).await?;
         let address = match service.addresses() {
             [Address::Tcp(address), ..] => *address,
-            _ => return Err(Failure::failed("the demo has no address".into())),
+            _ => return Err(Failure::failed("the demo has no address")),
         };
         Ok(Self { service, url: format!("https://{address}/webhook"), secret, secret_text })
     }
@@ -174,8 +173,7 @@ impl Loopback {
         forged.body = moved.replacen("deleted", "created", 1).into();
         steps.push(forged);
         // The first request includes the TLS handshake, so it would distort the times.
-        let warm_up = Request::get(&self.url).body(Body::default());
-        let warm_up = warm_up.map_err(|error| Failure::failed(error.to_string()))?;
+        let warm_up = Request::get(&self.url).body(Body::default())?;
         let client = Client::new(warm_up.uri(), Trust::Anybody)?;
         client.send(warm_up, TIMEOUT, ANSWER_BYTES_MAX).await?;
         for step in &mut steps {
@@ -191,10 +189,10 @@ impl Loopback {
         expected: Expected,
     ) -> Result<Step, Failure> {
         let freispace = provider::find("freispace")
-            .ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
+            .ok_or_else(|| Failure::failed("this wilco was built without freispace"))?;
         let scheme = &freispace.scheme;
         let signed = scheme.sign(&self.secret, &Unsigned::post(body, clock::now()));
-        let signed = signed.map_err(|error| Failure::failed(error.to_string()))?;
+        let signed = signed.map_err(Failure::failed)?;
         Ok(Step {
             label,
             body: Bytes::from_static(body),
@@ -212,8 +210,7 @@ impl Loopback {
             .signed
             .iter()
             .fold(request, |request, (name, value)| request.header(name, value))
-            .body(Body::from(step.body.clone()))
-            .map_err(|error| Failure::failed(error.to_string()))?;
+            .body(Body::from(step.body.clone()))?;
         let began = Instant::now();
         let answer = client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?;
         step.took = began.elapsed();
@@ -230,8 +227,7 @@ impl Loopback {
         for step in steps {
             let mut shown = None;
             while let Some(id) = step.event_id {
-                let seen = self.service.store().event(id).await;
-                shown = seen.map_err(|error| Failure::failed(error.to_string()))?;
+                shown = self.service.store().event(id).await?;
                 if shown.as_ref().is_some_and(is_handled) || Instant::now() > until {
                     break;
                 }
@@ -248,13 +244,12 @@ impl Loopback {
     async fn follow(&self, table: &mut Table, steps: &[Step]) -> Result<(), Failure> {
         let mut after = steps.iter().filter_map(|step| step.event_id).max();
         let store = self.service.store();
-        let failed = |error: wilco_store::StoreError| Failure::failed(error.to_string());
         loop {
             tokio::time::sleep(FOLLOW).await;
             let after_that = after.unwrap_or(EventId::from_bits(0));
             let query = EventQuery { after: Some(after_that), limit: 1, ..EventQuery::default() };
-            let Some(listed) = store.events(query).await.map_err(failed)?.pop() else { continue };
-            let Some(shown) = store.event(listed.id).await.map_err(failed)? else { continue };
+            let Some(listed) = store.events(query).await?.pop() else { continue };
+            let Some(shown) = store.event(listed.id).await? else { continue };
             if is_handled(&shown) {
                 print(&table.draw(&[Row::of_another(&shown).cells()]))?;
                 after = Some(listed.id);

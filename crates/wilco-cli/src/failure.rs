@@ -18,17 +18,17 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    pub(crate) fn failed(text: String) -> Self {
-        Self { code: 1, text }
+    pub(crate) fn failed(why: impl fmt::Display) -> Self {
+        Self { code: 1, text: why.to_string() }
     }
 
-    pub(crate) fn usage(text: String) -> Self {
-        Self { code: 2, text }
+    pub(crate) fn usage(why: impl fmt::Display) -> Self {
+        Self { code: 2, text: why.to_string() }
     }
 
     /// 78 is `EX_CONFIG` of sysexits.
-    pub(crate) fn configuration(text: String) -> Self {
-        Self { code: 78, text }
+    pub(crate) fn configuration(why: impl fmt::Display) -> Self {
+        Self { code: 78, text: why.to_string() }
     }
 
     pub(crate) fn not_permitted(text: &str) -> Self {
@@ -44,23 +44,26 @@ impl From<Diagnostics> for Failure {
     }
 }
 
-impl From<TlsError> for Failure {
-    fn from(error: TlsError) -> Self {
-        Self::failed(error.to_string())
-    }
+/// Errors whose text says everything.
+macro_rules! from_errors {
+    ($($error:ty),+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::failed(error)
+            }
+        })+
+    };
 }
 
-impl From<StartError> for Failure {
-    fn from(error: StartError) -> Self {
-        Self::failed(error.to_string())
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        Self::failed(error.to_string())
-    }
-}
+from_errors!(
+    ClientError,
+    StartError,
+    StoreError,
+    TlsError,
+    getrandom::Error,
+    http::Error,
+    serde_json::Error
+);
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
@@ -72,18 +75,12 @@ impl From<OpenError> for Failure {
     }
 }
 
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        Self::failed(error.to_string())
-    }
-}
-
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         // The reader of the output wants no more of it: `wilco events list | head`.
         match error.kind() {
             io::ErrorKind::BrokenPipe => Self { code: 0, text: String::new() },
-            _ => Self::failed(error.to_string()),
+            _ => Self::failed(error),
         }
     }
 }

@@ -212,8 +212,7 @@ fn note(text: &str) {
 }
 
 fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Failure> {
-    let line = serde_json::to_string(row).map_err(|error| Failure::failed(error.to_string()))?;
-    Ok(format!("{line}\n"))
+    Ok(serde_json::to_string(row)? + "\n")
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -145,7 +145,7 @@ impl Record {
         path: &str,
         request: &impl Serialize,
     ) -> Result<T, Failure> {
-        let body = serde_json::to_vec(request).map_err(failed)?;
+        let body = serde_json::to_vec(request)?;
         read(&self.ask(Method::POST, path, body.into()).await?)
     }
 
@@ -164,7 +164,7 @@ impl Record {
             Connection::Store(_, api) => {
                 let request = Request::builder().method(method).uri(path);
                 let request = request.header(header::CONTENT_TYPE, "application/json");
-                let answer = api.call(request.body(body).map_err(failed)?).await;
+                let answer = api.call(request.body(body)?).await;
                 (answer.status(), answer.into_body())
             }
         };
@@ -191,9 +191,5 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
 }
 
 fn with_query(path: &str, query: &impl Serialize) -> Result<String, Failure> {
-    Ok(format!("{path}?{}", admin::query(query).map_err(failed)?))
-}
-
-fn failed(error: impl std::fmt::Display) -> Failure {
-    Failure::failed(error.to_string())
+    Ok(format!("{path}?{}", admin::query(query)?))
 }

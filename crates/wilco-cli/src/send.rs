@@ -146,10 +146,10 @@ impl Send {
 
     fn request(&self, target: &Target, mut body: Vec<u8>) -> Result<Request<Body>, Failure> {
         let freispace = provider::find("freispace")
-            .ok_or_else(|| Failure::failed("this wilco was built without freispace".into()))?;
+            .ok_or_else(|| Failure::failed("this wilco was built without freispace"))?;
         let unsigned = Unsigned::post(&body, clock::now());
         let signed = freispace.scheme.sign(&target.secret, &unsigned);
-        let signed = signed.map_err(|error| Failure::usage(error.to_string()))?;
+        let signed = signed.map_err(Failure::usage)?;
         if self.tamper {
             match body.iter_mut().find(|byte| byte.is_ascii_lowercase()) {
                 Some(letter) => letter.make_ascii_uppercase(),

@@ -126,8 +126,7 @@ impl WithoutFile {
     }
 
     fn config(&self) -> Result<Config, Failure> {
-        let secret = Secret::from_env("FREISPACE_SECRET")
-            .map_err(|error| Failure::configuration(error.to_string()))?;
+        let secret = Secret::from_env("FREISPACE_SECRET").map_err(Failure::configuration)?;
         let mut destinations = vec![DestinationConfig::print("print")];
         if let Some(line) = &self.exec {
             let words = config::command_line(line).map_err(Failure::usage)?;
@@ -149,8 +148,7 @@ impl WithoutFile {
         if let Some(url) = &self.store {
             config.store.url = url.clone();
         }
-        config.admin =
-            Some(config::Admin { address: Address::Tcp(config::ADMIN_ADDRESS), token: None });
+        config.admin = Some(config::Admin::default());
         config.destinations = destinations;
         config.routes = vec![route];
         Ok(config)
@@ -237,13 +235,13 @@ async fn run_until_stopped(
     tracing::info!(within = ?drain, "stopping");
     let closed = tokio::select! {
         closed = service.drain(drain) => closed,
-        _ = terminate.recv() => return Err(Failure::failed("stopped by a second signal".into())),
-        _ = interrupt.recv() => return Err(Failure::failed("stopped by a second signal".into())),
+        _ = terminate.recv() => return Err(Failure::failed("stopped by a second signal")),
+        _ = interrupt.recv() => return Err(Failure::failed("stopped by a second signal")),
     };
     if has_failed {
-        return Err(Failure::failed("the store stopped after an error; see the log".into()));
+        return Err(Failure::failed("the store stopped after an error; see the log"));
     }
-    closed.map_err(|error| Failure::failed(error.to_string()))?;
+    closed?;
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }

@@ -40,7 +40,7 @@ pub(super) fn config(
         route.ok_or_else(|| Failure::failed(format!("invalid glob {glob:?}")))
     };
     let source = config::Source::new("freispace", "/webhook", vec![secret]);
-    let source = source.map_err(|error| Failure::failed(error.to_string()))?;
+    let source = source.map_err(Failure::failed)?;
     let loopback = config::address("127.0.0.1:0").map_err(Failure::failed)?;
     let mut config = Config::of(source, vec![loopback]);
     config.listen.tls = config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] };
@@ -57,6 +57,6 @@ pub(super) fn config(
 
 pub(super) fn made_up_secret() -> Result<String, Failure> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::failed(error.to_string()))?;
+    getrandom::fill(&mut bytes)?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

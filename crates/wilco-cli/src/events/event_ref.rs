@@ -45,8 +45,7 @@ impl EventRef {
             Self::Latest => {
                 let query = ListEvents { limit: Some(1), ..ListEvents::default() };
                 let latest = record.events(&query).await?.items.pop();
-                let latest =
-                    latest.ok_or_else(|| Failure::failed("the store has no events yet".into()));
+                let latest = latest.ok_or_else(|| Failure::failed("the store has no events yet"));
                 Ok(latest?.id)
             }
         }

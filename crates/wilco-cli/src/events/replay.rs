@@ -6,7 +6,8 @@ use clap::Args;
 use tokio::time::Instant;
 use wilco::EventId;
 use wilco_server::admin::{
-    ListEvents, PAGE_ITEMS_MAX, REPLAYED_EVENTS_MAX, ReplayRequest, Replayed, ReplayedEvent,
+    ListEvents, PAGE_ITEMS_MAX, REPLAY_REASON, REPLAYED_EVENTS_MAX, ReplayRequest, Replayed,
+    ReplayedEvent,
 };
 
 use super::EventRef;
@@ -36,7 +37,7 @@ pub(super) struct Replay {
     #[arg(long, value_name = "N/s", value_parser = rate)]
     rate: Option<f64>,
     /// Reason, shown with each new delivery
-    #[arg(long, value_name = "TEXT", default_value = "by hand")]
+    #[arg(long, value_name = "TEXT", default_value = REPLAY_REASON)]
     reason: String,
     /// Print one JSON object per line for each event
     #[arg(long)]
@@ -48,7 +49,7 @@ impl Replay {
         if self.ids.is_empty() && !self.all && !self.filter.is_set() {
             let text = "choose events: name their ids, or use --since, --event, --dead and the like, \
                         or --all for every event";
-            return Err(Failure::usage(text.into()));
+            return Err(Failure::usage(text));
         }
         let events = Record::write(&self.store, async |record| {
             let ids = self.choose(record).await?;

@@ -34,7 +34,7 @@ impl Tail {
     async fn follow(&self, record: &Record) -> Result<(), Failure> {
         if !record.is_running() {
             let text = "no wilco is running here, so no event can arrive; see `wilco events list`";
-            return Err(Failure::failed(text.into()));
+            return Err(Failure::failed(text));
         }
         let mut rows = Rows::new(&self.store, self.filter.dead, self.json);
         let mut followed = Followed::default();

@@ -88,7 +88,7 @@ fn sample_id(sample: &str) -> Option<String> {
 /// A random UUID (RFC 9562, version 4).
 fn uuid() -> Result<String, Failure> {
     let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::failed(error.to_string()))?;
+    getrandom::fill(&mut bytes)?;
     let bits = u128::from_be_bytes(bytes) & !(0xf << 76) & !(0x3 << 62) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{bits:032x}");
     let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];

@@ -15,9 +15,7 @@ pub(super) struct Target {
 
 impl Target {
     pub(super) fn of(send: &Send) -> Result<Self, Failure> {
-        let from_env = |name: &str| {
-            Secret::from_env(name).map_err(|error| Failure::configuration(error.to_string()))
-        };
+        let from_env = |name: &str| Secret::from_env(name).map_err(Failure::configuration);
         let named = send.secret_env.as_deref();
         let (url, configured) = match (&send.to, send.config.find()) {
             (Some(url), _) => (url.clone(), None),
@@ -50,7 +48,7 @@ fn endpoint(config: &Config) -> Result<(Uri, Secret), Failure> {
     });
     let (Some(mut address), Some(secret)) = (tcp, source.secrets.first()) else {
         let text = "the configuration listens only on a Unix socket; name a URL with --to";
-        return Err(Failure::usage(text.into()));
+        return Err(Failure::usage(text));
     };
     if address.ip().is_unspecified() {
         address.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
