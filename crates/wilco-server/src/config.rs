@@ -25,7 +25,7 @@ use wilco_config::{
 use wilco_delivery::AlertPolicy;
 
 pub use addresses::{Address, address};
-pub use admin::{ADMIN_ADDRESS, Admin};
+pub use admin::Admin;
 pub use listen::{Listen, Tls};
 pub use source::{Source, SourceError};
 pub use store::Store;

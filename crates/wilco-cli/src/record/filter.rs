@@ -27,7 +27,8 @@ pub(crate) struct Filter {
     /// Only events with a delivery to this destination
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
-    /// Only events with a dead delivery that was not replayed
+    /// Only events with a dead delivery that was not replayed; without --destination also damaged
+    /// events that have no delivery
     #[arg(long)]
     pub(crate) dead: bool,
 }

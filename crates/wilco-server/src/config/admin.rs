@@ -72,4 +72,4 @@ pub(super) fn read(mut keys: TableReader<'_>) -> Option<Admin> {
 }
 
 /// The admin listener where the file has none: this machine only.
-pub const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9440);
+const ADMIN_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9440);
