@@ -1,12 +1,17 @@
-//! What HTTP destinations share: their URL, their client, and what a response means.
+//! What HTTP destinations share: their URL, how a request is sent, and what a response means.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
-use http::{HeaderMap, Request, StatusCode, Uri, header};
+use async_trait::async_trait;
+use http::{HeaderMap, Request, StatusCode, Uri, header, request};
 use jiff::Timestamp;
 use wilco::Body;
 use wilco_config::{Setting, TableReader, is_credential_name, url};
-use wilco_delivery::{Reply, Verdict};
+use wilco_delivery::{Destination, Reply, Verdict};
+use wilco_store::Claim;
 
 use crate::{
     client::{Answer, Client, Trust},
@@ -14,6 +19,66 @@ use crate::{
     kind::{OUTPUT_BYTES_MAX, OpenError},
     text::legible,
 };
+
+/// What a kind of HTTP destination sends.
+pub(crate) trait Requests: Send + Sync + 'static {
+    /// Completes a POST request to the URL of the destination with further headers, and gives its
+    /// body. `Err` says why no attempt can send one: that depends only on the event and the file.
+    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String>;
+}
+
+/// A request and its body.
+pub(crate) type Filled = (request::Builder, Body);
+
+/// An HTTP destination of any kind.
+pub(crate) struct HttpService<R> {
+    requests: R,
+    url: ServiceUrl,
+    timeout: Duration,
+    client: Client,
+}
+
+impl<R: Requests> HttpService<R> {
+    pub(crate) fn open(
+        url: &ServiceUrl,
+        timeout: Duration,
+        requests: R,
+    ) -> Result<Arc<dyn Destination>, OpenError> {
+        let client = Client::new(&url.uri.0, Trust::System);
+        let client = client.map_err(|error| OpenError(error.to_string()))?;
+        Ok(Arc::new(Self { requests, url: url.clone(), timeout, client }))
+    }
+
+    fn request(&self, claim: &Claim) -> Result<Request<Body>, String> {
+        let request = Request::post(&self.url.uri.0)
+            .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")));
+        let (request, body) = self.requests.fill(request, claim)?;
+        request.body(body).map_err(|error| format!("cannot build the request: {error}"))
+    }
+}
+
+#[async_trait]
+impl<R: Requests> Destination for HttpService<R> {
+    async fn deliver(&self, claim: &Claim) -> Reply {
+        let request = match self.request(claim) {
+            Ok(request) => request,
+            Err(why) => return Reply::unsendable(why),
+        };
+        match self.client.send(request, self.timeout, OUTPUT_BYTES_MAX).await {
+            Ok(answer) => reply(answer, &self.url),
+            Err(error) => Reply::failed(error.to_string()),
+        }
+    }
+
+    /// Only connects: a request could have any effect there.
+    async fn check(&self) -> Result<String, String> {
+        let uri = &self.url.uri.0;
+        self.client.connect(uri, self.timeout).await.map_err(|error| error.to_string())?;
+        let host = uri.authority().map_or("", |authority| authority.as_str());
+        let tls = if uri.scheme_str() == Some("https") { ", TLS" } else { "" };
+        Ok(format!("connected to {host}{tls}"))
+    }
+}
 
 /// The URL of an HTTP service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,44 +135,16 @@ fn has_credential(uri: &Uri) -> bool {
     })
 }
 
-/// A client for the destination with this URL.
-pub(crate) fn client(url: &ServiceUrl) -> Result<Client, OpenError> {
-    Client::new(&url.uri.0, Trust::System).map_err(|error| OpenError(error.to_string()))
-}
-
-/// Connects to an HTTP destination. It sends no request, because that could have any effect there.
-pub(crate) async fn check_connection(
-    client: &Client,
-    url: &ServiceUrl,
-    timeout: Duration,
-) -> Result<String, String> {
-    let uri = &url.uri.0;
-    client.connect(uri, timeout).await.map_err(|error| error.to_string())?;
-    let host = uri.authority().map_or("", |authority| authority.as_str());
-    let tls = if uri.scheme_str() == Some("https") { ", TLS" } else { "" };
-    Ok(format!("connected to {host}{tls}"))
-}
-
-/// Sends a request of an HTTP destination, and interprets the answer in the same way for all of them.
-pub(crate) async fn post(
-    client: &Client,
-    request: Request<Body>,
-    url: &ServiceUrl,
-    timeout: Duration,
-) -> Reply {
-    match client.send(request, timeout, OUTPUT_BYTES_MAX).await {
-        Ok(answer) => Reply {
-            verdict: verdict(answer.status, &answer.headers, clock::now()),
-            result: match redirect(&answer, url) {
-                Some(place) => {
-                    format!("{}: redirects are not followed, this one is to {place}", answer.status)
-                }
-                None => answer.status.to_string(),
-            },
-            output: answer.body,
-        },
-        Err(error) => Reply::failed(error.to_string()),
-    }
+/// What a response means, which is the same for all kinds.
+fn reply(answer: Answer, url: &ServiceUrl) -> Reply {
+    let result = match redirect(&answer, url) {
+        Some(place) => {
+            format!("{}: redirects are not followed, this one is to {place}", answer.status)
+        }
+        None => answer.status.to_string(),
+    };
+    let verdict = verdict(answer.status, &answer.headers, clock::now());
+    Reply { verdict, result, output: answer.body }
 }
 
 /// The target of a redirect. A service with a secret URL may repeat it there, in some form, so only the

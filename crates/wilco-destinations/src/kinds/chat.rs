@@ -3,29 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http::{Request, header};
+use http::{header, request};
 use serde_json::{Value, json};
-use wilco::{Body, Event};
 use wilco_config::{Key, TableReader, ValueType, url};
-use wilco_delivery::{Destination, Reply, Text, View};
+use wilco_delivery::{Destination, Text, View};
 use wilco_store::Claim;
 
 use crate::{
-    client::Client,
-    http_service::{ServiceUrl, check_connection, client, post},
+    http_service::{Filled, HttpService, Requests, ServiceUrl},
     kind::{Kind, OpenError, Settings, SharedSettings},
     text::{alert_text, cut},
 };
 
 pub(crate) static SLACK: Kind = Kind {
     name: "slack",
-    keys: &[
-        Key::new("url", ValueType::Reference, "{ env = \"SLACK_WEBHOOK_URL\" }")
-            .required()
-            .secret()
-            .doc("the URL of the incoming webhook, which is a secret itself"),
-        TEXT,
-    ],
+    keys: &[webhook_url("{ env = \"SLACK_WEBHOOK_URL\" }"), TEXT],
     written_path: None,
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Slack, "https://hooks.slack.com/services/"),
@@ -33,13 +25,7 @@ pub(crate) static SLACK: Kind = Kind {
 
 pub(crate) static TEAMS: Kind = Kind {
     name: "teams",
-    keys: &[
-        Key::new("url", ValueType::Reference, "{ env = \"TEAMS_WEBHOOK_URL\" }")
-            .required()
-            .secret()
-            .doc("the URL of the incoming webhook, which is a secret itself"),
-        TEXT,
-    ],
+    keys: &[webhook_url("{ env = \"TEAMS_WEBHOOK_URL\" }"), TEXT],
     written_path: None,
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Teams, "https://"),
@@ -47,17 +33,18 @@ pub(crate) static TEAMS: Kind = Kind {
 
 pub(crate) static DISCORD: Kind = Kind {
     name: "discord",
-    keys: &[
-        Key::new("url", ValueType::Reference, "{ env = \"DISCORD_WEBHOOK_URL\" }")
-            .required()
-            .secret()
-            .doc("the URL of the incoming webhook, which is a secret itself"),
-        TEXT,
-    ],
+    keys: &[webhook_url("{ env = \"DISCORD_WEBHOOK_URL\" }"), TEXT],
     written_path: None,
     concurrency: 1,
     read: |keys| ChatSettings::read(keys, Service::Discord, "https://discord.com/api/webhooks/"),
 };
+
+const fn webhook_url(example: &'static str) -> Key {
+    Key::new("url", ValueType::Reference, example)
+        .required()
+        .secret()
+        .doc("the URL of the incoming webhook, which is a secret itself")
+}
 
 const TEXT: Key =
     Key::new("text", ValueType::Template, "\"{{ data.name }} is now {{ data.status.name }}\"")
@@ -109,8 +96,7 @@ impl Settings for ChatSettings {
     }
 
     async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
-        let client = client(&self.url)?;
-        Ok(Arc::new(Chat { settings: self.clone(), timeout, client }))
+        HttpService::open(&self.url, timeout, self.clone())
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
@@ -122,49 +108,20 @@ impl Settings for ChatSettings {
     }
 }
 
-struct Chat {
-    settings: ChatSettings,
-    timeout: Duration,
-    client: Client,
-}
-
-impl Chat {
-    /// What is said about an event.
-    fn text(&self, event: &Event) -> Result<String, String> {
-        alert_text(event).unwrap_or_else(|| {
+impl Requests for ChatSettings {
+    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String> {
+        let event = claim.event();
+        let text = alert_text(event).unwrap_or_else(|| {
             View::of(event)
-                .and_then(|view| self.settings.text.render(&view))
+                .and_then(|view| self.text.render(&view))
                 .map_err(|error| format!("the template of text failed: {error}"))
-        })
-    }
-
-    fn request(&self, text: &str) -> Result<Request<Body>, http::Error> {
-        Request::post(&self.settings.url.uri.0)
-            .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(message(self.settings.service, text).to_string().into())
-    }
-}
-
-#[async_trait]
-impl Destination for Chat {
-    async fn deliver(&self, claim: &Claim) -> Reply {
-        let text = match self.text(claim.event()) {
-            Ok(text) => text,
-            Err(why) => return Reply::unsendable(why),
-        };
+        })?;
         if text.trim().is_empty() {
             // No service accepts an empty text, and the next attempt would give the same.
-            return Reply::unsendable("the text is empty: there is nothing to send".into());
+            return Err("the text is empty: there is nothing to send".into());
         }
-        match self.request(&text) {
-            Ok(request) => post(&self.client, request, &self.settings.url, self.timeout).await,
-            Err(error) => Reply::unsendable(format!("cannot build the request: {error}")),
-        }
-    }
-
-    async fn check(&self) -> Result<String, String> {
-        check_connection(&self.client, &self.settings.url, self.timeout).await
+        let request = request.header(header::CONTENT_TYPE, "application/json");
+        Ok((request, message(self.service, &text).to_string().into()))
     }
 }
 

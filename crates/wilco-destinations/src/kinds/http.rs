@@ -5,19 +5,18 @@ use std::{cell::LazyCell, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request};
 use serde::de::IgnoredAny;
 use wilco::{Body, Event};
 use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
-use wilco_delivery::{Destination, Reply, Text, View};
+use wilco_delivery::{Destination, Text, View};
 use wilco_store::{ALERTS, Claim};
 
 use crate::{
-    client::Client,
     clock,
     destination::DestinationConfig,
     hidden::hidden_value,
-    http_service::{ServiceUrl, check_connection, client, post},
+    http_service::{Filled, HttpService, Requests, ServiceUrl},
     kind::{Kind, OpenError, Settings, SharedSettings},
 };
 
@@ -107,9 +106,7 @@ impl Settings for HttpSettings {
     }
 
     async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
-        let Self { url, secret, form } = self.clone();
-        let client = client(&url)?;
-        Ok(Arc::new(Http { url, key: secret.as_ref().and_then(key), form, timeout, client }))
+        HttpService::open(&self.url, timeout, self.clone())
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
@@ -181,48 +178,30 @@ fn header_name(name: &str) -> Result<http::HeaderName, TextError> {
     Ok(name)
 }
 
-struct Http {
-    url: ServiceUrl,
-    key: Option<Vec<u8>>,
-    form: Form,
-    timeout: Duration,
-    client: Client,
-}
-
-impl Http {
-    /// The request, or why no attempt can make one: that depends only on the event and the file.
-    fn request(&self, claim: &Claim, unix_seconds: i64) -> Result<Request<Body>, String> {
+impl Requests for HttpSettings {
+    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String> {
         let event = claim.event();
-        let id = event.id.to_string();
-        let mut request = Request::post(&self.url.uri.0)
-            .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
+        let (id, unix_seconds) = (event.id.to_string(), clock::now().as_second());
+        let mut request = request
             .header("webhook-id", &id)
             .header("webhook-timestamp", unix_seconds)
             .header("x-wilco-event-name", header_text(&event.name))
             .header("x-wilco-attempt", claim.attempt());
-        let filled = self.form.fill(event)?;
-        for (name, value) in &filled.headers {
+        let (headers, body) = self.form.fill(event)?;
+        for (name, value) in &headers {
             request = request.header(name, value);
         }
-        if let Some(key) = &self.key {
-            let signature = sign(key, &id, unix_seconds, &filled.body);
-            request = request.header("webhook-signature", signature);
+        if let Some(key) = self.secret.as_ref().and_then(key) {
+            request = request.header("webhook-signature", sign(&key, &id, unix_seconds, &body));
         }
-        let request = request.body(filled.body);
-        request.map_err(|error| format!("cannot build the request: {error}"))
+        Ok((request, body))
     }
 }
 
-/// The rendered templates for an event.
-struct Filled {
-    headers: HeaderMap,
-    body: Body,
-}
-
 impl Form {
-    /// Renders the request for an event. The body template and its content type are for the events of a
+    /// Renders the headers and the body for an event. The body template and its content type are for the events of a
     /// provider: an alert is sent as it is, with those of the other headers that can be rendered for it.
-    fn fill(&self, event: &Event) -> Result<Filled, String> {
+    fn fill(&self, event: &Event) -> Result<(HeaderMap, Body), String> {
         let is_alert = event.source.as_str() == ALERTS;
         let view = LazyCell::new(|| View::of(event));
         let mut headers = HeaderMap::new();
@@ -253,7 +232,7 @@ impl Form {
             headers.insert(header::CONTENT_TYPE, kind);
         }
         let Some(text) = self.body.as_ref().filter(|_| !is_alert) else {
-            return Ok(Filled { headers, body: event.body.clone() });
+            return Ok((headers, event.body.clone()));
         };
         let body = view.as_ref().map_err(Clone::clone).and_then(|view| text.render(view));
         let body = body.map_err(|error| format!("the body failed: {error}"))?;
@@ -265,7 +244,7 @@ impl Form {
                  without quotes around them"
             ));
         }
-        Ok(Filled { headers, body: body.into() })
+        Ok((headers, body.into()))
     }
 }
 
@@ -284,21 +263,6 @@ fn is_json(kind: &HeaderValue) -> bool {
     let kind = kind.to_str().unwrap_or_default().to_ascii_lowercase();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     kind == "application/json" || kind == "text/json" || kind.ends_with("+json")
-}
-
-#[async_trait]
-impl Destination for Http {
-    async fn deliver(&self, claim: &Claim) -> Reply {
-        let request = match self.request(claim, clock::now().as_second()) {
-            Ok(request) => request,
-            Err(why) => return Reply::unsendable(why),
-        };
-        post(&self.client, request, &self.url, self.timeout).await
-    }
-
-    async fn check(&self) -> Result<String, String> {
-        check_connection(&self.client, &self.url, self.timeout).await
-    }
 }
 
 /// The signed text is `id.timestamp.body`. The key is the Base64 after `whsec_`, or else the bytes of the
@@ -327,6 +291,8 @@ const RESERVED: [&str; 5] = ["host", "content-length", "transfer-encoding", "con
 
 #[cfg(test)]
 mod tests {
+    use wilco_delivery::Reply;
+
     use super::*;
     use crate::hidden::Hidden;
 

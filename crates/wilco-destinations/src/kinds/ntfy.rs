@@ -6,17 +6,16 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http::{HeaderValue, Request, Uri, header};
+use http::{HeaderValue, Uri, header, request};
 use serde::Serialize;
-use wilco::{Body, Event};
+use wilco::Event;
 use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
-use wilco_delivery::{Destination, Reply, Text, View};
+use wilco_delivery::{Destination, Text, View};
 use wilco_store::Claim;
 
 use crate::{
-    client::Client,
     hidden::hidden_value,
-    http_service::{ServiceUrl, check_connection, client, post},
+    http_service::{Filled, HttpService, Requests, ServiceUrl},
     kind::{Kind, OpenError, Settings, SharedSettings},
     text::{alert_text, cut},
 };
@@ -103,8 +102,7 @@ impl Settings for NtfySettings {
     }
 
     async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
-        let client = client(&self.url)?;
-        Ok(Arc::new(Ntfy { settings: self.clone(), timeout, client }))
+        HttpService::open(&self.url, timeout, self.clone())
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
@@ -125,12 +123,6 @@ impl Settings for NtfySettings {
     }
 }
 
-struct Ntfy {
-    settings: NtfySettings,
-    timeout: Duration,
-    client: Client,
-}
-
 /// A message in the JSON format of the server.
 #[derive(Debug, Default, PartialEq, Serialize)]
 struct Message {
@@ -146,10 +138,10 @@ struct Message {
     click: String,
 }
 
-impl Ntfy {
+impl NtfySettings {
     /// The message about an event, or why none can be made. An alert has only a text.
     fn message(&self, event: &Event) -> Result<Message, String> {
-        let NtfySettings { url, token: _, text, title, priority, tags, click } = &self.settings;
+        let NtfySettings { url, token: _, text, title, priority, tags, click } = self;
         let topic = topic(&url.uri.0).unwrap_or_default().to_owned();
         let short = |text: String| cut(text.trim(), TEXT_BYTES_MAX, bytes_in_json);
         if let Some(text) = alert_text(event) {
@@ -179,32 +171,18 @@ impl Ntfy {
             click: fill_any("click", click)?,
         })
     }
-
-    fn request(&self, event: &Event) -> Result<Request<Body>, String> {
-        let message = self.message(event)?;
-        let wrong = |error: &dyn std::fmt::Display| format!("cannot build the request: {error}");
-        let body = serde_json::to_vec(&message).map_err(|error| wrong(&error))?;
-        let mut request = Request::post(root(&self.settings.url.uri.0))
-            .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")))
-            .header(header::CONTENT_TYPE, "application/json");
-        if let Some(token) = self.settings.token.as_ref().and_then(bearer) {
-            request = request.header(header::AUTHORIZATION, token);
-        }
-        request.body(body.into()).map_err(|error| wrong(&error))
-    }
 }
 
-#[async_trait]
-impl Destination for Ntfy {
-    async fn deliver(&self, claim: &Claim) -> Reply {
-        match self.request(claim.event()) {
-            Ok(request) => post(&self.client, request, &self.settings.url, self.timeout).await,
-            Err(why) => Reply::unsendable(why),
+impl Requests for NtfySettings {
+    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String> {
+        let message = self.message(claim.event())?;
+        let body = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
+        let mut request =
+            request.uri(root(&self.url.uri.0)).header(header::CONTENT_TYPE, "application/json");
+        if let Some(token) = self.token.as_ref().and_then(bearer) {
+            request = request.header(header::AUTHORIZATION, token);
         }
-    }
-
-    async fn check(&self) -> Result<String, String> {
-        check_connection(&self.client, &self.settings.url, self.timeout).await
+        Ok((request, body.into()))
     }
 }
 
