@@ -46,6 +46,7 @@ mod place;
 pub mod provider;
 mod secret;
 mod verify;
+mod words;
 
 pub use body::Body;
 pub use event::{
@@ -55,6 +56,6 @@ pub use mismatch::Mismatch;
 pub use provider::{Envelope, EnvelopeError, Provider};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
 pub use verify::{
-    Key, KeyError, Refused, Scheme, SignError, Unsigned, Verified, Verifier, standard_webhooks_key,
-    verify,
+    Algorithm, Encoding, Key, KeyError, KeyText, Refused, Scheme, SignError, TimestampUnit,
+    Unsigned, Verified, Verifier, standard_webhooks_key, verify,
 };

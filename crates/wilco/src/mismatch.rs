@@ -45,6 +45,12 @@ pub enum Mismatch {
         /// The age in seconds that the scheme allows, in both directions.
         tolerance_secs: i64,
     },
+    /// The token is signed, but not valid at this time.
+    #[error("the token's signature is valid but the token {what}; is a clock wrong?")]
+    TokenOutOfTime {
+        /// `has expired` or `is not valid yet`.
+        what: &'static str,
+    },
     /// The signature is valid but does not cover this body.
     #[error("the signature is valid but does not cover the body; was the body changed on its way?")]
     BodyNotCovered,

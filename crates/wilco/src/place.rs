@@ -5,14 +5,14 @@ use std::fmt;
 use serde::Deserialize;
 
 use crate::{
-    Body, Head,
+    Arrival, Body, Head,
     mismatch::Mismatch,
     path::{self, Path},
 };
 
 /// Where a provider puts a value.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "Raw")]
+#[serde(try_from = "PlaceText")]
 pub(crate) struct Place {
     at: At,
     /// The character between the items of a list; each item is a candidate.
@@ -28,6 +28,10 @@ enum At {
     Json(Path),
     Form(String),
     Query(String),
+    /// The value itself, the same in every request.
+    Text(String),
+    /// A claim of the token that the request is signed with.
+    Claim(String),
 }
 
 /// The half of a request in which to look.
@@ -37,47 +41,86 @@ pub(crate) enum Half<'a> {
     Body(&'a Body),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    header: Option<OneOrMore>,
-    json: Option<Path>,
-    form: Option<String>,
-    query: Option<String>,
-    split: Option<char>,
-    #[serde(default)]
-    prefix: String,
+/// A place as files write it, which may leave a part to the family that the file builds on.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct PlaceText {
+    pub(crate) header: Option<OneOrMore>,
+    pub(crate) json: Option<Path>,
+    pub(crate) form: Option<String>,
+    pub(crate) query: Option<String>,
+    pub(crate) text: Option<String>,
+    pub(crate) claim: Option<String>,
+    pub(crate) split: Option<char>,
+    pub(crate) prefix: Option<String>,
 }
 
-#[derive(Deserialize)]
+/// A name, or several of which any counts.
+#[derive(Clone, Deserialize)]
 #[serde(untagged)]
-enum OneOrMore {
+pub(crate) enum OneOrMore {
     One(String),
     More(Vec<String>),
 }
 
-impl TryFrom<Raw> for Place {
+impl PlaceText {
+    /// This place, with what it leaves open taken from `family`.
+    pub(crate) fn over(self, family: Self) -> Self {
+        let is_open = matches!(
+            self,
+            Self { header: None, json: None, form: None, query: None, text: None, claim: None, .. }
+        );
+        let split = self.split.or(family.split);
+        let prefix = self.prefix.clone().or_else(|| family.prefix.clone());
+        Self { split, prefix, ..if is_open { family } else { self } }
+    }
+}
+
+impl TryFrom<PlaceText> for Place {
     type Error = &'static str;
 
-    fn try_from(raw: Raw) -> Result<Self, Self::Error> {
-        let at = match (raw.header, raw.json, raw.form, raw.query) {
-            (Some(OneOrMore::One(name)), None, None, None) => At::Headers(vec![name]),
-            (Some(OneOrMore::More(names)), None, None, None) => At::Headers(names),
-            (None, Some(path), None, None) => At::Json(path),
-            (None, None, Some(name), None) => At::Form(name),
-            (None, None, None, Some(name)) => At::Query(name),
-            _ => return Err("expected one of header, json, form, query"),
+    fn try_from(raw: PlaceText) -> Result<Self, Self::Error> {
+        let headers = |names| match names {
+            OneOrMore::One(name) => vec![name],
+            OneOrMore::More(names) => names,
         };
-        if let At::Headers(names) = &at
-            && names.iter().any(|name| name.is_empty() || *name != name.to_ascii_lowercase())
-        {
-            return Err("expected header names in lower case");
+        let found = [
+            raw.header.map(|names| At::Headers(headers(names))),
+            raw.json.map(At::Json),
+            raw.form.map(At::Form),
+            raw.query.map(At::Query),
+            raw.text.map(At::Text),
+            raw.claim.map(At::Claim),
+        ];
+        let mut found = found.into_iter().flatten();
+        let (Some(at), None) = (found.next(), found.next()) else {
+            return Err("expected one of header, json, form, query, text, claim");
+        };
+        match &at {
+            At::Headers(names) => {
+                let is_odd = |name: &String| name.is_empty() || *name != name.to_ascii_lowercase();
+                if names.is_empty() || names.iter().any(is_odd) {
+                    return Err("expected header names in lower case");
+                }
+            }
+            At::Form(name) | At::Query(name) | At::Text(name) | At::Claim(name) => {
+                if name.is_empty() {
+                    return Err("the name of a place is empty");
+                }
+            }
+            At::Json(_) => {}
         }
-        Ok(Self { at, split: raw.split, prefix: raw.prefix })
+        Ok(Self { at, split: raw.split, prefix: raw.prefix.unwrap_or_default() })
     }
 }
 
 impl Place {
+    /// The header of this name.
+    pub(crate) fn of_header(name: &str) -> Result<Self, &'static str> {
+        let header = Some(OneOrMore::One(name.to_owned()));
+        Self::try_from(PlaceText { header, ..PlaceText::default() })
+    }
+
     /// The name of the header, if the value is in one.
     pub(crate) fn header(&self) -> Option<&str> {
         match &self.at {
@@ -94,7 +137,32 @@ impl Place {
     pub(crate) fn path(&self) -> Option<&Path> {
         match &self.at {
             At::Json(path) => Some(path),
-            At::Headers(_) | At::Form(_) | At::Query(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The claim of the token, if the value is in one.
+    pub(crate) fn claim(&self) -> Option<&str> {
+        match &self.at {
+            At::Claim(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn is_constant(&self) -> bool {
+        matches!(self.at, At::Text(_))
+    }
+
+    pub(crate) fn is_in_query(&self) -> bool {
+        matches!(self.at, At::Query(_))
+    }
+
+    /// Whether the value is in a header or a query parameter of this name.
+    pub(crate) fn is_named(&self, name: &str) -> bool {
+        match &self.at {
+            At::Headers(names) => names.iter().any(|header| header == name),
+            At::Query(parameter) => parameter == name,
+            _ => false,
         }
     }
 
@@ -121,8 +189,11 @@ impl Place {
             }
             (At::Json(path), Half::Body(body)) => values.extend(in_json(&body.contiguous(), path)),
             (At::Form(name), Half::Body(body)) => values.extend(in_form(&body.contiguous(), name)),
-            (At::Headers(_) | At::Query(_), Half::Body(_))
-            | (At::Json(_) | At::Form(_), Half::Head(_)) => {}
+            (At::Text(text), Half::Head(_)) => values.push(text.clone().into_bytes()),
+            // A claim is read by the scheme, which knows the token.
+            (At::Headers(_) | At::Query(_) | At::Text(_), Half::Body(_))
+            | (At::Json(_) | At::Form(_), Half::Head(_))
+            | (At::Claim(_), _) => {}
         }
         values.retain(|value| !value.is_empty());
         if values.is_empty() {
@@ -139,6 +210,15 @@ impl Place {
     /// The first of the [`candidates`](Self::candidates).
     pub(crate) fn value(&self, half: Half<'_>) -> Result<Vec<u8>, Mismatch> {
         Ok(self.candidates(half)?.swap_remove(0))
+    }
+
+    /// The value in a request that has arrived.
+    pub(crate) fn value_in(&self, arrival: &Arrival) -> Option<Vec<u8>> {
+        let half = match self.is_in_body() {
+            true => Half::Body(&arrival.body),
+            false => Half::Head(&arrival.head),
+        };
+        self.value(half).ok()
     }
 
     /// The error for a value at this place that is not what was `expected`.
@@ -180,6 +260,8 @@ impl fmt::Display for Place {
             At::Json(path) => write!(f, "member {path} of the body"),
             At::Form(name) => write!(f, "form field {name}"),
             At::Query(name) => write!(f, "query parameter {name}"),
+            At::Text(text) => write!(f, "constant {text:?}"),
+            At::Claim(name) => write!(f, "claim {name} of the token"),
         }
     }
 }

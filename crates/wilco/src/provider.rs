@@ -2,33 +2,44 @@
 //!
 //! A provider is a data file in `providers/`, which is compiled in. To add a provider, add a file.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::LazyLock};
+mod answers;
+mod envelope;
+mod file;
+mod handshake;
 
-use serde::Deserialize;
-use serde_json::error::Category;
-
-use crate::{
-    Scheme, Verified,
-    path::{self, Path},
-    place::{Half, Place},
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
 };
 
+use serde::Deserialize;
+
+use crate::Scheme;
+pub(in crate::provider) use answers::check_body;
+pub use answers::{Accepted, AnswerType, Answers, RefusedStatus};
+pub(in crate::provider) use envelope::EnvelopePlaces;
+pub use envelope::{Content, Envelope, EnvelopeError};
+pub use file::ProviderText;
+pub use handshake::{Challenge, Handshake, HandshakeMethod, HandshakeSecrets};
+
 /// Every provider that this version knows.
-pub fn all() -> &'static [Provider] {
-    static PROVIDERS: LazyLock<Vec<Provider>> = LazyLock::new(|| {
+pub fn all() -> &'static [Arc<Provider>] {
+    static PROVIDERS: LazyLock<Vec<Arc<Provider>>> = LazyLock::new(|| {
         #[expect(
-            clippy::expect_used,
+            clippy::panic,
             reason = "the files are compiled in and every one is parsed by a test"
         )]
-        let parsed =
-            FILES.iter().map(|text| toml::from_str(text).expect("a provider parses")).collect();
-        parsed
+        let parse = |(name, text): &(&str, &str)| {
+            let parsed = toml::from_str(text).unwrap_or_else(|why| panic!("{name}.toml: {why}"));
+            Arc::new(parsed)
+        };
+        FILES.iter().map(parse).collect()
     });
     &PROVIDERS
 }
 
 /// The provider with this name, which is the word in the configuration.
-pub fn find(name: &str) -> Option<&'static Provider> {
+pub fn find(name: &str) -> Option<&'static Arc<Provider>> {
     all().iter().find(|provider| provider.name == name)
 }
 
@@ -37,7 +48,8 @@ pub fn find(name: &str) -> Option<&'static Provider> {
 /// version does not know have no synonyms.
 pub fn synonyms<'a>(provider: &str, name: &'a str) -> Vec<&'a str> {
     let mut names = vec![name];
-    if let Some(Provider { events: Events { aliases, .. }, .. }) = find(provider) {
+    if let Some(provider) = find(provider) {
+        let aliases = &provider.events.aliases;
         let documented = aliases.get(name).map_or(name, String::as_str);
         for (alias, of) in aliases {
             if of == documented {
@@ -50,74 +62,39 @@ pub fn synonyms<'a>(provider: &str, name: &'a str) -> Vec<&'a str> {
     names
 }
 
-/// A sender of webhooks: its signature scheme, and where its requests name event, subject and
-/// delivery.
+/// A sender of webhooks: its signature scheme, where its requests name event, subject and delivery, and
+/// how it wants to be answered.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "ProviderText")]
 pub struct Provider {
     /// The word in the configuration.
     pub name: String,
-    /// The provider's page that says how it signs.
+    /// The name as people write it.
+    pub title: String,
+    /// The provider's page that says how it signs. Empty for a user's own.
     pub docs: String,
+    /// What of the file could not be confirmed.
+    pub unconfirmed: Option<String>,
     /// How it signs.
     pub scheme: Scheme,
+    /// The answers that it wants, where they are not the usual ones.
+    pub answers: Answers,
+    /// Requests that ask for an answer and are not recorded, in the order in which they are tried.
+    pub handshakes: Vec<Handshake>,
     envelope: EnvelopePlaces,
     events: Events,
-    /// Requests that the provider or its libraries publish as tests. The tests read them.
-    #[serde(default, rename = "vector")]
-    _vectors: serde::de::IgnoredAny,
 }
 
 impl Provider {
-    /// Reads which event this is and what it is about, in one pass over the body.
-    ///
-    /// A member that is absent, `null` or an object leaves its part unset. If a member occurs
-    /// twice, the last one counts, as in PHP, Python and Ruby.
-    ///
-    /// # Errors
-    ///
-    /// [`EnvelopeError`] if the body does not have the form that the provider sends: for most, JSON
-    /// (RFC 8259) in UTF-8.
-    pub fn envelope(&self, verified: &Verified) -> Result<Envelope, EnvelopeError> {
-        let EnvelopePlaces { name, subject, delivery_id, content } = &self.envelope;
-        let arrival = verified.arrival();
-        let places = || name.iter().chain(subject).chain(delivery_id);
-        let paths: Vec<&Path> = places().filter_map(Place::path).collect();
-        let whole = arrival.body.contiguous();
-        let mut members = match content {
-            Content::Object | Content::Json => {
-                let text = std::str::from_utf8(&whole).map_err(|_| EnvelopeError::NotUtf8)?;
-                let is_array_allowed = *content == Content::Json;
-                path::values(text, &paths, is_array_allowed).map_err(EnvelopeError::of)?
-            }
-            Content::Any => Vec::new(),
-        }
-        .into_iter();
-        let mut values = places().map(|place| match place.path() {
-            Some(_) => members.next().flatten(),
-            None => {
-                let half = match place.is_in_body() {
-                    true => Half::Body(&arrival.body),
-                    false => Half::Head(&arrival.head),
-                };
-                let value = place.value(half).ok()?;
-                Some(Cow::Owned(String::from_utf8_lossy(&value).into_owned()))
-            }
-        });
-        let names: Vec<_> = values.by_ref().take(name.len()).flatten().collect();
-        let names = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(".");
-        let subject: Option<Vec<_>> = values.by_ref().take(subject.len()).collect();
-        Ok(Envelope {
-            provider: self.name.clone(),
-            name: if names.is_empty() { UNKNOWN.to_owned() } else { names },
-            subject: subject.filter(|parts| !parts.is_empty()).map(|parts| parts.join("/")),
-            delivery_id: values.next().flatten().map(Cow::into_owned),
-        })
-    }
-
     /// The names of all events that the provider documents.
     pub fn events(&self) -> impl Iterator<Item = &str> {
         self.events.names.iter().map(String::as_str)
+    }
+
+    /// The path of the array that holds several events in one request: empty if the body itself is that
+    /// array, and `None` if each request is one event.
+    pub fn batch(&self) -> Option<&str> {
+        self.envelope.batch.as_ref().map(|batch| batch.0.as_str())
     }
 
     /// The documented name of an event: an alias becomes that name, and an event with actions loses
@@ -136,106 +113,19 @@ impl Provider {
     }
 }
 
-/// Which event this is and what it is about, as far as recording and routing need to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Envelope {
-    /// Who sent it: the name of the provider that read this.
-    pub provider: String,
-    /// What happened: `booking.updated`. `unknown` if the body does not say.
-    pub name: String,
-    /// What it is about: `booking/<uuid>`.
-    pub subject: Option<String>,
-    /// The id that the provider gave this delivery; freispace gives none.
-    pub delivery_id: Option<String>,
-}
-
-/// The signature is valid, but the body is not a JSON object.
-#[derive(Debug, thiserror::Error)]
-pub enum EnvelopeError {
-    /// JSON is UTF-8 (RFC 8259, section 8.1).
-    #[error("body is not UTF-8")]
-    NotUtf8,
-    /// Not JSON, or an array, a number or a text.
-    #[error("body is not a JSON object: {what} at line {line}, column {column}")]
-    NotAnObject {
-        /// What the parser found. It contains nothing of the body, because it is logged.
-        what: &'static str,
-        /// Counted from 1.
-        line: usize,
-        /// In bytes, counted from 1.
-        column: usize,
-    },
-}
-
-impl EnvelopeError {
-    #[expect(clippy::needless_pass_by_value, reason = "it is the end of the error")]
-    fn of(error: serde_json::Error) -> Self {
-        let what = match error.classify() {
-            Category::Data => "another kind of value",
-            Category::Eof => "an early end",
-            Category::Syntax | Category::Io => "a fault in the syntax",
-        };
-        Self::NotAnObject { what, line: error.line(), column: error.column() }
-    }
-}
-
-/// Where the parts of the envelope are.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct EnvelopePlaces {
-    /// Joined by dots; absent values are left out.
-    name: Vec<Place>,
-    /// Joined by slashes; `None` unless all are present.
-    #[serde(default)]
-    subject: Vec<Place>,
-    /// An id that stays the same if the provider sends the same delivery again.
-    #[serde(default)]
-    delivery_id: Option<Place>,
-    #[serde(default)]
-    content: Content,
-}
-
-/// What the body has to be.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Content {
-    /// One JSON object.
-    #[default]
-    Object,
-    /// One JSON object or array.
-    Json,
-    /// Anything: a form, a text, nothing.
-    Any,
-}
-
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 struct Events {
     names: Vec<String>,
-    #[serde(default)]
     aliases: BTreeMap<String, String>,
 }
 
-// `FILES`: the text of each file in `providers/`.
-include!(concat!(env!("OUT_DIR"), "/providers.rs"));
-const UNKNOWN: &str = "unknown";
+/// The name and the text of each file in `providers/`.
+const FILES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/providers.rs"));
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Arrival, Head, Headers, Secret, SourceName, Unsigned, verify};
-
-    fn check(body: &[u8]) -> Result<Envelope, EnvelopeError> {
-        let freispace = find("freispace").unwrap();
-        let secret = Secret::new("t", b"a-made-up-secret".to_vec()).unwrap();
-        let key = freispace.scheme.key(&secret).unwrap();
-        let now = jiff::Timestamp::UNIX_EPOCH;
-        let headers = freispace.scheme.sign(&secret, &Unsigned::post(body, now)).unwrap();
-        let head = Head { headers: Headers::from_pairs(headers), ..Head::default() };
-        let arrival = Arrival { received_at: now, head, body: body.to_vec().into() };
-        let source = SourceName::new("t").unwrap();
-        freispace.envelope(&verify(&freispace.scheme, &source, &[key], arrival).unwrap())
-    }
 
     #[test]
     fn every_provider_parses_and_has_its_own_name() {
@@ -243,81 +133,6 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), FILES.len());
-    }
-
-    #[test]
-    fn the_envelope_is_read_whatever_else_the_body_holds() {
-        for (body, name, subject) in [
-            (
-                r#"{"event":"booking.created","type":"booking","id":"7f"}"#,
-                "booking.created",
-                Some("booking/7f"),
-            ),
-            (
-                r#"{"data":{"event":"no","id":"no"},"id":7,"type":"t","event":"e"}"#,
-                "e",
-                Some("t/7"),
-            ),
-            (
-                r#"{"event":"booking.updated","id":"a","event":"last","type":"t"}"#,
-                "last",
-                Some("t/a"),
-            ),
-            (r#"{"ev\u0065nt":"\u0062ooking","type":"x"}"#, "booking", None),
-            (r#"{"event":null,"type":"x","id":null}"#, "unknown", None),
-            (
-                r#"{"\ud83d":1,"event":"e\ud83d","id":"\udc00 \ud83d\ude00","type":"t","data":"\ud83d"}"#,
-                "e\u{fffd}",
-                Some("t/\u{fffd} \u{1f600}"),
-            ),
-            (r#"{"event":"","type":[],"id":{}}"#, "unknown", None),
-            ("{}", "unknown", None),
-            (" \n{ }\t", "unknown", None),
-        ] {
-            let envelope = check(body.as_bytes()).unwrap();
-            assert_eq!(
-                (envelope.name.as_str(), envelope.subject.as_deref()),
-                (name, subject),
-                "{body}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_not_a_json_object_in_utf_8_is_refused() {
-        let rows: [&[u8]; 19] = [
-            b"",
-            b"\"canary\"",
-            b"{\"canary\"}",
-            b"null",
-            b"[]",
-            b"[{}]",
-            b"7",
-            b"\"{}\"",
-            b"{",
-            b"{}{}",
-            b"{} x",
-            b"{\"a\":}",
-            b"{'a':1}",
-            b"{\"a\":\"\xff\"}",
-            b"\xef\xbb\xbf{}",
-            b"{\"a\nb\":1}",
-            b"{\"a\":\"\\ud83\"}",
-            b"{\"a\\x\":1}",
-            b"{a:1}",
-        ];
-        for row in rows {
-            let error = check(row).unwrap_err().to_string();
-            assert!(error.starts_with("body is not"), "{error}");
-            assert!(!error.contains("canary"), "{error}");
-        }
-    }
-
-    #[test]
-    fn nesting_of_any_depth_is_passed_over() {
-        let deep =
-            format!(r#"{{"event":"e","data":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
-        assert_eq!(check(deep.as_bytes()).unwrap().name, "e");
     }
 
     #[test]

@@ -15,7 +15,10 @@ use jiff::Timestamp;
 use crate::{Arrival, Body, Digest, Head, SourceName, mismatch::Mismatch, place::Half};
 use scheme::{Stream, Values};
 
-pub use scheme::{Key, KeyError, Scheme, SignError, Unsigned, standard_webhooks_key};
+pub use scheme::{
+    Algorithm, Encoding, Key, KeyError, KeyText, Scheme, SignError, TimestampUnit, Unsigned,
+    standard_webhooks_key,
+};
 
 /// Verifies a request that has arrived completely.
 ///
@@ -109,10 +112,8 @@ impl Computation {
         };
         let values = scheme.values(head)?;
         scheme.signed_at(&values)?;
-        let body_sha256 = match &scheme.body_sha256 {
-            Some(place) => place.value(Half::Head(head)).ok(),
-            None => None,
-        };
+        let body_sha256 =
+            scheme.body_sha256.as_ref().and_then(|place| place.value(Half::Head(head)).ok());
         let pairs =
             keys.iter().flat_map(|key| scheme.signed.iter().map(move |signed| (key, signed)));
         let streams = pairs.map(|(key, signed)| Scheme::stream(signed, &values, key)).collect();
@@ -135,7 +136,7 @@ impl Computation {
         now: Timestamp,
         body: &Body,
     ) -> Result<(String, Digest), Mismatch> {
-        let Self { claimed, mut values, body_sha256, streams, digest } = self;
+        let Self { claimed, mut values, mut body_sha256, streams, digest } = self;
         let digest = Digest::finish(digest);
         let claimed = match claimed {
             Some(claimed) => claimed,
@@ -155,7 +156,11 @@ impl Computation {
         }
         let key = matched.ok_or(Mismatch::Wrong)?;
         scheme.in_time(signed_at, now)?;
-        scheme.covers_body(&values, body_sha256.as_deref(), &digest, body)?;
+        if let Some(claims) = scheme.claims(&claimed) {
+            claims.in_time(now, scheme.leeway_secs())?;
+            body_sha256 = scheme.body_claim(&claims);
+        }
+        scheme.check_body(&values, body_sha256.as_deref(), &digest, body)?;
         Ok((key.name().to_owned(), digest))
     }
 }

@@ -1,6 +1,6 @@
 //! `[source.NAME]`: an endpoint and who sends to it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName, provider};
@@ -58,7 +58,7 @@ pub struct Source {
     /// Its name.
     pub name: SourceName,
     /// Who sends to it.
-    pub provider: &'static Provider,
+    pub provider: Arc<Provider>,
     /// The path that it answers on.
     pub path: String,
     /// Any of them may have signed.
@@ -82,7 +82,7 @@ impl Source {
     pub fn new(provider: &str, path: &str, secrets: Vec<Secret>) -> Result<Self, SourceError> {
         let unknown = || SourceError::Provider(provider.to_owned());
         let name = SourceName::new(provider).map_err(|_| unknown())?;
-        let provider = wilco::provider::find(provider).ok_or_else(unknown)?;
+        let provider = Arc::clone(provider::find(provider).ok_or_else(unknown)?);
         let keys: Result<_, _> = secrets.iter().map(|secret| provider.scheme.key(secret)).collect();
         Ok(Self {
             name,
@@ -146,7 +146,7 @@ pub(super) fn read(mut keys: TableReader<'_>) -> Option<Source> {
     keys.finish();
     Some(Source {
         name: name.ok()?,
-        provider: provider?,
+        provider: Arc::clone(provider?),
         path: path?,
         secrets: secrets?,
         keys: ready,

@@ -131,6 +131,7 @@ impl Refusal {
                 | Mismatch::Malformed { .. }
                 | Mismatch::Wrong
                 | Mismatch::OutOfTime { .. }
+                | Mismatch::TokenOutOfTime { .. }
                 | Mismatch::BodyNotCovered,
                 _,
             ) => (StatusCode::FORBIDDEN, "invalid_signature", "Invalid signature"),

@@ -1,6 +1,7 @@
 //! How a provider signs, as data: a scheme is a table in the provider's file.
 
 mod encoding;
+mod file;
 mod key;
 mod sign;
 mod template;
@@ -12,19 +13,19 @@ use crate::{
     Body, Digest, Head, Secret,
     mismatch::Mismatch,
     place::{Half, Place},
+    words::words,
 };
-use encoding::Encoding;
-use key::{Algorithm, KeyText};
-use template::Template;
+use file::SchemeText;
 
-pub(in crate::verify) use key::Stream;
-pub use key::{Key, KeyError, standard_webhooks_key};
+pub use encoding::Encoding;
+pub use key::{Algorithm, Key, KeyError, KeyText, standard_webhooks_key};
+pub(in crate::verify) use key::{Claims, Stream, unsigned_token};
 pub use sign::{SignError, Unsigned};
-pub(in crate::verify) use template::{Part, Values};
+pub(in crate::verify) use template::{Part, Template, Values};
 
 /// How a provider signs: where the signature is, how it is written, and which bytes it covers.
 #[derive(Clone, Debug, Deserialize)]
-#[serde(try_from = "Raw")]
+#[serde(try_from = "SchemeText")]
 pub struct Scheme {
     algorithm: Algorithm,
     key: KeyText,
@@ -33,75 +34,23 @@ pub struct Scheme {
     /// More than one if the provider signs in one of several ways: all are tried.
     pub(super) signed: Vec<Template>,
     timestamp: Option<Place>,
-    timestamp_unit: Unit,
+    timestamp_unit: TimestampUnit,
     tolerance: Option<SignedDuration>,
     id: Option<Place>,
     pub(super) body_sha256: Option<Place>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct Raw {
-    algorithm: Algorithm,
-    #[serde(default)]
-    key: KeyText,
-    signature: Place,
-    #[serde(default)]
-    encoding: Encoding,
-    #[serde(default)]
-    signed: Vec<Template>,
-    timestamp: Option<Place>,
-    #[serde(default)]
-    timestamp_unit: Unit,
-    tolerance_secs: Option<u32>,
-    id: Option<Place>,
-    body_sha256: Option<Place>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-enum Unit {
-    #[default]
-    Seconds,
-    Milliseconds,
-    Rfc3339,
-}
-
-impl TryFrom<Raw> for Scheme {
-    type Error = String;
-
-    fn try_from(raw: Raw) -> Result<Self, String> {
-        let uses = |part| raw.signed.iter().any(|template| template.has(&part));
-        let signed = match (raw.algorithm, raw.signed.is_empty()) {
-            // The value itself is compared; nothing is signed.
-            (Algorithm::Token, true) => vec![Template::default()],
-            (Algorithm::Token, false) => {
-                return Err("a token signs nothing: unexpected \"signed\"".into());
-            }
-            (_, true) => return Err("expected \"signed\"".into()),
-            (_, false) => raw.signed.clone(),
-        };
-        if uses(Part::Timestamp) && raw.timestamp.is_none() {
-            return Err("{timestamp} is signed: expected \"timestamp\"".into());
-        }
-        if uses(Part::Id) && raw.id.is_none() {
-            return Err("{id} is signed: expected \"id\"".into());
-        }
-        if raw.tolerance_secs.is_some() && raw.timestamp.is_none() {
-            return Err("\"tolerance-secs\" without \"timestamp\"".into());
-        }
-        Ok(Self {
-            algorithm: raw.algorithm,
-            key: raw.key,
-            signature: raw.signature,
-            encoding: raw.encoding,
-            signed,
-            timestamp: raw.timestamp,
-            timestamp_unit: raw.timestamp_unit,
-            tolerance: raw.tolerance_secs.map(|secs| SignedDuration::from_secs(secs.into())),
-            id: raw.id,
-            body_sha256: raw.body_sha256,
-        })
+words! {
+    /// How a timestamp is written.
+    #[derive(Default)]
+    pub enum TimestampUnit {
+        /// Since 1970.
+        #[default]
+        Seconds = "seconds",
+        /// Since 1970.
+        Milliseconds = "milliseconds",
+        /// `2026-03-02T08:30:00Z`.
+        Rfc3339 = "rfc3339",
     }
 }
 
@@ -109,6 +58,37 @@ impl Scheme {
     /// The header that carries the signature, if it is in one.
     pub fn header(&self) -> Option<&str> {
         self.signature.header()
+    }
+
+    /// How signatures are computed.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Whether the signature covers the URL, so that the receiver has to know by which one the provider
+    /// calls it.
+    pub fn signs_url(&self) -> bool {
+        let mut parts = self.signed.iter().flat_map(Template::parts);
+        parts.any(|part| matches!(part, Part::Url(_)))
+    }
+
+    /// Whether a changed body makes the signature wrong. A token that is sent along protects no body, and
+    /// some providers sign a part of it only.
+    pub fn covers_body(&self) -> bool {
+        let is_body = |part: &Part| matches!(part, Part::Body | Part::Form | Part::BodySha256);
+        let mut templates = self.signed.iter().map(Template::parts);
+        self.body_sha256.is_some() || templates.all(|parts| parts.iter().any(is_body))
+    }
+
+    /// How old a signature may be, or ahead of the clock.
+    pub fn tolerance(&self) -> Option<SignedDuration> {
+        self.tolerance
+    }
+
+    /// Whether a header or a query parameter of this name carries the secret itself.
+    pub fn is_sent_secret(&self, name: &str) -> bool {
+        let is_sent = matches!(self.algorithm, Algorithm::Token | Algorithm::JwtHs256);
+        is_sent && self.signature.is_named(name)
     }
 
     /// Prepares a secret for this scheme.
@@ -125,7 +105,8 @@ impl Scheme {
     pub(super) fn claimed_signatures(&self, half: Half<'_>) -> Result<Vec<Vec<u8>>, Mismatch> {
         let candidates = self.signature.candidates(half)?;
         let claimed: Vec<_> = candidates.iter().filter_map(|text| self.decode(text)).collect();
-        if claimed.is_empty() {
+        let is_one_too_many = self.algorithm == Algorithm::JwtHs256 && claimed.len() > 1;
+        if claimed.is_empty() || is_one_too_many {
             return Err(self.signature.malformed(&self.expected()));
         }
         Ok(claimed)
@@ -146,6 +127,7 @@ impl Scheme {
             Encoding::Text => "text",
         };
         match (self.algorithm.signature_bytes(), self.encoding) {
+            (None, _) if self.algorithm == Algorithm::JwtHs256 => "one JSON Web Token".to_owned(),
             (Some(bytes), Encoding::Hex | Encoding::HexLower) => format!("{} {form}", bytes * 2),
             (Some(bytes), _) => format!("{bytes} bytes in {form}"),
             (None, _) => form.to_owned(),
@@ -194,7 +176,7 @@ impl Scheme {
             self.signed.iter().any(|template| template.parts().iter().any(is_part))
         };
         let has_method = has(|part| *part == Part::Method);
-        let has_url = has(|part| matches!(part, Part::Url(_)));
+        let has_url = has(|part| matches!(part, Part::Url(_) | Part::Path));
         let is_form = |value: &[u8]| {
             let value = value.trim_ascii_start().to_ascii_lowercase();
             value.starts_with(b"application/x-www-form-urlencoded")
@@ -204,9 +186,20 @@ impl Scheme {
             id: in_head(&self.id)?,
             method: if has_method { head.method.clone().into_owned() } else { String::new() },
             url: if has_url { head.url.clone() } else { String::new() },
+            headers: self.signed_headers(head)?,
             is_form: has(|part| *part == Part::Form)
                 && head.headers.all("content-type").any(is_form),
         })
+    }
+
+    /// The headers that the signature covers, besides those with a meaning of their own.
+    fn signed_headers(&self, head: &Head) -> Result<Vec<(Place, Vec<u8>)>, Mismatch> {
+        let parts = self.signed.iter().flat_map(Template::parts);
+        let places = parts.filter_map(|part| match part {
+            Part::Header(place) => Some(place),
+            _ => None,
+        });
+        places.map(|place| Ok((place.clone(), place.value(Half::Head(head))?))).collect()
     }
 
     /// Adds the values that are in the body.
@@ -233,21 +226,38 @@ impl Scheme {
             is_plain.then(|| text.parse().ok()).flatten()
         };
         let (at, expected) = match self.timestamp_unit {
-            Unit::Seconds => {
+            TimestampUnit::Seconds => {
                 (number().and_then(|n| Timestamp::from_second(n).ok()), "seconds since 1970")
             }
-            Unit::Milliseconds => (
+            TimestampUnit::Milliseconds => (
                 number().and_then(|n| Timestamp::from_millisecond(n).ok()),
                 "milliseconds since 1970",
             ),
-            Unit::Rfc3339 => (text.parse().ok(), "a time, such as 2026-03-02T08:30:00Z"),
+            TimestampUnit::Rfc3339 => (text.parse().ok(), "a time, such as 2026-03-02T08:30:00Z"),
         };
         at.map(Some).ok_or_else(|| place.malformed(expected))
     }
 
+    /// What the token says, if requests are signed with one.
+    pub(super) fn claims(&self, claimed: &[Vec<u8>]) -> Option<Claims> {
+        let is_token = self.algorithm == Algorithm::JwtHs256;
+        claimed.first().filter(|_| is_token).and_then(|token| Claims::of(token))
+    }
+
+    /// By how much the clocks may differ that a token is judged with.
+    pub(super) fn leeway_secs(&self) -> i64 {
+        self.tolerance.map_or(LEEWAY_SECS, |tolerance| tolerance.as_secs())
+    }
+
+    /// The digest of the body, if the token has it.
+    pub(super) fn body_claim(&self, claims: &Claims) -> Option<Vec<u8>> {
+        let name = self.body_sha256.as_ref()?.claim()?;
+        claims.text(name).map(|text| text.as_bytes().to_vec())
+    }
+
     /// Checks that a signature over something else than the raw body covers the body too: it covers
     /// the fields of a form, and a body whose digest is in the signed URL.
-    pub(super) fn covers_body(
+    pub(super) fn check_body(
         &self,
         values: &Values,
         body_sha256: Option<&[u8]>,
@@ -282,8 +292,11 @@ impl Algorithm {
         match self {
             Self::HmacSha1 | Self::Sha1 => Some(20),
             Self::HmacSha256 | Self::Sha256 => Some(32),
+            Self::HmacSha384 => Some(48),
             Self::HmacSha512 | Self::Ed25519 => Some(64),
-            Self::EcdsaP256 | Self::Token => None,
+            Self::EcdsaP256 | Self::RsaSha256 | Self::RsaSha512 | Self::JwtHs256 | Self::Token => {
+                None
+            }
         }
     }
 }
@@ -294,31 +307,5 @@ pub(super) fn without_padding(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_scheme_that_contradicts_itself_is_refused() {
-        let base = "algorithm = \"hmac-sha256\"\nsignature = { header = \"x\" }\n";
-        for (lines, expected) in [
-            ("", "expected \"signed\""),
-            ("signed = [\"{timestamp}.{body}\"]", "{timestamp} is signed"),
-            ("signed = [\"{id}{body}\"]", "{id} is signed"),
-            ("signed = [\"{body}\"]\ntolerance-secs = 3", "without \"timestamp\""),
-            ("signed = [\"{body}\"]\nencodig = \"hex\"", "unknown field"),
-        ] {
-            let error = toml::from_str::<Scheme>(&format!("{base}{lines}")).unwrap_err();
-            assert!(error.to_string().contains(expected), "{lines}: {error}");
-        }
-        let places = "algorithm = \"token\"\nsignature = ";
-        for (place, expected) in [
-            ("{ header = \"X\" }", "lower case"),
-            ("{ header = \"x\", query = \"y\" }", "one of header, json, form, query"),
-            ("{}", "one of header, json, form, query"),
-        ] {
-            let error = toml::from_str::<Scheme>(&format!("{places}{place}")).unwrap_err();
-            assert!(error.to_string().contains(expected), "{place}: {error}");
-        }
-    }
-}
+/// By how much clocks may differ, unless the file says otherwise.
+const LEEWAY_SECS: i64 = 60;

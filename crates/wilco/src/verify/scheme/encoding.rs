@@ -1,24 +1,24 @@
 //! How the bytes of a signature are written as text.
 
 use base64::{Engine as _, engine::general_purpose};
-use serde::Deserialize;
 
 use super::without_padding;
+use crate::words::words;
 
-/// How a signature is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Encoding {
-    /// In upper or lower case.
-    #[default]
-    Hex,
-    /// Only in lower case, because receivers of the provider compare the text.
-    HexLower,
-    Base64,
-    /// The URL-safe alphabet, without padding.
-    Base64Url,
-    /// The bytes themselves: a token.
-    Text,
+words! {
+    /// How a signature is written.
+    pub enum Encoding {
+        /// In upper or lower case.
+        Hex = "hex",
+        /// Only in lower case, because receivers of the provider compare the text.
+        HexLower = "hex-lower",
+        /// With or without padding.
+        Base64 = "base64",
+        /// The URL-safe alphabet, without padding.
+        Base64Url = "base64-url",
+        /// The bytes themselves: a token.
+        Text = "text",
+    }
 }
 
 impl Encoding {

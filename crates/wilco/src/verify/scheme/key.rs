@@ -1,6 +1,8 @@
 //! A secret prepared for one scheme, when the configuration is read, so that no request repeats the
 //! work.
 
+mod jwt;
+
 use std::fmt;
 
 use aws_lc_rs::{
@@ -12,39 +14,58 @@ use base64::{
     Engine as _, alphabet,
     engine::general_purpose::{self, GeneralPurpose},
 };
-use serde::Deserialize;
 
 use super::without_padding;
-use crate::Secret;
+use crate::{Secret, words::words};
 
-/// How signatures are computed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Algorithm {
-    HmacSha1,
-    HmacSha256,
-    HmacSha512,
-    /// A plain hash; the signed message contains the secret.
-    Sha1,
-    Sha256,
-    Ed25519,
-    /// ECDSA over P-256 with SHA-256, the signature in ASN.1 DER.
-    EcdsaP256,
-    /// The value is the secret itself; nothing is signed.
-    Token,
+pub(in crate::verify) use jwt::{Claims, unsigned as unsigned_token};
+
+words! {
+    /// How signatures are computed.
+    pub enum Algorithm {
+        /// HMAC (RFC 2104) with SHA-1.
+        HmacSha1 = "hmac-sha1",
+        /// HMAC with SHA-256.
+        HmacSha256 = "hmac-sha256",
+        /// HMAC with SHA-384.
+        HmacSha384 = "hmac-sha384",
+        /// HMAC with SHA-512.
+        HmacSha512 = "hmac-sha512",
+        /// A plain hash; the signed message contains the secret.
+        Sha1 = "sha1",
+        /// As `sha1`, with SHA-256.
+        Sha256 = "sha256",
+        /// Ed25519 (RFC 8032).
+        Ed25519 = "ed25519",
+        /// ECDSA over P-256 with SHA-256, the signature in ASN.1 DER.
+        EcdsaP256 = "ecdsa-p256",
+        /// RSA (PKCS #1 v1.5) with SHA-256.
+        RsaSha256 = "rsa-sha256",
+        /// RSA (PKCS #1 v1.5) with SHA-512.
+        RsaSha512 = "rsa-sha512",
+        /// The value is a JSON Web Token that is signed with HMAC-SHA-256.
+        JwtHs256 = "jwt-hs256",
+        /// The value is the secret itself; nothing is signed.
+        Token = "token",
+    }
 }
 
-/// How a provider writes its keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum KeyText {
-    /// The bytes of the text.
-    #[default]
-    Text,
-    Hex,
-    Base64,
-    /// Base64 after `whsec_` or `whpk_`, which may be left out (Standard Webhooks).
-    StandardWebhooks,
+words! {
+    /// How a provider writes its keys.
+    #[derive(Default)]
+    pub enum KeyText {
+        /// The bytes of the text.
+        #[default]
+        Text = "text",
+        /// Hexadecimal digits.
+        Hex = "hex",
+        /// Base64, with or without padding.
+        Base64 = "base64",
+        /// Base64 after `whsec_` or `whpk_`, which may be left out (Standard Webhooks).
+        StandardWebhooks = "standard-webhooks",
+        /// A public key between `-----BEGIN PUBLIC KEY-----` and its end (RFC 7468).
+        Pem = "pem",
+    }
 }
 
 /// A secret prepared for a scheme: decoded, and with the work done that is the same for every
@@ -61,6 +82,7 @@ enum Kind {
     Mac(Box<hmac::Key>),
     Hash(&'static digest::Algorithm, Vec<u8>),
     Public(&'static dyn VerificationAlgorithm, Vec<u8>),
+    Jwt(Box<hmac::Key>),
     Token(Vec<u8>),
 }
 
@@ -71,27 +93,20 @@ impl Key {
         text: KeyText,
     ) -> Result<Self, KeyError> {
         let invalid = |expected| KeyError { name: secret.name().to_owned(), expected };
-        let bytes = match text {
-            KeyText::Text => secret.expose().to_vec(),
-            KeyText::Hex => {
-                base16ct::mixed::decode_vec(secret.expose()).map_err(|_| invalid("hexadecimal"))?
-            }
-            KeyText::Base64 => base64_key(secret.expose()).ok_or(invalid("base64"))?,
-            KeyText::StandardWebhooks => {
-                let text = secret.expose();
-                let text = text.strip_prefix(b"whpk_").unwrap_or(text);
-                standard_webhooks_key(text).ok_or(invalid("base64, as in \"whsec_MfKQ9r8G…\""))?
-            }
-        };
-        let mac = |algorithm| Kind::Mac(Box::new(hmac::Key::new(algorithm, &bytes)));
+        let bytes = text.decode(secret.expose()).ok_or_else(|| invalid(text.expected()))?;
+        let mac = |algorithm| Box::new(hmac::Key::new(algorithm, &bytes));
         let kind = match algorithm {
-            Algorithm::HmacSha1 => mac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY),
-            Algorithm::HmacSha256 => mac(hmac::HMAC_SHA256),
-            Algorithm::HmacSha512 => mac(hmac::HMAC_SHA512),
+            Algorithm::HmacSha1 => Kind::Mac(mac(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY)),
+            Algorithm::HmacSha256 => Kind::Mac(mac(hmac::HMAC_SHA256)),
+            Algorithm::HmacSha384 => Kind::Mac(mac(hmac::HMAC_SHA384)),
+            Algorithm::HmacSha512 => Kind::Mac(mac(hmac::HMAC_SHA512)),
+            Algorithm::JwtHs256 => Kind::Jwt(mac(hmac::HMAC_SHA256)),
             Algorithm::Sha1 => Kind::Hash(&digest::SHA1_FOR_LEGACY_USE_ONLY, bytes),
             Algorithm::Sha256 => Kind::Hash(&digest::SHA256, bytes),
             Algorithm::Ed25519 => Kind::Public(&signature::ED25519, bytes),
             Algorithm::EcdsaP256 => Kind::Public(&signature::ECDSA_P256_SHA256_ASN1, bytes),
+            Algorithm::RsaSha256 => Kind::Public(&signature::RSA_PKCS1_2048_8192_SHA256, bytes),
+            Algorithm::RsaSha512 => Kind::Public(&signature::RSA_PKCS1_2048_8192_SHA512, bytes),
             Algorithm::Token => Kind::Token(bytes),
         };
         if let Kind::Public(algorithm, bytes) = &kind {
@@ -111,7 +126,7 @@ impl Key {
     pub(super) fn secret(&self) -> &[u8] {
         match &self.kind {
             Kind::Hash(_, bytes) => bytes,
-            Kind::Mac(_) | Kind::Public(..) | Kind::Token(_) => &[],
+            Kind::Mac(_) | Kind::Public(..) | Kind::Jwt(_) | Kind::Token(_) => &[],
         }
     }
 
@@ -121,7 +136,7 @@ impl Key {
         match &self.kind {
             Kind::Mac(key) => Some(Stream::Mac(Box::new(hmac::Context::with_key(key)))),
             Kind::Hash(algorithm, _) => Some(Stream::Hash(digest::Context::new(algorithm))),
-            Kind::Public(..) | Kind::Token(_) => None,
+            Kind::Public(..) | Kind::Jwt(_) | Kind::Token(_) => None,
         }
     }
 
@@ -138,6 +153,7 @@ impl Key {
             Kind::Public(algorithm, bytes) => {
                 UnparsedPublicKey::new(*algorithm, bytes).verify(message, claimed).is_ok()
             }
+            Kind::Jwt(key) => jwt::is_signed(key, claimed),
             // Digests have one length, so that the time does not reveal the length of the token.
             Kind::Token(token) => {
                 let [token, claimed] =
@@ -152,10 +168,18 @@ impl Key {
         claimed.iter().filter(|signature| self.is_signature(message, signature)).count() > 0
     }
 
+    /// The HMAC of `message`, if this is the key of one.
+    pub(crate) fn mac(&self, message: &[u8]) -> Option<Vec<u8>> {
+        match &self.kind {
+            Kind::Mac(key) => Some(hmac::sign(key, message).as_ref().to_vec()),
+            Kind::Hash(..) | Kind::Public(..) | Kind::Jwt(_) | Kind::Token(_) => None,
+        }
+    }
+
     /// The signature of `message`, if this key can make one.
     pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
         match &self.kind {
-            Kind::Mac(key) => Some(hmac::sign(key, message).as_ref().to_vec()),
+            Kind::Mac(key) | Kind::Jwt(key) => Some(hmac::sign(key, message).as_ref().to_vec()),
             Kind::Hash(algorithm, _) => Some(digest::digest(algorithm, message).as_ref().to_vec()),
             Kind::Token(token) => Some(token.clone()),
             Kind::Public(..) => None,
@@ -205,6 +229,31 @@ pub struct KeyError {
     expected: &'static str,
 }
 
+impl KeyText {
+    /// The bytes of a key. `None` if it is not written so.
+    fn decode(self, text: &[u8]) -> Option<Vec<u8>> {
+        match self {
+            Self::Text => Some(text.to_vec()),
+            Self::Hex => base16ct::mixed::decode_vec(text).ok(),
+            Self::Base64 => base64_key(text),
+            Self::StandardWebhooks => {
+                standard_webhooks_key(text.strip_prefix(b"whpk_").unwrap_or(text))
+            }
+            Self::Pem => pem_key(text),
+        }
+    }
+
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Hex => "hexadecimal",
+            Self::Base64 => "base64",
+            Self::StandardWebhooks => "base64, as in \"whsec_MfKQ9r8G…\"",
+            Self::Pem => "a public key in PEM, from \"-----BEGIN PUBLIC KEY-----\" to its end",
+        }
+    }
+}
+
 /// The bytes of a secret key as Standard Webhooks writes it: base64 after `whsec_`, which may be left
 /// out. `None` if it is not base64
 /// (<https://github.com/standard-webhooks/standard-webhooks>, spec).
@@ -217,4 +266,15 @@ pub fn standard_webhooks_key(text: &[u8]) -> Option<Vec<u8>> {
 fn base64_key(text: &[u8]) -> Option<Vec<u8>> {
     let lenient = general_purpose::NO_PAD.with_decode_allow_trailing_bits(true);
     GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(without_padding(text)).ok()
+}
+
+/// The first public key of a text in PEM: its bytes in DER. Keys of RSA have a form of their own, too.
+fn pem_key(text: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(text).ok()?;
+    ["PUBLIC KEY", "RSA PUBLIC KEY"].iter().find_map(|label| {
+        let (_, after) = text.split_once(&format!("-----BEGIN {label}-----"))?;
+        let (inside, _) = after.split_once(&format!("-----END {label}-----"))?;
+        let digits: Vec<u8> = inside.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+        base64_key(&digits)
+    })
 }

@@ -2,8 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::{Key, KeyError, Part, Scheme, Unit, Values};
-use crate::{Body, Secret};
+use super::{
+    Algorithm, Encoding, Key, KeyError, Part, Scheme, Template, TimestampUnit, Values,
+    unsigned_token,
+};
+use crate::{Body, Digest, Secret, place::Place};
 
 /// Why a request could not be signed.
 #[derive(Debug, thiserror::Error)]
@@ -57,28 +60,29 @@ impl Scheme {
     /// `None` if only the provider's private key can sign, or if the signature is part of the body.
     fn sign_with(&self, key: &Key, request: &Unsigned<'_>) -> Option<Vec<(String, String)>> {
         let timestamp = match self.timestamp_unit {
-            Unit::Seconds => request.at.as_second().to_string(),
-            Unit::Milliseconds => request.at.as_millisecond().to_string(),
-            Unit::Rfc3339 => request.at.to_string(),
+            TimestampUnit::Seconds => request.at.as_second().to_string(),
+            TimestampUnit::Milliseconds => request.at.as_millisecond().to_string(),
+            TimestampUnit::Rfc3339 => request.at.to_string(),
         };
+        let parts = self.signed.first().map(Template::parts).unwrap_or_default();
+        let signed_headers = parts.iter().filter_map(|part| match part {
+            Part::Header(place) => Some((place.clone(), SIGNED_HEADER.as_bytes().to_vec())),
+            _ => None,
+        });
         let values = Values {
             timestamp: Some(timestamp.clone().into_bytes()),
             id: Some(request.id.as_bytes().to_vec()),
             method: request.method.to_owned(),
             url: request.url.to_owned(),
-            is_form: self.signed.iter().any(|template| template.has(&Part::Form)),
+            headers: signed_headers.collect(),
+            is_form: parts.contains(&Part::Form),
         };
-        let message = match self.signed.first() {
-            Some(template) => {
-                template.message(&values, key.secret(), &Body::from(request.body.to_vec()))
-            }
-            None => Vec::new(),
-        };
-        let signature = self.encoding.encode(&key.sign(&message)?);
+        let signature = self.signature_with(key, &values, request)?;
         let mut headers: Vec<(String, String)> = Vec::new();
         let places = [(&self.timestamp, timestamp.as_str()), (&self.id, request.id)];
         let places = places.into_iter().filter_map(|(place, value)| Some((place.as_ref()?, value)));
-        for (place, value) in places.chain([(&self.signature, signature.as_str())]) {
+        let others = values.headers.iter().map(|(place, _)| (place, SIGNED_HEADER));
+        for (place, value) in places.chain(others).chain([(&self.signature, signature.as_str())]) {
             if place.is_in_body() && place != &self.signature {
                 continue;
             }
@@ -90,4 +94,20 @@ impl Scheme {
         }
         Some(headers)
     }
+    /// The text of the signature.
+    fn signature_with(&self, key: &Key, values: &Values, request: &Unsigned<'_>) -> Option<String> {
+        if self.algorithm == Algorithm::JwtHs256 {
+            let claim = self.body_sha256.as_ref().and_then(Place::claim);
+            let claim = claim.map(|name| (name, Digest::of(request.body).to_string()));
+            let text = unsigned_token(request.at, claim);
+            let signature = Encoding::Base64Url.encode(&key.sign(text.as_bytes())?);
+            return Some(format!("{text}.{signature}"));
+        }
+        let body = Body::from(request.body.to_vec());
+        let message = self.signed.first()?.message(values, key.secret(), &body);
+        Some(self.encoding.encode(&key.sign(&message)?))
+    }
 }
+
+/// The value of a signed header that has no meaning of its own.
+const SIGNED_HEADER: &str = "test";

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::{
-    Body,
+    Body, Digest,
     path::{self, Path},
+    place::Place,
 };
 
 /// The bytes that a signature covers.
@@ -26,6 +27,12 @@ pub(in crate::verify) enum Part {
     /// The URL as the provider calls it: with scheme, host and query.
     Url(Port),
     Secret,
+    /// Path and query of the URL.
+    Path,
+    /// The value of this header.
+    Header(Place),
+    /// The SHA-256 of the body in lower-case hex.
+    BodySha256,
     /// The names and values of the form, sorted, without separators (Twilio).
     Form,
     /// A value of the JSON body; empty if it is absent.
@@ -52,23 +59,7 @@ impl TryFrom<String> for Template {
             if !before.is_empty() {
                 parts.push(Part::Text(before.to_owned()));
             }
-            parts.push(match name {
-                "body" => Part::Body,
-                "timestamp" => Part::Timestamp,
-                "id" => Part::Id,
-                "method" => Part::Method,
-                "url" => Part::Url(Port::AsSent),
-                "url+port" => Part::Url(Port::Added),
-                "url-port" => Part::Url(Port::Dropped),
-                "secret" => Part::Secret,
-                "form" => Part::Form,
-                _ => match name.strip_prefix("json:") {
-                    Some(path) => Part::Json(Path::try_from(path.to_owned())?),
-                    None => {
-                        return Err(format!("unknown part {{{name}}}: expected one of {KNOWN}"));
-                    }
-                },
-            });
+            parts.push(Part::try_from(name)?);
             rest = after;
         }
         if !rest.is_empty() {
@@ -78,11 +69,37 @@ impl TryFrom<String> for Template {
     }
 }
 
+impl TryFrom<&str> for Part {
+    type Error = String;
+
+    /// Reads what is between the braces.
+    fn try_from(name: &str) -> Result<Self, String> {
+        Ok(match name {
+            "body" => Self::Body,
+            "timestamp" => Self::Timestamp,
+            "id" => Self::Id,
+            "method" => Self::Method,
+            "url" => Self::Url(Port::AsSent),
+            "url+port" => Self::Url(Port::Added),
+            "url-port" => Self::Url(Port::Dropped),
+            "secret" => Self::Secret,
+            "path" => Self::Path,
+            "body-sha256" => Self::BodySha256,
+            "form" => Self::Form,
+            _ => match name.split_once(':') {
+                Some(("json", path)) => Self::Json(Path::try_from(path.to_owned())?),
+                Some(("header", header)) => Self::Header(Place::of_header(header)?),
+                _ => return Err(format!("unknown part {{{name}}}: expected one of {KNOWN}")),
+            },
+        })
+    }
+}
+
 impl Template {
     /// The parts before the body and after it, if the signature can be computed while the body
     /// arrives: that is, if no other part depends on the body.
     pub(super) fn around_body(&self) -> Option<(&[Part], &[Part])> {
-        let is_late = |part: &Part| matches!(part, Part::Form | Part::Json(_));
+        let is_late = |part: &Part| matches!(part, Part::Form | Part::Json(_) | Part::BodySha256);
         let at = self.0.iter().position(|part| *part == Part::Body)?;
         let (before, after) = (&self.0[..at], &self.0[at + 1..]);
         let again = after.contains(&Part::Body) || self.0.iter().any(is_late);
@@ -105,6 +122,9 @@ impl Template {
                 Part::Body => message.extend(body.chunks().flatten()),
                 Part::Form if values.is_form => message.extend(sorted_form(&body.contiguous())),
                 Part::Json(path) => message.extend(json_value(&body.contiguous(), path)),
+                Part::BodySha256 => {
+                    message.extend(Digest::of(&body.contiguous()).to_string().into_bytes());
+                }
                 _ => message.extend_from_slice(&part.bytes(values, secret).unwrap_or_default()),
             }
         }
@@ -120,6 +140,8 @@ pub(in crate::verify) struct Values {
     pub(super) id: Option<Vec<u8>>,
     pub(super) method: String,
     pub(super) url: String,
+    /// The signed headers.
+    pub(super) headers: Vec<(Place, Vec<u8>)>,
     /// Whether the body is a form that is signed.
     pub(super) is_form: bool,
 }
@@ -138,9 +160,23 @@ impl Part {
             Self::Method => Some(values.method.as_bytes().into()),
             Self::Url(port) => Some(with_port(&values.url, *port).into_owned().into_bytes().into()),
             Self::Secret => Some(secret.into()),
-            Self::Body | Self::Form | Self::Json(_) => None,
+            Self::Path => Some(path_of(&values.url).as_bytes().into()),
+            Self::Header(place) => {
+                let value = values.headers.iter().find(|(header, _)| header == place);
+                value.map(|(_, value)| value.as_slice().into())
+            }
+            Self::Body | Self::Form | Self::Json(_) | Self::BodySha256 => None,
         }
     }
+}
+
+/// The path of a URL with its query, as a request names it.
+fn path_of(url: &str) -> &str {
+    if url.starts_with('/') {
+        return url;
+    }
+    let Some((_, rest)) = url.split_once("://") else { return url };
+    rest.find(['/', '?']).map_or("/", |at| &rest[at..])
 }
 
 /// The URL with the default port of its scheme, or without a port.
@@ -178,7 +214,7 @@ fn json_value(body: &[u8], path: &Path) -> Vec<u8> {
 }
 
 const KNOWN: &str = "{body}, {timestamp}, {id}, {method}, {url}, {url+port}, {url-port}, {secret}, \
-                     {form}, {json:PATH}";
+                     {path}, {header:NAME}, {body-sha256}, {form}, {json:PATH}";
 
 #[cfg(test)]
 mod tests {
@@ -202,6 +238,18 @@ mod tests {
     }
 
     #[test]
+    fn the_path_of_a_url_includes_its_query() {
+        for (url, expected) in [
+            ("https://a.example/x?y=1", "/x?y=1"),
+            ("https://a.example?y=/1", "?y=/1"),
+            ("https://a.example", "/"),
+            ("/x?u=https://b", "/x?u=https://b"),
+        ] {
+            assert_eq!(path_of(url), expected, "{url}");
+        }
+    }
+
+    #[test]
     fn a_template_is_read_into_its_parts() {
         let parts = Template::try_from("v0:{timestamp}:{body}{json:a[0].b}!".to_owned()).unwrap().0;
         let path = Path::try_from("a[0].b".to_owned()).unwrap();
@@ -217,6 +265,8 @@ mod tests {
             ("{bodi}", "unknown part {bodi}: expected one of {body}, "),
             ("{body", "missing }"),
             ("{json:}", "invalid path"),
+            ("{header:X-A}", "expected header names in lower case"),
+            ("{header:}", "expected header names in lower case"),
         ] {
             let error = Template::try_from(text.to_owned()).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
@@ -233,6 +283,8 @@ mod tests {
             ("{timestamp}{json:signature.token}", false),
             ("{body}{body}", false),
             ("{timestamp}", false),
+            ("{header:x-a}{path}{body}", true),
+            ("{method}{body-sha256}", false),
         ] {
             let template = Template::try_from(text.to_owned()).unwrap();
             assert_eq!(template.around_body().is_some(), expected, "{text}");
