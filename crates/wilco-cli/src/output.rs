@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_terminal_nothing_is_shortened_and_a_long_name_pushes_nothing_aside() {
+    fn without_a_terminal_nothing_is_shortened_and_a_long_name_does_not_widen_its_column() {
         let rows = [vec!["x".repeat(300), "a".into()], vec!["y".into(), "b".into()]];
         let screen = Screen { width: None, is_coloured: false };
         let drawn = Table::new(&[("event", 6), ("about", 6)], screen).draw(&rows);
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn later_rows_stand_under_the_same_header() {
+    fn later_rows_are_aligned_with_the_same_header() {
         let screen = Screen { width: None, is_coloured: false };
         let mut table = Table::new(&[("event", 6), ("id", 6)], screen);
         let first = table.draw(&[vec!["booking.updated".into(), "a".into()]]);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_table_hides_or_commands() {
+    fn no_cell_of_a_table_hides_text_or_controls_the_terminal() {
         for text in ["a\u{1b}[2Jb", "a\u{202e}b", "a\u{2066}b", "a\u{200b}b", "a\u{9b}b", "a\nb"] {
             let screen = Screen { width: Some(80), is_coloured: false };
             let drawn = Table::new(&[("event", 6)], screen).draw(&[vec![text.into()]]);
@@ -295,14 +295,14 @@ mod tests {
     }
 
     #[test]
-    fn states_are_coloured_and_nothing_else() {
+    fn only_states_are_coloured() {
         assert_eq!(painted("erp delivered, log x\n"), "erp \u{1b}[32mdelivered,\u{1b}[0m log x\n");
         assert_eq!(painted("a dead\n"), "a \u{1b}[31mdead\u{1b}[0m\n");
         assert_eq!(painted("deadline  retrying"), "deadline  \u{1b}[33mretrying\u{1b}[0m");
     }
 
     #[test]
-    fn a_time_is_taken_as_people_write_it() {
+    fn a_time_is_read_as_people_write_it() {
         let now: ZonedDateTime = "2026-11-25T15:00:00+01:00[+01:00]".parse().unwrap();
         for (text, expected) in [
             ("2026-11-25", "2026-11-24T23:00:00Z"),
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_has_three_digits() {
+    fn a_duration_is_shown_in_three_digits() {
         for (micros, expected) in [
             (8, "8.00 µs"),
             (432, "432 µs"),

@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_with_their_unit_and_are_never_zero() {
+    fn durations_are_read_with_their_unit_and_are_never_zero() {
         for (text, expected) in
             [("500 ms", 500), ("30 s", 30_000), ("2min", 120_000), ("30 days", 2_592_000_000)]
         {

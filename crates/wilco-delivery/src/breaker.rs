@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn it_opens_after_failures_in_a_row_and_closes_after_a_probe_that_does_well() {
+    fn it_opens_after_consecutive_failures_and_closes_after_a_successful_probe() {
         for (before, verdict, now, expected) in [
             (closed(0), FAILED, 0, closed(1)),
             (closed(1), FAILED, 0, closed(2)),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_destination_that_asks_for_time_gets_it_whatever_else_was_under_way() {
+    fn a_wait_that_a_destination_asks_for_is_kept_whatever_else_was_in_progress() {
         let asked = |secs| Verdict::Failed { not_before: Some(Duration::from_secs(secs)) };
         for (before, verdict, now, expected) in [
             (closed(0), asked(500), 0, open(1, 500)),
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn while_it_is_open_nothing_begins_and_then_one_probe() {
+    fn while_it_is_open_nothing_starts_and_then_one_probe_does() {
         for (breaker, running, now, expected) in [
             (closed(2), 3, 0, 5),
             (open(3, 30), 0, 29, 0),
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_keeps_it_open_no_longer_than_the_longest() {
+    fn a_clock_set_back_keeps_it_open_no_longer_than_the_longest_wait() {
         for (asked_max, before, expected) in [
             (0, open(3, 1_000_000), open(3, 100)),
             (200, open(1, 1_000_000), open(1, 200)),

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_silent_when_nothing_came_in_its_time_while_wilco_ran() {
+    fn a_source_is_inactive_if_nothing_arrived_in_its_time_while_wilco_ran() {
         for (now, last, is_silent, next) in [
             (0, None, false, 600),
             (599, None, false, 600),
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_is_looked_at_when_its_time_has_gone_by_or_the_clock_was_set_back_far() {
+    fn a_source_is_checked_when_its_time_has_passed_or_the_clock_was_set_back_far() {
         let span = |now: i64| Some(Span { since: at(now - 600), until: at(now + 60) });
         for (now, expected) in [
             (700, None),
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_that_failed_is_repeated_after_a_pause() {
+    fn a_failed_check_is_repeated_after_a_pause() {
         let mut inactivity = Inactivity::new(at(0));
         assert!(inactivity.look(EXPECTED, at(0)).is_some());
         inactivity.look_failed(EXPECTED, at(0));
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn it_waits_for_the_next_look_within_bounds() {
+    fn the_wait_for_the_next_check_is_bounded() {
         let mut inactivity = Inactivity::new(at(0));
         inactivity.is_silent(EXPECTED, Some(at(300)), at(300));
         for (now, milliseconds) in

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn attempts_are_spread_over_the_while() {
+    fn attempts_are_spread_over_the_interval() {
         assert_eq!(begun(2, 1, 1)[..4], [0, 500, 1_000, 1_500]);
         assert_eq!(begun(60, 60, 1), (0..10).map(|second| second * 1_000).collect::<Vec<_>>());
         let fast = begun(1_000, 1, 7).len();
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_while_is_not_made_up_for_in_one_burst() {
+    fn idle_time_is_not_made_up_for_in_one_burst() {
         let mut limiter = RateLimiter::new(RateLimit { count: 100, per: Duration::from_secs(1) });
         assert_eq!(limiter.allowed(1_000, Duration::from_secs(60)), 11);
         limiter.began(11, Duration::from_secs(60));

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_the_longest_and_are_a_part_of_that() {
+    fn waits_are_random_up_to_a_bound_that_doubles_up_to_the_longest() {
         for (attempt, chance, wait_ms) in [
             (1, 1.0, 5_000),
             (2, 1.0, 10_000),
@@ -107,14 +107,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_attempt_is_when_all_waits_are_used_up() {
+    fn the_last_attempt_comes_when_all_waits_are_used_up() {
         check(FAILED, 9, 590, 1.0, &after(10_000, 590));
         check(FAILED, 9, 600, 1.0, &DEAD);
         check(FAILED, 9, 9_000, 0.0, &DEAD);
     }
 
     #[test]
-    fn a_destination_may_ask_for_more_time_but_not_for_ever() {
+    fn a_destination_can_ask_for_a_longer_wait_up_to_a_bound() {
         for (asked, wait_ms) in [(1, 5_000), (30, 30_000), (86_400, 60_000)] {
             let failed = Verdict::Failed { not_before: Some(Duration::from_secs(asked)) };
             check(failed, 1, 0, 1.0, &after(wait_ms, 0));
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn what_arrived_or_was_refused_is_not_tried_again() {
+    fn a_delivered_or_refused_event_is_not_tried_again() {
         check(Verdict::Delivered, 1, 700, 1.0, &Outcome::Delivered);
         check(Verdict::Refused, 1, 0, 1.0, &DEAD);
         check(Verdict::Unsendable, 1, 0, 1.0, &DEAD);
     }
 
     #[test]
-    fn what_dies_holds_its_key_where_the_file_says_so() {
+    fn a_dead_delivery_holds_its_key_if_the_configuration_says_so() {
         let tried = Tried { attempt: 1, waited: RETRY.give_up_after, chance: 0.5 };
         for verdict in [Verdict::Refused, FAILED] {
             let outcome = verdict.outcome(&tried, &RETRY, OnDead::Block);

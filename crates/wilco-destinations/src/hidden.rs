@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_is_cut_at_an_edge_is_hidden_too() {
+    fn a_secret_truncated_at_an_edge_is_hidden_too() {
         let secret = "c/n\"\\ry+tök?n";
         let forms = [
             secret.to_owned(),

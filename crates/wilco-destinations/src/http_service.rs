@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_heard_with_429_and_503_only() {
+    fn retry_after_counts_only_with_429_and_503() {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, "17".parse().unwrap());
         for (status, expected) in [(429, Some(17)), (503, Some(17)), (500, None)] {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_read_in_every_form_that_http_has() {
+    fn retry_after_is_read_in_every_format_of_http() {
         for (text, expected) in [
             ("17", Some(17)),
             (" 17 ", Some(17)),

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_json_is_text_or_base64_and_always_one_line() {
+    fn a_body_that_is_not_json_is_text_or_base64_and_always_one_line() {
         for (body, expected) in [
             (&b"{ \"a\":\n1 }\n"[..], r#""body":{"a":1}}"#),
             (b"[1,\r\n2.0]", r#""body":[1,2.0]}"#),

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_in_whole_characters_and_never_longer_than_it_may_be() {
+    fn a_text_is_truncated_in_whole_characters_and_never_exceeds_its_maximum() {
         for (text, max, expected) in [
             ("abc", 3, "abc"),
             ("abcd", 3, "ab…"),

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_cannot_be_written_are_counted_and_later_ones_start_on_a_new_line() {
+    fn unwritable_lines_are_counted_and_later_ones_start_on_a_new_line() {
         let disk = Disk(Arc::new(Mutex::new((2, Vec::new()))));
         let queue = Queue::to(disk.clone()).unwrap();
         let before = dropped();
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_blocks_takes_no_more_than_its_bounds_and_delays_nobody() {
+    fn a_blocked_log_stays_within_its_bounds_and_delays_nobody() {
         let (release, blocked) = sync_channel(0);
         let writes = Arc::<AtomicU64>::default();
         let queue = Queue::to(Pipe(blocked, Arc::clone(&writes))).unwrap();
@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_wait_are_written_together() {
+    fn waiting_lines_are_written_together() {
         let (release, blocked) = sync_channel(0);
         let writes = Arc::<AtomicU64>::default();
         let queue = Queue::to(Pipe(blocked, Arc::clone(&writes))).unwrap();

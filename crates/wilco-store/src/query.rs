@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_title_is_what_the_body_calls_it() {
+    fn a_title_is_the_name_in_the_body() {
         let long = format!(r#"{{"data":{{"name":"{}"}}}}"#, "x".repeat(TITLE_BODY_BYTES_MAX));
         for (body, expected) in [
             (r#"{"data":{"name":"Viewing","title":"x"}}"#, Some("Viewing")),

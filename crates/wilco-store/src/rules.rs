@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_is_over_after_a_quiet_time_and_at_the_latest_some_time_after_its_beginning() {
+    fn a_burst_ends_after_a_quiet_time_or_at_its_longest_time() {
         for (began, now, quiet, at_most, expected) in [
             (None, 100, 10, 60, (100, 110)),
             (Some(90), 100, 10, 60, (90, 110)),
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_without_an_end_is_over_at_the_last_time_that_a_store_can_read() {
+    fn an_endless_burst_ends_at_the_last_time_that_a_store_can_represent() {
         let burst = Burst { key: "k".into(), quiet: Duration::MAX, at_most: Duration::MAX };
         let BurstTimes { over_at, .. } = extend_burst(&burst, None, at(0));
         assert_eq!(Timestamp::from_millisecond(over_at.as_millisecond()).unwrap(), over_at);
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_delivery_is_due_when_its_burst_is_over_unless_its_key_has_a_head() {
+    fn a_new_delivery_is_due_at_the_end_of_its_burst_unless_another_of_its_key_comes_first() {
         let burst = || Burst {
             key: "k".into(),
             quiet: Duration::from_secs(10),
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_outcome_makes_of_a_delivery() {
+    fn each_outcome_puts_a_delivery_into_its_state() {
         let attempt = Attempt {
             started_at: at(0),
             took: Duration::from_secs(1),

@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_body_is_the_same_in_whatever_chunks_it_came() {
+    fn a_body_is_the_same_however_it_was_cut_into_chunks() {
         let whole = Body::from(&b"canary"[..]);
         for parts in [&["canary"][..], &["can", "ary"], &["c", "", "anar", "y"]] {
             let body: Body = parts.iter().map(|part| Bytes::from(*part)).collect();

@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_name_is_safe_in_a_label_and_a_variable() {
+    fn a_source_name_can_be_used_in_a_label_and_in_a_variable() {
         for bad in ["", "a b", "a\"b", "ü", "a/b", &"x".repeat(65)] {
             assert!(SourceName::new(bad).is_err(), "{bad:?}");
         }

@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_cannot_be_meant_is_refused_by_name_and_not_shown() {
+    fn a_secret_that_cannot_be_intended_is_refused_by_name_without_being_shown() {
         for (given, expected) in [
             (b"".as_slice(), "is empty"),
             (b"\n", "is empty"),

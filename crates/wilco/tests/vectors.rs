@@ -125,7 +125,7 @@ fn each_published_request_is_accepted_or_refused_as_its_source_says() {
 }
 
 #[test]
-fn each_right_request_is_refused_with_any_byte_of_its_body_changed() {
+fn each_valid_request_is_refused_if_any_byte_of_its_body_changes() {
     for (path, file) in files() {
         let has_body = |vector: &&Vector| vector.is_valid && !vector.body().is_empty();
         let is_covered = scheme(&file.scheme).covers_body();
@@ -157,7 +157,7 @@ fn each_right_request_is_refused_with_any_byte_of_its_body_changed() {
 }
 
 #[test]
-fn what_a_scheme_signs_it_verifies_and_not_a_day_later() {
+fn a_scheme_verifies_what_it_signed_but_not_a_day_later() {
     let body = br#"{"id":"7f1d"}"#;
     for (path, file) in files() {
         let scheme = scheme(&file.scheme);

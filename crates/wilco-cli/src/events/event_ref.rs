@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_id_tells_each_from_the_others() {
+    fn a_short_id_distinguishes_each_event() {
         assert_eq!(distinct_chars(&[]), SHORT_ID_CHARS);
         assert_eq!(distinct_chars(&["01JQ8ZK4N3W8T1V5R7Y9ABCDEF"]), SHORT_ID_CHARS);
         let near = ["01JQ8ZK4N3W8T1V5R7Y9ABCDEF", "02", "01JQ8ZK4N3W8T1V6R7Y9ABCDEF"];

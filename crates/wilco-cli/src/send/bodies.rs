@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sample_is_a_new_event_each_time_and_stays_valid() {
+    fn a_sample_becomes_a_new_valid_event_each_time() {
         for (name, sample) in freispace::SAMPLES {
             let bodies = Bodies::of(name).unwrap_or_else(|_| panic!("{name}"));
             let [first, second] = [(); 2].map(|()| bodies.body().ok().unwrap());
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn dates_move_by_whole_weeks_and_nothing_else_does() {
+    fn only_dates_move_and_by_whole_weeks() {
         let text =
             r#"{"at":"2026-04-14T09:30:00","day":"2026-04-13","n":"2026-04-13x","k":"P318-1"}"#;
         for (today, expected) in [

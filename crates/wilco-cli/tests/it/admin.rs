@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::world::{World, booking};
 
 #[test]
-fn without_a_token_in_the_file_one_is_made_that_the_verbs_find() {
+fn without_a_configured_token_one_is_made_that_the_commands_find() {
     let world = World::plan().start();
     let path = world.path("wilco.db.token");
     let token = fs::read_to_string(&path).unwrap();
@@ -53,7 +53,7 @@ fn idle_and_half_sent_admin_connections_are_bounded_and_closed_after_a_while() {
 }
 
 #[test]
-fn every_page_but_health_and_metrics_wants_the_token_also_on_loopback() {
+fn every_path_but_health_and_metrics_requires_the_token_even_on_loopback() {
     let world = World::plan().start();
     let token = fs::read_to_string(world.path("wilco.db.token")).unwrap();
     let right = format!("Bearer {}", token.trim());
@@ -90,7 +90,7 @@ fn every_page_but_health_and_metrics_wants_the_token_also_on_loopback() {
 }
 
 #[test]
-fn a_page_in_a_browser_reads_no_metrics() {
+fn a_page_in_a_browser_cannot_read_the_metrics() {
     let world = World::plan().start();
     let port = world.admin.port();
     for (headers, status) in [

@@ -61,7 +61,7 @@ fn health_path_answers_checks_of_load_balancers_and_nothing_else() {
 }
 
 #[test]
-fn a_duplicate_is_acknowledged_with_the_id_of_the_first_and_says_that_it_is_one() {
+fn a_duplicate_is_acknowledged_as_such_with_the_id_of_the_first() {
     let world = World::plan().start();
     let first = world.send(&booking("b-1", "Grade"));
     let second = world.send(&booking("b-1", "Grade"));
@@ -73,7 +73,7 @@ fn a_duplicate_is_acknowledged_with_the_id_of_the_first_and_says_that_it_is_one(
 }
 
 #[test]
-fn every_other_request_gets_its_row_of_the_table_and_is_no_event() {
+fn every_other_request_is_answered_as_documented_and_not_recorded() {
     let world = World::plan().listen("max_body = \"1 kB\"").start();
     let body = booking("b-1", "Grade");
     let right = format!("x-freispace-signature: {}\r\n", sign(body.as_bytes()));
@@ -117,7 +117,7 @@ fn every_other_request_gets_its_row_of_the_table_and_is_no_event() {
 }
 
 #[test]
-fn every_method_but_post_is_answered_with_the_allowed_one() {
+fn every_other_method_than_post_is_refused_with_the_allowed_one() {
     let world = World::plan().start();
     for method in ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "post", "WEBHOOK"] {
         let request = post("/webhook", "", "{}").replacen("POST", method, 1);
@@ -162,7 +162,7 @@ fn a_body_over_the_limit_is_refused_before_the_rest_is_sent() {
 }
 
 #[test]
-fn a_request_that_is_too_slow_gets_408_is_closed_and_delays_no_other() {
+fn a_slow_request_gets_408_is_closed_and_delays_no_other() {
     let world = World::plan().start();
     let head = "POST /webhook HTTP/1.1\r\nhost: a\r\n";
     let began_body = format!("{head}content-length: 90\r\n\r\n{{");
@@ -205,7 +205,7 @@ fn a_request_that_is_too_slow_gets_408_is_closed_and_delays_no_other() {
 }
 
 #[test]
-fn only_addresses_that_are_allowed_may_send_and_a_proxy_is_believed_only_if_trusted() {
+fn only_allowed_addresses_may_send_and_only_a_trusted_proxy_is_believed() {
     for (allow_from, trusted, forwarded, status) in [
         ("127.0.0.0/8", "", "", 200),
         ("203.0.113.0/24", "", "", 403),
@@ -241,7 +241,7 @@ fn only_addresses_that_are_allowed_may_send_and_a_proxy_is_believed_only_if_trus
 }
 
 #[test]
-fn with_less_free_space_than_the_reserve_it_answers_503_and_says_when_to_come_again() {
+fn with_less_free_space_than_the_reserve_it_answers_503_with_retry_after() {
     let store = "[store]\nurl = \"sqlite:FOLDER/wilco.db\"\nreserve = \"900 TiB\"\n";
     let world = World::plan().and(store).start();
     let reply = world.send(&booking("b-1", "Grade"));
@@ -258,7 +258,7 @@ fn with_less_free_space_than_the_reserve_it_answers_503_and_says_when_to_come_ag
 }
 
 #[test]
-fn the_log_has_one_line_for_each_event_and_names_who_was_refused_and_what_for() {
+fn the_log_has_a_line_for_each_event_and_each_refusal_with_sender_and_reason() {
     let world = World::plan().start();
     let body = booking("b-1", "Grade");
     let first = world.send(&body);
@@ -296,7 +296,7 @@ fn the_log_has_one_line_for_each_event_and_names_who_was_refused_and_what_for() 
 }
 
 #[test]
-fn a_refused_request_is_kept_for_a_person_to_look_into_with_no_credential_in_it() {
+fn a_refused_request_is_stored_for_inspection_without_credentials() {
     let world = World::plan().start();
     let body = booking("b-1", "Grade");
     let credentials = "authorization: Bearer canary-1\r\ncookie: id=canary-2\r\n\

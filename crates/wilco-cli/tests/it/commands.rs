@@ -38,7 +38,7 @@ fn the_demo_handles_every_sample_and_ends() {
 }
 
 #[test]
-fn the_demo_shows_what_others_send_and_leaves_nothing_behind_whatever_ends_it() {
+fn the_demo_shows_what_others_send_and_leaves_nothing_behind_however_it_ends() {
     for signal in ["INT", "TERM", "HUP"] {
         let folder = tempfile::tempdir().unwrap();
         let mut command = wilco(folder.path());
@@ -64,7 +64,7 @@ fn the_demo_shows_what_others_send_and_leaves_nothing_behind_whatever_ends_it() 
 }
 
 #[test]
-fn send_sends_a_sample_a_file_and_what_comes_on_stdin() {
+fn send_sends_a_sample_a_file_or_stdin() {
     let world = World::plan().start();
     fs::write(world.path("body.json"), booking("b-1", "Größe")).unwrap();
     for (what, stdin, subject) in [
@@ -87,7 +87,7 @@ fn send_sends_a_sample_a_file_and_what_comes_on_stdin() {
 }
 
 #[test]
-fn send_does_what_its_options_say() {
+fn send_follows_its_options() {
     let world = World::plan().start();
     fs::write(world.path("body.json"), booking("b-1", "A")).unwrap();
     let all = |count| format!("{count:>8}  200 OK  Webhook processed successfully\n");
@@ -135,7 +135,7 @@ fn send_does_what_its_options_say() {
 }
 
 #[test]
-fn send_reads_where_to_and_with_which_secret_from_the_configuration() {
+fn send_takes_the_url_and_the_secret_from_the_configuration() {
     let world = World::plan().start();
     let sent = world.run_verb(&["send", "booking.created"]);
     assert_eq!((sent.status.code(), world.recorded()), (Some(0), 1), "{sent:?}");
@@ -144,7 +144,7 @@ fn send_reads_where_to_and_with_which_secret_from_the_configuration() {
 }
 
 #[test]
-fn what_was_sent_until_ctrl_c_is_summed_up() {
+fn the_requests_sent_before_ctrl_c_are_summarised() {
     let world = World::plan().start();
     let mut command = send(&world, &["booking.created", "--count", "100000", "--rate", "50/s"]);
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
@@ -221,7 +221,7 @@ fn init_writes_a_file_that_check_finds_fine() {
 }
 
 #[test]
-fn wrong_usage_exits_with_2_and_says_how_it_is_done() {
+fn wrong_usage_exits_with_2_and_explains_the_right_one() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, said) in [
         (&[][..], "Usage: wilco"),
@@ -256,7 +256,7 @@ fn wrong_usage_exits_with_2_and_says_how_it_is_done() {
 }
 
 #[test]
-fn no_secret_and_no_escape_code_is_in_anything_that_is_printed() {
+fn no_output_contains_a_secret_or_an_escape_code() {
     let print = "[destination.print]\ntype = \"print\"\n[[route]]\nto = [\"print\"]\n";
     let world = World::plan().and(print).env("RUST_LOG", "trace").start();
     let body = booking("b-1", "Grade");

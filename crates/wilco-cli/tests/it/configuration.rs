@@ -23,7 +23,7 @@ use std::{
 use crate::world::{SECRET, World, booking, sign_with, wilco};
 
 #[test]
-fn only_a_wilco_of_root_can_run_programs_as_somebody_else() {
+fn only_root_can_run_programs_as_another_user() {
     let folder = tempfile::tempdir().unwrap();
     let is_root = fs::metadata("/proc/self").unwrap().uid() == 0;
     for (run_as, is_taken) in [("root", is_root), ("nobody:0", is_root)] {
@@ -55,7 +55,7 @@ fn only_a_wilco_of_root_can_run_programs_as_somebody_else() {
 }
 
 #[test]
-fn a_file_that_cannot_be_understood_is_refused_with_the_reason() {
+fn a_file_that_cannot_be_parsed_is_refused_with_the_reason() {
     let with = |more: &str| format!("{GOOD}{more}");
     let not_utf8 = [GOOD.as_bytes(), b"# \xff\n"].concat();
     for (file, expected) in [
@@ -113,7 +113,7 @@ fn a_file_that_cannot_be_understood_is_refused_with_the_reason() {
 }
 
 #[test]
-fn a_secret_comes_by_reference_or_not_at_all_and_is_never_shown() {
+fn a_secret_must_be_a_reference_and_is_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     for (name, content) in [
@@ -164,7 +164,7 @@ fn a_secret_comes_by_reference_or_not_at_all_and_is_never_shown() {
 }
 
 #[test]
-fn a_good_file_is_said_to_be_fine() {
+fn a_valid_file_is_reported_as_fine() {
     let output = check(format!("{GOOD}{PRINT}").as_bytes());
     let fine = "wilco.toml is fine: 1 source, 1 destination, 1 route\n";
     assert_eq!(
@@ -174,7 +174,7 @@ fn a_good_file_is_said_to_be_fine() {
 }
 
 #[test]
-fn what_cannot_start_says_why_in_one_sentence_and_exits_with_1() {
+fn a_failed_start_says_why_in_one_sentence_and_exits_with_1() {
     let world = World::plan().start();
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
@@ -220,7 +220,7 @@ fn what_cannot_start_says_why_in_one_sentence_and_exits_with_1() {
 }
 
 #[test]
-fn a_hangup_takes_a_new_secret_and_a_new_route_at_once() {
+fn sighup_applies_a_new_secret_and_a_new_route_at_once() {
     let world = World::plan().start();
     assert_eq!(world.send(&booking("b-1", "A")).status, 200);
     world.eventually("b-1 is routed nowhere", |world| world.events()[0]["routed"] == true);
@@ -243,7 +243,7 @@ fn a_hangup_takes_a_new_secret_and_a_new_route_at_once() {
 }
 
 #[test]
-fn a_reload_that_is_refused_says_why_and_changes_nothing() {
+fn a_refused_reload_says_why_and_changes_nothing() {
     let world = World::plan().start();
     let good = fs::read_to_string(world.path("wilco.toml")).unwrap();
     let drop_secret = |text: &str| text.replace("FREISPACE_SECRET", "NO_SUCH_SECRET");
@@ -283,7 +283,7 @@ fn a_reload_that_is_refused_says_why_and_changes_nothing() {
 }
 
 #[test]
-fn a_reload_of_nothing_that_runs_says_so() {
+fn a_reload_without_a_running_wilco_says_so() {
     let mut world = World::plan().start();
     assert!(world.stop().success());
     let output = world.run_verb(&["reload"]);
@@ -297,7 +297,7 @@ fn a_reload_of_nothing_that_runs_says_so() {
 }
 
 #[test]
-fn a_token_is_demanded_of_whoever_asks_and_shown_by_the_verbs() {
+fn the_admin_api_requires_a_configured_token_and_the_commands_send_it() {
     let plan = World::plan().admin("token = { env = \"TOKEN\" }").env("TOKEN", "canary-of-a-token");
     let world = plan.start();
     for (path, status) in [("/api/v1/events", 401), ("/metrics", 200), ("/readyz", 200)] {

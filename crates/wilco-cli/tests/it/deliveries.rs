@@ -71,7 +71,7 @@ fn named(event: &str, id: &str) -> String {
 }
 
 #[test]
-fn print_gives_each_event_a_line_with_its_body_as_it_was_sent() {
+fn print_writes_a_line_for_each_event_with_its_body_as_it_was_sent() {
     let world = World::plan().and(&it("type = \"print\"")).start();
     let body = "{\n  \"id\": \"b-1\", \"type\": \"booking\",\r\n\t\"event\": \"booking.updated\",\n\
                 \"data\": {\"n\": 12345678901234567890123, \"n\": 1.50e+2, \"x\": -0.0,\n  \
@@ -150,7 +150,7 @@ fn an_event_goes_once_to_each_destination_that_its_routes_name() {
 }
 
 #[test]
-fn offer_and_quote_are_one_name_for_a_route() {
+fn a_route_treats_offer_and_quote_as_one_name() {
     let catcher = Catcher::new();
     let url = catcher.url();
     let world = World::plan()
@@ -169,7 +169,7 @@ fn offer_and_quote_are_one_name_for_a_route() {
 }
 
 #[test]
-fn a_destination_that_hangs_holds_up_no_other_and_no_acknowledgement() {
+fn a_hanging_destination_delays_no_other_and_no_acknowledgement() {
     let (bad, good) = (Catcher::of(&[Act::Hang]), Catcher::new());
     let world = World::plan()
         .and(&format!(
@@ -191,7 +191,7 @@ fn a_destination_that_hangs_holds_up_no_other_and_no_acknowledgement() {
 }
 
 #[test]
-fn an_attempt_that_runs_at_sigterm_ends_and_counts() {
+fn an_attempt_running_at_sigterm_ends_and_counts() {
     let script = "touch FOLDER/began; sleep 1; touch FOLDER/ended";
     let mut world = World::plan().and(&it(&shell(script))).start();
     let reply = world.send(&booking("b-1", "Grade"));
@@ -204,7 +204,7 @@ fn an_attempt_that_runs_at_sigterm_ends_and_counts() {
 }
 
 #[test]
-fn a_second_sigterm_ends_at_once_and_what_was_cut_off_is_done_again() {
+fn a_second_sigterm_ends_at_once_and_the_cut_off_attempt_is_repeated() {
     let script = "echo $WILCO_ATTEMPT $$ >> FOLDER/began; test $WILCO_ATTEMPT != 1 || sleep 60";
     let mut world = World::plan().and(&it(&shell(script))).start();
     let reply = world.send(&booking("b-1", "Grade"));
@@ -230,7 +230,7 @@ fn a_second_sigterm_ends_at_once_and_what_was_cut_off_is_done_again() {
 }
 
 #[test]
-fn a_second_sigterm_ends_at_once_though_nobody_reads_stdout() {
+fn a_second_sigterm_ends_at_once_even_if_nobody_reads_stdout() {
     let folder = tempfile::tempdir().unwrap();
     let pipe = folder.path().join("stdout");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -251,7 +251,7 @@ fn a_second_sigterm_ends_at_once_though_nobody_reads_stdout() {
 }
 
 #[test]
-fn what_waits_or_runs_at_a_crash_goes_on_after_it() {
+fn deliveries_that_wait_or_run_at_a_crash_continue_after_it() {
     let is_restarted = Arc::new(AtomicBool::new(false));
     let works = Arc::clone(&is_restarted);
     let catcher = Catcher::start(move |_, caught| match caught.header("x-wilco-event-name") {
@@ -279,7 +279,7 @@ fn what_waits_or_runs_at_a_crash_goes_on_after_it() {
 }
 
 #[test]
-fn a_destination_that_left_the_file_keeps_what_waits_for_it() {
+fn a_destination_removed_from_the_file_keeps_its_waiting_deliveries() {
     let catcher = Catcher::of(&[Act::With(503, "retry-after: 6\r\n"), Act::Answer(200)]);
     let tables = it(&format!("type = \"http\"\nurl = \"{}\"\n{RETRY}", catcher.url()));
     let world = World::plan().and(&tables).start();

@@ -44,7 +44,7 @@ fn has_anchor(page: &str, name: &str) -> bool {
 }
 
 #[test]
-fn every_link_of_the_manual_leads_somewhere() {
+fn every_link_in_the_manual_has_a_target() {
     let mut broken = Vec::new();
     for (path, page) in pages() {
         let text = lines(&page, None).collect::<Vec<_>>().join("\n");
@@ -69,7 +69,7 @@ fn every_link_of_the_manual_leads_somewhere() {
 }
 
 #[test]
-fn every_command_of_the_manual_is_one_that_wilco_has() {
+fn every_command_in_the_manual_exists() {
     let mut commands = 0;
     for (path, page) in pages() {
         for line in lines(&page, Some("sh")) {

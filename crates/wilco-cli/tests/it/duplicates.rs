@@ -5,14 +5,14 @@ use std::{collections::HashSet, thread, time::Duration};
 use crate::world::{World, booking, sign};
 
 #[test]
-fn a_change_to_something_else_and_back_is_three_events() {
+fn a_change_and_its_reversal_are_three_events() {
     let world = World::plan().start();
     let ids: HashSet<_> = ["A", "B", "A"].map(|name| send(&world, "b-1", name)).into();
     assert_eq!((ids.len(), world.recorded()), (3, 3));
 }
 
 #[test]
-fn a_copy_is_acknowledged_as_the_first_was_and_nothing_is_recorded_or_handled_twice() {
+fn a_duplicate_is_acknowledged_and_nothing_is_recorded_or_handled_twice() {
     let print = "[destination.print]\ntype = \"print\"\n[[route]]\nto = [\"print\"]\n";
     let world = World::plan().and(print).start();
     let first = send(&world, "b-1", "A");
@@ -29,7 +29,7 @@ fn a_copy_is_acknowledged_as_the_first_was_and_nothing_is_recorded_or_handled_tw
 }
 
 #[test]
-fn two_hundred_copies_at_once_are_one_event() {
+fn two_hundred_concurrent_duplicates_are_one_event() {
     let world = World::plan().start();
     let ids: HashSet<_> = thread::scope(|scope| {
         let senders: Vec<_> =
@@ -40,7 +40,7 @@ fn two_hundred_copies_at_once_are_one_event() {
 }
 
 #[test]
-fn a_copy_is_known_after_a_restart_and_after_kill_dash_nine() {
+fn a_duplicate_is_recognised_after_a_restart_and_after_kill_dash_nine() {
     let world = World::plan().start();
     let first = send(&world, "b-1", "A");
     let world = world.restart();
@@ -70,7 +70,7 @@ fn the_treatment_of_duplicates_can_be_configured() {
 }
 
 #[test]
-fn the_body_tells_a_copy_and_not_the_signature_or_the_headers() {
+fn duplicates_are_recognised_by_the_body_and_not_by_signature_or_headers() {
     let world = World::plan().start();
     let body = booking("b-1", "A");
     let signature = sign(body.as_bytes());

@@ -88,7 +88,7 @@ fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> Reply 
 }
 
 #[test]
-fn an_endpoint_serves_by_itself() {
+fn an_endpoint_can_listen_by_itself() {
     let (folder, address, runtime) =
         (tempfile::tempdir().unwrap(), free_address(), Runtime::new().unwrap());
     let (named, all) = (Called::default(), Called::default());
@@ -174,7 +174,7 @@ fn an_endpoint_can_be_mounted_next_to_other_routes_of_a_router() {
 }
 
 #[test]
-fn what_a_function_did_not_do_is_tried_again_and_goes_on_after_a_restart() {
+fn a_failed_call_is_tried_again_even_after_a_restart() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let open = |called: &Called, is_broken: bool| {
         let called = called.clone();
@@ -230,7 +230,7 @@ fn what_a_function_did_not_do_is_tried_again_and_goes_on_after_a_restart() {
 }
 
 #[test]
-fn an_err_is_tried_again_by_the_endpoint_that_got_it() {
+fn an_event_whose_function_returned_err_is_tried_again() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let calls = Arc::new(AtomicU32::new(0));
     let address = free_address();
@@ -333,7 +333,7 @@ fn example() -> Option<PathBuf> {
 }
 
 #[test]
-fn a_function_that_blocks_its_thread_holds_up_no_acknowledgement() {
+fn a_function_that_blocks_its_thread_delays_no_acknowledgement() {
     let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
     // The program's one thread for both halves, were they not apart.
     let runtime =
@@ -363,7 +363,7 @@ fn a_function_that_blocks_its_thread_holds_up_no_acknowledgement() {
 }
 
 #[test]
-fn an_endpoint_that_is_dropped_stops_and_gives_up_its_store() {
+fn a_dropped_endpoint_stops_and_releases_its_store() {
     let (folder, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
     let called = Called::default();
     let hanging = |called: &Called| {

@@ -60,7 +60,7 @@ fn json(caught: &Caught) -> Value {
 }
 
 #[test]
-fn every_example_is_valid_as_it_is() {
+fn every_example_is_valid_without_changes() {
     for name in ["booking-message", "project-space", "copy-to-suite", "accounting"] {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().display().to_string();
@@ -89,7 +89,7 @@ fn every_example_is_valid_as_it_is() {
 }
 
 #[test]
-fn the_unit_of_the_service_is_understood_by_systemd() {
+fn systemd_accepts_the_unit_of_the_service() {
     let folder = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let unit = fs::read_to_string(root.join("examples/wilco.service")).unwrap();
@@ -103,7 +103,7 @@ fn the_unit_of_the_service_is_understood_by_systemd() {
 }
 
 #[test]
-fn the_configurations_of_the_service_page_are_fine() {
+fn the_configurations_on_the_service_page_are_valid() {
     let folder = tempfile::tempdir().unwrap();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(root.join("docs/service.md")).unwrap();
@@ -152,7 +152,7 @@ fn a_request_signed_by_hand_as_the_freispace_page_says_is_accepted() {
 }
 
 #[test]
-fn a_booking_that_changes_is_one_message() {
+fn a_changing_booking_is_one_message() {
     let chat = Catcher::new();
     let world = world("booking-message.toml", &format!("http://{}", chat.address)).start();
     world.send(&sample("booking.updated").replace("\"Viewing, part one\"", "\"Viewing\""));
@@ -209,7 +209,7 @@ fn a_booked_suite_gets_the_files_of_the_project() {
 }
 
 #[test]
-fn accounting_hears_of_invoices_in_its_own_form_and_of_offers_that_were_accepted() {
+fn accounting_gets_invoices_in_its_own_format_and_accepted_offers() {
     let services = Catcher::new();
     let world = world("accounting.toml", &format!("http://{}", services.address)).start();
     let invoice = world.send(sample("invoice.finalized"));

@@ -13,7 +13,7 @@ use std::{
 use crate::world::{Reply, World, booking};
 
 #[test]
-fn a_sender_that_announces_a_body_and_sends_little_of_it_causes_no_refusal() {
+fn a_sender_that_announces_a_body_and_sends_little_of_it_causes_no_refusals() {
     let world = World::plan().start();
     let wrong = format!("x-freispace-signature: {}\r\n", "0".repeat(64));
     let mut held = Vec::new();
@@ -42,7 +42,7 @@ fn a_sender_that_announces_a_body_and_sends_little_of_it_causes_no_refusal() {
 }
 
 #[test]
-fn large_bodies_that_stall_refuse_large_ones_of_their_own_address_and_no_small_ones() {
+fn stalled_large_bodies_block_only_large_ones_from_the_same_address() {
     let world = World::plan().listen("max_body = \"32 MiB\"").start();
     let most = "x".repeat(31 << 20);
     let length = 32 << 20;
@@ -75,7 +75,7 @@ fn large_bodies_that_stall_refuse_large_ones_of_their_own_address_and_no_small_o
 }
 
 #[test]
-fn refused_requests_are_logged_and_kept_at_a_rate_and_no_more_than_the_beginning_of_each() {
+fn refused_requests_are_logged_and_stored_at_a_limited_rate_and_length() {
     let world = World::plan().start();
     let large = format!("{{\"a\":\"{}\"}}", "x".repeat(900_000));
     let refuse = |body: &str| {
@@ -99,7 +99,7 @@ fn refused_requests_are_logged_and_kept_at_a_rate_and_no_more_than_the_beginning
 }
 
 #[test]
-fn a_flood_of_large_bodies_with_a_wrong_signature_takes_no_memory_and_refuses_no_signed_event() {
+fn a_flood_of_large_forged_bodies_takes_no_memory_and_blocks_no_signed_event() {
     let world = World::plan().start();
     let body = format!("{{\"a\":\"{}\"}}", "x".repeat((1 << 20) - 8));
     let wrong = format!(
@@ -133,7 +133,7 @@ fn a_flood_of_large_bodies_with_a_wrong_signature_takes_no_memory_and_refuses_no
 /// The answers of all of them together take at least the time that their bytes have at the rate, as
 /// slow as the machine may be.
 #[test]
-fn refused_requests_are_answered_at_a_rate_that_all_senders_share() {
+fn refusals_are_answered_at_a_rate_shared_by_all_senders() {
     let world = World::plan().start();
     let request = |path: &str, bytes: usize| {
         let wrong = format!("x-freispace-signature: {}\r\nconnection: close", "0".repeat(64));
@@ -166,7 +166,7 @@ fn refused_requests_are_answered_at_a_rate_that_all_senders_share() {
 }
 
 #[test]
-fn a_body_that_was_refused_unread_is_drained_at_that_rate_too() {
+fn a_body_refused_unread_is_drained_at_that_rate_too() {
     let world = World::plan().start();
     let (bytes, held_by_the_kernel) = (56 << 20, 40 << 20);
     let head = format!("POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: {bytes}\r\n\r\n");

@@ -104,7 +104,7 @@ fn provision_project_makes_the_folders_of_a_project_once() {
 }
 
 #[test]
-fn booking_message_tells_the_chat_of_a_booking_once() {
+fn booking_message_writes_to_the_chat_about_a_booking_once() {
     let chat = Catcher::new();
     let environment = format!("CHAT_URL = \"{}\", STATE_DIR = \"FOLDER/place\"", chat.url());
     let Some(handled) = Handled::start("python3", "booking_message.py", &environment) else {
@@ -135,7 +135,7 @@ fn booking_message_tells_the_chat_of_a_booking_once() {
 }
 
 #[test]
-fn copy_to_suite_brings_a_projects_files_to_the_suite_that_is_booked_once() {
+fn copy_to_suite_copies_the_files_of_a_project_to_the_booked_suite_once() {
     let environment = "PROJECTS_ROOT = \"FOLDER/place\", SUITES_ROOT = \"FOLDER/place/suites\", \
                        PARTS = \"footage, audio\"";
     let Some(handled) = Handled::start("python3", "copy_to_suite.py", environment) else { return };
@@ -183,7 +183,7 @@ fn offers_csv_adds_a_row_for_each_event_once() {
 }
 
 #[test]
-fn log_storage_keeps_the_body_to_the_byte_once() {
+fn log_storage_keeps_the_exact_body_once() {
     let environment = "ARCHIVE = \"FOLDER/place\"";
     let Some(handled) = Handled::start("sh", "log_storage.sh", environment) else { return };
     for event in ["storage_project.created", "storage_project.updated", "storage_project.deleted"] {

@@ -55,7 +55,7 @@ const FOREIGN_TO_THE_SERVICE: &[&str] = &[
 ];
 
 #[test]
-fn the_service_has_nothing_that_only_a_command_line_needs() {
+fn the_service_has_no_crate_that_only_a_command_line_needs() {
     let manifest = fs::read_to_string(folder("wilco-server").join("Cargo.toml")).unwrap();
     let manifest: toml::Table = manifest.parse().unwrap();
     let depends = manifest["dependencies"].as_table().unwrap();
@@ -89,7 +89,7 @@ fn a_module_of_the_server_imports_from_the_layers_below_it() {
 }
 
 #[test]
-fn no_child_of_a_folder_names_its_sibling() {
+fn no_module_of_a_folder_imports_its_sibling() {
     let mut violations = Vec::new();
     for name in CRATES {
         let found = between_siblings(&Crate::read(&folder(name).join("src")));
@@ -99,14 +99,14 @@ fn no_child_of_a_folder_names_its_sibling() {
 }
 
 #[test]
-fn modules_form_no_circle() {
+fn modules_do_not_depend_on_each_other_in_a_circle() {
     for name in CRATES {
         check_none(&circles(&Crate::read(&folder(name).join("src"))));
     }
 }
 
 #[test]
-fn what_points_the_wrong_way_is_found() {
+fn an_import_in_the_wrong_direction_is_found() {
     let planted = Crate::of(&[
         ("lib.rs", "mod a;\nmod b;\nmod c;\nmod d;\npub use b::Thing;"),
         ("a.rs", "mod one;\nmod two;\nuse crate::{\n    clock,\n    Thing,\n};\nuse two::Two;"),
@@ -150,7 +150,7 @@ fn a_module_without_a_layer_is_reported() {
 }
 
 #[test]
-fn what_a_parent_hands_out_is_the_parents_own_and_what_it_imports_is_not() {
+fn a_parents_pub_use_is_its_own_and_its_imports_are_not() {
     for (parent, expected) in [("pub(crate) use two::Two;", 0), ("use two::Two;", 1)] {
         let planted = Crate::of(&[
             ("lib.rs", "mod a;"),

@@ -23,7 +23,7 @@ use crate::world::{Reply, SECRET, World, booking, sign, wilco};
 const WITH_SOCKET: &str = r#"["127.0.0.1:0", "unix:FOLDER/wilco.sock"]"#;
 
 #[test]
-fn what_is_not_a_socket_is_left_where_it_is_and_said() {
+fn a_file_that_is_not_a_socket_is_reported_and_not_replaced() {
     for make in [
         &(|path: &Path| fs::write(path, "not a socket").unwrap()) as &dyn Fn(&Path),
         &|path| fs::write(path, "").unwrap(),
@@ -56,7 +56,7 @@ fn what_is_not_a_socket_is_left_where_it_is_and_said() {
 }
 
 #[test]
-fn a_socket_that_was_left_behind_is_replaced_and_one_in_use_is_not() {
+fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
     let folder = tempdir().unwrap();
     let path = folder.path().join("wilco.sock");
     drop(UnixListener::bind(&path).unwrap());
@@ -106,7 +106,7 @@ fn a_socket_is_open_to_every_user_and_removed_at_the_end() {
 }
 
 #[test]
-fn both_families_are_served_on_one_port() {
+fn ipv4_and_ipv6_are_served_on_one_port() {
     if !Path::new("/proc/net/if_inet6").exists() {
         return; // A machine without IPv6 has nothing to serve.
     }
@@ -132,7 +132,7 @@ fn both_families_are_served_on_one_port() {
 }
 
 #[test]
-fn a_port_that_is_there_twice_is_said_to_be() {
+fn an_address_that_is_given_twice_is_reported() {
     let folder = tempdir().unwrap();
     let port = free_port();
     let output = start(&folder, &format!("[\"127.0.0.1:{port}\", \"0.0.0.0:{port}\"]"));
@@ -142,7 +142,7 @@ fn a_port_that_is_there_twice_is_said_to_be() {
 }
 
 #[test]
-fn there_may_be_so_many_connections_of_one_address_and_others_are_served_beside_them() {
+fn connections_of_one_address_are_limited_and_others_are_still_served() {
     let world = World::plan().files("256:256").start();
     world.log_with("at most 128 connections are accepted");
     let mut idle: Vec<_> = (0..64).map(|_| world.connect()).collect();
@@ -169,7 +169,7 @@ fn there_may_be_so_many_connections_of_one_address_and_others_are_served_beside_
 }
 
 #[test]
-fn the_soft_limit_on_open_files_is_raised_as_far_as_it_may_be() {
+fn the_soft_limit_on_open_files_is_raised_to_the_hard_limit() {
     for (limits, expected) in [("64:4096", "4096"), ("1024:10000", "9216")] {
         let world = World::plan().files(limits).start();
         let limits = fs::read_to_string(format!("/proc/{}/limits", world.pid())).unwrap();
@@ -182,7 +182,7 @@ fn the_soft_limit_on_open_files_is_raised_as_far_as_it_may_be() {
 }
 
 #[test]
-fn whoever_writes_all_before_he_reads_gets_the_refusal_and_no_reset() {
+fn a_sender_that_writes_everything_before_it_reads_gets_the_refusal_and_no_reset() {
     let world = World::plan().source("allow_from = [\"127.0.0.1\"]").start();
     let body = "x".repeat(12 << 20);
     let length = format!("content-length: {}\r\n\r\n{body}", body.len());
@@ -213,7 +213,7 @@ fn whoever_writes_all_before_he_reads_gets_the_refusal_and_no_reset() {
 }
 
 #[test]
-fn a_sender_that_goes_on_behind_its_refusal_does_not_hold_up_a_stop() {
+fn a_sender_that_keeps_sending_after_its_refusal_does_not_delay_a_stop() {
     let mut world = World::plan().start();
     let mut stream = world.connect();
     write!(stream, "POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: 9000000000\r\n\r\n")
@@ -228,7 +228,7 @@ fn a_sender_that_goes_on_behind_its_refusal_does_not_hold_up_a_stop() {
 }
 
 #[test]
-fn one_empty_line_before_a_request_is_passed_over_and_a_second_is_not() {
+fn one_empty_line_before_a_request_is_ignored_and_a_second_is_not() {
     let world = World::plan().start();
     let request = |number: u32| {
         let body = booking(&format!("b-{number}"), "A");

@@ -17,7 +17,7 @@ fn signature(body: &str) -> String {
 }
 
 #[test]
-fn an_event_of_github_is_named_by_header_and_action_and_identified_by_its_delivery_id() {
+fn a_github_event_is_named_by_header_and_action_and_identified_by_its_delivery_id() {
     let world = World::plan().and(GITHUB).start();
     let body = r#"{"action":"opened","repository":{"full_name":"nordlicht/cut"}}"#;
     let signature = signature(body);
@@ -41,7 +41,7 @@ fn an_event_of_github_is_named_by_header_and_action_and_identified_by_its_delive
 }
 
 #[test]
-fn what_github_did_not_sign_is_refused_in_the_same_words() {
+fn a_request_that_github_did_not_sign_is_refused_in_the_same_words() {
     let world = World::plan().and(GITHUB).start();
     let right = signature("{}");
     let short = &right[..70];

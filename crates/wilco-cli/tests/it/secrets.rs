@@ -33,7 +33,7 @@ fn reload(world: &World) {
 }
 
 #[test]
-fn a_secret_in_a_file_changes_with_a_reload_and_for_a_time_both_are_accepted() {
+fn a_secret_in_a_file_is_changed_by_a_reload_while_both_are_accepted() {
     let world = world();
     assert_eq!(send(&world, NEW, &booking("b-1", "A")).0, 403);
     assert_eq!(send(&world, OLD, &booking("b-1", "A")).0, 200);

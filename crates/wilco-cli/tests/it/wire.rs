@@ -15,7 +15,7 @@ use crate::world::{Reply, World, booking, sign};
 use malformed::malformed;
 
 #[test]
-fn what_is_malformed_or_can_be_read_in_two_ways_gets_one_answer_and_the_end() {
+fn a_malformed_or_ambiguous_request_gets_one_answer_and_the_connection_ends() {
     let world = World::plan().start();
     let mut wrong = String::new();
     for (request, status) in malformed() {
@@ -28,7 +28,7 @@ fn what_is_malformed_or_can_be_read_in_two_ways_gets_one_answer_and_the_end() {
 }
 
 #[test]
-fn where_a_malformed_request_is_cut_in_two_changes_nothing() {
+fn a_malformed_request_is_refused_wherever_it_is_split() {
     let world = World::plan().start();
     let mut wrong = String::new();
     for (request, status) in malformed().into_iter().filter(|(r, _)| r.len() < 120).step_by(9) {
@@ -73,7 +73,7 @@ fn a_request_that_hides_another_is_answered_once() {
 }
 
 #[test]
-fn a_good_request_is_served_however_it_is_cut_up() {
+fn a_valid_request_is_served_however_it_is_split() {
     let world = World::plan().start();
     let chunked = |body: &str| {
         let (left, right) = body.split_at(7);
@@ -110,7 +110,7 @@ fn a_good_request_is_served_however_it_is_cut_up() {
 }
 
 #[test]
-fn good_requests_of_every_form_are_taken() {
+fn valid_requests_of_every_form_are_accepted() {
     let world = World::plan().start();
     let body = booking("b-1", "A");
     let rest = format!(
@@ -139,7 +139,7 @@ fn good_requests_of_every_form_are_taken() {
 }
 
 #[test]
-fn pipelined_requests_get_as_many_answers_in_their_order() {
+fn pipelined_requests_are_answered_in_order() {
     let world = World::plan().start();
     let mut bytes: String =
         (0..20).map(|n| request(&booking(&format!("b-{n}"), "A"), "")).collect();
@@ -155,7 +155,7 @@ fn pipelined_requests_get_as_many_answers_in_their_order() {
 }
 
 #[test]
-fn a_malformed_request_behind_a_good_one_ends_the_connection_after_two_answers() {
+fn a_malformed_request_after_a_valid_one_ends_the_connection_after_two_answers() {
     let world = World::plan().start();
     let bytes = request(&booking("b-1", "A"), "") + "GET / HTTP/1.1\nhost: a\n\n" + &good();
     let statuses: Vec<_> = world.exchange(bytes.as_bytes()).iter().map(|r| r.status).collect();
@@ -164,7 +164,7 @@ fn a_malformed_request_behind_a_good_one_ends_the_connection_after_two_answers()
 }
 
 #[test]
-fn a_connection_is_kept_for_the_next_request_and_after_a_refusal_too() {
+fn a_connection_is_kept_alive_even_after_a_refusal() {
     let world = World::plan().start();
     let mut stream = BufReader::new(world.connect());
     let unsigned = "POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}";
@@ -179,7 +179,7 @@ fn a_connection_is_kept_for_the_next_request_and_after_a_refusal_too() {
 }
 
 #[test]
-fn an_old_client_is_served_and_let_go() {
+fn an_http_1_0_client_is_served_and_its_connection_closed() {
     let world = World::plan().start();
     let bytes = good().replace("HTTP/1.1\r\nhost: a", "HTTP/1.0");
     assert_eq!(world.exchange(bytes.as_bytes()).len(), 1);
@@ -199,7 +199,7 @@ fn a_client_that_waits_for_100_continue_gets_it() {
 }
 
 #[test]
-fn whoever_closes_his_sending_half_still_gets_his_answer() {
+fn a_client_that_closes_its_sending_half_still_gets_its_answer() {
     let world = World::plan().start();
     let mut stream = world.connect();
     stream.write_all(good().as_bytes()).unwrap();
@@ -209,7 +209,7 @@ fn whoever_closes_his_sending_half_still_gets_his_answer() {
 }
 
 #[test]
-fn a_body_that_breaks_off_is_no_event() {
+fn an_incomplete_body_is_not_an_event() {
     let world = World::plan().start();
     let whole = good();
     for end in [whole.len() - 1, whole.len() - 20, whole.find("\r\n\r\n").unwrap() + 4, 10] {

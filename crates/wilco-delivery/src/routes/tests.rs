@@ -72,7 +72,7 @@ fn an_event_goes_once_to_each_destination_that_its_routes_name() {
 }
 
 #[test]
-fn a_condition_decides_and_one_that_fails_leaves_it_open() {
+fn a_condition_decides_and_a_failing_one_leaves_the_decision_open() {
     let routes = [
         when("data.status == 'Confirmed'", &["sure"]),
         when("data.status == 'Draft'", &["never"]),
@@ -88,7 +88,7 @@ fn a_condition_decides_and_one_that_fails_leaves_it_open() {
 }
 
 #[test]
-fn what_was_left_open_is_asked_again() {
+fn an_open_decision_is_made_again_at_the_attempt() {
     let asked = event("freispace", "booking.updated");
     for (rule, expected) in [("id == '7f'", Ok(true)), ("id == '8'", Ok(false))] {
         let routes = Routes::new(&[when(rule, &["chat"])], []);
@@ -114,7 +114,7 @@ fn an_event_that_routing_panics_over_is_left_to_an_attempt_at_each_destination()
 }
 
 #[test]
-fn keys_are_taken_from_the_event_and_are_its_sources_own() {
+fn keys_are_taken_from_the_event_and_are_separate_for_each_source() {
     let order_by = [("chat".to_owned(), Rule::new("id").unwrap())];
     let secs = Duration::from_secs;
     let by = |rule| Debounce { by: Rule::new(rule).unwrap(), quiet: secs(30), at_most: secs(300) };

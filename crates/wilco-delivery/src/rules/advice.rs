@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_wrong_about_a_condition_is_said() {
+    fn a_condition_that_looks_wrong_is_warned_about() {
         for (rule, message, hint) in [
             (
                 "data.statsu.name == 'Confirmed'",
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_documented_or_only_unknown_is_no_cause_for_a_warning() {
+    fn documented_and_merely_unknown_members_cause_no_warning() {
         for rule in [
             "data.status.name == 'Confirmed' and not data.optional",
             "data.color == '#fff' or data.status.description.x == 1",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_that_can_break_json_is_said() {
+    fn a_template_that_can_break_json_is_warned_about() {
         for (text, message) in [
             (r#"{"text": "{{ data.name }}"}"#, Some("a text with a quote in it")),
             (r#"{"text": {{ data.name }}}"#, Some("the body is not JSON for the sample")),
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_matches_no_documented_event_is_said_with_the_nearest() {
+    fn a_pattern_that_matches_no_documented_event_is_reported_with_the_nearest_one() {
         for (pattern, hint) in [
             ("bookings.*", Some("\"booking.*\"")),
             ("project.create", Some("\"project.created\"")),

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_is_read_as_it_stands() {
+    fn a_body_is_read_as_it_was_sent() {
         for (text, expected) in [
             (
                 r#" { "a" : [ 1 , -2.5, true,false , null ] , "b":{} } "#,
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_too_deep_is_nothing_and_what_follows_it_is_read() {
+    fn a_value_nested_too_deep_is_undefined_and_what_follows_it_is_read() {
         for depth in [DEPTH_MAX, 100_000] {
             let deep = format!("{}\"]\"{}", "[".repeat(depth), "]".repeat(depth));
             let text = format!("{{\"deep\":{deep},\"after\":1}}");

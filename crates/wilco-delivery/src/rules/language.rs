@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_filter_and_test_that_is_listed_is_there() {
+    fn every_listed_filter_and_test_exists() {
         let mut state = LANGUAGE.empty_state();
         for name in FILTERS {
             let error = state.apply_filter(name, &[]).err();
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spelled_out_means_what_was_written() {
+    fn the_rewritten_expression_means_the_same() {
         let names = minijinja::context! {
             a => 7, b => 2, c => 1.5, text => "x", list => [3, 1, 2],
             map => minijinja::context! { in => 4, not => 5, x => [1, 2] },

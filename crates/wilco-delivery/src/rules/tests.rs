@@ -95,7 +95,7 @@ fn a_condition_holds_or_does_not() {
 }
 
 #[test]
-fn a_text_is_filled_and_numbers_come_through_as_they_stand() {
+fn a_template_is_rendered_and_numbers_stay_as_they_were_sent() {
     for (text, expected) in [
         ("{{ data.name }} is {{ data.status.name }}", "A \"b\" is Confirmed"),
         ("{{ data.absent.x }}|{{ nothing }}", "|"),
@@ -137,7 +137,7 @@ const MONEY: &[u8] = br#"{"id":"i-1","data":{"net":1.10,"vat":0.20900,"total":1.
     "items":[{"price":1.10},{"price":10.00},{"price":2.5}]}}"#;
 
 #[test]
-fn numbers_are_printed_to_the_digit_as_they_were_sent() {
+fn numbers_are_printed_digit_by_digit_as_they_were_sent() {
     for (text, expected) in [
         ("{{ data.net }} + {{ data.vat }} = {{ data.total }}", "1.10 + 0.20900 = 1.309"),
         ("{{ data.net ~ ' EUR' }} {{ data.prices | join(', ') }}", "1.10 EUR 1.10, 2.5, 10.00"),
@@ -199,7 +199,7 @@ fn numbers_are_printed_to_the_digit_as_they_were_sent() {
 }
 
 #[test]
-fn a_key_is_what_the_expression_gives() {
+fn a_key_is_the_value_of_its_expression() {
     for (rule, expected) in [
         ("id", Some("7f")),
         ("data.size", Some("9007199254740993")),
@@ -213,7 +213,7 @@ fn a_key_is_what_the_expression_gives() {
 }
 
 #[test]
-fn a_rule_that_cannot_be_read_says_where() {
+fn a_rule_that_cannot_be_parsed_says_where() {
     for (rule, place, what) in [
         ("data.name ==", 10..12, "unexpected end of input, expected expression"),
         ("data.name = 1", 10..11, "unexpected"),
@@ -226,7 +226,7 @@ fn a_rule_that_cannot_be_read_says_where() {
 }
 
 #[test]
-fn what_there_is_not_is_found_when_the_rule_is_read() {
+fn unknown_filters_and_tests_are_found_when_the_rule_is_parsed() {
     for (rule, place, what) in [
         ("id | nofilter", 5..13, "unknown filter nofilter"),
         ("id | uper", 5..9, "unknown filter uper: did you mean upper?"),
@@ -246,7 +246,7 @@ fn what_there_is_not_is_found_when_the_rule_is_read() {
 }
 
 #[test]
-fn a_rule_that_fails_to_run_is_an_error_and_no_answer() {
+fn a_rule_that_fails_to_run_is_an_error_and_not_a_result() {
     let nested = [b"[".repeat(400), b"]".repeat(400)].concat();
     for (rule, what) in [
         ("range(100000) | map('string') | join", "steps"),
@@ -262,7 +262,7 @@ fn a_rule_that_fails_to_run_is_an_error_and_no_answer() {
 }
 
 #[test]
-fn a_large_body_is_written_whole_and_a_greedy_template_ends() {
+fn a_large_body_is_rendered_completely_and_a_greedy_template_is_stopped() {
     let name = "x".repeat(1 << 20);
     let body = format!("{{\"name\":\"{name}\",\"list\":[1,2,3]}}");
     let view = view(body.as_bytes());

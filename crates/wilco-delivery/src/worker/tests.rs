@@ -35,7 +35,7 @@ fn claim() -> Claim {
 }
 
 #[test]
-fn a_breaker_that_opens_is_reported_also_where_the_outcome_is_dropped() {
+fn an_opening_breaker_is_reported_even_if_the_outcome_is_dropped() {
     for written in [Settled::Written, Settled::Stale] {
         let breaker = BreakerPolicy { failures: 1, ..BreakerPolicy::default() };
         let mut worker = Worker::new(Policy { breaker, ..Policy::default() }, 0);

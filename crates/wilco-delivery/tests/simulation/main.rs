@@ -45,7 +45,7 @@ pub(crate) use worker::{
 pub(crate) use world::World;
 
 #[test]
-fn the_decisions_keep_every_promise_whatever_happens() {
+fn every_promise_is_kept_whatever_happens() {
     let seeds = number("WILCO_SEEDS");
     let (first, count) = match number("WILCO_SEED") {
         Some(seed) => (seed, seeds.unwrap_or(1)),
@@ -83,7 +83,7 @@ fn the_decisions_keep_every_promise_whatever_happens() {
 }
 
 #[test]
-fn the_store_on_disk_takes_the_same_course_as_the_model_in_memory() {
+fn the_store_on_disk_behaves_as_the_model_in_memory() {
     let first = number("WILCO_SEED").unwrap_or(0);
     for seed in first..first + number("WILCO_DISK_SEEDS").unwrap_or(DISK_SEEDS) {
         let [memory, disk] = [false, true].map(|on_disk| {

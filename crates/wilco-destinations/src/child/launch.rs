@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_handed_to_the_supervisor_is_what_it_reads() {
+    fn a_launch_spec_survives_its_arguments() {
         let plain = LaunchSpec {
             parent: getpid(),
             folder: None,
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_wilco_did_not_write_is_not_read() {
+    fn arguments_that_wilco_did_not_write_are_refused() {
         for line in
             ["", "--parent", "--parent x -- a", "-- a", "--parent 1 --memory -1 -- a", "--parent 1"]
         {

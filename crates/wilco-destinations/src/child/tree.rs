@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn children_and_their_children_are_found_both_ways() {
+    fn descendants_are_found_with_and_without_the_lists_of_children() {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", "sleep 60 & sh -c 'sleep 61 & echo up; wait'; wait"])
             .stdout(Stdio::piped())
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_is_signalled_only_on_behalf_of_an_ancestor() {
+    fn only_a_descendant_is_signalled() {
         let sleep = || Command::new("/bin/sleep").arg("60").spawn().unwrap();
         let (mut other, mut ours) = (sleep(), sleep());
         let target = Pid::from_child(&ours);

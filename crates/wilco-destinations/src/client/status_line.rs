@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_counts_when_its_line_is_whole() {
+    fn a_status_counts_once_its_line_is_complete() {
         for (arrived, expected) in [
             ("HTTP/1.1 200 OK\r\n", Some(200)),
             ("HTTP/1.0 204\n", Some(204)),

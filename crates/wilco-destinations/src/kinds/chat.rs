@@ -199,7 +199,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_service_gets_no_more_than_it_takes() {
+    fn a_service_gets_no_more_than_it_accepts() {
         for unit in ["a", "&", "<", "\"", "\n", "\u{1}", "é", "😀", "](", "\\"] {
             let long = unit.repeat(100_000);
             let slack = message(Service::Slack, &long)["text"].as_str().unwrap().to_owned();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_can_call_nobody_and_forge_no_link() {
+    fn a_text_cannot_mention_anybody_or_disguise_a_link() {
         for (text, in_slack, elsewhere) in [
             ("<!channel> & <https://a|b>", "&lt;!channel&gt; &amp; &lt;https://a|b&gt;", ""),
             ("[bank](https://a)", "[bank](https://a)", "[bank]\u{200b}(https://a)"),

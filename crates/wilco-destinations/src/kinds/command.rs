@@ -181,7 +181,7 @@ mod tests {
     use wilco_config::Setting;
 
     #[test]
-    fn what_a_program_was_given_is_named_and_not_shown() {
+    fn secrets_given_to_a_program_are_named_and_not_shown() {
         let mut program = Program::new(vec!["x".into()]);
         program.environment =
             [("TOKEN", &b"canary-token\n"[..]), ("MODE", b"fast"), ("X", b"\xff")]

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_from_a_reference_is_not_said_and_neither_is_its_token() {
+    fn a_header_from_a_reference_and_its_token_are_hidden() {
         let settings = with_authorization(b"Bearer canary-token");
         for text in ["no Bearer canary-token", "no canary-token"] {
             assert_eq!(said(&settings, text), "no (the value of authorization)");
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_secret_url_no_part_is_said() {
+    fn no_part_of_a_secret_url_is_shown() {
         let uri =
             "https://a.example/services/T000/canary-path?v=1&sig=canary-query".parse().unwrap();
         let settings = |is_secret| {

@@ -245,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_is_the_end_of_the_url_and_json_goes_to_what_is_before_it() {
+    fn the_topic_is_the_last_part_of_the_url_and_json_goes_to_the_rest() {
         for (url, expected) in [
             ("https://ntfy.sh/my-topic", Some(("my-topic", "https://ntfy.sh/"))),
             ("http://a:8080/push/T_1?auth=x", Some(("T_1", "http://a:8080/push/?auth=x"))),

@@ -136,7 +136,7 @@ mod tests {
     use crate::admin::ListEvents;
 
     #[test]
-    fn a_bad_parameter_is_named() {
+    fn an_invalid_parameter_is_named() {
         for (query, expected) in [
             ("limit=x", "invalid limit: invalid digit found in string"),
             ("limit=0", "invalid limit: expected a number from 1 to 1000"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_writes_as_a_query_is_what_the_handler_reads() {
+    fn the_handler_reads_the_query_that_a_client_writes() {
         let query = ListEvents {
             source: Some("a b&c=d".into()),
             event: Some("booking.*".into()),

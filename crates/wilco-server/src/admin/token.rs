@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_others_could_have_read_or_that_is_a_link_is_replaced() {
+    fn a_token_file_that_others_could_read_or_that_is_a_link_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("wilco.db");
         let first = read_or_make(&store).unwrap();

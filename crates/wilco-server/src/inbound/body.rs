@@ -152,7 +152,7 @@ mod tests {
     use crate::inbound::Network;
 
     #[tokio::test]
-    async fn a_body_of_any_size_is_kept_whole_in_bounded_chunks() {
+    async fn a_body_of_any_size_is_kept_completely_in_bounded_chunks() {
         for bytes in [0, 1, 1_000, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 3 * CHUNK_BYTES_MAX + 7] {
             for frame_bytes in [999, 70_000, 4 * CHUNK_BYTES_MAX] {
                 let sent: Bytes = (0..=250).cycle().take(bytes).collect();
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_has_to_arrive_at_a_rate_and_within_its_time() {
+    fn a_body_must_arrive_at_a_minimum_rate_and_within_its_timeout() {
         let kib = 1 << 10;
         // (seconds, bytes received by then): whether that is quick enough, and whether it is slow.
         for (steps, expected) in [
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_checked_no_later_than_it_can_change() {
+    fn progress_is_checked_as_soon_as_it_can_be_too_slow() {
         let began = Instant::now();
         let mut progress = Progress::new(began);
         for seconds in [2, 10, 20] {

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_is_the_nearest_address_that_no_trusted_proxy_has() {
+    fn the_sender_is_the_nearest_address_that_is_not_a_trusted_proxy() {
         let proxy = &["10.0.0.0/8"][..];
         for (socket, forwarded, trusted, expected) in [
             ("203.0.113.9", &["1.1.1.1"][..], proxy, "203.0.113.9"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hop_is_read_in_every_form_that_gateways_write_it_in() {
+    fn a_hop_is_read_in_every_format_that_gateways_write() {
         for (hop, expected) in [
             ("203.0.113.9", "203.0.113.9"),
             (" \t203.0.113.9 ", "203.0.113.9"),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_networks_lets_in_only_those() {
+    fn a_list_of_networks_allows_only_those() {
         let list = ["203.0.113.0/24".parse().unwrap()];
         for (sender, expected) in [("203.0.113.9", true), ("203.0.114.9", false), ("::1", false)] {
             assert_eq!(allows(&list, Client::Ip(sender.parse().unwrap())), expected, "{sender}");
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_sender_wrote_is_cut_and_escaped_for_the_log() {
+    fn text_from_a_sender_is_truncated_and_escaped_for_the_log() {
         assert_eq!(legible(b"/a\x1b[31m\"\n\xff"), "/a\\x1b[31m\\\"\\n\\xff");
         assert_eq!(legible(&[b'x'; 300]), "x".repeat(200) + "…");
     }

@@ -66,7 +66,7 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     #[test]
-    fn the_first_lines_of_a_window_are_logged_and_the_rest_is_counted_for_each_kind() {
+    fn the_first_lines_of_each_kind_are_logged_and_the_rest_counted() {
         let now = Instant::now();
         let limit = LogLimit::new(3, SECOND);
         let logged =

@@ -76,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_burst_passes_and_what_follows_waits_for_the_rate_up_to_the_longest_wait() {
+    fn a_burst_passes_and_later_answers_wait_for_the_rate_up_to_the_longest_wait() {
         // How many refusals at once, of how many bytes each; how long the first and the last one
         // wait.
         for (times, bytes, first, last) in [
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flood_is_forgotten_a_little_after_it_is_over() {
+    fn a_flood_is_forgotten_shortly_after_it_ends() {
         let (throttle, now) = (Throttle::with(Counter::default()), Instant::now());
         for _ in 0..100_000 {
             throttle.discard(64 << 10, now);

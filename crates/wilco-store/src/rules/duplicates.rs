@@ -67,7 +67,7 @@ mod tests {
     const ID: EventId = EventId::from_bits(7);
 
     #[test]
-    fn a_copy_is_the_same_body_within_the_window() {
+    fn a_duplicate_has_the_same_body_within_the_window() {
         let suppress = Duplicates::Suppress { window: HOUR };
         let duplicate = DuplicateDecision::DuplicateOf(ID);
         for (rule, has_id, body, age_secs, expected) in [
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn without_an_earlier_event_there_is_no_copy() {
+    fn without_an_earlier_event_there_is_no_duplicate() {
         let rule = Duplicates::Suppress { window: HOUR };
         let decision = rule.decide(true, Digest::of(b"a"), Timestamp::UNIX_EPOCH, None);
         assert_eq!(decision, DuplicateDecision::New);

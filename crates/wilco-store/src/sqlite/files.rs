@@ -180,7 +180,7 @@ mod tests {
     type Case = (fn(&Path), &'static str);
 
     #[test]
-    fn files_that_were_taken_away_are_noticed() {
+    fn removed_files_are_noticed() {
         let cases: &[Case] = &[
             (|_| {}, ""),
             (|folder| fs::write(folder.join("other"), "x").unwrap(), ""),

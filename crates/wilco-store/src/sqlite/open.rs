@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_store_has_one_process_and_says_which() {
+    fn a_store_is_used_by_one_process_and_names_it_to_a_second() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wilco.db");
         let first = open(&path).unwrap();
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn no_other_name_of_a_store_lets_a_second_process_in() {
+    fn a_second_process_is_refused_whatever_name_it_opens_the_store_by() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wilco.db");
         let first = open(&path).unwrap();
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn pages_have_the_size_that_is_asked_for() {
+    fn pages_have_the_configured_size() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wilco.db");
         let opened = open(&path).unwrap();
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_a_reader_keeps_from_being_emptied_is_not_passed_over() {
+    fn opening_fails_while_a_reader_keeps_the_log_from_being_emptied() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wilco.db");
         let writing = open(&path).unwrap().writing;
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_else_may_read_a_store() {
+    fn only_its_user_can_read_a_store() {
         let folder = tempfile::tempdir().unwrap();
         let _opened = open(&folder.path().join("wilco.db")).unwrap();
         for name in ["wilco.db", "wilco.db-wal", "wilco.db-shm", "wilco.db.lock"] {
@@ -313,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newer_schema_is_refused_and_left_as_it_is() {
+    fn a_newer_schema_is_refused_and_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("wilco.db");
         let opened = open(&path).unwrap();
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_store_is_refused_and_left_as_it_is() {
+    fn a_file_that_is_not_a_store_is_refused_and_not_changed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notes.db");
         let notes = Connection::open(&path).unwrap();
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn a_missing_folder_is_named() {
         let error = refusal(Path::new("/nowhere/at/all/wilco.db"));
         assert!(
             error.contains("/nowhere/at/all/wilco.db") && error.contains("No such file"),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn sqlite_of_before_the_wal_fix_is_refused() {
+    fn a_version_of_sqlite_without_the_wal_fix_is_refused() {
         assert!(require_version("3.51.2", 3_051_002).is_err());
         assert!(require_version("3.51.3", 3_051_003).is_ok());
     }

@@ -260,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_takes_from_both_queues_whatever_floods_the_other() {
+    fn a_batch_takes_from_both_queues_even_if_one_is_flooded() {
         for (events, deliveries, taken) in [
             (3, 0, (3, 0)),
             (0, 3, (0, 3)),
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_refuses_its_own_kind_and_no_other() {
+    fn a_full_queue_refuses_only_writes_of_its_own_kind() {
         let queue = Queue::default();
         fill(&queue, Kind::Event, QUEUE_MAX);
         let push = |kind| queue.push(kind, Box::new(Named("job")));
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn rejections_wait_for_all_else_and_for_their_time() {
+    async fn rejections_are_written_after_everything_else_and_at_intervals() {
         let queue = Queue::default();
         assert!(queue.push_rejection(rejection(0)));
         fill(&queue, Kind::Event, 1);
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_was_queued_before_the_close_is_given_out_and_nothing_behind_it() {
+    async fn writes_queued_before_the_close_are_executed_and_later_ones_are_not() {
         let queue = Queue::default();
         assert!(queue.push_rejection(rejection(0)));
         assert_eq!(kinds(&queue), [("rejections", 1)]);

@@ -27,7 +27,7 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
+async fn a_read_whose_caller_is_gone_keeps_its_slot_and_delays_no_delivery() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_reader_whose_caller_left_keeps_its_place_and_holds_up_no_delivery() {
 }
 
 #[tokio::test]
-async fn an_event_behind_removed_ones_is_routed() {
+async fn an_event_after_removed_ones_is_routed() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     // The clock was ahead, and what came then is gone.
@@ -96,7 +96,7 @@ async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
 }
 
 #[tokio::test]
-async fn an_unrouted_event_whose_payload_was_pruned_is_passed_over_and_not_damaged() {
+async fn an_unrouted_event_whose_payload_was_pruned_is_skipped_and_is_not_damage() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     let pruned = record(&store, SENT).await.unwrap();
@@ -144,7 +144,7 @@ async fn a_large_store_is_checked_while_it_is_in_use() {
 }
 
 #[tokio::test]
-async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_is_refused() {
+async fn damage_that_a_check_finds_while_in_use_stops_the_store_and_prevents_the_next_start() {
     // Once after an unclean stop, and once in the background after a clean one.
     for is_unclean in [true, false] {
         let disk = OnDisk::new();
@@ -180,7 +180,7 @@ async fn damage_that_a_check_finds_in_use_latches_the_store_and_the_next_start_i
 }
 
 #[tokio::test]
-async fn of_many_events_about_one_subject_few_are_read_at_a_start() {
+async fn a_start_reads_only_a_few_of_many_events_about_one_subject() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     for number in 0..1_024 {
@@ -191,7 +191,7 @@ async fn of_many_events_about_one_subject_few_are_read_at_a_start() {
 }
 
 #[tokio::test]
-async fn after_a_stop_no_event_is_read_at_the_start_and_every_duplicate_is_recognised() {
+async fn a_start_after_a_clean_stop_reads_no_event_and_still_recognises_every_duplicate() {
     // Few of them are in memory only, some are on their way into the table, and many are in it.
     for count in [0, 1, 63, 64, 65, 200] {
         let disk = OnDisk::new();
@@ -220,7 +220,7 @@ fn not_indexed(disk: &OnDisk) -> i64 {
 }
 
 #[tokio::test]
-async fn an_event_that_is_gone_is_given_up() {
+async fn the_delivery_of_an_event_that_is_gone_is_given_up() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();
@@ -233,7 +233,7 @@ async fn an_event_that_is_gone_is_given_up() {
 }
 
 #[tokio::test]
-async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
+async fn below_the_reserve_nothing_is_recorded_but_deliveries_continue() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     let routed = record(&store, SENT).await.unwrap();
@@ -260,7 +260,7 @@ async fn below_the_reserve_nothing_is_recorded_and_deliveries_go_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn what_waits_is_committed_together() {
+async fn waiting_writes_are_committed_together() {
     let observed = Arc::new((AtomicUsize::new(0), AtomicUsize::new(0)));
     let (commits, recorded) = (&observed.0, &observed.1);
     let observer = Arc::clone(&observed);
@@ -294,7 +294,7 @@ async fn what_waits_is_committed_together() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn one_odd_write_costs_no_other_its_answer() {
+async fn one_failing_write_does_not_fail_the_others_in_its_batch() {
     let disk = OnDisk::new();
     let store = Arc::new(disk.open(small()));
     disk.past_the_store()
@@ -319,7 +319,7 @@ async fn one_odd_write_costs_no_other_its_answer() {
 }
 
 #[tokio::test]
-async fn what_was_recorded_is_in_the_files_before_the_answer() {
+async fn a_recorded_event_is_in_the_files_before_the_answer() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     for number in 0..10 {
@@ -332,7 +332,7 @@ async fn what_was_recorded_is_in_the_files_before_the_answer() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_renewed_while_a_claim_waits_for_its_turn_does_not_end() {
+async fn a_lease_renewed_while_a_claim_is_queued_does_not_end() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     let id = record(&store, SENT).await.unwrap();

@@ -11,13 +11,13 @@ use wilco_store::{Burst, Outcome, State, Target};
 
 promises! {
     only_the_last_of_a_burst_is_delivered,
-    a_burst_without_an_end_is_cut_at_its_longest,
-    bursts_of_other_keys_and_destinations_are_apart,
-    what_was_tried_is_superseded_by_nothing,
-    a_burst_goes_on_after_a_crash,
-    a_burst_is_cut_also_where_the_clock_is_set_back,
+    an_endless_burst_is_ended_at_its_longest,
+    bursts_of_different_keys_and_destinations_are_separate,
+    a_delivery_that_was_attempted_is_never_superseded,
+    a_burst_continues_after_a_crash,
+    a_burst_is_ended_at_its_longest_even_if_the_clock_is_set_back,
     a_burst_with_an_order_key_keeps_the_order,
-    a_burst_longer_than_any_calendar_can_still_be_looked_at,
+    a_burst_longer_than_any_calendar_can_still_be_listed,
 }
 
 fn burst(key: &str) -> Target {
@@ -46,7 +46,7 @@ async fn only_the_last_of_a_burst_is_delivered(bench: Bench) {
     assert_eq!(bench.store.unfinished().await.unwrap(), []);
 }
 
-async fn a_burst_without_an_end_is_cut_at_its_longest(bench: Bench) {
+async fn an_endless_burst_is_ended_at_its_longest(bench: Bench) {
     for secs in (0..=90).step_by(10) {
         bench.targets(1, |_| burst("a"), after(secs)).await;
     }
@@ -57,7 +57,7 @@ async fn a_burst_without_an_end_is_cut_at_its_longest(bench: Bench) {
     assert_eq!(bench.delivery(next).await.due_at, Some(after(130)), "another burst began");
 }
 
-async fn bursts_of_other_keys_and_destinations_are_apart(bench: Bench) {
+async fn bursts_of_different_keys_and_destinations_are_separate(bench: Bench) {
     let a = bench.targets(1, |_| burst("a"), NOW).await[0];
     let b = bench.targets(1, |_| burst("b"), NOW).await[0];
     let elsewhere = Target { destination: "mail".into(), ..burst("a") };
@@ -67,7 +67,7 @@ async fn bursts_of_other_keys_and_destinations_are_apart(bench: Bench) {
     }
 }
 
-async fn what_was_tried_is_superseded_by_nothing(bench: Bench) {
+async fn a_delivery_that_was_attempted_is_never_superseded(bench: Bench) {
     let first = bench.targets(1, |_| burst("a"), NOW).await[0];
     let claim = bench.claim_one(after(30)).await;
     let second = bench.targets(1, |_| burst("a"), after(31)).await[0];
@@ -77,7 +77,7 @@ async fn what_was_tried_is_superseded_by_nothing(bench: Bench) {
     assert_eq!(bench.state(second).await, State::Superseded);
 }
 
-async fn a_burst_goes_on_after_a_crash(mut bench: Bench) {
+async fn a_burst_continues_after_a_crash(mut bench: Bench) {
     let first = bench.targets(1, |_| burst("a"), NOW).await[0];
     bench.crash(after(20));
     let second = bench.targets(1, |_| burst("a"), after(90)).await[0];
@@ -85,7 +85,7 @@ async fn a_burst_goes_on_after_a_crash(mut bench: Bench) {
     assert_eq!(bench.delivery(second).await.due_at, Some(after(100)), "it began before the crash");
 }
 
-async fn a_burst_is_cut_also_where_the_clock_is_set_back(bench: Bench) {
+async fn a_burst_is_ended_at_its_longest_even_if_the_clock_is_set_back(bench: Bench) {
     bench.targets(1, |_| burst("a"), after(1_000_000)).await;
     let mut last = Vec::new();
     for secs in (0..=90).step_by(10) {
@@ -110,7 +110,7 @@ async fn a_burst_with_an_order_key_keeps_the_order(bench: Bench) {
     assert_eq!(bench.claim_one(after(32)).await.event().id, third);
 }
 
-async fn a_burst_longer_than_any_calendar_can_still_be_looked_at(bench: Bench) {
+async fn a_burst_longer_than_any_calendar_can_still_be_listed(bench: Bench) {
     let forever = Burst { key: "a".into(), quiet: Duration::MAX, at_most: Duration::MAX };
     let target = Target { burst: Some(forever), ..Target::to("crm") };
     let id = bench.targets(1, |_| target.clone(), NOW).await[0];

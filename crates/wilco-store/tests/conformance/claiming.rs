@@ -12,22 +12,22 @@ use crate::{
 use wilco_store::{Claim, Outcome, State, StoreError, Target};
 
 promises! {
-    only_what_is_due_is_claimed,
+    only_due_deliveries_are_claimed,
     the_longest_due_is_claimed_first,
-    the_longest_due_is_claimed_first_also_where_it_is_older_than_the_process,
-    what_is_due_together_is_claimed_in_the_order_in_which_it_was_made,
-    a_claim_says_what_where_and_which_attempt,
-    how_long_it_has_waited_is_kept_to_the_millisecond,
-    a_claim_is_exclusive_however_many_ask,
-    a_claim_that_fails_takes_nothing,
-    next_due_is_the_earliest_that_waits,
-    no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back;
+    the_longest_due_is_claimed_first_even_if_it_is_older_than_the_process,
+    deliveries_due_together_are_claimed_in_the_order_in_which_they_were_made,
+    a_claim_has_its_event_its_destination_and_its_attempt,
+    the_time_waited_is_kept_to_the_millisecond,
+    a_claim_is_exclusive_however_many_workers_ask,
+    a_failed_claim_claims_nothing,
+    next_due_is_the_earliest_waiting_delivery,
+    no_wait_exceeds_the_longest_even_if_the_clock_is_set_back;
     of one process:
-    what_a_crash_cut_short_is_due_again_and_counts,
-    all_that_a_crash_cut_short_is_due_again_however_much_it_is,
+    an_attempt_cut_short_by_a_crash_is_due_again_and_counts,
+    every_attempt_cut_short_by_a_crash_is_due_again_however_many,
 }
 
-async fn no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back(bench: Bench) {
+async fn no_wait_exceeds_the_longest_even_if_the_clock_is_set_back(bench: Bench) {
     let ids = bench.record_many(30).await;
     bench.fan_out(&ids, &["crm"], after(1_000_000_000)).await;
     let longest = Duration::from_secs(60);
@@ -41,7 +41,7 @@ async fn no_wait_is_longer_than_the_longest_even_if_the_clock_is_set_back(bench:
     assert_eq!(claim(after(60)).await.len(), 30);
 }
 
-async fn only_what_is_due_is_claimed(bench: Bench) {
+async fn only_due_deliveries_are_claimed(bench: Bench) {
     let ids = bench.record_many(1).await;
     bench.fan_out(&ids, &["crm", "mail"], after(10)).await;
     assert!(bench.claim("crm", 10, after(9)).await.is_empty());
@@ -67,16 +67,14 @@ async fn the_longest_due_is_claimed_first(bench: Bench) {
     assert_eq!(events(&bench.claim("crm", 3, after(60)).await), [ids[2]]);
 }
 
-async fn the_longest_due_is_claimed_first_also_where_it_is_older_than_the_process(
-    mut bench: Bench,
-) {
+async fn the_longest_due_is_claimed_first_even_if_it_is_older_than_the_process(mut bench: Bench) {
     let old = bench.targets(2, |_| Target::to("crm"), NOW).await;
     bench.crash(NOW);
     let new = bench.targets(2, |_| Target::to("crm"), after(1)).await;
     assert_eq!(events(&bench.claim("crm", 10, after(1)).await), [old, new].concat());
 }
 
-async fn what_is_due_together_is_claimed_in_the_order_in_which_it_was_made(bench: Bench) {
+async fn deliveries_due_together_are_claimed_in_the_order_in_which_they_were_made(bench: Bench) {
     let ids = bench.record_many(30).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
     for part in ids.chunks(7) {
@@ -84,7 +82,7 @@ async fn what_is_due_together_is_claimed_in_the_order_in_which_it_was_made(bench
     }
 }
 
-async fn a_claim_says_what_where_and_which_attempt(bench: Bench) {
+async fn a_claim_has_its_event_its_destination_and_its_attempt(bench: Bench) {
     let id = bench.record_many(1).await[0];
     bench.fan_out(&[id], &["crm"], after(5)).await;
     let mut number = None;
@@ -101,7 +99,7 @@ async fn a_claim_says_what_where_and_which_attempt(bench: Bench) {
     }
 }
 
-async fn how_long_it_has_waited_is_kept_to_the_millisecond(bench: Bench) {
+async fn the_time_waited_is_kept_to_the_millisecond(bench: Bench) {
     bench.one_delivery().await;
     let waited = Duration::from_micros(1_500);
     let claim = bench.claim_one(NOW).await;
@@ -109,7 +107,7 @@ async fn how_long_it_has_waited_is_kept_to_the_millisecond(bench: Bench) {
     assert_eq!(bench.claim_one(NOW).await.waited(), Duration::from_millis(1));
 }
 
-async fn a_claim_is_exclusive_however_many_ask(bench: Bench) {
+async fn a_claim_is_exclusive_however_many_workers_ask(bench: Bench) {
     let ids = bench.record_many(100).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
     let mut tasks = JoinSet::new();
@@ -133,7 +131,7 @@ async fn a_claim_is_exclusive_however_many_ask(bench: Bench) {
     assert!(claims.iter().all(|claim| claim.attempt() == 1));
 }
 
-async fn a_claim_that_fails_takes_nothing(bench: Bench) {
+async fn a_failed_claim_claims_nothing(bench: Bench) {
     let id = bench.one_delivery().await;
     bench.backend.break_next_write();
     let failed = bench.store.claim("crm", 10, LEASE, LONGEST).await;
@@ -144,7 +142,7 @@ async fn a_claim_that_fails_takes_nothing(bench: Bench) {
     assert_eq!(bench.claim_one(NOW).await.attempt(), 1);
 }
 
-async fn what_a_crash_cut_short_is_due_again_and_counts(mut bench: Bench) {
+async fn an_attempt_cut_short_by_a_crash_is_due_again_and_counts(mut bench: Bench) {
     let id = bench.one_delivery().await;
     for attempt in 1..=3 {
         let begun_at = after(i64::from(attempt) * 10);
@@ -160,7 +158,7 @@ async fn what_a_crash_cut_short_is_due_again_and_counts(mut bench: Bench) {
     assert_eq!((untouched.due_at, untouched.attempts), (Some(after(30)), 3), "it did not run");
 }
 
-async fn all_that_a_crash_cut_short_is_due_again_however_much_it_is(mut bench: Bench) {
+async fn every_attempt_cut_short_by_a_crash_is_due_again_however_many(mut bench: Bench) {
     let ids = bench.record_many(30).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
     assert_eq!(bench.claim("crm", 100, NOW).await.len(), 30);
@@ -168,7 +166,7 @@ async fn all_that_a_crash_cut_short_is_due_again_however_much_it_is(mut bench: B
     assert_eq!(bench.claim("crm", 100, after(1)).await.len(), 30);
 }
 
-async fn next_due_is_the_earliest_that_waits(bench: Bench) {
+async fn next_due_is_the_earliest_waiting_delivery(bench: Bench) {
     let due = async |name| bench.next_due(name).await;
     assert_eq!(due("crm").await, None);
     let ids = bench.record_many(2).await;

@@ -10,28 +10,28 @@ use crate::{
 use wilco_store::Duplicates;
 
 promises! {
-    a_change_back_is_not_a_copy,
-    a_resend_gives_no_event,
+    a_change_back_is_not_a_duplicate,
+    a_resend_is_a_duplicate,
     two_hundred_concurrent_resends_give_one_event,
-    a_resend_after_a_crash_gives_no_event,
-    the_window_is_counted_from_the_event_and_not_from_its_last_copy,
-    a_copy_is_recognised_though_the_clock_went_back,
-    sources_and_subjects_do_not_mix,
+    a_resend_after_a_crash_is_a_duplicate,
+    the_window_starts_at_the_event_and_not_at_its_last_duplicate,
+    a_duplicate_is_recognised_even_if_the_clock_went_back,
+    sources_and_subjects_are_separate,
     events_without_a_subject_are_compared_with_one_another,
-    a_copy_is_recognised_however_much_came_in_between,
-    a_delivery_id_comes_once,
+    a_duplicate_is_recognised_however_many_events_came_in_between,
+    a_delivery_id_is_recorded_once,
     a_delivery_id_with_another_body_is_a_conflict,
-    where_copies_are_kept_each_is_an_event,
+    duplicates_are_events_of_their_own_if_they_are_kept,
 }
 
-async fn a_change_back_is_not_a_copy(mut bench: Bench) {
+async fn a_change_back_is_not_a_duplicate(mut bench: Bench) {
     check(&bench, &[(about("b/1", "A"), None), (about("b/1", "B"), None)]).await;
     bench.crash(after(0));
     check(&bench, &[(about("b/1", "A"), None), (about("b/1", "A"), Some(2))]).await;
     assert_eq!(bench.all().await.len(), 3);
 }
 
-async fn a_resend_gives_no_event(bench: Bench) {
+async fn a_resend_is_a_duplicate(bench: Bench) {
     let rows = [
         (about("b/1", "A"), None),
         (about("b/1", "A"), Some(0)),
@@ -58,25 +58,25 @@ async fn two_hundred_concurrent_resends_give_one_event(bench: Bench) {
     assert!(receipts.iter().all(|receipt| receipt.event_id() == all[0].id));
 }
 
-async fn a_resend_after_a_crash_gives_no_event(mut bench: Bench) {
+async fn a_resend_after_a_crash_is_a_duplicate(mut bench: Bench) {
     let first = bench.record(SENT).await;
     bench.crash(after(1));
     let second = bench.record(Sent { at: after(1), ..SENT }).await;
     assert_eq!((second.is_first(), second.event_id()), (false, first.event_id()));
 }
 
-async fn the_window_is_counted_from_the_event_and_not_from_its_last_copy(bench: Bench) {
+async fn the_window_starts_at_the_event_and_not_at_its_last_duplicate(bench: Bench) {
     let at = |secs| Sent { at: after(secs), ..SENT };
     let rows = [(at(0), None), (at(3_000), Some(0)), (at(3_600), Some(0)), (at(3_601), None)];
     check(&bench, &rows).await;
     check(&bench, &[(at(7_201), Some(1)), (at(7_202), None)]).await;
 }
 
-async fn a_copy_is_recognised_though_the_clock_went_back(bench: Bench) {
+async fn a_duplicate_is_recognised_even_if_the_clock_went_back(bench: Bench) {
     check(&bench, &[(SENT, None), (Sent { at: after(-60), ..SENT }, Some(0))]).await;
 }
 
-async fn sources_and_subjects_do_not_mix(bench: Bench) {
+async fn sources_and_subjects_are_separate(bench: Bench) {
     let elsewhere = Sent { source: "warehouse", ..about("b/1", "A") };
     let rows = [
         (about("b/1", "A"), None),
@@ -104,7 +104,7 @@ async fn events_without_a_subject_are_compared_with_one_another(bench: Bench) {
     check(&bench, &rows).await;
 }
 
-async fn a_copy_is_recognised_however_much_came_in_between(mut bench: Bench) {
+async fn a_duplicate_is_recognised_however_many_events_came_in_between(mut bench: Bench) {
     let first = bench.record(about("b/0", "A")).await.event_id();
     let given_first = bench.record(given("0", "A")).await.event_id();
     let mut ids = Vec::new();
@@ -127,7 +127,7 @@ async fn a_copy_is_recognised_however_much_came_in_between(mut bench: Bench) {
     assert_eq!(bench.all().await.len(), 401);
 }
 
-async fn a_delivery_id_comes_once(mut bench: Bench) {
+async fn a_delivery_id_is_recorded_once(mut bench: Bench) {
     let rows = [
         (given("1", "A"), None),
         (given("2", "A"), None), // the same body, and the provider says that it is another
@@ -161,7 +161,7 @@ async fn a_delivery_id_with_another_body_is_a_conflict(bench: Bench) {
     assert_eq!(conflicts, [false, true, false]);
 }
 
-async fn where_copies_are_kept_each_is_an_event(bench: Bench) {
+async fn duplicates_are_events_of_their_own_if_they_are_kept(bench: Bench) {
     for sent in [SENT, SENT, given("1", "A"), given("1", "B")] {
         let (verified, envelope) = event(sent);
         let kept = bench.store.record(verified, envelope, Duplicates::Keep).await.unwrap();

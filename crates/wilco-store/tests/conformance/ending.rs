@@ -13,10 +13,10 @@ use wilco_store::{Alert, EventQuery, Outcome, Replay, State, StoreError, Target}
 promises! {
     an_open_store_is_ready,
     after_close_every_call_says_closed,
-    a_latched_store_takes_nothing_more_and_says_why,
-    what_was_taken_on_before_close_is_finished;
+    a_stopped_store_accepts_nothing_more_and_says_why,
+    writes_accepted_before_close_are_finished;
     of one process:
-    after_a_clean_end_all_is_as_it_was,
+    after_a_clean_stop_everything_is_as_before,
 }
 
 async fn an_open_store_is_ready(bench: Bench) {
@@ -24,7 +24,7 @@ async fn an_open_store_is_ready(bench: Bench) {
     assert!(bench.store.usage().is_none_or(|usage| usage.free_bytes > 0));
 }
 
-async fn a_latched_store_takes_nothing_more_and_says_why(bench: Bench) {
+async fn a_stopped_store_accepts_nothing_more_and_says_why(bench: Bench) {
     bench.one_delivery().await;
     let claim = bench.claim_one(NOW).await;
     bench.record(Sent { subject: None, ..SENT }).await;
@@ -90,7 +90,7 @@ async fn after_close_every_call_says_closed(bench: Bench) {
     }
 }
 
-async fn what_was_taken_on_before_close_is_finished(mut bench: Bench) {
+async fn writes_accepted_before_close_are_finished(mut bench: Bench) {
     let store = Arc::clone(&bench.store);
     let mut asked = Vec::new();
     for number in 0..50 {
@@ -113,7 +113,7 @@ async fn what_was_taken_on_before_close_is_finished(mut bench: Bench) {
     assert_eq!(bench.unrouted(1_000).await, recorded);
 }
 
-async fn after_a_clean_end_all_is_as_it_was(mut bench: Bench) {
+async fn after_a_clean_stop_everything_is_as_before(mut bench: Bench) {
     let ids = bench.record_many(3).await;
     bench.fan_out(&ids[..2], &["crm"], NOW).await;
     bench.claim_one(NOW).await;

@@ -10,13 +10,13 @@ use wilco_store::{Claim, DestinationStatus, Outcome, Settled, State};
 
 promises! {
     a_delivery_whose_lease_ended_is_claimed_again,
-    a_lease_that_is_renewed_does_not_end,
+    a_renewed_lease_does_not_end,
     a_late_outcome_is_written_unless_the_delivery_was_claimed_again,
-    a_clock_that_is_set_ends_no_lease,
-    what_runs_falls_due_when_its_lease_ends,
-    a_lease_that_ended_while_the_destination_is_paused_is_claimed_when_it_is_resumed;
+    setting_the_clock_ends_no_lease,
+    a_running_delivery_is_due_when_its_lease_ends,
+    a_lease_that_ended_during_a_pause_is_claimed_after_the_resume;
     of one process:
-    a_claim_that_is_stale_cannot_be_renewed,
+    a_stale_claim_cannot_be_renewed,
 }
 
 const MOMENT: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ async fn a_delivery_whose_lease_ended_is_claimed_again(bench: Bench) {
     assert!(bench.claim("crm", 9, NOW).await.is_empty(), "it has a lease of its own");
 }
 
-async fn a_lease_that_is_renewed_does_not_end(bench: Bench) {
+async fn a_renewed_lease_does_not_end(bench: Bench) {
     bench.one_delivery().await;
     let claim = bench.claim_one(NOW).await;
     for _ in 0..10 {
@@ -71,7 +71,7 @@ async fn a_late_outcome_is_written_unless_the_delivery_was_claimed_again(bench: 
     bench.settle(&again, "exit 0", Outcome::Delivered).await;
 }
 
-async fn a_clock_that_is_set_ends_no_lease(bench: Bench) {
+async fn setting_the_clock_ends_no_lease(bench: Bench) {
     bench.one_delivery().await;
     bench.claim_one(NOW).await;
     for secs in [1_000_000, -1_000_000] {
@@ -79,7 +79,7 @@ async fn a_clock_that_is_set_ends_no_lease(bench: Bench) {
     }
 }
 
-async fn what_runs_falls_due_when_its_lease_ends(bench: Bench) {
+async fn a_running_delivery_is_due_when_its_lease_ends(bench: Bench) {
     let ids = bench.record_many(1).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
     bench.claim_one(NOW).await;
@@ -89,7 +89,7 @@ async fn what_runs_falls_due_when_its_lease_ends(bench: Bench) {
     }
 }
 
-async fn a_claim_that_is_stale_cannot_be_renewed(mut bench: Bench) {
+async fn a_stale_claim_cannot_be_renewed(mut bench: Bench) {
     let ids = bench.record_many(3).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
     let (settled, running) = (bench.claim_one(NOW).await, bench.claim_one(NOW).await);
@@ -104,9 +104,7 @@ async fn a_claim_that_is_stale_cannot_be_renewed(mut bench: Bench) {
     assert!(renew(&bench, &again).await.is_empty());
 }
 
-async fn a_lease_that_ended_while_the_destination_is_paused_is_claimed_when_it_is_resumed(
-    bench: Bench,
-) {
+async fn a_lease_that_ended_during_a_pause_is_claimed_after_the_resume(bench: Bench) {
     bench.one_delivery().await;
     bench.claim_one(NOW).await;
     bench.store.pause("crm", true).await.unwrap();

@@ -9,14 +9,14 @@ use crate::{
 use wilco_store::{EventQuery, EventSummary};
 
 promises! {
-    a_listing_says_all_but_headers_and_body,
-    a_query_gives_what_it_names,
+    a_listing_has_everything_but_headers_and_body,
+    a_query_returns_only_what_matches,
     pages_follow_on_without_gap_or_overlap,
-    what_is_rare_is_found_among_many,
+    a_rare_event_is_found_among_many,
     an_unknown_id_finds_nothing,
 }
 
-async fn a_listing_says_all_but_headers_and_body(bench: Bench) {
+async fn a_listing_has_everything_but_headers_and_body(bench: Bench) {
     let id = bench.record(Sent { body: b"twelve bytes", ..SENT }).await.event_id();
     let expected = EventSummary {
         id,
@@ -35,7 +35,7 @@ async fn a_listing_says_all_but_headers_and_body(bench: Bench) {
     assert_eq!(bench.all().await, [expected]);
 }
 
-async fn a_query_gives_what_it_names(bench: Bench) {
+async fn a_query_returns_only_what_matches(bench: Bench) {
     let events = [
         ("office", "booking.created", 0),
         ("office", "booking.updated", 10),
@@ -100,7 +100,7 @@ async fn pages_follow_on_without_gap_or_overlap(bench: Bench) {
     assert_eq!(seen, ids);
 }
 
-async fn what_is_rare_is_found_among_many(bench: Bench) {
+async fn a_rare_event_is_found_among_many(bench: Bench) {
     let mut ids = Vec::new();
     for number in 0..100_usize {
         let subject = format!("booking/{number}");

@@ -8,7 +8,7 @@ use wilco_store::{
 use crate::support::{SENT, SUPPRESS, TestClock, event, rejection};
 
 #[tokio::test]
-async fn an_event_whose_answer_was_lost_is_recognised_when_it_comes_again() {
+async fn an_event_whose_answer_was_lost_is_recognised_when_it_is_resent() {
     let store = MemoryStore::new(TestClock::new());
     store.lose_next_answer();
     let (verified, envelope) = event(SENT);
@@ -20,7 +20,7 @@ async fn an_event_whose_answer_was_lost_is_recognised_when_it_comes_again() {
 }
 
 #[tokio::test]
-async fn the_store_that_was_reopened_is_at_its_end() {
+async fn a_store_is_closed_once_it_was_reopened() {
     let first = MemoryStore::new(TestClock::new());
     let second = first.reopen();
     assert!(matches!(first.ready(), Err(StoreError::Closed)));

@@ -7,24 +7,24 @@ use crate::{
 use wilco_store::{Claim, Outcome, State, Target};
 
 promises! {
-    one_of_a_key_waits_for_the_one_before_and_other_keys_do_not,
-    every_end_lets_the_next_begin,
-    a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released,
-    all_keys_are_released_however_many_there_are,
-    a_dead_one_without_a_key_holds_nothing,
-    a_dead_one_that_holds_its_key_gives_its_place_to_its_replay,
-    one_that_was_cancelled_while_held_changes_nothing_for_the_others,
-    what_is_held_is_counted_as_waiting_and_has_no_time,
-    the_next_of_a_key_wakes_its_worker;
+    a_delivery_waits_only_for_the_previous_one_of_its_key,
+    every_final_outcome_releases_the_next_of_the_key,
+    a_dead_delivery_that_holds_its_key_blocks_it_until_it_is_released,
+    every_key_is_released_however_many_there_are,
+    a_dead_delivery_without_a_key_blocks_nothing,
+    a_dead_delivery_that_holds_its_key_is_replaced_by_its_replay,
+    cancelling_a_held_delivery_changes_nothing_for_the_others,
+    a_held_delivery_counts_as_pending_and_has_no_due_time,
+    the_next_delivery_of_a_key_wakes_its_worker;
     of one process:
-    a_retry_keeps_its_place_also_over_a_crash,
+    a_retry_keeps_its_place_even_across_a_crash,
 }
 
 fn keyed(key: &str) -> Target {
     Target { order_key: Some(key.into()), ..Target::to("crm") }
 }
 
-async fn one_of_a_key_waits_for_the_one_before_and_other_keys_do_not(bench: Bench) {
+async fn a_delivery_waits_only_for_the_previous_one_of_its_key(bench: Bench) {
     let ids = bench.targets(6, |number| keyed(["a", "b"][number % 2]), NOW).await;
     let unordered = bench.targets(1, |_| Target::to("crm"), NOW).await;
     let mut claims = bench.claim("crm", 10, after(1)).await;
@@ -39,7 +39,7 @@ async fn one_of_a_key_waits_for_the_one_before_and_other_keys_do_not(bench: Benc
     assert_eq!(bench.claim_one(after(4)).await.event().id, ids[2]);
 }
 
-async fn a_retry_keeps_its_place_also_over_a_crash(mut bench: Bench) {
+async fn a_retry_keeps_its_place_even_across_a_crash(mut bench: Bench) {
     let ids = bench.targets(3, |_| keyed("a"), NOW).await;
     let first = bench.claim_one(NOW).await;
     bench.settle(&first, "exit 1", bench.retry(after(60))).await;
@@ -53,7 +53,7 @@ async fn a_retry_keeps_its_place_also_over_a_crash(mut bench: Bench) {
     assert_eq!(bench.claim_one(after(62)).await.event().id, ids[1]);
 }
 
-async fn every_end_lets_the_next_begin(bench: Bench) {
+async fn every_final_outcome_releases_the_next_of_the_key(bench: Bench) {
     for outcome in [Outcome::Delivered, DEAD, Outcome::Skipped] {
         let bench = bench.another();
         let ids = bench.targets(2, |_| keyed("a"), NOW).await;
@@ -67,7 +67,7 @@ async fn every_end_lets_the_next_begin(bench: Bench) {
     assert_eq!(bench.claim_one(after(1)).await.event().id, ids[1]);
 }
 
-async fn a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(mut bench: Bench) {
+async fn a_dead_delivery_that_holds_its_key_blocks_it_until_it_is_released(mut bench: Bench) {
     let ids = bench.targets(3, |number| keyed(["a", "a", "b"][number]), NOW).await;
     for claim in bench.claim("crm", 10, NOW).await {
         bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
@@ -84,7 +84,7 @@ async fn a_dead_one_that_holds_its_key_is_waited_for_until_it_is_released(mut be
     assert_eq!(bench.claim_one(after(9)).await.event().id, later);
 }
 
-async fn all_keys_are_released_however_many_there_are(bench: Bench) {
+async fn every_key_is_released_however_many_there_are(bench: Bench) {
     let ids = bench.targets(60, |number| keyed(&format!("k{}", number / 2)), NOW).await;
     for claim in bench.claim("crm", 100, NOW).await {
         bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
@@ -95,7 +95,7 @@ async fn all_keys_are_released_however_many_there_are(bench: Bench) {
     assert_eq!(events(&bench.claim("crm", 100, after(1)).await), behind);
 }
 
-async fn a_dead_one_without_a_key_holds_nothing(bench: Bench) {
+async fn a_dead_delivery_without_a_key_blocks_nothing(bench: Bench) {
     let ids = bench.targets(2, |_| Target::to("crm"), NOW).await;
     for claim in bench.claim("crm", 10, NOW).await {
         bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
@@ -104,7 +104,7 @@ async fn a_dead_one_without_a_key_holds_nothing(bench: Bench) {
     assert_eq!(bench.state(ids[0]).await, State::Dead);
 }
 
-async fn a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(bench: Bench) {
+async fn a_dead_delivery_that_holds_its_key_is_replaced_by_its_replay(bench: Bench) {
     let ids = bench.targets(2, |_| keyed("a"), NOW).await;
     let dead = bench.claim_one(NOW).await;
     bench.settle(&dead, "exit 65", Outcome::Dead { holds_key: true }).await;
@@ -115,7 +115,7 @@ async fn a_dead_one_that_holds_its_key_gives_its_place_to_its_replay(bench: Benc
     assert_eq!(bench.claim_one(after(6)).await.event().id, ids[1]);
 }
 
-async fn one_that_was_cancelled_while_held_changes_nothing_for_the_others(bench: Bench) {
+async fn cancelling_a_held_delivery_changes_nothing_for_the_others(bench: Bench) {
     let ids = bench.targets(3, |_| keyed("a"), NOW).await;
     assert_eq!(bench.cancel(ids[1], Some("crm"), NOW).await, 1);
     assert_eq!(bench.state(ids[1]).await, State::Cancelled);
@@ -125,7 +125,7 @@ async fn one_that_was_cancelled_while_held_changes_nothing_for_the_others(bench:
     assert_eq!(bench.claim_one(after(1)).await.event().id, ids[2]);
 }
 
-async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
+async fn a_held_delivery_counts_as_pending_and_has_no_due_time(bench: Bench) {
     let ids = bench.targets(3, |_| keyed("a"), NOW).await;
     let counts = bench.store.unfinished().await.unwrap();
     assert_eq!(counts, [("crm".into(), State::Pending, 3)]);
@@ -139,7 +139,7 @@ async fn what_is_held_is_counted_as_waiting_and_has_no_time(bench: Bench) {
     assert_eq!(bench.next_due("crm").await, Some(after(9)));
 }
 
-async fn the_next_of_a_key_wakes_its_worker(bench: Bench) {
+async fn the_next_delivery_of_a_key_wakes_its_worker(bench: Bench) {
     bench.targets(2, |_| keyed("a"), NOW).await;
     let waker = bench.store.wakers().due("crm");
     assert!(was_notified(&waker).await);

@@ -13,15 +13,15 @@ use wilco_store::{Duplicates, Outcome, StoreError};
 promises! {
     an_event_comes_back_byte_for_byte,
     times_are_kept_to_the_millisecond,
-    an_id_begins_with_the_time_at_which_the_event_came,
-    what_has_a_receipt_survives_a_crash,
-    a_record_that_fails_leaves_no_trace,
+    an_id_begins_with_the_time_of_receipt,
+    an_event_with_a_receipt_survives_a_crash,
+    a_failed_record_leaves_no_trace,
     concurrent_events_are_all_recorded,
-    a_recorded_event_wakes_routing_and_a_copy_does_not,
-    a_rejection_never_fails_and_is_no_event;
+    a_recorded_event_wakes_routing_and_a_duplicate_does_not,
+    a_rejection_never_fails_and_is_not_an_event;
     of one process:
     ids_strictly_increase_even_if_the_clock_goes_back,
-    a_caller_that_stops_waiting_does_not_stop_the_record,
+    an_event_is_recorded_even_if_its_caller_stops_waiting,
 }
 
 async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
@@ -86,7 +86,7 @@ async fn times_are_kept_to_the_millisecond(bench: Bench) {
     assert_eq!(kept, NOW + SignedDuration::from_millis(7));
 }
 
-async fn an_id_begins_with_the_time_at_which_the_event_came(bench: Bench) {
+async fn an_id_begins_with_the_time_of_receipt(bench: Bench) {
     let id = bench.record(SENT).await.event_id();
     assert_eq!(id.to_bits() >> 80, u128::try_from(NOW.as_millisecond()).unwrap());
 }
@@ -110,13 +110,13 @@ async fn ids_strictly_increase_even_if_the_clock_goes_back(mut bench: Bench) {
     assert!(Some(bench.record(before_1970).await.event_id()) > last);
 }
 
-async fn what_has_a_receipt_survives_a_crash(mut bench: Bench) {
+async fn an_event_with_a_receipt_survives_a_crash(mut bench: Bench) {
     let ids = bench.record_many(20).await;
     bench.crash(NOW);
     assert_eq!(bench.unrouted(100).await, ids);
 }
 
-async fn a_record_that_fails_leaves_no_trace(mut bench: Bench) {
+async fn a_failed_record_leaves_no_trace(mut bench: Bench) {
     bench.backend.break_next_write();
     let failed = bench.try_record(SENT).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
@@ -129,7 +129,7 @@ async fn a_record_that_fails_leaves_no_trace(mut bench: Bench) {
 }
 
 /// One process does its writes in the order in which they came.
-async fn a_caller_that_stops_waiting_does_not_stop_the_record(bench: Bench) {
+async fn an_event_is_recorded_even_if_its_caller_stops_waiting(bench: Bench) {
     for number in 0..50 {
         let subject = format!("booking/{number}");
         let (verified, envelope) = event(Sent { subject: Some(&subject), ..SENT });
@@ -161,7 +161,7 @@ async fn concurrent_events_are_all_recorded(mut bench: Bench) {
     assert_eq!(ids.len(), 300);
 }
 
-async fn a_recorded_event_wakes_routing_and_a_copy_does_not(bench: Bench) {
+async fn a_recorded_event_wakes_routing_and_a_duplicate_does_not(bench: Bench) {
     assert!(!was_notified(bench.store.wakers().recorded()).await);
     bench.record_many(2).await;
     assert!(was_notified(bench.store.wakers().recorded()).await, "the notification is kept");
@@ -169,7 +169,7 @@ async fn a_recorded_event_wakes_routing_and_a_copy_does_not(bench: Bench) {
     assert!(!was_notified(bench.store.wakers().recorded()).await);
 }
 
-async fn a_rejection_never_fails_and_is_no_event(bench: Bench) {
+async fn a_rejection_never_fails_and_is_not_an_event(bench: Bench) {
     for number in 0..100 {
         bench.store.reject(rejection(number));
     }

@@ -9,11 +9,11 @@ use wilco_store::{EventQuery, Outcome, Replay, State, Target};
 promises! {
     a_replay_is_a_new_delivery_with_a_reason,
     a_dead_delivery_is_replaced_once,
-    what_is_not_there_is_passed_over,
-    a_cancellation_is_of_one_event_and_one_destination,
-    many_replays_are_made_in_their_order,
-    dead_letters_can_be_asked_for,
-    a_cancelled_delivery_is_over_and_one_under_way_goes_on,
+    unknown_ids_are_skipped,
+    a_cancellation_concerns_one_event_and_one_destination,
+    many_replays_are_made_in_order,
+    dead_letters_can_be_listed,
+    a_cancelled_delivery_ends_and_a_running_attempt_continues,
 }
 
 impl Bench {
@@ -72,7 +72,7 @@ async fn a_dead_delivery_is_replaced_once(bench: Bench) {
     assert!(counts.iter().all(|(_, state, _)| *state != State::Dead), "{counts:?}");
 }
 
-async fn what_is_not_there_is_passed_over(bench: Bench) {
+async fn unknown_ids_are_skipped(bench: Bench) {
     let id = bench.one_delivery().await;
     let unknown = wilco::EventId::from_bits(id.to_bits() ^ 1);
     bench.replay(unknown, vec![Target::to("crm")], NOW).await;
@@ -80,7 +80,7 @@ async fn what_is_not_there_is_passed_over(bench: Bench) {
     assert_eq!(bench.cancel(unknown, Some("mail"), NOW).await, 0);
 }
 
-async fn dead_letters_can_be_asked_for(bench: Bench) {
+async fn dead_letters_can_be_listed(bench: Bench) {
     let ids = bench.record_many(3).await;
     bench.fan_out(&ids, &["crm", "mail"], NOW).await;
     let claims = bench.claim("crm", 2, NOW).await;
@@ -97,7 +97,7 @@ async fn dead_letters_can_be_asked_for(bench: Bench) {
     assert_eq!(bench.store.events(query).await.unwrap().len(), 3);
 }
 
-async fn a_cancelled_delivery_is_over_and_one_under_way_goes_on(mut bench: Bench) {
+async fn a_cancelled_delivery_ends_and_a_running_attempt_continues(mut bench: Bench) {
     let ids = bench.record_many(2).await;
     bench.fan_out(&ids, &["crm", "mail"], NOW).await;
     let running = bench.claim("crm", 1, NOW).await.remove(0);
@@ -113,7 +113,7 @@ async fn a_cancelled_delivery_is_over_and_one_under_way_goes_on(mut bench: Bench
     assert!(bench.claim("crm", 9, after(9)).await.is_empty());
 }
 
-async fn a_cancellation_is_of_one_event_and_one_destination(bench: Bench) {
+async fn a_cancellation_concerns_one_event_and_one_destination(bench: Bench) {
     let ids = bench.record_many(2).await;
     bench.fan_out(&ids, &["crm", "mail"], NOW).await;
     let with_another_tail = wilco::EventId::from_bits(ids[0].to_bits() ^ (1 << 40));
@@ -130,7 +130,7 @@ async fn a_cancellation_is_of_one_event_and_one_destination(bench: Bench) {
     }
 }
 
-async fn many_replays_are_made_in_their_order(bench: Bench) {
+async fn many_replays_are_made_in_order(bench: Bench) {
     let ids = bench.record_many(30).await;
     bench.fan_out(&ids, &[], NOW).await;
     let replay = |&event_id| Replay {

@@ -8,14 +8,14 @@ use wilco_store::{Delivery, ROUTING_BYTES_MAX, State, StoreError, Target};
 
 promises! {
     the_oldest_unrouted_events_come_first_and_no_more_than_asked_for,
-    unrouted_bodies_are_bounded_and_a_larger_one_comes_alone,
-    fan_out_makes_a_waiting_delivery_for_each_destination,
-    an_event_without_a_destination_is_routed_all_the_same,
-    fan_out_of_some_leaves_the_rest_unrouted,
+    unrouted_bodies_are_bounded_and_a_larger_one_comes_by_itself,
+    fan_out_makes_a_pending_delivery_for_each_destination,
+    an_event_without_a_destination_counts_as_routed,
+    fan_out_of_some_events_leaves_the_rest_unrouted,
     an_event_is_fanned_out_once,
     many_deliveries_are_made_in_the_order_of_their_events,
-    a_fan_out_that_fails_does_nothing_of_it,
-    fan_out_wakes_its_destinations_and_no_other,
+    a_failed_fan_out_leaves_no_trace,
+    fan_out_wakes_only_its_destinations,
 }
 
 async fn the_oldest_unrouted_events_come_first_and_no_more_than_asked_for(bench: Bench) {
@@ -27,7 +27,7 @@ async fn the_oldest_unrouted_events_come_first_and_no_more_than_asked_for(bench:
     assert_eq!(bench.unrouted(0).await, []);
 }
 
-async fn unrouted_bodies_are_bounded_and_a_larger_one_comes_alone(bench: Bench) {
+async fn unrouted_bodies_are_bounded_and_a_larger_one_comes_by_itself(bench: Bench) {
     let half = vec![b'h'; ROUTING_BYTES_MAX / 2];
     let more = vec![b'm'; ROUTING_BYTES_MAX + 1];
     let bodies: [&[u8]; 5] = [b"", &more, &half, &half[1..], b"xy"];
@@ -42,7 +42,7 @@ async fn unrouted_bodies_are_bounded_and_a_larger_one_comes_alone(bench: Bench) 
     assert_eq!(bench.unrouted(10).await, []);
 }
 
-async fn fan_out_makes_a_waiting_delivery_for_each_destination(mut bench: Bench) {
+async fn fan_out_makes_a_pending_delivery_for_each_destination(mut bench: Bench) {
     let ids = bench.record_many(2).await;
     bench.fan_out(&ids, &["mail", "crm"], after(5)).await;
     bench.crash(after(9));
@@ -73,7 +73,7 @@ async fn fan_out_makes_a_waiting_delivery_for_each_destination(mut bench: Bench)
     assert!(numbers.is_sorted_by(|earlier, later| earlier < later), "{numbers:?}");
 }
 
-async fn an_event_without_a_destination_is_routed_all_the_same(mut bench: Bench) {
+async fn an_event_without_a_destination_counts_as_routed(mut bench: Bench) {
     let ids = bench.record_many(1).await;
     assert!(!bench.all().await[0].is_routed);
     assert!(!bench.store.event(ids[0]).await.unwrap().unwrap().is_routed);
@@ -85,7 +85,7 @@ async fn an_event_without_a_destination_is_routed_all_the_same(mut bench: Bench)
     assert_eq!(bench.store.unfinished().await.unwrap(), []);
 }
 
-async fn fan_out_of_some_leaves_the_rest_unrouted(bench: Bench) {
+async fn fan_out_of_some_events_leaves_the_rest_unrouted(bench: Bench) {
     let ids = bench.record_many(4).await;
     bench.fan_out(&[], &["crm"], NOW).await;
     assert_eq!(bench.unrouted(10).await, ids);
@@ -112,7 +112,7 @@ async fn an_event_is_fanned_out_once(bench: Bench) {
     assert_eq!(bench.claim("crm", 10, NOW).await.len(), 2);
 }
 
-async fn a_fan_out_that_fails_does_nothing_of_it(mut bench: Bench) {
+async fn a_failed_fan_out_leaves_no_trace(mut bench: Bench) {
     let ids = bench.record_many(3).await;
     let batch = bench.store.unrouted(10).await.unwrap();
     bench.backend.break_next_write();
@@ -138,7 +138,7 @@ async fn a_fan_out_that_fails_does_nothing_of_it(mut bench: Bench) {
     assert_eq!(bench.claim("mail", 10, NOW).await.len(), 4);
 }
 
-async fn fan_out_wakes_its_destinations_and_no_other(bench: Bench) {
+async fn fan_out_wakes_only_its_destinations(bench: Bench) {
     let ids = bench.record_many(2).await;
     bench.fan_out(&ids, &["crm", "mail"], NOW).await;
     for (destination, expected) in [("crm", true), ("mail", true), ("chat", false)] {

@@ -11,18 +11,18 @@ use crate::{
 use wilco_store::{Attempt, Outcome, Settled, State, StoreError};
 
 promises! {
-    each_outcome_leads_to_its_state,
+    each_outcome_leads_to_the_right_state,
     a_settled_delivery_is_never_claimed_again,
     a_delivery_is_settled_once,
-    a_settle_that_fails_can_be_made_again,
-    a_retry_wakes_its_worker_and_an_end_does_not;
+    a_failed_settle_can_be_repeated,
+    a_retry_wakes_its_worker_and_a_final_outcome_does_not;
     of one process:
     a_stale_claim_changes_nothing,
-    the_history_holds_every_attempt_that_ended,
+    the_history_has_every_finished_attempt,
     unfinished_counts_all_but_the_delivered,
 }
 
-async fn each_outcome_leads_to_its_state(bench: Bench) {
+async fn each_outcome_leads_to_the_right_state(bench: Bench) {
     let error = Some("exit 1");
     for (outcome, state, due_at, last_error) in [
         (Outcome::Delivered, State::Delivered, None, None),
@@ -90,7 +90,7 @@ async fn a_delivery_is_settled_once(bench: Bench) {
     assert_eq!(bench.delivery(id).await, settled);
 }
 
-async fn a_settle_that_fails_can_be_made_again(mut bench: Bench) {
+async fn a_failed_settle_can_be_repeated(mut bench: Bench) {
     let id = bench.one_delivery().await;
     let claim = bench.claim_one(NOW).await;
     let running = bench.delivery(id).await;
@@ -104,7 +104,7 @@ async fn a_settle_that_fails_can_be_made_again(mut bench: Bench) {
     assert_eq!(bench.delivery(id).await.state, State::Delivered);
 }
 
-async fn the_history_holds_every_attempt_that_ended(mut bench: Bench) {
+async fn the_history_has_every_finished_attempt(mut bench: Bench) {
     let id = bench.one_delivery().await;
     let long = vec![0xff; 64 << 10];
     for (result, output) in [("exit 1", &b""[..]), ("timed out", b"\0\xffa\n"), ("500", &long)] {
@@ -138,7 +138,7 @@ async fn the_history_holds_every_attempt_that_ended(mut bench: Bench) {
     assert_eq!((listed.attempts, listed.history), (5, vec![]), "a listing has no history");
 }
 
-async fn a_retry_wakes_its_worker_and_an_end_does_not(bench: Bench) {
+async fn a_retry_wakes_its_worker_and_a_final_outcome_does_not(bench: Bench) {
     let ids = bench.record_many(3).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
     let waker = bench.store.wakers().due("crm");

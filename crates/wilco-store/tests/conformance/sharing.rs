@@ -8,10 +8,10 @@ use crate::{
 };
 
 promises_of_several_processes! {
-    processes_share_what_is_due_and_each_notices_what_another_took,
+    processes_share_due_deliveries_and_notice_each_others_claims,
 }
 
-async fn processes_share_what_is_due_and_each_notices_what_another_took(bench: Bench) {
+async fn processes_share_due_deliveries_and_notice_each_others_claims(bench: Bench) {
     let (one, other) = (bench.store.as_ref(), bench.second_process());
     let other = other.as_ref();
     bench.record_many(2).await;

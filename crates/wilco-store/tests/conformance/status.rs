@@ -9,15 +9,15 @@ use crate::{
 use wilco_store::{Breaker, DestinationStatus, Outcome, Settled};
 
 promises! {
-    a_paused_destination_gets_nothing_until_it_is_resumed,
+    a_paused_destination_gets_no_delivery_until_it_is_resumed,
     an_open_breaker_counts_down_by_the_clock_of_the_store,
     a_breaker_is_written_with_the_outcome_that_changed_it,
-    an_older_state_of_a_breaker_never_replaces_a_newer_one;
+    an_older_breaker_state_never_replaces_a_newer_one;
     of one process:
     a_stale_claim_leaves_the_breaker_as_it_is,
 }
 
-async fn a_paused_destination_gets_nothing_until_it_is_resumed(mut bench: Bench) {
+async fn a_paused_destination_gets_no_delivery_until_it_is_resumed(mut bench: Bench) {
     assert_eq!(bench.store.destination_status("crm").await.unwrap(), DestinationStatus::default());
     bench.store.pause("crm", true).await.unwrap();
     let ids = bench.record_many(1).await;
@@ -67,7 +67,7 @@ async fn a_breaker_is_written_with_the_outcome_that_changed_it(mut bench: Bench)
     }
 }
 
-async fn an_older_state_of_a_breaker_never_replaces_a_newer_one(bench: Bench) {
+async fn an_older_breaker_state_never_replaces_a_newer_one(bench: Bench) {
     let ids = bench.record_many(3).await;
     bench.fan_out(&ids, &["crm"], NOW).await;
     let open = Breaker { failures: 7, open_for: Some(Duration::from_secs(30)), revision: 1 };

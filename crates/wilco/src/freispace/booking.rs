@@ -227,7 +227,7 @@ mod tests {
     };
 
     #[test]
-    fn every_part_of_a_booking_has_its_place() {
+    fn every_member_of_a_booking_is_read() {
         let booking: Booking = data(sample("booking.updated").unwrap());
         assert_eq!(booking.name, "Viewing, part one");
         assert_eq!(booking.start.unwrap().to_string(), "2026-05-13T12:30:00");
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_null_or_absent_is_empty() {
+    fn null_and_absent_members_are_none() {
         let nulls = json!({
             "id": null, "name": null, "start": null, "start_timezone": null, "end": null,
             "end_timezone": null, "all_day": null, "byline": null, "description": null,
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn nulls_within_the_parts_leave_the_parts() {
+    fn null_members_of_a_part_do_not_lose_the_part() {
         let booking: Booking = data(fixture("booking.inner-nulls"));
         assert_eq!(booking.status.unwrap().color, None);
         assert_eq!(booking.project.unwrap().number, None);
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_documented_is_kept() {
+    fn undocumented_members_are_kept() {
         let booking: Booking = data(fixture("booking.extended"));
         assert_eq!(booking.other["custom_fields"][0]["value"], "XAVC 300");
         assert_eq!(booking.other["length"], json!(i64::MAX));
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_survives_to_the_character() {
+    fn a_text_is_kept_character_by_character() {
         let booking: Booking = data(fixture("booking.unicode"));
         assert_eq!(booking.name, "Größe 第三話 \u{1F469}\u{1F3FD}\u{200D}\u{1F4BB} e\u{301}");
         assert_eq!(

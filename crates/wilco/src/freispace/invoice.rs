@@ -72,7 +72,7 @@ mod tests {
     };
 
     #[test]
-    fn every_part_of_an_invoice_has_its_place() {
+    fn every_member_of_an_invoice_is_read() {
         let invoice: Invoice = data(sample("invoice.canceled").unwrap());
         assert_eq!(invoice.number.as_deref(), Some("INV-26-118"));
         assert_eq!(invoice.date, Some(jiff::civil::date(2026, 6, 30)));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_null_or_absent_is_empty() {
+    fn null_and_absent_members_are_none() {
         let nulls = json!({
             "id": null, "number": null, "date": null, "due_date": null, "due_days": null,
             "subject": null, "service_period_from": null, "service_period_to": null, "order": null,
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_read_where_they_come() {
+    fn sums_are_read_if_they_are_present() {
         let sums = json!({ "currency": "JPY", "total_sum_net": i64::MAX, "total_sum_gross": -1 });
         let invoice: Invoice = read(&sums);
         assert_eq!((invoice.total_sum_net, invoice.total_sum_gross), (Some(i64::MAX), Some(-1)));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instant_is_read_however_it_is_written() {
+    fn an_instant_is_read_in_every_documented_format() {
         for (text, expected) in [
             ("2026-07-01T10:05:00+00:00", "2026-07-01T10:05:00Z"),
             ("2026-07-01T12:05:00+02:00", "2026-07-01T10:05:00Z"),

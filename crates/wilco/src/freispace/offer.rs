@@ -81,7 +81,7 @@ mod tests {
     };
 
     #[test]
-    fn every_part_of_an_offer_has_its_place() {
+    fn every_member_of_an_offer_is_read() {
         let offer: Offer = data(sample("offer.status_updated").unwrap());
         assert_eq!(offer.number.as_deref(), Some("Q-26-031"));
         assert_eq!(offer.date, Some(jiff::civil::date(2026, 4, 2)));
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_null_or_absent_is_empty() {
+    fn null_and_absent_members_are_none() {
         let nulls = json!({
             "id": null, "number": null, "date": null, "subject": null, "service_period_from": null,
             "service_period_to": null, "order": null, "cost_center": null, "issuer": null,
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_a_documented_word_or_another() {
+    fn an_undocumented_status_is_kept_as_other() {
         for (word, status) in [
             ("accepted", Status::Accepted),
             ("declined", Status::Declined),

@@ -114,7 +114,7 @@ mod tests {
     };
 
     #[test]
-    fn every_part_of_a_project_has_its_place() {
+    fn every_member_of_a_project_is_read() {
         let project: Project = data(sample("project.archived").unwrap());
         assert_eq!(project.name, "Salt Roads");
         assert_eq!(project.number.as_deref(), Some("P318"));
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_null_or_absent_is_empty() {
+    fn null_and_absent_members_are_none() {
         let nulls = json!({
             "id": null, "name": null, "number": null, "byline": null, "description": null,
             "start": null, "end": null, "color": null, "clients": null, "status": null,
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_documented_is_kept() {
+    fn undocumented_members_are_kept() {
         let project: Project = data(fixture("project.extended"));
         let parent = project.parent.unwrap();
         assert_eq!(parent.name, "Trade Winds");
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_a_documented_word_or_another() {
+    fn an_undocumented_status_is_kept_as_other() {
         for (word, status) in [
             ("active", ProjectStatus::Active),
             ("archive", ProjectStatus::Archive),

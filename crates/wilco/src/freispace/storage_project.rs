@@ -85,7 +85,7 @@ mod tests {
     };
 
     #[test]
-    fn every_part_of_a_storage_project_has_its_place() {
+    fn every_member_of_a_storage_project_is_read() {
         let project: StorageProject = data(sample("storage_project.updated").unwrap());
         assert_eq!(project.is_active, Some(false));
         assert_eq!(project.storage_size_estimated, Some(24_000_000_000_000));
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_null_or_absent_is_empty() {
+    fn null_and_absent_members_are_none() {
         let nulls = json!({
             "id": null, "storage_size_estimated": null, "storage_size_current": null,
             "is_active": null, "storage": null,
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_of_bytes_is_exact_in_every_place() {
+    fn a_number_of_bytes_is_exact_to_the_last_digit() {
         let project: StorageProject = data(fixture("storage_project.extended"));
         assert_eq!(project.storage_size_estimated, Some((1 << 53) + 1));
         assert_eq!(project.storage.size, Some(i64::MAX));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_is_a_documented_word_or_another() {
+    fn an_undocumented_kind_is_kept_as_other() {
         for (word, kind) in [
             ("on-prem", Kind::OnPrem),
             ("cloud", Kind::Cloud),

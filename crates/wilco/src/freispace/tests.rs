@@ -70,7 +70,7 @@ fn a_quote_is_an_offer_and_the_rest_is_other() {
 }
 
 #[test]
-fn every_body_becomes_the_change_that_its_name_says() {
+fn every_body_becomes_the_change_that_its_event_name_says() {
     for (name, body) in SAMPLES.iter().chain(FIXTURES) {
         let change = Change::of(&event(body)).unwrap();
         let resource = match change {
@@ -87,7 +87,7 @@ fn every_body_becomes_the_change_that_its_name_says() {
 }
 
 #[test]
-fn nothing_of_a_body_is_lost() {
+fn no_member_of_a_body_is_lost() {
     for (name, body) in SAMPLES.iter().chain(FIXTURES) {
         let event = event(body);
         let kept = match Change::of(&event).unwrap() {
@@ -133,7 +133,7 @@ fn a_documented_event_without_data_is_an_error_that_names_it() {
 }
 
 #[test]
-fn a_number_that_is_not_documented_is_kept_as_far_as_json_values_go() {
+fn an_undocumented_number_is_kept_as_precisely_as_a_json_value_can() {
     for (sent, kept) in [
         ("9223372036854775807", "9223372036854775807"),
         ("-9223372036854775808", "-9223372036854775808"),
@@ -148,7 +148,7 @@ fn a_number_that_is_not_documented_is_kept_as_far_as_json_values_go() {
 }
 
 #[test]
-fn what_no_json_value_can_hold_is_an_error() {
+fn a_number_that_no_json_value_can_hold_is_an_error() {
     let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
     for sent in ["1e400", deep.as_str()] {
         let body = format!(r#"{{"event":"booking.updated","data":{{"n":{sent}}},"url":"u"}}"#);
@@ -157,7 +157,7 @@ fn what_no_json_value_can_hold_is_an_error() {
 }
 
 #[test]
-fn the_url_is_read_where_it_is_a_text() {
+fn the_url_is_read_if_it_is_a_string() {
     let created = event(sample("storage_project.created").unwrap());
     let storage: StorageProject = created.data().unwrap();
     let expected =

@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_json_object_in_utf_8_is_refused() {
+    fn a_body_that_is_not_a_json_object_in_utf_8_is_refused() {
         let rows: [&[u8]; 19] = [
             b"",
             b"\"canary\"",
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn nesting_of_any_depth_is_passed_over() {
+    fn members_nested_to_any_depth_are_skipped() {
         let deep =
             format!(r#"{{"event":"e","data":{}{}}}"#, "[".repeat(200_000), "]".repeat(200_000));
         assert_eq!(check(deep.as_bytes()).unwrap().name, "e");

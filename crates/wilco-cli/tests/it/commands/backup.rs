@@ -6,7 +6,7 @@ use super::{send, text};
 use crate::world::{World, booking};
 
 #[test]
-fn a_copy_of_a_store_in_use_has_every_event_that_was_acknowledged_before() {
+fn a_backup_of_a_store_in_use_has_every_event_acknowledged_before() {
     let world = World::plan().start();
     let first = world.send(&booking("b-1", "Grade")).header("x-wilco-event").unwrap().to_owned();
     let flood = send(&world, &["booking.created", "--count", "2000", "--concurrency", "8"]).spawn();
@@ -31,7 +31,7 @@ fn a_copy_of_a_store_in_use_has_every_event_that_was_acknowledged_before() {
 }
 
 #[test]
-fn a_copy_replaces_nothing_and_leaves_nothing_half_done() {
+fn a_backup_replaces_no_file_and_leaves_no_partial_one() {
     let world = World::plan().start();
     world.send(&booking("b-1", "Grade"));
     let there = world.path("there.db");

@@ -16,7 +16,7 @@ use crate::{
 };
 
 #[test]
-fn a_listed_event_has_the_fields_that_scripts_lean_on() {
+fn a_listed_event_has_the_fields_that_scripts_depend_on() {
     let http = format!(
         "[destination.erp]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n{PATIENT}\n\
          [[route]]\nevents = [\"booking.*\"]\nto = [\"erp\"]\n"
@@ -60,7 +60,7 @@ fn a_listed_event_has_the_fields_that_scripts_lean_on() {
 }
 
 #[test]
-fn a_listing_takes_filters_and_ends_where_it_is_told() {
+fn a_listing_can_be_filtered_and_limited() {
     let world = World::plan().start();
     assert_eq!(list(&world, &[]), "no events\n");
     assert_eq!(list(&world, &["--json"]), "");
@@ -109,7 +109,7 @@ fn a_listing_takes_filters_and_ends_where_it_is_told() {
 }
 
 #[test]
-fn the_store_is_looked_into_where_no_server_answers_and_changed_under_its_lock_only() {
+fn without_a_server_the_store_is_read_directly_and_changed_only_under_its_lock() {
     let mut world = World::plan().start();
     let body = booking("b-1", "Größe");
     let id = world.send(&body).header("x-wilco-event").unwrap().to_owned();
@@ -141,7 +141,7 @@ fn the_store_is_looked_into_where_no_server_answers_and_changed_under_its_lock_o
 }
 
 #[test]
-fn an_event_is_shown_whole_and_its_body_to_the_byte() {
+fn an_event_is_shown_completely_with_its_exact_body() {
     let world = World::plan().start();
     let long = format!("{{\"a\":\"{}\"}}\r\n\r\n", "Größe \u{1f3ac} ".repeat(9_000));
     assert!(long.len() > 100_000);
@@ -178,7 +178,7 @@ fn an_event_is_shown_whole_and_its_body_to_the_byte() {
 }
 
 #[test]
-fn a_credential_in_a_header_is_shown_in_no_form() {
+fn a_credential_in_a_header_is_never_shown() {
     let world = World::plan().start();
     let body = booking("b-1", "A");
     let headers = [
@@ -204,7 +204,7 @@ fn a_credential_in_a_header_is_shown_in_no_form() {
 }
 
 #[test]
-fn nothing_that_a_sender_wrote_reaches_the_terminal_as_a_command() {
+fn text_from_a_sender_never_controls_the_terminal() {
     let world = World::plan().start();
     let body = "{\"type\":\"a\\u001b[2J\\u0007\\u202e\\u2066\\u200b\",\"id\":\"b\",\"event\":\"x\\u001b]0;t\\u0007y\\u009bz\"}";
     let signature = sign(body.as_bytes());
@@ -265,7 +265,7 @@ fn an_event_is_named_by_its_id_its_beginning_or_latest() {
 }
 
 #[test]
-fn a_name_that_does_not_exist_is_an_error_with_the_nearest_one() {
+fn an_unknown_name_is_an_error_with_the_nearest_one() {
     let tables = "[destination.erp]\ntype = \"print\"\n[[route]]\nto = [\"erp\"]\n";
     let world = World::plan().and(tables).start();
     let id = world.send(&booking("b-1", "A")).header("x-wilco-event").unwrap().to_owned();
@@ -291,7 +291,7 @@ fn a_name_that_does_not_exist_is_an_error_with_the_nearest_one() {
 }
 
 #[test]
-fn a_listing_fits_the_terminal_and_colours_states_only_there() {
+fn a_listing_fits_the_terminal_and_is_coloured_only_there() {
     let tables = "[destination.erp]\ntype = \"print\"\n[[route]]\nto = [\"erp\"]\n";
     let world = World::plan().and(tables).start();
     for (id, name) in
@@ -335,7 +335,7 @@ fn times_are_local_with_their_offset_or_utc() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_it_quietly() {
+fn a_closed_pipe_ends_a_command_quietly() {
     let world = World::plan().start();
     let many = ["booking.created", "--count", "1200", "--concurrency", "32"];
     assert!(send(&world, &many).output().unwrap().status.success());

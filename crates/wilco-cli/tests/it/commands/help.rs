@@ -6,7 +6,7 @@ use super::{on_a_terminal, text};
 use crate::world::wilco;
 
 #[test]
-fn completions_and_manual_know_every_verb() {
+fn completions_and_manual_have_every_verb() {
     let folder = tempfile::tempdir().unwrap();
     let here = |arguments: &[&str]| wilco(folder.path()).args(arguments).output().unwrap();
     let help = text(&here(&["--help"]).stdout);

@@ -13,7 +13,7 @@ use super::text;
 use crate::world::{SECRET, World, booking, wilco};
 
 #[test]
-fn without_a_server_no_verb_needs_a_secret() {
+fn no_command_needs_a_secret_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("secret"), "made-up-and-in-a-file").unwrap();
     fs::write(folder.path().join("credential"), "made-up-and-passed").unwrap();
@@ -77,7 +77,7 @@ fn without_a_server_no_verb_needs_a_secret() {
 }
 
 #[test]
-fn a_server_with_its_store_elsewhere_is_found_by_that_store() {
+fn a_server_with_another_store_is_found_by_that_store() {
     let elsewhere = "[store]\nurl = \"sqlite:FOLDER/elsewhere.db\"\nreserve = \"1 MiB\"\n";
     let world = World::plan().and(elsewhere).start();
     let mut other = World::plan().start();

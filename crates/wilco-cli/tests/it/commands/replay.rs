@@ -53,7 +53,7 @@ fn settled(world: &World) {
 }
 
 #[test]
-fn events_are_delivered_again_by_id_by_time_and_by_what_became_of_them() {
+fn events_are_replayed_by_id_by_time_and_by_the_state_of_their_deliveries() {
     let (world, catcher) = world();
     let good = world.send(&body("good", "1")).header("x-wilco-event").unwrap().to_owned();
     let bad = world.send(&body("bad", "2")).header("x-wilco-event").unwrap().to_owned();
@@ -86,7 +86,7 @@ fn events_are_delivered_again_by_id_by_time_and_by_what_became_of_them() {
 }
 
 #[test]
-fn a_replay_goes_where_the_routes_lead_now() {
+fn a_replay_uses_the_current_routes() {
     let (world, catcher) = world();
     let id = world.send(&body("other", "1")).header("x-wilco-event").unwrap().to_owned();
     settled(&world);
@@ -101,7 +101,7 @@ fn a_replay_goes_where_the_routes_lead_now() {
 }
 
 #[test]
-fn a_rate_holds_and_the_oldest_go_first() {
+fn a_replay_keeps_its_rate_and_starts_with_the_oldest() {
     let (world, catcher) = world();
     let sent: Vec<_> = (0..8).map(|n| world.send(&body("x", &n.to_string()))).collect();
     settled(&world);
@@ -115,7 +115,7 @@ fn a_rate_holds_and_the_oldest_go_first() {
 }
 
 #[test]
-fn nothing_is_replayed_unless_it_is_said_what() {
+fn nothing_is_replayed_unless_events_are_named() {
     let (mut world, catcher) = world();
     let id = world.send(&body("good", "1")).header("x-wilco-event").unwrap().to_owned();
     settled(&world);
@@ -135,7 +135,7 @@ fn nothing_is_replayed_unless_it_is_said_what() {
 }
 
 #[test]
-fn what_waits_can_be_cancelled() {
+fn pending_deliveries_can_be_cancelled() {
     let (world, catcher) = world();
     assert!(world.run_verb(&["destinations", "pause", "erp"]).status.success());
     let id = world.send(&body("good", "1")).header("x-wilco-event").unwrap().to_owned();

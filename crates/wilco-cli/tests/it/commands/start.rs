@@ -18,7 +18,7 @@ use super::text;
 use crate::world::{SECRET, World, booking, wilco};
 
 #[test]
-fn init_writes_over_nothing_whatever_is_in_its_place() {
+fn init_overwrites_nothing() {
     let refusal = "wilco: wilco.toml already exists; overwrite it with --force, or name another \
                    with --output FILE\n";
     for kind in ["file", "link to nowhere", "folder"] {
@@ -44,7 +44,7 @@ fn init_writes_over_nothing_whatever_is_in_its_place() {
 }
 
 #[test]
-fn an_option_for_a_start_without_a_file_is_refused_beside_one() {
+fn an_option_for_a_start_without_a_file_is_refused_if_there_is_one() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("wilco.toml"), "of somebody").unwrap();
     for options in [
@@ -66,7 +66,7 @@ fn an_option_for_a_start_without_a_file_is_refused_beside_one() {
 }
 
 #[test]
-fn a_second_wilco_without_a_file_is_told_how_both_can_run() {
+fn a_second_wilco_without_a_file_says_how_both_can_run() {
     // Whoever has the port, it is taken.
     let _taken = TcpListener::bind("127.0.0.1:9440");
     let folder = tempfile::tempdir().unwrap();
@@ -111,7 +111,7 @@ fn a_wilco_without_a_file_says_that_it_has_nothing_to_reload() {
 }
 
 #[test]
-fn a_store_or_a_token_that_one_may_not_read_names_the_user_who_may() {
+fn an_unreadable_store_or_token_names_the_user_who_can_read_it() {
     let mut world = World::plan().start();
     assert_eq!(world.send(&booking("b-1", "A")).status, 200);
     world.events(); // writes verb.toml

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::world::{World, booking};
 
 #[test]
-fn tail_says_what_becomes_of_an_event() {
+fn tail_shows_what_becomes_of_an_event() {
     let tables = "[destination.erp]\ntype = \"print\"\n[[route]]\nto = [\"erp\"]\n";
     let world = World::plan().and(tables).start();
     assert!(world.run_verb(&["destinations", "pause", "erp"]).status.success());
@@ -29,7 +29,7 @@ fn tail_says_what_becomes_of_an_event() {
 }
 
 #[test]
-fn tail_follows_what_comes_in() {
+fn tail_follows_events_as_they_arrive() {
     let world = World::plan().start();
     for id in ["b-1", "b-2", "b-3"] {
         world.send(&booking(id, "A"));

@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn an_event_says_that_its_destination_is_paused_or_its_circuit_open() {
+fn an_event_shows_that_its_destination_is_paused_or_its_circuit_open() {
     let catcher = Catcher::start(|_, _| Act::Answer(500));
     let tables = format!(
         "[destination.erp]\ntype = \"http\"\nurl = \"{}\"\nconcurrency = 1\n\
@@ -45,7 +45,7 @@ fn an_event_says_that_its_destination_is_paused_or_its_circuit_open() {
 }
 
 #[test]
-fn tail_waits_for_a_server_that_restarts_and_goes_on() {
+fn tail_waits_for_a_restarting_server_and_continues() {
     let mut world = World::plan().start();
     let here = format!("[admin]\naddress = \"{}\"", world.admin);
     world.reconfigure(|text| text.replace("[admin]\naddress = \"127.0.0.1:0\"", &here));

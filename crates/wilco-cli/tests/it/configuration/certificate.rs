@@ -9,7 +9,7 @@ use super::{GOOD, PRINT, check_manners, text};
 use crate::world::{SECRET, World, wilco};
 
 #[test]
-fn a_certificate_from_files_is_shown_and_taken_anew_when_it_changes() {
+fn a_certificate_from_files_is_used_and_reloaded_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = [(); 2].map(|()| Pem::make());
     first.write(folder.path());
@@ -30,7 +30,7 @@ fn a_certificate_from_files_is_shown_and_taken_anew_when_it_changes() {
 }
 
 #[test]
-fn a_certificate_that_is_of_no_use_is_refused_at_the_start() {
+fn an_unusable_certificate_is_refused_at_the_start() {
     let [first, second] = [(); 2].map(|()| Pem::make());
     let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
     for (certificate, key, expected) in [
@@ -58,7 +58,7 @@ fn a_certificate_that_is_of_no_use_is_refused_at_the_start() {
 }
 
 #[test]
-fn a_certificate_of_no_use_is_drawn_at_its_line_or_that_of_its_key() {
+fn an_unusable_certificate_is_reported_at_its_line_or_that_of_its_key() {
     let [first, second] = [(); 2].map(|()| Pem::make());
     for (certificate, key, place, expected) in [
         (&first.certificate, &second.key, "5:7", "does not belong to the certificate"),
@@ -117,7 +117,7 @@ fn a_certificate_that_does_not_name_a_domain_is_warned_about() {
 }
 
 #[test]
-fn without_a_certificate_of_ones_own_one_is_made_at_the_start() {
+fn a_self_signed_certificate_is_made_at_the_start() {
     let world = World::plan().tls("tls = \"self-signed\"\ndomains = [\"localhost\"]").start();
     let to = format!("https://{}/webhook", world.address);
     let mut command = wilco(world.folder.path());

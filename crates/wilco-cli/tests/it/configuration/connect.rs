@@ -144,7 +144,7 @@ fn a_destination_that_cannot_be_reached_is_named_with_the_reason() {
 }
 
 #[test]
-fn what_the_user_of_a_program_may_not_do_is_found_before_an_event_comes() {
+fn missing_permissions_of_the_user_of_a_program_are_found_before_an_event_arrives() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         return left_out("only root can run a program as another user");
     }

@@ -4,7 +4,7 @@
 use super::{GOOD, PRINT, check, check_manners, text};
 
 #[test]
-fn what_two_tables_share_is_drawn_at_the_second_and_names_the_first() {
+fn a_conflict_between_two_tables_is_reported_at_the_second_and_names_the_first() {
     let source = &GOOD[GOOD.find("[source").unwrap()..];
     let file = |name: &str, path: &str| {
         format!(
@@ -43,7 +43,7 @@ fn what_two_tables_share_is_drawn_at_the_second_and_names_the_first() {
 }
 
 #[test]
-fn a_misspelt_table_is_one_diagnostic_and_what_is_in_it_is_read_all_the_same() {
+fn a_misspelt_table_is_one_diagnostic_and_its_content_is_still_read() {
     let good = format!("{GOOD}{PRINT}");
     for (file, expected) in [
         (
@@ -97,7 +97,7 @@ fn a_misspelt_table_is_one_diagnostic_and_what_is_in_it_is_read_all_the_same() {
 }
 
 #[test]
-fn a_misspelt_key_that_has_to_be_there_is_one_diagnostic() {
+fn a_misspelt_required_key_is_one_diagnostic() {
     let good = format!("{GOOD}{PRINT}");
     for (file, expected) in [
         (good.replace("secrets", "secret"), "unknown key secret in [source.a]"),
@@ -136,7 +136,7 @@ fn a_misspelt_key_that_has_to_be_there_is_one_diagnostic() {
 }
 
 #[test]
-fn a_table_that_cannot_be_read_hides_nothing_of_the_others() {
+fn an_unreadable_table_does_not_hide_mistakes_in_the_others() {
     let file = format!(
         "{}{PRINT}events = [\"bookings.*\"]\n[[route]]\nto = [\"p\"]\nfrom = \"nobody\"\n\
          [destination.q]\ntype = \"print\"\n[destination.r]\ntype = \"prnt\"\n[[route]]\n\

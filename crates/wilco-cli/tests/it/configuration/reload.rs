@@ -51,7 +51,7 @@ fn each_key_is_applied_by_a_reload_or_refused_until_a_restart() {
 }
 
 #[test]
-fn what_a_self_signed_certificate_is_for_is_fixed() {
+fn the_domains_of_a_self_signed_certificate_are_fixed() {
     let world = World::plan().tls("tls = \"self-signed\"\ndomains = [\"localhost\"]").start();
     world.reconfigure(|text| text.replace("\"localhost\"", "\"a.example\""));
     let output = world.run_verb(&["reload"]);

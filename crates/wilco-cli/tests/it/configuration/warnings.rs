@@ -6,7 +6,7 @@ use super::{GOOD, PRINT, check_manners, text};
 use crate::world::{SECRET, World, wilco};
 
 #[test]
-fn what_looks_wrong_is_a_warning_and_not_an_error_unless_it_is_strict() {
+fn suspicious_settings_are_warnings_and_errors_only_with_strict() {
     let with = |more: &str| format!("{GOOD}{more}");
     for (file, place, expected, hint) in [
         (with(""), "4:9", "no route: its events are recorded", "such as [[route]]"),
@@ -102,7 +102,7 @@ fn a_start_and_a_reload_repeat_every_warning_in_one_line() {
 }
 
 #[test]
-fn what_a_command_names_is_looked_at() {
+fn the_files_that_a_command_names_are_checked() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name).display().to_string();
     for (name, content) in [
@@ -155,7 +155,7 @@ fn a_store_that_could_not_record_is_warned_about() {
 }
 
 #[test]
-fn a_url_with_a_credential_in_its_query_is_told_by_the_name_of_a_parameter() {
+fn a_credential_in_the_query_of_a_url_is_recognised_by_the_name_of_its_parameter() {
     for (url, is_warned_about) in [
         ("\"http://a.example/?token=canary\"", true),
         ("\"http://a.example/x?access_token=canary\"", true),

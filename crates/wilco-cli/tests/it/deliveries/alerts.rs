@@ -30,7 +30,7 @@ fn has_died(world: &World) -> String {
 }
 
 #[test]
-fn an_http_service_gets_an_alert_as_it_is_whatever_is_made_of_events() {
+fn an_http_service_gets_alerts_unchanged_even_with_a_body_template() {
     for lines in [
         "",
         "body = \"about {{ data.name | upper }}\"",
@@ -53,7 +53,7 @@ fn an_http_service_gets_an_alert_as_it_is_whatever_is_made_of_events() {
 }
 
 #[test]
-fn an_alert_has_the_headers_that_are_not_about_an_event() {
+fn an_alert_has_the_headers_that_do_not_depend_on_an_event() {
     let catcher = Catcher::new();
     let headers = "authorization = { env = \"URL\" }, x-team = \"ops\", \
                    x-about = \"{{ event.source }}\", x-size = \"{{ data.size + 1 }}\"";

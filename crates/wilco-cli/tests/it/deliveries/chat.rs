@@ -87,7 +87,7 @@ fn check(caught: &Caught, service: &str, text: &str) {
 }
 
 #[test]
-fn each_service_gets_its_own_form_with_what_the_event_says() {
+fn each_service_gets_its_own_format_with_the_text_about_the_event() {
     let text = "*{{ data.name }}* is {{ data.status.name }}{{ data.absent.x }} ({{ data.size }})\n\
                 {{ event.name }} {{ data.link }}";
     let body = r#"{"id":"b-1","type":"booking","event":"booking.updated","data":{"name":
@@ -110,7 +110,7 @@ fn each_service_gets_its_own_form_with_what_the_event_says() {
 }
 
 #[test]
-fn a_text_that_is_too_long_is_cut_and_not_refused() {
+fn a_text_that_is_too_long_is_truncated_and_not_refused() {
     for (name, taken) in SERVICES {
         let catcher = service(name, taken);
         let world = plan(name, &catcher, "{{ data.name }}", BRIEF).start();
@@ -131,7 +131,7 @@ fn a_text_that_is_too_long_is_cut_and_not_refused() {
 }
 
 #[test]
-fn a_chat_that_is_busy_is_tried_again_when_it_asked_for_it() {
+fn a_busy_chat_is_tried_again_when_it_asked_for_it() {
     for (name, taken) in SERVICES {
         let catcher = Catcher::of(&[Act::With(429, "retry-after: 2\r\n"), Act::Answer(taken)]);
         let world = plan(name, &catcher, "{{ data.name }}", RETRY).start();
@@ -147,7 +147,7 @@ fn a_chat_that_is_busy_is_tried_again_when_it_asked_for_it() {
 }
 
 #[test]
-fn an_answer_of_a_chat_means_what_it_means_over_http() {
+fn a_response_of_a_chat_means_the_same_as_that_of_an_http_service() {
     // Slack: `channel_is_archived` is a 410, `no_service` a 404, `invalid_payload` a 400.
     for (status, state, attempts) in
         [(410, "dead", 1..=1), (404, "dead", 3..=60), (400, "dead", 3..=60), (500, "dead", 3..=60)]
@@ -164,7 +164,7 @@ fn an_answer_of_a_chat_means_what_it_means_over_http() {
 }
 
 #[test]
-fn a_text_that_is_empty_or_fails_is_dead_at_once() {
+fn an_empty_or_failing_text_is_dead_at_once() {
     for (text, result) in [
         ("{{ data.absent }} \\n", "the text is empty: there is nothing to send"),
         ("{{ data.name + 1 }}", "the template of text failed: "),
@@ -182,7 +182,7 @@ fn a_text_that_is_empty_or_fails_is_dead_at_once() {
 }
 
 #[test]
-fn an_alert_arrives_as_the_text_that_it_has() {
+fn an_alert_arrives_as_its_own_text() {
     let dying = Catcher::of(&[Act::Answer(410)]);
     for (name, taken) in SERVICES {
         let catcher = service(name, taken);
@@ -229,7 +229,7 @@ fn the_url_of_a_chat_is_never_shown() {
 }
 
 #[test]
-fn a_file_that_asks_for_too_little_or_tells_the_url_is_refused() {
+fn a_configuration_without_a_text_or_with_the_url_in_it_is_refused() {
     let url = "https://hooks.slack.com/services/canary";
     let world = World::plan().start();
     let file = fs::read_to_string(world.path("wilco.toml")).unwrap();

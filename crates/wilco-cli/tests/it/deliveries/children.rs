@@ -38,7 +38,7 @@ fn a_program_works_in_its_folder() {
 }
 
 #[test]
-fn a_program_with_a_relative_path_is_found_from_its_folder_too() {
+fn a_program_with_a_relative_path_is_found_even_with_another_working_folder() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("below")).unwrap();
     std::os::unix::fs::symlink("/bin/true", folder.path().join("program")).unwrap();
@@ -80,7 +80,7 @@ fn a_program_has_the_soft_limit_on_open_files_that_wilco_was_started_with() {
 }
 
 #[test]
-fn a_program_has_the_limits_that_it_was_given_and_no_others() {
+fn a_program_has_exactly_the_configured_limits() {
     let script = "ulimit -v; ulimit -t; ulimit -n";
     let said = heard(
         script,
@@ -94,7 +94,7 @@ fn a_program_has_the_limits_that_it_was_given_and_no_others() {
 }
 
 #[test]
-fn a_program_that_takes_too_much_comes_to_its_end() {
+fn a_program_that_exceeds_its_limits_is_ended() {
     let hungry = "exec dd if=/dev/zero of=/dev/null bs=200M count=1 2>&1";
     let open = "for n in 3 4 5 6 7 8 9; do eval \"exec $n< /dev/null\" || exit 9; done";
     let rows = [
@@ -116,7 +116,7 @@ fn a_program_that_takes_too_much_comes_to_its_end() {
 }
 
 #[test]
-fn of_what_a_program_says_as_much_as_is_asked_for_is_kept() {
+fn as_much_of_the_output_is_kept_as_configured() {
     let said = heard("printf 0123456789", "limits = { output = \"4 B\" }", "delivered");
     assert_eq!(said, ("exit 0".into(), "6789".into()));
 }
@@ -153,7 +153,7 @@ fn leaver(nap: &str) -> String {
 }
 
 #[test]
-fn nothing_is_left_of_a_program_that_has_ended() {
+fn no_process_is_left_of_a_program_that_has_ended() {
     for (end, timeout, state, result) in [
         ("exit 0", "15 s", "delivered", "exit 0"),
         ("exit 65", "15 s", "dead", "exit 65"),
@@ -174,7 +174,7 @@ fn nothing_is_left_of_a_program_that_has_ended() {
 }
 
 #[test]
-fn nothing_is_left_of_a_program_when_wilco_ends() {
+fn no_process_is_left_of_a_program_when_wilco_ends() {
     // The second SIGTERM stops at once.
     for (signals, within) in [(&["TERM", "TERM"][..], 3), (&["KILL"], 8)] {
         let nap = nap();

@@ -62,7 +62,7 @@ fn given(world: &World, reply: &crate::world::Reply) -> Given {
 }
 
 #[test]
-fn a_command_gets_the_body_to_the_byte_and_a_clean_environment() {
+fn a_command_gets_the_exact_body_and_a_clean_environment() {
     let folder = folder();
     fs::write(folder.path().join("token"), "from a file\n").unwrap();
     let environment = ", EMPTY = \"\", PLAIN = \"ä $HOME 'x'\", \
@@ -111,7 +111,7 @@ fn a_command_gets_the_body_to_the_byte_and_a_clean_environment() {
 }
 
 #[test]
-fn no_shell_reads_what_a_command_is_given() {
+fn no_shell_interprets_what_a_command_is_given() {
     let payloads = payloads();
     assert!(payloads.len() >= 500, "{}", payloads.len());
     let environment: String = (0..)
@@ -170,7 +170,7 @@ fn payloads() -> Vec<String> {
 }
 
 #[test]
-fn a_name_that_no_variable_can_hold_does_not_stop_the_command() {
+fn an_event_name_that_no_variable_can_hold_does_not_stop_the_command() {
     let world = recorder(&[], "").start_in(folder());
     for (name, expected) in
         [("a\\u0000b".into(), "ab".into()), ("n".repeat(300_000), "n".repeat(4_096))]
@@ -181,7 +181,7 @@ fn a_name_that_no_variable_can_hold_does_not_stop_the_command() {
 }
 
 #[test]
-fn what_a_command_ends_with_decides_over_the_delivery() {
+fn the_exit_code_of_a_command_decides_about_the_delivery() {
     let script = "case $WILCO_EVENT in
         exit.*) exit ${WILCO_EVENT#exit.};;
         signal.*) kill -${WILCO_EVENT#signal.} $$; sleep 5;;
@@ -220,7 +220,7 @@ fn what_a_command_ends_with_decides_over_the_delivery() {
 }
 
 #[test]
-fn the_timeout_ends_all_that_a_command_started() {
+fn the_timeout_ends_everything_that_a_command_started() {
     for (trap, within) in [("", 6), ("trap '' TERM; ", 16)] {
         let script = format!(
             "{trap}echo $$ >> FOLDER/pids; sleep 60 & echo $! >> FOLDER/pids
@@ -255,7 +255,7 @@ fn a_program_need_not_read_its_input() {
 }
 
 #[test]
-fn of_a_flood_that_a_program_says_the_end_is_kept() {
+fn only_the_end_of_a_long_output_is_kept() {
     let script = "head -c 268435456 /dev/zero; printf 'the end'";
     let world = World::plan().and(&it(&format!("{}\ntimeout = \"2 min\"", shell(script)))).start();
     let before = peak_kib(&world);
@@ -275,7 +275,7 @@ fn peak_kib(world: &World) -> u64 {
 }
 
 #[test]
-fn what_a_program_leaves_behind_does_not_hold_up_its_delivery() {
+fn processes_left_behind_by_a_program_do_not_delay_its_delivery() {
     // The second one ends so short before the timeout that its pipes are still open at it.
     for (wait, timeout) in [("0", "30 s"), ("0.8", "1 s")] {
         let script = format!("sleep {wait}; sleep 20 & echo $! > FOLDER/pid; echo done");
@@ -296,7 +296,7 @@ fn what_a_program_leaves_behind_does_not_hold_up_its_delivery() {
 }
 
 #[test]
-fn a_program_that_vanished_is_tried_again_until_it_is_back() {
+fn a_missing_program_is_tried_again_until_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("program");
     std::os::unix::fs::symlink("/bin/true", &program).unwrap();
@@ -311,7 +311,7 @@ fn a_program_that_vanished_is_tried_again_until_it_is_back() {
 }
 
 #[test]
-fn a_script_whose_first_line_is_wrong_is_said_to_have_one() {
+fn a_script_with_an_invalid_first_line_is_reported_as_such() {
     let crlf = "its first line ends in CRLF: save it with Unix line ends (LF)";
     let none = "its first line names no interpreter: begin it with #!/bin/sh or the like";
     let gone =
@@ -357,7 +357,7 @@ fn first_attempt(content: &str, limits: &str) -> (World, serde_json::Value) {
 }
 
 #[test]
-fn the_log_names_each_attempt_and_what_a_program_said_without_its_secrets() {
+fn the_log_has_each_attempt_and_the_output_of_a_program_without_secrets() {
     let script = "printf 'no \\033[31m%s\\nsecond line' \"$TOKEN\"; [ $WILCO_ATTEMPT != 1 ]";
     let lines =
         format!("{}\nenvironment = {{ TOKEN = {{ env = \"TOKEN\" }} }}\n{RETRY}", shell(script));

@@ -51,7 +51,7 @@ fn names(world: &World) -> Vec<String> {
 }
 
 #[test]
-fn each_event_is_a_line_for_the_user_that_runs_wilco() {
+fn each_event_is_a_line_that_only_the_user_of_wilco_can_read() {
     let world = World::plan().and(&file("")).start_in(folder());
     let body = "{\n  \"id\": \"b-1\", \"type\": \"booking\",\r\n\"event\": \"booking.updated\",\n\
                 \"data\": {\"n\": 9007199254740993.50, \"n\": 1, \"s\": \"\\n\u{2028}ä\"}}\n";
@@ -74,7 +74,7 @@ fn each_event_is_a_line_for_the_user_that_runs_wilco() {
 }
 
 #[test]
-fn a_full_file_makes_room_and_the_oldest_goes() {
+fn a_full_file_is_rotated_and_the_oldest_is_removed() {
     let lines = "max_size = \"1 kB\"\nkeep = 3";
     let world = World::plan().and(&file(lines)).start_in(folder());
     // A line that alone is longer than the file may be has one of its own, and none before it.
@@ -103,7 +103,7 @@ fn a_full_file_makes_room_and_the_oldest_goes() {
 }
 
 #[test]
-fn a_rotation_that_a_crash_cut_short_loses_nothing_that_is_kept_and_more_than_is_kept_goes() {
+fn a_rotation_cut_short_by_a_crash_loses_no_kept_file_and_surplus_files_are_removed() {
     let folder = folder();
     let log = folder.path().join("log");
     let full = format!("{{\"id\":\"full\",\"x\":\"{}\"}}\n", "x".repeat(900));
@@ -128,7 +128,7 @@ fn a_rotation_that_a_crash_cut_short_loses_nothing_that_is_kept_and_more_than_is
 }
 
 #[test]
-fn a_line_that_was_cut_off_is_ended_before_the_next() {
+fn a_truncated_line_is_ended_before_the_next() {
     let folder = folder();
     fs::write(folder.path().join("log/events.jsonl"), "{\"id\":\"a\"}\n{\"id\":\"hal").unwrap();
     let world = World::plan().and(&file("")).start_in(folder);
@@ -139,7 +139,7 @@ fn a_line_that_was_cut_off_is_ended_before_the_next() {
 }
 
 #[test]
-fn it_goes_on_after_a_restart_and_when_somebody_else_renames_or_removes_the_file() {
+fn writing_continues_after_a_restart_and_if_the_file_is_renamed_or_removed() {
     let world = World::plan().and(&file("")).start_in(folder());
     let first = send(&world, 1, 10);
     let world = world.restart();
@@ -155,7 +155,7 @@ fn it_goes_on_after_a_restart_and_when_somebody_else_renames_or_removes_the_file
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_a_failed_attempt_until_it_can() {
+fn an_unwritable_file_fails_attempts_until_it_is_writable() {
     let lines = format!("type = \"file\"\npath = \"FOLDER/log/events.jsonl\"\n{RETRY}");
     let world = World::plan().and(&it(&lines)).start_in(folder());
     let path = world.path("log/events.jsonl");
@@ -204,7 +204,7 @@ fn in_state(world: &World, state: &str) -> i64 {
 }
 
 #[test]
-fn events_that_wait_are_lines_in_their_order_each_once_and_many_are_synced_together() {
+fn waiting_events_are_written_once_each_in_order_and_synced_together() {
     let mut plan = World::plan().and(&file(""));
     let is_traced = Command::new("strace").arg("-V").output().is_ok();
     if is_traced {
@@ -232,7 +232,7 @@ fn events_that_wait_are_lines_in_their_order_each_once_and_many_are_synced_toget
 }
 
 #[test]
-fn the_events_of_an_order_key_stay_in_order_though_batches_fail() {
+fn the_events_of_an_order_key_stay_in_order_even_if_batches_fail() {
     let world = World::plan()
         .and(&file("order_by = \"id\"\nbreaker = { failures = 1000 }"))
         .start_in(folder());
@@ -271,7 +271,7 @@ fn a_crash_between_batches_loses_no_line() {
 }
 
 #[test]
-fn of_a_batch_that_a_full_disk_cuts_short_the_first_lines_are_delivered_and_the_others_fail() {
+fn if_a_full_disk_cuts_a_batch_short_its_first_lines_are_delivered_and_the_others_fail() {
     if let Err(error) = Command::new("strace").arg("-V").output() {
         return left_out(&format!("no strace: {error}"));
     }
@@ -299,7 +299,7 @@ fn of_a_batch_that_a_full_disk_cuts_short_the_first_lines_are_delivered_and_the_
 }
 
 #[test]
-fn two_files_are_two_destinations_and_one_file_is_one() {
+fn two_destinations_write_to_two_files_but_never_to_one() {
     let two = |second: &str| {
         format!(
             "[destination.a]\ntype = \"file\"\npath = \"FOLDER/a.jsonl\"\n\
@@ -325,7 +325,7 @@ fn two_files_are_two_destinations_and_one_file_is_one() {
 }
 
 #[test]
-fn a_file_in_no_folder_is_a_fault_at_its_place() {
+fn a_file_in_a_missing_folder_is_an_error_at_its_place() {
     for (lines, what) in [
         ("path = \"FOLDER/none/x.jsonl\"", "cannot find the folder FOLDER/none: No such file"),
         ("path = \"FOLDER/wilco.toml/x\"", "FOLDER/wilco.toml is not a folder"),

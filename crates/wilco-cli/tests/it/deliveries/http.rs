@@ -24,7 +24,7 @@ fn signature(key: &[u8], caught: &Caught) -> String {
 }
 
 #[test]
-fn a_header_from_a_reference_is_sent_as_it_is_and_not_shown() {
+fn a_header_from_a_reference_is_sent_unchanged_and_never_shown() {
     let catcher = Catcher::new();
     let world = World::plan()
         .and(&it(&format!(
@@ -43,7 +43,7 @@ fn a_header_from_a_reference_is_sent_as_it_is_and_not_shown() {
 }
 
 #[test]
-fn a_post_carries_the_body_to_the_byte_and_is_signed() {
+fn a_post_has_the_exact_body_and_is_signed() {
     let key = b"twenty-four bytes of key";
     let encoded = format!("whsec_{}", BASE64_STANDARD.encode(key));
     let rows = [
@@ -99,7 +99,7 @@ fn a_post_carries_the_body_to_the_byte_and_is_signed() {
 }
 
 #[test]
-fn a_name_that_no_header_can_hold_loses_what_it_cannot() {
+fn an_event_name_loses_the_characters_that_no_header_can_hold() {
     let catcher = Catcher::new();
     let world =
         World::plan().and(&it(&format!("type = \"http\"\nurl = \"{}\"", catcher.url()))).start();
@@ -110,7 +110,7 @@ fn a_name_that_no_header_can_hold_loses_what_it_cannot() {
 }
 
 #[test]
-fn an_answer_decides_over_the_delivery() {
+fn the_response_decides_about_the_delivery() {
     let elsewhere = Catcher::new();
     let location: &'static str = format!("location: {}\r\n", elsewhere.url()).leak();
     let moved: &'static str = format!(
@@ -215,7 +215,7 @@ fn an_answer_decides_over_the_delivery() {
 }
 
 #[test]
-fn an_answer_on_a_kept_connection_is_not_that_to_the_request_before() {
+fn a_response_on_a_reused_connection_is_not_that_to_the_previous_request() {
     let broken = "HTTP/1.1 200 OK\r\ncontent-length: many\r\n\r\n";
     let catcher = Catcher::start(move |_, caught| match caught.header("x-wilco-event-name") {
         "whole" => Act::Answer(200),
@@ -258,7 +258,7 @@ fn a_header_that_can_never_be_sent_is_dead_at_once() {
 }
 
 #[test]
-fn neither_a_url_by_reference_nor_the_target_of_its_redirect_is_shown() {
+fn a_url_by_reference_and_the_target_of_its_redirect_are_not_shown() {
     let secret = "/hooks/canary-in-the-path";
     let body = format!("content-length: {}\r\n\r\nno {secret} here", secret.len() + 8);
     let moved: &'static str =
@@ -287,7 +287,7 @@ fn neither_a_url_by_reference_nor_the_target_of_its_redirect_is_shown() {
 }
 
 #[test]
-fn it_is_tried_until_it_works() {
+fn a_delivery_is_tried_until_it_succeeds() {
     let catcher = Catcher::of(&[Act::Answer(500), Act::Reset, Act::Hang, Act::Answer(200)]);
     let lines = format!(
         "type = \"http\"\nurl = \"{}\"\ntimeout = \"500 ms\"\n\

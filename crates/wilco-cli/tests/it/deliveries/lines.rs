@@ -66,7 +66,7 @@ fn one_process_gets_a_line_for_each_event() {
 }
 
 #[test]
-fn what_a_worker_answers_decides_and_what_it_does_not_is_made_good_by_a_new_one() {
+fn the_answers_of_a_worker_decide_and_a_new_worker_gets_the_unanswered_events() {
     let killed = "killed after 1 s without an answer";
     let long = "the worker was killed: it wrote a line over 64 KiB";
     for (event, state, expected, output, processes) in [
@@ -91,7 +91,7 @@ fn what_a_worker_answers_decides_and_what_it_does_not_is_made_good_by_a_new_one(
 }
 
 #[test]
-fn several_are_in_flight_and_answered_in_any_order() {
+fn several_events_are_in_flight_and_answered_in_any_order() {
     let script = "while read -r one; do read -r two; for line in \"$two\" \"$one\"; do
             id=${line#'{\"id\":\"'}; printf '{\"id\":\"%s\",\"ok\":true}\\n' \"${id%%'\"'*}\"
         done; done";
@@ -103,7 +103,7 @@ fn several_are_in_flight_and_answered_in_any_order() {
 }
 
 #[test]
-fn what_is_in_flight_beside_one_without_an_answer_is_tried_again() {
+fn events_in_flight_next_to_an_unanswered_one_are_tried_again() {
     let world = world(WORKER, &format!("concurrency = 2\ntimeout = \"1 s\"\n{RETRY}"));
     let hangs = world.send(&named("hang", "1"));
     thread::sleep(Duration::from_millis(500));
@@ -116,7 +116,7 @@ fn what_is_in_flight_beside_one_without_an_answer_is_tried_again() {
 }
 
 #[test]
-fn a_line_that_answers_no_event_is_logged_in_brief_and_skipped() {
+fn a_line_that_answers_no_event_is_logged_briefly_and_skipped() {
     let noise = r#"printf 'a \033[31mword %0300d\n{"id":"evt_x","ok":true}\n\n' 1"#;
     let world = world(&format!("{noise}\n{WORKER}"), "");
     let reply = world.send(&named("good", "1"));
@@ -164,7 +164,7 @@ fn a_worker_that_cannot_start_is_tried_again() {
 }
 
 #[test]
-fn nothing_is_left_of_a_worker() {
+fn no_process_is_left_of_a_worker() {
     let kind = "sleep 0.3; touch FOLDER/farewell";
     let stubborn = "trap '' TERM; while :; do sleep 1; done";
     for (way, rest) in

@@ -27,7 +27,7 @@ fn published(caught: &Caught) -> Value {
 }
 
 #[test]
-fn a_notification_says_what_its_templates_make_of_the_event() {
+fn a_notification_is_rendered_from_its_templates() {
     let catcher = Catcher::new();
     let lines = format!(
         "token = {{ env = \"TOKEN\" }}\ntitle = \"{{{{ data.name }}}} ✓\"\n\
@@ -55,7 +55,7 @@ fn a_notification_says_what_its_templates_make_of_the_event() {
 }
 
 #[test]
-fn a_notification_without_more_is_its_text_cut_to_what_the_server_takes() {
+fn a_plain_notification_is_its_text_truncated_to_what_the_server_accepts() {
     let catcher = Catcher::new();
     let world = plan(&catcher, &format!("text = \"{{{{ data.name }}}}\"\n{BRIEF}")).start();
     for (number, (name, expected)) in [
@@ -74,7 +74,7 @@ fn a_notification_without_more_is_its_text_cut_to_what_the_server_takes() {
 }
 
 #[test]
-fn a_server_that_is_busy_is_tried_again_when_it_asked_for_it() {
+fn a_busy_server_is_tried_again_when_it_asked_for_it() {
     let catcher = Catcher::of(&[Act::With(429, "retry-after: 2\r\n"), Act::Answer(200)]);
     let world = plan(&catcher, &format!("text = \"x\"\n{RETRY}")).start();
     let reply = world.send(&booking("b-1", "Grade"));
@@ -85,7 +85,7 @@ fn a_server_that_is_busy_is_tried_again_when_it_asked_for_it() {
 }
 
 #[test]
-fn what_can_never_be_sent_is_dead_at_once() {
+fn a_message_that_can_never_be_sent_is_dead_at_once() {
     for (lines, result) in [
         ("text = \" {{ data.absent }} \"", "the text is empty: there is nothing to send"),
         ("text = \"{{ data.name + 1 }}\"", "the template of text failed: "),
@@ -106,7 +106,7 @@ fn what_can_never_be_sent_is_dead_at_once() {
 }
 
 #[test]
-fn an_alert_arrives_as_the_text_that_it_has() {
+fn an_alert_arrives_as_its_own_text() {
     let (dying, catcher) = (Catcher::of(&[Act::Answer(410)]), Catcher::new());
     let tables = format!(
         "[alerts]\nto = \"phone\"\n[destination.phone]\ntype = \"ntfy\"\n\
@@ -141,7 +141,7 @@ fn neither_the_token_nor_a_topic_by_reference_is_shown() {
 }
 
 #[test]
-fn a_file_that_ntfy_could_make_nothing_of_is_refused() {
+fn a_configuration_that_ntfy_could_not_accept_is_refused() {
     let world = World::plan().start();
     let file = fs::read_to_string(world.path("wilco.toml")).unwrap();
     for (lines, what) in [

@@ -38,7 +38,7 @@ fn states(world: &World, reply: &Reply) -> Vec<String> {
 }
 
 #[test]
-fn a_condition_takes_some_events_and_why_says_which_clause_decided() {
+fn a_condition_selects_events_and_why_says_which_clause_decided() {
     let catcher = Catcher::new();
     let tables = http("chat", &catcher, "")
         + "[[route]]\nevents = [\"booking.*\"]\nwhen = \"data.status.name == 'Confirmed'\"\n\
@@ -65,7 +65,7 @@ fn a_condition_takes_some_events_and_why_says_which_clause_decided() {
 }
 
 #[test]
-fn a_condition_that_fails_is_a_dead_delivery_that_a_replay_delivers_once_the_file_is_fixed() {
+fn a_failing_condition_makes_a_dead_delivery_that_can_be_replayed_once_the_file_is_fixed() {
     let catcher = Catcher::new();
     let tables = http("chat", &catcher, "") + "[[route]]\nwhen = \"id + 1 > 0\"\nto = [\"chat\"]\n";
     let world = World::plan().and(&tables).start();
@@ -85,7 +85,7 @@ fn a_condition_that_fails_is_a_dead_delivery_that_a_replay_delivers_once_the_fil
 }
 
 #[test]
-fn null_and_values_of_another_kind_take_no_event_and_print_nothing() {
+fn null_and_values_of_another_type_match_no_event_and_render_as_nothing() {
     let catcher = Catcher::new();
     let lines = "body = '{\"name\":{{ data.name | tojson }},\"note\":\"{{ data.note }}\"}'\n\
                  headers = { content-type = \"application/json\" }";
@@ -114,7 +114,7 @@ fn null_and_values_of_another_kind_take_no_event_and_print_nothing() {
 }
 
 #[test]
-fn a_body_and_headers_are_filled_from_the_event_and_signed_as_sent() {
+fn body_and_headers_are_rendered_from_the_event_and_signed_as_sent() {
     let catcher = Catcher::new();
     let lines = "body = '{\"size\":{{ data.size }},\"gone\":\"{{ data.gone.away }}\"}'\n\
                  headers = { authorization = \"Key {{ data.status.name }}\", \
@@ -131,7 +131,7 @@ fn a_body_and_headers_are_filled_from_the_event_and_signed_as_sent() {
 }
 
 #[test]
-fn what_a_template_makes_and_nobody_could_take_is_dead_at_once() {
+fn a_rendered_request_that_nobody_could_accept_is_dead_at_once() {
     for (lines, name, expected) in [
         ("headers = { x-title = \"{{ data.status.name }}\" }", "two\\nlines", "the header x-title"),
         ("headers = { x-title = \"{{ data.status.name }}\" }", "a\\u0000b", "the header x-title"),
@@ -153,7 +153,7 @@ fn what_a_template_makes_and_nobody_could_take_is_dead_at_once() {
 }
 
 #[test]
-fn events_of_one_key_go_one_after_another_over_retries_and_restarts() {
+fn events_of_one_key_stay_in_order_across_retries_and_restarts() {
     let catcher = Catcher::start(|number, caught| match caught.header("x-wilco-attempt") {
         "1" if number.is_multiple_of(3) => Act::Answer(500),
         _ => Act::Answer(200),
@@ -179,7 +179,7 @@ fn events_of_one_key_go_one_after_another_over_retries_and_restarts() {
 }
 
 #[test]
-fn a_key_that_fails_holds_up_no_other_and_a_dead_one_blocks_where_it_is_told_to() {
+fn a_failing_key_delays_no_other_and_a_dead_one_blocks_if_configured() {
     for (on_dead, expected) in [("skip", &[2, 3][..]), ("block", &[])] {
         let catcher = Catcher::start(|_, caught| {
             let body = String::from_utf8_lossy(&caught.body).into_owned();
@@ -211,7 +211,7 @@ fn a_key_that_fails_holds_up_no_other_and_a_dead_one_blocks_where_it_is_told_to(
 }
 
 #[test]
-fn of_a_burst_only_the_last_is_delivered_also_over_a_restart() {
+fn only_the_last_event_of_a_burst_is_delivered_even_across_a_restart() {
     let catcher = Catcher::new();
     let tables = http("chat", &catcher, "")
         + "[[route]]\ndebounce = { by = \"id\", quiet = \"600 ms\" }\nto = [\"chat\"]\n";

@@ -29,7 +29,7 @@ fn destination(world: &World, name: &str) -> Value {
 }
 
 #[test]
-fn a_destination_that_only_fails_is_left_alone_probed_and_taken_up_again() {
+fn a_failing_destination_is_paused_probed_and_resumed() {
     let catcher = Catcher::start(|number, _| Act::Answer(if number < 4 { 500 } else { 200 }));
     let lines = format!(
         "{RETRY}\nconcurrency = 1\nbreaker = {{ failures = 3, probe_after = \"700 ms\", probe_max = \"700 ms\" }}"
@@ -53,7 +53,7 @@ fn a_destination_that_only_fails_is_left_alone_probed_and_taken_up_again() {
 }
 
 #[test]
-fn an_event_that_cannot_be_sent_is_no_probe_and_closes_no_breaker() {
+fn an_event_that_cannot_be_sent_is_not_a_probe_and_closes_no_breaker() {
     let catcher = Catcher::of(&[Act::Answer(500)]);
     let breaker = "breaker = { failures = 2, probe_after = \"1 s\", probe_max = \"1 s\" }";
     let text = "headers = { x-name = \"{{ data.name }}\" }";
@@ -78,7 +78,7 @@ fn an_event_that_cannot_be_sent_is_no_probe_and_closes_no_breaker() {
 }
 
 #[test]
-fn a_breaker_stays_open_over_a_restart() {
+fn a_breaker_stays_open_across_a_restart() {
     let catcher = Catcher::of(&[Act::Answer(500)]);
     let lines = format!("{RETRY}\nbreaker = {{ failures = 2, probe_after = \"1 h\" }}");
     let tables = http("erp", &catcher, &lines) + "[[route]]\nto = [\"erp\"]\n";
@@ -94,7 +94,7 @@ fn a_breaker_stays_open_over_a_restart() {
 }
 
 #[test]
-fn a_destination_that_asks_for_time_gets_it_for_all_its_deliveries_and_over_a_restart() {
+fn a_wait_that_a_destination_asks_for_applies_to_all_its_deliveries_and_across_a_restart() {
     let is_over = Arc::new(AtomicBool::new(false));
     let over = Arc::clone(&is_over);
     let catcher = Catcher::start(move |_, _| match over.load(Ordering::Relaxed) {
@@ -147,7 +147,7 @@ fn a_wait_that_a_service_asked_for_is_not_shown_as_an_open_circuit() {
 }
 
 #[test]
-fn a_rate_is_kept() {
+fn a_rate_limit_is_kept() {
     let catcher = Catcher::new();
     let tables = http("erp", &catcher, "rate = \"20/s\"") + "[[route]]\nto = [\"erp\"]\n";
     let world = World::plan().and(&tables).start();
@@ -161,7 +161,7 @@ fn a_rate_is_kept() {
 }
 
 #[test]
-fn a_paused_destination_waits_also_over_a_restart_and_goes_on() {
+fn a_paused_destination_stays_paused_across_a_restart_and_can_be_resumed() {
     let catcher = Catcher::new();
     let other = Catcher::new();
     let tables = http("erp", &catcher, "")
@@ -192,7 +192,7 @@ fn a_paused_destination_waits_also_over_a_restart_and_goes_on() {
 }
 
 #[test]
-fn what_dies_is_told_once_in_a_while_and_an_open_breaker_and_a_silent_source_too() {
+fn dead_deliveries_open_breakers_and_inactive_sources_raise_alerts_at_intervals() {
     let chat = Catcher::new();
     let catcher = Catcher::of(&[Act::Answer(410), Act::Answer(410), Act::Answer(500)]);
     let tables = http("erp", &catcher, "breaker = { failures = 2, probe_after = \"1 h\" }")
@@ -219,7 +219,7 @@ fn what_dies_is_told_once_in_a_while_and_an_open_breaker_and_a_silent_source_too
 }
 
 #[test]
-fn an_event_from_the_future_does_not_hide_that_its_source_is_silent() {
+fn an_event_from_the_future_does_not_hide_that_its_source_is_inactive() {
     let chat = Catcher::new();
     let tables = http("chat", &chat, "") + "[alerts]\nto = \"chat\"\n";
     let mut world = World::plan().source("expect_every = \"2 s\"").and(&tables).start();
@@ -239,7 +239,7 @@ fn an_event_from_the_future_does_not_hide_that_its_source_is_silent() {
 }
 
 #[test]
-fn one_bad_destination_changes_neither_the_answers_nor_the_others() {
+fn one_bad_destination_affects_neither_the_answers_nor_the_others() {
     let good = Catcher::new();
     let bad = [Act::Hang, Act::Reset, Act::Drip, Act::Flood].map(|act| Catcher::of(&[act]));
     let mut tables = http("good", &good, "");
@@ -264,7 +264,7 @@ fn one_bad_destination_changes_neither_the_answers_nor_the_others() {
 }
 
 #[test]
-fn a_kill_in_the_middle_repeats_at_most_what_was_under_way() {
+fn a_kill_repeats_at_most_the_running_attempts() {
     let catcher = Catcher::start(|_, _| {
         std::thread::sleep(Duration::from_millis(15));
         Act::Answer(200)
@@ -292,7 +292,7 @@ fn a_kill_in_the_middle_repeats_at_most_what_was_under_way() {
 }
 
 #[test]
-fn a_reload_does_not_wait_for_an_attempt_that_runs() {
+fn a_reload_does_not_wait_for_a_running_attempt() {
     let script = "case $(cat) in *slow*) while [ ! -e FOLDER/go ]; do sleep 0.05; done;; esac";
     for concurrency in [2, 1] {
         let lines = format!("{}\ntimeout = \"6 h\"\nconcurrency = {concurrency}", shell(script));

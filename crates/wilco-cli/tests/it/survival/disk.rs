@@ -21,7 +21,7 @@ fn with_a_folder() -> tempfile::TempDir {
 type Change = fn(&Path);
 
 #[test]
-fn a_store_that_is_taken_away_is_noticed_before_anything_is_acknowledged() {
+fn a_removed_or_replaced_store_is_noticed_before_anything_is_acknowledged() {
     let changes: [Change; 5] = [
         |folder| fs::remove_dir_all(folder).unwrap(),
         |folder| fs::rename(folder, folder.with_extension("old")).unwrap(),
@@ -64,7 +64,7 @@ fn a_second_process_is_refused_whatever_it_calls_the_store() {
 }
 
 #[test]
-fn a_damaged_log_loses_nothing_without_a_word() {
+fn a_damaged_log_loses_nothing_silently() {
     // The header, three places in the middle, and the last commit.
     for part in [0, 3, 5, 8, 10] {
         let mut world = World::plan().start();
@@ -99,7 +99,7 @@ fn a_damaged_log_loses_nothing_without_a_word() {
 }
 
 #[test]
-fn a_start_on_a_full_disk_answers_503_and_heals() {
+fn a_start_on_a_full_disk_answers_503_and_recovers() {
     for (name, mount) in SMALL {
         let folder = tempfile::tempdir().unwrap();
         let small = match mount(&folder.path().join(name)) {
@@ -144,7 +144,7 @@ fn a_listing_never_keeps_a_server_from_starting() {
 }
 
 #[test]
-fn another_programs_read_transaction_holds_the_start_up_and_the_reason_is_told() {
+fn a_start_waits_for_the_read_transaction_of_another_program_and_says_so() {
     let world = World::plan().start();
     assert_eq!(world.send(&booking("1", "Grade")).status, 200);
     let mut reader = Command::new("sqlite3")

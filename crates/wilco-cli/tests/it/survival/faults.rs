@@ -86,7 +86,7 @@ fn what_was_acknowledged_survives_a_kill_at_any_write_or_sync() {
 }
 
 #[test]
-fn after_a_sync_that_failed_nothing_is_acknowledged_and_all_that_was_is_there() {
+fn after_a_failed_sync_nothing_is_acknowledged_and_everything_acknowledged_is_kept() {
     for when in ["1", "2", "3", "4+", "7", "12+"] {
         let mut world = World::plan().start();
         world.send(&booking("before", "Grade"));
@@ -179,7 +179,7 @@ type Mount = fn(&Path) -> Result<Small, String>;
 pub(super) const SMALL: [(&str, Mount); 2] = [("tmpfs", Small::mount), ("ext4", Small::mount_ext4)];
 
 #[test]
-fn a_full_disk_is_an_honest_503_and_heals() {
+fn a_full_disk_is_answered_with_503_until_there_is_space() {
     let folder = tempfile::tempdir().unwrap();
     for (name, mount) in SMALL {
         let small = match mount(&folder.path().join(name)) {
@@ -238,7 +238,7 @@ fn full_and_free(small: &Small, reserve: &str) {
 }
 
 #[test]
-fn an_exceeded_quota_is_an_honest_503_and_heals() {
+fn an_exceeded_quota_is_answered_with_503_until_there_is_space() {
     let mut world = World::plan().start();
     assert_eq!(world.send(&booking("before", "Grade")).status, 200);
     // SQLite says of it only that a write failed, so wilco writes a file of its own to find out.
@@ -277,7 +277,7 @@ pub(super) fn fill(path: &Path) {
 }
 
 #[test]
-fn a_line_for_a_file_on_a_full_disk_waits_for_room_and_no_half_of_it_stays() {
+fn a_line_for_a_file_on_a_full_disk_is_retried_and_leaves_no_partial_line() {
     let folder = tempfile::tempdir().unwrap();
     let small = match Small::mount(&folder.path().join("small")) {
         Ok(small) => small,
@@ -307,7 +307,7 @@ fn a_line_for_a_file_on_a_full_disk_waits_for_room_and_no_half_of_it_stays() {
 }
 
 #[test]
-fn a_line_for_a_file_counts_when_it_and_the_name_of_the_file_are_synced() {
+fn a_line_for_a_file_counts_once_it_and_the_name_of_the_file_are_synced() {
     let tables = format!(
         "[destination.it]\ntype = \"file\"\npath = \"FOLDER/log/events.jsonl\"\n{RETRY}\n\
          [[route]]\nto = [\"it\"]\n"
@@ -336,7 +336,7 @@ fn a_line_for_a_file_counts_when_it_and_the_name_of_the_file_are_synced() {
 }
 
 #[test]
-fn below_the_reserve_nothing_is_recorded_and_the_sender_is_told_to_wait() {
+fn below_the_reserve_nothing_is_recorded_and_the_sender_is_asked_to_wait() {
     let store = "[store]\nurl = \"sqlite:FOLDER/wilco.db\"\nreserve = \"10000 TiB\"\n";
     let world = World::plan().and(store).start();
     let reply = world.send(&booking("b-1", "Grade"));

@@ -38,7 +38,7 @@ fn all_senders_are_refused_together_while_another_program_has_the_write_lock() {
 }
 
 #[test]
-fn a_damaged_event_is_listed_as_damaged_and_recorded_anew_when_it_comes_again() {
+fn a_damaged_event_is_listed_as_damaged_and_recorded_again_when_it_is_resent() {
     let mut world = World::plan().start();
     let sent = |world: &World| {
         let reply = world.send(&booking("b-1", "A"));
@@ -61,7 +61,7 @@ fn a_damaged_event_is_listed_as_damaged_and_recorded_anew_when_it_comes_again() 
 }
 
 #[test]
-fn an_event_that_is_damaged_before_it_was_routed_is_told_and_listed_as_dead() {
+fn an_event_damaged_before_it_was_routed_raises_an_alert_and_is_listed_as_dead() {
     let chat = Catcher::new();
     let tables = format!(
         "[destination.chat]\ntype = \"http\"\nurl = \"{}\"\n[alerts]\nto = \"chat\"\n\
@@ -114,7 +114,7 @@ fn an_event_that_is_damaged_before_it_was_routed_is_told_and_listed_as_dead() {
 }
 
 #[test]
-fn damage_in_an_old_event_is_found_though_nobody_asks_for_it() {
+fn damage_in_an_old_event_is_found_in_the_background() {
     let tables = "[destination.it]\ntype = \"print\"\n[[route]]\nto = [\"it\"]\n";
     for (change, says) in [
         (

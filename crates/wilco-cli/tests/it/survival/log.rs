@@ -37,7 +37,7 @@ fn check_that_events_are_delivered(world: &World, catcher: &Catcher) {
 }
 
 #[test]
-fn a_log_whose_reader_has_ended_stops_nothing() {
+fn a_log_whose_reader_has_ended_stops_no_event() {
     let (reader, writer) = io::pipe().unwrap();
     let catcher = Catcher::of(&[Act::Answer(500), Act::Answer(200)]);
     let mut world = world(&catcher, OwnedFd::from(writer));
@@ -48,7 +48,7 @@ fn a_log_whose_reader_has_ended_stops_nothing() {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing_and_does_not_delay_the_end() {
+fn a_log_that_nobody_reads_stops_no_event_and_does_not_delay_the_end() {
     let (mut reader, writer) = io::pipe().unwrap();
     // Fill the pipe, so that the first line of the log already blocks.
     let filled = Command::new("head")
@@ -67,7 +67,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_does_not_delay_the_end() {
 }
 
 #[test]
-fn a_log_on_a_full_disk_stops_nothing() {
+fn a_log_on_a_full_disk_stops_no_event() {
     let Ok(full) = fs::File::options().write(true).open("/dev/full") else {
         return left_out("there is no /dev/full");
     };
@@ -79,7 +79,7 @@ fn a_log_on_a_full_disk_stops_nothing() {
 }
 
 #[test]
-fn a_worker_that_prints_without_end_does_not_flood_the_log() {
+fn a_worker_that_never_stops_printing_does_not_flood_the_log() {
     let lines = format!("{}\nprotocol = \"lines\"", shell("while :; do echo debug; done"));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");

@@ -3,7 +3,7 @@
 use crate::world::{SECRET, World, booking, sign};
 
 #[test]
-fn no_form_of_a_signature_is_taken_but_its_own() {
+fn only_the_exact_form_of_a_signature_is_accepted() {
     let world = World::plan().start();
     let body = booking("b-1", "A");
     let right = sign(body.as_bytes());

@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_shown_as_it_is_on_the_wall() {
+    fn a_time_is_shown_in_local_time() {
         let berlin = "Europe/Berlin";
         for (value, zone, format, expected) in [
             (Value::from("2026-05-13T12:30:00"), berlin, None, "2026-05-13 14:30"),
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_time_or_a_zone_is_said_so() {
+    fn an_invalid_time_or_zone_is_an_error() {
         for (value, zone, format, what) in [
             (Value::from("soon"), "UTC", None, "\"soon\" is not a time"),
             (Value::from(true), "UTC", None, "\"True\" is not a time"),
@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn zones_are_known_without_the_files_of_the_system() {
+    fn time_zones_are_known_without_the_files_of_the_system() {
         let bundled = jiff::tz::TimeZoneDatabase::bundled();
         assert!(bundled.get("Europe/Berlin").is_ok());
     }

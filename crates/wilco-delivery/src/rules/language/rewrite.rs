@@ -308,7 +308,7 @@ mod tests {
     const FILTERS: Filters = Filters { compare: "c", number: "n", numbers: "m" };
 
     #[test]
-    fn comparisons_are_spelled_out_and_nothing_else_is_touched() {
+    fn only_comparisons_are_rewritten() {
         for (source, expected) in [
             ("a", "a"),
             ("a > 5", r#"(a)|c(">",(5))"#),
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_calculated_with_is_made_a_number() {
+    fn operands_of_arithmetic_become_numbers() {
         for (source, expected) in [
             ("a + b.c * 2", "a|n + b.c|n * 2"),
             ("a - -b", "a|n - -(b|n)"),
@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_found_where_it_was_written() {
+    fn a_position_in_the_rewritten_text_is_found_in_the_original() {
         let source = "a > 5 and b | odd(x == 1)";
         let rewritten = Pieces::of(source, true).rewrite(source, FILTERS, ["{{", "}}"]);
         for word in ["a", "5", "and", "b", "odd", "1"] {

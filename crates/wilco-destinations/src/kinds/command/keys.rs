@@ -183,7 +183,7 @@ mod tests {
     const SOME_GROUPS: &str = "root:x:0:\nerp:x:2001:\nmail:x:8:erp\n";
 
     #[test]
-    fn a_user_is_found_by_name_or_number_and_brings_its_group() {
+    fn a_user_is_found_by_name_or_number_with_its_group() {
         for (text, expected) in [
             ("erp", Ok((1001, 2001))),
             ("1001", Ok((1001, 2001))),

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_is_no_text_goes_as_base64() {
+    fn a_body_that_is_not_text_is_sent_as_base64() {
         let rest = r#""source":"s","attempt":2,"received_at":"1970-01-01T00:00:00Z""#;
         for (body, expected) in [
             (&b"{\"\xc3\xa4\":\n\"\\\\\"}"[..], r#""body":"{\"ä\":\n\"\\\\\"}""#),
@@ -337,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_worker_wrote_is_cut_and_made_legible() {
+    fn the_output_of_a_worker_is_truncated_and_made_legible() {
         assert_eq!(legible("a\u{1b}[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
         assert_eq!(legible(&"ä".repeat(300)), "ä".repeat(200));
     }

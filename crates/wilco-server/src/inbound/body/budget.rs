@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn each_part_has_a_bound_and_each_network_a_share_of_it() {
+    fn each_part_of_the_budget_is_bounded_and_each_network_gets_a_share() {
         const KIB: usize = 1 << 10;
         const MIB: usize = 1 << 20;
         for (bytes, is_slow, of_one, of_all) in [
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn large_and_slow_bodies_take_nothing_from_small_and_quick_ones() {
+    fn large_and_slow_bodies_take_no_budget_from_small_and_fast_ones() {
         let budget = Arc::<BodyBudget>::default();
         let large: Vec<_> =
             (0..9).flat_map(|n| fill(&budget, network(n), 1 << 20, false)).collect();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_small_body_that_becomes_slow_leaves_the_part_for_quick_ones() {
+    fn a_small_body_that_becomes_slow_no_longer_uses_the_budget_of_fast_ones() {
         let budget = Arc::<BodyBudget>::default();
         let mut small = fill(&budget, network(1), 64 << 10, false);
         assert!(!budget.charge(network(1)).raise_to(1, false));
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_taken_is_given_back_and_leaves_no_entry() {
+    fn a_released_budget_leaves_no_entry() {
         let budget = Arc::<BodyBudget>::default();
         for network in (0..9).map(network).chain([Network::Local]) {
             drop(fill(&budget, network, 1 << 20, false));

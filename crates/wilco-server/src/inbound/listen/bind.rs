@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn all_of_ipv6_takes_ipv4_too_where_no_other_address_does() {
+    fn the_unspecified_ipv6_address_accepts_ipv4_unless_another_address_does() {
         for (address, all, expected) in [
             ("[::]:443", &["[::]:443"][..], false),
             ("[::]:443", &["0.0.0.0:443", "[::]:443"], true),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_port_that_the_configuration_has_twice_is_recognised() {
+    fn an_address_that_is_configured_twice_is_recognised() {
         for (address, all, expected) in [
             ("0.0.0.0:443", &["0.0.0.0:443"][..], false),
             ("127.0.0.1:443", &["0.0.0.0:443", "127.0.0.1:443"], true),

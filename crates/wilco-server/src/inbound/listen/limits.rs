@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_bound_in_all_and_one_for_each_network() {
+    fn connections_are_bounded_in_total_and_for_each_network() {
         let limits = Arc::new(ConnectionLimits::new(CONNECTIONS_MAX));
         let mut slots = Vec::new();
         for number in 0..5 {
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_refused_or_has_gone_leaves_nothing_behind() {
+    fn a_refused_or_closed_connection_is_no_longer_counted() {
         let limits = Arc::new(ConnectionLimits::new(2));
         let slots = [limits.take(network(1)), limits.take(network(2))];
         assert!(slots.iter().all(Option::is_some));
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_on_open_files_leaves_some_to_the_rest_of_the_program() {
+    fn the_limit_on_open_files_leaves_some_for_the_rest_of_the_program() {
         for (files, connections, per_network) in [
             (None, 8_192, 2_048),
             (Some(1 << 20), 8_192, 2_048),

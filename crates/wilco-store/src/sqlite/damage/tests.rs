@@ -35,7 +35,7 @@ fn rows(path: &Path) -> i64 {
 }
 
 #[test]
-fn a_log_that_is_whole_or_torn_at_its_end_is_left_as_it_is() {
+fn a_log_that_is_complete_or_torn_at_its_end_is_not_changed() {
     let (_folder, path) = log();
     fs::remove_file(sibling_path(&path, "-shm")).unwrap();
     let wal = sibling_path(&path, "-wal");
@@ -61,7 +61,7 @@ fn a_log_that_is_whole_or_torn_at_its_end_is_left_as_it_is() {
 }
 
 #[test]
-fn a_damaged_bit_is_mended_or_its_loss_is_reported() {
+fn a_flipped_bit_is_repaired_or_its_loss_is_reported() {
     let (_folder, path) = log();
     let whole = fs::read(sibling_path(&path, "-wal")).unwrap();
     let database = fs::read(&path).unwrap();
@@ -86,7 +86,7 @@ fn a_damaged_bit_is_mended_or_its_loss_is_reported() {
 }
 
 #[test]
-fn of_a_larger_damage_all_is_saved_that_can_be_and_the_log_is_kept() {
+fn larger_damage_loses_as_little_as_possible_and_a_copy_of_the_log_is_kept() {
     for (from, bytes_gone) in [(30, 512), (20, PAGE), (25, FRAME), (10, 3 * FRAME)] {
         let (_folder, path) = log();
         let wal = sibling_path(&path, "-wal");
@@ -142,7 +142,7 @@ fn damage_in_the_last_commit_is_reported_if_the_index_says_that_it_was_synced() 
 }
 
 #[test]
-fn an_index_of_another_generation_or_a_damaged_one_proves_nothing() {
+fn an_index_that_is_damaged_or_of_another_generation_proves_nothing() {
     let (_folder, path) = log();
     let wal = fs::read(sibling_path(&path, "-wal")).unwrap();
     let index = fs::read(sibling_path(&path, "-shm")).unwrap();
@@ -182,7 +182,7 @@ fn a_damaged_header_of_the_log_loses_nothing() {
 }
 
 #[test]
-fn a_header_that_is_torn_when_the_log_begins_again_is_no_damage() {
+fn a_header_torn_while_the_log_restarts_is_not_damage() {
     let (_folder, path) = log();
     let wal = sibling_path(&path, "-wal");
     let whole = fs::read(&wal).unwrap();

@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_bounds_the_part_that_is_looked_through() {
+    fn a_time_limits_how_many_events_are_searched() {
         let since = Timestamp::from_second(1_772_366_400).unwrap();
         let bounded = Part::all(
             &EventQuery { since: Some(since), ..EventQuery::default() },

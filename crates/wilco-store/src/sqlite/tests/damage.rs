@@ -31,7 +31,7 @@ async fn any_flipped_bit_of_body_headers_or_digest_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_damaged_event_is_never_delivered_and_hinders_no_other() {
+async fn a_damaged_event_is_never_delivered_and_delays_no_other() {
     let disk = OnDisk::new();
     let mut store = disk.open(small());
     let side = disk.past_the_store();
@@ -121,7 +121,7 @@ const HEAD: [&str; 13] = [
 ];
 
 #[tokio::test]
-async fn a_damaged_event_is_listed_as_damaged_and_hides_no_other() {
+async fn a_damaged_event_is_listed_as_damaged_and_does_not_hide_others() {
     let ids_damaged = ["id = 'evt_00000000000000000000000000'", "id = 'not an id'"];
     for change in HEAD.into_iter().chain(ids_damaged) {
         let disk = OnDisk::new();
@@ -143,7 +143,7 @@ async fn a_damaged_event_is_listed_as_damaged_and_hides_no_other() {
 }
 
 #[tokio::test]
-async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobody() {
+async fn a_damaged_event_found_by_routing_is_listed_and_delays_no_other() {
     for change in BODY_AND_HEADERS.into_iter().chain(["name = name || 'x'", "id = 'not an id'"]) {
         let disk = OnDisk::new();
         let (store, ids) = with_damage(&disk, change).await;
@@ -170,7 +170,7 @@ async fn a_damaged_event_that_routing_meets_is_seen_in_a_list_and_holds_up_nobod
 }
 
 #[tokio::test]
-async fn damage_that_a_person_meets_is_remembered() {
+async fn damage_found_by_a_query_is_recorded() {
     let disk = OnDisk::new();
     let (store, ids) = with_damage(&disk, "body = x'00'").await;
     assert!(matches!(store.event(ids[1]).await, Err(StoreError::Damaged(_))));
@@ -203,7 +203,7 @@ async fn a_damaged_event_that_is_sent_again_is_recorded_again() {
 type Decay = (&'static str, u64);
 
 #[tokio::test]
-async fn damage_that_nobody_meets_is_found_in_the_background() {
+async fn damage_in_unused_records_is_found_in_the_background() {
     let cases: [Decay; 9] = [
         ("", 0),
         ("UPDATE payload SET body = x'00' WHERE event IN (SELECT seq FROM event LIMIT 3)", 3),
@@ -279,7 +279,7 @@ fn decay(disk: &OnDisk, change: &str) {
 }
 
 #[tokio::test]
-async fn a_chunk_of_a_body_that_is_wrong_or_missing_is_noticed() {
+async fn a_wrong_or_missing_chunk_of_a_body_is_noticed() {
     let large: Vec<u8> = (0..=255).cycle().take((1 << 20) + 7).collect();
     for change in [
         "UPDATE payload_chunk SET body = zeroblob(length(body)) WHERE number = 2",

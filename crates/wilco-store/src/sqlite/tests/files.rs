@@ -21,7 +21,7 @@ async fn a_removed_store_is_noticed_before_anything_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_store_is_read_while_its_process_runs_and_without_one() {
+async fn a_store_can_be_read_with_and_without_a_running_process() {
     let disk = OnDisk::new();
     let url = format!("sqlite:{}", disk.path().display());
     let store = disk.open(small());
@@ -44,7 +44,7 @@ async fn a_store_is_read_while_its_process_runs_and_without_one() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not() {
+async fn a_log_truncated_by_somebody_else_is_noticed_and_one_emptied_by_a_checkpoint_is_not() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     record(&store, SENT).await.unwrap();
@@ -63,7 +63,7 @@ async fn a_log_that_was_cut_short_is_noticed_and_one_emptied_in_due_form_is_not(
 }
 
 #[tokio::test]
-async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
+async fn a_store_that_another_program_reads_opens_once_that_has_ended() {
     let disk = OnDisk::new();
     let left = {
         let store = disk.open(small());
@@ -92,7 +92,7 @@ async fn a_store_that_another_program_reads_opens_when_that_has_ended() {
 }
 
 #[tokio::test]
-async fn the_log_stays_within_its_bound_under_deliveries() {
+async fn the_log_stays_within_its_bound_while_deliveries_are_made() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     let wal = disk.path().with_extension("db-wal");

@@ -26,7 +26,7 @@ async fn record_all(store: &Arc<SqliteStore>, count: usize) -> Vec<Result<EventI
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn while_another_program_has_the_write_lock_all_are_refused_together() {
+async fn all_writes_are_refused_together_while_another_program_has_the_write_lock() {
     let disk = OnDisk::new();
     let store = Arc::new(disk.open(small()));
     let other = lock(&disk);
@@ -80,7 +80,7 @@ async fn a_commit_that_fails_leaves_no_trace_of_any_of_its_jobs() {
 }
 
 #[tokio::test]
-async fn a_claim_whose_events_cannot_be_read_now_is_given_back() {
+async fn a_claim_is_released_if_its_events_cannot_be_read_now() {
     let disk = OnDisk::new();
     let (store, ids) = with_a_backlog(&disk, 3).await;
     let side = disk.past_the_store();
@@ -92,7 +92,7 @@ async fn a_claim_whose_events_cannot_be_read_now_is_given_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_given_back_at_once_is_given_back_later() {
+async fn a_claim_that_cannot_be_released_at_once_is_released_later() {
     let disk = OnDisk::new();
     let (store, ids) = with_a_backlog(&disk, 3).await;
     let side = disk.past_the_store();
@@ -155,7 +155,7 @@ async fn claimed(disk: &OnDisk, store: &SqliteStore) -> Vec<EventId> {
 }
 
 #[tokio::test]
-async fn of_a_rejected_body_the_beginning_is_stored_and_its_length() {
+async fn the_beginning_of_a_rejected_body_is_stored_with_its_length() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     let body: Vec<u8> = (0..=255).cycle().take(crate::REJECTION_BODY_BYTES_MAX + 7).collect();

@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_says_one_thing() {
+    fn an_answer_is_unambiguous() {
         for (line, expected) in [
             (r#"{"id":"e","ok":true}"#, Some(Verdict::Delivered)),
             (r#"{"ok":true,"id":"e","x":[1]}"#, Some(Verdict::Delivered)),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_has_an_event_once_and_none_after_it_has_ended() {
+    fn a_worker_gets_an_event_once_and_none_after_it_has_ended() {
         let flight = InFlight::new("it".into(), &Arc::new(Hidden::new(Vec::new(), 10)), 10);
         let mut answer = flight.enter("e").unwrap();
         assert!(flight.enter("e").is_err());

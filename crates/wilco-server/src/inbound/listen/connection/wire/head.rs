@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_head_tells_how_long_the_body_is() {
+    fn a_head_says_how_long_the_body_is() {
         for (fields, expected) in [
             ("Host: a\r\n", Framing::Length(0)),
             ("Host: a\r\nContent-Length: 17\r\n", Framing::Length(17)),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_in_two_ways_is_malformed() {
+    fn an_ambiguous_head_is_malformed() {
         for fields in [
             "",
             "Host: a\r\nHost: a\r\n",
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_past_the_limits_is_too_large() {
+    fn a_head_over_the_limits_is_too_large() {
         let long = format!("POST / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(HEAD_BYTES_MAX));
         assert_eq!(check(&long), Err(HeadFault::TooLarge));
         let many = format!("POST / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: a\r\n".repeat(HEADERS_MAX));
