@@ -1,4 +1,4 @@
-//! What can be used but was probably not meant: `check` says it, and `serve` repeats it.
+//! What is valid but probably not intended: `check` warns about it, and `serve` repeats it.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
