@@ -62,7 +62,7 @@ fn no_command_needs_a_secret_without_a_server() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?} {said}");
         assert!(said.contains(expected), "{arguments:?} {said}");
     }
-    // A placeholder for a secret does not have the form in which some providers write their keys.
+    // Also where the secret of a provider has to have a certain form.
     for provider in ::wilco::provider::all() {
         world.reconfigure(|text| {
             let line =
