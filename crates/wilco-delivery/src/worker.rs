@@ -24,7 +24,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wilco_store::{Attempt, Claim, DestinationStatus, Outcome, Settled, StoreError};
+use wilco_store::{
+    Attempt, CLAIM_BYTES_MAX, Claim, DestinationStatus, Outcome, Settled, StoreError,
+};
 
 use crate::{
     attempt::Reply,
@@ -180,18 +182,16 @@ impl Worker {
         self.leases.began(asked_at);
         for claim in claims {
             self.last_id += 1;
-            let id = self.last_id;
-            effects.push(Effect::Attempt { id, claim: claim.clone() });
-            let started_at = at.now;
+            effects.push(Effect::Attempt { id: self.last_id, claim: claim.clone() });
             let running = Running {
                 claim,
-                started_at,
+                started_at: at.now,
                 conclusion: None,
                 has_lease: true,
                 is_repeated: false,
                 settle_at: None,
             };
-            self.running.insert(id, running);
+            self.running.insert(self.last_id, running);
         }
     }
 
@@ -346,7 +346,8 @@ impl Worker {
             self.backlog = Backlog::Unknown;
         }
         let limit = self.scheduler.allowed(self.slots_taken(), at);
-        if limit == 0 {
+        let held = self.running.values().map(|running| running.claim.event().body.len());
+        if limit == 0 || held.sum::<usize>() >= CLAIM_BYTES_MAX {
             // What is known now will be outdated when a slot is free again.
             self.backlog = Backlog::Unknown;
             return self.look_in(self.scheduler.wait(at), at.since_opened);

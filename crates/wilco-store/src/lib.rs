@@ -219,5 +219,9 @@ pub const REJECTIONS_MAX: u64 = 10_000;
 /// Bytes of rejections that are kept; a newer one takes the place of the oldest.
 pub const REJECTION_BYTES_MAX: u64 = 64 << 20;
 
+/// Bytes of bodies that [`OutboundStore::claim`] gives at once, and that the attempts at a destination hold
+/// when more is claimed for it.
+pub const CLAIM_BYTES_MAX: usize = 16 << 20;
+
 /// Bytes of bodies that [`OutboundStore::unrouted`] gives at once.
 pub const ROUTING_BYTES_MAX: usize = 8 << 20;

@@ -36,7 +36,8 @@ pub trait OutboundStore: StoreStatus {
     async fn fan_out(&self, batch: RoutedBatch) -> Result<(), StoreError>;
 
     /// Takes the right to try up to `limit` deliveries that are due, the longest due first, and none
-    /// of a destination that is paused. Each is running until it is settled, and exclusive until its
+    /// of a destination that is paused: no more than [`CLAIM_BYTES_MAX`](crate::CLAIM_BYTES_MAX) of bodies
+    /// unless a single one is larger. Each is running until it is settled, and exclusive until its
     /// `lease` ends; [`renew`](Self::renew) extends that. A delivery whose lease has ended is due again:
     /// this claims it as another attempt.
     ///

@@ -127,6 +127,17 @@ pub(crate) fn latest_due(now: Timestamp, longest_wait: Duration) -> Timestamp {
     whole_millis(later(now, longest_wait))
 }
 
+/// How many bodies of these sizes are given at once: as many as have no more than `bytes_max` together, and
+/// at least one.
+pub(crate) fn within_bytes(sizes: impl IntoIterator<Item = usize>, bytes_max: usize) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |(index, size): &(usize, usize)| {
+        bytes = bytes.saturating_add(*size);
+        *index == 0 || bytes <= bytes_max
+    };
+    sizes.into_iter().enumerate().take_while(fits).count()
+}
+
 /// When a lease that begins now ends, by the time that only grows.
 pub(crate) fn lease_end(elapsed: Duration, lease: Duration) -> Duration {
     elapsed.saturating_add(lease)

@@ -7,10 +7,11 @@ use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
 use super::{DeliveryRow, Destination, InBurst, Kept, Pending, in_micros};
 use crate::{
-    ALERTS, Alert, Attempt, Breaker, Burst, Claim, Delivery, Duplicates, Outcome, Receipt, Replay,
-    Routed, Settled, State, Target,
+    ALERTS, Alert, Attempt, Breaker, Burst, CLAIM_BYTES_MAX, Claim, Delivery, Duplicates, Outcome,
+    Receipt, Replay, Routed, Settled, State, Target,
     rules::{
         self, DuplicateDecision, Joined, Settlement, later, latest_due, lease_end, whole_millis,
+        within_bytes,
     },
 };
 
@@ -289,7 +290,8 @@ impl Pending {
             }
         }
         due.sort_by_key(|row| (row.delivery.due_at, row.delivery.id));
-        due.truncate(limit);
+        let count = within_bytes(due.iter().map(|row| row.event.body.len()), CLAIM_BYTES_MAX);
+        due.truncate(count.min(limit));
         due.into_iter()
             .map(
                 |DeliveryRow {

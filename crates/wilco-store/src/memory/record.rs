@@ -9,7 +9,7 @@ use super::{Destination, Kept, Record};
 use crate::{
     Breaker, Delivery, DestinationStatus, EventQuery, EventSummary, ROUTING_BYTES_MAX, State,
     query,
-    rules::{Earlier, wait_until, whole_millis},
+    rules::{Earlier, wait_until, whole_millis, within_bytes},
 };
 
 impl Record {
@@ -37,17 +37,10 @@ impl Record {
     }
 
     pub(super) fn unrouted(&self, limit: usize) -> Vec<Arc<Event>> {
-        let mut bytes = 0;
-        let mut events = Vec::new();
-        let waiting = self.events.iter().filter(|kept| !self.is_routed(kept.event.id));
-        for Kept { event, .. } in waiting.take(limit) {
-            bytes += event.body.len();
-            if bytes > ROUTING_BYTES_MAX && !events.is_empty() {
-                break;
-            }
-            events.push(Arc::clone(event));
-        }
-        events
+        let waiting =
+            || self.events.iter().map(|kept| &kept.event).filter(|event| !self.is_routed(event.id));
+        let count = within_bytes(waiting().map(|event| event.body.len()), ROUTING_BYTES_MAX);
+        waiting().take(count.min(limit)).cloned().collect()
     }
 
     pub(super) fn is_routed(&self, id: EventId) -> bool {

@@ -7,7 +7,10 @@ use rusqlite::params;
 use wilco::Event;
 
 use super::{Lease, WriterState, row_limit};
-use crate::{Claim, rules::latest_due};
+use crate::{
+    CLAIM_BYTES_MAX, Claim,
+    rules::{latest_due, within_bytes},
+};
 
 /// A delivery that was taken; its event is read by a reader.
 pub(crate) struct Taken {
@@ -69,13 +72,17 @@ impl WriterState {
         let due = self
             .connection
             .prepare_cached(
-                "SELECT id FROM delivery WHERE destination = ?1 AND due_at_ms <= ?2 \
-                 ORDER BY due_at_ms, id LIMIT ?3",
+                // The size of a damaged event may be anything, and it may have none.
+                "SELECT delivery.id, max(coalesce(bytes, 0), 0) FROM delivery \
+                 LEFT JOIN event ON event.seq = delivery.event \
+                 WHERE destination = ?1 AND due_at_ms <= ?2 \
+                 ORDER BY due_at_ms, delivery.id LIMIT ?3",
             )?
             .query_map(params![destination, now.as_millisecond(), row_limit(limit)], |row| {
-                row.get(0)
+                Ok((row.get(0)?, row.get(1)?))
             })?
-            .collect::<rusqlite::Result<Vec<i64>>>()?;
+            .collect::<rusqlite::Result<Vec<(i64, usize)>>>()?;
+        let count = within_bytes(due.iter().map(|(_, bytes)| *bytes), CLAIM_BYTES_MAX);
         let mut take = self.connection.prepare_cached(
             "UPDATE delivery SET state = 'running', due_at_ms = NULL, attempts = attempts + 1 \
              WHERE id = ?1 RETURNING id, event, attempts, waited_ms, needs_reevaluation",
@@ -91,7 +98,8 @@ impl WriterState {
                 })
             })
         };
-        let taken = due.into_iter().map(&mut taken).collect::<rusqlite::Result<Vec<_>>>()?;
+        let due = due.into_iter().take(count);
+        let taken = due.map(|(id, _)| taken(id)).collect::<rusqlite::Result<Vec<_>>>()?;
         for taken in &taken {
             let lease = Lease { destination: destination.to_owned(), ends: lease_ends };
             self.leases.begun.push(((taken.delivery, taken.attempt), lease));

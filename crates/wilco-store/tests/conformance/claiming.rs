@@ -7,15 +7,16 @@ use wilco::EventId;
 
 use crate::{
     bench::{Bench, DEAD},
-    support::{LEASE, LONGEST, NOW, after},
+    support::{LEASE, LONGEST, NOW, SENT, Sent, after},
 };
-use wilco_store::{Claim, Outcome, State, StoreError, Target};
+use wilco_store::{CLAIM_BYTES_MAX, Claim, Outcome, State, StoreError, Target};
 
 promises! {
     only_due_deliveries_are_claimed,
     the_longest_due_is_claimed_first,
     the_longest_due_is_claimed_first_even_if_it_is_older_than_the_process,
     deliveries_due_together_are_claimed_in_the_order_in_which_they_were_made,
+    claimed_bodies_are_bounded_and_a_larger_one_comes_alone,
     a_claim_has_its_event_its_destination_and_its_attempt,
     the_time_waited_is_kept_to_the_millisecond,
     a_claim_is_exclusive_however_many_workers_ask,
@@ -39,6 +40,22 @@ async fn no_wait_exceeds_the_longest_even_if_the_clock_is_set_back(bench: Bench)
     assert_eq!(bench.next_due("crm").await, Some(after(60)));
     assert!(claim(after(59)).await.is_empty());
     assert_eq!(claim(after(60)).await.len(), 30);
+}
+
+async fn claimed_bodies_are_bounded_and_a_larger_one_comes_alone(bench: Bench) {
+    let half = vec![b'h'; CLAIM_BYTES_MAX / 2];
+    let more = vec![b'm'; CLAIM_BYTES_MAX + 1];
+    let bodies: [&[u8]; 5] = [b"", &more, &half, &half[1..], b"xy"];
+    let mut ids = Vec::new();
+    for body in bodies {
+        ids.push(bench.record(Sent { body, ..SENT }).await.event_id());
+        bench.fan_out(&ids[ids.len() - 1..], &["crm"], NOW).await;
+    }
+    for part in [&ids[..1], &ids[1..2], &ids[2..4], &ids[4..]] {
+        let claims = bench.claim("crm", 10, NOW).await;
+        let claimed: Vec<_> = claims.iter().map(|claim| claim.event().id).collect();
+        assert_eq!(claimed, part);
+    }
 }
 
 async fn only_due_deliveries_are_claimed(bench: Bench) {

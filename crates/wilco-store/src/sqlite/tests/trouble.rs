@@ -84,10 +84,10 @@ async fn a_claim_is_released_if_its_events_cannot_be_read_now() {
     let disk = OnDisk::new();
     let (store, ids) = with_a_backlog(&disk, 3).await;
     let side = disk.past_the_store();
-    side.execute_batch("ALTER TABLE event RENAME TO elsewhere").unwrap();
+    side.execute_batch("ALTER TABLE payload RENAME TO elsewhere").unwrap();
     let failed = store.claim("crm", 10, LEASE, LONGEST).await;
     assert!(matches!(failed, Err(StoreError::Internal(_))), "{failed:?}");
-    side.execute_batch("ALTER TABLE elsewhere RENAME TO event").unwrap();
+    side.execute_batch("ALTER TABLE elsewhere RENAME TO payload").unwrap();
     assert_eq!(claimed(&disk, &store).await, ids);
 }
 
@@ -98,7 +98,7 @@ async fn a_claim_that_cannot_be_released_at_once_is_released_later() {
     let side = disk.past_the_store();
     // Neither can the events be read, nor the deliveries be given back.
     side.execute_batch(
-        "ALTER TABLE event RENAME TO elsewhere;
+        "ALTER TABLE payload RENAME TO elsewhere;
          CREATE TRIGGER no AFTER UPDATE ON delivery WHEN new.state = 'retrying'
          BEGIN SELECT raise(ABORT, 'no'); END",
     )
@@ -109,7 +109,7 @@ async fn a_claim_that_cannot_be_released_at_once_is_released_later() {
         side.query_row(sql, [], |row| row.get(0)).unwrap()
     };
     assert_eq!(states(), 3);
-    side.execute_batch("DROP TRIGGER no; ALTER TABLE elsewhere RENAME TO event").unwrap();
+    side.execute_batch("DROP TRIGGER no; ALTER TABLE elsewhere RENAME TO payload").unwrap();
     until(|| states() == 0).await;
     assert_eq!(claimed(&disk, &store).await, ids);
 }
