@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use wilco_delivery::{Expectation, Inactivity};
+use wilco_delivery::{AlertPolicy, Expectation, Inactivity};
 use wilco_store::OutboundStore;
 
 use super::{Plan, record_alert};
@@ -24,27 +24,36 @@ pub(super) async fn run(
             for (source, every) in &current.expected {
                 let source = source.as_str();
                 let expected = Expectation { source, every: *every, alert_every: alerts.every };
-                let now = clock::now();
-                if let Some(span) = inactivity.look(expected, now) {
-                    match store.last_received(source, span.since, span.until).await {
-                        Ok(last) => {
-                            if inactivity.is_silent(expected, last, now) {
-                                record_alert(store.as_ref(), alerts.silent(source, *every)).await;
-                            }
-                        }
-                        Err(error) => {
-                            inactivity.look_failed(expected, now);
-                            tracing::warn!(%source, %error, "cannot look up the last event of a source");
-                        }
-                    }
-                }
-                wait = wait.min(inactivity.wait(source, now));
+                look(store.as_ref(), &mut inactivity, expected, alerts).await;
+                wait = wait.min(inactivity.wait(source, clock::now()));
             }
         }
         tokio::select! {
             () = stop.cancelled() => {}
             changed = plan.changed() => if changed.is_err() { return },
             () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Looks up the last event of a source if it is time to, and sends an alert if that was too long ago.
+async fn look(
+    store: &dyn OutboundStore,
+    inactivity: &mut Inactivity,
+    expected: Expectation<'_>,
+    alerts: &AlertPolicy,
+) {
+    let (source, now) = (expected.source, clock::now());
+    let Some(span) = inactivity.look(expected, now) else { return };
+    match store.last_received(source, span.since, span.until).await {
+        Ok(last) => {
+            if inactivity.is_silent(expected, last, now) {
+                record_alert(store, alerts.silent(source, expected.every)).await;
+            }
+        }
+        Err(error) => {
+            inactivity.look_failed(expected, now);
+            tracing::warn!(source, %error, "cannot look up the last event of a source");
         }
     }
 }
