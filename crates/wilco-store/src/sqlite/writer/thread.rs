@@ -29,8 +29,8 @@ struct Failure {
     culprit: Option<usize>,
 }
 
-impl Failure {
-    fn of_all(error: StoreError) -> Self {
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
         Self { error, culprit: None }
     }
 }
@@ -125,7 +125,7 @@ impl Thread {
     }
 
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
-        self.shared.require_sound().map_err(Failure::of_all)?;
+        self.shared.require_sound()?;
         let began = Instant::now();
         let routed_before = self.state.routed_through;
         let committed = self.commit_in_place(jobs);
@@ -166,18 +166,15 @@ impl Thread {
     /// What is written to a file that was removed or replaced is lost at the next start. So the
     /// files are looked at before and after, and the jobs are answered only then.
     fn commit_in_place(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
-        let in_place = self.wal.require_in_place(&self.state.connection, &self.shared);
-        in_place.map_err(Failure::of_all)?;
+        self.wal.require_in_place(&self.state.connection, &self.shared)?;
         self.transact(jobs).map_err(|(error, place)| {
             let error = self.shared.judge(&error);
             let is_its_own = matches!(error, StoreError::Internal(_));
             Failure { error, culprit: place.filter(|_| is_its_own) }
         })?;
         let Self { wal, state, shared, .. } = self;
-        let looked = wal.look(&state.connection, shared);
-        looked
-            .and_then(|_| wal.require_in_place(&state.connection, shared))
-            .map_err(Failure::of_all)
+        wal.look(&state.connection, shared)?;
+        Ok(wal.require_in_place(&state.connection, shared)?)
     }
 
     /// Runs the jobs in one transaction. An error comes with the place of the job that met it.
