@@ -8,16 +8,19 @@ mod demo;
 mod destinations;
 mod drawing;
 mod events;
+mod explain;
 mod failure;
 mod init;
 mod output;
 mod record;
 mod reload;
+mod request;
 mod schema;
 mod send;
 mod serve;
 mod server;
 mod shell;
+mod verify;
 
 use std::{
     fmt,
@@ -105,6 +108,8 @@ enum Verb {
     Serve(serve::Serve),
     Reload(reload::Reload),
     Send(send::Send),
+    Verify(verify::Verify),
+    Explain(explain::Explain),
     Events(events::Events),
     Destinations(destinations::Destinations),
     Backup(backup::Backup),
@@ -133,6 +138,8 @@ impl Cli {
             Verb::Check(check) => check.run().await,
             Verb::Backup(backup) => backup.run(),
             Verb::Send(send) => send.run().await,
+            Verb::Verify(verify) => verify.run(),
+            Verb::Explain(explain) => explain.run(),
             Verb::Events(events) => events.run().await,
             Verb::Destinations(destinations) => destinations.run().await,
             Verb::Reload(reload) => reload.run().await,

@@ -38,6 +38,7 @@
 //! types of [`freispace`], or as any type of your own.
 
 mod body;
+pub mod doctor;
 mod event;
 pub mod freispace;
 mod mismatch;

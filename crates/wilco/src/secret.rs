@@ -64,6 +64,11 @@ impl Secret {
         }
     }
 
+    /// These bytes, whatever they are: what somebody may have set by mistake.
+    pub(crate) fn as_it_is(name: &str, bytes: Vec<u8>) -> Self {
+        Self { name: name.to_owned(), bytes }
+    }
+
     /// Reads the environment variable `variable`. The secret's name is `env:` and that word.
     ///
     /// # Errors

@@ -1,5 +1,5 @@
-//! An HTTP service that wilco delivers to. It records every request and answers as the test says,
-//! even incorrectly.
+//! An HTTP service that wilco delivers to. It keeps every request and answers as the test asks, badly
+//! if need be.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -19,7 +19,7 @@ pub(crate) struct Catcher {
     is_over: Arc<AtomicBool>,
 }
 
-/// A request that arrived completely.
+/// A request that came in whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Caught {
     pub(crate) at: Instant,
@@ -33,30 +33,30 @@ pub(crate) struct Caught {
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Answer(u16),
-    /// A status and further headers.
+    /// A status, and more fields of the head.
     With(u16, &'static str),
-    /// Closes the connection without an answer.
+    /// Cuts the connection off instead of an answer.
     Reset,
-    /// Writes these bytes and closes the connection.
+    /// Writes these bytes and cuts the connection off.
     Write(&'static str),
-    /// Sends `100 Continue` as long as the client reads.
+    /// `100 Continue` for as long as anybody reads.
     Interim,
-    /// Never answers.
+    /// Says nothing.
     Hang,
-    /// Sends an endless answer, a byte every 50 ms.
+    /// An answer of a byte every 50 ms that never ends.
     Drip,
     /// 200, followed by a gigabyte.
     Flood,
 }
 
 impl Catcher {
-    /// Treats the requests in this order, and further ones as the last.
+    /// Treats the requests in this order, and all further ones like the last.
     pub(crate) fn of(acts: &[Act]) -> Self {
         let acts = acts.to_vec();
         Self::start(move |number, _| acts[number.min(acts.len() - 1)].clone())
     }
 
-    /// Answers every request with 200.
+    /// Answers 200 to all.
     pub(crate) fn new() -> Self {
         Self::of(&[Act::Answer(200)])
     }
@@ -75,7 +75,7 @@ impl Catcher {
                 }
                 let (list, over, act) = (Arc::clone(&list), Arc::clone(&over), Arc::clone(&act));
                 thread::spawn(move || {
-                    // If a connection fails, the client notices.
+                    // A connection that fails is the other side's to worry about.
                     let _ = converse(&stream, &list, &over, act.as_ref());
                 });
             }
@@ -115,7 +115,7 @@ impl Drop for Catcher {
 }
 
 impl Caught {
-    /// The value of a header that was sent once.
+    /// The value of a header that came once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().filter(|(field, _)| field == name);

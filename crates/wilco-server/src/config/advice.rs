@@ -1,30 +1,30 @@
 //! Warnings about rules, in the light of what a provider documents.
 
 use wilco::provider;
-use wilco_config::TableView;
+use wilco_config::TableReader;
 use wilco_delivery::{Route, unmatched};
 
-use super::{DestinationConfig, InFile, Source};
+use super::{DestinationConfig, Read, Source};
 
 /// Warns about events, conditions and templates that cannot mean what they say.
 pub(super) fn about_rules(
-    sources: &[InFile<'_, Option<Source>>],
-    routes: &[InFile<'_, Option<Route>>],
-    destinations: &[InFile<'_, Option<DestinationConfig>>],
+    sources: &Read<'_, Source>,
+    routes: &Read<'_, Route>,
+    destinations: &Read<'_, DestinationConfig>,
 ) {
     let sources: Vec<_> = sources.iter().filter_map(|(_, source)| source.as_ref()).collect();
-    for (table, route) in routes {
+    for (keys, route) in routes {
         if let Some(route) = route.as_ref().filter(|route| is_documented(route, &sources)) {
-            about_route(table, route);
+            about_route(keys, route);
         }
     }
-    for (table, destination) in destinations {
+    for (keys, destination) in destinations {
         let Some(destination) = destination else { continue };
         let leads_here = |route: &&Route| route.to.contains(&destination.name);
         let routes = routes.iter().filter_map(|(_, route)| route.as_ref());
         let routes: Vec<_> = routes.filter(leads_here).collect();
         if routes.iter().all(|route| is_documented(route, &sources)) {
-            about_destination(table, destination, &routes);
+            about_destination(keys, destination, &routes);
         }
     }
 }
@@ -40,34 +40,34 @@ fn takes(route: &Route, event: &str) -> bool {
     provider::synonyms(SAMPLED, event).iter().any(|name| route.events.is_match(name))
 }
 
-fn about_route(table: &TableView<'_>, route: &Route) {
+fn about_route(keys: &TableReader<'_>, route: &Route) {
     for pattern in &route.globs {
         let Ok(glob) = globset::Glob::new(pattern) else { continue };
         let glob = glob.compile_matcher();
         let is_match =
             |event: &str| provider::synonyms(SAMPLED, event).iter().any(|name| glob.is_match(name));
         if let Some(advice) = unmatched(pattern, &is_match) {
-            table.warn_about("events", advice.message, &advice.hint);
+            keys.warn_about("events", advice.message, &advice.hint);
         }
     }
     let is_about = |event: &str| takes(route, event);
     if let Some(when) = &route.when {
         let advice = when.advice(&is_about);
-        table.advise("when", advice);
+        keys.advise("when", advice);
     }
     if let Some(debounce) = &route.debounce
-        && let Some(inner) = table.inner("debounce")
+        && let Some(keys) = keys.clone().inner("debounce")
     {
-        inner.advise("by", debounce.by.advice(&is_about));
+        keys.advise("by", debounce.by.advice(&is_about));
     }
 }
 
-fn about_destination(table: &TableView<'_>, destination: &DestinationConfig, routes: &[&Route]) {
+fn about_destination(keys: &TableReader<'_>, destination: &DestinationConfig, routes: &[&Route]) {
     let is_about = |event: &str| routes.iter().any(|route| takes(route, event));
     if let Some(rule) = &destination.policy.order_by {
-        table.advise("order_by", rule.advice(&is_about));
+        keys.advise("order_by", rule.advice(&is_about));
     }
-    destination.settings.advise(table, &is_about);
+    destination.settings.advise(keys, &is_about);
 }
 
 /// The provider of which there are samples.

@@ -5,14 +5,14 @@ use std::{sync::Arc, time::Duration};
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName, provider};
 use wilco_config::{
-    Form, Key, Table, TableReader, Unresolved, ValueType, choice_hint, duration, network, url_path,
+    Form, Key, Table, TableReader, ValueType, choice_hint, duration, network, url_path,
 };
 use wilco_store::{ALERTS, Duplicates};
 
 pub(super) static TABLE: Table = Table {
     name: "source",
     form: Form::Named("freispace"),
-    without: Some("nothing could be received"),
+    is_required: true,
     keys: &[
         Key::new("provider", ValueType::Text, "\"freispace\"").required().doc(
             "who sends: `\"freispace\"` or `\"github\"`; see \
@@ -108,7 +108,7 @@ pub enum SourceError {
     Key(#[from] wilco::KeyError),
 }
 
-pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Source> {
+pub(super) fn read(mut keys: TableReader<'_>) -> Option<Source> {
     let name = SourceName::new(keys.name());
     if let Err(error) = &name {
         keys.error_here(&error.to_string(), "such as [source.freispace]");
@@ -124,30 +124,35 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Source> {
         keys.error_at(&text, message, &choice_hint(text.text, &known));
     }
     let path = keys.parse("path", url_path);
-    let secrets = keys.references("secrets");
+    let secrets = keys.secrets("secrets");
+    let ready: Vec<_> = match (provider, &secrets) {
+        (Some(provider), Some(secrets)) if keys.follows_references() => {
+            let ready = secrets.iter().map(|secret| provider.scheme.key(secret));
+            let ready = ready.map(|key| {
+                key.map_err(|error| {
+                    let hint = "copy it again from the provider's page";
+                    keys.error_about("secrets", error.to_string(), hint);
+                })
+            });
+            ready.filter_map(Result::ok).collect()
+        }
+        _ => Vec::new(),
+    };
     let allow_from = keys.parse_list("allow_from", network).unwrap_or_default();
     let window = keys.parse("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
     let duplicates = [("suppress", Duplicates::Suppress { window }), ("keep", Duplicates::Keep)];
     let duplicates = keys.one_of("duplicates", &duplicates);
     let expect_every = keys.parse("expect_every", duration);
-    let duplicates = duplicates.unwrap_or(Duplicates::Suppress { window });
-    Unresolved::new(move |table| {
-        let secrets = secrets.unwrap_or_default();
-        let secrets = secrets.iter().flat_map(|reference| {
-            // In this order, because a change of secrets ends by renaming the next file to the current one:
-            // whatever the moment, the new secret is read from one of them.
-            let next = reference.next().and_then(|next| next.secret(table));
-            [reference.secret(table), next]
-        });
-        let secrets: Vec<_> = secrets.flatten().collect();
-        let (name, provider, path) = (name.ok()?, Arc::clone(provider?), path?);
-        let hint = "copy it again from the provider's page";
-        let keys = secrets.iter().filter_map(|secret| {
-            let key = provider.scheme.key(secret);
-            key.map_err(|error| table.error_about("secrets", error.to_string(), hint)).ok()
-        });
-        let keys = keys.collect();
-        Some(Source { name, provider, path, secrets, keys, allow_from, duplicates, expect_every })
+    keys.finish();
+    Some(Source {
+        name: name.ok()?,
+        provider: Arc::clone(provider?),
+        path: path?,
+        secrets: secrets?,
+        keys: ready,
+        allow_from,
+        duplicates: duplicates.unwrap_or(Duplicates::Suppress { window }),
+        expect_every,
     })
 }
 

@@ -1,4 +1,4 @@
-//! The outcome of an attempt is written once, by the holder of its claim.
+//! What became of an attempt is written once, by whoever had the right to it.
 
 use std::time::Duration;
 

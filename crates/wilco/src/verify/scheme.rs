@@ -3,6 +3,7 @@
 mod encoding;
 mod file;
 mod key;
+mod neighbours;
 mod sign;
 mod template;
 

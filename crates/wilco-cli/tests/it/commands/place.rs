@@ -1,4 +1,4 @@
-//! Where the commands find the record: the running wilco or its store, and what they need for that.
+//! Where the verbs find the record: the wilco that runs, or its store; and what they need for it.
 
 use std::{
     fs,
@@ -62,7 +62,7 @@ fn no_command_needs_a_secret_without_a_server() {
         assert_eq!(output.status.code(), Some(0), "{arguments:?} {said}");
         assert!(said.contains(expected), "{arguments:?} {said}");
     }
-    // Also where the secret of a provider has to have a certain form.
+    // A placeholder for a secret does not have the form in which some providers write their keys.
     for provider in ::wilco::provider::all() {
         world.reconfigure(|text| {
             let line =
@@ -85,7 +85,7 @@ fn a_server_with_another_store_is_found_by_that_store() {
         assert_eq!(world.send(&booking(id, "A")).status, 200);
     }
     assert!(other.stop().success());
-    // As without a file: the admin listener is at its default address, but the store is elsewhere.
+    // As without a file: the admin listener is where it always is, the store is not.
     let file = format!("[admin]\naddress = \"{}\"\n", world.admin);
     fs::write(world.path("other.toml"), file).unwrap();
     let run = |arguments: &[&str]| {
@@ -102,7 +102,7 @@ fn a_server_with_another_store_is_found_by_that_store() {
     for (arguments, expected) in [
         (&["events", "list", "--store", "sqlite:elsewhere.db"][..], "booking/b-1"),
         (&["destinations", "list", "--store", "sqlite:elsewhere.db"], "no destinations"),
-        // The store is locked, so only the server can do this.
+        // It is locked, so that only the server can do this.
         (&["events", "cancel", "latest", "--store", "sqlite:elsewhere.db"], "no delivery was"),
         (&["events", "list", "--store", &theirs], "booking/b-2"),
     ] {
@@ -157,7 +157,7 @@ fn the_admin_listener_may_be_a_socket_that_only_the_user_of_wilco_can_connect_to
     assert!(text(&output.stdout).contains("paused"), "without a server the store is opened");
 }
 
-/// Ends the process even if the test fails.
+/// Ends the process also if the test fails.
 struct Served(Child);
 
 impl Drop for Served {

@@ -1,4 +1,4 @@
-//! The admin listener of a program with endpoint functions.
+//! The admin listener of an endpoint function's program.
 
 use std::{
     io::{BufReader, Write as _},

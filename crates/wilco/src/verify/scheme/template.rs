@@ -1,6 +1,6 @@
 //! What is signed, as the provider's documentation writes it: `{timestamp}.{body}`.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter};
 
 use serde::Deserialize;
 
@@ -112,6 +112,17 @@ impl Template {
 
     pub(super) fn has(&self, part: &Part) -> bool {
         self.0.contains(part)
+    }
+
+    pub(super) fn without(&self, part: &Part) -> Self {
+        Self(self.0.iter().filter(|other| *other != part).cloned().collect())
+    }
+
+    /// This with the part after it, and this with the part before it.
+    pub(super) fn with(&self, part: &Part) -> [Self; 2] {
+        let this = || self.0.iter().cloned();
+        let part = || iter::once(part.clone());
+        [this().chain(part()).collect(), part().chain(this()).collect()].map(Self)
     }
 
     /// The signed message: all parts of the template, joined.
