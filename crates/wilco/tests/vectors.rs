@@ -168,6 +168,10 @@ fn a_scheme_verifies_what_it_signed_but_not_a_day_later() {
         let request =
             Unsigned { id: "msg_1", url: "https://a.example/x", ..Unsigned::post(body, at) };
         let Ok(headers) = scheme.sign(&secret, &request) else { continue };
+        // Only who writes the body can put the time into it.
+        if file.scheme.get("timestamp").is_some_and(|place| place.get("json").is_some()) {
+            continue;
+        }
         let url_signs_form = path.ends_with("twilio.toml");
         let mut arrival = Arrival {
             received_at: at,
