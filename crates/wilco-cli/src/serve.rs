@@ -139,7 +139,7 @@ impl WithoutFile {
         let route = config::Route::new("*", to).ok_or_else(|| unlikely("glob"))?;
         let usual = || config::address("127.0.0.1:8443").map_err(Failure::usage);
         let address = self.listen.clone().map_or_else(usual, Ok)?;
-        let source = config::Source::new("freispace", "/webhook", vec![secret]);
+        let source = config::Source::new("freispace", "/webhook", None, vec![secret]);
         let mut config = Config::of(source.map_err(|_| unlikely("preset"))?, vec![address]);
         if !self.no_tls {
             let domains = vec!["localhost".into(), "127.0.0.1".into()];

@@ -82,6 +82,7 @@ fn value(value_type: ValueType) -> Value {
         ValueType::Number(least, most) => {
             json!({ "type": "number", "minimum": least, "maximum": most })
         }
+        ValueType::Boolean => json!({ "type": "boolean" }),
         ValueType::OneOf(words) => json!({ "enum": words }),
         ValueType::Reference => json!({ "$ref": "#/$defs/reference" }),
         ValueType::TextOrReference => {

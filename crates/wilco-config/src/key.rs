@@ -42,6 +42,8 @@ pub enum ValueType {
     Size,
     /// A time span, such as `"30 s"`.
     Duration,
+    /// `true` or `false`.
+    Boolean,
     /// A number in a time span, such as `"10/s"`.
     Rate,
     /// A whole number in this range.
@@ -173,6 +175,7 @@ impl ValueType {
             Self::Size => "size".into(),
             Self::Duration => "time".into(),
             Self::Rate => "rate".into(),
+            Self::Boolean => "true or false".into(),
             Self::Integer(..) | Self::Number(..) => "number".into(),
             Self::Expression => "expression".into(),
             Self::Template => "template".into(),

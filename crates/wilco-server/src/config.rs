@@ -7,6 +7,7 @@ mod advice;
 mod alerts;
 mod destination;
 mod listen;
+mod provider;
 mod related;
 mod route;
 mod source;
@@ -27,6 +28,7 @@ use wilco_delivery::AlertPolicy;
 pub use addresses::{Address, address};
 pub use admin::Admin;
 pub use listen::{Listen, Tls};
+pub(in crate::config) use provider::Providers;
 pub use source::{Source, SourceError};
 pub use store::Store;
 pub use wilco_config::{
@@ -184,7 +186,8 @@ fn whole(file: TableReader<'_>, kinds: Kinds) -> Option<Config> {
     let store = read_store(&file);
     store.iter().for_each(|store| store::warn(&file, store));
     let admin = read_admin(&file);
-    let sources = each(file.tables_by_name(&source::TABLE), source::read);
+    let providers = Providers::read(&file);
+    let sources = each(file.tables_by_name(&source::TABLE), |keys| source::read(keys, &providers));
     let destinations =
         each(file.tables_by_name(&destination::TABLE), |keys| destination::read(keys, kinds));
     let names = Names {
@@ -295,10 +298,11 @@ const LISTEN_EXAMPLE: &str = "[listen], with address and tls";
 const SOURCE_EXAMPLE: &str = "[source.freispace], with provider, path and secrets";
 const PLACES: [&str; 2] = ["wilco.toml", "/etc/wilco/wilco.toml"];
 /// All tables, in the order of the manual.
-static TABLES: [&Table; 7] = [
+static TABLES: [&Table; 8] = [
     &listen::TABLE,
     &store::TABLE,
     &admin::TABLE,
+    &provider::TABLE,
     &source::TABLE,
     &destination::TABLE,
     &route::TABLE,

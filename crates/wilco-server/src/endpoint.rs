@@ -68,6 +68,7 @@ impl Endpoint {
         Builder {
             provider: provider.into(),
             path: path.into(),
+            public_url: None,
             secrets: vec![secret],
             store: "sqlite:wilco.db".into(),
             admin: None,
@@ -121,6 +122,7 @@ where
 pub struct Builder {
     provider: String,
     path: String,
+    public_url: Option<String>,
     secrets: Vec<Secret>,
     store: String,
     admin: Option<String>,
@@ -132,6 +134,12 @@ impl Builder {
     /// Where events are recorded: `sqlite:` and a path. The default is `sqlite:wilco.db`.
     pub fn store(mut self, url: &str) -> Self {
         self.store = url.into();
+        self
+    }
+
+    /// The URL that the provider was given, without a query: required for a provider that signs it.
+    pub fn public_url(mut self, url: &str) -> Self {
+        self.public_url = Some(url.into());
         self
     }
 
@@ -233,10 +241,11 @@ impl Builder {
                 ..config::DestinationConfig::function(&to, function.clone())
             });
         }
-        let source = config::Source::new(&self.provider, &self.path, self.secrets);
+        let source = config::Source::new(&self.provider, &self.path, self.public_url, self.secrets);
         let source = source.map_err(|error| match error {
             config::SourceError::Provider(name) => Error::Provider(name),
             config::SourceError::Key(error) => Error::Key(error),
+            error @ config::SourceError::NoPublicUrl(_) => Error::Other(error.into()),
         })?;
         let mut config = Config::of(source, addresses);
         config.store.url = self.store;

@@ -3,6 +3,7 @@
 mod body;
 mod counters;
 mod gate;
+mod head;
 mod listen;
 mod log_limit;
 mod response;
@@ -19,7 +20,10 @@ use http_body::Body;
 use ipnet::IpNet;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
-use wilco::{Head, Headers, Refused};
+use wilco::{
+    Refused, Verified,
+    provider::{Challenge, HandshakeSecrets},
+};
 use wilco_store::{InboundStore, Receipt, Rejection};
 
 use crate::{clock, config, metrics::Metrics};
@@ -28,7 +32,7 @@ use counters::Counters;
 use gate::legible;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
-use response::{Evidence, WebhookResponse, acknowledge, healthy};
+use response::{Evidence, WebhookResponse, acknowledge, answer_challenge, healthy};
 use secret_matches::SecretMatches;
 use throttle::Throttle;
 
@@ -145,17 +149,23 @@ impl Inbound {
             Some(source) => self.receive(source, request, sender, endpoints.max_body, began).await,
             None => Err(Refusal::UnknownPath(legible(path.as_bytes()))),
         };
+        let provider = source.map(|source| source.provider.as_ref());
+        let answers = provider.map(|provider| &provider.answers);
         match received {
-            Ok(receipt) => acknowledge(&receipt),
+            Ok(Handled::Recorded(receipt)) => acknowledge(&receipt, answers),
+            Ok(Handled::Challenged(challenge, wait)) => {
+                sleep(wait).await;
+                answer_challenge(challenge)
+            }
             Err(refusal) => {
-                let response = refusal.to_response(has_body);
+                let response = refusal.to_response(provider, has_body);
                 self.refuse(source.map(Arc::as_ref), refusal, client).await;
                 response
             }
         }
     }
 
-    /// Verifies and records a request. The receipt is what an acknowledgement takes.
+    /// Verifies a request, and records it if it is an event. The receipt is what an acknowledgement takes.
     async fn receive<B>(
         &self,
         source: &Arc<config::Source>,
@@ -163,14 +173,13 @@ impl Inbound {
         sender: Result<Client, UnreadableHop>,
         max_body: usize,
         began: Instant,
-    ) -> Result<Receipt, Refusal>
+    ) -> Result<Handled, Refusal>
     where
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error,
     {
-        if request.method() != Method::POST {
-            return Err(Refusal::Method);
-        }
+        let has_body = !request.body().is_end_stream();
+        let method = head::method(source, request.method(), has_body).ok_or(Refusal::Method)?;
         let sender = sender?;
         if !gate::allows(&source.allow_from, sender) {
             return Err(Refusal::Address(sender));
@@ -178,11 +187,18 @@ impl Inbound {
         body::check_announced(&request, max_body)?;
         // Released when the event is recorded, or when the start of a refused body is copied.
         let mut charge = self.budget.charge(sender.into());
-        let (head, body) = request.into_parts();
-        let scheme = &source.provider.scheme;
-        let mut verifier = scheme.begin(signed_head(&head), &source.keys, clock::now());
+        let (parts, body) = request.into_parts();
+        let head = head::head(&parts, method, source);
+        let mut verifier = source.provider.scheme.begin(head, &source.keys, clock::now());
         let bytes = body::read(body, max_body, &mut charge, |chunk| verifier.update(chunk)).await?;
-        let verified = verifier.finish(&source.name, clock::now()).map_err(|refused| {
+        let decided = verifier.finish(&source.name, clock::now());
+        if let Some(challenged) = self.challenge(source, &decided, sender) {
+            return Ok(challenged);
+        }
+        if method != head::POST {
+            return Err(Refusal::Method);
+        }
+        let verified = decided.map_err(|refused| {
             let Refused { mismatch, arrival } = *refused;
             Refusal::NotVerified(mismatch, Evidence::of(&arrival, sender))
         })?;
@@ -194,7 +210,34 @@ impl Inbound {
         let name = envelope.name.clone();
         let receipt = self.store.record(verified, envelope, source.duplicates).await?;
         self.log_recorded(source, &name, bytes, &receipt, began);
-        Ok(receipt)
+        Ok(Handled::Recorded(receipt))
+    }
+
+    /// The answer to a request that asks for one and is not an event.
+    fn challenge(
+        &self,
+        source: &config::Source,
+        decided: &Result<Verified, Box<Refused>>,
+        client: Client,
+    ) -> Option<Handled> {
+        let (arrival, is_signed) = match decided {
+            Ok(verified) => (verified.arrival(), true),
+            Err(refused) => (&refused.arrival, false),
+        };
+        let secrets =
+            HandshakeSecrets { verify_tokens: source.verify_token.as_slice(), keys: &source.keys };
+        let challenge = source.provider.challenge(arrival, is_signed, secrets)?;
+        let name = source.name.as_str();
+        self.counters.answered(name, HANDSHAKE);
+        if self.refusal_lines.allows(name, HANDSHAKE, Instant::now()) {
+            tracing::info!(source = name, %client, is_signed, "handshake answered");
+        }
+        self.log_suppressed();
+        let wait = match is_signed {
+            true => Duration::ZERO,
+            false => self.throttle.refuse(arrival.body.len(), Instant::now()),
+        };
+        Some(Handled::Challenged(challenge, wait))
     }
 
     /// Counts a right signature.
@@ -234,11 +277,11 @@ impl Inbound {
     async fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Client) {
         let unsigned_bytes = refusal.unsigned_bytes();
         let name = source.map_or("-", |source| source.name.as_str());
-        let (status, outcome, _) = refusal.outcome();
+        let (usual, outcome, _) = refusal.outcome();
         self.counters.answered(name, outcome);
         if self.refusal_lines.allows(name, outcome, Instant::now()) {
-            let is_ours = status.is_server_error();
-            let status = status.as_u16();
+            let is_ours = usual.is_server_error();
+            let status = refusal.status(source.map(|source| source.provider.as_ref())).as_u16();
             if is_ours {
                 tracing::warn!(source = name, status, %client, "refused: {refusal}");
             } else {
@@ -265,7 +308,7 @@ impl Inbound {
     fn log_suppressed(&self) {
         let now = Instant::now();
         for (source, outcome, more) in self.refusal_lines.suppressed(now) {
-            let message = "further refused requests are only counted";
+            let message = "further such requests are only counted";
             tracing::warn!(source, outcome, more, "{message}");
         }
         for (_, reason, more) in self.connection_lines.suppressed(now) {
@@ -293,19 +336,15 @@ impl Inbound {
             return;
         };
         let Evidence { received_at, head, body_start, body_bytes, client } = *evidence;
-        // Signatures are not blanked: they do not reveal the secret, and together with the body
-        // they show why they did not match.
-        let blanked = head.headers.iter().map(|(name, value)| {
-            (name, if wilco_config::is_credential_name(name) { &b"(blanked)"[..] } else { value })
-        });
+        let (url, headers) = head::blanked(&head, &source.provider.scheme);
         let is_kept = self.store.reject(Rejection {
             at: received_at,
             source: source.name.clone(),
             reason,
             client: client.ip(),
             method: head.method.into_owned(),
-            url: head.url,
-            headers: Headers::from_pairs(blanked),
+            url,
+            headers,
             bytes: body_bytes,
             body: body_start,
         });
@@ -317,18 +356,21 @@ impl Inbound {
     /// Refuses a request for its head.
     async fn refuse_head(&self, fault: HeadFault, client: Client) -> WebhookResponse {
         let refusal = Refusal::Head(fault);
-        let response = refusal.to_response(true);
+        let response = refusal.to_response(None, true);
         self.refuse(None, refusal, client).await;
         response
     }
 }
 
-/// The head as schemes see it. No provider so far signs the URL under which it knows this endpoint.
-fn signed_head(head: &http::request::Parts) -> Head {
-    let fields = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-    Head { method: "POST".into(), url: String::new(), headers: Headers::from_pairs(fields) }
+/// What became of a request that was not refused.
+enum Handled {
+    Recorded(Receipt),
+    /// It asked for this answer, and is not an event. In a flood of unsigned ones, the answer waits.
+    Challenged(Challenge, Duration),
 }
 
+/// The outcome of a request that was answered and not recorded, as metrics and logs name it.
+const HANDSHAKE: &str = "handshake";
 /// Refusals of one outcome and source that are logged in each [`REFUSAL_LINES_WINDOW`].
 const REFUSAL_LINES_MAX: u32 = 10;
 const REFUSAL_LINES_WINDOW: Duration = Duration::from_secs(1);

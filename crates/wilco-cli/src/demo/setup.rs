@@ -39,7 +39,7 @@ pub(super) fn config(
         let route = config::Route::new(glob, vec![to.into()]);
         route.ok_or_else(|| Failure::failed(format!("invalid glob {glob:?}")))
     };
-    let source = config::Source::new("freispace", "/webhook", vec![secret]);
+    let source = config::Source::new("freispace", "/webhook", None, vec![secret]);
     let source = source.map_err(Failure::failed)?;
     let loopback = config::address("127.0.0.1:0").map_err(Failure::failed)?;
     let mut config = Config::of(source, vec![loopback]);

@@ -92,7 +92,7 @@ fn refused_requests_are_logged_and_stored_at_a_limited_rate_and_length() {
     let dropped = world.metric("wilco_rejections_dropped_total");
     assert!(dropped >= 1_000.0 - 64.0 * (seconds + 2) as f64, "{dropped} in {seconds} s");
     world.eventually("the rest is counted", |world| {
-        world.log().contains("further refused requests are only counted")
+        world.log().contains("further such requests are only counted")
     });
     let lines = world.log().matches("refused: no secret").count();
     assert!(lines <= 20 + 10 * usize::try_from(seconds + 1).unwrap(), "{lines} in {seconds} s");

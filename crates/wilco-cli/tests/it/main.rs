@@ -15,6 +15,7 @@ mod endpoint;
 mod examples;
 mod flood;
 mod handlers;
+mod handshakes;
 mod layering;
 mod listener;
 mod providers;

@@ -2,7 +2,11 @@
 
 use std::ops::Range;
 
-use toml::de::{DeTable, DeValue};
+use serde::de::DeserializeOwned;
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
 
 use super::{TableReader, Value};
 use crate::{
@@ -11,6 +15,21 @@ use crate::{
 };
 
 impl<'a> TableReader<'a> {
+    /// Reads the whole table as a value that describes itself to serde. The first mistake is reported where
+    /// it is.
+    pub fn deserialize<T: DeserializeOwned>(&mut self) -> Option<T> {
+        self.read = self.rows.iter().map(|row| row.name).collect();
+        let table = Spanned::new(self.span.clone(), DeValue::Table(self.table.clone()));
+        let error = match T::deserialize(ValueDeserializer::from(table)) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let span = error.span().unwrap_or_else(|| self.span.clone());
+        let hint = format!("[{}] is read as the manual describes it", self.name);
+        self.error(&span, error.message().to_owned(), &hint);
+        None
+    }
+
     /// Reads a table in this one, such as `retry = { … }`.
     pub fn inner(&mut self, key: &'static str) -> Option<TableReader<'a>> {
         let value = self.value(key)?;

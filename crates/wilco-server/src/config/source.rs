@@ -5,9 +5,11 @@ use std::{sync::Arc, time::Duration};
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName, provider};
 use wilco_config::{
-    Form, Key, Table, TableReader, ValueType, choice_hint, duration, network, url_path,
+    Form, Key, Table, TableReader, ValueType, choice_hint, duration, network, url, url_path,
 };
 use wilco_store::{ALERTS, Duplicates};
+
+use super::Providers;
 
 pub(super) static TABLE: Table = Table {
     name: "source",
@@ -15,7 +17,7 @@ pub(super) static TABLE: Table = Table {
     is_required: true,
     keys: &[
         Key::new("provider", ValueType::Text, "\"freispace\"").required().doc(
-            "who sends: `\"freispace\"` or `\"github\"`; see \
+            "who sends, such as `\"freispace\"` or the name of a `[provider.NAME]`; see \
              [providers](providers.md)",
         ),
         Key::new("path", ValueType::Text, "\"/webhook\"").required().doc(
@@ -30,6 +32,16 @@ pub(super) static TABLE: Table = Table {
         .required()
         .secret()
         .doc("any of them may have signed"),
+        Key::new("public_url", ValueType::Text, "\"https://hooks.example.com/webhook\"")
+            .absence("the URL of a request is its path and query")
+            .doc(
+                "the URL that the provider was given, without a query; required if the provider \
+                 [signs](providers.md) it",
+            ),
+        Key::new("verify_token", ValueType::Reference, "{ env = \"VERIFY_TOKEN\" }").secret().doc(
+            "what the provider sends to show that it means this endpoint, if its \
+             [handshake](providers.md#handshakes) has that",
+        ),
         Key::new("allow_from", ValueType::ListOf(&ValueType::Text), "[\"203.0.113.0/24\"]")
             .absence("everyone")
             .doc(
@@ -61,10 +73,14 @@ pub struct Source {
     pub provider: Arc<Provider>,
     /// The path that it answers on.
     pub path: String,
+    /// The URL by which the provider knows it, without a query.
+    pub(crate) public_url: Option<String>,
     /// Any of them may have signed.
     pub secrets: Vec<Secret>,
     /// The same, made ready to verify with.
     pub(crate) keys: Vec<wilco::Key>,
+    /// What the provider sends to show that it means this endpoint.
+    pub(crate) verify_token: Option<Secret>,
     /// Who may send; empty for everybody.
     pub(crate) allow_from: Vec<IpNet>,
     /// What is done about copies.
@@ -79,16 +95,26 @@ impl Source {
     /// # Errors
     ///
     /// There is no such provider, or a secret is not written as its keys are.
-    pub fn new(provider: &str, path: &str, secrets: Vec<Secret>) -> Result<Self, SourceError> {
+    pub fn new(
+        provider: &str,
+        path: &str,
+        public_url: Option<String>,
+        secrets: Vec<Secret>,
+    ) -> Result<Self, SourceError> {
         let unknown = || SourceError::Provider(provider.to_owned());
         let name = SourceName::new(provider).map_err(|_| unknown())?;
         let provider = Arc::clone(provider::find(provider).ok_or_else(unknown)?);
+        if provider.scheme.signs_url() && public_url.is_none() {
+            return Err(SourceError::NoPublicUrl(provider.name.clone()));
+        }
         let keys: Result<_, _> = secrets.iter().map(|secret| provider.scheme.key(secret)).collect();
         Ok(Self {
             name,
             provider,
             path: path.into(),
+            public_url,
             keys: keys?,
+            verify_token: None,
             secrets,
             allow_from: Vec::new(),
             duplicates: Duplicates::Suppress { window: DUPLICATE_WINDOW },
@@ -103,12 +129,15 @@ pub enum SourceError {
     /// No provider has this name.
     #[error("unknown provider {0:?}")]
     Provider(String),
+    /// The provider signs the URL that it calls, and nobody said which one that is.
+    #[error("provider {0:?} signs the URL that it calls; say which one it was given: public_url")]
+    NoPublicUrl(String),
     /// A secret is not written as the provider writes its keys.
     #[error("{0}")]
     Key(#[from] wilco::KeyError),
 }
 
-pub(super) fn read(mut keys: TableReader<'_>) -> Option<Source> {
+pub(super) fn read(mut keys: TableReader<'_>, providers: &Providers) -> Option<Source> {
     let name = SourceName::new(keys.name());
     if let Err(error) = &name {
         keys.error_here(&error.to_string(), "such as [source.freispace]");
@@ -117,11 +146,10 @@ pub(super) fn read(mut keys: TableReader<'_>) -> Option<Source> {
         keys.error_here("the source wilco is wilco's own", "give this one another name");
     }
     let text = keys.text("provider");
-    let provider = text.as_ref().and_then(|text| provider::find(text.text));
-    if let Some(text) = text.filter(|_| provider.is_none()) {
-        let known: Vec<_> = provider::all().iter().map(|known| known.name.as_str()).collect();
+    let provider = text.as_ref().and_then(|text| providers.find(text.text));
+    if let Some(text) = text.filter(|text| !providers.is_known(text.text)) {
         let message = format!("unknown provider {:?}", text.text);
-        keys.error_at(&text, message, &choice_hint(text.text, &known));
+        keys.error_at(&text, message, &choice_hint(text.text, &providers.names()));
     }
     let path = keys.parse("path", url_path);
     let secrets = keys.secrets("secrets");
@@ -138,6 +166,16 @@ pub(super) fn read(mut keys: TableReader<'_>) -> Option<Source> {
         }
         _ => Vec::new(),
     };
+    let public_url = keys.parse("public_url", public_url);
+    if provider.is_some_and(|provider| provider.scheme.signs_url()) {
+        let hint = "the URL that the provider was given, because it signs that: \
+                    public_url = \"https://hooks.example.com/webhook\"";
+        keys.require_with_hint("public_url", hint);
+    }
+    let verify_token = keys.secret("verify_token");
+    if let Some(provider) = provider {
+        warn_about_verify_token(&keys, provider);
+    }
     let allow_from = keys.parse_list("allow_from", network).unwrap_or_default();
     let window = keys.parse("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
     let duplicates = [("suppress", Duplicates::Suppress { window }), ("keep", Duplicates::Keep)];
@@ -148,12 +186,40 @@ pub(super) fn read(mut keys: TableReader<'_>) -> Option<Source> {
         name: name.ok()?,
         provider: Arc::clone(provider?),
         path: path?,
+        public_url,
         secrets: secrets?,
         keys: ready,
+        verify_token,
         allow_from,
         duplicates: duplicates.unwrap_or(Duplicates::Suppress { window }),
         expect_every,
     })
+}
+
+/// Checks the URL by which a provider knows an endpoint. The query is that of each request.
+pub(crate) fn public_url(text: &str) -> Result<String, String> {
+    let uri = url(text)?;
+    match uri.query().is_some() || text.contains('#') {
+        true => {
+            Err("invalid public_url: the query is that of each request, so leave it out".into())
+        }
+        false => Ok(text.to_owned()),
+    }
+}
+
+fn warn_about_verify_token(keys: &TableReader<'_>, provider: &Provider) {
+    let name = &provider.title;
+    match (provider.has_verify_token(), keys.contains("verify_token")) {
+        (true, false) => keys.warn_here(
+            &format!("{name} checks the endpoint with a token, and there is none"),
+            "verify_token = { env = \"VERIFY_TOKEN\" }, with what the provider was given",
+        ),
+        (false, true) => {
+            let message = format!("{name} sends no verify_token");
+            keys.warn_about("verify_token", message, "remove it");
+        }
+        _ => {}
+    }
 }
 
 /// How long a copy of an event is recognised, unless `duplicate_window` says otherwise.

@@ -1,10 +1,13 @@
 //! The responses: one 2xx, which takes a receipt, and one for each refusal.
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use jiff::Timestamp;
-use wilco::{Arrival, EnvelopeError, Head, Mismatch};
+use wilco::{
+    Arrival, EnvelopeError, Head, Mismatch, Provider,
+    provider::{Accepted, AnswerType, Answers, Challenge},
+};
 use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
 
 use super::{Client, HeadFault, UnreadableHop};
@@ -14,14 +17,46 @@ pub(super) type WebhookResponse = Response<Full<Bytes>>;
 
 /// Tells the sender that its event is durable. Takes a receipt, so that nothing unrecorded is ever
 /// acknowledged. A duplicate gets the id of the event that was recorded first, and a header by
-/// which `wilco send` and a person with curl can tell; providers look at the status only.
-pub(super) fn acknowledge(receipt: &Receipt) -> WebhookResponse {
-    let mut response = response(StatusCode::OK, "Webhook processed successfully");
+/// which `wilco send` and a person with curl can tell; providers look at the status, and some at the
+/// body.
+pub(super) fn acknowledge(receipt: &Receipt, answers: Option<&Answers>) -> WebhookResponse {
+    let mut response = match answers.and_then(|answers| answers.accepted.as_ref()) {
+        None => response(StatusCode::OK, "Webhook processed successfully"),
+        Some(Accepted { status, body, content_type }) => {
+            answer(*status, body.clone(), content_type.map(AnswerType::word))
+        }
+    };
     if let Ok(id) = HeaderValue::try_from(receipt.event_id().to_string()) {
         response.headers_mut().insert("x-wilco-event", id);
     }
     if !receipt.is_first() {
         response.headers_mut().insert("x-wilco-duplicate", HeaderValue::from_static("true"));
+    }
+    response
+}
+
+/// Answers a request that asked for an answer and is not an event. The answer repeats what a stranger may
+/// have sent, so no browser may guess that it is something else than it says.
+pub(super) fn answer_challenge(challenge: Challenge) -> WebhookResponse {
+    let Challenge { status, content_type, headers, body, .. } = challenge;
+    let mut response = answer(status, body, content_type.map(AnswerType::word));
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    response
+}
+
+/// An answer as the provider wants it.
+fn answer(status: u16, body: String, content_type: Option<&'static str>) -> WebhookResponse {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or_default();
+    if let Some(content_type) = content_type {
+        let content_type = HeaderValue::from_static(content_type);
+        response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     }
     response
 }
@@ -145,14 +180,31 @@ impl Refusal {
         }
     }
 
+    /// The status that the sender gets, which the provider may want to be another one.
+    pub(super) fn status(&self, provider: Option<&Provider>) -> StatusCode {
+        let (usual, ..) = self.outcome();
+        let Self::NotVerified(mismatch, _) = self else { return usual };
+        let wanted = provider.and_then(|provider| match mismatch {
+            Mismatch::Missing { .. } => provider.answers.missing,
+            _ => provider.answers.invalid,
+        });
+        wanted.and_then(|status| StatusCode::from_u16(status.0).ok()).unwrap_or(usual)
+    }
+
     /// The response to a request whose body may be unread.
-    pub(super) fn to_response(&self, has_body: bool) -> WebhookResponse {
-        let (status, _, message) = self.outcome();
-        let mut response = response(status, message);
+    pub(super) fn to_response(
+        &self,
+        provider: Option<&Provider>,
+        has_body: bool,
+    ) -> WebhookResponse {
+        let (_, _, message) = self.outcome();
+        let mut response = response(self.status(provider), message);
         let headers = response.headers_mut();
         match self {
             Self::Method => {
-                headers.insert(header::ALLOW, HeaderValue::from_static("POST"));
+                if let Ok(allowed) = HeaderValue::try_from(allowed_methods(provider)) {
+                    headers.insert(header::ALLOW, allowed);
+                }
             }
             Self::Busy | Self::NotRecorded(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
@@ -201,6 +253,15 @@ impl Refusal {
             | Self::Busy => false,
         }
     }
+}
+
+/// The methods of events and of the provider's handshakes.
+fn allowed_methods(provider: Option<&Provider>) -> String {
+    let mut methods = vec!["POST"];
+    methods.extend(provider.into_iter().flat_map(Provider::handshake_methods));
+    methods.sort_unstable();
+    methods.dedup();
+    methods.join(", ")
 }
 
 /// When a sender is asked to try again, in seconds.

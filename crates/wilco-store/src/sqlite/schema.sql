@@ -105,7 +105,7 @@ CREATE TABLE rejection (
   reason  TEXT    NOT NULL,
   client  TEXT,              -- its IP address, NULL where it came over a Unix socket
   method  TEXT    NOT NULL,
-  url     TEXT    NOT NULL,  -- by which the provider knows the endpoint, empty if it does not sign it
+  url     TEXT    NOT NULL,  -- by which the provider knows the endpoint, or what it requested; without credentials
   bytes   INTEGER NOT NULL,  -- of the body as it came
   headers BLOB    NOT NULL,
   body    BLOB    NOT NULL   -- the first 64 KiB of it

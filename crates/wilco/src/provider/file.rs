@@ -36,6 +36,11 @@ impl ProviderText {
         if self.name.as_ref().is_some_and(|own| own != name) {
             return Err("the name of a provider is that of its table: remove \"name\"".into());
         }
+        if !self.events.aliases.is_empty() {
+            return Err(
+                "only a provider that wilco knows has aliases: name both in the route".into()
+            );
+        }
         let title = self.title.clone().unwrap_or_else(|| name.to_owned());
         self.checked(name.to_owned(), title)
     }

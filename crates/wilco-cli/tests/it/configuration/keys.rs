@@ -115,8 +115,12 @@ fn lines_of<'e>(example: &'e str, name: &str) -> Vec<&'e str> {
     lines.collect()
 }
 
-/// Whether a line has `key = `, at its beginning or within an inline table.
+/// Whether a line has `key = `, at its beginning or within an inline table, or begins the table of that key.
 fn assigns(line: &str, key: &str) -> bool {
+    let header = line.trim_matches(['[', ']']);
+    if line.starts_with('[') && header.ends_with(&format!(".{key}")) {
+        return true;
+    }
     line.match_indices(&format!("{key} = ")).any(|(at, _)| {
         !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_')
     })
@@ -195,6 +199,7 @@ fn invalid(root: &Value, schema: &Value, value: &Value) -> Option<String> {
     let is_type = match schema["type"].as_str() {
         None => true,
         Some("string") => value.is_string(),
+        Some("boolean") => value.is_boolean(),
         Some("integer") => value.is_i64(),
         Some("number") => value.is_number(),
         Some("array") => value.is_array(),

@@ -60,12 +60,13 @@ fn the_domains_of_a_self_signed_certificate_are_fixed() {
 }
 
 /// The keys that only some destinations have are not in this list: their settings are compared as a
-/// whole, and those of the kinds above are tried.
+/// whole, and those of the kinds above are tried. A provider is replaced as a whole, too.
 #[test]
 fn the_table_of_reloads_has_every_key() {
     let keys = wilco_server::config::schema(wilco_server::service::KINDS)
         .tables
         .iter()
+        .filter(|table| table.name != "provider")
         .flat_map(|table| table.keys);
     let known: BTreeSet<_> =
         keys.flat_map(|key| [key].into_iter().chain(key.keys())).map(|key| key.name).collect();
@@ -78,9 +79,14 @@ fn the_table_of_reloads_has_every_key() {
 const SOURCE: &str = r#"allow_from = ["127.0.0.0/8"]
 duplicates = "suppress"
 duplicate_window = "24 h"
-expect_every = "3 days""#;
+expect_every = "3 days"
+public_url = "https://a.example/x"
+verify_token = { env = "TOKEN" }"#;
 
-const REST: &str = r#"[store]
+const REST: &str = r#"[provider.mine]
+scheme = { family = "hex", signature = { header = "x-signature" } }
+envelope = { name = [{ json = "type" }] }
+[store]
 url = "sqlite:FOLDER/wilco.db"
 reserve = "1 MiB"
 [destination.c]
@@ -124,7 +130,10 @@ every = "15 min"
 "#;
 
 /// A key, what is replaced in the file, by what, and the name under which it is fixed, if it is.
-const KEYS: [(&str, &str, &str, &str); 67] = [
+const KEYS: [(&str, &str, &str, &str); 70] = [
+    ("public_url", "public_url = \"https://a.example/x\"", "", ""),
+    ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
+    ("scheme", "scheme = { family = \"hex\"", "scheme = { family = \"base64\"", ""),
     ("address", "address = \"127.0.0.1:0\"", "address = \"127.0.0.2:0\"", "[listen] address"),
     ("tls", "tls = \"files\"", "tls = \"off\"", "[listen] tls"),
     (
