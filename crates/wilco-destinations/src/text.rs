@@ -2,19 +2,33 @@
 
 use serde::Deserialize;
 use wilco::Event;
+use wilco_delivery::{Text, View};
 use wilco_store::ALERTS;
 
-/// The text of an alert; `None` for any other event. An alert has a text already: the configured templates
-/// are for the events of providers, and would render nothing for it.
-pub(crate) fn alert_text(event: &Event) -> Option<Result<String, String>> {
+/// What a message says about an event: what the template of `text` renders, or the text of an alert. An
+/// alert has a text already: the configured templates are for the events of providers, and would render
+/// nothing for it.
+pub(crate) fn message_text(event: &Event, template: &Text) -> Result<String, String> {
     #[derive(Deserialize)]
     struct Alert {
         text: String,
     }
-    (event.source.as_str() == ALERTS).then(|| {
+    let text = if is_alert(event) {
         let alert: Result<Alert, _> = serde_json::from_slice(&event.body.contiguous());
-        alert.map(|alert| alert.text).map_err(|_| "the alert has no text".into())
-    })
+        alert.map_err(|_| "the alert has no text")?.text
+    } else {
+        let text = View::of(event).and_then(|view| template.render(&view));
+        text.map_err(|error| format!("the template of text failed: {error}"))?
+    };
+    match text.trim().is_empty() {
+        // No service accepts an empty text, and the next attempt would give the same.
+        true => Err("the text is empty: there is nothing to send".into()),
+        false => Ok(text),
+    }
+}
+
+pub(crate) fn is_alert(event: &Event) -> bool {
+    event.source.as_str() == ALERTS
 }
 
 /// Truncates a text to `max`, in whole characters, and marks that with an ellipsis.

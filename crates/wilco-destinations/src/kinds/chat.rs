@@ -6,13 +6,13 @@ use async_trait::async_trait;
 use http::{header, request};
 use serde_json::{Value, json};
 use wilco_config::{Key, TableReader, ValueType, url};
-use wilco_delivery::{Destination, Text, View};
+use wilco_delivery::{Destination, Text};
 use wilco_store::Claim;
 
 use crate::{
     http_service::{Filled, HttpService, Requests, ServiceUrl},
     kind::{Kind, OpenError, Settings, SharedSettings},
-    text::{alert_text, cut},
+    text::{cut, message_text},
 };
 
 pub(crate) static SLACK: Kind = Kind {
@@ -110,16 +110,7 @@ impl Settings for ChatSettings {
 
 impl Requests for ChatSettings {
     fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String> {
-        let event = claim.event();
-        let text = alert_text(event).unwrap_or_else(|| {
-            View::of(event)
-                .and_then(|view| self.text.render(&view))
-                .map_err(|error| format!("the template of text failed: {error}"))
-        })?;
-        if text.trim().is_empty() {
-            // No service accepts an empty text, and the next attempt would give the same.
-            return Err("the text is empty: there is nothing to send".into());
-        }
+        let text = message_text(claim.event(), &self.text)?;
         let request = request.header(header::CONTENT_TYPE, "application/json");
         Ok((request, message(self.service, &text).to_string().into()))
     }

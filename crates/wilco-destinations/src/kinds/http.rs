@@ -10,7 +10,7 @@ use serde::de::IgnoredAny;
 use wilco::{Body, Event};
 use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
 use wilco_delivery::{Destination, Text, View};
-use wilco_store::{ALERTS, Claim};
+use wilco_store::Claim;
 
 use crate::{
     clock,
@@ -18,6 +18,7 @@ use crate::{
     hidden::hidden_value,
     http_service::{Filled, HttpService, Requests, ServiceUrl},
     kind::{Kind, OpenError, Settings, SharedSettings},
+    text::is_alert,
 };
 
 pub(crate) static KIND: Kind = Kind {
@@ -202,7 +203,7 @@ impl Form {
     /// Renders the headers and the body for an event. The body template and its content type are for the events of a
     /// provider: an alert is sent as it is, with those of the other headers that can be rendered for it.
     fn fill(&self, event: &Event) -> Result<(HeaderMap, Body), String> {
-        let is_alert = event.source.as_str() == ALERTS;
+        let is_alert = is_alert(event);
         let view = LazyCell::new(|| View::of(event));
         let mut headers = HeaderMap::new();
         for (name, text) in &self.headers {

@@ -17,7 +17,7 @@ use crate::{
     hidden::hidden_value,
     http_service::{Filled, HttpService, Requests, ServiceUrl},
     kind::{Kind, OpenError, Settings, SharedSettings},
-    text::{alert_text, cut},
+    text::{cut, is_alert, message_text},
 };
 
 pub(crate) static KIND: Kind = Kind {
@@ -143,9 +143,9 @@ impl NtfySettings {
     fn message(&self, event: &Event) -> Result<Message, String> {
         let NtfySettings { url, token: _, text, title, priority, tags, click } = self;
         let topic = topic(&url.uri.0).unwrap_or_default().to_owned();
-        let short = |text: String| cut(text.trim(), TEXT_BYTES_MAX, bytes_in_json);
-        if let Some(text) = alert_text(event) {
-            return Ok(Message { topic, message: short(text?), ..Message::default() });
+        let message = cut(message_text(event, text)?.trim(), TEXT_BYTES_MAX, bytes_in_json);
+        if is_alert(event) {
+            return Ok(Message { topic, message, ..Message::default() });
         }
         let view = View::of(event).map_err(|error| error.to_string())?;
         let fill = |key: &str, text: &Text| {
@@ -156,10 +156,6 @@ impl NtfySettings {
             let filled = text.as_ref().map(|text| fill(key, text)).transpose();
             filled.map(|text| text.unwrap_or_default().trim().to_owned())
         };
-        let message = short(fill("text", text)?);
-        if message.is_empty() {
-            return Err("the text is empty: there is nothing to send".into());
-        }
         let tags: Result<Vec<_>, _> = tags.iter().map(|tag| fill("tags", tag)).collect();
         let tags = tags?.into_iter().map(|tag| tag.trim().to_owned());
         Ok(Message {
