@@ -9,7 +9,7 @@ use wilco::Event;
 use super::{
     DamagedEvent, Kind, RECORD_DAMAGED, SqliteStore, Taken, WriterState, intact, log_damaged,
 };
-use crate::{Claim, StoreError};
+use crate::{Attempt, Claim, Outcome, StoreError, rules::later};
 
 impl SqliteStore {
     /// Reads the events of what was claimed. None stays half claimed: one whose event is damaged is
@@ -78,10 +78,10 @@ impl SqliteStore {
 
     /// Makes deliveries due again, a moment from now.
     async fn release(&self, taken: Vec<Taken>, now: Timestamp) {
-        let due_at = now.checked_add(RELEASE_PAUSE).unwrap_or(now);
+        let due_at = later(now, RELEASE_PAUSE);
         let taken: Vec<_> = taken.iter().map(|taken| (taken.delivery, taken.attempt)).collect();
         tracing::warn!(count = taken.len(), "events could not be read; they are delivered later");
-        self.write_surely(move |state| state.release(&taken, due_at)).await;
+        self.write_surely(move |state| state.make_due(&taken, due_at, None)).await;
     }
 
     /// Notes which records are damaged, so that listings and metrics show them, and logs it once.
@@ -103,8 +103,14 @@ impl SqliteStore {
 
     async fn mark_dead(&self, taken: &Taken, why: &str, now: Timestamp) {
         tracing::error!(delivery = taken.delivery, why, "gave up");
-        let (delivery, number, why) = (taken.delivery, taken.attempt, why.to_owned());
-        self.write_surely(move |state| state.settle_unreadable(delivery, number, &why, now)).await;
+        let (id, waited) = ((taken.delivery, taken.attempt), taken.waited);
+        let (result, output) = (why.to_owned(), Vec::new());
+        let attempt = Attempt { started_at: now, took: Duration::ZERO, result, output };
+        let dead = Outcome::Dead { holds_key: false };
+        let settle = move |state: &mut WriterState| {
+            state.settle(id, waited, &attempt, &dead, None, now).map(drop)
+        };
+        self.write_surely(settle).await;
     }
 
     /// Writes what must not be lost, for without it a delivery would stay claimed until the next

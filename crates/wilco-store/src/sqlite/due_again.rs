@@ -5,29 +5,12 @@ use jiff::Timestamp;
 use rusqlite::params;
 
 use super::{AttemptId, WriterState};
-use crate::rules::{INTERRUPTED, LEASE_ENDED};
+use crate::rules::INTERRUPTED;
 
 impl WriterState {
-    /// Gives back what was claimed and could not be read just now: deliveries and the numbers of
-    /// their attempts, so that a later claim of the same delivery is unaffected.
-    pub(super) fn release(
-        &mut self,
-        taken: &[AttemptId],
-        due_at: Timestamp,
-    ) -> rusqlite::Result<()> {
-        self.make_due(taken, due_at, None)
-    }
-
-    /// Makes deliveries due whose leases have ended.
-    pub(super) fn end_leases(
-        &mut self,
-        over: &[AttemptId],
-        now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        self.make_due(over, now, Some(LEASE_ENDED))
-    }
-
-    fn make_due(
+    /// Makes deliveries due by the numbers of their attempts, so that a later claim of the same delivery is
+    /// unaffected.
+    pub(super) fn make_due(
         &mut self,
         attempts: &[AttemptId],
         due_at: Timestamp,

@@ -9,7 +9,8 @@ use rusqlite::Connection;
 use super::{Kind, Part, SqliteStore, WriterState, last_received, next_due, slices, unrouted};
 use crate::{
     Alert, Attempt, Batch, Breaker, Claim, OutboundStore, Outcome, RoutedBatch, Settled,
-    StoreError, Wakers, rules::lease_end,
+    StoreError, Wakers,
+    rules::{LEASE_ENDED, lease_end},
 };
 
 #[async_trait]
@@ -50,7 +51,7 @@ impl OutboundStore for SqliteStore {
                     return Ok(None);
                 }
                 // Looked up only now: a lease may have been renewed while this waited for its turn.
-                state.end_leases(&shared.leases.over(&name, elapsed), now)?;
+                state.make_due(&shared.leases.over(&name, elapsed), now, Some(LEASE_ENDED))?;
                 state.claim(&name, limit, now, lease_end(elapsed, lease)).map(Some)
             };
             if let Some(taken) = self.writer.write(Kind::Delivery, take).await? {
@@ -76,10 +77,11 @@ impl OutboundStore for SqliteStore {
         outcome: &Outcome,
         breaker: Option<Breaker>,
     ) -> Result<Settled, StoreError> {
-        let (claim, attempt, outcome) = (claim.clone(), attempt.clone(), outcome.clone());
-        let now = self.now();
-        let settle =
-            move |state: &mut WriterState| state.settle(&claim, &attempt, &outcome, breaker, now);
+        let (attempt, outcome, now) = (attempt.clone(), outcome.clone(), self.now());
+        let (id, waited) = ((claim.delivery, claim.attempt), claim.waited);
+        let settle = move |state: &mut WriterState| {
+            state.settle(id, waited, &attempt, &outcome, breaker, now)
+        };
         self.writer.write(Kind::Delivery, settle).await
     }
 

@@ -5,23 +5,24 @@ use std::time::Duration;
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{WriterState, ended};
+use super::{AttemptId, WriterState, ended};
 use crate::{
-    Attempt, Breaker, Claim, Outcome, Settled, State,
+    Attempt, Breaker, Outcome, Settled,
     rules::{self, Settlement, later, whole_millis},
 };
 
 impl WriterState {
     pub(super) fn settle(
         &mut self,
-        claim: &Claim,
+        (delivery, number): AttemptId,
+        waited: Duration,
         attempt: &Attempt,
         outcome: &Outcome,
         breaker: Option<Breaker>,
         now: Timestamp,
     ) -> rusqlite::Result<Settled> {
         let Settlement { state, due_at, waited, error, leaves_key } =
-            rules::settle(outcome, attempt, claim.waited, now);
+            rules::settle(outcome, attempt, waited, now);
         let due_at_ms = due_at.map(Timestamp::as_millisecond);
         let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
         let settled = self
@@ -32,20 +33,20 @@ impl WriterState {
                  RETURNING destination, iif(key_role = 'head', order_key, NULL)",
             )?
             .query_row(
-                params![claim.delivery, state.as_str(), due_at_ms, error, claim.attempt, waited_ms],
+                params![delivery, state.as_str(), due_at_ms, error, number, waited_ms],
                 ended,
             )
             .optional()?;
         let Some(settled) = settled else { return Ok(Settled::Stale) };
-        self.leases.ended.push((claim.delivery, claim.attempt));
-        self.write_attempt(claim.delivery, claim.attempt, attempt)?;
+        self.leases.ended.push((delivery, number));
+        self.write_attempt(delivery, number, attempt)?;
         if let Some(breaker) = breaker {
-            self.set_breaker(&claim.destination, breaker, now)?;
+            self.set_breaker(&settled.destination, breaker, now)?;
         }
         if due_at.is_some() {
-            self.to_wake.insert(claim.destination.clone());
+            self.to_wake.insert(settled.destination);
         } else if leaves_key && settled.head_of.is_some() {
-            self.leave_key(claim.delivery, settled, now)?;
+            self.leave_key(delivery, settled, now)?;
         }
         Ok(Settled::Written)
     }
@@ -71,33 +72,6 @@ impl WriterState {
                 attempt.output,
             ])?;
         Ok(())
-    }
-
-    /// Settles a delivery whose event cannot be read.
-    pub(super) fn settle_unreadable(
-        &mut self,
-        delivery: i64,
-        number: u32,
-        why: &str,
-        now: Timestamp,
-    ) -> rusqlite::Result<()> {
-        let is_claimed = self.connection.execute(
-            "UPDATE delivery SET last_error = ?3 \
-             WHERE id = ?1 AND state = 'running' AND attempts = ?2",
-            params![delivery, number, why],
-        )?;
-        if is_claimed == 0 {
-            return Ok(());
-        }
-        self.leases.ended.push((delivery, number));
-        self.end(delivery, State::Dead, None, now)?;
-        let attempt = Attempt {
-            started_at: now,
-            took: Duration::ZERO,
-            result: why.to_owned(),
-            output: Vec::new(),
-        };
-        self.write_attempt(delivery, number, &attempt)
     }
 
     fn set_breaker(
