@@ -145,12 +145,10 @@ fn require_version(name: &str, number: i32) -> Result<(), OpenError> {
 
 /// Refuses another program's database, and says whether the file is a new one.
 fn recognise(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
-    let id: i64 = connection
-        .query_row("PRAGMA application_id", [], |row| row.get(0))
-        .map_err(|error| from_sqlite(path, &error))?;
-    let tables: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(|error| from_sqlite(path, &error))?;
+    let sql =
+        "SELECT application_id, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id";
+    let found = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?)));
+    let (id, tables): (i64, i64) = found.map_err(|error| from_sqlite(path, &error))?;
     if id == APPLICATION_ID || (id == 0 && tables == 0) {
         Ok(id == 0)
     } else {

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 
 use super::{Kind, Part, SqliteStore, WriterState, last_received, next_due, slices, unrouted};
 use crate::{
-    Alert, Attempt, Batch, Breaker, Claim, OutboundStore, Outcome, RoutedBatch, Settled,
-    StoreError, Wakers,
+    Alert, Attempt, Batch, Breaker, Claim, EventQuery, OutboundStore, Outcome, RoutedBatch,
+    Settled, StoreError, Wakers,
     rules::{LEASE_ENDED, lease_end},
 };
 
@@ -108,7 +108,8 @@ impl OutboundStore for SqliteStore {
         since: Timestamp,
         until: Timestamp,
     ) -> Result<Option<Timestamp>, StoreError> {
-        let mut part = Some(Part::since(since, self.limits));
+        let query = EventQuery { since: Some(since), ..EventQuery::default() };
+        let mut part = Some(Part::all(&query, self.limits));
         while let Some(next) = part {
             let source = source.to_owned();
             let read = move |connection: &Connection| {

@@ -24,20 +24,11 @@ pub(crate) struct Part {
 impl Part {
     /// All that a query can find.
     pub(crate) fn all(query: &EventQuery, limits: Limits) -> Self {
-        let since = query.since.map_or(0, |since| Self::since(since, limits).after);
+        // The place of an event is never behind its time.
+        let since = query.since.map_or(0, |since| seq_at(since).saturating_sub(1));
         Self {
             after: query.after.map_or(0, seq_of).max(since),
             before: query.before.map_or(i64::MAX, seq_of),
-            events: limits.listing_events_first,
-            events_max: limits.listing_events_max,
-        }
-    }
-
-    /// All that can have come at this time or later: the place of an event is never behind its time.
-    pub(crate) fn since(since: Timestamp, limits: Limits) -> Self {
-        Self {
-            after: seq_at(since).saturating_sub(1),
-            before: i64::MAX,
             events: limits.listing_events_first,
             events_max: limits.listing_events_max,
         }
