@@ -86,7 +86,7 @@ pub(super) use space::{Space, is_no_room, ran_out};
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 use writer::Writer;
 pub(super) use writer::submit;
-pub(super) use writer_state::WriterState;
+pub(super) use writer_state::{Changes, WriterState};
 
 /// A store in one SQLite file.
 ///

@@ -102,7 +102,7 @@ impl WriterState {
         let taken = due.map(|(id, _)| taken(id)).collect::<rusqlite::Result<Vec<_>>>()?;
         for taken in &taken {
             let lease = Lease { destination: destination.to_owned(), ends: lease_ends };
-            self.leases.begun.push(((taken.delivery, taken.attempt), lease));
+            self.changes.leases.begun.push(((taken.delivery, taken.attempt), lease));
         }
         Ok(taken)
     }

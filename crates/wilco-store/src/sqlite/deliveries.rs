@@ -56,8 +56,8 @@ impl WriterState {
                 burst.map(|burst| burst.over_at.as_millisecond()),
                 reason,
             ])?;
-        if !self.to_wake.contains(&target.destination) {
-            self.to_wake.insert(target.destination.clone());
+        if !self.changes.to_wake.contains(&target.destination) {
+            self.changes.to_wake.insert(target.destination.clone());
         }
         Ok(())
     }
@@ -135,7 +135,7 @@ impl WriterState {
             )?
             .execute(params![destination, key, now.as_millisecond()])?;
         if promoted > 0 {
-            self.to_wake.insert(destination);
+            self.changes.to_wake.insert(destination);
         }
         Ok(())
     }

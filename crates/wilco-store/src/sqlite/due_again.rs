@@ -24,7 +24,7 @@ impl WriterState {
         for (id, attempt) in attempts {
             release.execute(params![id, due_at.as_millisecond(), attempt, error])?;
         }
-        self.leases.ended.extend_from_slice(attempts);
+        self.changes.leases.ended.extend_from_slice(attempts);
         Ok(())
     }
 

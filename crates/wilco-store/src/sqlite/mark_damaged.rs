@@ -20,7 +20,7 @@ impl WriterState {
             self.connection.prepare_cached("INSERT OR IGNORE INTO damaged (event) VALUES (?1)")?;
         for event in found {
             if mark.execute([event.seq])? > 0 {
-                self.found_damaged.push(event.clone());
+                self.changes.found_damaged.push(event.clone());
             }
         }
         Ok(())

@@ -5,15 +5,14 @@
 //! down, and the writing thread tries again.
 
 use std::{
-    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
 
 use super::{
-    DELIVERY_READERS, LatestEvents, LeaseChanges, Limits, Queue, Readers, RunningCheck, Scrub,
-    Shared, WriterState, from_io, from_sqlite, open_file,
+    Changes, DELIVERY_READERS, LatestEvents, Limits, Queue, Readers, RunningCheck, Scrub, Shared,
+    WriterState, from_io, from_sqlite, open_file,
 };
 use crate::{Clock, OpenError};
 
@@ -51,11 +50,8 @@ impl Opening {
             connection: opened.writing,
             last_seq,
             routed_through,
-            recorded: Vec::new(),
-            to_wake: BTreeSet::new(),
-            leases: LeaseChanges::default(),
             rejected_bytes: None,
-            found_damaged: Vec::new(),
+            changes: Changes::default(),
         };
         let recovered = state.recover(self.clock.now()).map_err(at)?;
         if recovered > 0 {

@@ -12,7 +12,7 @@ impl WriterState {
                  ON CONFLICT (name) DO UPDATE SET paused = ?2",
             )?
             .execute(params![destination, is_paused])?;
-        self.to_wake.insert(destination.to_owned());
+        self.changes.to_wake.insert(destination.to_owned());
         Ok(())
     }
 }

@@ -128,7 +128,7 @@ impl WriterState {
                 checksums.whole,
             ])?;
         insert_payload(&self.connection, seq, event)?;
-        self.recorded.push(Arc::clone(event));
+        self.changes.recorded.push(Arc::clone(event));
         Ok(id)
     }
 }

@@ -38,13 +38,13 @@ impl WriterState {
             )
             .optional()?;
         let Some(settled) = settled else { return Ok(Settled::Stale) };
-        self.leases.ended.push((delivery, number));
+        self.changes.leases.ended.push((delivery, number));
         self.write_attempt(delivery, number, attempt)?;
         if let Some(breaker) = breaker {
             self.set_breaker(&settled.destination, breaker, now)?;
         }
         if due_at.is_some() {
-            self.to_wake.insert(settled.destination);
+            self.changes.to_wake.insert(settled.destination);
         } else if leaves_key && settled.head_of.is_some() {
             self.leave_key(delivery, settled, now)?;
         }

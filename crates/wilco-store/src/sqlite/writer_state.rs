@@ -14,16 +14,22 @@ pub(crate) struct WriterState {
     pub(super) last_seq: i64,
     /// Every event up to this place is routed.
     pub(super) routed_through: i64,
-    /// Events that this batch records.
-    pub(super) recorded: Vec<Arc<Event>>,
     /// How duplicates are detected.
     pub(super) latest_events: LatestEvents,
-    /// Events that this batch is the first to note as damaged.
-    pub(super) found_damaged: Vec<DamagedEvent>,
-    /// Destinations for which this batch made something due.
-    pub(super) to_wake: BTreeSet<String>,
-    /// Claims that this batch makes and ends.
-    pub(super) leases: LeaseChanges,
     /// Bytes of the rejections that are kept; counted again after a batch that failed.
     pub(super) rejected_bytes: Option<u64>,
+    pub(super) changes: Changes,
+}
+
+/// What a batch changes besides its rows, published once it is committed.
+#[derive(Default)]
+pub(crate) struct Changes {
+    /// Events that were recorded.
+    pub(super) recorded: Vec<Arc<Event>>,
+    /// Events that were not known to be damaged.
+    pub(super) found_damaged: Vec<DamagedEvent>,
+    /// Destinations for which something is due.
+    pub(super) to_wake: BTreeSet<String>,
+    /// Claims that were made or have ended.
+    pub(super) leases: LeaseChanges,
 }

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::{
-    super::{Batch, Job, LOCK_WAIT, LeaseChanges, Queue, Shared, Wal, WriterState, log_damaged},
+    super::{Batch, Changes, Job, LOCK_WAIT, Queue, Shared, Wal, WriterState, log_damaged},
     Unseen, answer_all,
 };
 use crate::{CommitObserver, Rejection, StoreError};
@@ -133,31 +133,27 @@ impl Thread {
         self.shared.space.set_full(is_full);
         let is_locked = matches!(&committed, Err(Failure { error: StoreError::Locked, .. }));
         self.shared.is_locked.store(is_locked, Ordering::Relaxed);
+        let Changes { recorded, found_damaged, to_wake, leases } =
+            std::mem::take(&mut self.state.changes);
         if committed.is_ok() {
-            let recorded = std::mem::take(&mut self.state.recorded);
             (self.observer)(recorded.len(), began.elapsed());
             self.state.latest_events.committed();
-            self.shared.leases.apply(std::mem::take(&mut self.state.leases));
+            self.shared.leases.apply(leases);
             self.shared.recent_events.routed(self.state.routed_through);
             if !recorded.is_empty() {
                 self.shared.recent_events.extend(recorded);
                 self.shared.wakers.recorded.notify_one();
             }
-            let damaged = std::mem::take(&mut self.state.found_damaged);
-            if !damaged.is_empty() {
-                log_damaged(&damaged);
+            if !found_damaged.is_empty() {
+                log_damaged(&found_damaged);
                 self.shared.wakers.damaged.notify_one();
             }
-            for destination in std::mem::take(&mut self.state.to_wake) {
+            for destination in to_wake {
                 self.shared.wakers.due(&destination).notify_one();
             }
         } else {
-            self.state.recorded.clear();
-            self.state.found_damaged.clear();
-            self.state.leases = LeaseChanges::default();
             self.state.latest_events.rolled_back();
             self.state.routed_through = routed_before;
-            self.state.to_wake.clear();
             self.state.rejected_bytes = None;
         }
         committed
@@ -184,8 +180,8 @@ impl Thread {
     ) -> Result<(), (rusqlite::Error, Option<usize>)> {
         run(&self.state.connection, BEGIN).map_err(|error| (error, None))?;
         let done = self.run_all(jobs).and_then(|()| {
-            let WriterState { connection, latest_events, recorded, .. } = &mut self.state;
-            let flushed = latest_events.flush(connection, recorded.len());
+            let WriterState { connection, latest_events, changes, .. } = &mut self.state;
+            let flushed = latest_events.flush(connection, changes.recorded.len());
             flushed.and_then(|()| run(connection, "COMMIT")).map_err(|error| (error, None))
         });
         done.inspect_err(|_| {
