@@ -209,7 +209,7 @@ impl Worker {
 
     /// Pauses, then starts over: the state of the store is unknown after an error.
     fn call_failed(&mut self, error: StoreError, at: Moment, effects: &mut Vec<Effect>) {
-        if is_final(&error) {
+        if error.is_final() {
             self.is_stopping = true;
             return;
         }
@@ -266,7 +266,7 @@ impl Worker {
             Ok(Settled::Written | Settled::Stale) => {
                 effects.extend(conclusion.effects_once_written(&self.policy.breaker));
             }
-            Err(error) if is_final(&error) => {
+            Err(error) if error.is_final() => {
                 self.is_stopping = true;
                 effects.push(Effect::Report(Report::Lost(conclusion)));
             }
@@ -315,7 +315,7 @@ impl Worker {
             Ok(stale) => self.running.values_mut().for_each(|running| {
                 running.has_lease &= !stale.contains(&running.claim.delivery());
             }),
-            Err(error) if is_final(&error) => {}
+            Err(error) if error.is_final() => {}
             Err(error) => effects.push(Effect::Report(Report::LeasesWait(error))),
         }
     }
@@ -383,11 +383,6 @@ impl Worker {
             effects.push(Effect::SetTimer(next.saturating_sub(at.since_opened)));
         }
     }
-}
-
-/// Whether the store accepts nothing more.
-fn is_final(error: &StoreError) -> bool {
-    matches!(error, StoreError::Closed | StoreError::Latched(_))
 }
 
 /// How long everything waits after an error of the store.

@@ -56,6 +56,13 @@ pub enum StoreError {
     Internal(String),
 }
 
+impl StoreError {
+    /// Whether the store accepts nothing more, so that no further call is worth a try.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Closed | Self::Latched(_))
+    }
+}
+
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -20,7 +20,7 @@ pub(super) async fn run(
         let wait = match route_some(store.as_ref(), &plan.routes).await {
             Ok(true) => continue,
             Ok(false) => LOOK_AGAIN,
-            Err(StoreError::Closed | StoreError::Latched(_)) => return,
+            Err(error) if error.is_final() => return,
             Err(error) => {
                 tracing::warn!(%error, "cannot route events yet");
                 PAUSE
