@@ -4,6 +4,7 @@ mod admin;
 mod backup;
 mod cancel;
 mod check;
+mod checkpointer;
 mod checksum;
 mod claim;
 mod claimed;
@@ -56,6 +57,7 @@ pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, is_damage, require_whole, stop_at_damage,
 };
+pub(super) use checkpointer::{Checkpointer, leave_log};
 pub(super) use checksum::{Checksums, Head, Unsealed};
 pub(super) use claim::Taken;
 pub(super) use damage::{Damage, is_damaged, mend};
@@ -85,7 +87,7 @@ pub(super) use slicing::{row_limit, slices};
 pub(super) use space::{Space, is_no_room, ran_out};
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 use writer::Writer;
-pub(super) use writer::submit;
+pub(super) use writer::{AbortOnPanic, submit};
 pub(super) use writer_state::{Changes, WriterState};
 
 /// A store in one SQLite file.

@@ -5,13 +5,16 @@ use std::{path::Path, time::Duration};
 use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::{
-    Checkpoint, Damage, Due, Limits, StoreFiles, Unchecked, from_io, from_sqlite, is_damaged, mend,
-    require_whole, users,
+    Checkpoint, Damage, Due, Limits, StoreFiles, Unchecked, from_io, from_sqlite, is_damaged,
+    leave_log, mend, require_whole, users,
 };
 use crate::OpenError;
 
 /// A store file that is locked, whole, of this version, and has no stale frame in its WAL.
 pub(crate) struct Opened {
+    /// For copying the log into the database while another connection writes. Closed before that one,
+    /// which empties the log.
+    pub(super) copying: Connection,
     pub(super) writing: Connection,
     pub(super) reading: Vec<Connection>,
     pub(super) unchecked: Option<Unchecked>,
@@ -48,11 +51,12 @@ pub(crate) fn open(named: &Path, limits: &Limits) -> Result<Opened, OpenError> {
         ),
     };
     empty_log(&writing, path, limits.reader_wait)?;
+    let copying = copier(path).map_err(at)?;
     let reading =
         (0..READERS).map(|_| reader(path)).collect::<Result<_, rusqlite::Error>>().map_err(at)?;
     let scrubbing = reader(path).map_err(at)?;
     files.watch().map_err(|cause| from_io(path, &cause))?;
-    Ok(Opened { writing, reading, unchecked, scrubbing, lost_commits, files })
+    Ok(Opened { writing, copying, reading, unchecked, scrubbing, lost_commits, files })
 }
 
 /// Reports and repairs damage in the log before SQLite opens it, which would truncate the log
@@ -194,6 +198,16 @@ fn migrate(writing: &mut Connection, path: &Path) -> Result<(), OpenError> {
     }
     transaction.pragma_update(None, "user_version", SCHEMA_VERSION).map_err(at)?;
     transaction.commit().map_err(at)
+}
+
+fn copier(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(path)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    // It learns the size of the pages.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    leave_log(&connection)?;
+    Ok(connection)
 }
 
 fn reader(path: &Path) -> rusqlite::Result<Connection> {

@@ -11,8 +11,8 @@ use std::{
 };
 
 use super::{
-    Changes, DELIVERY_READERS, LatestEvents, Limits, Queue, Readers, RunningCheck, Scrub, Shared,
-    WriterState, from_io, from_sqlite, open_file,
+    Changes, Checkpointer, DELIVERY_READERS, LatestEvents, Limits, Queue, Readers, RunningCheck,
+    Scrub, Shared, Wal, WriterState, from_io, from_sqlite, open_file,
 };
 use crate::{Clock, OpenError};
 
@@ -30,7 +30,7 @@ pub(crate) struct Opening {
 }
 
 impl Opening {
-    pub(super) fn try_open(&self) -> Result<WriterState, OpenError> {
+    pub(super) fn try_open(&self) -> Result<(WriterState, Wal), OpenError> {
         let path = &self.path;
         let at = |error: rusqlite::Error| from_sqlite(path, &error);
         let mut opened = open_file(path, &self.limits)?;
@@ -45,6 +45,9 @@ impl Opening {
                 |row| Ok((row.get(0)?, row.get(1)?)),
             )
             .map_err(at)?;
+        let checkpointer = Checkpointer::start(opened.copying, Arc::clone(&self.shared));
+        let checkpointer = checkpointer.map_err(|cause| from_io(path, &cause))?;
+        let wal = Wal::of(&opened.writing, checkpointer);
         let state = WriterState {
             latest_events: LatestEvents::load(&opened.writing, self.limits).map_err(at)?,
             connection: opened.writing,
@@ -73,6 +76,6 @@ impl Opening {
         self.query_readers.add(query_readers);
         // Opening succeeds once, so the place is free.
         let _ = self.shared.files.set(opened.files);
-        Ok(state)
+        Ok((state, wal))
     }
 }

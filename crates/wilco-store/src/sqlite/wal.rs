@@ -2,10 +2,10 @@
 
 use std::{path::Path, sync::atomic::Ordering, time::Duration};
 
-use rusqlite::{Connection, config::DbConfig};
+use rusqlite::Connection;
 use tokio::time::Instant;
 
-use super::{Shared, StoreFiles, WriterState, users};
+use super::{Checkpointer, Shared, StoreFiles, leave_log, users};
 use crate::StoreError;
 
 /// What `PRAGMA wal_checkpoint` answers. A checkpoint that does less than
@@ -55,6 +55,7 @@ impl Checkpoint {
 
 /// What the writing thread knows of the log.
 pub(crate) struct Wal {
+    checkpointer: Checkpointer,
     frame_bytes: u64,
     /// As it was looked at last.
     frames: u64,
@@ -66,9 +67,10 @@ pub(crate) struct Wal {
 }
 
 impl Wal {
-    pub(super) fn of(state: &WriterState) -> Self {
-        let page_bytes = state.connection.query_row("PRAGMA page_size", [], |row| row.get(0));
+    pub(super) fn of(connection: &Connection, checkpointer: Checkpointer) -> Self {
+        let page_bytes = connection.query_row("PRAGMA page_size", [], |row| row.get(0));
         Self {
+            checkpointer,
             frame_bytes: page_bytes.unwrap_or(0) + FRAME_HEADER_BYTES,
             frames: 0,
             tried_frames: 0,
@@ -119,15 +121,22 @@ impl Wal {
             self.tried_frames = 0;
         }
         let is_long = self.bytes() >= WAL_LONG_BYTES;
-        let is_grown = (found.frames - self.tried_frames) * self.frame_bytes >= CHECKPOINT_BYTES;
-        let done = if self.is_wanted(shared) {
-            self.tried_at = Some(Instant::now());
+        let grown_bytes = (found.frames - self.tried_frames) * self.frame_bytes;
+        let is_grown = grown_bytes >= CHECKPOINT_BYTES;
+        let is_wanted = self.is_wanted(shared);
+        let done = if is_wanted || (is_grown && is_long) {
+            if is_wanted {
+                self.tried_at = Some(Instant::now());
+            }
+            self.checkpointer.rest();
             Checkpoint::truncate(connection, CHECKPOINT_WAIT)
-        } else if is_grown && is_long {
-            Checkpoint::truncate(connection, CHECKPOINT_WAIT)
-        } else if is_grown && found.pending() > 0 {
+        } else if self.checkpointer.has_copied() || grown_bytes >= CHECKPOINT_BYTES_MAX {
+            self.checkpointer.rest();
             Checkpoint::passive(connection)
         } else {
+            if is_grown && found.pending() > 0 {
+                self.checkpointer.begin();
+            }
             return;
         };
         self.tried_frames = found.frames;
@@ -152,7 +161,8 @@ impl Wal {
     }
 
     /// Empties the log for the last time.
-    pub(super) fn close(&mut self, connection: &Connection, shared: &Shared) {
+    pub(super) fn close(self, connection: &Connection, shared: &Shared) {
+        self.checkpointer.rest();
         if shared.require_sound().is_ok() {
             match Checkpoint::truncate(connection, CLOSE_WAIT) {
                 Ok(Checkpoint { is_busy: false, .. }) => return,
@@ -169,9 +179,7 @@ impl Wal {
                 }
             }
         }
-        // SQLite would remove the log by its name, which may be another store's by now.
-        let off = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
-        if let Err(error) = connection.set_db_config(off, true) {
+        if let Err(error) = leave_log(connection) {
             tracing::warn!(%error, "closing the store may touch its log");
         }
     }
@@ -204,7 +212,9 @@ impl Wal {
 /// How long a write waits while another program has the write lock.
 pub(crate) const LOCK_WAIT: Duration = Duration::from_secs(1);
 /// Bytes by which the log grows before it is copied into the database.
-pub(crate) const CHECKPOINT_BYTES: u64 = 16 << 20;
+const CHECKPOINT_BYTES: u64 = 16 << 20;
+/// Bytes by which it grows at most while it is being copied; then commits wait.
+pub(crate) const CHECKPOINT_BYTES_MAX: u64 = 32 << 20;
 /// A log of this many bytes is kept from shrinking by a reader: above it, checkpoints wait for readers.
 const WAL_LONG_BYTES: u64 = 64 << 20;
 /// Bytes of the log that are not checkpointed even when space has run short.

@@ -30,8 +30,8 @@ impl Writer {
         shared: Arc<Shared>,
         observer: CommitObserver,
     ) -> Result<(Self, JoinHandle<()>), OpenError> {
-        let state = match opening.try_open() {
-            Ok(state) => Some(state),
+        let opened = match opening.try_open() {
+            Ok(opened) => Some(opened),
             Err(error) if error.is_temporary() => {
                 tracing::warn!(%error, "the store cannot be opened yet; it is tried again");
                 shared.set_opening(Some(error.to_string()));
@@ -43,8 +43,8 @@ impl Writer {
         let (queue, path) = (Arc::clone(&writer.queue), opening.path.clone());
         let body = move || {
             let _guard = AbortOnPanic;
-            if let Some(state) = state.or_else(|| open_later(&opening, &queue)) {
-                Thread { wal: Wal::of(&state), state, queue, shared, observer }.run();
+            if let Some((state, wal)) = opened.or_else(|| open_later(&opening, &queue)) {
+                Thread { wal, state, queue, shared, observer }.run();
             }
         };
         let handle = std::thread::Builder::new().name("wilco-store".into()).spawn(body);
@@ -194,7 +194,7 @@ where
 }
 
 /// Tries to open the store until that works. `None` where the store was closed before.
-fn open_later(opening: &Opening, queue: &Queue) -> Option<WriterState> {
+fn open_later(opening: &Opening, queue: &Queue) -> Option<(WriterState, Wal)> {
     let shared = &opening.shared;
     let mut next_try = Instant::now() + opening.limits.open_retry;
     loop {
@@ -221,10 +221,10 @@ fn open_later(opening: &Opening, queue: &Queue) -> Option<WriterState> {
             continue;
         }
         match opening.try_open() {
-            Ok(state) => {
+            Ok(opened) => {
                 tracing::info!(store = %opening.path.display(), "the store is open");
                 shared.set_opening(None);
-                return Some(state);
+                return Some(opened);
             }
             Err(error) if error.is_temporary() => shared.set_opening(Some(error.to_string())),
             Err(error) => {
@@ -242,7 +242,7 @@ fn answer_all(jobs: Vec<Box<dyn Job>>, committed: &Result<(), StoreError>) {
 
 /// Without its writing thread the process could only refuse events; so it ends, and
 /// a supervisor restarts it.
-struct AbortOnPanic;
+pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {

@@ -59,6 +59,31 @@ impl Drop for Strace {
 const SYNCS: &str = "fsync,fdatasync";
 
 #[test]
+fn after_a_failed_checkpoint_nothing_is_acknowledged_and_all_that_was_is_there() {
+    let mut world = World::plan().start();
+    let database = world.path("wilco.db");
+    let strace = match Strace::inject_at(&[&database], world.pid(), SYNCS, "error=EIO") {
+        Ok(strace) => strace,
+        Err(why) => return left_out(&format!("no strace: {why}")),
+    };
+    // The log grows until it is copied into the database, which is then synced.
+    let body = |number: usize| booking(&number.to_string(), &"x".repeat(1 << 19));
+    let statuses: Vec<_> = (0..200).map_while(|number| try_send(&world, &body(number))).collect();
+    let acknowledged = statuses.iter().take_while(|status| **status == 200).count();
+    assert!(acknowledged >= 16, "{statuses:?}");
+    assert!(statuses[acknowledged..].iter().all(|status| *status == 503), "{statuses:?}");
+    assert_eq!(world.wait(Duration::from_secs(30)).code(), Some(1));
+    drop(strace);
+    world.eventually("the reason", |world| world.log().contains("the store stops"));
+
+    let mut world = world.kill_and_restart();
+    let recorded = recorded_once(&world).len();
+    assert!((acknowledged..=acknowledged + 1).contains(&recorded), "{recorded} of {acknowledged}");
+    assert!(world.stop().success());
+    assert_eq!(integrity(&world), "ok");
+}
+
+#[test]
 fn what_was_acknowledged_survives_a_kill_at_any_write_or_sync() {
     let points = number("WILCO_POINTS").unwrap_or(12);
     for point in 1..=points {

@@ -36,7 +36,7 @@ impl From<StoreError> for Failure {
 }
 
 impl Thread {
-    pub(super) fn run(&mut self) {
+    pub(super) fn run(mut self) {
         loop {
             // While another program has the lock, it is tried again even if nobody writes.
             let is_locked = self.shared.is_locked.load(Ordering::Relaxed);
