@@ -155,7 +155,10 @@ impl LatestEvents {
         self.flushed += self.flushed_in_batch;
         self.flushed_in_batch = 0;
         if self.is_flushed() && self.inserted >= self.limits.index_keys {
-            let generation = std::mem::take(&mut self.recent);
+            // The memory of the generation before, which is in the table, is used again.
+            let mut empty = std::mem::take(&mut self.flushing);
+            empty.clear();
+            let generation = std::mem::replace(&mut self.recent, empty);
             self.begin(generation);
         }
     }

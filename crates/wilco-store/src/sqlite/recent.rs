@@ -13,12 +13,19 @@ use super::seq_of;
 pub(crate) struct RecentEvents(Mutex<Inner>);
 
 struct Inner {
-    events: VecDeque<Arc<Event>>,
+    events: VecDeque<Recent>,
     /// About how much memory the events take.
     bytes: usize,
     /// The place behind which every event is kept here.
     behind: i64,
     routed_through: i64,
+}
+
+/// An event with what is looked for: an event of a while ago is in no cache of the processor any more.
+struct Recent {
+    seq: i64,
+    bytes: usize,
+    event: Arc<Event>,
 }
 
 impl RecentEvents {
@@ -37,13 +44,14 @@ impl RecentEvents {
     pub(super) fn extend(&self, events: Vec<Arc<Event>>) {
         let mut inner = self.lock();
         for event in events {
-            inner.bytes += bytes_of(&event);
-            inner.events.push_back(event);
+            let bytes = bytes_of(&event);
+            inner.bytes += bytes;
+            inner.events.push_back(Recent { seq: seq_of(event.id), bytes, event });
         }
         while inner.events.len() > EVENTS_MAX || inner.bytes > BYTES_MAX {
-            let Some(event) = inner.events.pop_front() else { break };
-            inner.bytes -= bytes_of(&event);
-            inner.behind = seq_of(event.id);
+            let Some(oldest) = inner.events.pop_front() else { break };
+            inner.bytes -= oldest.bytes;
+            inner.behind = oldest.seq;
         }
     }
 
@@ -58,15 +66,16 @@ impl RecentEvents {
         if inner.routed_through < inner.behind {
             return None;
         }
-        let start = inner.events.partition_point(|event| seq_of(event.id) <= inner.routed_through);
-        Some(inner.events.iter().skip(start).take(limit).cloned().collect())
+        let start = inner.events.partition_point(|recent| recent.seq <= inner.routed_through);
+        let unrouted = inner.events.range(start..).take(limit);
+        Some(unrouted.map(|recent| Arc::clone(&recent.event)).collect())
     }
 
     /// The event in this place, if it is one of the newest.
     pub(super) fn get(&self, seq: i64) -> Option<Arc<Event>> {
         let inner = self.lock();
-        let place = inner.events.binary_search_by_key(&seq, |event| seq_of(event.id)).ok()?;
-        inner.events.get(place).cloned()
+        let place = inner.events.binary_search_by_key(&seq, |recent| recent.seq).ok()?;
+        inner.events.get(place).map(|recent| Arc::clone(&recent.event))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
