@@ -11,6 +11,7 @@ mod events;
 mod explain;
 mod failure;
 mod init;
+mod json_log;
 mod output;
 mod record;
 mod reload;
@@ -39,6 +40,7 @@ pub(crate) use arguments::{ConfigArgs, ListingArgs, StoreArgs, require_store};
 pub(crate) use certificate::{certificate_for, certificate_for_file};
 pub(crate) use drawing::draw;
 pub(crate) use failure::Failure;
+use json_log::JsonLines;
 pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
 pub(crate) use record::{Filter, Record};
 pub(crate) use server::{Server, client_for, refusal};
@@ -174,11 +176,7 @@ fn log(format: Option<LogFormat>, quiet: bool) -> io::Result<Arc<Queue>> {
     });
     match format {
         LogFormat::Text => lines.with_ansi(is_coloured(&io::stderr())).init(),
-        // wilco opens no spans, so looking for them would be wasted work.
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true);
-            lines.with_current_span(false).with_span_list(false).init();
-        }
+        LogFormat::Json => lines.event_format(JsonLines).init(),
     }
     let panics = Arc::clone(&queue);
     // The default hook writes to stderr directly, and blocks if nobody reads it.
