@@ -147,7 +147,7 @@ impl Inbound {
         let client = *sender.as_ref().unwrap_or(&socket);
         let received = match source {
             Some(source) => self.receive(source, request, sender, endpoints.max_body, began).await,
-            None => Err(Refusal::UnknownPath(legible(path.as_bytes()))),
+            None => Err(Refusal::UnknownPath(legible(path.as_bytes()).into_owned())),
         };
         let provider = source.map(|source| source.provider.as_ref());
         let answers = provider.map(|provider| &provider.answers);
@@ -265,10 +265,10 @@ impl Inbound {
         if receipt.is_first() {
             self.counters.answered(name, "recorded");
             self.counters.recorded(name, source.provider.documented(event).unwrap_or("other"));
-            tracing::info!(source = name, event = shown, %id, bytes, millis, "event recorded");
+            tracing::info!(source = name, event = &*shown, %id, bytes, millis, "event recorded");
         } else {
             self.counters.answered(name, "duplicate");
-            tracing::info!(source = name, event = shown, %id, bytes, millis, "duplicate event");
+            tracing::info!(source = name, event = &*shown, %id, bytes, millis, "duplicate event");
         }
     }
 

@@ -1,6 +1,9 @@
 //! Which client sent a request, which network it belongs to, and whether it may send at all.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use http::HeaderMap;
 use ipnet::IpNet;
@@ -91,7 +94,8 @@ pub(super) fn sender(
     }
     let values: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     for hop in values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b',')) {
-        let ip = address(hop).ok_or_else(|| UnreadableHop { via: sender, hop: legible(hop) })?;
+        let ip = address(hop)
+            .ok_or_else(|| UnreadableHop { via: sender, hop: legible(hop).into_owned() })?;
         sender = Client::Ip(ip);
         if !is_trusted(ip) {
             break;
@@ -116,10 +120,14 @@ fn between(text: &str, open: char, close: char) -> Option<&str> {
 
 /// Text of an unverified sender for the log: truncated, and escaped so that it cannot control a
 /// terminal.
-pub(super) fn legible(bytes: &[u8]) -> String {
+pub(super) fn legible(bytes: &[u8]) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._/:".contains(&byte);
+    if bytes.len() <= LEGIBLE_BYTES_MAX && bytes.iter().all(|&byte| is_plain(byte)) {
+        return String::from_utf8_lossy(bytes);
+    }
     let cut = &bytes[..bytes.len().min(LEGIBLE_BYTES_MAX)];
     let dots = if cut.len() < bytes.len() { "…" } else { "" };
-    format!("{}{dots}", cut.escape_ascii())
+    format!("{}{dots}", cut.escape_ascii()).into()
 }
 
 /// Whether `allow_from` of a source allows this sender. An empty list allows everybody.
