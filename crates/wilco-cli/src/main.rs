@@ -10,6 +10,7 @@ mod drawing;
 mod events;
 mod explain;
 mod failure;
+mod freispace;
 mod init;
 mod json_log;
 mod output;
@@ -114,6 +115,7 @@ enum Verb {
     Explain(explain::Explain),
     Events(events::Events),
     Destinations(destinations::Destinations),
+    Freispace(freispace::Freispace),
     Backup(backup::Backup),
     Schema(schema::PrintSchema),
     Completions(shell::Completions),
@@ -144,6 +146,7 @@ impl Cli {
             Verb::Explain(explain) => explain.run(),
             Verb::Events(events) => events.run().await,
             Verb::Destinations(destinations) => destinations.run().await,
+            Verb::Freispace(freispace) => freispace.run().await,
             Verb::Reload(reload) => reload.run().await,
             Verb::Schema(schema) => schema.run(),
             Verb::Completions(completions) => completions.run(),

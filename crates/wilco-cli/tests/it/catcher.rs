@@ -47,6 +47,8 @@ pub(crate) enum Act {
     Drip,
     /// 200, followed by a gigabyte.
     Flood,
+    /// A status, further headers, and a body.
+    Body(u16, &'static str, String),
 }
 
 impl Catcher {
@@ -145,6 +147,11 @@ fn converse(
         match act(number, &caught) {
             Act::Answer(status) => answer(stream, status, "")?,
             Act::With(status, fields) => answer(stream, status, fields)?,
+            Act::Body(status, fields, body) => {
+                let head =
+                    format!("HTTP/1.1 {status} So\r\n{fields}content-length: {}", body.len());
+                stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes())?;
+            }
             Act::Reset => return Ok(()),
             Act::Write(bytes) => return stream.write_all(bytes.as_bytes()),
             Act::Interim => {

@@ -306,7 +306,11 @@ fn no_output_contains_a_secret_or_an_escape_code() {
 }
 
 /// What a command prints on a terminal of this width.
-fn on_a_terminal(command: &Command, columns: usize, environment: &[(&str, &str)]) -> String {
+pub(crate) fn on_a_terminal(
+    command: &Command,
+    columns: usize,
+    environment: &[(&str, &str)],
+) -> String {
     const SCRIPT: &str = "import fcntl, os, pty, struct, sys, termios\n\
         pid, fd = pty.fork()\n\
         if pid == 0:\n \

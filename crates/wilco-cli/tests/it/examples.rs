@@ -136,7 +136,8 @@ fn a_request_signed_by_hand_as_the_freispace_page_says_is_accepted() {
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let page = fs::read_to_string(root.join("docs/freispace.md")).unwrap();
-    let script = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let section = page.split("## Test without freispace").nth(1).unwrap();
+    let script = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
     let world = World::plan().start();
     let url = format!("http://{}/webhook", world.address);
     let script = script.replace("https://hooks.example.com/webhook", &url);

@@ -1,0 +1,44 @@
+//! `wilco freispace`: registers, lists and removes webhook endpoints by freispace's API.
+
+mod api;
+mod list;
+mod register;
+mod remove;
+mod secret_file;
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+
+use super::Failure;
+
+pub(crate) use api::{Api, ApiArgs, Endpoint, NewEndpoint};
+pub(crate) use secret_file::SecretFile;
+
+/// Register, list and remove webhook endpoints at freispace, by its API
+///
+/// The API token comes from freispace: team settings, Integrations. It needs the permission to read
+/// and write webhooks.
+#[derive(Args)]
+pub(crate) struct Freispace {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Register(register::Register),
+    List(list::List),
+    Remove(remove::Remove),
+}
+
+impl Freispace {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        match self.verb {
+            Verb::Register(register) => register.run().await?,
+            Verb::List(list) => list.run().await?,
+            Verb::Remove(remove) => remove.run().await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,47 @@
+//! `wilco freispace list`: the endpoints that freispace sends to.
+
+use clap::Args;
+
+use super::ApiArgs;
+use crate::{Failure, Screen, Table, json_line, print};
+
+/// List the endpoints that freispace sends to
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    api: ApiArgs,
+    /// Print one JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        let endpoints = self.api.connect()?.list().await?;
+        if self.json {
+            let lines = endpoints.iter().map(json_line).collect::<Result<String, _>>()?;
+            return print(&lines);
+        }
+        if endpoints.is_empty() {
+            return print("no endpoints; `wilco freispace register` creates one\n");
+        }
+        let columns =
+            [("id", UUID_CHARS), ("url", 12), ("events", 6), ("status", 8), ("description", 8)];
+        let rows = endpoints.into_iter().map(|endpoint| {
+            let status = endpoint.status.unwrap_or_else(|| "-".into());
+            let events = endpoint.events.len().to_string();
+            vec![
+                endpoint.id,
+                endpoint.url,
+                events,
+                status,
+                endpoint.description.unwrap_or_default(),
+            ]
+        });
+        let rows: Vec<_> = rows.collect();
+        print(&Table::new(&columns, Screen::stdout()).draw(&rows))
+    }
+}
+
+/// An id is shown whole, because `remove` needs it whole.
+const UUID_CHARS: usize = 36;
