@@ -1,9 +1,10 @@
-//! `wilco freispace`: registers, lists and removes webhook endpoints by freispace's API.
+//! `wilco freispace`: registers, lists, removes and rotates webhook endpoints by freispace's API.
 
 mod api;
 mod list;
 mod register;
 mod remove;
+mod rotate;
 mod secret_file;
 
 use std::process::ExitCode;
@@ -13,9 +14,9 @@ use clap::{Args, Subcommand};
 use super::Failure;
 
 pub(crate) use api::{Api, ApiArgs, Endpoint, NewEndpoint};
-pub(crate) use secret_file::SecretFile;
+pub(crate) use secret_file::{SecretFile, TextFile, sync_folder};
 
-/// Register, list and remove webhook endpoints at freispace, by its API
+/// Register, list, remove and rotate webhook endpoints at freispace, by its API
 ///
 /// The API token comes from freispace: team settings, Integrations. It needs the permission to read
 /// and write webhooks.
@@ -30,6 +31,7 @@ enum Verb {
     Register(register::Register),
     List(list::List),
     Remove(remove::Remove),
+    Rotate(rotate::Rotate),
 }
 
 impl Freispace {
@@ -38,6 +40,7 @@ impl Freispace {
             Verb::Register(register) => register.run().await?,
             Verb::List(list) => list.run().await?,
             Verb::Remove(remove) => remove.run().await?,
+            Verb::Rotate(rotate) => rotate.run().await?,
         }
         Ok(ExitCode::SUCCESS)
     }

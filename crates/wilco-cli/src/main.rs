@@ -44,6 +44,7 @@ pub(crate) use failure::Failure;
 use json_log::JsonLines;
 pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
 pub(crate) use record::{Filter, Record};
+pub(crate) use reload::reload;
 pub(crate) use server::{Server, client_for, refusal};
 
 /// Requests are allocated on one thread and freed on another, which is slow with the system's

@@ -20,17 +20,21 @@ pub(crate) struct Reload {
 
 impl Reload {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let server = Server::find(&self.config.places()?)?;
-        let answer = server.ask(Method::POST, "/api/v1/reload", Bytes::new()).await?;
-        if answer.status != StatusCode::NO_CONTENT {
-            let failure = refusal(answer.status, &answer.body);
-            let text = match failure.text.ends_with('\n') {
-                true => format!("{}wilco: the old configuration stays in use\n", failure.text),
-                false => format!("{}; the old configuration stays in use", failure.text),
-            };
-            return Err(Failure { text, ..failure });
-        }
+        reload(&Server::find(&self.config.places()?)?).await?;
         print("reloaded\n")?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+pub(crate) async fn reload(server: &Server) -> Result<(), Failure> {
+    let answer = server.ask(Method::POST, "/api/v1/reload", Bytes::new()).await?;
+    if answer.status == StatusCode::NO_CONTENT {
+        return Ok(());
+    }
+    let failure = refusal(answer.status, &answer.body);
+    let text = match failure.text.ends_with('\n') {
+        true => format!("{}wilco: the old configuration stays in use\n", failure.text),
+        false => format!("{}; the old configuration stays in use", failure.text),
+    };
+    Err(Failure { text, ..failure })
 }

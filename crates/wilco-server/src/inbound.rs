@@ -111,16 +111,16 @@ impl Inbound {
     }
 
     /// Every secret of every source, and how often and when it matched since [`began_at`](Self::began_at).
-    pub(crate) fn secrets(&self) -> Vec<(String, String, Option<MatchTimes>)> {
+    pub(crate) fn secrets(&self) -> Vec<(Arc<config::Source>, String, Option<MatchTimes>)> {
         let mut secrets = Vec::new();
         for source in self.endpoints.load().sources.values() {
             for secret in &source.secrets {
-                let (source, secret) = (source.name.as_str(), secret.name());
-                let matched = self.secret_matches.get(source, secret);
-                secrets.push((source.to_owned(), secret.to_owned(), matched));
+                let matched = self.secret_matches.get(source.name.as_str(), secret.name());
+                secrets.push((Arc::clone(source), secret.name().to_owned(), matched));
             }
         }
-        secrets.sort_by(|one, other| (&one.0, &one.1).cmp(&(&other.0, &other.1)));
+        secrets
+            .sort_by_key(|(source, secret, _)| (source.name.as_str().to_owned(), secret.clone()));
         secrets
     }
 

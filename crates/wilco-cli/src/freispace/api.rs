@@ -135,7 +135,7 @@ impl Api {
     }
 
     /// Removes an endpoint whose secret is lost, and returns a sentence about it.
-    pub(crate) async fn take_back(&self, id: &str) -> String {
+    pub(crate) async fn undo_create(&self, id: &str) -> String {
         match self.remove(id).await {
             Ok(_) => format!("endpoint {id} was removed again"),
             Err(failure) => format!(

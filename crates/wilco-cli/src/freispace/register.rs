@@ -63,7 +63,7 @@ impl Register {
         };
         let created = api.create(&endpoint).await?;
         if let Err(why) = keep(&created.secret, file.as_mut()) {
-            let removed = api.take_back(&created.id).await;
+            let removed = api.undo_create(&created.id).await;
             return Err(Failure::failed(format!("{why}; {removed}")));
         }
         let secret = match &path {
@@ -104,8 +104,8 @@ async fn refuse_second(api: &Api, url: &str) -> Result<(), Failure> {
     match api.list().await?.into_iter().find(|endpoint| endpoint.url == url) {
         None => Ok(()),
         Some(Endpoint { id, .. }) => Err(Failure::failed(format!(
-            "endpoint {id} has this URL already; to replace it use `wilco freispace remove {id}`, \
-             and for a second one add --another"
+            "endpoint {id} has this URL already; to change its secret use `wilco freispace rotate`, \
+             to replace it `wilco freispace remove {id}`, and for a second one add --another"
         ))),
     }
 }

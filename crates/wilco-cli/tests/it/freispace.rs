@@ -1,5 +1,6 @@
 //! `wilco freispace` against a stand-in for freispace's API.
 
+mod rotate;
 mod stand_in;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};

@@ -95,6 +95,7 @@ fn the_admin_api_says_how_often_and_when_each_secret_matched_with_duplicates() {
     for (found, (source, name, matches)) in secrets.iter().zip(expected) {
         assert_eq!(found["source"], source, "{answer}");
         assert_eq!(found["secret_name"], name, "{answer}");
+        assert_eq!(found["provider"], "freispace", "{answer}");
         assert_eq!(found["matches"], matches, "{answer}");
         assert_eq!(found["last_match"].is_string(), matches > 0, "{answer}");
         let in_order = [&answer["since"], &found["first_match"], &found["last_match"]];

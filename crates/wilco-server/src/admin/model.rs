@@ -361,6 +361,10 @@ pub struct Secrets {
 pub struct SecretStatus {
     /// The source that has the secret.
     pub source: String,
+    /// The provider of the source.
+    pub provider: String,
+    /// The path of the source.
+    pub path: String,
     /// The secret's name, such as `file:/etc/wilco/secret`.
     pub secret_name: String,
     /// How many requests were signed with it.

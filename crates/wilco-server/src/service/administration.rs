@@ -47,7 +47,9 @@ pub(super) fn administer(
 pub(super) fn secrets(inbound: &Inbound) -> Secrets {
     let secrets =
         inbound.secrets().into_iter().map(|(source, secret_name, matched)| SecretStatus {
-            source,
+            source: source.name.as_str().to_owned(),
+            provider: source.provider.name.clone(),
+            path: source.path.clone(),
             secret_name,
             matches: matched.map_or(0, |matched| matched.count),
             first_match: matched.map(|matched| matched.first),

@@ -74,6 +74,7 @@ fn every_help_fits_a_terminal_of_80_columns() {
         "freispace register",
         "freispace list",
         "freispace remove",
+        "freispace rotate",
         "reload",
         "completions",
         "man",

@@ -4,6 +4,8 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde_json::{Value, json};
@@ -30,6 +32,14 @@ pub(super) struct Hook {
     pub(super) secret: String,
 }
 
+/// At which request freispace stops answering.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Hang {
+    pub(super) method: &'static str,
+    /// Whether it does first what it was asked to.
+    pub(super) after: bool,
+}
+
 #[derive(Default)]
 struct Team {
     hooks: Vec<Hook>,
@@ -37,6 +47,8 @@ struct Team {
     secret: Option<String>,
     /// Answers to the next requests of a method, in place of the usual ones.
     answers: VecDeque<(&'static str, u16, &'static str, String)>,
+    hang: Option<Hang>,
+    is_hanging: bool,
 }
 
 impl Freispace {
@@ -73,8 +85,32 @@ impl Freispace {
         self.team.lock().unwrap().answers.push_back((method, status, fields, body.into()));
     }
 
+    /// Stops answering at such a request, or no more.
+    pub(super) fn hangs(&self, at: Option<Hang>) {
+        let mut team = self.team.lock().unwrap();
+        (team.hang, team.is_hanging) = (at, false);
+    }
+
+    #[track_caller]
+    pub(super) fn wait_until_it_hangs(&self) {
+        let until = Instant::now() + Duration::from_secs(30);
+        while !self.team.lock().unwrap().is_hanging {
+            assert!(Instant::now() < until, "no such request came: {:?}", self.catcher.caught());
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     pub(super) fn hooks(&self) -> Vec<Hook> {
         self.team.lock().unwrap().hooks.clone()
+    }
+
+    /// Sends an event to every endpoint there is, once, and says whether any of them took it.
+    pub(super) fn send(&self, world: &World, body: &str) -> bool {
+        let mut is_taken = false;
+        for hook in self.hooks() {
+            is_taken |= send_to(world, &hook, body);
+        }
+        is_taken
     }
 }
 
@@ -100,7 +136,16 @@ impl Team {
             return Act::Body(403, "", json!({ "message": "Unauthenticated." }).to_string());
         }
         assert_eq!(request.header("accept"), "application/json");
-        self.answer(request)
+        match self.hang.filter(|hang| hang.method == method) {
+            Some(hang) => {
+                if hang.after {
+                    self.answer(request);
+                }
+                self.is_hanging = true;
+                Act::Hang
+            }
+            None => self.answer(request),
+        }
     }
 
     fn answer(&mut self, request: &Caught) -> Act {
