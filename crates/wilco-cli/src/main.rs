@@ -14,6 +14,7 @@ mod freispace;
 mod init;
 mod json_log;
 mod output;
+mod providers;
 mod record;
 mod reload;
 mod request;
@@ -117,6 +118,7 @@ enum Verb {
     Events(events::Events),
     Destinations(destinations::Destinations),
     Freispace(freispace::Freispace),
+    Providers(providers::Providers),
     Backup(backup::Backup),
     Schema(schema::PrintSchema),
     Completions(shell::Completions),
@@ -148,6 +150,7 @@ impl Cli {
             Verb::Events(events) => events.run().await,
             Verb::Destinations(destinations) => destinations.run().await,
             Verb::Freispace(freispace) => freispace.run().await,
+            Verb::Providers(providers) => providers.run(),
             Verb::Reload(reload) => reload.run().await,
             Verb::Schema(schema) => schema.run(),
             Verb::Completions(completions) => completions.run(),

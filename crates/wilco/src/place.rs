@@ -252,6 +252,18 @@ impl Place {
     }
 }
 
+impl Place {
+    /// As descriptions name it: with what is before the value.
+    pub(crate) fn in_full(&self) -> String {
+        match (self.prefix.as_str(), self.split) {
+            ("", None) => self.to_string(),
+            ("", Some(_)) => format!("{self}, in a list"),
+            (prefix, None) => format!("{self}, after {prefix:?}"),
+            (prefix, Some(_)) => format!("{self}, after {prefix:?} in a list"),
+        }
+    }
+}
+
 /// As messages name it: `header x-hub-signature-256`.
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

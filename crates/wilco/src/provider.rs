@@ -3,6 +3,7 @@
 //! A provider is a data file in `providers/`, which is compiled in. To add a provider, add a file.
 
 mod answers;
+mod description;
 mod envelope;
 mod file;
 mod handshake;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use crate::Scheme;
 pub(in crate::provider) use answers::check_body;
 pub use answers::{Accepted, AnswerType, Answers, RefusedStatus};
+pub use description::Description;
 pub(in crate::provider) use envelope::EnvelopePlaces;
 pub use envelope::{Content, Envelope, EnvelopeError};
 pub use file::ProviderText;

@@ -1,8 +1,11 @@
 //! Providers besides freispace, from outside: what they send is verified, named and recognised.
 
+use std::fs;
+
+use serde_json::Value;
 use wilco::{Secret, Unsigned, provider};
 
-use crate::world::{SECRET, World};
+use crate::world::{SECRET, World, wilco};
 
 const GITHUB: &str = "[source.code]\nprovider = \"github\"\npath = \"/code\"\n\
                       secrets = [{ env = \"FREISPACE_SECRET\" }]\n\
@@ -57,4 +60,67 @@ fn a_request_that_github_did_not_sign_is_refused_in_the_same_words() {
         assert!(reply.body.contains(message), "{headers:?}: {}", reply.body);
     }
     assert_eq!(world.post_to("/code", "{}", &[("x-hub-signature-256", &right)]).status, 200);
+}
+
+#[test]
+fn the_providers_are_listed_with_how_each_signs() {
+    let listed = providers(&[]);
+    assert_eq!(listed.lines().count(), 1 + provider::all().len());
+    let stripe = listed.lines().find(|line| line.starts_with("stripe ")).unwrap();
+    assert!(stripe.contains("HMAC-SHA-256, hex"), "{stripe}");
+    assert!(stripe.contains("docs.stripe.com/webhooks"), "{stripe}");
+    let unconfirmed = listed.lines().filter(|line| line.contains("unconfirmed: ")).count();
+    let expected = provider::all().iter().filter(|provider| provider.unconfirmed.is_some()).count();
+    assert_eq!(unconfirmed, expected);
+    let rows: Vec<Value> =
+        providers(&["--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows.len(), provider::all().len());
+    assert!(rows.iter().all(|row| row["docs"].as_str().unwrap().starts_with("https://")));
+}
+
+#[test]
+fn a_provider_is_shown_with_what_a_source_of_it_needs() {
+    let slack = providers(&["slack"]);
+    for expected in [
+        "header x-slack-signature, after \"v0=\"",
+        "v0:{timestamp}:{body}",
+        "300 s, past and future",
+        "signed POST with member type of the body equal to",
+        "[source.slack]\nprovider = \"slack\"\npath = \"/slack\"\n",
+    ] {
+        assert!(slack.contains(expected), "{expected}: {slack}");
+    }
+    assert!(slack.lines().all(|line| line.len() <= 80), "{slack}");
+    let square: Value = serde_json::from_str(&providers(&["square", "--json"])).unwrap();
+    assert_eq!(square["signed"], serde_json::json!(["{url}{body}"]));
+    assert_eq!(square["signs_url"], true);
+    let output = wilco(".".as_ref()).args(["providers", "githup"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("unknown provider \"githup\"; did you mean github?"), "{said}");
+}
+
+#[test]
+fn the_source_that_is_shown_for_a_provider_is_understood() {
+    let mut file = "[listen]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n".to_owned();
+    file.push_str("[store]\nurl = \"sqlite:wilco.db\"\n");
+    let known: Vec<_> = provider::all().iter().filter(|it| !it.teaches_secret()).collect();
+    for provider in &known {
+        let shown = providers(&[&provider.name]);
+        file.push_str(&shown[shown.find("[source.").unwrap()..]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("wilco.toml"), &file).unwrap();
+    let output = wilco(folder.path()).arg("check").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let errors: Vec<_> = said.lines().filter(|line| line.starts_with("Error")).collect();
+    assert!(errors.len() >= known.len(), "{said}");
+    // Whatever else is wrong would be said too.
+    assert!(errors.iter().all(|line| line.contains("is not set")), "{errors:#?}");
+}
+
+fn providers(arguments: &[&str]) -> String {
+    let output = wilco(".".as_ref()).arg("providers").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }

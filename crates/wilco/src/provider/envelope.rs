@@ -110,13 +110,13 @@ impl EnvelopeError {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct EnvelopePlaces {
     /// Joined by dots; absent values are left out.
-    name: Vec<Place>,
+    pub(super) name: Vec<Place>,
     /// Joined by slashes; `None` unless all are present.
     #[serde(default)]
-    subject: Vec<Place>,
+    pub(super) subject: Vec<Place>,
     /// An id that stays the same if the provider sends the same delivery again.
     #[serde(default)]
-    delivery_id: Option<Place>,
+    pub(super) delivery_id: Option<Place>,
     #[serde(default)]
     content: Content,
     /// The array that holds several events in one request; the body itself where the path is empty.

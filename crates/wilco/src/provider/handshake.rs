@@ -3,7 +3,7 @@
 
 mod template;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use serde::Deserialize;
@@ -101,6 +101,26 @@ impl Provider {
     pub fn has_verify_token(&self) -> bool {
         let mut conditions = self.handshakes.iter().flat_map(|kind| &kind.when);
         conditions.any(|condition| condition.expected == Expected::Secret)
+    }
+}
+
+/// As descriptions name it: `signed POST with member type of the body equal to "url_verification"`.
+impl fmt::Display for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let signed = if self.is_signed { "signed " } else { "" };
+        write!(f, "{signed}{}", self.method.word())?;
+        for (at, Condition { place, expected }) in self.when.iter().enumerate() {
+            write!(f, " {} {place}", if at == 0 { "with" } else { "and" })?;
+            match expected {
+                Expected::Present => Ok(()),
+                Expected::Text(text) => write!(f, " equal to {text:?}"),
+                Expected::Secret => write!(f, " equal to the verify token"),
+            }?;
+        }
+        match self.learn_secret {
+            Some(_) => f.write_str(", which brings the secret"),
+            None => Ok(()),
+        }
     }
 }
 

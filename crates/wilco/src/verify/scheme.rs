@@ -61,6 +61,27 @@ impl Scheme {
         self.signature.header()
     }
 
+    /// How signatures are written.
+    pub fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Where the signature is.
+    pub(crate) fn signature(&self) -> &Place {
+        &self.signature
+    }
+
+    /// What is signed, as files write it. Empty if the secret itself is sent.
+    pub(crate) fn templates(&self) -> Vec<String> {
+        let texts = self.signed.iter().map(ToString::to_string);
+        texts.filter(|text| !text.is_empty()).collect()
+    }
+
+    /// Where the time of signing is.
+    pub(crate) fn timestamp(&self) -> Option<&Place> {
+        self.timestamp.as_ref()
+    }
+
     /// How signatures are computed.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm

@@ -1,6 +1,6 @@
 //! What is signed, as the provider's documentation writes it: `{timestamp}.{body}`.
 
-use std::{borrow::Cow, iter};
+use std::{borrow::Cow, fmt, iter};
 
 use serde::Deserialize;
 
@@ -91,6 +91,28 @@ impl TryFrom<&str> for Part {
                 Some(("header", header)) => Self::Header(Place::of_header(header)?),
                 _ => return Err(format!("unknown part {{{name}}}: expected one of {KNOWN}")),
             },
+        })
+    }
+}
+
+/// As files write it.
+impl fmt::Display for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| match part {
+            Part::Text(text) => f.write_str(text),
+            Part::Body => f.write_str("{body}"),
+            Part::Timestamp => f.write_str("{timestamp}"),
+            Part::Id => f.write_str("{id}"),
+            Part::Method => f.write_str("{method}"),
+            Part::Url(Port::AsSent) => f.write_str("{url}"),
+            Part::Url(Port::Added) => f.write_str("{url+port}"),
+            Part::Url(Port::Dropped) => f.write_str("{url-port}"),
+            Part::Secret => f.write_str("{secret}"),
+            Part::Path => f.write_str("{path}"),
+            Part::Header(place) => write!(f, "{{header:{}}}", place.header().unwrap_or_default()),
+            Part::BodySha256 => f.write_str("{body-sha256}"),
+            Part::Form => f.write_str("{form}"),
+            Part::Json(path) => write!(f, "{{json:{path}}}"),
         })
     }
 }
@@ -268,6 +290,17 @@ mod tests {
         let expected =
             [text("v0:"), Part::Timestamp, text(":"), Part::Body, Part::Json(path), text("!")];
         assert_eq!(parts, expected);
+    }
+
+    #[test]
+    fn a_template_is_shown_as_it_is_written() {
+        for text in [
+            "v0:{timestamp}:{body}!",
+            "{id}.{method}{url}{url+port}{url-port}{path}",
+            "{secret}{form}{json:a[0].b}{header:x-date}{body-sha256}",
+        ] {
+            assert_eq!(Template::try_from(text.to_owned()).unwrap().to_string(), text);
+        }
     }
 
     #[test]
