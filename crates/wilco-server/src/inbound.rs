@@ -2,8 +2,10 @@
 
 mod body;
 mod counters;
+mod endpoints;
 mod gate;
 mod head;
+mod learn;
 mod listen;
 mod log_limit;
 mod response;
@@ -11,17 +13,23 @@ mod secret_matches;
 mod throttle;
 mod tls;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{Method, Request};
+use http::Request;
 use http_body::Body;
-use ipnet::IpNet;
 use jiff::Timestamp;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, sleep},
+};
 use wilco::{
-    Refused, Verified,
+    Digest, Refused, Secret, Verified,
     provider::{Challenge, HandshakeSecrets},
 };
 use wilco_store::{InboundStore, Receipt, Rejection};
@@ -36,6 +44,7 @@ use response::{Evidence, WebhookResponse, acknowledge, answer_challenge, healthy
 use secret_matches::SecretMatches;
 use throttle::Throttle;
 
+pub(crate) use endpoints::Endpoints;
 pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
 pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
@@ -46,6 +55,10 @@ pub use tls::{Certificate, SelfSigned, TlsError};
 /// Handles every request, from any listener.
 pub(crate) struct Inbound {
     endpoints: ArcSwap<Endpoints>,
+    /// Held while the endpoints change, so that no change loses another.
+    changing: Mutex<()>,
+    /// Held while a secret is learned: the first that comes is the one.
+    learning: tokio::sync::Mutex<()>,
     budget: Arc<BodyBudget>,
     throttle: Throttle,
     counters: Counters,
@@ -58,32 +71,6 @@ pub(crate) struct Inbound {
     began_at: Timestamp,
 }
 
-/// The sources by path, and the settings they share. A reload replaces them together.
-pub(crate) struct Endpoints {
-    sources: HashMap<String, Arc<config::Source>>,
-    trusted_proxies: Vec<IpNet>,
-    max_body: usize,
-    health_path: Option<String>,
-}
-
-impl Endpoints {
-    pub(crate) fn new(listen: &config::Listen, sources: &[config::Source]) -> Self {
-        let by_path = sources.iter().map(|source| (source.path.clone(), Arc::new(source.clone())));
-        Self {
-            sources: by_path.collect(),
-            trusted_proxies: listen.trusted_proxies.clone(),
-            max_body: listen.max_body,
-            health_path: listen.health_path.clone(),
-        }
-    }
-
-    /// Whether this is a health check, such as a load balancer makes. One has no body.
-    fn is_health_check(&self, method: &Method, path: &str, has_body: bool) -> bool {
-        let is_path = self.health_path.as_deref() == Some(path);
-        is_path && !has_body && matches!(*method, Method::GET | Method::HEAD)
-    }
-}
-
 impl Inbound {
     pub(crate) fn new(
         endpoints: Endpoints,
@@ -92,6 +79,8 @@ impl Inbound {
     ) -> Self {
         Self {
             endpoints: ArcSwap::from_pointee(endpoints),
+            changing: Mutex::default(),
+            learning: tokio::sync::Mutex::default(),
             budget: Arc::default(),
             throttle: Throttle::new(&metrics),
             counters: Counters::new(&metrics),
@@ -106,8 +95,36 @@ impl Inbound {
     }
 
     /// Replaces the endpoints for new requests. Requests under way finish with the old ones.
-    pub(crate) fn replace(&self, endpoints: Endpoints) {
-        self.endpoints.store(Arc::new(endpoints));
+    pub(crate) fn replace(&self, listen: &config::Listen, sources: &[config::Source]) {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.endpoints.store(Arc::new(Endpoints::new(listen, sources)));
+    }
+
+    /// Keeps the secret that a handshake brought, and accepts what is signed with it from now on.
+    async fn learn(&self, source: &config::Source, bytes: &[u8]) -> Result<(), Refusal> {
+        let refused = |why: String| Refusal::NotLearned(why);
+        let Some(path) = source.learned_secret.clone() else {
+            return Err(refused("the source has no learned_secret".into()));
+        };
+        let secret = Secret::new(config::Source::learned_name(&path), bytes.to_vec());
+        let secret = secret.map_err(|why| refused(why.to_string()))?;
+        let key = source.provider.scheme.key(&secret).map_err(|why| refused(why.to_string()))?;
+        let Ok(_turn) = self.learning.try_lock() else { return Err(Refusal::Busy) };
+        if let Some(known) = source.learned().filter(|_| path.exists()) {
+            // A provider that did not get the answer repeats the request.
+            return match Digest::of(known.expose()) == Digest::of(secret.expose()) {
+                true => Ok(()),
+                false => Err(Refusal::OtherSecret(path)),
+            };
+        }
+        let (kept, at) = (secret.clone(), path.clone());
+        let written = spawn_blocking(move || learn::keep(&at, &kept)).await;
+        let written = written.map_err(io::Error::other).flatten();
+        written.map_err(|error| refused(format!("cannot write {}: {error}", path.display())))?;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.endpoints.rcu(|endpoints| endpoints.with_secret(source, &secret, &key));
+        tracing::warn!(source = source.name.as_str(), secret = secret.name(), "secret learned");
+        Ok(())
     }
 
     /// Every secret of every source, and how often and when it matched since [`began_at`](Self::began_at).
@@ -150,9 +167,8 @@ impl Inbound {
             None => Err(Refusal::UnknownPath(legible(path.as_bytes()).into_owned())),
         };
         let provider = source.map(|source| source.provider.as_ref());
-        let answers = provider.map(|provider| &provider.answers);
         match received {
-            Ok(Handled::Recorded(receipt)) => acknowledge(&receipt, answers),
+            Ok(Handled::Recorded(receipt)) => acknowledge(&receipt, provider),
             Ok(Handled::Challenged(challenge, wait)) => {
                 sleep(wait).await;
                 answer_challenge(challenge)
@@ -192,7 +208,7 @@ impl Inbound {
         let mut verifier = source.provider.scheme.begin(head, &source.keys, clock::now());
         let bytes = body::read(body, max_body, &mut charge, |chunk| verifier.update(chunk)).await?;
         let decided = verifier.finish(&source.name, clock::now());
-        if let Some(challenged) = self.challenge(source, &decided, sender) {
+        if let Some(challenged) = self.challenge(source, &decided, sender).await? {
             return Ok(challenged);
         }
         if method != head::POST {
@@ -214,19 +230,24 @@ impl Inbound {
     }
 
     /// The answer to a request that asks for one and is not an event.
-    fn challenge(
+    async fn challenge(
         &self,
         source: &config::Source,
         decided: &Result<Verified, Box<Refused>>,
         client: Client,
-    ) -> Option<Handled> {
+    ) -> Result<Option<Handled>, Refusal> {
         let (arrival, is_signed) = match decided {
             Ok(verified) => (verified.arrival(), true),
             Err(refused) => (&refused.arrival, false),
         };
         let secrets =
             HandshakeSecrets { verify_tokens: source.verify_token.as_slice(), keys: &source.keys };
-        let challenge = source.provider.challenge(arrival, is_signed, secrets)?;
+        let Some(challenge) = source.provider.challenge(arrival, is_signed, secrets) else {
+            return Ok(None);
+        };
+        if let Some(secret) = &challenge.learnt {
+            self.learn(source, secret).await?;
+        }
         let name = source.name.as_str();
         self.counters.answered(name, HANDSHAKE);
         if self.refusal_lines.allows(name, HANDSHAKE, Instant::now()) {
@@ -237,7 +258,7 @@ impl Inbound {
             true => Duration::ZERO,
             false => self.throttle.refuse(arrival.body.len(), Instant::now()),
         };
-        Some(Handled::Challenged(challenge, wait))
+        Ok(Some(Handled::Challenged(challenge, wait)))
     }
 
     /// Counts a right signature.

@@ -161,7 +161,7 @@ impl Service {
             certificate.refresh()?;
             self.metrics.certificate_ends(certificate.ends());
         }
-        self.inbound.replace(Endpoints::new(&config.listen, &config.sources));
+        self.inbound.replace(&config.listen, &config.sources);
         self.plan.send_replace(Arc::new(Plan::new(&config)));
         *current = config;
         Ok(())

@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::Path,
 };
 
@@ -183,6 +184,67 @@ fn a_secret_in_a_url_gets_into_no_log_and_no_record() {
     }
 }
 
+const TEACHER: &str = r#"
+[provider.tasks]
+scheme = { family = "hex", signature = { header = "x-hook-signature" } }
+envelope = { name = [{ json = "type" }] }
+[[provider.tasks.handshake]]
+when = [{ header = "x-hook-secret" }]
+is-signed = false
+learn-secret = { header = "x-hook-secret" }
+answer = { status = 204, headers = { x-hook-secret = "{header:x-hook-secret}" } }
+
+[source.tasks]
+provider = "tasks"
+path = "/tasks"
+learned_secret = "FOLDER/tasks.secret"
+"#;
+
+#[test]
+fn a_secret_that_a_handshake_brings_is_kept_used_at_once_and_never_replaced() {
+    let mut world = World::plan().and(TEACHER).start();
+    let body = r#"{"type":"added"}"#;
+    let signature = mac("hex", body);
+    let event =
+        |world: &World| world.post_to("/tasks", body, &[("x-hook-signature", &signature)]).status;
+    let bring = |world: &World, secret: &str| {
+        let reply = world.post_to("/tasks", "{}", &[("x-hook-secret", secret)]);
+        (reply.status, reply.header("x-hook-secret").map(str::to_owned))
+    };
+    assert_eq!(event(&world), 403, "nothing is signed yet");
+    assert_eq!(bring(&world, "short"), (503, None));
+    assert_eq!(bring(&world, SECRET), (204, Some(SECRET.to_owned())));
+    let path = world.path("tasks.secret");
+    assert_eq!(fs::read_to_string(&path).unwrap(), SECRET);
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(event(&world), 200, "at once");
+    assert_eq!(bring(&world, SECRET), (204, Some(SECRET.to_owned())), "asked again");
+    assert_eq!(bring(&world, "the-secret-of-a-stranger"), (403, None));
+    assert!(world.run_verb(&["reload"]).status.success());
+    assert_eq!(event(&world), 200, "after a reload");
+    world = world.kill_and_restart();
+    assert_eq!(event(&world), 200, "after a restart");
+    assert_eq!(bring(&world, "the-secret-of-a-stranger"), (403, None));
+    assert_eq!(fs::read_to_string(&path).unwrap(), SECRET);
+    fs::remove_file(&path).unwrap();
+    assert_eq!(bring(&world, "the-secret-of-a-new-webhook").0, 204, "after the file was removed");
+    assert_eq!(event(&world), 403);
+    assert_eq!(world.recorded(), 1);
+    let log = world.log_with("secret learned");
+    assert!(!log.contains(SECRET) && !log.contains("the-secret-of"), "a secret is in the log");
+}
+
+#[test]
+fn a_learned_secret_has_a_file_and_only_if_the_provider_brings_one() {
+    for (right, wrong, expected) in [
+        ("learned_secret = \"FOLDER/tasks.secret\"", "", "needs learned_secret"),
+        ("is-signed = false\nlearn-secret = { header = \"x-hook-secret\" }", "", "needs secrets"),
+    ] {
+        let said = check(&TEACHER.replace(right, wrong)).1;
+        assert!(said.contains(expected), "{wrong}: {said}");
+    }
+}
+
 #[test]
 fn the_provider_of_the_manual_works() {
     let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/providers.md");
@@ -212,6 +274,18 @@ fn the_provider_of_the_manual_works() {
     assert_eq!(world.recorded(), 1);
 }
 
+/// What `wilco check` says about a file with these tables, and whether it is valid.
+fn check(tables: &str) -> (bool, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let text = format!("[listen]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n{tables}");
+    fs::write(folder.path().join("wilco.toml"), text).unwrap();
+    let mut check = wilco(folder.path());
+    check.env("FREISPACE_SECRET", SECRET).args(["check", "--config", "wilco.toml"]);
+    let checked = check.output().unwrap();
+    let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+    (checked.status.success(), said)
+}
+
 #[test]
 fn a_mistake_in_a_provider_is_pointed_at() {
     let good = "[provider.mine]\nscheme = { family = \"hex\", signature = { header = \"x\" } }\n\
@@ -234,15 +308,8 @@ fn a_mistake_in_a_provider_is_pointed_at() {
             "only a provider that wilco knows has aliases",
         ),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let listen = "[listen]\naddress = \"127.0.0.1:0\"\ntls = \"off\"\n";
-        let text = format!("{listen}{}", good.replacen(right, wrong, 1));
-        fs::write(folder.path().join("wilco.toml"), text).unwrap();
-        let mut check = wilco(folder.path());
-        check.env("FREISPACE_SECRET", SECRET).args(["check", "--config", "wilco.toml"]);
-        let checked = check.output().unwrap();
-        let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+        let (is_valid, said) = check(&good.replacen(right, wrong, 1));
         assert!(said.contains(expected), "{wrong}: {said}");
-        assert_eq!(checked.status.success(), expected.is_empty(), "{wrong}: {said}");
+        assert_eq!(is_valid, expected.is_empty(), "{wrong}: {said}");
     }
 }

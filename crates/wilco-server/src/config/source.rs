@@ -1,6 +1,11 @@
 //! `[source.NAME]`: an endpoint and who sends to it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName, provider};
@@ -29,9 +34,13 @@ pub(super) static TABLE: Table = Table {
             ValueType::ListOf(&ValueType::Reference),
             "[{ env = \"FREISPACE_SECRET\" }]",
         )
-        .required()
+        .absence("required, except with `learned_secret`")
         .secret()
         .doc("any of them may have signed"),
+        Key::new("learned_secret", ValueType::Path, "\"/var/lib/wilco/asana.secret\"").doc(
+            "the file for the secret that the provider itself brings, if its \
+             [handshake](providers.md#secrets-that-the-provider-brings) does that; required then",
+        ),
         Key::new("public_url", ValueType::Text, "\"https://hooks.example.com/webhook\"")
             .absence("the URL of a request is its path and query")
             .doc(
@@ -81,6 +90,8 @@ pub struct Source {
     pub(crate) keys: Vec<wilco::Key>,
     /// What the provider sends to show that it means this endpoint.
     pub(crate) verify_token: Option<Secret>,
+    /// The file for the secret that the provider brings.
+    pub(crate) learned_secret: Option<PathBuf>,
     /// Who may send; empty for everybody.
     pub(crate) allow_from: Vec<IpNet>,
     /// What is done about copies.
@@ -115,11 +126,52 @@ impl Source {
             public_url,
             keys: keys?,
             verify_token: None,
+            learned_secret: None,
             secrets,
             allow_from: Vec::new(),
             duplicates: Duplicates::Suppress { window: DUPLICATE_WINDOW },
             expect_every: None,
         })
+    }
+}
+
+impl Source {
+    /// The name of the secret that the provider brought: that of its file.
+    pub(crate) fn learned_name(path: &Path) -> String {
+        format!("file:{}", path.display())
+    }
+
+    /// The secret that the provider brought, if it did so already.
+    pub(crate) fn learned(&self) -> Option<&Secret> {
+        let name = Self::learned_name(self.learned_secret.as_ref()?);
+        self.secrets.iter().find(|secret| secret.name() == name)
+    }
+
+    /// Takes the secret that the provider brought from its file, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is not a secret of this provider.
+    pub(crate) fn read_learned(&mut self) -> Result<(), String> {
+        let Some(path) = self.learned_secret.as_ref().filter(|_| self.learned().is_none()) else {
+            return Ok(());
+        };
+        let bytes = match fs::read(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            read => read.map_err(|error| format!("cannot read {}: {error}", path.display()))?,
+        };
+        let secret = Secret::new(Self::learned_name(path), bytes).map_err(|why| why.to_string())?;
+        let key = self.provider.scheme.key(&secret).map_err(|why| why.to_string())?;
+        self.learn(secret, key);
+        Ok(())
+    }
+
+    /// Accepts what is signed with this secret, in place of one that the provider brought before.
+    pub(crate) fn learn(&mut self, secret: Secret, key: wilco::Key) {
+        self.secrets.retain(|known| known.name() != secret.name());
+        self.keys.retain(|known| known.name() != key.name());
+        self.secrets.push(secret);
+        self.keys.push(key);
     }
 }
 
@@ -138,13 +190,7 @@ pub enum SourceError {
 }
 
 pub(super) fn read(mut keys: TableReader<'_>, providers: &Providers) -> Option<Source> {
-    let name = SourceName::new(keys.name());
-    if let Err(error) = &name {
-        keys.error_here(&error.to_string(), "such as [source.freispace]");
-    }
-    if keys.name() == ALERTS {
-        keys.error_here("the source wilco is wilco's own", "give this one another name");
-    }
+    let name = read_name(&keys);
     let text = keys.text("provider");
     let provider = text.as_ref().and_then(|text| providers.find(text.text));
     if let Some(text) = text.filter(|text| !providers.is_known(text.text)) {
@@ -153,17 +199,8 @@ pub(super) fn read(mut keys: TableReader<'_>, providers: &Providers) -> Option<S
     }
     let path = keys.parse("path", url_path);
     let secrets = keys.secrets("secrets");
-    let ready: Vec<_> = match (provider, &secrets) {
-        (Some(provider), Some(secrets)) if keys.follows_references() => {
-            let ready = secrets.iter().map(|secret| provider.scheme.key(secret));
-            let ready = ready.map(|key| {
-                key.map_err(|error| {
-                    let hint = "copy it again from the provider's page";
-                    keys.error_about("secrets", error.to_string(), hint);
-                })
-            });
-            ready.filter_map(Result::ok).collect()
-        }
+    let ready = match (provider, &secrets) {
+        (Some(provider), Some(secrets)) => keys_of(&keys, provider, secrets),
         _ => Vec::new(),
     };
     let public_url = keys.parse("public_url", public_url);
@@ -173,27 +210,64 @@ pub(super) fn read(mut keys: TableReader<'_>, providers: &Providers) -> Option<S
         keys.require_with_hint("public_url", hint);
     }
     let verify_token = keys.secret("verify_token");
+    let learned_secret = keys.parse("learned_secret", |path| Ok(PathBuf::from(path)));
+    let is_learned = provider.is_some_and(|provider| provider.teaches_secret());
+    match is_learned {
+        true => keys.require("learned_secret"),
+        false => keys.require("secrets"),
+    }
     if let Some(provider) = provider {
-        warn_about_verify_token(&keys, provider);
+        warn_about_unused(&keys, provider);
     }
     let allow_from = keys.parse_list("allow_from", network).unwrap_or_default();
     let window = keys.parse("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
     let duplicates = [("suppress", Duplicates::Suppress { window }), ("keep", Duplicates::Keep)];
     let duplicates = keys.one_of("duplicates", &duplicates);
     let expect_every = keys.parse("expect_every", duration);
+    let reader = keys.clone();
     keys.finish();
-    Some(Source {
-        name: name.ok()?,
+    let mut source = Source {
+        name: name?,
         provider: Arc::clone(provider?),
         path: path?,
         public_url,
-        secrets: secrets?,
+        secrets: if is_learned { secrets.unwrap_or_default() } else { secrets? },
         keys: ready,
         verify_token,
+        learned_secret,
         allow_from,
         duplicates: duplicates.unwrap_or(Duplicates::Suppress { window }),
         expect_every,
-    })
+    };
+    if reader.follows_references()
+        && let Err(why) = source.read_learned()
+    {
+        reader.error_about("learned_secret", why, "remove the file, and register the webhook anew");
+    }
+    Some(source)
+}
+
+fn read_name(keys: &TableReader<'_>) -> Option<SourceName> {
+    let name = SourceName::new(keys.name());
+    if let Err(error) = &name {
+        keys.error_here(&error.to_string(), "such as [source.freispace]");
+    }
+    if keys.name() == ALERTS {
+        keys.error_here("the source wilco is wilco's own", "give this one another name");
+    }
+    name.ok()
+}
+
+/// The secrets as keys of the provider, if they are the real ones.
+fn keys_of(keys: &TableReader<'_>, provider: &Provider, secrets: &[Secret]) -> Vec<wilco::Key> {
+    let secrets = secrets.iter().filter(|_| keys.follows_references());
+    let ready = secrets.map(|secret| {
+        provider.scheme.key(secret).map_err(|error| {
+            let hint = "copy it again from the provider's page";
+            keys.error_about("secrets", error.to_string(), hint);
+        })
+    });
+    ready.filter_map(Result::ok).collect()
 }
 
 /// Checks the URL by which a provider knows an endpoint. The query is that of each request.
@@ -207,8 +281,13 @@ pub(crate) fn public_url(text: &str) -> Result<String, String> {
     }
 }
 
-fn warn_about_verify_token(keys: &TableReader<'_>, provider: &Provider) {
+/// Warns about keys for handshakes that this provider does not make.
+fn warn_about_unused(keys: &TableReader<'_>, provider: &Provider) {
     let name = &provider.title;
+    if keys.contains("learned_secret") && !provider.teaches_secret() {
+        let message = format!("{name} brings no secret");
+        keys.warn_about("learned_secret", message, "remove it");
+    }
     match (provider.has_verify_token(), keys.contains("verify_token")) {
         (true, false) => keys.warn_here(
             &format!("{name} checks the endpoint with a token, and there is none"),

@@ -1,12 +1,14 @@
 //! The responses: one 2xx, which takes a receipt, and one for each refusal.
 
+use std::path::PathBuf;
+
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use jiff::Timestamp;
 use wilco::{
     Arrival, EnvelopeError, Head, Mismatch, Provider,
-    provider::{Accepted, AnswerType, Answers, Challenge},
+    provider::{Accepted, AnswerType, Challenge},
 };
 use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
 
@@ -19,8 +21,8 @@ pub(super) type WebhookResponse = Response<Full<Bytes>>;
 /// acknowledged. A duplicate gets the id of the event that was recorded first, and a header by
 /// which `wilco send` and a person with curl can tell; providers look at the status, and some at the
 /// body.
-pub(super) fn acknowledge(receipt: &Receipt, answers: Option<&Answers>) -> WebhookResponse {
-    let mut response = match answers.and_then(|answers| answers.accepted.as_ref()) {
+pub(super) fn acknowledge(receipt: &Receipt, provider: Option<&Provider>) -> WebhookResponse {
+    let mut response = match provider.and_then(|provider| provider.answers.accepted.as_ref()) {
         None => response(StatusCode::OK, "Webhook processed successfully"),
         Some(Accepted { status, body, content_type }) => {
             answer(*status, body.clone(), content_type.map(AnswerType::word))
@@ -129,6 +131,14 @@ pub(crate) enum Refusal {
     NotVerified(Mismatch, Box<Evidence>),
     #[error("the signature is valid, but the {0}")]
     NotAnObject(EnvelopeError, Box<Evidence>),
+    #[error("the secret of the handshake was not learned: {0}")]
+    NotLearned(String),
+    #[error(
+        "the handshake brings another secret than the one in {}; if the webhook was registered anew, remove \
+         that file",
+        .0.display()
+    )]
+    OtherSecret(PathBuf),
     #[error("unverified bodies fill the memory that is reserved for them")]
     Busy,
     #[error("{0}")]
@@ -173,8 +183,11 @@ impl Refusal {
             Self::NotAnObject(..) => {
                 (StatusCode::BAD_REQUEST, "invalid_json", "Invalid JSON payload")
             }
+            Self::OtherSecret(_) => {
+                (StatusCode::FORBIDDEN, "invalid_signature", "Invalid signature")
+            }
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy, try again later"),
-            Self::NotRecorded(_) => {
+            Self::NotRecorded(_) | Self::NotLearned(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "not_recorded", "Not recorded, try again later")
             }
         }
@@ -206,7 +219,7 @@ impl Refusal {
                     headers.insert(header::ALLOW, allowed);
                 }
             }
-            Self::Busy | Self::NotRecorded(_) => {
+            Self::Busy | Self::NotRecorded(_) | Self::NotLearned(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
             }
             Self::TooLarge { .. }
@@ -217,6 +230,7 @@ impl Refusal {
             | Self::Address(_)
             | Self::Hop(_)
             | Self::NotVerified(..)
+            | Self::OtherSecret(_)
             | Self::NotAnObject(..) => {}
         }
         if has_body && !self.has_read_the_body() {
@@ -232,6 +246,7 @@ impl Refusal {
             Self::NotVerified(_, evidence) => {
                 Some(usize::try_from(evidence.body_bytes).unwrap_or(usize::MAX))
             }
+            Self::NotLearned(_) | Self::OtherSecret(_) => Some(0),
             // Every other body that was read to its end had a right signature.
             _ if self.has_read_the_body() => None,
             _ => Some(0),
@@ -241,7 +256,11 @@ impl Refusal {
     /// Whether the body was read to its end. If not, the connection has to end.
     fn has_read_the_body(&self) -> bool {
         match self {
-            Self::NotVerified(..) | Self::NotAnObject(..) | Self::NotRecorded(_) => true,
+            Self::NotVerified(..)
+            | Self::NotAnObject(..)
+            | Self::NotRecorded(_)
+            | Self::NotLearned(_)
+            | Self::OtherSecret(_) => true,
             Self::UnknownPath(_)
             | Self::Method
             | Self::Address(_)

@@ -81,7 +81,8 @@ duplicates = "suppress"
 duplicate_window = "24 h"
 expect_every = "3 days"
 public_url = "https://a.example/x"
-verify_token = { env = "TOKEN" }"#;
+verify_token = { env = "TOKEN" }
+learned_secret = "/nowhere/learned""#;
 
 const REST: &str = r#"[provider.mine]
 scheme = { family = "hex", signature = { header = "x-signature" } }
@@ -130,7 +131,8 @@ every = "15 min"
 "#;
 
 /// A key, what is replaced in the file, by what, and the name under which it is fixed, if it is.
-const KEYS: [(&str, &str, &str, &str); 70] = [
+const KEYS: [(&str, &str, &str, &str); 71] = [
+    ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
     ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
     ("scheme", "scheme = { family = \"hex\"", "scheme = { family = \"base64\"", ""),
