@@ -4,7 +4,7 @@ use std::{io::ErrorKind, path::PathBuf};
 
 use clap::Args;
 use wilco_server::{
-    config::{self, Config, Places},
+    config::{self, Config, Outline, Places},
     service::KINDS,
 };
 
@@ -40,8 +40,8 @@ impl ConfigArgs {
         Ok(config::places(self.find().as_deref(), KINDS)?)
     }
 
-    pub(crate) fn load_without_secrets(&self) -> Result<Config, Failure> {
-        Ok(config::load_without_secrets(&self.required()?, KINDS)?)
+    pub(crate) fn outline(&self) -> Result<Outline, Failure> {
+        Ok(config::outline(&self.required()?, KINDS)?)
     }
 }
 

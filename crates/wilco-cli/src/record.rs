@@ -95,7 +95,7 @@ impl Record {
         let store = Arc::new(open(&places.store.url)?);
         let configuration = config.clone();
         let api = service::api(store.clone(), move || {
-            configuration.load_without_secrets().map_err(|failure| failure.text)
+            configuration.outline().map_err(|failure| failure.text)
         });
         Ok(Self { api: Connection::Store(store, api), config })
     }

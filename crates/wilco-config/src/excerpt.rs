@@ -11,7 +11,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use crate::key::Schema;
+use crate::{key::Schema, path::is_path};
 
 /// The text, byte for byte, with an asterisk for everything that may be part of a secret.
 pub(crate) fn without_secrets(text: &str, schema: &Schema) -> String {
@@ -110,11 +110,6 @@ fn is_usual_variable(text: &str) -> bool {
         && text.starts_with(|c: char| c.is_ascii_uppercase() || c == '_')
         && text.chars().all(is_written)
         && !(is_one_word && text.len() > 8 && text.contains(|c: char| c.is_ascii_digit()))
-}
-
-/// Whether a text is written as a path.
-pub fn is_path(text: &str) -> bool {
-    ["/", "./", "../"].iter().any(|start| text.starts_with(start)) && !text.contains(['\n', '\r'])
 }
 
 /// The characters between keys and values.

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::key::{Form, Key, Schema, Table, ValueType};
+use crate::key::{Form, Key, ReferenceKind, Schema, Table, ValueType};
 
 impl Schema {
     /// The file as a JSON schema (draft 2020-12).
     pub fn to_json_schema(&self, title: &str) -> Value {
         let tables =
             self.tables.iter().map(|table| (table.name.to_owned(), self.table_schema(table)));
-        let required = self.tables.iter().filter(|table| table.is_required).map(|table| table.name);
+        let required =
+            self.tables.iter().filter(|table| table.without.is_some()).map(|table| table.name);
         json!({
             "$schema": "https://json-schema.org/draft/2020-12/schema",
             "title": title,
@@ -111,7 +112,7 @@ fn reference() -> Value {
             "additionalProperties": false,
         })
     };
-    json!({ "oneOf": [kind("env"), kind("file"), kind("credential")] })
+    json!({ "oneOf": ReferenceKind::ALL.map(|reference| kind(reference.name())) })
 }
 
 /// A value of TOML as JSON.

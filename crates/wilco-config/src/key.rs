@@ -77,8 +77,8 @@ pub struct Table {
     pub form: Form,
     /// The keys that it always has.
     pub keys: &'static [Key],
-    /// Whether the file must have it.
-    pub is_required: bool,
+    /// What is impossible without it, in words; `None` if the file can leave it out.
+    pub without: Option<&'static str>,
 }
 
 /// How a table at the root of the file is written.
@@ -90,6 +90,17 @@ pub enum Form {
     Named(&'static str),
     /// `[[table]]`
     List,
+}
+
+/// Where a reference leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReferenceKind {
+    /// A variable of the environment.
+    Env,
+    /// A file.
+    File,
+    /// What systemd's `LoadCredential=` passes (systemd.exec(5)).
+    Credential,
 }
 
 /// All tables and keys of a file.
@@ -197,6 +208,14 @@ impl Table {
             Form::List => format!("[[{}]]", self.name),
         }
     }
+
+    /// As [`heading`](Table::heading), with an example of a name.
+    pub(crate) fn example_heading(&self) -> String {
+        match self.form {
+            Form::Named(example) => format!("[{}.{example}]", self.name),
+            Form::Single | Form::List => self.heading(),
+        }
+    }
 }
 
 impl Schema {
@@ -228,7 +247,7 @@ impl Schema {
     /// Whether this word has a meaning in the file.
     pub(crate) fn is_known(&self, word: &str) -> bool {
         self.table(word).is_some()
-            || REFERENCE_KINDS.contains(&word)
+            || ReferenceKind::find(word).is_some()
             || self.keys().iter().any(|key| key.name == word)
     }
 
@@ -241,12 +260,25 @@ impl Schema {
     }
 }
 
+impl ReferenceKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Env, Self::File, Self::Credential];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Env => "env",
+            Self::File => "file",
+            Self::Credential => "credential",
+        }
+    }
+
+    pub(crate) fn find(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
 /// Whether a header, a variable or a parameter of this name usually contains a credential.
 pub fn is_credential_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace('_', "-");
     let words = ["authorization", "api-key", "apikey", "cookie", "password", "secret", "token"];
     words.iter().any(|word| name.contains(word))
 }
-
-/// The kinds of references to secrets.
-const REFERENCE_KINDS: [&str; 3] = ["env", "file", "credential"];

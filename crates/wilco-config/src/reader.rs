@@ -1,91 +1,87 @@
 //! Reads a table of the file key by key. Every mistake is reported with its span, and reading goes on.
+//! Nothing but the file is looked at: what it only names is looked up later ([`Unresolved`](crate::Unresolved)).
 
-mod secrets;
-mod tables;
-mod text;
+mod references;
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::Deref;
 
+use serde::de::DeserializeOwned;
 use toml::{
     Spanned,
-    de::{DeTable, DeValue},
+    de::{DeTable, DeValue, ValueDeserializer},
 };
 
 use crate::{
-    diagnostics::{Advice, Diagnostic, DiagnosticSink, Severity, TextError},
+    diagnostics::{Severity, TextError},
     excerpt::is_ordinary,
-    key::{Key, Schema, is_credential_name},
+    key::{Key, ValueType},
     nearest::nearest,
-    setting::Setting,
+    units::format_size,
+    view::{SpannedStr, TableView},
 };
 
-pub use secrets::NEXT_SECRET;
-pub use text::SpannedStr;
+pub use references::TextOrReference;
 
-/// Reads one table. Keys without a row are unknown, and reported by [`finish`](TableReader::finish).
-#[derive(Clone)]
+/// Reads one table. Keys without a row are unknown, and reported at the end.
 pub struct TableReader<'a> {
-    table: &'a DeTable<'a>,
-    span: Range<usize>,
-    name: String,
-    /// The keys that this table can have.
-    rows: Vec<&'static Key>,
+    view: TableView<'a>,
     /// The keys that were read so far.
     read: Vec<&'static str>,
     /// Required keys that are missing, each with a hint.
     missing: Vec<(&'static str, String)>,
-    diagnostics: &'a DiagnosticSink,
-    schema: &'a Schema,
-    references: References,
 }
 
-/// What a reader does with references such as `{ env = "NAME" }`.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum References {
-    /// Follows them to the secret. One that leads nowhere is an error.
-    Followed,
-    /// Leaves them alone, and uses a placeholder for the secret.
-    Left,
-}
+pub(crate) type Value<'a> = &'a Spanned<DeValue<'a>>;
 
-type Value<'a> = &'a Spanned<DeValue<'a>>;
+impl<'a> Deref for TableReader<'a> {
+    type Target = TableView<'a>;
+
+    fn deref(&self) -> &TableView<'a> {
+        &self.view
+    }
+}
 
 impl<'a> TableReader<'a> {
-    /// Reads the root of a file, whose keys are the tables of `schema`.
-    pub fn of_root(
-        root: &'a Spanned<DeTable<'a>>,
-        diagnostics: &'a DiagnosticSink,
-        schema: &'a Schema,
-        references: References,
-    ) -> Self {
-        let (table, name) = (root.get_ref(), String::new());
-        let (rows, read, missing) = (Vec::new(), Vec::new(), Vec::new());
-        Self { table, span: 0..0, name, rows, read, missing, diagnostics, schema, references }
-    }
-
-    /// The table's full name, such as `destination.erp`.
-    pub fn full_name(&self) -> &str {
-        &self.name
-    }
-
-    /// The last part of the table's name: `erp` of `[destination.erp]`.
-    pub fn name(&self) -> &str {
-        self.name.rsplit('.').next().unwrap_or_default()
-    }
-
-    /// Whether the table has this key, whatever its value.
-    pub fn contains(&self, key: &str) -> bool {
-        self.table.contains_key(key)
-    }
-
-    /// Whether secrets are the real ones, because references were followed.
-    pub fn follows_references(&self) -> bool {
-        self.references == References::Followed
+    /// Reads a table, and reports unknown and missing keys.
+    pub(crate) fn read<T>(
+        view: TableView<'a>,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> (TableView<'a>, T) {
+        let mut reader = Self { view, read: Vec::new(), missing: Vec::new() };
+        let value = read(&mut reader);
+        reader.report_unknown_and_missing();
+        (reader.view, value)
     }
 
     /// Adds keys that the table can have because of the value of another one.
     pub fn add_keys(&mut self, keys: impl IntoIterator<Item = &'static Key>) {
-        self.rows.extend(keys);
+        self.view.rows.extend(keys);
+    }
+
+    /// Reads the whole table as a value that describes itself to serde. The first mistake is reported where
+    /// it is.
+    pub fn deserialize<T: DeserializeOwned>(&mut self) -> Option<T> {
+        self.read = self.rows.iter().map(|row| row.name).collect();
+        let table = Spanned::new(self.span.clone(), DeValue::Table(self.table.clone()));
+        let error = match T::deserialize(ValueDeserializer::from(table)) {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        let span = error.span().unwrap_or_else(|| self.span.clone());
+        let hint = format!("[{}] is read as the manual describes it", self.name);
+        self.error(&span, error.message().to_owned(), &hint);
+        None
+    }
+
+    /// Reads a table in this one, such as `retry = { … }`.
+    pub fn table<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut TableReader<'a>) -> T,
+    ) -> Option<T> {
+        let value = self.value(key)?;
+        self.as_table(key, value)?;
+        Some(TableReader::read(self.inner(key)?, read).1)
     }
 
     /// Reads a text.
@@ -105,8 +101,14 @@ impl<'a> TableReader<'a> {
     }
 
     /// Reads one of these words.
-    pub fn one_of<T: Copy>(&mut self, key: &'static str, words: &[(&str, T)]) -> Option<T> {
+    pub fn one_of<T: Copy>(&mut self, key: &'static str, words: &[(&'static str, T)]) -> Option<T> {
         let text = self.text(key)?;
+        debug_assert!(
+            matches!(self.row(key).map(|row| row.value_type), Some(ValueType::OneOf(known))
+                if known.iter().eq(words.iter().map(|(word, _)| word))),
+            "[{}]: the row of {key} has other words",
+            self.name
+        );
         let found = words.iter().find(|(word, _)| *word == text.text);
         if found.is_none() {
             let known: Vec<_> = words.iter().map(|(word, _)| *word).collect();
@@ -155,79 +157,37 @@ impl<'a> TableReader<'a> {
         parse(text.text).map_err(|error| self.error_within(&text, key, &error)).ok()
     }
 
-    /// Reads a table of names, each with a template or a reference to a secret.
-    pub fn templates<T>(
-        &mut self,
-        key: &'static str,
-        parse: impl Fn(&str, &str) -> Result<T, TextError>,
-        parse_secret: impl Fn(&str, Setting) -> Result<T, TextError>,
-    ) -> Vec<T> {
-        let Some(value) = self.value(key) else { return Vec::new() };
-        let Some(table) = self.as_table(key, value) else { return Vec::new() };
-        let read = |(name, value): (&Spanned<_>, Value<'a>)| {
-            let name: &str = AsRef::as_ref(name.get_ref());
-            match value.get_ref().is_table() {
-                true => self.as_secret_template(name, value, &parse_secret),
-                false => self.as_template(name, value, &parse),
-            }
-        };
-        table.iter().filter_map(read).collect()
-    }
-
-    fn as_template<T>(
-        &self,
-        name: &str,
-        value: Value<'a>,
-        parse: impl Fn(&str, &str) -> Result<T, TextError>,
-    ) -> Option<T> {
-        let text = self.as_text(name, value)?;
-        if is_credential_name(name) && !text.text.contains("{{") {
-            let message =
-                format!("{name} is in the file itself, where everyone who reads it sees it");
-            let hint = format!("such as {name} = {{ env = \"ERP_TOKEN\" }}");
-            self.warn_at(&text, None, message, &hint);
-        }
-        parse(name, text.text).map_err(|error| self.error_within(&text, name, &error)).ok()
-    }
-
-    fn as_secret_template<T>(
-        &self,
-        name: &str,
-        value: Value<'a>,
-        parse: impl Fn(&str, Setting) -> Result<T, TextError>,
-    ) -> Option<T> {
-        let setting = self.as_setting(value)?;
-        parse(name, setting)
-            .map_err(|TextError { message, hint, .. }| {
-                self.error(&value.span(), format!("{name}: {message}"), &hint);
-            })
-            .ok()
-    }
-
-    /// Reads a whole number in this range.
-    pub fn integer(&mut self, key: &'static str, range: RangeInclusive<usize>) -> Option<usize> {
+    /// Reads a whole number in the range of its row.
+    pub fn integer<N: TryFrom<u64>>(&mut self, key: &'static str) -> Option<N> {
         let value = self.value(key)?;
+        let Some(ValueType::Integer(least, most)) = self.row(key).map(|row| row.value_type) else {
+            debug_assert!(false, "[{}]: the row of {key} has no range", self.name);
+            return None;
+        };
         let number = value.get_ref().as_integer().and_then(|i| i.as_str().parse().ok());
-        let number = number.filter(|number| range.contains(number));
+        let number = number.filter(|number| (least..=most).contains(number));
+        let number = number.and_then(|number: u64| N::try_from(number).ok());
         if number.is_none() {
-            let (least, most) = range.into_inner();
             let message = format!("invalid {key}: expected a whole number from {least} to {most}");
             self.error(&value.span(), message, &self.example_hint(key));
         }
         number
     }
 
-    /// Reads a number in this range.
-    pub fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
+    /// Reads a number in the range of its row.
+    pub fn number(&mut self, key: &'static str) -> Option<f64> {
         let value = self.value(key)?;
+        let Some(ValueType::Number(least, most)) = self.row(key).map(|row| row.value_type) else {
+            debug_assert!(false, "[{}]: the row of {key} has no range", self.name);
+            return None;
+        };
         let number = match value.get_ref() {
             DeValue::Integer(integer) => integer.as_str().parse().ok(),
             DeValue::Float(float) => float.as_str().parse().ok(),
             _ => None,
         };
-        let number = number.filter(|number| range.contains(number));
+        let number = number.filter(|number| (least..=most).contains(number));
         if number.is_none() {
-            let (least, most) = range.into_inner();
             let message = format!("invalid {key}: expected a number from {least} to {most}");
             self.error(&value.span(), message, &self.example_hint(key));
         }
@@ -247,81 +207,9 @@ impl<'a> TableReader<'a> {
         }
     }
 
-    /// A hint that shows a line with this key.
-    pub fn example_hint(&self, key: &str) -> String {
-        format!("such as {key} = {}", self.example(key))
-    }
-
-    fn example(&self, key: &str) -> &'static str {
-        self.row(key).map_or("\"text\"", |row| row.example)
-    }
-
-    fn row(&self, key: &str) -> Option<&'static Key> {
-        // A key that was added for a variant has the better example, so the last row counts.
-        self.rows.iter().rfind(|row| row.name == key).copied()
-    }
-
-    /// Reports an error about the table as a whole.
-    pub fn error_here(&self, message: &str, hint: &str) {
-        self.error(&self.span, message.into(), hint);
-    }
-
-    /// Reports an error about a text.
-    pub fn error_at(&self, text: &SpannedStr<'_>, message: String, hint: &str) {
-        self.error(&text.span, message, hint);
-    }
-
-    /// Reports an error about the value of a key.
-    pub fn error_about(&self, key: &str, message: String, hint: &str) {
-        self.error(&self.span_of(key), message, hint);
-    }
-
-    /// Reports an error at a place in a text.
-    fn error_within(&self, text: &SpannedStr<'_>, key: &str, error: &TextError) {
-        let TextError { message, span, hint } = error;
-        match span {
-            None => self.error(&text.span, format!("{key}: {message}"), hint),
-            Some(span) => {
-                self.error(&text.part(span), format!("{key} cannot be read: {message}"), hint);
-            }
-        }
-    }
-
-    /// Warns about the table as a whole.
-    pub fn warn_here(&self, message: &str, hint: &str) {
-        self.report(Severity::Warning, &self.span, message.into(), hint);
-    }
-
-    /// Warns about the value of a key.
-    pub fn warn_about(&self, key: &str, message: String, hint: &str) {
-        self.report(Severity::Warning, &self.span_of(key), message, hint);
-    }
-
-    /// Warns about a text, or about the bytes `within` of it.
-    fn warn_at(
-        &self,
-        text: &SpannedStr<'_>,
-        within: Option<&Range<usize>>,
-        message: String,
-        hint: &str,
-    ) {
-        let span = within.map_or_else(|| text.span.clone(), |within| text.part(within));
-        self.report(Severity::Warning, &span, message, hint);
-    }
-
-    /// Reports advice about the text of a key, each at the words that it is about.
-    pub fn advise(&self, key: &str, advice: Vec<Advice>) {
-        let Some(text) = self.peek(key) else { return };
-        for Advice { message, hint, words } in advice {
-            let start = words.as_ref().and_then(|words| text.text.find(words.as_str()));
-            let within = start.zip(words).map(|(start, words)| start..start + words.len());
-            self.warn_at(&text, within.as_ref(), message, &hint);
-        }
-    }
-
     /// Reports unknown keys, each with the known one that was probably meant, and keys that are missing
     /// although their row requires them, except those that an unknown one was probably meant for.
-    pub fn finish(self) {
+    fn report_unknown_and_missing(&self) {
         let known = || self.rows.iter().map(|row| row.name);
         let mut meant = Vec::new();
         for key in self.table.keys() {
@@ -348,31 +236,15 @@ impl<'a> TableReader<'a> {
         let mut missing = self.missing.clone();
         for key in self.read.iter().filter(is_required).filter(|key| !self.contains(key)) {
             if missing.iter().all(|(known, _)| known != key) {
-                missing.push((key, self.example_hint(key)));
+                let hint = match self.row(key).map(|row| row.value_type) {
+                    Some(ValueType::OneOf(words)) => format!("such as {key} = {}", one_of(words)),
+                    _ => self.example_hint(key),
+                };
+                missing.push((key, hint));
             }
         }
         for (key, hint) in missing.iter().filter(|(key, _)| !meant.contains(key)) {
             self.error(&self.span, format!("[{}] needs {key}", self.name), hint);
-        }
-    }
-
-    /// Reports unknown tables. For the root of the file.
-    pub fn finish_root(self) {
-        for key in self.table.keys() {
-            let name = key.get_ref().as_ref();
-            if self.schema.table(name).is_some() {
-                continue;
-            }
-            let near = nearest(name, self.schema.table_names());
-            let hint = match near.and_then(|near| self.schema.table(near)) {
-                Some(near) => format!("did you mean {}?", near.heading()),
-                None => {
-                    let known: Vec<_> = self.schema.table_names().collect();
-                    format!("known here: {}", known.join(", "))
-                }
-            };
-            let shown = if is_ordinary(name, self.schema) { name } else { "" };
-            self.error(&key.span(), format!("unknown key {shown}").trim_end().into(), &hint);
         }
     }
 
@@ -386,6 +258,33 @@ impl<'a> TableReader<'a> {
     fn has_errors(&self) -> bool {
         self.diagnostics.borrow().iter().any(|found| found.severity == Severity::Error)
     }
+}
+
+impl<'a> TableView<'a> {
+    fn as_text(&self, key: &str, value: Value<'a>) -> Option<SpannedStr<'a>> {
+        let text = SpannedStr::of(value);
+        if text.is_none() {
+            let message = format!("{key} must be a text, not {}", with_article(value));
+            self.error(&value.span(), message, &self.text_hint(key, value));
+        }
+        text
+    }
+
+    /// The line that was probably meant by a value that is not a text: a number without its unit.
+    fn text_hint(&self, key: &str, value: Value<'_>) -> String {
+        let number = value.get_ref().as_integer().and_then(|n| n.as_str().parse().ok());
+        let Some(number) = number.filter(|_: &u64| self.schema.is_harmless(key)) else {
+            return self.example_hint(key);
+        };
+        let example = self.example(key).trim_matches('"');
+        match example.trim_start_matches(|c: char| c.is_ascii_digit()) {
+            " MiB" | " KiB" => format!("write {key} = \"{}\"", format_size(number)),
+            unit @ (" ms" | " s" | " min" | " h" | " days" | "/s") => {
+                format!("write {key} = \"{number}{unit}\"")
+            }
+            _ => self.example_hint(key),
+        }
+    }
 
     fn as_table(&self, key: &str, value: Value<'a>) -> Option<&'a DeTable<'a>> {
         let table = value.get_ref().as_table();
@@ -394,19 +293,6 @@ impl<'a> TableReader<'a> {
             self.error(&value.span(), message, &self.example_hint(key));
         }
         table
-    }
-
-    fn span_of(&self, key: &str) -> Range<usize> {
-        self.table.get(key).map_or(self.span.clone(), Spanned::span)
-    }
-
-    fn error(&self, span: &Range<usize>, message: String, hint: &str) {
-        self.report(Severity::Error, span, message, hint);
-    }
-
-    fn report(&self, severity: Severity, span: &Range<usize>, message: String, hint: &str) {
-        let (span, hint) = (span.clone(), hint.into());
-        self.diagnostics.borrow_mut().push(Diagnostic { severity, span, message, hint });
     }
 }
 
@@ -428,7 +314,7 @@ pub fn one_of(words: &[&str]) -> String {
 }
 
 /// The type of a value, with its article.
-fn with_article(value: Value<'_>) -> String {
+pub(crate) fn with_article(value: Value<'_>) -> String {
     let name = value.get_ref().type_str();
     let article = if name.starts_with(['a', 'i']) { "an" } else { "a" };
     format!("{article} {name}")

@@ -13,7 +13,6 @@ mod supervisor;
 mod tree;
 
 use std::{
-    env,
     ffi::{OsStr, OsString},
     io,
     os::unix::{ffi::OsStrExt as _, process::ExitStatusExt as _},
@@ -28,7 +27,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::script::{find_program, has_crlf};
+use crate::script::{find_program, has_crlf, search_path};
 
 pub(crate) use check::{check, find_fault};
 pub(crate) use launch::{LaunchSpec, Stage};
@@ -45,11 +44,6 @@ pub fn keep_file_limit(soft: u64) {
 
 fn initial_files() -> Option<u64> {
     INITIAL_FILES.get().copied()
-}
-
-/// The `PATH` in which programs are looked up.
-fn search_path() -> OsString {
-    env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
 }
 
 /// A running program and everything that it started. Dropping it kills them.
@@ -212,7 +206,6 @@ const HANDLED: [i32; 5] = [
     Signal::PIPE.as_raw(),
     Signal::TERM.as_raw(),
 ];
-const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 
 /// An argument list, as the kernel takes it.
 type Arguments = Vec<OsString>;

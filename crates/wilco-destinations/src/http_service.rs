@@ -9,7 +9,9 @@ use async_trait::async_trait;
 use http::{HeaderMap, Request, StatusCode, Uri, header, request};
 use jiff::Timestamp;
 use wilco::Body;
-use wilco_config::{Setting, TableReader, is_credential_name, url};
+use wilco_config::{
+    Reference, Setting, TableReader, TableView, TextOrReference, is_credential_name,
+};
 use wilco_delivery::{Destination, Reply, Verdict};
 use wilco_store::Claim;
 
@@ -89,24 +91,19 @@ pub(crate) struct ServiceUrl {
     pub(crate) is_secret: bool,
 }
 
+/// The URL of an HTTP service as the file has it.
+pub(crate) enum UrlInFile {
+    Here(ServiceUrl),
+    /// Where a reference leads, and how to parse what is there.
+    There(Reference, ParseUrl),
+}
+
+type ParseUrl = fn(&str) -> Result<Uri, String>;
+
 impl ServiceUrl {
     pub(crate) fn new(uri: Uri, is_by_reference: bool) -> Self {
         let is_secret = is_by_reference || has_credential(&uri);
         Self { uri: Setting(uri), is_secret }
-    }
-
-    /// Reads the key `url`, in the file or by reference. A credential in the file is warned about.
-    pub(crate) fn read(keys: &mut TableReader<'_>) -> Option<Self> {
-        let uri = keys.parse_setting("url", url);
-        let (uri, is_by_reference) = (uri?, keys.is_by_reference("url"));
-        if !is_by_reference && has_credential(&uri) {
-            let what =
-                "the query of this url has a credential, for all who can read the file".into();
-            let variable = keys.name().to_ascii_uppercase().replace('-', "_");
-            let hint = format!("such as url = {{ env = \"{variable}_URL\" }}");
-            keys.warn_about("url", what, &hint);
-        }
-        Some(Self::new(uri, is_by_reference))
     }
 
     /// The path and the query of a secret URL, and each of their parts: a "not found" page often names what
@@ -120,6 +117,43 @@ impl ServiceUrl {
         let parts = [path, query].into_iter().chain(path.split('/')).chain(values);
         parts.map(|part| (part.to_owned(), "(the secret URL)".to_owned())).collect()
     }
+}
+
+impl UrlInFile {
+    /// Reads the key `url`, in the file or by reference. A credential in the file is warned about. The
+    /// errors of `parse` must show nothing of the text.
+    pub(crate) fn read(keys: &mut TableReader<'_>, parse: ParseUrl) -> Option<Self> {
+        let text = match keys.text_or_reference("url")? {
+            TextOrReference::Text(text) => text.text,
+            TextOrReference::Reference(reference) => return Some(Self::There(reference, parse)),
+        };
+        let uri = parse_url(keys, text.as_bytes(), parse)?;
+        if has_credential(&uri) {
+            let what =
+                "the query of this url has a credential, for all who can read the file".into();
+            let variable = keys.name().to_ascii_uppercase().replace('-', "_");
+            let hint = format!("such as url = {{ env = \"{variable}_URL\" }}");
+            keys.warn_about("url", what, &hint);
+        }
+        Some(Self::Here(ServiceUrl::new(uri, false)))
+    }
+
+    /// The URL itself.
+    pub(crate) fn resolve(self, table: &TableView<'_>) -> Option<ServiceUrl> {
+        match self {
+            Self::Here(url) => Some(url),
+            Self::There(reference, parse) => {
+                let text = reference.setting(table)?;
+                Some(ServiceUrl::new(parse_url(table, &text.0, parse)?, true))
+            }
+        }
+    }
+}
+
+fn parse_url(table: &TableView<'_>, text: &[u8], parse: ParseUrl) -> Option<Uri> {
+    let text = std::str::from_utf8(text).map_err(|_| "url is not UTF-8".to_owned());
+    let hint = table.example_hint("url");
+    text.and_then(parse).map_err(|what| table.error_about("url", what, &hint)).ok()
 }
 
 /// Whether a parameter in the query of a URL is a credential, judging by its name.

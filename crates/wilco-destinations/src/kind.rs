@@ -3,7 +3,7 @@
 use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use wilco_config::{Key, TableReader};
+use wilco_config::{Key, TableReader, TableView, Unresolved};
 
 /// A kind of destination that a file can name.
 #[derive(Debug)]
@@ -16,8 +16,9 @@ pub struct Kind {
     pub written_path: Option<&'static str>,
     /// How many attempts may run at once, unless `concurrency` says otherwise.
     pub concurrency: usize,
-    /// Reads its keys; `None` after it has reported at least one error.
-    pub read: fn(&mut TableReader<'_>) -> Option<SharedSettings>,
+    /// Reads its keys. What they only name, such as secrets and programs, is looked up when the result is
+    /// resolved.
+    pub read: fn(&mut TableReader<'_>) -> Unresolved<SharedSettings>,
 }
 
 /// Every kind of destination that a file can name.
@@ -63,7 +64,7 @@ pub trait Settings: Same + fmt::Debug + Send + Sync {
 
     /// Warns about templates that probably do not do what was meant. `is_about` tells which events are
     /// routed here.
-    fn advise(&self, _reader: &TableReader<'_>, _is_about: &dyn Fn(&str) -> bool) {}
+    fn advise(&self, _table: &TableView<'_>, _is_about: &dyn Fn(&str) -> bool) {}
 }
 
 /// Why a destination cannot be opened, and how to fix that.

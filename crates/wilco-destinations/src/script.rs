@@ -2,6 +2,8 @@
 //! with an invalid first line the system reports only "No such file or directory".
 
 use std::{
+    env,
+    ffi::OsString,
     fs,
     io::Read as _,
     os::unix::fs::PermissionsExt as _,
@@ -10,13 +12,27 @@ use std::{
 
 use rustix::fs::{Access, access};
 
-/// The path of a program: as given, or of the first program with its name in `PATH`.
+/// The path of a program: as given, or of the first executable with its name in `PATH`.
 pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
     if program.contains('/') {
         return Some(program.into());
     }
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file())
+    env::split_paths(&search_path()).map(|folder| folder.join(program)).find(|path| may_run(path))
+}
+
+/// The `PATH` in which programs are looked up.
+pub(crate) fn search_path() -> OsString {
+    env::var_os("PATH").unwrap_or_else(|| DEFAULT_PATH.into())
+}
+
+/// The path of a program that may be executed.
+pub(crate) fn executable(program: &str) -> Result<PathBuf, String> {
+    let path = find_program(program).ok_or_else(|| format!("no program {program:?} in PATH"))?;
+    match fs::metadata(&path) {
+        Err(cause) => Err(format!("cannot find {program}: {cause}")),
+        Ok(_) if may_run(&path) => Ok(path),
+        Ok(_) => Err(format!("{program} is not an executable file; try chmod +x {program}")),
+    }
 }
 
 /// Why a program cannot be started, judging by its first line.
@@ -79,24 +95,12 @@ pub(crate) fn missing_script(
     })
 }
 
-/// Checks that a program exists and may be executed.
-pub(crate) fn executable(program: &str) -> Result<(), String> {
-    if !program.contains('/') {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let found = std::env::split_paths(&path).any(|folder| may_run(&folder.join(program)));
-        return if found { Ok(()) } else { Err(format!("no program {program:?} in PATH")) };
-    }
-    match fs::metadata(program) {
-        Err(cause) => Err(format!("cannot find {program}: {cause}")),
-        Ok(_) if may_run(program.as_ref()) => Ok(()),
-        Ok(_) => Err(format!("{program} is not an executable file; try chmod +x {program}")),
-    }
-}
-
 fn may_run(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
 
+/// What is searched where wilco has no `PATH`, as systemd sets it.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 const INTERPRETERS: [&str; 8] = ["bash", "node", "perl", "php", "python", "ruby", "sh", "deno"];
 /// How much of the first line the kernel reads (`BINPRM_BUF_SIZE`).
 const FIRST_LINE_BYTES_MAX: u64 = 256;

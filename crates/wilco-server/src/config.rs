@@ -1,5 +1,8 @@
 //! The configuration: reads a TOML file into a [`Config`], or reports all of its errors at once. Each
 //! table has a file, with the rows of its keys, what they are read into, and how.
+//!
+//! There are two stages. [`File::read`] looks at the file and at nothing else; [`File::resolve`] looks up
+//! what is only named there: secrets, certificates, programs, folders, users.
 
 mod addresses;
 mod admin;
@@ -21,9 +24,12 @@ use std::{
 
 use wilco::Secret;
 use wilco_config::{
-    DiagnosticSink, References, Schema, Table, TableReader, Variant, look_up, parse,
+    DiagnosticSink, FileReader, Reference, Schema, Table, TableView, Unresolved, Variant, parse,
 };
-use wilco_delivery::AlertPolicy;
+use wilco_delivery::{AlertPolicy, Policy};
+
+use admin::AdminInFile;
+use destination::DestinationInFile;
 
 pub use addresses::{Address, address};
 pub use admin::Admin;
@@ -91,22 +97,28 @@ impl Config {
 ///
 /// Every error and warning about the file.
 pub fn load(path: &Path, kinds: Kinds) -> Result<(Config, Diagnostics), Diagnostics> {
-    read_with(path, kinds, References::Followed, |file| whole(file, kinds))
+    read_with(path, kinds, |file| File::read(file, kinds).resolve())
 }
 
-/// As [`load`], with placeholders instead of secrets: for verbs that only look at routes, and that
-/// people run who may not have the secrets.
+/// What a verb needs to say where events go. What the file only names is not looked up, so that nobody
+/// needs the secrets to look at events.
+pub struct Outline {
+    /// Which events go where.
+    pub routes: Vec<Route>,
+    /// Where events can go: the name, the kind, and how deliveries are treated.
+    pub destinations: Vec<(String, &'static str, Policy)>,
+}
+
+/// The outline of a file.
 ///
 /// # Errors
 ///
 /// Every error and warning about the file.
-pub fn load_without_secrets(path: &Path, kinds: Kinds) -> Result<Config, Diagnostics> {
-    let read = |file: TableReader<'_>| whole(file, kinds);
-    read_with(path, kinds, References::Left, read).map(|(file, _)| file)
+pub fn outline(path: &Path, kinds: Kinds) -> Result<Outline, Diagnostics> {
+    read_with(path, kinds, |file| File::read(file, kinds).outline()).map(|(outline, _)| outline)
 }
 
-/// What a verb needs to find a running wilco or its store. The rest of the file is not read, so that
-/// nobody needs the secrets to look at events.
+/// What a verb needs to find a running wilco or its store. The rest of the file is not read.
 pub struct Places {
     /// The admin listener.
     pub address: Address,
@@ -124,26 +136,29 @@ pub struct Places {
 ///
 /// The errors of `[admin]` and `[store]`.
 pub fn places(path: Option<&Path>, kinds: Kinds) -> Result<Places, Diagnostics> {
-    let Some(path) = path else {
-        let (Admin { address, token }, store) = (Admin::default(), Store::default());
-        return Ok(Places { address, token, token_name: None, store });
+    let (admin, store) = match path {
+        None => (AdminInFile::default(), Store::default()),
+        Some(path) => {
+            let read = |file: FileReader<'_>| Some((read_admin(&file).1, read_store(&file)));
+            read_with(path, kinds, read)?.0
+        }
     };
-    read_with(path, kinds, References::Left, |file| read_places(&file)).map(|(places, _)| places)
+    let AdminInFile { address, token } = admin;
+    let token_name = token.as_ref().map(Reference::name);
+    Ok(Places { address, token: token.and_then(|token| token.find()), token_name, store })
 }
 
 fn read_with<T>(
     path: &Path,
     kinds: Kinds,
-    references: References,
-    read: impl FnOnce(TableReader<'_>) -> Option<T>,
+    read: impl FnOnce(FileReader<'_>) -> Option<T>,
 ) -> Result<(T, Diagnostics), Diagnostics> {
     let schema = Arc::new(schema(kinds));
     let text = fs::read_to_string(path)
         .map_err(|cause| Diagnostics::unreadable(path, schema.clone(), &cause))?;
     let sink = DiagnosticSink::default();
     let root = parse(&text, &sink);
-    let file = root.as_ref().map(|root| TableReader::of_root(root, &sink, &schema, references));
-    let value = file.and_then(read);
+    let value = root.as_ref().and_then(|root| read(FileReader::new(root, &sink, &schema)));
     drop(root);
     let diagnostics = Diagnostics::new(path, text, schema, sink.into_inner());
     match value {
@@ -178,90 +193,102 @@ pub fn schema(kinds: Kinds) -> Schema {
     Schema::new(&TABLES, kinds.0.iter().map(variant))
 }
 
-/// The whole file.
-fn whole(file: TableReader<'_>, kinds: Kinds) -> Option<Config> {
-    let listen = file.table(&listen::TABLE);
-    let has_no_listen = listen.is_none() && !file.contains("listen");
-    let listen = listen.and_then(listen::read);
-    let store = read_store(&file);
-    store.iter().for_each(|store| store::warn(&file, store));
-    let admin = read_admin(&file);
-    let providers = Providers::read(&file);
-    let sources = each(file.tables_by_name(&source::TABLE), |keys| source::read(keys, &providers));
-    let destinations =
-        each(file.tables_by_name(&destination::TABLE), |keys| destination::read(keys, kinds));
-    let names = Names {
-        sources: file.names(&source::TABLE),
-        destinations: file.names(&destination::TABLE),
+/// What a file says, table by table; `None` where something is wrong with it.
+struct File<'a> {
+    root: TableView<'a>,
+    listen: Option<InFile<'a, Unresolved<Listen>>>,
+    store: Store,
+    admin: InFile<'a, AdminInFile>,
+    sources: Vec<InFile<'a, Unresolved<Source>>>,
+    destinations: Vec<InFile<'a, Option<DestinationInFile>>>,
+    routes: Vec<InFile<'a, Option<Route>>>,
+    alerts: Option<InFile<'a, Option<AlertPolicy>>>,
+}
+
+/// A table, and what was read of it.
+type InFile<'a, T> = (TableView<'a>, T);
+
+impl<'a> File<'a> {
+    /// Reads every table, and looks at nothing but the file.
+    fn read(file: FileReader<'a>, kinds: Kinds) -> Self {
+        let names = Names {
+            sources: file.names(&source::TABLE),
+            destinations: file.names(&destination::TABLE),
+        };
+        let providers = Providers::read(&file);
+        let read = Self {
+            root: file.view().clone(),
+            listen: file.table(&listen::TABLE, listen::read),
+            store: read_store(&file),
+            admin: read_admin(&file),
+            sources: file.tables_by_name(&source::TABLE, |keys| source::read(keys, &providers)),
+            destinations: file
+                .tables_by_name(&destination::TABLE, |keys| destination::read(keys, kinds)),
+            routes: file.list_of_tables(&route::TABLE, |keys| route::read(keys, &names)),
+            alerts: file.table(&alerts::TABLE, |keys| alerts::read(keys, &names)),
+        };
+        file.finish();
+        related::check(&read, kinds);
+        read
+    }
+
+    /// Looks up what the file only names.
+    fn resolve(self) -> Option<Config> {
+        store::warn(&self.root, &self.store);
+        let listen = self.listen.and_then(|(table, listen)| listen.resolve(&table));
+        let (table, admin) = self.admin;
+        let admin = admin.resolve(&table);
+        let sources = each(self.sources, |table, source| source.resolve(table));
+        let destinations = each(self.destinations, |table, found| found?.resolve(table));
+        advice::about_rules(&sources, &self.routes, &destinations);
+        let (routes, mut destinations) = (whole(self.routes)?, whole(destinations)?);
+        for destination in &mut destinations {
+            let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
+            let bursts = bursts.filter_map(|route| route.debounce.as_ref());
+            let longest = bursts.map(|debounce| debounce.at_most.max(debounce.quiet)).max();
+            let longest_wait = &mut destination.policy.longest_wait;
+            *longest_wait = longest.unwrap_or_default().max(*longest_wait);
+        }
+        Some(Config {
+            listen: listen?,
+            store: self.store,
+            admin: Some(admin?),
+            sources: whole(sources)?,
+            destinations,
+            routes,
+            alerts: self.alerts.and_then(|(_, alerts)| alerts),
+        })
+    }
+
+    fn outline(self) -> Option<Outline> {
+        let destinations = whole(self.destinations)?.into_iter();
+        let destinations = destinations.map(|to| (to.name, to.kind, to.policy)).collect();
+        Some(Outline { routes: whole(self.routes)?, destinations })
+    }
+}
+
+fn each<'a, T, U>(
+    tables: Vec<InFile<'a, T>>,
+    resolve: impl Fn(&TableView<'a>, T) -> U,
+) -> Vec<InFile<'a, U>> {
+    let resolve = |(table, value)| {
+        let value = resolve(&table, value);
+        (table, value)
     };
-    let routes = each(file.list_of_tables(&route::TABLE), |keys| route::read(keys, &names));
-    let alerts =
-        each(file.table(&alerts::TABLE).into_iter().collect(), |keys| alerts::read(keys, &names));
-    if has_no_listen {
-        file.error_here("no [listen]: nothing could come in", LISTEN_EXAMPLE);
-    }
-    if names.sources.is_empty() {
-        file.error_here("no [source.NAME]: nothing could be received", SOURCE_EXAMPLE);
-    }
-    file.finish_root();
-    related::paths_differ(
-        &sources,
-        listen.as_ref().and_then(|listen| listen.health_path.as_deref()),
-    );
-    related::written_paths_differ(&destinations, kinds);
-    related::unused(&sources, &destinations, &routes, &alerts);
-    advice::about_rules(&sources, &routes, &destinations);
-    let (routes, mut destinations) = (whole_list(routes)?, whole_list(destinations)?);
-    for destination in &mut destinations {
-        let bursts = routes.iter().filter(|route| route.to.contains(&destination.name));
-        let bursts = bursts.filter_map(|route| route.debounce.as_ref());
-        let longest = bursts.map(|debounce| debounce.at_most.max(debounce.quiet)).max();
-        let longest_wait = &mut destination.policy.longest_wait;
-        *longest_wait = longest.unwrap_or_default().max(*longest_wait);
-    }
-    Some(Config {
-        listen: listen?,
-        store: store?,
-        admin: Some(admin?),
-        sources: whole_list(sources)?,
-        destinations,
-        routes,
-        alerts: whole_list(alerts)?.pop(),
-    })
+    tables.into_iter().map(resolve).collect()
 }
 
-/// Tables and what was read of them; `None` where something is wrong with it.
-type Read<'a, T> = Vec<(TableReader<'a>, Option<T>)>;
-
-/// Reads each of these tables. Its reader is kept for the checks that need the whole file.
-fn each<'a, T>(
-    tables: Vec<TableReader<'a>>,
-    read: impl Fn(TableReader<'a>) -> Option<T>,
-) -> Read<'a, T> {
-    tables.into_iter().map(|keys| (keys.clone(), read(keys))).collect()
-}
-
-fn whole_list<T>(tables: Read<'_, T>) -> Option<Vec<T>> {
+fn whole<T>(tables: Vec<InFile<'_, Option<T>>>) -> Option<Vec<T>> {
     tables.into_iter().map(|(_, value)| value).collect()
 }
 
-/// The tables that say where a running wilco and its store are, and nothing else of the file.
-fn read_places(file: &TableReader<'_>) -> Option<Places> {
-    let (admin, store) = read_admin(file).zip(read_store(file))?;
-    let token_name = admin.token.map(|token| token.name().to_owned());
-    let token = token_name.as_ref().and_then(|name| {
-        let (kind, target) = name.split_once(':')?;
-        Secret::new(name.as_str(), look_up(kind, target)?.ok()?).ok()
-    });
-    Some(Places { address: admin.address, token_name, token, store })
+fn read_store(file: &FileReader<'_>) -> Store {
+    file.table(&store::TABLE, store::read).map_or_else(Store::default, |(_, store)| store)
 }
 
-fn read_store(file: &TableReader<'_>) -> Option<Store> {
-    file.table(&store::TABLE).map_or_else(|| Some(Store::default()), store::read)
-}
-
-fn read_admin(file: &TableReader<'_>) -> Option<Admin> {
-    file.table(&admin::TABLE).map_or_else(|| Some(Admin::default()), admin::read)
+fn read_admin<'a>(file: &FileReader<'a>) -> InFile<'a, AdminInFile> {
+    let read = file.table(&admin::TABLE, admin::read);
+    read.unwrap_or_else(|| (file.view().clone(), AdminInFile::default()))
 }
 
 /// The first of these keys, each with whether it stayed the same, that did not.
@@ -294,8 +321,6 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
     Err(format!("there is no [{what}.{name}]{near}"))
 }
 
-const LISTEN_EXAMPLE: &str = "[listen], with address and tls";
-const SOURCE_EXAMPLE: &str = "[source.freispace], with provider, path and secrets";
 const PLACES: [&str; 2] = ["wilco.toml", "/etc/wilco/wilco.toml"];
 /// All tables, in the order of the manual.
 static TABLES: [&Table; 8] = [

@@ -1,5 +1,5 @@
-//! What providers, their libraries and standards publish as signed requests: each is accepted or
-//! refused as its source says, whole and in parts.
+//! Signed requests that providers, their libraries and standards publish: each is accepted or
+//! refused as its source says, at once and in chunks.
 //!
 //! A file in `tests/schemes/` is a scheme with its vectors; a file in `providers/` has its own.
 
@@ -33,7 +33,7 @@ struct Vector {
     #[serde(rename = "source")]
     _source: String,
     is_valid: bool,
-    /// Absent where the source does not judge the time.
+    /// Absent if the source does not check the time.
     now_secs: Option<i64>,
     secret: String,
     #[serde(default)]
@@ -61,7 +61,7 @@ impl Vector {
     fn verify(&self, scheme: &Scheme, chunk_bytes: usize) -> Result<Verified, Mismatch> {
         let secret = Secret::of_any_length("it", self.secret.clone().into_bytes()).unwrap();
         let other = Secret::of_any_length("other", self.secret.bytes().rev().collect()).unwrap();
-        // Keys that the provider could not have made are none of this scheme's.
+        // Skip keys that a provider with this scheme could not have made.
         let keys: Vec<_> = [other, secret].iter().filter_map(|it| scheme.key(it).ok()).collect();
         let now = Timestamp::from_second(self.now_secs.unwrap_or_default()).unwrap();
         let head = Head {

@@ -1,4 +1,4 @@
-//! The admin listener: who may ask it, and how it says no.
+//! The admin listener: who may use it, and how it refuses.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ fn without_a_configured_token_one_is_made_that_the_commands_find() {
     assert_eq!(world.events().len(), 1);
     assert!(!world.log().contains(token.trim()));
     let world = world.restart();
-    assert_eq!(fs::read_to_string(&path).unwrap(), token, "it is the same over a restart");
+    assert_eq!(fs::read_to_string(&path).unwrap(), token, "it is the same after a restart");
     fs::remove_file(&path).unwrap();
     let output = world.run_verb(&["events", "list"]);
     let said = String::from_utf8(output.stderr).unwrap();

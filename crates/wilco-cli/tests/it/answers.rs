@@ -127,7 +127,7 @@ fn every_other_method_than_post_is_refused_with_the_allowed_one() {
         assert_eq!(reply.header("allow"), Some("POST"), "{method}");
         check_form(&reply);
     }
-    // An answer to HEAD has no body, and says how long the one to GET would be.
+    // An answer to HEAD has no body, but the content-length of the answer to GET.
     let mut stream = world.connect();
     stream.write_all(b"HEAD /webhook HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
     let text = std::io::read_to_string(stream).unwrap();
@@ -253,7 +253,7 @@ fn with_less_free_space_than_the_reserve_it_answers_503_with_retry_after() {
     assert_eq!(world.get("/healthz").status, 503);
     assert_eq!(world.get("/livez").status, 200);
     assert_eq!(world.recorded(), 0);
-    assert_eq!(world.post("{}", &[]).status, 400, "an unsigned one is told so all the same");
+    assert_eq!(world.post("{}", &[]).status, 400, "an unsigned request is told so too");
     world.log_with("which [store] reserve keeps; free some space");
 }
 
@@ -331,7 +331,7 @@ fn post(path: &str, headers: &str, body: &str) -> String {
     )
 }
 
-/// Every answer is JSON and says one thing.
+/// Every answer is JSON with a single message.
 #[track_caller]
 fn check_form(reply: &Reply) {
     assert_eq!(reply.header("content-type"), Some("application/json"), "{reply:?}");
@@ -339,7 +339,7 @@ fn check_form(reply: &Reply) {
     assert!(body.as_object().unwrap().keys().eq(["message"]), "{reply:?}");
 }
 
-/// Writes a beginning and then a bit every half second, until the other side has closed.
+/// Writes a beginning and then a few bytes every half second, until the other side has closed.
 fn drip_into(mut stream: TcpStream, begin: &str, drip: &str) -> (Vec<Reply>, Duration) {
     let began = Instant::now();
     stream.write_all(begin.as_bytes()).unwrap();
@@ -356,5 +356,5 @@ fn drip_into(mut stream: TcpStream, begin: &str, drip: &str) -> (Vec<Reply>, Dur
     replies.join().unwrap()
 }
 
-/// How much later than its time something may come on a busy machine.
+/// How late something may be on a busy machine.
 const SLACK: Duration = Duration::from_secs(4);

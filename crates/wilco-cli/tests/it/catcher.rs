@@ -1,5 +1,5 @@
-//! An HTTP service that wilco delivers to. It keeps every request and answers as the test asks, badly
-//! if need be.
+//! An HTTP service that wilco delivers to. It records every request and answers as the test says,
+//! even incorrectly.
 
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -19,7 +19,7 @@ pub(crate) struct Catcher {
     is_over: Arc<AtomicBool>,
 }
 
-/// A request that came in whole.
+/// A request that arrived completely.
 #[derive(Clone, Debug)]
 pub(crate) struct Caught {
     pub(crate) at: Instant,
@@ -33,17 +33,17 @@ pub(crate) struct Caught {
 #[derive(Clone, Debug)]
 pub(crate) enum Act {
     Answer(u16),
-    /// A status, and more fields of the head.
+    /// A status and further headers.
     With(u16, &'static str),
-    /// Cuts the connection off instead of an answer.
+    /// Closes the connection without an answer.
     Reset,
-    /// Writes these bytes and cuts the connection off.
+    /// Writes these bytes and closes the connection.
     Write(&'static str),
-    /// `100 Continue` for as long as anybody reads.
+    /// Sends `100 Continue` as long as the client reads.
     Interim,
-    /// Says nothing.
+    /// Never answers.
     Hang,
-    /// An answer of a byte every 50 ms that never ends.
+    /// Sends an endless answer, a byte every 50 ms.
     Drip,
     /// 200, followed by a gigabyte.
     Flood,
@@ -52,13 +52,13 @@ pub(crate) enum Act {
 }
 
 impl Catcher {
-    /// Treats the requests in this order, and all further ones like the last.
+    /// Treats the requests in this order, and further ones as the last.
     pub(crate) fn of(acts: &[Act]) -> Self {
         let acts = acts.to_vec();
         Self::start(move |number, _| acts[number.min(acts.len() - 1)].clone())
     }
 
-    /// Answers 200 to all.
+    /// Answers every request with 200.
     pub(crate) fn new() -> Self {
         Self::of(&[Act::Answer(200)])
     }
@@ -77,7 +77,7 @@ impl Catcher {
                 }
                 let (list, over, act) = (Arc::clone(&list), Arc::clone(&over), Arc::clone(&act));
                 thread::spawn(move || {
-                    // A connection that fails is the other side's to worry about.
+                    // If a connection fails, the client notices.
                     let _ = converse(&stream, &list, &over, act.as_ref());
                 });
             }
@@ -117,7 +117,7 @@ impl Drop for Catcher {
 }
 
 impl Caught {
-    /// The value of a header that came once.
+    /// The value of a header that was sent once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().filter(|(field, _)| field == name);

@@ -296,7 +296,7 @@ fn no_output_contains_a_secret_or_an_escape_code() {
     assert!(said.contains("did you mean secrets?"), "{said}");
     world.eventually("a line", |w| fs::metadata(w.path("stdout")).unwrap().len() > 0);
     said += &(world.log() + &fs::read_to_string(world.path("stdout")).unwrap());
-    // A forger who reads along must not learn what he should have sent.
+    // An attacker who reads the answers must not learn the right signature.
     let wanted = sign(forged.as_bytes());
     for word in [&wanted, "\u{1b}["] {
         assert!(!said.contains(word), "{word:?}");
@@ -305,7 +305,7 @@ fn no_output_contains_a_secret_or_an_escape_code() {
     assert!(lines.is_empty(), "{lines:#?}");
 }
 
-/// What a command prints on a terminal of this width.
+/// What a command prints to a terminal of this width.
 pub(crate) fn on_a_terminal(
     command: &Command,
     columns: usize,

@@ -1,5 +1,5 @@
-//! The configuration: diagnostics with their place and a hint, starts that fail in one sentence, and
-//! reloads that are taken whole or not at all.
+//! The configuration: diagnostics with their place and a hint, starts that fail with one sentence, and
+//! reloads that are applied completely or not at all.
 
 mod canaries;
 pub(crate) mod certificate;
@@ -36,7 +36,7 @@ fn only_root_can_run_programs_as_another_user() {
         assert_eq!(output.status.success(), is_taken, "{}", text(&output.stderr));
     }
     if is_root {
-        // Root can become any user, so run as another user to see what those are refused.
+        // Root can become any user, so run as another user to see what is refused.
         // Only root may be able to read the binary, so copy it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let binary = folder.path().join("wilco");
@@ -216,7 +216,7 @@ fn a_failed_start_says_why_in_one_sentence_and_exits_with_1() {
         assert!(said.starts_with("wilco: ") && said.contains(expected.as_str()), "{said}");
         check_manners(&output);
     }
-    assert_eq!(world.send(&booking("b-1", "A")).status, 200, "the first one goes on");
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200, "the first one continues");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn sighup_applies_a_new_secret_and_a_new_route_at_once() {
     assert_eq!(send_with("another-secret", &world, "b-3").status, 200);
     let lines = |world: &World| fs::read_to_string(world.path("stdout")).unwrap();
     world.eventually("a printed event", |world| lines(world).contains("b-3"));
-    assert!(!lines(&world).contains("b-1"), "what was skipped stays skipped");
+    assert!(!lines(&world).contains("b-1"), "a skipped event stays skipped");
     // Only the secret's file changes; the configuration does not.
     fs::write(world.path("secret"), "a-third-secret\n").unwrap();
     assert_eq!(world.run_verb(&["reload"]).status.code(), Some(0));
@@ -316,7 +316,7 @@ fn the_admin_api_requires_a_configured_token_and_the_commands_send_it() {
     assert!(!world.log().contains("canary"));
 }
 
-/// What `wilco check` makes of a file.
+/// The output of `wilco check` about a file.
 fn check(file: &[u8]) -> Output {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("wilco.toml"), file).unwrap();

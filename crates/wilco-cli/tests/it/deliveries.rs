@@ -1,4 +1,4 @@
-//! What destinations get, and what becomes of a delivery. What is the same for every kind is here.
+//! What destinations get, and what becomes of a delivery. Here is what all kinds have in common.
 
 mod alerts;
 mod chat;
@@ -29,22 +29,22 @@ use crate::{
     world::{Reply, World, booking, sign},
 };
 
-/// Soon tried again, and long enough for every test.
+/// Retries soon, for longer than any test takes.
 pub(crate) const RETRY: &str =
     "retry = { first = \"100 ms\", factor = 1.0, give_up_after = \"1 min\" }";
-/// Tried again long after every test: a wait is anything up to its bound, at random.
+/// Retries long after any test has ended: a wait is random, up to its bound.
 pub(crate) const PATIENT: &str =
     "retry = { first = \"3000 h\", max = \"3000 h\", give_up_after = \"9000 h\" }";
-/// Soon tried again, and soon given up.
+/// Retries soon, and gives up soon.
 const BRIEF: &str = "retry = { first = \"100 ms\", factor = 1.0, give_up_after = \"450 ms\" }
     breaker = { failures = 1000 }";
 
-/// A destination `it` of a kind, with these lines, and a route of all events to it.
+/// A destination `it` of some kind, with these lines, and a route of all events to it.
 pub(crate) fn it(lines: &str) -> String {
     format!("[destination.it]\n{lines}\n[[route]]\nto = [\"it\"]\n")
 }
 
-/// An event's whole record, by the answer that acknowledged it.
+/// Everything recorded about the event that this answer acknowledged.
 pub(crate) fn shown(world: &World, reply: &Reply) -> Value {
     let id = reply.header("x-wilco-event").unwrap();
     let answer = world.get(&format!("/api/v1/events/{id}"));
@@ -52,7 +52,7 @@ pub(crate) fn shown(world: &World, reply: &Reply) -> Value {
     serde_json::from_str(&answer.body).unwrap()
 }
 
-/// Waits until the only delivery of an event has come to this state, and gives it.
+/// Waits until the only delivery of an event is in this state, and returns it.
 #[track_caller]
 fn delivery(world: &World, reply: &Reply, state: &str) -> Value {
     let look = || shown(world, reply)["deliveries"][0].clone();
@@ -60,7 +60,7 @@ fn delivery(world: &World, reply: &Reply, state: &str) -> Value {
     look()
 }
 
-/// What the attempts of a delivery came to.
+/// The results of the attempts of a delivery.
 fn results(delivery: &Value) -> Vec<&str> {
     let history = delivery["history"].as_array().map(Vec::as_slice).unwrap_or_default();
     history.iter().map(|attempt| attempt["result"].as_str().unwrap()).collect()
@@ -217,9 +217,9 @@ fn a_second_sigterm_ends_at_once_and_the_cut_off_attempt_is_repeated() {
     let asked = Instant::now();
     assert!(!world.wait(Duration::from_secs(5)).success());
     assert!(asked.elapsed() < Duration::from_secs(2), "{:?}", asked.elapsed());
-    // The kernel ends a killed program when it next has a moment.
+    // The kernel may take a moment to end a killed program.
     while is_running(&pid) {
-        assert!(asked.elapsed() < Duration::from_secs(4), "the command outlives wilco");
+        assert!(asked.elapsed() < Duration::from_secs(4), "the command is still running");
         std::thread::sleep(Duration::from_millis(10));
     }
     let world = world.kill_and_restart();
@@ -274,7 +274,10 @@ fn deliveries_that_wait_or_run_at_a_crash_continue_after_it() {
     let ids: Vec<_> = catcher.caught().iter().map(|c| c.header("webhook-id").to_owned()).collect();
     for reply in [&hangs, &fails] {
         let id = reply.header("x-wilco-event").unwrap();
-        assert!(ids.iter().filter(|caught| *caught == id).count() > 1, "one id over all attempts");
+        assert!(
+            ids.iter().filter(|caught| *caught == id).count() > 1,
+            "all attempts have the same id"
+        );
     }
 }
 
@@ -303,12 +306,12 @@ pub(crate) fn shell(script: &str) -> String {
     format!("type = \"command\"\ncommand = [\"/bin/sh\", \"-c\", {}]", quoted(script))
 }
 
-/// A text as TOML has it, and JSON too.
+/// A text quoted for TOML, and for JSON.
 pub(crate) fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap()
 }
 
-/// Whether a process is there and has not ended.
+/// Whether a process exists and has not ended.
 fn is_running(pid: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let state = stat.rsplit(") ").next().unwrap_or_default().chars().next();

@@ -1,4 +1,4 @@
-//! The manual: its links lead somewhere, and its commands are ones that wilco has.
+//! The manual: its links have targets, and its commands exist.
 
 use std::{
     fs,
@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-/// Every page for people: at the root, in `docs` and below, and next to what it describes.
+/// Every page for people: at the root, in `docs`, and next to what it describes.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let folders = ["", "bench", "docs", "docs/decisions", "docs/examples", "examples/handlers"];
@@ -20,7 +20,7 @@ fn pages() -> Vec<(PathBuf, String)> {
     pages
 }
 
-/// The lines of a page outside, or inside, of its fenced blocks.
+/// The lines of a page outside or inside its fenced blocks.
 fn lines<'a>(page: &'a str, language: Option<&'a str>) -> impl Iterator<Item = &'a str> {
     let mut block = None;
     page.lines().filter(move |line| {

@@ -1,4 +1,4 @@
-//! Copies are acknowledged and nothing more; changes are events, however equal their bytes.
+//! Duplicates are acknowledged and nothing more; changes are events, even if their bytes are the same.
 
 use std::{collections::HashSet, thread, time::Duration};
 
@@ -78,7 +78,7 @@ fn duplicates_are_recognised_by_the_body_and_not_by_signature_or_headers() {
         assert_eq!(world.post(&body, &[header, ("x-freispace-signature", &signature)]).status, 200);
     }
     assert_eq!(world.recorded(), 1);
-    // One byte more is another body.
+    // One more byte makes it a different body.
     assert_eq!(world.send(&format!("{body} ")).status, 200);
     assert_eq!(world.recorded(), 2);
 }
@@ -94,7 +94,7 @@ fn duplicates_of_an_event_without_a_subject_are_detected_by_its_bytes() {
     }
 }
 
-/// Sends a booking and gives the event's id of the answer.
+/// Sends a booking and returns the id of the event from the answer.
 #[track_caller]
 fn send(world: &World, id: &str, name: &str) -> String {
     let reply = world.send(&booking(id, name));

@@ -1,4 +1,4 @@
-//! Endpoint functions: the pipeline of the server in a program of one's own.
+//! Endpoint functions: the pipeline of the server in another program.
 
 mod admin;
 
@@ -25,11 +25,11 @@ use wilco::{
 use wilco_server::{Builder, Endpoint};
 
 use crate::{
-    survival::left_out,
+    survival::skip,
     world::{Reply, SECRET, booking, sign},
 };
 
-/// Names, in the order in which a function was called with them.
+/// The names that a function was called with, in order.
 #[derive(Clone, Default)]
 struct Called(Arc<Mutex<Vec<String>>>);
 
@@ -44,7 +44,7 @@ impl Called {
         names
     }
 
-    /// Waits until these names were called, each as often as it is here, and no others.
+    /// Waits until a function was called with exactly these names, as often as they occur here.
     #[track_caller]
     fn wait_for(&self, names: &[&str]) {
         let until = Instant::now() + Duration::from_secs(20);
@@ -62,12 +62,12 @@ fn endpoint(folder: &TempDir) -> Builder {
     Endpoint::freispace("/webhook", secret).store(&store)
 }
 
-/// An address that is free now.
+/// An address that is currently free.
 fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Sends a request, once somebody listens; the answer.
+/// Sends a request once the address accepts connections, and returns the answer.
 fn exchange(address: SocketAddr, method: &str, path: &str, body: &str) -> Reply {
     let until = Instant::now() + Duration::from_secs(20);
     let mut stream = loop {
@@ -170,7 +170,7 @@ fn an_endpoint_can_be_mounted_next_to_other_routes_of_a_router() {
     called.wait_for(&["booking/b-1"]);
     runtime.block_on(endpoint.close()).unwrap();
     assert_eq!(exchange(address, "POST", "/webhook", &booking("b-2", "Mix")).status, 503, "closed");
-    assert_eq!(exchange(address, "GET", "/", "").body, "hello", "the program goes on");
+    assert_eq!(exchange(address, "GET", "/", "").body, "hello", "the program continues");
 }
 
 #[test]
@@ -220,7 +220,7 @@ fn a_failed_call_is_tried_again_even_after_a_restart() {
         let query = format!("SELECT count(*) FROM delivery WHERE {condition}");
         store.query_row(&query, [], |row| row.get(0)).unwrap()
     };
-    assert_eq!(count("state = 'retrying' AND attempts > 0"), 4, "each came to an end of its own");
+    assert_eq!(count("state = 'retrying' AND attempts > 0"), 4, "each ended by itself");
 
     let after = Called::default();
     let endpoint = open(&after, false);
@@ -287,7 +287,7 @@ fn an_invalid_description_is_refused_with_a_reason() {
 #[test]
 fn the_example_prints_what_was_booked_and_ends_at_sigterm() {
     let Some(program) = example() else {
-        return left_out("the example is not built: cargo build --examples");
+        return skip("the example is not built: cargo build --examples");
     };
     let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
     let mut example = Running(
@@ -319,13 +319,13 @@ struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended already where the test came to its end.
+        // It fails if it has ended already.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The built example, which is next to the folder of this test.
+/// The binary of the example, next to the folder of this test.
 fn example() -> Option<PathBuf> {
     let test = std::env::current_exe().unwrap();
     let program = test.parent().unwrap().parent().unwrap().join("examples/endpoint");
@@ -335,7 +335,7 @@ fn example() -> Option<PathBuf> {
 #[test]
 fn a_function_that_blocks_its_thread_delays_no_acknowledgement() {
     let (folder, address) = (tempfile::tempdir().unwrap(), free_address());
-    // The program's one thread for both halves, were they not apart.
+    // If the halves were not separate, both would share the only thread of the program.
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (began, ended) = (Called::default(), Called::default());
@@ -357,7 +357,7 @@ fn a_function_that_blocks_its_thread_delays_no_acknowledgement() {
     for (_, body) in SAMPLES.iter().skip(1) {
         assert_eq!(exchange(address, "POST", "/webhook", body).status, 200);
     }
-    assert!(ended.names().is_empty(), "they were answered while the function blocked");
+    assert!(ended.names().is_empty(), "they were answered while the function was blocking");
     drop(release);
     served.abort();
 }

@@ -1,4 +1,4 @@
-//! The configurations in `docs/examples`: each is whole, and does what its first lines say.
+//! The configurations in `docs/examples`: each is complete, and does what its first lines say.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,7 +7,7 @@ use wilco::freispace::SAMPLES;
 
 use crate::{
     catcher::{Catcher, Caught},
-    survival::left_out,
+    survival::skip,
     world::{Plan, SECRET, World, wilco},
 };
 
@@ -25,7 +25,7 @@ fn sample(event: &str) -> &'static str {
     SAMPLES.iter().find(|(name, _)| *name == event).unwrap().1
 }
 
-/// A world that does as an example says, on this machine and without its patience.
+/// A world with the configuration of an example, adapted to this machine and with shorter waits.
 fn world(name: &str, services: &str) -> Plan {
     let text = example(name);
     let own = text.find("[destination.").unwrap();
@@ -50,7 +50,7 @@ fn world(name: &str, services: &str) -> Plan {
 fn is_there(program: &str) -> bool {
     let there = Path::new(program).exists();
     if !there {
-        left_out(&format!("an example needs {program}"));
+        skip(&format!("an example needs {program}"));
     }
     there
 }
@@ -96,7 +96,7 @@ fn systemd_accepts_the_unit_of_the_service() {
     let place = folder.path().join("wilco.service");
     fs::write(&place, unit.replace("/usr/local/bin/wilco", env!("CARGO_BIN_EXE_wilco"))).unwrap();
     let verify = Command::new("systemd-analyze").arg("verify").arg(&place).output();
-    let Ok(verify) = verify else { return left_out("no systemd-analyze") };
+    let Ok(verify) = verify else { return skip("no systemd-analyze") };
     let said = String::from_utf8_lossy(&verify.stderr);
     let own: Vec<_> = said.lines().filter(|line| line.contains("wilco.service")).collect();
     assert!(own.is_empty(), "{said}");
@@ -131,7 +131,7 @@ fn the_configurations_on_the_service_page_are_valid() {
 fn a_request_signed_by_hand_as_the_freispace_page_says_is_accepted() {
     for tool in ["openssl", "curl"] {
         if Command::new(tool).arg("--version").output().is_err() {
-            return left_out(&format!("no {tool}"));
+            return skip(&format!("no {tool}"));
         }
     }
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

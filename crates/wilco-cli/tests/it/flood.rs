@@ -1,4 +1,4 @@
-//! A flood of unsigned requests: it takes neither memory, nor the log, nor the way of signed ones.
+//! A flood of unsigned requests: it exhausts neither memory nor the log, and does not block signed ones.
 
 use std::{
     cell::RefCell,
@@ -49,11 +49,11 @@ fn stalled_large_bodies_block_only_large_ones_from_the_same_address() {
     let stall = || {
         let mut stream = world.connect();
         let head = format!("POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
-        // It has been refused already where another large one was quicker.
+        // It may have been refused already, if another large one was faster.
         let _ = stream.write_all(format!("{head}{most}").as_bytes());
         stream
     };
-    // What the kernel holds of it arrives a moment later.
+    // The bytes in the kernel's buffers arrive a moment later.
     let stalled = RefCell::new(stall());
     let large = booking("large", &"x".repeat(2 << 20));
     world.eventually("503", |world| {
@@ -125,13 +125,13 @@ fn a_flood_of_large_forged_bodies_takes_no_memory_and_blocks_no_signed_event() {
         is_over.store(true, Ordering::Relaxed);
         assert_eq!(world.recorded(), number);
     });
-    assert!(refused.load(Ordering::Relaxed) > 16, "it was no flood");
+    assert!(refused.load(Ordering::Relaxed) > 16, "it was not a flood");
     let peak = memory_kib(&world, "VmHWM:");
     assert!(peak < 256 << 10, "{peak} KiB");
 }
 
-/// The answers of all of them together take at least the time that their bytes have at the rate, as
-/// slow as the machine may be.
+/// All answers together take at least as long as their bytes take at the rate, however slow
+/// the machine is.
 #[test]
 fn refusals_are_answered_at_a_rate_shared_by_all_senders() {
     let world = World::plan().start();
@@ -155,7 +155,7 @@ fn refusals_are_answered_at_a_rate_shared_by_all_senders() {
                 });
             }
         });
-        // The last one waits for all before it.
+        // The last one waits for all the others.
         let counted = (16 * times - 1) * bytes.max(16 << 10);
         let least = (counted - (4 << 20)) as f64 / f64::from(8 << 20);
         let took = began.elapsed().as_secs_f64();
@@ -186,7 +186,7 @@ fn memory_kib(world: &World, field: &str) -> u32 {
     value.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Sends the request again and again and reads the answers.
+/// Sends the request repeatedly and reads the answers.
 fn flood(stream: TcpStream, request: &[u8], is_over: &AtomicBool, refused: &AtomicU32) {
     let mut stream = BufReader::new(stream);
     while !is_over.load(Ordering::Relaxed) {

@@ -1,5 +1,5 @@
-//! The handlers in `examples`, each run by wilco as a command: what it does, that doing it twice
-//! changes nothing, and what it makes of a body that will never do.
+//! The handlers in `examples`, each run by wilco as a command: what it does, that running it twice
+//! changes nothing, and how it treats an invalid body.
 
 use std::{
     fs,
@@ -13,19 +13,19 @@ use wilco::freispace::SAMPLES;
 use crate::{
     catcher::Catcher,
     deliveries::{RETRY, quoted, shown},
-    survival::left_out,
+    survival::skip,
     world::{Reply, World},
 };
 
-/// A world with one handler. wilco starts it twice for each event, for its first success does not
+/// A world with one handler. wilco starts it twice for each event, because its first success does not
 /// count.
 struct Handled(World);
 
 impl Handled {
-    /// `None`, and told, where the handler's language is not there.
+    /// `None`, with a message, if the language of the handler is not installed.
     fn start(interpreter: &str, script: &str, environment: &str) -> Option<Self> {
         let Some(interpreter) = find(interpreter) else {
-            left_out(&format!("{script} needs {interpreter}"));
+            skip(&format!("{script} needs {interpreter}"));
             return None;
         };
         let script = examples().join(script);
@@ -41,7 +41,7 @@ impl Handled {
         Some(Self(World::plan().and(&tables).start_in(folder)))
     }
 
-    /// Sends an event and waits until its delivery is at this end; what the handler said each time.
+    /// Sends an event, waits until its delivery has ended like this, and returns the output of each run.
     #[track_caller]
     fn send(&self, body: &str, state: &str) -> (Reply, Vec<String>) {
         let reply = self.0.send(body);
@@ -121,7 +121,7 @@ fn booking_message_writes_to_the_chat_about_a_booking_once() {
         let (_, said) = handled.send(sample(event), "delivered");
         assert_eq!(said[1], "already told\n", "{said:?}");
         let caught = chat.caught();
-        assert_eq!(caught.len(), number + 1, "each is told once");
+        assert_eq!(caught.len(), number + 1, "each is sent once");
         let posted: Value = serde_json::from_slice(&caught[number].body).unwrap();
         let text = posted["text"].as_str().unwrap();
         let body: Value = serde_json::from_str(sample(event)).unwrap();
@@ -202,7 +202,7 @@ fn log_storage_keeps_the_exact_body_once() {
     assert_eq!(kept.len(), 3, "{kept:?}");
 }
 
-/// The program of this name, where it runs in an environment that holds PATH only, as handlers do.
+/// The program of this name, if it runs with no other variable than PATH, as handlers do.
 fn find(program: &str) -> Option<String> {
     let path = std::env::var_os("PATH").unwrap();
     let found = std::env::split_paths(&path).map(|folder| folder.join(program));

@@ -1,15 +1,15 @@
-//! Which module may import which. The sources are read as text, and each import that points the wrong way
+//! Which module may import which. The sources are read as text, and each import in the wrong direction
 //! is reported with its place.
 //!
 //! 1. `wilco` has no I/O and no clock, and `wilco-server` nothing that only a command line needs.
 //! 2. In the server, a module imports from the layers below its own ([`LAYERS`]) and from no other.
-//! 3. In a folder, a child never names its sibling. What the file of the folder's name hands out
-//!    with `pub use` is that file's own.
+//! 3. In a folder, no child imports its sibling. What the file of the folder's name re-exports
+//!    with `pub use` counts as its own.
 //!
 //! That `wilco-cli → wilco-server → wilco-destinations → wilco-delivery → {wilco-store, wilco-config} →
-//! wilco` never goes back is the compiler's affair.
+//! wilco` never goes back is enforced by the compiler.
 //!
-//! Modules named `tests` may look anywhere.
+//! Modules named `tests` may import from anywhere.
 
 mod sources;
 
@@ -36,13 +36,13 @@ const CRATES: [&str; 7] = [
     "wilco-cli",
 ];
 
-/// What `wilco` must do without, each an item of another crate or of std.
+/// What `wilco` must not use, of other crates or of std.
 const FOREIGN_TO_THE_LIBRARY: &[&str] =
     &["tokio", "hyper", "axum", "rusqlite", "std::net", "std::thread", "std::process", "std::fs"];
-/// What `wilco-delivery` must do without: its caller hands in the time and chance, and does the rest.
+/// What `wilco-delivery` must not use: its caller passes in time and chance, and does all I/O.
 const FOREIGN_TO_DECISIONS: &[&str] =
     &["tokio", "tracing", "getrandom", "std::net", "std::thread", "std::process", "std::fs"];
-/// Crates that `wilco-server` must do without.
+/// Crates that `wilco-server` must not use.
 const FOREIGN_TO_THE_SERVICE: &[&str] = &[
     "ariadne",
     "clap",
@@ -162,7 +162,7 @@ fn a_parents_pub_use_is_its_own_and_its_imports_are_not() {
     }
 }
 
-/// Imports that do not go to a lower layer.
+/// Imports that are not from a lower layer.
 fn upward(tree: &Crate, layers: &[&[&str]]) -> Vec<String> {
     let layer = |name: &str| layers.iter().position(|layer| layer.contains(&name));
     let mut violations = Vec::new();
@@ -186,7 +186,7 @@ fn upward(tree: &Crate, layers: &[&[&str]]) -> Vec<String> {
     violations
 }
 
-/// Imports from one child of a folder to another: whose, what, and the violation.
+/// Imports from one child of a folder by another: the importing module, the import, and the violation.
 fn between_siblings(tree: &Crate) -> Vec<(String, String, String)> {
     let mut found = Vec::new();
     for (import, target) in tree.imports_resolved(|is_public| !is_public) {
@@ -205,7 +205,7 @@ fn between_siblings(tree: &Crate) -> Vec<(String, String, String)> {
     found
 }
 
-/// Circles among the modules right under the root.
+/// Circles among the modules directly under the root.
 fn circles(tree: &Crate) -> Vec<String> {
     let mut edges = BTreeSet::new();
     for (import, target) in tree.imports_resolved(|_| true) {
@@ -215,7 +215,7 @@ fn circles(tree: &Crate) -> Vec<String> {
             edges.insert((from.clone(), to.clone()));
         }
     }
-    // What nothing imports, or imports nothing, is in no circle; take such away until none is left.
+    // A module that imports nothing or that nothing imports is in no circle: remove such until none is left.
     loop {
         let before = edges.len();
         let sources: BTreeSet<_> = edges.iter().map(|(from, _)| from.clone()).collect();
@@ -247,7 +247,7 @@ fn folder(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(name)
 }
 
-/// Whether this line of code has the path, and not a longer word.
+/// Whether this line of code contains the path, and not just a longer word.
 fn names(line: &str, path: &str) -> bool {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
     line.match_indices(path).any(|(at, _)| {

@@ -1,4 +1,4 @@
-//! Sockets and connections: how they are opened, how many there may be, and how they end.
+//! Sockets and connections: how they are opened, how many are allowed, and how they end.
 
 mod nginx;
 
@@ -161,7 +161,7 @@ fn connections_of_one_address_are_limited_and_others_are_still_served() {
     idle.extend((0..64).map(|_| connect_from("127.0.0.2", world.address)));
     world.eventually("128 connections", |world| world.metric("wilco_connections") == 128.0);
     let mut third = connect_from("127.0.0.3", world.address);
-    assert!(matches!(third.read(&mut nothing), Ok(0) | Err(_)), "there is a bound in all");
+    assert!(matches!(third.read(&mut nothing), Ok(0) | Err(_)), "connections are bounded in total");
 
     drop(idle);
     world.eventually("all closed", |world| world.metric("wilco_connections") == 0.0);
@@ -223,7 +223,7 @@ fn a_sender_that_keeps_sending_after_its_refusal_does_not_delay_a_stop() {
     let sending = std::thread::spawn(move || while stream.write_all(&[b'x'; 4096]).is_ok() {});
     let began = std::time::Instant::now();
     assert!(world.stop().success());
-    assert!(began.elapsed() < Duration::from_secs(15), "less than the time to linger");
+    assert!(began.elapsed() < Duration::from_secs(15), "less than the linger timeout");
     sending.join().unwrap();
 }
 
@@ -283,7 +283,7 @@ fn a_failed_tls_handshake_is_counted_by_reason_and_logged_once_with_a_hint() {
     assert!(client.stdin(Stdio::null()).output().unwrap().status.success());
 }
 
-/// Starts wilco with these addresses, for where it is expected to end by itself.
+/// Starts a wilco with these addresses that is expected to end by itself.
 fn start(folder: &TempDir, addresses: &str) -> Output {
     let store = folder.path().join("wilco.db");
     let text = format!(

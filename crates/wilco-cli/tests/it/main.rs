@@ -1,7 +1,7 @@
-//! wilco from outside: the real binary, real sockets, real files. One binary, so one link.
+//! wilco from outside: the real binary, real sockets, real files. One test binary is linked only once.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
-#![expect(clippy::disallowed_methods, reason = "the real binary runs by the real clock")]
+#![expect(clippy::unwrap_used, reason = "a test panics if something is wrong")]
+#![expect(clippy::disallowed_methods, reason = "the real binary uses the real clock")]
 
 mod admin;
 mod answers;

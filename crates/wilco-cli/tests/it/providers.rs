@@ -1,4 +1,4 @@
-//! Providers besides freispace, from outside: what they send is verified, named and recognised.
+//! Providers other than freispace, on the real binary: requests are verified, named and recognised.
 
 use std::fs;
 

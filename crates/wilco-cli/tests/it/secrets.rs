@@ -9,7 +9,7 @@ use crate::world::{World, booking, sign_with};
 const OLD: &str = "the-old-made-up-secret";
 const NEW: &str = "the-new-made-up-secret";
 
-/// A wilco with a second source at `/files`, whose secret is in the file `secret`.
+/// A wilco with a second source at `/files`, with its secret in the file `secret`.
 fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("secret"), OLD).unwrap();

@@ -27,7 +27,7 @@ use crate::{
     world::{Reply, World, sign},
 };
 
-/// Events that were sent, and the ids that those had which were acknowledged.
+/// Events that were sent, and the ids of those that were acknowledged.
 #[derive(Default)]
 struct Sent {
     address: Mutex<Option<SocketAddr>>,
@@ -38,8 +38,8 @@ struct Sent {
 }
 
 impl Sent {
-    /// Sends events, no two alike, until it is over. One that was not acknowledged is sent again,
-    /// as providers do, so that in the end every one of them is.
+    /// Sends distinct events until it is over. An event that was not acknowledged is sent again,
+    /// as providers do, so that in the end every event is acknowledged.
     fn send(&self, sender: usize) {
         let mut chance = Chance::new(sender as u64);
         let mut connection = None;
@@ -70,7 +70,7 @@ impl Sent {
     }
 }
 
-/// One request, on the connection that is there or on a new one. `None` where it broke.
+/// One request, on the existing connection or a new one. `None` if the connection broke.
 fn exchange(
     address: SocketAddr,
     body: &str,
@@ -96,7 +96,7 @@ fn exchange(
     Some(reply)
 }
 
-/// Deliveries that are not done.
+/// The number of unfinished deliveries.
 fn unfinished(world: &World) -> f64 {
     let text = world.get("/metrics").body;
     let lines = text.lines().filter(|line| line.starts_with("wilco_deliveries{"));
@@ -145,7 +145,7 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
         acknowledged.iter().filter(|(id, digest)| recorded.get(id) != Some(&digest.to_string()));
     let lost: Vec<_> = lost.collect();
     assert!(lost.is_empty(), "seed {seed}: lost {lost:?} of {}", acknowledged.len());
-    // Each was sent until it was acknowledged, so there is nothing else in the record.
+    // Each was sent until it was acknowledged, so nothing else is recorded.
     assert_eq!(recorded.len(), acknowledged.len(), "seed {seed}");
     assert!(
         acknowledged.len() as u64 > 10 * kills,
@@ -170,10 +170,10 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
     assert!(world.stop().success());
     assert_eq!(integrity(&world), "ok", "seed {seed}");
     let again = catcher.caught().len() - recorded.len();
-    tell(&format!("{} events, {kills} kills, {again} delivered once more", recorded.len()));
+    report(&format!("{} events, {kills} kills, {again} delivered once more", recorded.len()));
 }
 
-/// The ids of the whole lines in the file of events, and in those that were full.
+/// The ids in the complete lines of the current file and of the rotated ones.
 fn in_files(world: &World) -> HashSet<String> {
     let entries = fs::read_dir(world.folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let files: Vec<_> = entries.filter(|path| path.to_string_lossy().contains(".jsonl")).collect();
@@ -187,7 +187,7 @@ fn in_files(world: &World) -> HashSet<String> {
     lines.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The events that are recorded, with their digests; each is there once, and each digest.
+/// The recorded events with their digests. Each event and each digest occurs once.
 fn recorded_once(world: &World) -> HashMap<String, String> {
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
     let events = world.events();
@@ -207,7 +207,7 @@ fn number(variable: &str) -> Option<u64> {
     env::var(variable).ok().map(|text| text.parse().unwrap())
 }
 
-/// Numbers that look random and are the same for the same seed (splitmix64).
+/// Pseudo-random numbers from a seed (splitmix64).
 struct Chance(u64);
 
 impl Chance {
@@ -224,18 +224,18 @@ impl Chance {
     }
 }
 
-/// Says something though the test is well: what was left out, or how much was done.
-pub(crate) fn tell(what: &str) {
+/// Prints a message although the test passes: what was skipped, or how much was tested.
+pub(crate) fn report(what: &str) {
     let name = thread::current().name().unwrap_or_default().to_owned();
-    // The macros that print are caught with a test's output, and this is to be seen.
+    // The test harness captures what `println!` prints, and this must be visible.
     let _ = writeln!(std::io::stderr(), "{name}: {what}");
 }
 
-/// Leaves a test out because something that it needs is not on this machine. CI sets
+/// Skips a test because something that it needs is missing on this machine. CI sets
 /// `WILCO_NO_SKIPS`, so that a missing tool fails there instead of hiding what it would have found.
 #[track_caller]
-pub(crate) fn left_out(why: &str) {
+pub(crate) fn skip(why: &str) {
     let may_skip = std::env::var_os("WILCO_NO_SKIPS").is_none();
-    assert!(may_skip, "not run: {why}");
-    tell(&format!("left out: {why}"));
+    assert!(may_skip, "skipped: {why}");
+    report(&format!("skipped: {why}"));
 }

@@ -1,5 +1,5 @@
-//! Bytes on the wire: what is not plain HTTP/1 gets one answer and the connection ends; what is, is
-//! served however it is cut up.
+//! Bytes on the connection: anything but plain HTTP/1 gets one answer and the connection ends; plain
+//! HTTP/1 is served however it is split.
 
 mod malformed;
 mod signatures;
@@ -232,12 +232,12 @@ enum Way {
     CutAt(usize),
 }
 
-/// Sends it, and says what is wrong with what came back: nothing but one refusal is right.
+/// Sends it, and returns what is wrong with the answer, which must be a single refusal.
 fn how_not_refused(world: &World, request: &[u8], status: u16, way: Way) -> String {
     let mut stream = world.connect();
     stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.set_nodelay(true).unwrap();
-    // A server that has refused already may have closed its side.
+    // The server may have refused it already and closed its side.
     let _ = match way {
         Way::Whole => stream.write_all(request),
         Way::WithAnother => stream.write_all(&[request, good().as_bytes()].concat()),
@@ -266,7 +266,7 @@ fn good() -> String {
     request(&booking("good", "A"), "connection: close\r\n")
 }
 
-/// A signed request with these header lines besides.
+/// A signed request with these additional header lines.
 fn request(body: &str, fields: &str) -> String {
     format!(
         "POST /webhook HTTP/1.1\r\nhost: a\r\n{fields}x-freispace-signature: {}\r\n\

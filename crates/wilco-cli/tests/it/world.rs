@@ -1,4 +1,4 @@
-//! A world for a test: the real binary with a configuration and a store of its own, seen from
+//! A world for a test: the real binary with its own configuration and store, used from the
 //! outside.
 
 mod reply;
@@ -19,10 +19,10 @@ use wilco::{Secret, Unsigned, provider};
 
 pub(crate) use reply::Reply;
 
-/// The secret that every world has.
+/// The secret of every world.
 pub(crate) const SECRET: &str = "a-made-up-secret";
 
-/// What a world will be.
+/// How a world is to be set up.
 #[derive(Clone)]
 pub(crate) struct Plan {
     address: Option<String>,
@@ -46,14 +46,14 @@ pub(crate) struct World {
 }
 
 impl Plan {
-    /// Lines for `[listen]`, besides address and tls.
+    /// Further lines for `[listen]`, in addition to address and tls.
     pub(crate) fn listen(mut self, lines: &str) -> Self {
         self.listen = lines.into();
         self
     }
 
-    /// The value of `address`, in place of a port of 127.0.0.1. The word FOLDER is replaced by the
-    /// world's folder. One of several has to be an IP address, and the first of those is the world's.
+    /// The value of `address`, instead of a port of 127.0.0.1. The word FOLDER is replaced by the
+    /// folder of the world. Of several, at least one must be an IP address, and the first of those is used.
     pub(crate) fn address(mut self, value: &str) -> Self {
         self.address = Some(value.into());
         self
@@ -64,32 +64,32 @@ impl Plan {
         self.under(&["prlimit", &format!("--nofile={limits}")])
     }
 
-    /// A program, with its arguments, that the real one is started by. It has to become that, for its
-    /// process is the one that gets signals. The word FOLDER is replaced by the world's folder.
+    /// A program with its arguments that starts the real one. It must exec it, because signals go to
+    /// this process. The word FOLDER is replaced by the folder of the world.
     pub(crate) fn under(mut self, program: &[&str]) -> Self {
         self.under = program.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// Lines in place of `tls = "off"`. The word FOLDER is replaced by the world's folder.
+    /// Lines instead of `tls = "off"`. The word FOLDER is replaced by the folder of the world.
     pub(crate) fn tls(mut self, lines: &str) -> Self {
         self.tls = lines.into();
         self
     }
 
-    /// Lines for `[admin]`, besides address.
+    /// Further lines for `[admin]`, in addition to address.
     pub(crate) fn admin(mut self, lines: &str) -> Self {
         self.admin = lines.into();
         self
     }
 
-    /// Lines for `[source.freispace]`, besides provider, path and secrets.
+    /// Further lines for `[source.freispace]`, in addition to provider, path and secrets.
     pub(crate) fn source(mut self, lines: &str) -> Self {
         self.source = lines.into();
         self
     }
 
-    /// More tables: `[store]` keys go here too, as `[store]` is left to the test then.
+    /// Further tables. If `[store]` is one of them, it replaces the usual one.
     pub(crate) fn and(mut self, tables: &str) -> Self {
         self.rest = tables.into();
         self
@@ -109,7 +109,7 @@ impl Plan {
         World::start_in(self, Arc::new(folder))
     }
 
-    /// As [`Plan::start`], with its log going elsewhere than to the test.
+    /// As [`Plan::start`], but the log goes to `log` instead of the test.
     pub(crate) fn start_with_log(self, log: impl Into<Stdio>) -> World {
         World::start_with_log(self, log.into())
     }
@@ -141,8 +141,8 @@ impl Plan {
 }
 
 impl World {
-    /// A world with nothing special: `World::plan().start()`. In the tables that a test adds, the
-    /// word FOLDER is replaced by the world's folder.
+    /// A plan with the usual configuration: `World::plan().start()`. In the tables that a test adds, the
+    /// word FOLDER is replaced by the folder of the world.
     pub(crate) fn plan() -> Plan {
         Plan {
             address: None,
@@ -227,7 +227,7 @@ impl World {
         Self::run(plan, folder)
     }
 
-    /// SIGTERM, and how the process ended. It has 20 s.
+    /// Sends SIGTERM, and returns how the process ended, within 20 s.
     pub(crate) fn stop(&mut self) -> ExitStatus {
         self.signal("TERM");
         self.wait(Duration::from_secs(20))
@@ -248,12 +248,12 @@ impl World {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < until, "it does not end");
+            assert!(Instant::now() < until, "it does not exit");
             thread::sleep(Duration::from_millis(5));
         }
     }
 
-    /// Sends a body with a right signature.
+    /// Sends a body with a valid signature.
     pub(crate) fn send(&self, body: &str) -> Reply {
         self.post(body, &[("x-freispace-signature", &sign(body.as_bytes()))])
     }
@@ -280,7 +280,7 @@ impl World {
     /// Sends these bytes and reads one answer.
     pub(crate) fn raw(&self, bytes: &[u8]) -> Reply {
         let mut stream = self.connect();
-        // A server that has refused already may have closed its side.
+        // The server may have refused it already and closed its side.
         let _ = stream.write_all(bytes);
         Reply::read(&mut BufReader::new(stream)).unwrap()
     }
@@ -288,7 +288,7 @@ impl World {
     /// Sends these bytes and reads every answer until the other side closes.
     pub(crate) fn exchange(&self, bytes: &[u8]) -> Vec<Reply> {
         let mut stream = self.connect();
-        // A server that has refused already may have closed its side.
+        // The server may have refused it already and closed its side.
         let _ = stream.write_all(bytes);
         Reply::read_all(stream)
     }
@@ -310,7 +310,7 @@ impl World {
         format!("Bearer {}", token.trim())
     }
 
-    /// Asks the admin listener with these headers and no others, but for those that HTTP needs.
+    /// Asks the admin listener with only these headers and those that HTTP requires.
     pub(crate) fn ask(
         &self,
         method: &str,
@@ -333,7 +333,7 @@ impl World {
         Reply::read(&mut BufReader::new(stream)).unwrap()
     }
 
-    /// The value of a metric with these labels, as `/metrics` writes them; 0 where it is not there.
+    /// The value of a metric with these labels, as `/metrics` writes them; 0 if it is missing.
     pub(crate) fn metric(&self, name_and_labels: &str) -> f64 {
         let text = self.get("/metrics").body;
         let line = text.lines().find(|line| line.starts_with(&format!("{name_and_labels} ")));
@@ -351,7 +351,7 @@ impl World {
         events
     }
 
-    /// The number that a query on the store's file gives.
+    /// The number that a query on the file of the store returns.
     pub(crate) fn count(&self, query: &str) -> i64 {
         let store = rusqlite::Connection::open(self.path("wilco.db")).unwrap();
         store.query_row(query, [], |row| row.get(0)).unwrap()
@@ -369,14 +369,14 @@ impl World {
         fs::write(&path, change(text)).unwrap();
     }
 
-    /// Runs another verb of wilco against this one.
+    /// Runs a command of wilco against this one.
     pub(crate) fn run_verb(&self, arguments: &[&str]) -> Output {
         self.verb(arguments).output().unwrap()
     }
 
-    /// Another verb of wilco against this one, to be run.
+    /// A command of wilco against this one, ready to run.
     pub(crate) fn verb(&self, arguments: &[&str]) -> Command {
-        // The configuration says port 0 for the admin listener; tell the verb which it became.
+        // The configuration has port 0 for the admin listener, so write the actual one into a copy.
         let path = self.folder.path().join("verb.toml");
         let text = self.plan.config(self.folder.path(), self.address.port());
         let at = format!("[admin]\naddress = \"{}\"", self.admin);
@@ -387,7 +387,7 @@ impl World {
         command
     }
 
-    /// Waits until this is so, for at most 20 s.
+    /// Waits until a condition holds, for at most 20 s.
     #[track_caller]
     pub(crate) fn eventually(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let until = Instant::now() + Duration::from_secs(20);
@@ -397,7 +397,7 @@ impl World {
         }
     }
 
-    /// The log, once it contains this text: lines are written a moment after what they are about.
+    /// The log, once it contains this text: lines are written shortly after what they report.
     #[track_caller]
     pub(crate) fn log_with(&self, text: &str) -> String {
         self.eventually(text, |world| world.log().contains(text));
@@ -416,7 +416,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // It has ended already where the test ended it.
+        // It fails if the test has ended it already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -480,7 +480,7 @@ pub(crate) fn sign(body: &[u8]) -> String {
     sign_with(SECRET, body)
 }
 
-/// The signature that freispace would send for this body to whoever has this secret.
+/// The signature that freispace would send for this body with this secret.
 pub(crate) fn sign_with(secret: &str, body: &[u8]) -> String {
     let secret = Secret::new("test", secret.into()).unwrap();
     let request = Unsigned::post(body, jiff::Timestamp::now());

@@ -1,4 +1,4 @@
-//! What happens to a run from outside, its end, and what is asked of it then.
+//! What happens to a run from outside, its end, and what is checked then.
 
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ impl World {
 
     async fn crash(&mut self, down: Duration) -> Held {
         for place in 0..self.destinations.len() {
-            // Whatever they answered is lost, and so is what that made of the breaker.
+            // Their answers are lost, and with them the changes of the breaker.
             let workers = std::mem::take(&mut self.destinations[place].workers);
             for slot in workers.iter().flat_map(|worker| worker.slots.values()) {
                 let is_written = slot.concluded.as_ref().is_some_and(|it| it.is_written);
@@ -68,7 +68,7 @@ impl World {
                 }
             }
         }
-        self.say(&format!("the process is killed, and started after {down:?}"));
+        self.say(&format!("the process is killed, and started again after {down:?}"));
         self.pass(millis(down));
         self.backend.reopen(self.clock.clone());
         self.model.crashed(self.now);
@@ -79,7 +79,7 @@ impl World {
         Ok(())
     }
 
-    /// A new worker begins by a new configuration, while what is under way ends by the old one.
+    /// A new worker starts with a new configuration, while running attempts end with the old one.
     async fn reload(&mut self) -> Held {
         let place = self.dice.index(self.destinations.len());
         let policy = &mut self.destinations[place].config.policy;
@@ -144,13 +144,15 @@ impl World {
         let cancelled = self.backend.store().cancel(self.events[event], name).await;
         let expected = self.model.cancelled(event, place, self.now);
         hold(cancelled.as_ref().ok() == Some(&expected), || {
-            format!("cancelled {cancelled:?} deliveries of event {event}, and {expected} waited")
+            format!(
+                "cancelled {cancelled:?} deliveries of event {event}, but {expected} were pending"
+            )
         })
     }
 
-    /// Faults stop, people look after what is left, and time goes by.
+    /// Faults stop, people take care of what is left, and time passes.
     pub(crate) async fn drain(&mut self) -> Held {
-        self.say("from now on all is well");
+        self.say("from now on everything works");
         self.is_rough = false;
         for place in 0..self.destinations.len() {
             self.destinations[place].mood = Mood::Well;
@@ -169,7 +171,7 @@ impl World {
                 }
             }
         }
-        Err(format!("stuck: {} deliveries do not come to their end", self.model.awaited()))
+        Err(format!("stuck: {} deliveries do not end", self.model.awaited()))
     }
 
     /// Checks that the store has exactly the expected deliveries, each in the expected state.
@@ -187,7 +189,8 @@ impl World {
             for delivery in shown.deliveries {
                 let way = usize::try_from(delivery.id - 1).unwrap();
                 let way = self.model.ways.get(way);
-                let way = way.ok_or_else(|| format!("delivery {} is too many", delivery.id))?;
+                let way =
+                    way.ok_or_else(|| format!("delivery {} should not exist", delivery.id))?;
                 let replaced_by = match way.fate {
                     Fate::Superseded { by } => Some(self.events[by]),
                     Fate::Dead { is_replayed: true, .. } => Some(*event_id),
@@ -196,13 +199,13 @@ impl World {
                 let expected = (event, way.fate.state(), way.attempts, replaced_by);
                 let is = (way.event, delivery.state, delivery.attempts, delivery.replaced_by);
                 hold(is == expected, || {
-                    format!("delivery {} is {is:?}, and should be {expected:?}", delivery.id)
+                    format!("delivery {} is {is:?} instead of {expected:?}", delivery.id)
                 })?;
                 seen += 1;
             }
         }
         let made = self.model.ways.len();
-        hold(seen == made, || format!("there are {seen} deliveries, and {made} were made"))
+        hold(seen == made, || format!("there are {seen} deliveries, but {made} were made"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The stores that a run may stand on, and the events that it records.
+//! The stores that a run may use, and the events that it records.
 
 use std::{
     fs,
@@ -82,7 +82,7 @@ impl Backend {
         }
     }
 
-    /// Has the next write go wrong, where that can be had: before it is durable, or after.
+    /// Makes the next write fail if the backend can: before it is durable, or after.
     pub(crate) fn break_next_write(&self, is_durable: bool) {
         if let Self::Memory(store) = self {
             if is_durable { store.lose_next_answer() } else { store.fail_next_commit() }

@@ -1,4 +1,4 @@
-//! What a worker may decide, and what it has to say.
+//! What a worker may decide, and what it has to report.
 
 use wilco_delivery::{Breaker, BreakerChange, Cause, Effect, Policy, Report};
 use wilco_store::Outcome;
@@ -9,7 +9,7 @@ impl World {
     pub(crate) fn check(&self, place: usize, index: usize, effect: &Effect) -> Held {
         let worker = &self.destinations[place].workers[index];
         let slots = worker.slots.len() + worker.predecessor_slots;
-        hold(!worker.is_closed, || format!("it has closed, and then {effect:?}"))?;
+        hold(!worker.is_closed, || format!("it has closed, but then {effect:?}"))?;
         match effect {
             Effect::Open { .. } | Effect::Claim { .. } | Effect::NextDue => {
                 let is_free = !worker.is_calling() && !worker.is_stopping;
@@ -28,7 +28,10 @@ impl World {
             Effect::Close => {
                 let is_done = worker.is_stopping && slots == 0 && worker.calls.is_empty();
                 hold(is_done, || {
-                    format!("it closes with {slots} slots taken, {} calls", worker.calls.len())
+                    format!(
+                        "it closes with {slots} slots taken and {} calls in progress",
+                        worker.calls.len()
+                    )
                 })
             }
             _ => Ok(()),
@@ -36,7 +39,7 @@ impl World {
     }
 }
 
-/// What is said of an outcome is said once, when it is written: before that, a crash could take it back.
+/// An outcome is reported once, when it is written: before that, a crash could undo it.
 pub(crate) fn said(effects: &[Effect], done: Option<Concluded>, policy: &Policy) -> Held {
     let count = |is: fn(&Effect) -> bool| effects.iter().filter(|effect| is(effect)).count();
     let said = [
@@ -49,7 +52,7 @@ pub(crate) fn said(effects: &[Effect], done: Option<Concluded>, policy: &Policy)
     ];
     let mut expected = [0; 6];
     if let Some(Concluded { conclusion, is_written, .. }) = done {
-        hold(is_written, || "an outcome is done that is not written".into())?;
+        hold(is_written, || "an outcome is finished that was not written".into())?;
         let is_open = |breaker: Breaker| {
             breaker.open_until.is_some() && breaker.failures >= policy.breaker.failures
         };
@@ -61,5 +64,5 @@ pub(crate) fn said(effects: &[Effect], done: Option<Concluded>, policy: &Policy)
         let is_dead = usize::from(matches!(conclusion.outcome, Outcome::Dead { .. }));
         expected = [1, is_dead, opens, opens, usize::from(was_open && !is_open), 0];
     }
-    hold(said == expected, || format!("it says {said:?}, and should say {expected:?}"))
+    hold(said == expected, || format!("it reports {said:?} instead of {expected:?}"))
 }

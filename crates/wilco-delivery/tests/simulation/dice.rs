@@ -1,4 +1,4 @@
-//! Chance that comes out the same each time: SplitMix64.
+//! Reproducible pseudo-random numbers: SplitMix64.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ impl Dice {
         usize::try_from(self.between(0, last)).unwrap()
     }
 
-    /// So often of a hundred.
+    /// True in this percentage of cases.
     pub(crate) fn is_lucky(&mut self, percent: u32) -> bool {
         self.between(1, 100) <= percent
     }
@@ -40,7 +40,7 @@ impl Dice {
         Duration::from_millis(self.between(least, most).into())
     }
 
-    /// From 0 to 1, and often one of the two.
+    /// From 0 to 1, and often exactly one of them.
     pub(crate) fn chance(&mut self) -> f64 {
         match self.between(0, 9) {
             0 => 0.0,

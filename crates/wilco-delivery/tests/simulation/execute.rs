@@ -1,4 +1,4 @@
-//! What the service does for a worker, done here in an order of chance: calls are made and answered, timers
+//! What the service does for a worker, done here in a random order: calls are made and answered, timers
 //! fire, attempts end. After each step the model is asked.
 
 use std::{sync::Arc, time::Duration};
@@ -12,7 +12,7 @@ use super::{
 };
 
 impl World {
-    /// Has all happen that may happen now.
+    /// Executes everything that may happen now.
     pub(crate) async fn work(&mut self) -> Held {
         for _ in 0..STEPS_MAX {
             let mut choices = Vec::new();
@@ -31,7 +31,7 @@ impl World {
         Err(format!("still not idle after {STEPS_MAX} steps in the same millisecond"))
     }
 
-    /// Nothing happens at a destination until time goes by. Nothing may lie there that should have begun.
+    /// Nothing happens at a destination until time passes, so no due delivery may be left.
     fn rests(&self, place: usize) -> Held {
         for slot in self.destinations[place].workers.iter().flat_map(|worker| worker.slots.values())
         {
@@ -47,7 +47,7 @@ impl World {
         }
         self.model
             .nobody_waits_too_long(place, self.now)
-            .map_err(|late| format!("the worker of d{place} rests, and {late}"))
+            .map_err(|late| format!("the worker of d{place} is idle although {late}"))
     }
 
     async fn happen(&mut self, place: usize, index: usize, next: Next) -> Held {
@@ -83,7 +83,7 @@ impl World {
         self.step(place, index, input)
     }
 
-    /// Now, or now and then a little later.
+    /// Now, or sometimes a little later.
     fn soon(&mut self) -> i64 {
         let delay = if self.dice.is_lucky(10) { self.dice.between(1, 3_000) } else { 0 };
         self.now.elapsed + i64::from(if self.is_rough { delay } else { 0 })
@@ -143,11 +143,11 @@ impl World {
         let status = self.backend.store().destination_status(&config.name).await.unwrap();
         let expected = &self.model.places[place];
         hold(status.is_paused == expected.is_paused, || {
-            format!("d{place} is paused: {}; it was told otherwise", status.is_paused)
+            format!("d{place} is paused: {}; but the worker was told otherwise", status.is_paused)
         })?;
         let stored = expected.breaker.state.stored(at(self.now));
         hold(status.breaker == stored, || {
-            format!("the breaker of d{place} is {:?}, and should be {stored:?}", status.breaker)
+            format!("the breaker of d{place} is {:?} instead of {stored:?}", status.breaker)
         })?;
         let read = expected.breaker.clone();
         self.destinations[place].workers[index].read = Some(read);
@@ -180,7 +180,7 @@ impl World {
         let slot = self.destinations[place].workers[index].slots.get_mut(&id);
         let concluded = slot.and_then(|slot| slot.concluded.as_mut());
         let concluded =
-            concluded.ok_or("an outcome is written of an attempt that has not ended")?;
+            concluded.ok_or("an outcome is written for an attempt that has not ended")?;
         let is_new = match (&written, broken) {
             (Ok(Settled::Written), _) => true,
             (Ok(Settled::Stale), _) => {
@@ -211,7 +211,7 @@ impl World {
         }
     }
 
-    /// An attempt ends, by chance and by the mood of its destination.
+    /// An attempt ends, depending on chance and the state of its destination.
     fn end(&mut self, place: usize, index: usize, id: AttemptId) -> Held {
         let (mood, longest) =
             (self.destinations[place].mood, self.destinations[place].config.policy.retry.max);
@@ -312,7 +312,7 @@ impl World {
             Effect::Attempt { claim, .. } => Some(claim.delivery()),
             _ => None,
         });
-        hold(begun.eq(begin), || format!("d{place} begins something else than it claimed"))?;
+        hold(begun.eq(begin), || format!("d{place} starts something that it has not claimed"))?;
         let waits = effects.iter().any(|effect| {
             let waits = |report: &Report| {
                 matches!(
@@ -326,7 +326,7 @@ impl World {
         said(&effects, done.and_then(|slot| slot.concluded), &worker.policy)
             .map_err(|broken| format!("d{place}: {broken}"))?;
         self.execute(place, index, effects)?;
-        // An outcome is written again soon, even where the worker has nothing else to do.
+        // A failed write of an outcome is repeated soon, even if the worker has nothing else to do.
         let worker = self.destinations[place].workers.get(index);
         let is_soon = worker.and_then(|it| it.timer).is_some_and(|at| at <= now.elapsed + PAUSE_MS);
         hold(!has_failed || is_soon, || format!("d{place} does not write an outcome again"))
@@ -343,7 +343,7 @@ impl World {
             self.check(place, index, &effect).map_err(|broken| format!("d{place}: {broken}"))?;
             match effect {
                 Effect::SetTimer(wait) => {
-                    // A part of a millisecond is a whole one: the clock here knows no less.
+                    // A fraction of a millisecond is rounded up, because the clock here counts whole ones.
                     let wait = millis(wait + Duration::from_nanos(999_999));
                     let worker = &mut self.destinations[place].workers[index];
                     worker.timer = Some(self.now.elapsed + wait);
@@ -357,7 +357,7 @@ impl World {
                     let (number, attempt) = (claim.delivery(), claim.attempt());
                     let event = self.numbers[&claim.event().id];
                     self.say(&format!(
-                        "d{place} begins delivery {number}, event {event}, try {attempt}"
+                        "d{place} starts delivery {number}, event {event}, attempt {attempt}"
                     ));
                     let ends_at = Some(self.now.elapsed + i64::from(takes));
                     let began = at(self.now);
@@ -377,9 +377,9 @@ impl World {
     }
 }
 
-/// A timer for this long or longer is not waited for: it fires with whatever happens after it.
+/// A timer of this duration or longer is not waited for: it fires with the next thing that happens.
 const LOOK_AGAIN_MS: i64 = 30_000;
 const PAUSE_MS: i64 = 1_000;
 const TOOK: Duration = Duration::from_millis(1);
-/// Steps in one millisecond that are taken for a loop that never ends.
+/// More steps in one millisecond than this count as an endless loop.
 const STEPS_MAX: u32 = 20_000;

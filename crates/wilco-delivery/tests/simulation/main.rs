@@ -1,10 +1,10 @@
-//! The decisions, driven through whatever may happen in months, by a clock that takes no time.
+//! The decisions, tested with months of events on a simulated clock.
 //!
-//! A seed is a configuration and what befalls it: events, destinations that fail, writes that
+//! A seed stands for a configuration and what happens to it: events, destinations that fail, writes that
 //! fail or whose answer is lost, kills, reloads, clocks that are set, people who pause, replay and cancel.
 //! The routes, the state machine of each worker ([`Worker`](wilco_delivery::Worker)) with its whole loop,
-//! and the store are those of production; calls, answers, timers and wake-ups come in an order of chance. A
-//! [`Model`] keeps what is expected. A seed takes the same course each time:
+//! and the store are those of production; calls, answers, timers and wake-ups come in a random order. A
+//! [`Model`] keeps what is expected. The same seed always gives the same run:
 //!
 //! ```text
 //! WILCO_SEED=17 cargo test -p wilco-delivery --test simulation
@@ -14,7 +14,7 @@
 //!
 //! `WILCO_STEPS` is how many of the last steps are shown.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(clippy::unwrap_used, reason = "a test panics if something is wrong")]
 
 mod acts;
 mod backend;
@@ -65,7 +65,7 @@ fn every_promise_is_kept_whatever_happens() {
             let is_same =
                 run(seed, false, true).and_then(|once| Ok(once == run(seed, false, true)?));
             let held = is_same.and_then(|is_same| {
-                hold(is_same, || format!("seed {seed} takes another course the second time"))
+                hold(is_same, || format!("seed {seed} runs differently the second time"))
             });
             if held.is_err() {
                 next.store(count, Ordering::Relaxed);

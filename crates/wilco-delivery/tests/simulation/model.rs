@@ -1,6 +1,6 @@
 //! A model of the expected decisions, kept independently of the store.
 //!
-//! Two clocks: `elapsed` only goes on, and says how long something really took; `wall` is what wilco
+//! Two clocks: `elapsed` only moves forward, and says how long something really took; `wall` is what wilco
 //! sees, and may be set. Both in milliseconds.
 
 mod begins;
@@ -17,7 +17,7 @@ pub(crate) use begins::Claimed;
 pub(crate) use breaker::{BreakerModel, RateModel};
 pub(crate) use ends::End;
 
-/// What is asked of a run: nothing, or a sentence about what is wrong.
+/// The result of a check: nothing, or a sentence that says what is wrong.
 pub(crate) type Held = Result<(), String>;
 
 #[derive(Clone, Copy, Debug)]
@@ -49,19 +49,19 @@ pub(crate) struct Way {
     place: usize,
     key: Option<String>,
     burst: Option<InBurst>,
-    /// Its place among those of its key.
+    /// Its position among those with its key.
     rank: usize,
     pub(crate) fate: Fate,
     pub(crate) attempts: u32,
     is_running: bool,
     lease_ends: i64,
     waited: i64,
-    /// By the wall, while it waits for a time and for nobody else.
+    /// By the wall clock, while it waits for a time and not for another delivery.
     due: Option<i64>,
     not_before: i64,
-    /// It may not begin before, unless the clock was set since.
+    /// It may not start before this, unless the clock was set since.
     earliest: (i64, u32),
-    /// It has to begin then, where there is room, whatever the clock did.
+    /// It has to start then if a slot is free, whatever the clock did.
     patience: i64,
     /// The clock was set back since its times were written.
     is_stale: bool,
@@ -70,7 +70,7 @@ pub(crate) struct Way {
 struct InBurst {
     key: String,
     began: i64,
-    /// When it really began, or its first event after the clock was set back.
+    /// When it really began, or when its first event came after the clock was set back.
     first: i64,
     was_set_back: bool,
     jumps: u32,
@@ -97,7 +97,7 @@ impl Model {
         Self { places: places.collect(), ways: Vec::new() }
     }
 
-    /// A delivery is made by a route.
+    /// A route makes a delivery.
     pub(crate) fn made(&mut self, event: usize, place: usize, target: &Target, now: Now) {
         let mut way = Way::new(event, place, target.order_key.clone(), self.ways.len(), now);
         if let Some(burst) = &target.burst {
@@ -120,7 +120,7 @@ impl Model {
         self.add(way, now);
     }
 
-    /// A delivery is made again.
+    /// A delivery is replayed.
     pub(crate) fn replayed(&mut self, event: usize, place: usize, target: &Target, now: Now) {
         let mut way = Way::new(event, place, target.order_key.clone(), self.ways.len(), now);
         for dead in self.ways.iter_mut().filter(|way| way.event == event && way.place == place) {
@@ -143,7 +143,7 @@ impl Model {
         self.open_key(place, key.as_deref(), now);
     }
 
-    /// Ends the last of a burst in favour of a later event, and gives the burst that goes on.
+    /// Supersedes the last of a burst by a later event, and returns the burst, which continues.
     fn supersede(&mut self, event: usize, place: usize, new: InBurst, now: Now) -> InBurst {
         let last = self.ways.iter_mut().find(|way| {
             way.place == place
@@ -162,7 +162,7 @@ impl Model {
         InBurst { began, first, was_set_back: false, ..before }
     }
 
-    /// Has the first of a key begin its wait, if it has not.
+    /// Starts the wait of the first delivery of a key, if it has not started.
     fn open_key(&mut self, place: usize, key: Option<&str>, now: Now) {
         let Some(front) = key.and_then(|key| self.front(place, key)) else { return };
         let way = &mut self.ways[front];
@@ -172,7 +172,7 @@ impl Model {
         }
     }
 
-    /// The first of a key that has not come to its end, or holds the key though it has.
+    /// The first unfinished delivery of a key, or a finished one that holds the key.
     fn front(&self, place: usize, key: &str) -> Option<usize> {
         let of_key = self.ways.iter().enumerate().filter(|(_, way)| {
             way.place == place
@@ -219,7 +219,7 @@ impl Model {
         }
     }
 
-    /// A person stopped an event at a destination. Gives how many deliveries that ends.
+    /// A person cancelled an event at a destination. Returns how many deliveries that ends.
     pub(crate) fn cancelled(&mut self, event: usize, place: usize, now: Now) -> usize {
         let mut ended = 0;
         for index in 0..self.ways.len() {
@@ -236,7 +236,7 @@ impl Model {
         ended
     }
 
-    /// Events of which something is dead at a destination and may be replayed.
+    /// Events with a dead delivery to a destination that may be replayed.
     pub(crate) fn dead(&self, must_hold: bool) -> Vec<(usize, usize)> {
         let dead = self.ways.iter().filter(|way| match way.fate {
             Fate::Dead { holds, is_replayed } => !is_replayed && (holds || !must_hold),

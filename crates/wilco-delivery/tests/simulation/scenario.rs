@@ -41,7 +41,7 @@ impl Scenario {
         ordered.filter_map(|to| Some((to.name.clone(), to.policy.order_by.clone()?)))
     }
 
-    /// Where an event goes, with its keys of order and of bursts, by the file as a person reads it.
+    /// Where an event goes, with its order and burst keys, by a straightforward reading of the file.
     pub(crate) fn targets(&self, sent: &Sent) -> Vec<(&str, Option<String>, Option<String>)> {
         let takes = |route: &&Route| match route.globs[0].strip_suffix('*') {
             Some(front) => sent.name.starts_with(front),
@@ -96,7 +96,7 @@ pub(crate) enum Act {
     SetClock(i64),
     ChangeMood,
     Pause(bool),
-    /// The process is killed, and started after so long.
+    /// The process is killed, and started again after this time.
     Crash(Duration),
     Reload,
     Replay,

@@ -1,5 +1,5 @@
-//! A worker as the service drives it, with the clock, the chance and the destination in the hands of the
-//! simulation: the state machine of production, its timer, and the calls that it has asked for.
+//! A worker as the service drives it, with the clock, the chance and the destination controlled by the
+//! simulation: the state machine of production, its timer, and its pending calls.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,7 +17,7 @@ pub(crate) struct SimulatedDestination {
     pub(crate) config: Destination,
     pub(crate) mood: Mood,
     pub(crate) workers: Vec<Worker>,
-    /// It was woken, and nobody has heard it yet.
+    /// It was woken, and has not noticed yet.
     pub(crate) is_woken: bool,
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Worker {
     decisions: Decisions,
     opened: i64,
     pub(crate) timer: Option<i64>,
-    /// The timer is only there in case that the clock was set or a wake-up lost.
+    /// The timer is only there in case the clock was set or a wake-up was lost.
     pub(crate) is_idle: bool,
     pub(crate) calls: Vec<Call>,
     pub(crate) slots: BTreeMap<AttemptId, Slot>,
@@ -40,7 +40,7 @@ pub(crate) struct Worker {
     pub(crate) rate: Option<RateModel>,
 }
 
-/// A call that is under way.
+/// A call in progress.
 pub(crate) struct Call {
     pub(crate) ready_at: i64,
     pub(crate) stage: Stage,
@@ -49,7 +49,7 @@ pub(crate) struct Call {
 pub(crate) enum Stage {
     /// It will be made.
     Asked(Effect),
-    /// It was made, and the answer is on its way.
+    /// It was made, and its answer has not arrived yet.
     Answered(Input),
 }
 
@@ -62,11 +62,11 @@ pub(crate) struct Slot {
     pub(crate) concluded: Option<Concluded>,
 }
 
-/// What followed from an attempt.
+/// The consequence of an attempt.
 #[derive(Clone)]
 pub(crate) struct Concluded {
     pub(crate) conclusion: Arc<Conclusion>,
-    /// The breaker after it, where it changed.
+    /// The breaker after it, if it changed.
     pub(crate) breaker: Option<BreakerModel>,
     /// The store has it, whatever it answered.
     pub(crate) is_written: bool,
@@ -88,7 +88,7 @@ impl SimulatedDestination {
         Self { config, mood: Mood::Changing, workers, is_woken: false }
     }
 
-    /// All that may happen now, to any of the workers.
+    /// Everything that may happen now, to any of the workers.
     pub(crate) fn choices(&self, now: Now) -> Vec<(usize, Next)> {
         let mut choices = Vec::new();
         for (index, worker) in self.workers.iter().enumerate() {
@@ -115,7 +115,7 @@ impl SimulatedDestination {
         }
     }
 
-    /// When something happens here by itself.
+    /// When something happens here without an event from outside.
     pub(crate) fn next_moment(&self) -> Option<i64> {
         self.workers.iter().filter_map(Worker::next_moment).min()
     }
@@ -145,7 +145,7 @@ impl Worker {
         self.decisions.step(input, self.moment(now))
     }
 
-    /// Whether a call is under way of which there is one at a time.
+    /// Whether a call is in progress that must not overlap with another.
     pub(crate) fn is_calling(&self) -> bool {
         self.calls.iter().any(|call| match &call.stage {
             Stage::Asked(effect) => !matches!(effect, Effect::Settle { .. } | Effect::Renew(_)),
@@ -158,7 +158,7 @@ impl Worker {
         self.decisions.slots_taken()
     }
 
-    /// How many attempts may begin by concurrency and rate.
+    /// How many attempts concurrency and rate allow to start.
     pub(crate) fn free(&self, now: Now) -> usize {
         let taken = self.slots.len() + self.predecessor_slots;
         let free = self.policy.concurrency.saturating_sub(taken);

@@ -83,18 +83,20 @@ impl World {
         let event = self.events.len();
         let sent = Sent::any(&mut self.dice);
         let body = sent.body(event);
-        self.say(&format!("event {event} comes: {} {body}", sent.name));
+        self.say(&format!("event {event} arrives: {} {body}", sent.name));
         let event_id = self.backend.record(sent.name, body, at(self.now)).await;
         self.events.push(event_id);
         self.sent.push(sent);
         self.numbers.insert(event_id, event);
     }
 
-    /// Holds whatever was recorded against the routes.
+    /// Compares everything that was recorded with the routes.
     pub(crate) async fn route(&mut self) -> Held {
         let batch = self.backend.store().unrouted(1_000).await.unwrap();
         let found: Vec<_> = batch.events().iter().map(|event| event.id).collect();
-        hold(found == self.events[self.routed..], || "other events are unrouted than came".into())?;
+        hold(found == self.events[self.routed..], || {
+            "the unrouted events differ from those recorded".into()
+        })?;
         let mut routed = Vec::new();
         for event in batch.events() {
             let targets = self.routes.route(event);
@@ -130,7 +132,7 @@ impl World {
         self.destinations.iter().position(|to| to.config.name == destination).unwrap()
     }
 
-    /// Has the next write go wrong now and then: before it is durable, or after. Answers which.
+    /// Makes the next write fail now and then, before it is durable or after. Returns which.
     pub(crate) fn may_break(&mut self) -> Option<bool> {
         let (is_broken, is_durable) = (self.dice.is_lucky(5), self.dice.is_lucky(50));
         if !(self.is_rough && self.may_fail && is_broken) {
@@ -140,7 +142,7 @@ impl World {
         Some(is_durable)
     }
 
-    /// Has time go by, and all that happens meanwhile.
+    /// Lets time pass, with everything that happens meanwhile.
     pub(crate) async fn wait(&mut self, time: Duration) -> Held {
         let end = self.now.elapsed + millis(time);
         loop {

@@ -9,9 +9,9 @@ use rustix::{
     thread::{set_thread_gid, set_thread_groups, set_thread_uid},
 };
 
-use crate::script::first_line_fault;
+use crate::script::{first_line_fault, search_path};
 
-use super::{LaunchSpec, OWN_PROGRAM, Program, Stage, VERB, search_path};
+use super::{LaunchSpec, OWN_PROGRAM, Program, Stage, VERB};
 
 /// Starts that process. `Err` says why the program cannot be started.
 pub(crate) async fn check(program: &Program) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use http::{header, request};
 use serde_json::{Value, json};
-use wilco_config::{Key, TableReader, ValueType, url};
+use wilco_config::{Key, TableReader, TableView, Unresolved, ValueType, url};
 use wilco_delivery::{Destination, Text};
 use wilco_store::Claim;
 
@@ -70,18 +70,25 @@ struct ChatSettings {
 
 impl ChatSettings {
     /// Whoever knows the URL of an incoming webhook can write there, so it is a secret.
-    fn read(keys: &mut TableReader<'_>, service: Service, begins: &str) -> Option<SharedSettings> {
-        let found = keys.setting("url");
+    fn read(
+        keys: &mut TableReader<'_>,
+        service: Service,
+        begins: &'static str,
+    ) -> Unresolved<SharedSettings> {
+        let reference = keys.reference("url");
         let text = keys.template("text", Text::parse);
-        let found = found?;
-        let url = std::str::from_utf8(&found.0).ok().and_then(|text| url(text).ok());
-        if url.is_none() {
-            let what = "the url that it leads to is not that of a webhook".into();
-            let hint = format!("it begins with {begins}; copy it completely, and nothing else");
-            keys.error_about("url", what, &hint);
-        }
-        let url = ServiceUrl::new(url?, true);
-        Some(SharedSettings::new(Self { service, url, text: text? }))
+        Unresolved::new(move |table| {
+            let reference = reference?;
+            let found = reference.setting(table)?;
+            let url = std::str::from_utf8(&found.0).ok().and_then(|text| url(text).ok());
+            if url.is_none() {
+                let what = "the url that it leads to is not that of a webhook".into();
+                let hint = format!("it begins with {begins}; copy it completely, and nothing else");
+                reference.error(table, what, &hint);
+            }
+            let url = ServiceUrl::new(url?, true);
+            Some(SharedSettings::new(Self { service, url, text: text? }))
+        })
     }
 }
 
@@ -103,8 +110,8 @@ impl Settings for ChatSettings {
         self.url.hidden()
     }
 
-    fn advise(&self, keys: &TableReader<'_>, is_about: &dyn Fn(&str) -> bool) {
-        keys.advise("text", self.text.advice(is_about, false));
+    fn advise(&self, table: &TableView<'_>, is_about: &dyn Fn(&str) -> bool) {
+        table.advise("text", self.text.advice(is_about, false));
     }
 }
 

@@ -76,7 +76,7 @@ const LIMITS: &[Key] = &[
     Key::new("cpu", ValueType::Duration, "\"60 s\"")
         .absence("not limited")
         .doc("processor time of each process, in whole seconds"),
-    Key::new("files", ValueType::Integer(8, 1_048_576), "256")
+    Key::new("files", ValueType::Integer(FILES_MIN, FILES_MAX), "256")
         .absence("not limited")
         .doc("open files of each process, 8 to 1,048,576"),
     Key::new("output", ValueType::Size, "\"64 KiB\"")
@@ -170,6 +170,9 @@ async fn while_driving<T>(
 }
 
 const FAILED: Verdict = Verdict::Failed { not_before: None };
+/// The range of the limit on open files.
+const FILES_MIN: u64 = 8;
+const FILES_MAX: u64 = 1 << 20;
 /// How long the pipes of a program are read after it has ended.
 const PIPES_GRACE: Duration = Duration::from_millis(500);
 

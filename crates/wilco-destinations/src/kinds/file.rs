@@ -17,7 +17,7 @@ use rustix::{
     fs::{Access, access},
     io::Errno,
 };
-use wilco_config::{Key, TableReader, ValueType, size};
+use wilco_config::{Key, TableReader, Unresolved, ValueType, folder_of, size};
 use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
@@ -35,7 +35,7 @@ pub(crate) static KIND: Kind = Kind {
         Key::new("max_size", ValueType::Size, "\"100 MiB\"")
             .default("\"100 MiB\"")
             .doc("a new file is begun when the next line would make this one larger"),
-        Key::new("keep", ValueType::Integer(1, 1_000), "10")
+        Key::new("keep", ValueType::Integer(1, FILES_KEPT_MAX), "10")
             .default("10")
             .doc("full files that are kept, 1 to 1,000"),
     ],
@@ -54,18 +54,19 @@ struct FileSettings {
 }
 
 impl FileSettings {
-    fn read(keys: &mut TableReader<'_>) -> Option<Self> {
-        let path = keys.text("path");
+    fn read(keys: &mut TableReader<'_>) -> Unresolved<Self> {
+        let path = keys.parse("path", |text| Ok(PathBuf::from(text)));
         let max_size = keys.parse("max_size", |text| match size(text)? {
             0 => Err("max_size must be greater than 0".into()),
             bytes => Ok(bytes),
         });
-        let keep = keys.integer("keep", 1..=FILES_KEPT_MAX).unwrap_or(FILES_KEPT);
-        let path = path?;
-        let found = growing(path.text);
-        let hint = "make the folder, and let the user that runs wilco write there";
-        let path = found.map_err(|what| keys.error_at(&path, what, hint)).ok()?;
-        Some(Self { path, max_size: max_size.unwrap_or(FILE_BYTES), keep })
+        let keep = keys.integer("keep").unwrap_or(FILES_KEPT);
+        Unresolved::new(move |table| {
+            let path = path?;
+            let hint = "make the folder, and let the user that runs wilco write there";
+            check_writable(&path).map_err(|what| table.error_about("path", what, hint)).ok()?;
+            Some(Self { path, max_size: max_size.unwrap_or(FILE_BYTES), keep })
+        })
     }
 }
 
@@ -254,9 +255,8 @@ impl Lines {
 }
 
 /// Checks a path: the file may not exist yet, but its folder has to.
-fn growing(text: &str) -> Result<PathBuf, String> {
-    let path = PathBuf::from(text);
-    let folder = folder_of(&path);
+fn check_writable(path: &Path) -> Result<(), String> {
+    let folder = folder_of(path);
     match fs::metadata(folder) {
         Err(cause) => return Err(format!("cannot find the folder {}: {cause}", folder.display())),
         Ok(found) if !found.is_dir() => {
@@ -264,16 +264,11 @@ fn growing(text: &str) -> Result<PathBuf, String> {
         }
         Ok(_) => {}
     }
-    match fs::metadata(&path) {
-        Ok(found) if !found.is_file() => Err(format!("{text} is not a regular file")),
-        _ if path.file_name().is_none() => Err(format!("{text:?} does not name a file")),
-        _ => Ok(path),
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(format!("{} is not a regular file", path.display())),
+        _ if path.file_name().is_none() => Err(format!("{path:?} does not name a file")),
+        _ => Ok(()),
     }
-}
-
-/// The folder of a file, even if its path is only a name.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new("."))
 }
 
 /// Why a line could not be written to the file.
@@ -297,7 +292,7 @@ const FILE_BYTES: u64 = 100 << 20;
 /// How many full files are kept, unless `keep` says otherwise.
 const FILES_KEPT: usize = 10;
 /// The most full files that may be kept, because a rotation looks for each of them.
-const FILES_KEPT_MAX: usize = 1_000;
+const FILES_KEPT_MAX: u64 = 1_000;
 /// How many lines are synced together.
 const BATCH_MAX: usize = 64;
 /// Retries if the file is renamed between open and lock.

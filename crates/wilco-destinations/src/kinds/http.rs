@@ -8,7 +8,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderName, HeaderValue, header, request};
 use serde::de::IgnoredAny;
 use wilco::{Body, Event};
-use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
+use wilco_config::{
+    Key, Reference, Setting, SpannedStr, TableReader, TableView, TextError, TextOrReference,
+    Unresolved, ValueType, is_credential_name, url,
+};
 use wilco_delivery::{Destination, Text, View};
 use wilco_store::Claim;
 
@@ -16,7 +19,7 @@ use crate::{
     clock,
     destination::DestinationConfig,
     hidden::hidden_value,
-    http_service::{Filled, HttpService, Requests, ServiceUrl},
+    http_service::{Filled, HttpService, Requests, ServiceUrl, UrlInFile},
     kind::{Kind, OpenError, Settings, SharedSettings},
     text::is_alert,
 };
@@ -72,24 +75,31 @@ enum HeaderText {
     Secret(Setting),
 }
 
+/// A header as the file has it.
+enum HeaderInFile {
+    Template(HeaderName, Text),
+    Reference(HeaderName, Reference),
+}
+
 impl HttpSettings {
     /// A service that gets every event as it is, unsigned.
     fn plain(url: http::Uri) -> Self {
         Self { url: ServiceUrl::new(url, false), secret: None, form: Form::default() }
     }
 
-    fn read(keys: &mut TableReader<'_>) -> Option<Self> {
-        let url = ServiceUrl::read(keys);
-        let secret = keys.setting("secret");
-        if keys.follows_references() && secret.as_ref().is_some_and(|secret| key(secret).is_none())
-        {
-            let what = "the secret begins with whsec_, but what follows is not base64".into();
-            keys.error_about("secret", what, "copy it completely, and nothing else");
-            return None;
-        }
+    fn read(keys: &mut TableReader<'_>) -> Unresolved<Self> {
+        let url = UrlInFile::read(keys, url);
+        let secret = keys.reference("secret");
         let body = keys.template("body", Text::parse);
-        let headers = keys.templates("headers", header, secret_header);
-        Some(Self { url: url?, secret, form: Form { body, headers } })
+        let headers = keys.entries("headers").into_iter();
+        let headers: Vec<_> =
+            headers.filter_map(|(name, value)| HeaderInFile::read(keys, &name, value)).collect();
+        Unresolved::new(move |table| {
+            let url = url.and_then(|url| url.resolve(table));
+            let secret = secret.and_then(|secret| signing_secret(&secret, table));
+            let headers = headers.into_iter().filter_map(|header| header.resolve(table)).collect();
+            Some(Self { url: url?, secret, form: Form { body, headers } })
+        })
     }
 }
 
@@ -121,7 +131,7 @@ impl Settings for HttpSettings {
         self.url.hidden().into_iter().chain(values).collect()
     }
 
-    fn advise(&self, keys: &TableReader<'_>, is_about: &dyn Fn(&str) -> bool) {
+    fn advise(&self, table: &TableView<'_>, is_about: &dyn Fn(&str) -> bool) {
         let Form { body, headers } = &self.form;
         if let Some(body) = body {
             let kind = headers.iter().find(|(name, _)| *name == header::CONTENT_TYPE);
@@ -130,12 +140,12 @@ impl Settings for HttpSettings {
                 HeaderText::Template(text) => text.source().contains("json"),
                 HeaderText::Secret(_) => false,
             });
-            keys.advise("body", body.advice(is_about, is_json));
+            table.advise("body", body.advice(is_about, is_json));
         }
         for (_, text) in headers {
             let HeaderText::Template(text) = text else { continue };
             for advice in text.advice(is_about, false) {
-                keys.warn_about("headers", advice.message, &advice.hint);
+                table.warn_about("headers", advice.message, &advice.hint);
             }
         }
     }
@@ -149,23 +159,63 @@ fn parts_of_header(value: &str) -> Vec<String> {
     [Some(value.to_owned()), Some(token.to_owned()), password].into_iter().flatten().collect()
 }
 
-fn header(name: &str, text: &str) -> Result<(http::HeaderName, HeaderText), TextError> {
-    let name = header_name(name)?;
-    if text.contains(['\r', '\n']) {
-        return Err(TextError::new("a header has no line break", "write it in one line"));
+impl HeaderInFile {
+    fn read(
+        table: &TableView<'_>,
+        name: &SpannedStr<'_>,
+        value: TextOrReference<'_>,
+    ) -> Option<Self> {
+        let parsed = header_name(name.text);
+        let parsed = parsed.map_err(|error| table.error_within(name, name.text, &error)).ok();
+        let text = match value {
+            TextOrReference::Text(text) => text,
+            TextOrReference::Reference(reference) => {
+                return Some(Self::Reference(parsed?, reference));
+            }
+        };
+        if is_credential_name(name.text) && !text.text.contains("{{") {
+            let name = name.text;
+            let message =
+                format!("{name} is in the file itself, where everyone who reads it sees it");
+            let hint = format!("such as {name} = {{ env = \"ERP_TOKEN\" }}");
+            table.warn_at(&text, None, message, &hint);
+        }
+        let template = header_template(text.text);
+        let template = template.map_err(|error| table.error_within(&text, name.text, &error)).ok();
+        Some(Self::Template(parsed?, template?))
     }
-    Ok((name, HeaderText::Template(Text::parse(text)?)))
+
+    fn resolve(self, table: &TableView<'_>) -> Option<(HeaderName, HeaderText)> {
+        let (name, reference) = match self {
+            Self::Template(name, text) => return Some((name, HeaderText::Template(text))),
+            Self::Reference(name, reference) => (name, reference),
+        };
+        let value = reference.setting(table)?;
+        if HeaderValue::from_bytes(&value.0).is_err() {
+            let what = "what it leads to contains a byte that headers cannot contain";
+            let hint = "store the value there, and nothing else";
+            reference.error(table, format!("{name}: {what}"), hint);
+            return None;
+        }
+        Some((name, HeaderText::Secret(value)))
+    }
 }
 
-fn secret_header(name: &str, value: Setting) -> Result<(http::HeaderName, HeaderText), TextError> {
-    let name = header_name(name)?;
-    match http::HeaderValue::from_bytes(&value.0) {
-        Ok(_) => Ok((name, HeaderText::Secret(value))),
-        Err(_) => Err(TextError::new(
-            "what it leads to contains a byte that headers cannot contain",
-            "store the value there, and nothing else",
-        )),
+fn header_template(text: &str) -> Result<Text, TextError> {
+    match text.contains(['\r', '\n']) {
+        true => Err(TextError::new("a header has no line break", "write it in one line")),
+        false => Text::parse(text),
     }
+}
+
+fn signing_secret(reference: &Reference, table: &TableView<'_>) -> Option<Setting> {
+    let secret = reference.setting(table)?;
+    if key(&secret).is_none() {
+        let what = "the secret begins with whsec_, but what follows is not base64".into();
+        reference.error(table, what, "copy it completely, and nothing else");
+        return None;
+    }
+    Some(secret)
 }
 
 fn header_name(name: &str) -> Result<http::HeaderName, TextError> {

@@ -9,13 +9,15 @@ use async_trait::async_trait;
 use http::{HeaderValue, Uri, header, request};
 use serde::Serialize;
 use wilco::Event;
-use wilco_config::{Key, Setting, TableReader, TextError, ValueType};
+use wilco_config::{
+    Key, Reference, Setting, TableReader, TableView, TextError, Unresolved, ValueType, url,
+};
 use wilco_delivery::{Destination, Text, View};
 use wilco_store::Claim;
 
 use crate::{
     hidden::hidden_value,
-    http_service::{Filled, HttpService, Requests, ServiceUrl},
+    http_service::{Filled, HttpService, Requests, ServiceUrl, UrlInFile},
     kind::{Kind, OpenError, Settings, SharedSettings},
     text::{cut, is_alert, message_text},
 };
@@ -64,9 +66,9 @@ struct NtfySettings {
 }
 
 impl NtfySettings {
-    fn read(keys: &mut TableReader<'_>) -> Option<Self> {
-        let url = ServiceUrl::read(keys);
-        let token = keys.setting("token");
+    fn read(keys: &mut TableReader<'_>) -> Unresolved<Self> {
+        let url = UrlInFile::read(keys, url_of_topic);
+        let token = keys.reference("token");
         let text = keys.template("text", Text::parse);
         let title = keys.template("title", Text::parse);
         let priority = keys.template("priority", |text| {
@@ -77,21 +79,33 @@ impl NtfySettings {
         });
         let tags = keys.parse_list("tags", |text| Text::parse(text).map_err(|error| error.message));
         let click = keys.template("click", Text::parse);
-        // The placeholder of a secret that was not read has no topic.
-        let is_read = keys.follows_references() || !keys.is_by_reference("url");
-        if is_read && url.as_ref().is_some_and(|url| topic(&url.uri.0).is_none()) {
-            let what = "the url must end in the name of a topic".into();
-            let hint = "such as https://ntfy.sh/my-topic: letters, digits, - and _, 64 at most";
-            keys.error_about("url", what, hint);
-            return None;
+        let tags = tags.unwrap_or_default();
+        Unresolved::new(move |table| {
+            let url = url.and_then(|url| url.resolve(table));
+            let token = token.and_then(|token| access_token(&token, table));
+            Some(Self { url: url?, token, text: text?, title, priority, tags, click })
+        })
+    }
+}
+
+fn access_token(reference: &Reference, table: &TableView<'_>) -> Option<Setting> {
+    let token = reference.setting(table)?;
+    if bearer(&token).is_none() {
+        let what = "the token contains a byte that headers cannot contain".into();
+        reference.error(table, what, "copy it completely, and nothing else: tk_…");
+        return None;
+    }
+    Some(token)
+}
+
+fn url_of_topic(text: &str) -> Result<Uri, String> {
+    let url = url(text)?;
+    match topic(&url) {
+        Some(_) => Ok(url),
+        None => {
+            Err("the url must end in the name of a topic: letters, digits, - and _, 64 at most"
+                .into())
         }
-        if token.as_ref().is_some_and(|token| bearer(token).is_none()) {
-            let what = "the token contains a byte that headers cannot contain".into();
-            keys.error_about("token", what, "copy it completely, and nothing else: tk_…");
-            return None;
-        }
-        let (url, text, tags) = (url?, text?, tags.unwrap_or_default());
-        Some(Self { url, token, text, title, priority, tags, click })
     }
 }
 
@@ -110,15 +124,15 @@ impl Settings for NtfySettings {
         self.url.hidden().into_iter().chain(token).collect()
     }
 
-    fn advise(&self, keys: &TableReader<'_>, is_about: &dyn Fn(&str) -> bool) {
+    fn advise(&self, table: &TableView<'_>, is_about: &dyn Fn(&str) -> bool) {
         let Self { url: _, token: _, text, title, priority, tags, click } = self;
         let single = [("text", Some(text)), ("title", title.as_ref())].into_iter();
         let single = single.chain([("priority", priority.as_ref()), ("click", click.as_ref())]);
         for (key, text) in single.filter_map(|(key, text)| Some((key, text?))) {
-            keys.advise(key, text.advice(is_about, false));
+            table.advise(key, text.advice(is_about, false));
         }
         for advice in tags.iter().flat_map(|tag| tag.advice(is_about, false)) {
-            keys.warn_about("tags", advice.message, &advice.hint);
+            table.warn_about("tags", advice.message, &advice.hint);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{io::Write as _, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use wilco_config::Unresolved;
 use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
@@ -17,7 +18,7 @@ pub(crate) static KIND: Kind = Kind {
     keys: &[],
     written_path: None,
     concurrency: 1,
-    read: |_| Some(SharedSettings::new(Print)),
+    read: |_| Unresolved::new(|_| Some(SharedSettings::new(Print))),
 };
 
 /// Stdout, which has no settings.

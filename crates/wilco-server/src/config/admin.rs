@@ -3,14 +3,14 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use wilco::Secret;
-use wilco_config::{Form, Key, Table, TableReader, ValueType};
+use wilco_config::{Form, Key, Reference, Table, TableReader, TableView, ValueType};
 
 use super::{Address, address, first_changed};
 
 pub(super) static TABLE: Table = Table {
     name: "admin",
     form: Form::Single,
-    is_required: false,
+    without: None,
     keys: &[
         Key::new("address", ValueType::Text, "\"127.0.0.1:9440\"")
             .default("\"127.0.0.1:9440\"")
@@ -59,16 +59,38 @@ impl Admin {
     }
 }
 
-pub(super) fn read(mut keys: TableReader<'_>) -> Option<Admin> {
+/// The table as the file has it.
+pub(super) struct AdminInFile {
+    pub(super) address: Address,
+    pub(super) token: Option<Reference>,
+}
+
+impl Default for AdminInFile {
+    fn default() -> Self {
+        Self { address: Address::Tcp(ADMIN_ADDRESS), token: None }
+    }
+}
+
+impl AdminInFile {
+    pub(super) fn resolve(self, table: &TableView<'_>) -> Option<Admin> {
+        let Self { address, token } = self;
+        let token = match token {
+            Some(reference) => Some(reference.secret(table)?),
+            None => None,
+        };
+        Some(Admin { address, token })
+    }
+}
+
+pub(super) fn read(keys: &mut TableReader<'_>) -> AdminInFile {
     let address = keys.parse("address", address).unwrap_or(Address::Tcp(ADMIN_ADDRESS));
-    let token = keys.secret("token");
+    let token = keys.reference("token");
     if !keys.contains("token") && !address.is_local() {
         let what = format!("[admin] needs a token, for {address} is not loopback");
         let hint = "token = { env = \"WILCO_ADMIN_TOKEN\" }, or address = \"127.0.0.1:9440\"";
         keys.error_about("address", what, hint);
     }
-    keys.finish();
-    Some(Admin { address, token })
+    AdminInFile { address, token }
 }
 
 /// The admin listener where the file has none: this machine only.

@@ -1,30 +1,30 @@
 //! Warnings about rules, in the light of what a provider documents.
 
 use wilco::provider;
-use wilco_config::TableReader;
+use wilco_config::TableView;
 use wilco_delivery::{Route, unmatched};
 
-use super::{DestinationConfig, Read, Source};
+use super::{DestinationConfig, InFile, Source};
 
 /// Warns about events, conditions and templates that cannot mean what they say.
 pub(super) fn about_rules(
-    sources: &Read<'_, Source>,
-    routes: &Read<'_, Route>,
-    destinations: &Read<'_, DestinationConfig>,
+    sources: &[InFile<'_, Option<Source>>],
+    routes: &[InFile<'_, Option<Route>>],
+    destinations: &[InFile<'_, Option<DestinationConfig>>],
 ) {
     let sources: Vec<_> = sources.iter().filter_map(|(_, source)| source.as_ref()).collect();
-    for (keys, route) in routes {
+    for (table, route) in routes {
         if let Some(route) = route.as_ref().filter(|route| is_documented(route, &sources)) {
-            about_route(keys, route);
+            about_route(table, route);
         }
     }
-    for (keys, destination) in destinations {
+    for (table, destination) in destinations {
         let Some(destination) = destination else { continue };
         let leads_here = |route: &&Route| route.to.contains(&destination.name);
         let routes = routes.iter().filter_map(|(_, route)| route.as_ref());
         let routes: Vec<_> = routes.filter(leads_here).collect();
         if routes.iter().all(|route| is_documented(route, &sources)) {
-            about_destination(keys, destination, &routes);
+            about_destination(table, destination, &routes);
         }
     }
 }
@@ -40,34 +40,34 @@ fn takes(route: &Route, event: &str) -> bool {
     provider::synonyms(SAMPLED, event).iter().any(|name| route.events.is_match(name))
 }
 
-fn about_route(keys: &TableReader<'_>, route: &Route) {
+fn about_route(table: &TableView<'_>, route: &Route) {
     for pattern in &route.globs {
         let Ok(glob) = globset::Glob::new(pattern) else { continue };
         let glob = glob.compile_matcher();
         let is_match =
             |event: &str| provider::synonyms(SAMPLED, event).iter().any(|name| glob.is_match(name));
         if let Some(advice) = unmatched(pattern, &is_match) {
-            keys.warn_about("events", advice.message, &advice.hint);
+            table.warn_about("events", advice.message, &advice.hint);
         }
     }
     let is_about = |event: &str| takes(route, event);
     if let Some(when) = &route.when {
         let advice = when.advice(&is_about);
-        keys.advise("when", advice);
+        table.advise("when", advice);
     }
     if let Some(debounce) = &route.debounce
-        && let Some(keys) = keys.clone().inner("debounce")
+        && let Some(inner) = table.inner("debounce")
     {
-        keys.advise("by", debounce.by.advice(&is_about));
+        inner.advise("by", debounce.by.advice(&is_about));
     }
 }
 
-fn about_destination(keys: &TableReader<'_>, destination: &DestinationConfig, routes: &[&Route]) {
+fn about_destination(table: &TableView<'_>, destination: &DestinationConfig, routes: &[&Route]) {
     let is_about = |event: &str| routes.iter().any(|route| takes(route, event));
     if let Some(rule) = &destination.policy.order_by {
-        keys.advise("order_by", rule.advice(&is_about));
+        table.advise("order_by", rule.advice(&is_about));
     }
-    destination.settings.advise(keys, &is_about);
+    destination.settings.advise(table, &is_about);
 }
 
 /// The provider of which there are samples.

@@ -10,7 +10,7 @@ use super::Names;
 pub(super) static TABLE: Table = Table {
     name: "alerts",
     form: Form::Single,
-    is_required: false,
+    without: None,
     keys: &[
         Key::new("to", ValueType::Text, "\"name-of-a-destination\"").required().doc(
             "the name of the destination that gets [alerts](deliveries.md#alerts): \
@@ -22,10 +22,9 @@ pub(super) static TABLE: Table = Table {
     ],
 };
 
-pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<AlertPolicy> {
+pub(super) fn read(keys: &mut TableReader<'_>, names: &Names) -> Option<AlertPolicy> {
     let to = keys.parse("to", |text| names.destination(text));
     let every = keys.parse("every", duration).unwrap_or(ALERT_EVERY);
-    keys.finish();
     Some(AlertPolicy { to: to?, every })
 }
 

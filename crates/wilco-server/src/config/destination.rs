@@ -1,20 +1,25 @@
 //! `[destination.NAME]`: its kind, with the keys of that, and the keys that every destination has.
 
+use std::time::Duration;
+
 use wilco::SourceName;
-use wilco_config::{Form, Key, Table, TableReader, ValueType, choice_hint, duration, one_of, rate};
+use wilco_config::{
+    Form, Key, Table, TableReader, TableView, Unresolved, ValueType, choice_hint, duration, one_of,
+    rate,
+};
 use wilco_delivery::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy, Rule};
 use wilco_destinations::{DestinationConfig, Kind, Kinds, SharedSettings};
 
 pub(super) static TABLE: Table = Table {
     name: "destination",
     form: Form::Named("crew-chat"),
-    is_required: false,
+    without: None,
     keys: &[
         Key::new("type", ValueType::Text, "\"http\"").required().doc("its kind"),
         Key::new("timeout", ValueType::Duration, "\"30 s\"")
             .default("\"30 s\"")
             .doc("how long one attempt may take"),
-        Key::new("concurrency", ValueType::Integer(1, 1_024), "2")
+        Key::new("concurrency", ValueType::Integer(1, CONCURRENCY_MAX), "2")
             .absence("1; `\"http\"`: 8; `\"file\"`: 64")
             .doc("attempts that run at the same time, 1 to 1,024"),
         Key::new("rate", ValueType::Rate, "\"10/s\"")
@@ -74,10 +79,33 @@ const BREAKER: &[Key] = &[
         .doc("the longest wait between such attempts"),
 ];
 
-pub(super) fn read(mut keys: TableReader<'_>, kinds: Kinds) -> Option<DestinationConfig> {
-    let kind = kind(&mut keys, kinds);
-    let settings = kind.and_then(|kind| (kind.read)(&mut keys));
-    read_shared(keys, kind.map_or(1, |kind| kind.concurrency), settings)
+/// The table as the file has it.
+pub(super) struct DestinationInFile {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) policy: Policy,
+    timeout: Option<Duration>,
+    settings: Unresolved<SharedSettings>,
+}
+
+impl DestinationInFile {
+    pub(super) fn resolve(self, table: &TableView<'_>) -> Option<DestinationConfig> {
+        let Self { name, kind: _, policy, timeout, settings } = self;
+        let defaults = DestinationConfig::new(&name, settings.resolve(table)?);
+        Some(DestinationConfig { timeout: timeout.unwrap_or(defaults.timeout), policy, ..defaults })
+    }
+}
+
+pub(super) fn read(keys: &mut TableReader<'_>, kinds: Kinds) -> Option<DestinationInFile> {
+    let kind = kind(keys, kinds);
+    let settings = kind.map(|kind| (kind.read)(keys));
+    let name = keys.name().to_owned();
+    if let Err(error) = SourceName::new(&name) {
+        keys.error_here(&error.to_string(), "such as [destination.crew-chat]");
+    }
+    let timeout = keys.parse("timeout", duration);
+    let policy = policy(keys, kind.map_or(1, |kind| kind.concurrency));
+    Some(DestinationInFile { name, kind: kind?.name, policy, timeout, settings: settings? })
 }
 
 fn kind(keys: &mut TableReader<'_>, kinds: Kinds) -> Option<&'static Kind> {
@@ -99,70 +127,44 @@ fn kind(keys: &mut TableReader<'_>, kinds: Kinds) -> Option<&'static Kind> {
     None
 }
 
-/// The keys that every destination has, whatever its kind.
-fn read_shared(
-    mut keys: TableReader<'_>,
-    usual_concurrency: usize,
-    settings: Option<SharedSettings>,
-) -> Option<DestinationConfig> {
-    let name = keys.name().to_owned();
-    if let Err(error) = SourceName::new(&name) {
-        keys.error_here(&error.to_string(), "such as [destination.crew-chat]");
-    }
-    let concurrency = keys.integer("concurrency", 1..=CONCURRENCY_MAX);
+/// The keys that say how deliveries are treated, whatever the kind.
+fn policy(keys: &mut TableReader<'_>, usual_concurrency: usize) -> Policy {
+    let concurrency = keys.integer("concurrency").unwrap_or(usual_concurrency);
     let rate = keys.parse("rate", rate).map(|(count, per)| RateLimit { count, per });
-    let timeout = keys.parse("timeout", duration);
-    let retry = keys.inner("retry").map_or_else(|| Some(RetryPolicy::default()), retry);
-    let breaker = keys.inner("breaker").map_or_else(|| Some(BreakerPolicy::default()), breaker);
+    let retry = keys.table("retry", retry).unwrap_or_default();
+    let breaker = keys.table("breaker", breaker).unwrap_or_default();
     let order_by = keys.template("order_by", Rule::parse);
     let on_dead = keys.one_of("on_dead", &[("skip", OnDead::Skip), ("block", OnDead::Block)]);
     if on_dead.is_some() && order_by.is_none() {
         let hint = "add order_by = \"id\", or leave on_dead out";
         keys.error_about("on_dead", "on_dead needs order_by".into(), hint);
     }
-    keys.finish();
-    let retry = retry?;
-    let defaults = DestinationConfig::new(&name, settings?);
-    let policy = Policy {
-        concurrency: concurrency.unwrap_or(usual_concurrency),
-        rate,
-        breaker: breaker?,
-        order_by,
-        on_dead: on_dead.unwrap_or(OnDead::Skip),
-        longest_wait: retry.max,
-        retry,
-    };
-    Some(DestinationConfig { timeout: timeout.unwrap_or(defaults.timeout), policy, ..defaults })
+    let on_dead = on_dead.unwrap_or(OnDead::Skip);
+    Policy { concurrency, rate, breaker, order_by, on_dead, longest_wait: retry.max, retry }
 }
 
-fn retry(mut keys: TableReader<'_>) -> Option<RetryPolicy> {
+fn retry(keys: &mut TableReader<'_>) -> RetryPolicy {
     let default = RetryPolicy::default();
-    let retry = RetryPolicy {
+    RetryPolicy {
         first: keys.parse("first", duration).unwrap_or(default.first),
-        factor: keys.number("factor", 1.0..=100.0).unwrap_or(default.factor),
+        factor: keys.number("factor").unwrap_or(default.factor),
         max: keys.parse("max", duration).unwrap_or(default.max),
         give_up_after: keys.parse("give_up_after", duration).unwrap_or(default.give_up_after),
-    };
-    keys.finish();
-    Some(retry)
+    }
 }
 
-fn breaker(mut keys: TableReader<'_>) -> Option<BreakerPolicy> {
+fn breaker(keys: &mut TableReader<'_>) -> BreakerPolicy {
     let default = BreakerPolicy::default();
-    let failures = keys.integer("failures", 1..=FAILURES_MAX).and_then(|n| u32::try_from(n).ok());
+    let failures = keys.integer("failures").unwrap_or(default.failures);
     let probe_after = keys.parse("probe_after", duration).unwrap_or(default.probe_after);
     let probe_max = keys.parse("probe_max", duration);
     if probe_max.is_some_and(|max| max < probe_after) {
         let what = "probe_max is shorter than probe_after".into();
         keys.error_about("probe_max", what, "make it longer, or leave it out");
     }
-    keys.finish();
-    Some(BreakerPolicy {
-        failures: failures.unwrap_or(default.failures),
-        probe_after,
-        probe_max: probe_max.unwrap_or(default.probe_max.max(probe_after)),
-    })
+    let probe_max = probe_max.unwrap_or(default.probe_max.max(probe_after));
+    BreakerPolicy { failures, probe_after, probe_max }
 }
 
-const CONCURRENCY_MAX: usize = 1_024;
-const FAILURES_MAX: usize = 1_000_000;
+/// Attempts that may run at the same time, at the most.
+const CONCURRENCY_MAX: u64 = 1_024;

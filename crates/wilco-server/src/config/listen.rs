@@ -6,7 +6,8 @@ use std::{fs, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 use wilco_config::{
-    Form, Key, SpannedStr, Table, TableReader, ValueType, is_path, network, size, url_path,
+    Form, Key, Table, TableReader, TableView, Unresolved, ValueType, is_path, network, size,
+    url_path,
 };
 
 use super::{Address, address, first_changed};
@@ -15,7 +16,7 @@ use crate::clock;
 pub(super) static TABLE: Table = Table {
     name: "listen",
     form: Form::Single,
-    is_required: true,
+    without: Some("nothing could come in"),
     keys: &[
         Key::new("address", ValueType::ListOf(&ValueType::Text), "\"0.0.0.0:443\"").required().doc(
             "`IP:PORT`, `[IPv6]:PORT`, or `unix:PATH`. On a Unix socket there is no \
@@ -130,38 +131,11 @@ impl Tls {
     }
 }
 
-pub(super) fn read(mut keys: TableReader<'_>) -> Option<Listen> {
+pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
     let addresses = keys.parse_list("address", address);
-    let domains = keys.parse_list("domains", |text| Ok(text.to_owned()));
-    let certificate = keys.parse("certificate", readable);
-    let key = keys.parse("key", readable);
     let trusted_proxies = keys.parse_list("trusted_proxies", network).unwrap_or_default();
-    let tls = match keys.text("tls") {
-        None => {
-            keys.require_with_hint("tls", "such as tls = \"files\", \"self-signed\" or \"off\"");
-            None
-        }
-        Some(SpannedStr { text: "off", .. }) => Some(Tls::Off),
-        Some(SpannedStr { text: "self-signed", .. }) => Some(Tls::SelfSigned {
-            domains: domains
-                .clone()
-                .unwrap_or_else(|| vec!["localhost".into(), "127.0.0.1".into()]),
-        }),
-        Some(SpannedStr { text: "files", .. }) => {
-            if certificate.is_none() {
-                keys.require("certificate");
-            }
-            if key.is_none() {
-                keys.require("key");
-            }
-            certificate.zip(key).map(|(certificate, key)| Tls::Files { certificate, key })
-        }
-        Some(other) => {
-            let hint = "\"files\", \"self-signed\" or \"off\" (behind a proxy that ends TLS)";
-            keys.error_at(&other, format!("no such tls: {:?}", other.text), hint);
-            None
-        }
-    };
+    let domains = keys.parse_list("domains", |text| Ok(text.to_owned()));
+    let tls = tls(keys, domains.clone());
     let is_exposed = addresses.iter().flatten().any(is_public) && trusted_proxies.is_empty();
     if tls == Some(Tls::Off) && is_exposed {
         let what = "webhooks come in without TLS, at an address that others can reach".into();
@@ -169,18 +143,50 @@ pub(super) fn read(mut keys: TableReader<'_>) -> Option<Listen> {
                     trusted_proxies = [\"10.0.0.0/8\"]";
         keys.warn_about("tls", what, hint);
     }
-    if let Some(Tls::Files { certificate, .. }) = &tls {
-        let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
-        if let Some((message, hint)) =
-            certificate::remark(certificate, domains.as_deref().unwrap_or_default(), now)
-        {
-            keys.warn_about("certificate", message, &hint);
-        }
-    }
     let max_body = keys.parse("max_body", body_limit).unwrap_or(MAX_BODY_BYTES);
     let health_path = keys.parse("health_path", url_path);
-    keys.finish();
-    Some(Listen { addresses: addresses?, tls: tls?, trusted_proxies, max_body, health_path })
+    Unresolved::new(move |table| {
+        check_readable(table, "certificate");
+        check_readable(table, "key");
+        let tls = tls?;
+        if let Tls::Files { certificate, .. } = &tls {
+            let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
+            let domains = domains.as_deref().unwrap_or_default();
+            if let Some((message, hint)) = certificate::remark(certificate, domains, now) {
+                table.warn_about("certificate", message, &hint);
+            }
+        }
+        Some(Listen { addresses: addresses?, tls, trusted_proxies, max_body, health_path })
+    })
+}
+
+/// How TLS is ended, with the keys that this needs.
+fn tls(keys: &mut TableReader<'_>, domains: Option<Vec<String>>) -> Option<Tls> {
+    let path = |text: &str| Ok(PathBuf::from(text));
+    let (certificate, key) = (keys.parse("certificate", path), keys.parse("key", path));
+    let files = certificate.zip(key).map(|(certificate, key)| Tls::Files { certificate, key });
+    let domains = domains.unwrap_or_else(|| DOMAINS.map(String::from).into());
+    let ways = [
+        ("files", files),
+        ("self-signed", Some(Tls::SelfSigned { domains })),
+        ("off", Some(Tls::Off)),
+    ];
+    let way = keys.one_of("tls", &ways.each_ref().map(|(word, way)| (*word, way)))?;
+    if way.is_none() {
+        keys.require("certificate");
+        keys.require("key");
+    }
+    way.clone()
+}
+
+/// Checks that the file that a key names can be read.
+fn check_readable(table: &TableView<'_>, key: &str) {
+    let Some(path) = table.peek(key).map(|path| path.text) else { return };
+    if let Err(cause) = fs::File::open(path) {
+        // What does not look like a path may be what belongs into the file.
+        let shown = if is_path(path) { path } else { "the file that it names" };
+        table.error_about(key, format!("cannot read {shown}: {cause}"), &table.example_hint(key));
+    }
 }
 
 /// Whether others than this machine and its own network can reach it.
@@ -204,15 +210,9 @@ fn body_limit(text: &str) -> Result<usize, String> {
     }
 }
 
-/// A file that can be read now.
-fn readable(text: &str) -> Result<PathBuf, String> {
-    // What does not look like a path may be what belongs into the file.
-    let shown = if is_path(text) { text } else { "the file that it names" };
-    fs::File::open(text).map_err(|cause| format!("cannot read {shown}: {cause}"))?;
-    Ok(text.into())
-}
-
 /// The largest body that is read, in bytes, unless `max_body` says otherwise.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 /// What `max_body` may be at most, in bytes: a body is held in memory until it is recorded.
 const MAX_BODY_BYTES_MAX: usize = 32 << 20;
+/// What a self-signed certificate is for, unless `domains` says otherwise.
+const DOMAINS: [&str; 2] = ["localhost", "127.0.0.1"];

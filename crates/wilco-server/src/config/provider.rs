@@ -7,12 +7,12 @@ use wilco::{
     Provider,
     provider::{self, ProviderText},
 };
-use wilco_config::{Form, Key, Table, TableReader, ValueType};
+use wilco_config::{FileReader, Form, Key, Table, TableReader, ValueType};
 
 pub(super) static TABLE: Table = Table {
     name: "provider",
     form: Form::Named("mine"),
-    is_required: false,
+    without: None,
     keys: &[
         Key::new("title", ValueType::Text, "\"Mine\"")
             .absence("its name")
@@ -160,8 +160,8 @@ pub(super) struct Providers {
 }
 
 impl Providers {
-    pub(super) fn read(file: &TableReader<'_>) -> Self {
-        let own = file.tables_by_name(&TABLE).into_iter().filter_map(read);
+    pub(super) fn read(file: &FileReader<'_>) -> Self {
+        let own = file.tables_by_name(&TABLE, read).into_iter().filter_map(|(_, own)| own);
         Self { own: own.map(Arc::new).collect(), names: file.names(&TABLE) }
     }
 
@@ -180,7 +180,7 @@ impl Providers {
     }
 }
 
-fn read(mut keys: TableReader<'_>) -> Option<Provider> {
+fn read(keys: &mut TableReader<'_>) -> Option<Provider> {
     let name = keys.name().to_owned();
     if provider::find(&name).is_some() {
         let message = format!("wilco knows a provider {name:?}");

@@ -1,27 +1,35 @@
-//! Checks that need more than one table.
+//! Checks that need more than one table, of what is in the file only.
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use wilco_config::{SpannedStr, TableReader};
-use wilco_delivery::{AlertPolicy, Route};
-use wilco_destinations::{DestinationConfig, Kinds};
+use wilco_config::{SpannedStr, TableView};
+use wilco_destinations::Kinds;
 
-use super::{Read, Source};
+use super::File;
 
-pub(super) fn paths_differ(sources: &Read<'_, Source>, health_path: Option<&str>) {
-    let paths = sources.iter().filter_map(|(keys, _)| Some((keys, keys.peek("path")?)));
-    for (keys, path) in paths.clone().filter(|(_, path)| Some(path.text) == health_path) {
-        let message = format!("[listen] health_path is {} too", path.text);
-        keys.error_at(&path, message, "give one of them another path");
+pub(super) fn check(file: &File<'_>, kinds: Kinds) {
+    paths_differ(file);
+    written_paths_differ(file, kinds);
+    unused(file);
+}
+
+fn paths_differ(file: &File<'_>) {
+    let health_path = file.listen.as_ref().and_then(|(listen, _)| listen.peek("health_path"));
+    let paths = file.sources.iter().filter_map(|(table, _)| Some((table, table.peek("path")?)));
+    for (table, path) in paths.clone() {
+        if health_path.as_ref().is_some_and(|health| health.text == path.text) {
+            let message = format!("[listen] health_path is {} too", path.text);
+            table.error_at(&path, message, "give one of them another path");
+        }
     }
     let message = |first: &str, path: &str| format!("[{first}] has the path {path} too");
     differ(paths.collect(), message, "give each source a path of its own");
 }
 
-pub(super) fn written_paths_differ(destinations: &Read<'_, DestinationConfig>, kinds: Kinds) {
-    let paths = destinations.iter().filter_map(|(keys, _)| {
-        let kind = kinds.find(keys.peek("type")?.text)?;
-        Some((keys, keys.peek(kind.written_path?)?))
+fn written_paths_differ(file: &File<'_>, kinds: Kinds) {
+    let paths = file.destinations.iter().filter_map(|(table, _)| {
+        let kind = kinds.find(table.peek("type")?.text)?;
+        Some((table, table.peek(kind.written_path?)?))
     });
     let message = |first: &str, path: &str| format!("[{first}] writes to {path} too");
     differ(paths.collect(), message, "give each a file of its own, or one route to one of them");
@@ -29,17 +37,17 @@ pub(super) fn written_paths_differ(destinations: &Read<'_, DestinationConfig>, k
 
 /// Of tables with the same text, which only one can have, every one but the first is an error.
 fn differ(
-    mut texts: Vec<(&TableReader<'_>, SpannedStr<'_>)>,
+    mut texts: Vec<(&TableView<'_>, SpannedStr<'_>)>,
     message: impl Fn(&str, &str) -> String,
     hint: &str,
 ) {
     texts.sort_by_key(|(_, text)| text.span.start);
     let mut first: HashMap<&str, &str> = HashMap::new();
-    for (keys, text) in &texts {
+    for (table, text) in &texts {
         match first.entry(text.text) {
-            Entry::Vacant(free) => drop(free.insert(keys.full_name())),
+            Entry::Vacant(free) => drop(free.insert(table.full_name())),
             Entry::Occupied(first) => {
-                keys.error_at(text, message(first.get(), text.text), hint);
+                table.error_at(text, message(first.get(), text.text), hint);
             }
         }
     }
@@ -47,23 +55,19 @@ fn differ(
 
 /// Warns about destinations that get nothing, and about events that go nowhere. What is named counts,
 /// also in a route with something wrong.
-pub(super) fn unused(
-    sources: &Read<'_, Source>,
-    destinations: &Read<'_, DestinationConfig>,
-    routes: &Read<'_, Route>,
-    alerts: &Read<'_, AlertPolicy>,
-) {
-    if routes.is_empty() {
-        for (source, _) in sources {
+fn unused(file: &File<'_>) {
+    if file.routes.is_empty() {
+        for (source, _) in &file.sources {
             source.warn_here("no route: its events are recorded and go nowhere", ROUTE_EXAMPLE);
         }
     }
-    if routes.iter().any(|(keys, _)| !keys.contains("to")) {
+    let routes = || file.routes.iter().map(|(table, _)| table);
+    if routes().any(|route| !route.contains("to")) {
         return; // that is an error already, and any of them may have been meant
     }
-    let tables = routes.iter().map(|(keys, _)| keys).chain(alerts.iter().map(|(keys, _)| keys));
-    let named: Vec<_> = tables.flat_map(|keys| keys.peek_list("to")).collect();
-    for (destination, _) in destinations {
+    let tables = routes().chain(file.alerts.iter().map(|(table, _)| table));
+    let named: Vec<_> = tables.flat_map(|table| table.peek_list("to")).collect();
+    for (destination, _) in &file.destinations {
         if !named.iter().any(|to| to.text == destination.name()) {
             let message = format!("nothing goes to {}: no route names it", destination.name());
             let hint = format!("such as [[route]] with to = [{:?}]", destination.name());

@@ -10,7 +10,7 @@ use super::Names;
 pub(super) static TABLE: Table = Table {
     name: "route",
     form: Form::List,
-    is_required: false,
+    without: None,
     keys: &[
         Key::new("from", ValueType::Text, "\"freispace\"")
             .absence("every source")
@@ -41,7 +41,7 @@ const DEBOUNCE: &[Key] = &[
         .doc("the longest burst"),
 ];
 
-pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<Route> {
+pub(super) fn read(keys: &mut TableReader<'_>, names: &Names) -> Option<Route> {
     let from = keys.parse("from", |text| names.source(text));
     let to = keys.parse_list("to", |text| names.destination(text));
     let globs = keys.parse_list("events", |text| match GlobBuilder::new(text).build() {
@@ -55,8 +55,7 @@ pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<Route> {
         events.add(glob.clone());
     }
     let when = keys.template("when", Rule::parse);
-    let debounce = keys.inner("debounce").map(debounce);
-    keys.finish();
+    let debounce = keys.table("debounce", debounce);
     Some(Route {
         from: from.map(|name| SourceName::new(&name)).transpose().ok()?,
         events: events.build().ok()?,
@@ -67,7 +66,7 @@ pub(super) fn read(mut keys: TableReader<'_>, names: &Names) -> Option<Route> {
     })
 }
 
-fn debounce(mut keys: TableReader<'_>) -> Option<Debounce> {
+fn debounce(keys: &mut TableReader<'_>) -> Option<Debounce> {
     let by = keys.template("by", Rule::parse);
     let quiet = keys.parse("quiet", duration);
     let at_most = keys.parse("at_most", duration);
@@ -75,7 +74,6 @@ fn debounce(mut keys: TableReader<'_>) -> Option<Debounce> {
         let what = "at_most is shorter than quiet".into();
         keys.error_about("at_most", what, "make it longer, or leave it out");
     }
-    keys.finish();
     let quiet = quiet?;
     let at_most = at_most.unwrap_or_else(|| quiet.saturating_mul(BURST_QUIETS));
     Some(Debounce { by: by?, quiet, at_most })

@@ -10,7 +10,8 @@ use std::{
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName, provider};
 use wilco_config::{
-    Form, Key, Table, TableReader, ValueType, choice_hint, duration, network, url, url_path,
+    Form, Key, Reference, Table, TableReader, TableView, Unresolved, ValueType, choice_hint,
+    duration, network, url, url_path,
 };
 use wilco_store::{ALERTS, Duplicates};
 
@@ -19,7 +20,7 @@ use super::Providers;
 pub(super) static TABLE: Table = Table {
     name: "source",
     form: Form::Named("freispace"),
-    is_required: true,
+    without: Some("nothing could be received"),
     keys: &[
         Key::new("provider", ValueType::Text, "\"freispace\"").required().doc(
             "who sends, such as `\"freispace\"` or the name of a `[provider.NAME]`; see \
@@ -189,65 +190,54 @@ pub enum SourceError {
     Key(#[from] wilco::KeyError),
 }
 
-pub(super) fn read(mut keys: TableReader<'_>, providers: &Providers) -> Option<Source> {
-    let name = read_name(&keys);
+pub(super) fn read(keys: &mut TableReader<'_>, providers: &Providers) -> Unresolved<Source> {
+    let name = read_name(keys);
     let text = keys.text("provider");
-    let provider = text.as_ref().and_then(|text| providers.find(text.text));
+    let provider = text.as_ref().and_then(|text| providers.find(text.text)).map(Arc::clone);
     if let Some(text) = text.filter(|text| !providers.is_known(text.text)) {
         let message = format!("unknown provider {:?}", text.text);
         keys.error_at(&text, message, &choice_hint(text.text, &providers.names()));
     }
     let path = keys.parse("path", url_path);
-    let secrets = keys.secrets("secrets");
-    let ready = match (provider, &secrets) {
-        (Some(provider), Some(secrets)) => keys_of(&keys, provider, secrets),
-        _ => Vec::new(),
-    };
+    let secrets = keys.references("secrets");
     let public_url = keys.parse("public_url", public_url);
-    if provider.is_some_and(|provider| provider.scheme.signs_url()) {
-        let hint = "the URL that the provider was given, because it signs that: \
-                    public_url = \"https://hooks.example.com/webhook\"";
-        keys.require_with_hint("public_url", hint);
-    }
-    let verify_token = keys.secret("verify_token");
+    let verify_token = keys.reference("verify_token");
     let learned_secret = keys.parse("learned_secret", |path| Ok(PathBuf::from(path)));
-    let is_learned = provider.is_some_and(|provider| provider.teaches_secret());
-    match is_learned {
-        true => keys.require("learned_secret"),
-        false => keys.require("secrets"),
-    }
-    if let Some(provider) = provider {
-        warn_about_unused(&keys, provider);
+    require_what_it_needs(keys, provider.as_deref());
+    if let Some(provider) = &provider {
+        warn_about_unused(keys, provider);
     }
     let allow_from = keys.parse_list("allow_from", network).unwrap_or_default();
     let window = keys.parse("duplicate_window", duration).unwrap_or(DUPLICATE_WINDOW);
     let duplicates = [("suppress", Duplicates::Suppress { window }), ("keep", Duplicates::Keep)];
     let duplicates = keys.one_of("duplicates", &duplicates);
     let expect_every = keys.parse("expect_every", duration);
-    let reader = keys.clone();
-    keys.finish();
-    let mut source = Source {
-        name: name?,
-        provider: Arc::clone(provider?),
-        path: path?,
-        public_url,
-        secrets: if is_learned { secrets.unwrap_or_default() } else { secrets? },
-        keys: ready,
-        verify_token,
-        learned_secret,
-        allow_from,
-        duplicates: duplicates.unwrap_or(Duplicates::Suppress { window }),
-        expect_every,
-    };
-    if reader.follows_references()
-        && let Err(why) = source.read_learned()
-    {
-        reader.error_about("learned_secret", why, "remove the file, and register the webhook anew");
-    }
-    Some(source)
+    Unresolved::new(move |table| {
+        let secrets = find_secrets(table, &secrets.unwrap_or_default());
+        let provider = provider?;
+        let keys = keys_of(table, &provider, &secrets);
+        let mut source = Source {
+            name: name?,
+            provider,
+            path: path?,
+            public_url,
+            secrets,
+            keys,
+            verify_token: verify_token.and_then(|token| token.secret(table)),
+            learned_secret,
+            allow_from,
+            duplicates: duplicates.unwrap_or(Duplicates::Suppress { window }),
+            expect_every,
+        };
+        if let Err(why) = source.read_learned() {
+            let hint = "remove the file, and register the webhook again";
+            table.error_about("learned_secret", why, hint);
+        }
+        Some(source)
+    })
 }
 
-fn read_name(keys: &TableReader<'_>) -> Option<SourceName> {
+fn read_name(keys: &TableView<'_>) -> Option<SourceName> {
     let name = SourceName::new(keys.name());
     if let Err(error) = &name {
         keys.error_here(&error.to_string(), "such as [source.freispace]");
@@ -258,16 +248,35 @@ fn read_name(keys: &TableReader<'_>) -> Option<SourceName> {
     name.ok()
 }
 
-/// The secrets as keys of the provider, if they are the real ones.
-fn keys_of(keys: &TableReader<'_>, provider: &Provider, secrets: &[Secret]) -> Vec<wilco::Key> {
-    let secrets = secrets.iter().filter(|_| keys.follows_references());
-    let ready = secrets.map(|secret| {
-        provider.scheme.key(secret).map_err(|error| {
-            let hint = "copy it again from the provider's page";
-            keys.error_about("secrets", error.to_string(), hint);
-        })
+/// Reports what is missing for the way in which this provider signs.
+fn require_what_it_needs(keys: &mut TableReader<'_>, provider: Option<&Provider>) {
+    if provider.is_some_and(|provider| provider.scheme.signs_url()) {
+        let hint = "the URL that the provider was given, because it signs that: \
+                    public_url = \"https://hooks.example.com/webhook\"";
+        keys.require_with_hint("public_url", hint);
+    }
+    let is_learned = provider.is_some_and(Provider::teaches_secret);
+    keys.require(if is_learned { "learned_secret" } else { "secrets" });
+}
+
+fn find_secrets(table: &TableView<'_>, secrets: &[Reference]) -> Vec<Secret> {
+    let secrets = secrets.iter().flat_map(|reference| {
+        // In this order, because a change of secrets ends by renaming the next file to the current one:
+        // whatever the moment, the new secret is read from one of them.
+        let next = reference.next().and_then(|next| next.secret(table));
+        [reference.secret(table), next]
     });
-    ready.filter_map(Result::ok).collect()
+    secrets.flatten().collect()
+}
+
+/// The secrets as keys of the provider.
+fn keys_of(table: &TableView<'_>, provider: &Provider, secrets: &[Secret]) -> Vec<wilco::Key> {
+    let hint = "copy it again from the provider's page";
+    let keys = secrets.iter().filter_map(|secret| {
+        let key = provider.scheme.key(secret);
+        key.map_err(|error| table.error_about("secrets", error.to_string(), hint)).ok()
+    });
+    keys.collect()
 }
 
 /// Checks the URL by which a provider knows an endpoint. The query is that of each request.
@@ -282,7 +291,7 @@ pub(crate) fn public_url(text: &str) -> Result<String, String> {
 }
 
 /// Warns about keys for handshakes that this provider does not make.
-fn warn_about_unused(keys: &TableReader<'_>, provider: &Provider) {
+fn warn_about_unused(keys: &TableView<'_>, provider: &Provider) {
     let name = &provider.title;
     if keys.contains("learned_secret") && !provider.teaches_secret() {
         let message = format!("{name} brings no secret");

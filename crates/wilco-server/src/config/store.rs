@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
-use wilco_config::{Form, Key, Table, TableReader, ValueType, format_size, size};
+use wilco_config::{
+    Form, Key, Table, TableReader, TableView, ValueType, folder_of, format_size, size,
+};
 use wilco_store::SqliteStore;
 
 use super::first_changed;
@@ -11,7 +13,7 @@ use super::first_changed;
 pub(super) static TABLE: Table = Table {
     name: "store",
     form: Form::Single,
-    is_required: false,
+    without: None,
     keys: &[
         Key::new("url", ValueType::Text, "\"sqlite:wilco.db\"")
             .default("\"sqlite:wilco.db\"")
@@ -49,7 +51,7 @@ impl Store {
     }
 }
 
-pub(super) fn read(mut keys: TableReader<'_>) -> Option<Store> {
+pub(super) fn read(keys: &mut TableReader<'_>) -> Store {
     let url = keys.parse("url", |text| {
         // The error is not shown: the url may have a password.
         let wrong = |_| "the store url is not understood; write sqlite:PATH".to_owned();
@@ -57,12 +59,11 @@ pub(super) fn read(mut keys: TableReader<'_>) -> Option<Store> {
         Ok(text.to_owned())
     });
     let reserve = keys.parse("reserve", size).unwrap_or(RESERVE_BYTES);
-    keys.finish();
-    Some(Store { url: url.unwrap_or_else(|| STORE_URL.into()), reserve })
+    Store { url: url.unwrap_or_else(|| STORE_URL.into()), reserve }
 }
 
 /// Warns where the store that was read would not record.
-pub(super) fn warn(file: &TableReader<'_>, store: &Store) {
+pub(super) fn warn(file: &TableView<'_>, store: &Store) {
     let remark = SqliteStore::path(&store.url).ok();
     let remark = remark.and_then(|path| trouble(&path, store.reserve));
     if let Some((message, hint)) = remark {
@@ -96,14 +97,6 @@ fn trouble(path: &Path, reserve_bytes: u64) -> Option<(String, String)> {
         );
         (message, "free some space, or set reserve in [store], such as reserve = \"64 MiB\"".into())
     })
-}
-
-/// The folder that a file is in, though its path may be no more than a name.
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
 }
 
 /// Where events are recorded, unless `url` says otherwise.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 use wilco::Event;
-use wilco_delivery::Clause;
+use wilco_delivery::{Clause, Policy, Routes};
 use wilco_store::{AdminStore, Target};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
         Admin, Api, Backend, ConfiguredDestination, Listener, RouteClause, RouteDecision, Routing,
         SecretStatus, Secrets,
     },
-    config::Config,
+    config::Outline,
     inbound::{Bound, Inbound},
     outbound::Plan,
 };
@@ -21,9 +21,9 @@ use crate::{
 /// is read when it is needed; an error says what is wrong with it.
 pub fn api(
     store: Arc<dyn AdminStore>,
-    configuration: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
+    configuration: impl Fn() -> Result<Outline, String> + Send + Sync + 'static,
 ) -> Api {
-    let routing = move || Ok(Arc::new(Plan::new(&configuration()?)) as Arc<dyn Routing>);
+    let routing = move || Ok(Arc::new(Outlined::new(configuration()?)) as Arc<dyn Routing>);
     Api::new(Backend { store, routing: Box::new(routing), reload: None, secrets: None })
 }
 
@@ -64,30 +64,63 @@ impl Routing for Plan {
     }
 
     fn decisions(&self, event: &Event) -> Vec<RouteDecision> {
-        let clauses = self.routes.why(event).into_iter().zip(1..);
-        let decisions = clauses.map(|((route, clause), number)| RouteDecision {
-            route: number,
-            to: route.to.clone(),
-            takes: clause == Clause::Takes,
-            failed: matches!(clause, Clause::Fails(_)),
-            clause: match clause {
-                Clause::Takes => None,
-                Clause::From => Some(RouteClause::From),
-                Clause::Events => Some(RouteClause::Events),
-                Clause::When | Clause::Fails(_) => Some(RouteClause::When),
-            },
-            why: clause.explain(route, event),
-        });
-        decisions.collect()
+        decisions(&self.routes, event)
     }
 
     fn destinations(&self) -> Vec<ConfiguredDestination> {
         let destinations = self.destinations.iter();
-        let configured = destinations.map(|to| ConfiguredDestination {
-            name: to.name.clone(),
-            kind: to.settings.kind(),
-            failures_max: to.policy.breaker.failures,
-        });
-        configured.collect()
+        destinations.map(|to| configured(&to.name, to.settings.kind(), &to.policy)).collect()
     }
+}
+
+/// The routes and destinations of a configuration that nothing runs with.
+struct Outlined {
+    routes: Routes,
+    destinations: Vec<(String, &'static str, Policy)>,
+}
+
+impl Outlined {
+    fn new(Outline { routes, destinations }: Outline) -> Self {
+        let order_by = destinations.iter();
+        let order_by =
+            order_by.filter_map(|(name, _, policy)| Some((name.clone(), policy.order_by.clone()?)));
+        Self { routes: Routes::new(&routes, order_by), destinations }
+    }
+}
+
+impl Routing for Outlined {
+    fn targets(&self, event: &Event) -> Vec<Target> {
+        self.routes.route(event)
+    }
+
+    fn decisions(&self, event: &Event) -> Vec<RouteDecision> {
+        decisions(&self.routes, event)
+    }
+
+    fn destinations(&self) -> Vec<ConfiguredDestination> {
+        let destinations = self.destinations.iter();
+        destinations.map(|(name, kind, policy)| configured(name, kind, policy)).collect()
+    }
+}
+
+fn decisions(routes: &Routes, event: &Event) -> Vec<RouteDecision> {
+    let clauses = routes.why(event).into_iter().zip(1..);
+    let decisions = clauses.map(|((route, clause), number)| RouteDecision {
+        route: number,
+        to: route.to.clone(),
+        takes: clause == Clause::Takes,
+        failed: matches!(clause, Clause::Fails(_)),
+        clause: match clause {
+            Clause::Takes => None,
+            Clause::From => Some(RouteClause::From),
+            Clause::Events => Some(RouteClause::Events),
+            Clause::When | Clause::Fails(_) => Some(RouteClause::When),
+        },
+        why: clause.explain(route, event),
+    });
+    decisions.collect()
+}
+
+fn configured(name: &str, kind: &'static str, policy: &Policy) -> ConfiguredDestination {
+    ConfiguredDestination { name: name.into(), kind, failures_max: policy.breaker.failures }
 }

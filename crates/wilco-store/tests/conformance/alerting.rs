@@ -71,17 +71,17 @@ async fn the_last_event_of_a_source_is_found(bench: Bench) {
     assert_eq!(last("office", 20).await, Some(after(20)));
     assert_eq!(last("office", 21).await, None);
     assert_eq!(last("nowhere", 0).await, None);
-    // The clock was ahead, and is right again.
+    // The clock was ahead, and has been corrected.
     for (number, secs) in [(1, 500), (2, 40)] {
         let subject = format!("clock/{number}");
         bench.record(Sent { at: after(secs), subject: Some(&subject), ..SENT }).await;
     }
     assert_eq!(last("office", 30).await, Some(after(40)), "its id is that of a later time");
     assert_eq!(last("office", 41).await, Some(after(500)));
-    assert_eq!(last("office", 501).await, None, "though its id is behind one of that time");
+    assert_eq!(last("office", 501).await, None, "although its id is later than one of that time");
     assert_eq!(between("office", 0, 39).await, Some(after(20)));
-    assert_eq!(between("office", 41, 499).await, None, "one from the future is not counted");
-    // The only one of its source comes after more than one read looks at.
+    assert_eq!(between("office", 41, 499).await, None, "an event from the future does not count");
+    // The only event of its source comes after more events than one read searches.
     for number in 0..30 {
         let subject = format!("other/{number}");
         let sent = Sent { at: after(600), subject: Some(&subject), source: "archive", ..SENT };

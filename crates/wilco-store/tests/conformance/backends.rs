@@ -8,7 +8,7 @@ use crate::support::{OnDisk, TestClock, small};
 
 /// What the suite needs of a backend besides [`Store`].
 pub(crate) trait Backend: Send {
-    /// Opens the store: an empty one at first, and after that what a process finds that is started
+    /// Opens the store: an empty one at first, and then what a process finds that is started
     /// after the last one was killed.
     fn open(&mut self, clock: Arc<TestClock>) -> Arc<dyn Store>;
 

@@ -54,7 +54,7 @@ impl Bench {
         self.try_record(sent).await.unwrap()
     }
 
-    /// Records events of subjects of their own.
+    /// Records events with different subjects.
     pub(crate) async fn record_many(&self, count: usize) -> Vec<EventId> {
         let mut ids = Vec::with_capacity(count);
         for number in 0..count {
@@ -137,7 +137,7 @@ impl Bench {
         wait.map(|wait| self.clock.now().checked_add(wait).unwrap())
     }
 
-    /// Another try at this time, or at once where it has passed.
+    /// Retries at this time, or at once if it has passed.
     pub(crate) fn retry(&self, at: Timestamp) -> Outcome {
         let after = at.duration_since(self.clock.now()).try_into().unwrap_or_default();
         Outcome::Retry { after, waited: Duration::from_secs(1) }
@@ -188,10 +188,10 @@ impl TestClock {
     }
 }
 
-/// Whether it was notified since somebody last waited for it. The notification is gone then.
+/// Whether it was notified since it was last waited for. This consumes the notification.
 pub(crate) async fn was_notified(waker: &Notify) -> bool {
     tokio::time::timeout(Duration::ZERO, waker.notified()).await.is_ok()
 }
 
-/// The usual end of what is given up.
+/// The usual outcome of a delivery that is given up.
 pub(crate) const DEAD: Outcome = Outcome::Dead { holds_key: false };

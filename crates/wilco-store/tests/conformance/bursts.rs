@@ -1,4 +1,4 @@
-//! Of a burst only the last is delivered: a quiet while after it, and at the latest so long after the
+//! Only the last event of a burst is delivered: after a quiet time, or at the latest some time after the
 //! first.
 
 use std::time::Duration;
@@ -104,7 +104,7 @@ async fn a_burst_with_an_order_key_keeps_the_order(bench: Bench) {
     let third = bench.targets(1, |_| keyed(Some("a")), after(2)).await[0];
     assert_eq!(bench.state(first).await, State::Superseded);
     let claim = bench.claim_one(after(2)).await;
-    assert_eq!(claim.event().id, second, "the head went, so the next one begins");
+    assert_eq!(claim.event().id, second, "the first one ended, so the next one starts");
     bench.settle(&claim, "exit 0", Outcome::Delivered).await;
     assert!(bench.claim("crm", 10, after(31)).await.is_empty(), "its burst is not over");
     assert_eq!(bench.claim_one(after(32)).await.event().id, third);

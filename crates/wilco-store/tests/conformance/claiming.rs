@@ -192,7 +192,7 @@ async fn next_due_is_the_earliest_waiting_delivery(bench: Bench) {
     bench.clock.set(NOW);
     assert_eq!((due("crm").await, due("mail").await), (Some(after(5)), Some(after(9))));
     let first = bench.claim_one(after(5)).await;
-    assert_eq!(due("crm").await, Some(after(9)), "what runs does not wait");
+    assert_eq!(due("crm").await, Some(after(9)), "a running delivery does not wait");
     bench.settle(&first, "exit 1", bench.retry(after(7))).await;
     assert_eq!(due("crm").await, Some(after(7)));
     for claim in bench.claim("crm", 2, after(9)).await {

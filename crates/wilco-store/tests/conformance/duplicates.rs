@@ -1,4 +1,4 @@
-//! A copy is recognised, and never at the price of a change.
+//! A duplicate is recognised, and a change is never taken for one.
 
 use tokio::task::JoinSet;
 use wilco::EventId;
@@ -108,7 +108,7 @@ async fn a_duplicate_is_recognised_however_many_events_came_in_between(mut bench
     let first = bench.record(about("b/0", "A")).await.event_id();
     let given_first = bench.record(given("0", "A")).await.event_id();
     let mut ids = Vec::new();
-    // Enough to push a key out of whatever holds the latest ones, several times.
+    // Enough to push a key out of any cache of the latest ones, several times.
     for number in 1..400 {
         let subject = format!("b/{number}");
         ids.push(bench.record(about(&subject, "A")).await.event_id());
@@ -171,7 +171,7 @@ async fn duplicates_are_events_of_their_own_if_they_are_kept(bench: Bench) {
     check(&bench, &[(SENT, Some(1)), (given("1", "B"), Some(3))]).await;
 }
 
-/// Records row after row. Each gives a new event, or is a copy of the one in that place of all.
+/// Records row after row. Each gives a new event, or is a duplicate of the event with that index.
 async fn check(bench: &Bench, rows: &[(Sent<'_>, Option<usize>)]) {
     for (number, (sent, copy_of)) in rows.iter().enumerate() {
         let before: Vec<EventId> = bench.all().await.iter().map(|event| event.id).collect();

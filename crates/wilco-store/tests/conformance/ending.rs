@@ -1,4 +1,4 @@
-//! A store that is closed has finished what it took on, and does no more.
+//! A closed store has finished the writes that it accepted, and accepts no more.
 
 use std::{sync::Arc, time::Duration};
 

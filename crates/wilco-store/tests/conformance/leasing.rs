@@ -34,7 +34,7 @@ async fn a_delivery_whose_lease_ended_is_claimed_again(bench: Bench) {
     let delivery = bench.delivery(id).await;
     assert_eq!((delivery.state, delivery.attempts), (State::Running, 2));
     assert_eq!(delivery.last_error.as_deref(), Some("the attempt did not end before its lease"));
-    assert!(bench.claim("crm", 9, NOW).await.is_empty(), "it has a lease of its own");
+    assert!(bench.claim("crm", 9, NOW).await.is_empty(), "it has a separate lease");
 }
 
 async fn a_renewed_lease_does_not_end(bench: Bench) {

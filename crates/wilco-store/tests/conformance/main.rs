@@ -1,10 +1,10 @@
 //! The promises of a store, each a test of each backend.
 //!
-//! A promise is a function named as a sentence; it gets a [`Bench`](bench::Bench) with a store of its
-//! own and passes times in. A further backend implements [`Backend`](backends::Backend) and gets its
+//! A promise is a function whose name is a sentence; it gets a [`Bench`](bench::Bench) with its own
+//! store, and passes times in. Another backend implements [`Backend`](backends::Backend) and gets its
 //! row in the macros below.
 
-#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it must be")]
+#![expect(clippy::unwrap_used, reason = "a test panics if something is wrong")]
 
 /// Makes each promise a test of each backend. Those after `of one process` do not hold where several
 /// processes share a store: they rely on the end of the process having ended its leases, or on one

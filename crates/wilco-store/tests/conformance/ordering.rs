@@ -1,4 +1,4 @@
-//! Deliveries of one key go one after another, in the order in which they were made.
+//! Deliveries with the same key are made one after another, in order.
 
 use crate::{
     bench::{Bench, DEAD, was_notified},
@@ -47,7 +47,7 @@ async fn a_retry_keeps_its_place_even_across_a_crash(mut bench: Bench) {
     assert_eq!(bench.claim_one(after(60)).await.event().id, ids[0]);
     bench.crash(after(61));
     let again = bench.claim("crm", 10, after(61)).await;
-    assert_eq!(events(&again), [ids[0]], "what was under way is first again, and alone");
+    assert_eq!(events(&again), [ids[0]], "the interrupted one is first again, and by itself");
     bench.settle(&again[0], "exit 0", Outcome::Delivered).await;
     bench.crash(after(62));
     assert_eq!(bench.claim_one(after(62)).await.event().id, ids[1]);

@@ -1,4 +1,4 @@
-//! What is recorded is durable, whole and in order.
+//! What is recorded is durable, complete and in order.
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
@@ -74,7 +74,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
     }
 }
 
-/// What fits on a screen of an event.
+/// The columns of an event in a listing.
 fn envelope_of(event: &Event) -> (&str, Option<&str>, usize) {
     (&event.name, event.subject.as_deref(), event.body.len())
 }
@@ -91,7 +91,7 @@ async fn an_id_begins_with_the_time_of_receipt(bench: Bench) {
     assert_eq!(id.to_bits() >> 80, u128::try_from(NOW.as_millisecond()).unwrap());
 }
 
-/// Two processes that write the same store would each have a clock of their own.
+/// Two processes that write to the same store would each have their own clock.
 async fn ids_strictly_increase_even_if_the_clock_goes_back(mut bench: Bench) {
     let mut last = None;
     for (number, secs) in [0, 0, 0, 5, -5, -86_400, 5, 6].into_iter().enumerate() {
@@ -128,7 +128,7 @@ async fn a_failed_record_leaves_no_trace(mut bench: Bench) {
     assert!(bench.record(SENT).await.is_first());
 }
 
-/// One process does its writes in the order in which they came.
+/// A process executes its writes in the order in which they arrived.
 async fn an_event_is_recorded_even_if_its_caller_stops_waiting(bench: Bench) {
     for number in 0..50 {
         let subject = format!("booking/{number}");
@@ -137,7 +137,7 @@ async fn an_event_is_recorded_even_if_its_caller_stops_waiting(bench: Bench) {
         hand_over(&mut record).await;
         drop(record);
     }
-    // So those before it are done with this one.
+    // So those before it are finished when this one is.
     bench.record(Sent { subject: None, ..SENT }).await;
     assert_eq!(bench.all().await.len(), 51);
     assert!(!bench.record(Sent { subject: Some("booking/7"), ..SENT }).await.is_first());

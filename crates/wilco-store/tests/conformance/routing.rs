@@ -22,7 +22,7 @@ async fn the_oldest_unrouted_events_come_first_and_no_more_than_asked_for(bench:
     assert_eq!(bench.unrouted(10).await, []);
     let ids = bench.record_many(5).await;
     assert_eq!(bench.unrouted(3).await, ids[..3]);
-    assert_eq!(bench.unrouted(3).await, ids[..3], "to look changes nothing");
+    assert_eq!(bench.unrouted(3).await, ids[..3], "reading changes nothing");
     assert_eq!(bench.unrouted(10).await, ids);
     assert_eq!(bench.unrouted(0).await, []);
 }
@@ -103,7 +103,7 @@ async fn an_event_is_fanned_out_once(bench: Bench) {
         let batch = bench.store.unrouted(count).await.unwrap();
         batch.route(|_| vec![Target::to("crm")])
     };
-    // Two that route at the same time have the same events in their batches.
+    // Two processes that route at the same time get the same events in their batches.
     let (one, all) = (to_crm(1).await, to_crm(10).await);
     for batch in [one.clone(), all, one] {
         bench.store.fan_out(batch).await.unwrap();

@@ -1,4 +1,4 @@
-//! What became of an attempt is written once, by whoever had the right to it.
+//! The outcome of an attempt is written once, by the holder of its claim.
 
 use std::time::Duration;
 

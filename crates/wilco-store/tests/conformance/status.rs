@@ -30,7 +30,7 @@ async fn a_paused_destination_gets_no_delivery_until_it_is_resumed(mut bench: Be
     let waker = bench.store.wakers().due("crm");
     let _ = was_notified(&waker).await;
     bench.store.pause("crm", false).await.unwrap();
-    assert!(was_notified(&waker).await, "whoever waits for it is woken");
+    assert!(was_notified(&waker).await, "its waiter is woken");
     assert_eq!(bench.next_due("crm").await, Some(after(9)));
     assert_eq!(bench.claim("crm", 9, after(9)).await.len(), 1);
 }
@@ -72,7 +72,7 @@ async fn an_older_breaker_state_never_replaces_a_newer_one(bench: Bench) {
     bench.fan_out(&ids, &["crm"], NOW).await;
     let open = Breaker { failures: 7, open_for: Some(Duration::from_secs(30)), revision: 1 };
     let closed = Breaker { failures: 0, open_for: None, revision: 2 };
-    // As if two attempts ended together: the later change was written first.
+    // As if two attempts had ended together, and the later change was written first.
     let breakers = [Some(closed), Some(open), None];
     for (claim, breaker) in bench.claim("crm", 3, NOW).await.iter().zip(breakers) {
         bench.store.settle(claim, &attempt("over"), &Outcome::Delivered, breaker).await.unwrap();

@@ -64,7 +64,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) at: Timestamp,
 }
 
-/// A request like most; a test names what is special about its own.
+/// The usual request; a test overrides what matters to it.
 pub(crate) const SENT: Sent<'static> = Sent {
     source: "office",
     name: "booking.updated",
@@ -95,7 +95,7 @@ pub(crate) fn event(sent: Sent<'_>) -> (Verified, Envelope) {
     (verify(scheme, &source, &[scheme.key(&secret).unwrap()], arrival).unwrap(), envelope)
 }
 
-/// A refused request that can be told from others.
+/// A refused request that is distinct from others.
 pub(crate) fn rejection(number: u64) -> Rejection {
     Rejection {
         at: NOW,
@@ -110,18 +110,18 @@ pub(crate) fn rejection(number: u64) -> Rejection {
     }
 }
 
-/// An attempt that ended so.
+/// An attempt with this result.
 pub(crate) fn attempt(result: &str) -> Attempt {
     let took = Duration::from_micros(1_234_567);
     Attempt { started_at: NOW, took, result: result.into(), output: b"said \xff so\n".into() }
 }
 
-/// A time, in seconds from the beginning of each test.
+/// A time, in seconds since the beginning of the test.
 pub(crate) fn after(secs: i64) -> Timestamp {
     NOW + SignedDuration::from_secs(secs)
 }
 
-/// Polls a call once, which hands it over, and gives the answer if it is there already.
+/// Polls a call once, which submits it, and returns the answer if it is already there.
 pub(crate) async fn hand_over<F: Future + Unpin>(call: &mut F) -> Option<F::Output> {
     poll_fn(|context| match Pin::new(&mut *call).poll(context) {
         Poll::Ready(answer) => Poll::Ready(Some(answer)),
@@ -130,7 +130,7 @@ pub(crate) async fn hand_over<F: Future + Unpin>(call: &mut F) -> Option<F::Outp
     .await
 }
 
-/// A store file in a folder of its own, seen from the side.
+/// A store in its own folder, whose files can be read and changed directly.
 pub(crate) struct OnDisk {
     pub(crate) folder: TempDir,
     pub(crate) clock: Arc<TestClock>,
@@ -150,8 +150,8 @@ impl OnDisk {
         SqliteStore::open(&url, options, self.clock.clone()).unwrap()
     }
 
-    /// What a process leaves that is killed now: its files as they are, of which the lock
-    /// and the shared memory mean nothing to the next.
+    /// What a killed process would leave: its files as they are now. The lock and the shared memory
+    /// mean nothing to the next process.
     pub(crate) fn killed(&self) -> Self {
         let copy = Self { clock: self.clock.clone(), ..Self::new() };
         for name in ["wilco.db", "wilco.db-wal"] {
@@ -162,7 +162,7 @@ impl OnDisk {
         copy
     }
 
-    /// A connection that goes past the store, as a disk that decays does.
+    /// A connection that bypasses the store, to change what is on the disk.
     pub(crate) fn past_the_store(&self) -> Connection {
         let side = Connection::open(self.path()).unwrap();
         side.pragma_update(None, "foreign_keys", false).unwrap();
@@ -181,7 +181,7 @@ pub(crate) async fn unrouted(store: &dyn Store, limit: usize) -> Vec<EventId> {
     batch.events().iter().map(|event| event.id).collect()
 }
 
-/// Routes everything up to the last of these events, and these to all targets.
+/// Routes all events up to the last of these, and these to all targets.
 pub(crate) async fn fan_out(store: &dyn Store, ids: &[EventId], targets: &[Target]) {
     while let Some(last) = ids.last() {
         let all = unrouted(store, 10_000).await;
@@ -191,7 +191,7 @@ pub(crate) async fn fan_out(store: &dyn Store, ids: &[EventId], targets: &[Targe
         if last.is_some() {
             return;
         }
-        assert!(!all.is_empty(), "an event is routed already");
+        assert!(!all.is_empty(), "the event is already routed");
     }
 }
 
@@ -200,7 +200,7 @@ pub(crate) fn to(batch: Batch, ids: &[EventId], targets: &[Target]) -> RoutedBat
     batch.route(|event| if ids.contains(&event.id) { targets.to_vec() } else { Vec::new() })
 }
 
-/// Limits so small that a few rows fill a slice, with nothing to wait for.
+/// Limits so small that a few rows fill a slice, without any waits.
 pub(crate) const SMALL: Limits = Limits {
     write_rows: 8,
     listing_events_first: 2,
@@ -218,9 +218,9 @@ pub(crate) const SMALL: Limits = Limits {
 };
 /// When each test begins: 2026-03-01 12:00 UTC.
 pub(crate) const NOW: Timestamp = Timestamp::constant(1_772_366_400, 0);
-/// How long a claim of a test is exclusive.
+/// How long a claim is exclusive in tests.
 pub(crate) const LEASE: Duration = Duration::from_secs(60);
-/// What no wait of a test is longer than.
+/// The longest wait in tests.
 pub(crate) const LONGEST: Duration = Duration::from_secs(1_000_000);
-/// An hour, within which a copy is recognised.
+/// An hour, within which a duplicate is recognised.
 pub(crate) const SUPPRESS: Duplicates = Duplicates::Suppress { window: Duration::from_secs(3_600) };

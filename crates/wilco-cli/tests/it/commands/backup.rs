@@ -1,4 +1,4 @@
-//! `wilco backup`: a copy of a store in use, from which wilco starts with all that was acknowledged.
+//! `wilco backup`: a copy of a store in use, with everything that was acknowledged.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 

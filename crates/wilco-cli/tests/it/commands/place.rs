@@ -1,4 +1,4 @@
-//! Where the verbs find the record: the wilco that runs, or its store; and what they need for it.
+//! Where the commands find the record: the running wilco or its store, and what they need for that.
 
 use std::{
     fs,
@@ -63,14 +63,14 @@ fn no_command_needs_a_secret_without_a_server() {
         assert!(said.contains(expected), "{arguments:?} {said}");
     }
     // A placeholder for a secret does not have the form in which some providers write their keys.
-    let url = "public_url = \"https://hooks.example.com/webhook\"";
+    // Some sign the URL, and some bring their secret.
+    let more = "public_url = \"https://hooks.example.com/webhook\"\nlearned_secret = \"learned\"";
     for provider in ::wilco::provider::all() {
         world.reconfigure(|text| {
             let line =
                 text.lines().find(|line| line.starts_with("provider = ")).unwrap().to_owned();
-            let text = text.replace(&format!("{url}\n"), "");
-            // Some providers sign the URL.
-            text.replace(&line, &format!("provider = {:?}\n{url}", provider.name))
+            let text = text.replace(&format!("{more}\n"), "");
+            text.replace(&line, &format!("provider = {:?}\n{more}", provider.name))
         });
         let output = run(&world, &["destinations", "list"], "wilco.toml");
         assert!(output.status.success(), "{} {output:?}", provider.name);
@@ -88,7 +88,7 @@ fn a_server_with_another_store_is_found_by_that_store() {
         assert_eq!(world.send(&booking(id, "A")).status, 200);
     }
     assert!(other.stop().success());
-    // As without a file: the admin listener is where it always is, the store is not.
+    // As without a file: the admin listener is at its default address, but the store is elsewhere.
     let file = format!("[admin]\naddress = \"{}\"\n", world.admin);
     fs::write(world.path("other.toml"), file).unwrap();
     let run = |arguments: &[&str]| {
@@ -105,7 +105,7 @@ fn a_server_with_another_store_is_found_by_that_store() {
     for (arguments, expected) in [
         (&["events", "list", "--store", "sqlite:elsewhere.db"][..], "booking/b-1"),
         (&["destinations", "list", "--store", "sqlite:elsewhere.db"], "no destinations"),
-        // It is locked, so that only the server can do this.
+        // The store is locked, so only the server can do this.
         (&["events", "cancel", "latest", "--store", "sqlite:elsewhere.db"], "no delivery was"),
         (&["events", "list", "--store", &theirs], "booking/b-2"),
     ] {
@@ -160,7 +160,7 @@ fn the_admin_listener_may_be_a_socket_that_only_the_user_of_wilco_can_connect_to
     assert!(text(&output.stdout).contains("paused"), "without a server the store is opened");
 }
 
-/// Ends the process also if the test fails.
+/// Ends the process even if the test fails.
 struct Served(Child);
 
 impl Drop for Served {

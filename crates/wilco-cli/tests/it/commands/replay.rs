@@ -1,4 +1,4 @@
-//! `wilco events replay` and `cancel`: again, by whatever names the events, and never by accident.
+//! `wilco events replay` and `cancel`: events are chosen in several ways, and never by accident.
 
 use std::{
     process::Output,
@@ -18,7 +18,7 @@ fn body(event: &str, id: &str) -> String {
     format!(r#"{{"id":"{id}","type":"t","event":"{event}","data":{{}}}}"#)
 }
 
-/// Two destinations, of which the first refuses what is named `bad`.
+/// Two destinations, the first of which refuses events named `bad`.
 fn world() -> (World, Catcher) {
     let catcher = Catcher::start(|_, caught| {
         let is_bad = caught.path.contains("/hook") && caught.header("x-wilco-event-name") == "bad";
@@ -37,7 +37,7 @@ fn replay(world: &World, arguments: &[&str]) -> Output {
     world.run_verb(&[&["events", "replay"], arguments].concat())
 }
 
-/// What `replay` says at its end.
+/// The last line that `replay` prints.
 fn said(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     text(&output.stdout).lines().last().unwrap_or_default().to_owned()
@@ -82,7 +82,7 @@ fn events_are_replayed_by_id_by_time_and_by_the_state_of_their_deliveries() {
     assert!(shown.contains("erp: dead, replayed since"), "{shown}");
     assert!(shown.contains("(replay: mended)"), "{shown}");
     let ids: Vec<_> = catcher.caught().iter().map(|c| c.header("webhook-id").to_owned()).collect();
-    assert!(ids.iter().all(|id| *id == good || *id == bad), "the id stays the event's");
+    assert!(ids.iter().all(|id| *id == good || *id == bad), "the id is still that of the event");
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn nothing_is_replayed_unless_events_are_named() {
     assert_eq!(replay(&world, &[&id, "--all"]).status.code(), Some(2));
     assert_eq!(replay(&world, &["evt_nonsense"]).status.code(), Some(2));
     assert_eq!(replay(&world, &["--all", "--rate", "0"]).status.code(), Some(2));
-    // Without a server the store itself is asked, and the deliveries are made when it starts again.
+    // Without a server, the store is changed directly, and the deliveries are made at the next start.
     assert!(world.stop().success());
     assert_eq!(said(&replay(&world, &[&id])), "1 event replayed in 2 new deliveries");
     let before = catcher.caught().len();

@@ -1,5 +1,5 @@
-//! What `wilco init` and `wilco serve` do if files or another wilco exist already, and what a user without
-//! permission is told.
+//! What `wilco init` and `wilco serve` do if files or another wilco exist already, and what they tell a
+//! user without permission.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ fn init_overwrites_nothing() {
         match kind {
             "file" => fs::write(at("wilco.toml"), "of somebody").unwrap(),
             "folder" => fs::create_dir(at("wilco.toml")).unwrap(),
-            // It passes for a name that is free, unless the file is created as a new one.
+            // The name seems to be free, unless the file is opened as a new one.
             _ => symlink(at("elsewhere"), at("wilco.toml")).unwrap(),
         }
         let mut command = wilco(folder.path());
@@ -62,12 +62,12 @@ fn an_option_for_a_start_without_a_file_is_refused_if_there_is_one() {
         assert!(said.starts_with("wilco: wilco.toml exists, and --listen, --no-tls"), "{said}");
         assert!(said.contains("write the settings into it, or start in another folder"), "{said}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was begun");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was created");
 }
 
 #[test]
 fn a_second_wilco_without_a_file_says_how_both_can_run() {
-    // Whoever has the port, it is taken.
+    // If this fails, the port is taken already.
     let _taken = TcpListener::bind("127.0.0.1:9440");
     let folder = tempfile::tempdir().unwrap();
     let mut command = wilco(folder.path());
@@ -148,8 +148,8 @@ fn an_unreadable_store_or_token_names_the_user_who_can_read_it() {
     fs::set_permissions(world.path("closed"), fs::Permissions::from_mode(0o700)).unwrap();
 }
 
-/// `wilco events list` of a user who may not read what others have for themselves. Root may read
-/// everything, and becomes another.
+/// `wilco events list`, run by a user who cannot read the private files of others. Root can read
+/// everything, so it becomes another user.
 fn somebody(folder: &Path) -> Command {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
         let mut command = wilco(folder);

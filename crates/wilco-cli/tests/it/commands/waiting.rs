@@ -1,4 +1,4 @@
-//! What is said of a delivery that waits for its destination, and of a wilco that is away for a while.
+//! What is shown of a delivery that waits for its destination, and while wilco restarts.
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -1,4 +1,4 @@
-//! Secrets in the wrong place: whatever is said about the file, none of them is shown.
+//! Secrets in the wrong place: no message about the file shows any of them.
 
 use std::fs;
 

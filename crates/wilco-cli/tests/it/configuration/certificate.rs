@@ -1,4 +1,4 @@
-//! TLS: certificates from files, exchanged while it runs, or made at the start.
+//! TLS: certificates from files, which can be replaced at runtime, and self-signed ones.
 
 use std::{fs, path::Path, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ fn a_certificate_from_files_is_used_and_reloaded_when_it_changes() {
     let world = World::plan().tls(FILES).start_in(folder);
     assert!(first.is_shown_by(&world) && !second.is_shown_by(&world));
     assert!(world.metric("wilco_tls_expiry_timestamp_seconds") > 1e9);
-    // A certificate whose key is not there yet is not taken.
+    // A certificate is not used before its key is there.
     fs::write(world.path("cert.pem"), &second.certificate).unwrap();
     world.signal("HUP");
     let refused = "does not belong to the certificate";
@@ -46,7 +46,7 @@ fn an_unusable_certificate_is_refused_at_the_start() {
         let files = FILES.replace("FOLDER", &folder.path().display().to_string());
         let file = GOOD.replace("tls = \"off\"", &files);
         fs::write(folder.path().join("wilco.toml"), file).unwrap();
-        // Another start may find files that fit together, so 78 would be wrong there.
+        // Another start may find matching files, so 78 would be wrong.
         for (verb, code) in [("check", 78), ("serve", 1)] {
             let output = wilco(folder.path()).env("S", SECRET).arg(verb).output().unwrap();
             let said = text(&output.stderr);
@@ -78,7 +78,10 @@ fn an_unusable_certificate_is_reported_at_its_line_or_that_of_its_key() {
         let error = &said[start..];
         assert!(error.lines().next().unwrap().contains(expected), "{said}");
         assert!(error.contains(&format!("[ wilco.toml:{place} ]")), "{place} {said}");
-        assert!(said.contains("no route: its events are recorded"), "the rest is said too {said}");
+        assert!(
+            said.contains("no route: its events are recorded"),
+            "the other warnings are shown too: {said}"
+        );
         check_manners(&output);
     }
 }
@@ -128,7 +131,7 @@ fn a_self_signed_certificate_is_made_at_the_start() {
     assert!(!Pem::make().is_shown_by(&world));
 }
 
-/// Gives a file a later date, as a copy that keeps times can: any other date is a change.
+/// Changes the modification time of a file to a later one, as a copy that keeps times can.
 fn date(path: &Path) {
     let file = fs::File::options().append(true).open(path).unwrap();
     file.set_modified(std::time::UNIX_EPOCH + Duration::from_secs(4_000_000_000)).unwrap();
@@ -156,7 +159,7 @@ impl Pem {
         fs::write(folder.join("key.pem"), &self.key).unwrap();
     }
 
-    /// Whether the handshake of one who trusts nobody else succeeds.
+    /// Whether the handshake of a client that trusts only this certificate succeeds.
     fn is_shown_by(&self, world: &World) -> bool {
         let mut roots = RootCertStore::empty();
         roots.add(self.der.clone().into()).unwrap();

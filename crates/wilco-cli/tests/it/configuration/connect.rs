@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     catcher::Catcher,
-    survival::left_out,
+    survival::skip,
     world::{SECRET, World, wilco},
 };
 
@@ -107,7 +107,7 @@ fn every_destination_that_can_be_reached_has_a_line_and_gets_no_event() {
 #[test]
 fn a_destination_that_cannot_be_reached_is_named_with_the_reason() {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    // It accepts, and never answers the handshake.
+    // It accepts connections but never answers the handshake.
     let mute = TcpListener::bind("127.0.0.1:0").unwrap();
     let (catcher, folder) = (Catcher::new(), tempfile::tempdir().unwrap());
     let script = folder.path().join("script");
@@ -146,7 +146,7 @@ fn a_destination_that_cannot_be_reached_is_named_with_the_reason() {
 #[test]
 fn missing_permissions_of_the_user_of_a_program_are_found_before_an_event_arrives() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return left_out("only root can run a program as another user");
+        return skip("only root can run a program as another user");
     }
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -178,7 +178,7 @@ fn missing_permissions_of_the_user_of_a_program_are_found_before_an_event_arrive
         assert_eq!((cells[0], cells[2]), (name, state), "{printed}");
         assert!(cells[3].starts_with(expected), "{expected}\n{printed}");
     }
-    // A user who may not write there finds that out, too.
+    // A user who may not write there is told so.
     let tables = "[destination.archive]\ntype = \"file\"\npath = \"events.jsonl\"\n";
     let binary = folder.path().join("wilco");
     fs::copy(env!("CARGO_BIN_EXE_wilco"), &binary).unwrap();

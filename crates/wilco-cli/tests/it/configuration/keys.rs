@@ -1,4 +1,4 @@
-//! What is generated from the rows of the keys: the tables of the manual and the JSON schema.
+//! What is generated from the rows of the keys: the tables in the manual and the JSON schema.
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
@@ -86,7 +86,7 @@ fn the_json_schema_accepts_the_examples_and_finds_mistakes_in_them() {
     }
 }
 
-/// The keys that only some destinations have are not in it: the manual has them.
+/// The keys that only some destinations have are not in it, but in the manual.
 #[test]
 fn the_commented_example_mentions_every_key_that_a_table_always_has() {
     let example = fs::read_to_string(root("examples/wilco.toml")).unwrap();

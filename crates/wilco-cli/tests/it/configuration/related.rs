@@ -1,5 +1,5 @@
-//! Mistakes that concern two places of a file, or would cause others: each has one diagnostic,
-//! where it has to be repaired.
+//! Mistakes that concern two places in a file, or would cause others: each has one diagnostic,
+//! at the place to repair.
 
 use super::{GOOD, PRINT, check, check_manners, text};
 
@@ -13,7 +13,7 @@ fn a_conflict_between_two_tables_is_reported_at_the_second_and_names_the_first()
     };
     for (more, place, message) in [
         (source.replace("source.a", "source.b"), "10:8", "[source.a] has the path /webhook too"),
-        // The name that comes first in the alphabet is not the one that comes first in the file.
+        // The alphabetical order of the names differs from their order in the file.
         (source.replace("source.a", "source.Z"), "10:8", "[source.a] has the path /webhook too"),
         (
             source.replace("source.a", "source.b").replace("\"freispace\"", "\"nobody\""),

@@ -1,4 +1,4 @@
-//! What a reload makes of each key of the file: it is applied, or it is fixed until a restart and the
+//! What a reload does with a change of each key: it is applied, or the key is fixed until a restart and the
 //! reload is refused.
 
 use std::{collections::BTreeSet, fs, os::unix::fs::MetadataExt as _};
@@ -59,8 +59,8 @@ fn the_domains_of_a_self_signed_certificate_are_fixed() {
     assert!(text(&output.stderr).contains("[listen] domains changed, which requires a restart"));
 }
 
-/// The keys that only some destinations have are not in this list: their settings are compared as a
-/// whole, and those of the kinds above are tried. A provider is replaced as a whole, too.
+/// The keys that only some destinations have are not in this list, because their settings are compared as a
+/// whole; those of the kinds above are tested. A provider is replaced as a whole, too.
 #[test]
 fn the_table_of_reloads_has_every_key() {
     let keys = wilco_server::config::schema(wilco_server::service::KINDS)
@@ -73,7 +73,7 @@ fn the_table_of_reloads_has_every_key() {
     assert!(known.len() > 35 && known.contains("address"), "{known:?}");
     let tried: BTreeSet<_> = KEYS.iter().flat_map(|(key, ..)| key.rsplit('.').next()).collect();
     let untried: Vec<_> = known.difference(&tried).collect();
-    assert!(untried.is_empty(), "no row says what a reload makes of {untried:?}");
+    assert!(untried.is_empty(), "no row tests a reload of {untried:?}");
 }
 
 const SOURCE: &str = r#"allow_from = ["127.0.0.0/8"]
@@ -130,7 +130,7 @@ to = "f"
 every = "15 min"
 "#;
 
-/// A key, what is replaced in the file, by what, and the name under which it is fixed, if it is.
+/// A key, a text in the file and its replacement, and the name by which the key is reported if it is fixed.
 const KEYS: [(&str, &str, &str, &str); 71] = [
     ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
@@ -145,7 +145,7 @@ const KEYS: [(&str, &str, &str, &str); 71] = [
         "[listen] certificate",
     ),
     ("key", "key = \"FOLDER/", "key = \"FOLDER/other-", "[listen] key"),
-    // Of a certificate from files it only says what that should name.
+    // For a certificate from files, it only says which domains that should have.
     ("domains", "max_body", "domains = [\"localhost\"]\nmax_body", ""),
     ("trusted_proxies", "trusted_proxies = [\"10", "trusted_proxies = [\"11", ""),
     ("health_path", "health_path = \"/up\"", "health_path = \"/down\"", ""),

@@ -1,4 +1,4 @@
-//! What can be used but was probably not meant: `check` says it, and `serve` repeats it.
+//! What is valid but probably not intended: `check` warns about it, and `serve` repeats it.
 
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
@@ -134,6 +134,20 @@ fn the_files_that_a_command_names_are_checked() {
         let said = text(&output.stderr) + &text(&output.stdout);
         assert_eq!(output.status.code(), Some(code), "{command}\n{said}");
         assert!(said.contains(expected), "{expected}\n{said}");
+    }
+}
+
+/// Where wilco starts a program that has no path, `check` looks for it.
+#[test]
+fn a_command_without_a_path_is_found_where_wilco_itself_has_no_path() {
+    let folder = tempfile::tempdir().unwrap();
+    for (command, code) in [("true", Some(0)), ("no-such-program", Some(78))] {
+        let table = "[alerts]\nto = \"c\"\n[destination.c]\ntype = \"command\"\n";
+        let file = format!("{GOOD}{PRINT}{table}command = {command:?}\n");
+        fs::write(folder.path().join("wilco.toml"), file).unwrap();
+        let mut check = wilco(folder.path());
+        let output = check.env("S", SECRET).env_remove("PATH").arg("check").output().unwrap();
+        assert_eq!(output.status.code(), code, "{output:?}");
     }
 }
 

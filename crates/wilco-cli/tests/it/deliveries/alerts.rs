@@ -20,7 +20,7 @@ fn world(to: &str, catcher: &Catcher) -> World {
     World::plan().and(&tables).env("URL", &catcher.url()).start()
 }
 
-/// Has an event die, and gives the text that an alert about it has.
+/// Lets the delivery of an event die, and returns the expected text of the alert about it.
 fn has_died(world: &World) -> String {
     let reply = world.send(&booking("b-1", "Grade"));
     let id = reply.header("x-wilco-event").unwrap();
@@ -103,7 +103,7 @@ fn every_kind_of_destination_gets_the_text_of_an_alert() {
         let parsed = || read().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
         world.eventually(&format!("an alert as {kind}"), |_| parsed().is_some());
         let mut alert = parsed().unwrap();
-        // A program that is kept gets the body as a text.
+        // A program that keeps running gets the body as a text.
         if let Some(body) = alert["body"].as_str() {
             alert["body"] = serde_json::from_str(body).unwrap();
         }
@@ -111,7 +111,7 @@ fn every_kind_of_destination_gets_the_text_of_an_alert() {
     }
 }
 
-/// Every kind of destination that a file can have, in quotes.
+/// Every kind of destination that a configuration can have, in quotes.
 fn hint_about_kinds() -> String {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("wilco.toml"), "[destination.it]\ntype = \"zzzzzzzzzzzz\"\n")

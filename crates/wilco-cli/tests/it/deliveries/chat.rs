@@ -1,5 +1,5 @@
-//! Slack, Microsoft Teams and Discord as destinations, each played by a server that takes nothing
-//! but what the service takes.
+//! Slack, Microsoft Teams and Discord as destinations; each server accepts only what the real
+//! service accepts.
 
 use std::{fs, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
 
 const SERVICES: [(&str, u16); 3] = [("slack", 200), ("teams", 202), ("discord", 204)];
 
-/// A service that checks what it gets as it does in reality, and answers as it does.
+/// A service that checks its requests and answers them as the real one does.
 fn service(name: &'static str, taken: u16) -> Catcher {
     Catcher::start(move |_, caught| match is_taken(name, caught) {
         true => Act::Answer(taken),
@@ -44,7 +44,7 @@ fn is_taken(service: &str, caught: &Caught) -> bool {
     is_post && is_form
 }
 
-/// What the service must get for a text, as a whole.
+/// The complete message that the service must get for a text.
 fn form(service: &str, text: &str) -> Value {
     match service {
         "slack" => json!({ "text": text }),
@@ -76,7 +76,7 @@ fn plan(service: &str, catcher: &Catcher, text: &str, more: &str) -> Plan {
     World::plan().and(&tables).env("URL", &catcher.url())
 }
 
-/// What came as JSON, and as it should come.
+/// The JSON that arrived, and what should have arrived.
 #[track_caller]
 fn check(caught: &Caught, service: &str, text: &str) {
     let body: Value = serde_json::from_slice(&caught.body).unwrap();

@@ -1,4 +1,4 @@
-//! Child processes: their folder, their user, their limits, and that nothing of them is left.
+//! Child processes: their folder, their user, their limits, and that none of them is left running.
 
 use std::{
     fs,
@@ -10,11 +10,11 @@ use std::{
 
 use super::{PATIENT, delivery, it, quoted, results, shell};
 use crate::{
-    survival::left_out,
+    survival::skip,
     world::{World, booking},
 };
 
-/// What a program says in a world with these lines for it, and what came of it.
+/// The output and the result of a program that is configured with these lines.
 fn heard(script: &str, lines: &str, state: &str) -> (String, String) {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("work place")).unwrap();
@@ -51,7 +51,7 @@ fn a_program_with_a_relative_path_is_found_even_with_another_working_folder() {
 #[test]
 fn a_program_runs_as_its_user_and_has_no_other_groups() {
     if fs::metadata("/proc/self").unwrap().uid() != 0 {
-        return left_out("only root can run a program as another user");
+        return skip("only root can run a program as another user");
     }
     for (run_as, limits, expected) in [
         ("nobody", "", "65534 65534 65534\n"),
@@ -121,13 +121,13 @@ fn as_much_of_the_output_is_kept_as_configured() {
     assert_eq!(said, ("exit 0".into(), "6789".into()));
 }
 
-/// A time to sleep that no other process sleeps, so that it can be found by it.
+/// A duration for `sleep` that no other process uses, by which the process can be found.
 pub(super) fn nap() -> String {
     static NAPS: AtomicU32 = AtomicU32::new(0);
     format!("300.{}{:03}", std::process::id(), NAPS.fetch_add(1, Ordering::Relaxed))
 }
 
-/// How many processes sleep for so long.
+/// How many processes sleep for this duration.
 pub(super) fn sleepers(nap: &str) -> usize {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let lines = processes.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
@@ -143,7 +143,7 @@ pub(super) fn become_sleepers(nap: &str, number: usize, within: Duration) {
     }
 }
 
-/// Leaves its group and its parents, three times. The search finds itself, too.
+/// Leaves its process group and its parents, three times. The search finds itself as well.
 fn leaver(nap: &str) -> String {
     format!(
         "setsid sleep {nap} & (setsid sh -c 'trap \"\" TERM; sleep {nap} & wait' &) &

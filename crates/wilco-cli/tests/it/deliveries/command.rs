@@ -1,4 +1,4 @@
-//! A program as a destination: what it is given, how it may end, and that it does end.
+//! A program as a destination: what it is given, what its end means, and that it is ended.
 
 use std::{
     collections::BTreeMap,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::world::{Plan, World, booking};
 
-/// Notes what it was given, to the byte, and nothing of it goes through its own hands.
+/// Records exactly what it was given, without interpreting any of it.
 const RECORDER: &str = "at=$RECORDS/$WILCO_EVENT_ID
 cat /proc/$$/cmdline > $at.argv
 cat /proc/$$/environ > $at.environ
@@ -30,7 +30,7 @@ fn recorder(arguments: &[String], environment: &str) -> Plan {
     World::plan().and(&tables)
 }
 
-/// A folder with what the recorder needs.
+/// A folder with the files that the recorder needs.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("recorder"), RECORDER).unwrap();
@@ -38,7 +38,7 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-/// What the recorder noted of an event.
+/// What the recorder has recorded of an event.
 struct Given {
     argv: Vec<String>,
     environ: BTreeMap<String, String>,
@@ -141,11 +141,11 @@ fn no_shell_interprets_what_a_command_is_given() {
         assert_eq!(given.environ["WILCO_EVENT"], name);
         assert_eq!(given.stdin, body.as_bytes());
     }
-    assert!(!world.path("pwned").exists(), "something ran a payload");
+    assert!(!world.path("pwned").exists(), "a payload was executed");
 }
 
-/// What would do harm in a shell, a format string, a template or a path: each way in with each
-/// payload and each way to end it.
+/// Texts that would do harm in a shell, a format string, a template or a path: each beginning with
+/// each payload and each ending.
 fn payloads() -> Vec<String> {
     let prefixes =
         ["", "x", "'", "\"", "\\", "\n", ";", "|", "&", "$(", "`", "<(", "${x:-`", "\t", "--", "-"];
@@ -267,7 +267,7 @@ fn only_the_end_of_a_long_output_is_kept() {
     assert!(peak_kib(&world) < before + (32 << 10), "{} KiB, then {}", before, peak_kib(&world));
 }
 
-/// The most memory that the process has had, in KiB.
+/// The peak memory of the process, in KiB.
 fn peak_kib(world: &World) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", world.pid())).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
@@ -276,7 +276,7 @@ fn peak_kib(world: &World) -> u64 {
 
 #[test]
 fn processes_left_behind_by_a_program_do_not_delay_its_delivery() {
-    // The second one ends so short before the timeout that its pipes are still open at it.
+    // The second one ends just before the timeout, when its pipes are still open.
     for (wait, timeout) in [("0", "30 s"), ("0.8", "1 s")] {
         let script = format!("sleep {wait}; sleep 20 & echo $! > FOLDER/pid; echo done");
         let lines = format!("{}\ntimeout = \"{timeout}\"\n{BRIEF}", shell(&script));
@@ -291,7 +291,7 @@ fn processes_left_behind_by_a_program_do_not_delay_its_delivery() {
         );
         assert_eq!(delivery["history"][0]["output"], "done\n");
         let pid = fs::read_to_string(world.path("pid")).unwrap();
-        assert!(!is_running(pid.trim()), "what a program leaves behind goes with it");
+        assert!(!is_running(pid.trim()), "the processes that a program leaves behind end with it");
     }
 }
 
@@ -322,7 +322,7 @@ fn a_script_with_an_invalid_first_line_is_reported_as_such() {
         ("", none),
         ("#!/opt/none/python\nprint()\n", gone),
     ] {
-        // With limits another process starts it, and in another way.
+        // With limits, it is started by an intermediate process, in a different way.
         for limits in ["", "limits = { files = 100 }"] {
             let (world, delivery) = first_attempt(content, limits);
             let expected = format!("cannot start {}: {fault}", world.path("program").display());
@@ -336,7 +336,7 @@ fn a_script_with_an_invalid_first_line_is_reported_as_such() {
     }
 }
 
-/// A world whose destination is a program of this content, and its delivery after an attempt.
+/// A world whose destination is a program with this content, and its delivery after an attempt.
 fn first_attempt(content: &str, limits: &str) -> (World, serde_json::Value) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("program");
@@ -348,7 +348,7 @@ fn first_attempt(content: &str, limits: &str) -> (World, serde_json::Value) {
     );
     let world = World::plan().and(&it(&lines)).start_in(folder);
     let reply = world.send(&booking("b-1", "Grade"));
-    // A wait is anything up to an hour, at random.
+    // The wait is random, up to an hour.
     world.eventually("an attempt", |world| {
         shown(world, &reply)["deliveries"][0]["history"].as_array().is_some_and(|h| !h.is_empty())
     });

@@ -1,4 +1,4 @@
-//! A file as a destination: its lines, its rotation, and what a crash leaves of it.
+//! A file as a destination: its lines, its rotation, and its state after a crash.
 
 use std::{
     collections::HashSet, fs, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command,
@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{PATIENT, RETRY, delivery, it, results, shown};
 use crate::{
-    survival::left_out,
+    survival::skip,
     world::{SECRET, World, booking, wilco},
 };
 
@@ -28,7 +28,7 @@ fn read(world: &World, name: &str) -> String {
     fs::read_to_string(world.path("log").join(name)).unwrap_or_default()
 }
 
-/// The ids of the events in a text, each line of which must be whole.
+/// The ids of the events in a text, each line of which must be complete.
 #[track_caller]
 fn ids(text: &str) -> Vec<String> {
     assert!(text.is_empty() || text.ends_with('\n'), "{text}");
@@ -77,10 +77,10 @@ fn each_event_is_a_line_that_only_the_user_of_wilco_can_read() {
 fn a_full_file_is_rotated_and_the_oldest_is_removed() {
     let lines = "max_size = \"1 kB\"\nkeep = 3";
     let world = World::plan().and(&file(lines)).start_in(folder());
-    // A line that alone is longer than the file may be has one of its own, and none before it.
+    // A line that is longer than `max_size` gets a file to itself.
     send(&world, 99, 5_000);
     assert_eq!(names(&world), ["events.jsonl"]);
-    // Two of these have room in a file.
+    // Two of these fit into a file.
     let sent: Vec<_> = (0..10).map(|number| send(&world, number, 200)).collect();
     let names_of = ["events.jsonl", "events.jsonl.1", "events.jsonl.2", "events.jsonl.3"];
     assert_eq!(names(&world), names_of);
@@ -189,7 +189,7 @@ fn an_unwritable_file_fails_attempts_until_it_is_writable() {
     }
 }
 
-/// Sends events that are due at once when the destination is resumed; their ids, in order.
+/// Sends events that are all due when the destination is resumed, and returns their ids in order.
 fn backlog(world: &World, count: usize) -> Vec<String> {
     assert!(world.run_verb(&["destinations", "pause", "it"]).status.success());
     let sent = (0..count).map(|number| world.send(&booking(&number.to_string(), "Grade")));
@@ -226,7 +226,7 @@ fn waiting_events_are_written_once_each_in_order_and_synced_together() {
     if is_traced {
         let trace = fs::read_to_string(world.path("trace")).unwrap();
         let syncs = trace.matches("events.jsonl>").count();
-        // The first 64 are one, whatever the others do.
+        // The first 64 are one batch, whatever becomes of the others.
         assert!((1..=437).contains(&syncs), "{syncs} for 500 events");
     }
 }
@@ -264,7 +264,7 @@ fn a_crash_between_batches_loses_no_line() {
     let world = world.kill_and_restart();
     world.eventually("delivered", |world| in_state(world, "delivered") == 500);
     let lines = read(&world, "events.jsonl");
-    // A line that was being written when it was killed may be cut off.
+    // The line that was being written at the kill may be incomplete.
     let whole = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let found: HashSet<_> = whole.map(|line| line["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(found, sent.into_iter().collect());
@@ -273,7 +273,7 @@ fn a_crash_between_batches_loses_no_line() {
 #[test]
 fn if_a_full_disk_cuts_a_batch_short_its_first_lines_are_delivered_and_the_others_fail() {
     if let Err(error) = Command::new("strace").arg("-V").output() {
-        return left_out(&format!("no strace: {error}"));
+        return skip(&format!("no strace: {error}"));
     }
     let lines = format!("type = \"file\"\npath = \"FOLDER/log/events.jsonl\"\n{PATIENT}");
     let world = World::plan()
@@ -341,7 +341,7 @@ fn a_file_in_a_missing_folder_is_an_error_at_its_place() {
     }
 }
 
-/// What `wilco check` says of these tables; the folder is called FOLDER in it.
+/// What `wilco check` says about these tables, with the folder replaced by FOLDER.
 fn check(tables: &str) -> String {
     let world = World::plan().start();
     let folder = world.folder.path().display().to_string();

@@ -174,14 +174,14 @@ fn the_response_decides_about_the_delivery() {
         ("500", "dead", "500 Internal Server Error", 6..=60),
         ("reset", "dead", "", 6..=60),
         ("hang", "dead", "no answer within 0.5 s", 6..=60),
-        // The status decides, whatever becomes of the body.
+        // The status decides, whatever happens to the body.
         ("drip", "delivered", "200 OK", 1..=1),
         ("cut-off", "delivered", "200 OK", 1..=1),
         ("cut-off-failure", "dead", "500 Internal Server Error", 6..=60),
         ("no-chunk", "delivered", "200 OK", 1..=1),
         ("half-chunk", "delivered", "200 OK", 1..=1),
         ("odd-header", "delivered", "200 OK", 1..=1),
-        // Nor does the rest of the head.
+        // The rest of the head does not matter either.
         ("no-status", "dead", "", 6..=60),
         ("no-head", "delivered", "200 OK", 1..=1),
         ("no-head-failure", "dead", "500 Internal Server Error", 6..=60),
@@ -294,7 +294,7 @@ fn a_delivery_is_tried_until_it_succeeds() {
          secret = {{ env = \"RAW\" }}\n{RETRY}",
         catcher.url()
     );
-    let world = World::plan().and(&it(&lines)).env("RAW", "some raw secret").start();
+    let world = World::plan().and(&it(&lines)).env("RAW", "a secret in plain text").start();
     let reply = world.send(&booking("b-1", "Grade"));
     let delivery = delivery(&world, &reply, "delivered");
     assert_eq!(results(&delivery).len(), 4);
@@ -302,7 +302,10 @@ fn a_delivery_is_tried_until_it_succeeds() {
     for (number, caught) in catcher.caught().iter().enumerate() {
         assert_eq!(caught.header("x-wilco-attempt"), (number + 1).to_string());
         assert_eq!(caught.header("webhook-id"), reply.header("x-wilco-event").unwrap());
-        assert_eq!(caught.header("webhook-signature"), signature(b"some raw secret", caught));
+        assert_eq!(
+            caught.header("webhook-signature"),
+            signature(b"a secret in plain text", caught)
+        );
     }
 }
 

@@ -1,4 +1,4 @@
-//! A worker that is kept running: what it gets, what its answers mean, and when it is replaced.
+//! A program that keeps running: what it gets, what its answers mean, and when it is replaced.
 
 use std::{fs, thread, time::Duration};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::world::{Reply, World, booking};
 
-/// Notes its process and every line, and answers as the event's name says.
+/// Records its process id and every line, and answers as the name of the event says.
 const WORKER: &str = r#"echo $$ >> FOLDER/pids
 say() { printf '%s\n' "$1"; }
 while read -r line; do

@@ -1,4 +1,4 @@
-//! ntfy as a destination, played by a server that takes what ntfy takes.
+//! ntfy as a destination; the server accepts what ntfy accepts.
 
 use std::{fs, time::Duration};
 
@@ -10,14 +10,14 @@ use crate::{
     world::{Plan, SECRET, World, booking, wilco},
 };
 
-/// A plan with a topic `it` of this server for all events, and these lines of the table.
+/// A plan with the destination `it`, a topic on this server, for all events, and these further lines.
 fn plan(catcher: &Catcher, lines: &str) -> Plan {
     let url = format!("http://{}/crew-topic-x7?a=1", catcher.address);
     let tables = it(&format!("type = \"ntfy\"\nurl = {{ env = \"URL\" }}\n{lines}"));
     World::plan().and(&tables).env("URL", &url).env("TOKEN", "tk_canary-token")
 }
 
-/// What came, as JSON that was published to the root of the server.
+/// The JSON that was published to the root of the server.
 #[track_caller]
 fn published(caught: &Caught) -> Value {
     assert_eq!((caught.path.as_str(), caught.method.as_str()), ("/?a=1", "POST"));

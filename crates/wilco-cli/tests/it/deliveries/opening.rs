@@ -29,6 +29,6 @@ fn a_destination_that_cannot_be_opened_fails_its_attempts_until_it_can() {
     let expected = "cannot open it: found no certificate authorities";
     world.eventually("an attempt that failed", |_| has_result(expected));
     fs::copy(service.path("cert.pem"), world.path("authorities.pem")).unwrap();
-    // The other wilco answers this to a request that is not signed.
+    // The other wilco answers an unsigned request like this.
     world.eventually("an attempt that arrived", |_| has_result("400 Bad Request"));
 }

@@ -1,4 +1,4 @@
-//! Which events go where by what is in them, in which order, and which of a burst.
+//! Rules: which events go where depending on their content, in which order, and which of a burst.
 
 use std::{
     thread,
@@ -25,7 +25,7 @@ fn booking(id: &str, step: usize, status: &str) -> String {
     )
 }
 
-/// The steps that came of each booking, in the order in which they came.
+/// The steps of each booking, in the order in which they arrived.
 fn steps(caught: &[Caught], id: &str) -> Vec<u64> {
     let bodies = caught.iter().map(|c| serde_json::from_slice::<Value>(&c.body).unwrap());
     bodies.filter(|b| b["id"] == id).map(|b| b["data"]["step"].as_u64().unwrap()).collect()

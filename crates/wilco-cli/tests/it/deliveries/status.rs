@@ -113,7 +113,7 @@ fn a_wait_that_a_destination_asks_for_applies_to_all_its_deliveries_and_across_a
     for name in ["erp", "chat"] {
         world.eventually("it waits", |world| destination(world, name)["asked_until"].is_string());
         let metric = format!("wilco_breaker_open{{destination=\"{name}\"}}");
-        assert_eq!(world.metric(&metric), 0.0, "no failure of its own");
+        assert_eq!(world.metric(&metric), 0.0, "it has not failed itself");
     }
     let world = world.kill_and_restart();
     let sent = [1, 2, 3].map(|n| world.send(&booking(&format!("b-{n}"), "x")));
@@ -185,7 +185,7 @@ fn a_paused_destination_stays_paused_across_a_restart_and_can_be_resumed() {
     let table = world.run_verb(&["destinations", "list"]);
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.starts_with("destination  type  state  pending"), "{table}");
-    // Without a server the store itself is asked.
+    // Without a server, the store is read directly.
     assert!(world.stop().success());
     assert!(world.run_verb(&["destinations", "pause", "log"]).status.success());
     assert_eq!(destination(&world, "log")["paused"], true);
@@ -225,7 +225,7 @@ fn an_event_from_the_future_does_not_hide_that_its_source_is_inactive() {
     let mut world = World::plan().source("expect_every = \"2 s\"").and(&tables).start();
     assert_eq!(world.send(&booking("b-1", "x")).status, 200);
     assert!(world.stop().success());
-    // As if it had come while the clock was a year ahead.
+    // As if it had been received while the clock was a year ahead.
     let store = rusqlite::Connection::open(world.path("wilco.db")).unwrap();
     store.execute("UPDATE event SET received_at_ms = received_at_ms + 31536000000", []).unwrap();
     store.execute("DELETE FROM event WHERE source = 'wilco'", []).unwrap();
@@ -233,7 +233,7 @@ fn an_event_from_the_future_does_not_hide_that_its_source_is_inactive() {
     drop(store);
     let before = chat.caught().len();
     let world = world.restart_stopped();
-    // Another alert may come first: the event is not what its checksum was made of.
+    // Another alert may come first, because the event no longer matches its checksum.
     let is_silent = |caught: &Caught| caught.header("x-wilco-event-name") == "alert.silent";
     world.eventually("the alert", |_| chat.caught()[before..].iter().any(is_silent));
 }
@@ -305,7 +305,7 @@ fn a_reload_does_not_wait_for_a_running_attempt() {
         if concurrency == 2 {
             delivery(&world, &quick, "delivered");
         }
-        // With one slot it is taken until the attempt from before the reload has ended.
+        // The only slot is taken until the attempt from before the reload has ended.
         let running = "SELECT count(*) FROM delivery WHERE state = 'running'";
         assert_eq!(world.count(running), 1, "{concurrency}");
         std::fs::write(world.path("go"), "").unwrap();

@@ -1,4 +1,4 @@
-//! The admin listener of an endpoint function's program.
+//! The admin listener of a program with endpoint functions.
 
 use std::{
     io::{BufReader, Write as _},

@@ -1,8 +1,8 @@
-//! Rust sources as far as imports go: modules, paths, and what is handed on under another name.
+//! Rust sources, as far as imports are concerned: modules, paths, and re-exports.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-/// The place of a module in its crate; empty for the root.
+/// The path of a module in its crate; empty for the root.
 pub(super) type Module = Vec<String>;
 
 /// The sources of one crate.
@@ -15,18 +15,18 @@ pub(super) struct Crate {
 pub(super) struct Source {
     pub(super) file: String,
     pub(super) module: Module,
-    /// The text, blank where comments and literals stood.
+    /// The text, with comments and literals replaced by blanks.
     pub(super) code: String,
 }
 
-/// A path that leads somewhere in the crate.
+/// A path to something in the crate.
 #[derive(Debug)]
 pub(super) struct Import {
     pub(super) place: String,
     /// The file's module.
     pub(super) from: Module,
     to: Vec<String>,
-    /// The module that `use` makes the last name known in, and whether others see it.
+    /// The module into which `use` imports the last name, and whether it is public there.
     known: Option<(Module, bool)>,
 }
 
@@ -55,8 +55,8 @@ impl Crate {
         &self.sources
     }
 
-    /// Every import and the module that it comes to in the end. A name that a module has from
-    /// elsewhere is followed there where `follow` says so, told whether the name is public.
+    /// Every import and the module that it finally refers to. A name that a module re-exports is
+    /// followed if `follow` says so, given whether the name is public.
     pub(super) fn imports_resolved(
         &self,
         follow: impl Fn(bool) -> bool,
@@ -96,7 +96,7 @@ impl Source {
     fn imports(&self) -> Vec<Import> {
         let tokens = tokens(&self.code);
         let mut imports = Vec::new();
-        // Modules that begin and end within this file, with the depth of braces they began at.
+        // Modules inside this file, with the depth of braces at which they began.
         let mut inline: Vec<(String, usize)> = Vec::new();
         let (mut depth, mut at) = (0, 0);
         while at < tokens.len() {
@@ -113,7 +113,7 @@ impl Source {
             let is_start = at == 0 || tokens[at - 1].1 != "::";
             let is_anchor = matches!(word(0), "crate" | "super" | "self");
             let is_use = at > 0 && tokens[at - 1].1 == "use";
-            // Tests may look anywhere: what they import is in no build.
+            // Tests may import from anywhere, because they are not part of the build.
             let is_test = self.module.iter().chain(inline.iter().map(|(name, _)| name));
             let is_test = is_test.into_iter().any(|name| name == "tests");
             if !is_test
@@ -144,7 +144,7 @@ impl Source {
     }
 }
 
-/// Reads a tree of paths that begins at a token; gives the token behind it.
+/// Reads a tree of paths that begins at a token, and returns the token after it.
 fn tree(
     tokens: &[(usize, String)],
     mut at: usize,
@@ -178,7 +178,7 @@ fn tree(
     at
 }
 
-/// Words and signs, each with its line.
+/// Words and punctuation, each with its line.
 fn tokens(code: &str) -> Vec<(usize, String)> {
     let mut tokens: Vec<(usize, String)> = Vec::new();
     for (number, line) in code.lines().enumerate() {
@@ -201,7 +201,7 @@ fn is_name(word: &str) -> bool {
     word.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Blanks comments and literals, so that what they hold is taken for no code. Lines stay.
+/// Replaces comments and literals by blanks, so that they are not read as code. Lines stay.
 fn blank(text: &str) -> String {
     let mut code = String::with_capacity(text.len());
     let mut rest = text;
@@ -219,7 +219,7 @@ fn blank(text: &str) -> String {
     code
 }
 
-/// The length of the comment or literal that stands here, 0 where there is none.
+/// The length of the comment or literal that begins here; 0 if there is none.
 fn literal(text: &str) -> usize {
     let until = |end: &str| text[1..].find(end).map_or(text.len(), |at| 1 + at + end.len());
     let quoted = |quote: char| {
@@ -244,7 +244,7 @@ fn literal(text: &str) -> usize {
     }
 }
 
-/// `r#"…"#`, with any number of hashes; a raw identifier is none.
+/// `r#"…"#`, with any number of hashes, but not a raw identifier.
 fn raw(text: &str) -> usize {
     let hashes = text[1..].find(|c| c != '#').unwrap_or(0);
     if !text[1 + hashes..].starts_with('"') {
@@ -267,7 +267,7 @@ fn collect(root: &Path, folder: &Path, files: &mut BTreeMap<String, String>) {
     }
 }
 
-/// A module's place as it is written.
+/// The path of a module as it is written.
 pub(super) fn path_of(module: &[String]) -> String {
     module.join("::")
 }

@@ -1,4 +1,4 @@
-//! The same through nginx, as most endpoints are reached.
+//! The same behind nginx, as most endpoints are reached.
 
 use std::{
     fs,
@@ -73,7 +73,7 @@ impl Nginx {
 
 impl Drop for Nginx {
     fn drop(&mut self) {
-        // It may have ended by itself, which the test has noticed then.
+        // It may have ended by itself, which the test has noticed.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

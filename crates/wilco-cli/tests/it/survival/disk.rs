@@ -1,11 +1,11 @@
-//! The store's files: removed, replaced, damaged, on a full disk from the start, and looked at.
+//! The files of the store: removed, replaced, damaged, on a full disk from the start, and read by others.
 
 use std::{fs, path::Path, process::Command, time::Duration};
 
 use super::{
     exchange,
     faults::{SMALL, fill},
-    left_out, recorded_once,
+    recorded_once, skip,
 };
 use crate::world::{World, booking, wilco};
 
@@ -72,7 +72,7 @@ fn a_damaged_log_loses_nothing_silently() {
             let body = booking(&number.to_string(), &"Grade ".repeat(50));
             assert_eq!(world.send(&body).status, 200);
         }
-        // A commit that the kill cuts short would be a torn one.
+        // A commit that the kill cuts short would look torn.
         world.eventually("an end of all commits", |world| {
             let unrouted = "SELECT count(*) FROM event, progress WHERE seq > routed_through";
             world.count(unrouted) == 0
@@ -104,7 +104,7 @@ fn a_start_on_a_full_disk_answers_503_and_recovers() {
         let folder = tempfile::tempdir().unwrap();
         let small = match mount(&folder.path().join(name)) {
             Ok(small) => small,
-            Err(why) => return left_out(&format!("nothing can be mounted: {why}")),
+            Err(why) => return skip(&format!("cannot mount a file system: {why}")),
         };
         let url = small.0.join("wilco.db");
         let store = format!("[store]\nurl = \"sqlite:{}\"\nreserve = \"0 B\"\n", url.display());

@@ -8,22 +8,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{exchange, integrity, left_out, number, recorded_once};
+use super::{exchange, integrity, number, recorded_once, skip};
 use crate::{
     deliveries::RETRY,
     world::{World, booking},
 };
 
-/// `strace` on a process that runs, as far as it can be had here.
+/// `strace` on a running process, if this machine allows that.
 struct Strace(Child);
 
 impl Strace {
-    /// Has calls of the process end as `fault` says, counted for each thread from now on.
+    /// Makes calls of the process end as `fault` says, counted for each thread from now on.
     fn inject(pid: u32, calls: &str, fault: &str) -> Result<Self, String> {
         Self::inject_at(&[], pid, calls, fault)
     }
 
-    /// The same, where there are paths for calls on these only.
+    /// The same, but if there are paths, only for calls on these.
     fn inject_at(paths: &[&Path], pid: u32, calls: &str, fault: &str) -> Result<Self, String> {
         let mut child = Command::new("strace")
             .args(["-f", "-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{fault}")])
@@ -38,11 +38,11 @@ impl Strace {
         let mut line = String::new();
         said.read_line(&mut line).unwrap();
         if line.contains("attached") {
-            // It must not block on what it says.
+            // Its output must not block it.
             std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
             return Ok(Self(child));
         }
-        // It is at its end already.
+        // It has ended already.
         let _ = child.wait();
         Err(line.trim().to_owned())
     }
@@ -50,7 +50,7 @@ impl Strace {
 
 impl Drop for Strace {
     fn drop(&mut self) {
-        // It has ended already where the process that it watched has.
+        // It has ended already if the traced process has.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -64,7 +64,7 @@ fn after_a_failed_checkpoint_nothing_is_acknowledged_and_all_that_was_is_there()
     let database = world.path("wilco.db");
     let strace = match Strace::inject_at(&[&database], world.pid(), SYNCS, "error=EIO") {
         Ok(strace) => strace,
-        Err(why) => return left_out(&format!("no strace: {why}")),
+        Err(why) => return skip(&format!("no strace: {why}")),
     };
     // The log grows until it is copied into the database, which is then synced.
     let body = |number: usize| booking(&number.to_string(), &"x".repeat(1 << 19));
@@ -92,7 +92,7 @@ fn what_was_acknowledged_survives_a_kill_at_any_write_or_sync() {
         let calls = format!("{SYNCS},pwrite64,ftruncate");
         let strace = match Strace::inject(world.pid(), &calls, &fault) {
             Ok(strace) => strace,
-            Err(why) => return left_out(&format!("no strace: {why}")),
+            Err(why) => return skip(&format!("strace cannot be used: {why}")),
         };
         let bodies: Vec<_> = (0..points).map(|n| booking(&n.to_string(), "Grade")).collect();
         let answers = bodies.iter().map(|body| try_send(&world, body));
@@ -117,7 +117,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_everything_acknowledged_is_ke
         world.send(&booking("before", "Grade"));
         let strace = match Strace::inject(world.pid(), SYNCS, &format!("error=EIO:when={when}")) {
             Ok(strace) => strace,
-            Err(why) => return left_out(&format!("no strace: {why}")),
+            Err(why) => return skip(&format!("strace cannot be used: {why}")),
         };
         let mut acknowledged = 1;
         let mut refused = 0;
@@ -140,7 +140,7 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_everything_acknowledged_is_ke
 
         let mut world = world.kill_and_restart();
         let recorded = recorded_once(&world).len();
-        // The one whose sync failed may be there or not; its sender was told to send it again.
+        // The one whose sync failed may or may not be there; its sender was asked to send it again.
         let expected = acknowledged..=acknowledged + 1;
         assert!(expected.contains(&recorded), "when={when}: {recorded} of {acknowledged}");
         for number in 0..40 {
@@ -152,16 +152,16 @@ fn after_a_failed_sync_nothing_is_acknowledged_and_everything_acknowledged_is_ke
     }
 }
 
-/// The status of the answer; `None` where the process had ended.
+/// The status of the answer; `None` if the process had ended.
 fn try_send(world: &World, body: &str) -> Option<u16> {
     exchange(world.address, body, &mut None).map(|reply| reply.status)
 }
 
-/// A small file system that is gone after the test.
+/// A small file system that is removed after the test.
 pub(super) struct Small(pub(super) PathBuf);
 
 impl Small {
-    /// One in memory.
+    /// Mounts one in memory.
     pub(super) fn mount(at: &Path) -> Result<Self, String> {
         Self::mount_with(at, &["-t", "tmpfs", "-o", "size=8m", "tmpfs"])
     }
@@ -193,7 +193,7 @@ fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
 
 impl Drop for Small {
     fn drop(&mut self) {
-        // Lazy: it goes when the process that has it open has ended.
+        // Lazy: it is unmounted when the process that has it open has ended.
         let _ = Command::new("umount").arg("-l").arg(&self.0).status();
     }
 }
@@ -209,7 +209,7 @@ fn a_full_disk_is_answered_with_503_until_there_is_space() {
     for (name, mount) in SMALL {
         let small = match mount(&folder.path().join(name)) {
             Ok(small) => small,
-            Err(why) => return left_out(&format!("nothing can be mounted: {why}")),
+            Err(why) => return skip(&format!("cannot mount a file system: {why}")),
         };
         for reserve in ["1 B", "2 MiB"] {
             full_and_free(&small, reserve);
@@ -243,7 +243,7 @@ fn full_and_free(small: &Small, reserve: &str) {
     let seconds: u64 = refused.header("retry-after").unwrap().parse().unwrap();
     assert!((1..=3_600).contains(&seconds), "{seconds}");
     if reserve != "1 B" {
-        // Between the reserve and nothing at all lies what one event takes.
+        // An event fits between the reserve and a full disk.
         assert_eq!(world.get("/readyz").status, 503, "{reserve}");
     }
     fs::remove_file(&ballast).unwrap();
@@ -266,13 +266,13 @@ fn full_and_free(small: &Small, reserve: &str) {
 fn an_exceeded_quota_is_answered_with_503_until_there_is_space() {
     let mut world = World::plan().start();
     assert_eq!(world.send(&booking("before", "Grade")).status, 200);
-    // SQLite says of it only that a write failed, so wilco writes a file of its own to find out.
+    // SQLite only reports that a write failed, so wilco writes a file of its own to find out why.
     let (log, probe) = (world.path("wilco.db-wal"), world.path("wilco.db-probe"));
     let calls = "pwrite64,write";
     let strace = Strace::inject_at(&[&log, &probe], world.pid(), calls, "error=EDQUOT");
     let strace = match strace {
         Ok(strace) => strace,
-        Err(why) => return left_out(&format!("no strace: {why}")),
+        Err(why) => return skip(&format!("strace cannot be used: {why}")),
     };
     for number in 0..5 {
         let reply = world.send(&booking(&number.to_string(), "Grade"));
@@ -291,13 +291,13 @@ fn an_exceeded_quota_is_answered_with_503_until_there_is_space() {
     assert_eq!(integrity(&world), "ok");
 }
 
-/// Takes all space that there is.
+/// Fills the file system.
 pub(super) fn fill(path: &Path) {
     use std::io::Write as _;
     let mut file = fs::File::create(path).unwrap();
     let part = [0; 4_096];
     while file.write_all(&part).is_ok() {}
-    // Some file systems hold a little back until here.
+    // Some file systems release a little more space only now.
     let _ = file.sync_all();
 }
 
@@ -306,7 +306,7 @@ fn a_line_for_a_file_on_a_full_disk_is_retried_and_leaves_no_partial_line() {
     let folder = tempfile::tempdir().unwrap();
     let small = match Small::mount(&folder.path().join("small")) {
         Ok(small) => small,
-        Err(why) => return left_out(&format!("nothing can be mounted: {why}")),
+        Err(why) => return skip(&format!("cannot mount a file system: {why}")),
     };
     let path = small.0.join("events.jsonl");
     let tables = format!(
@@ -320,10 +320,10 @@ fn a_line_for_a_file_on_a_full_disk_is_retried_and_leaves_no_partial_line() {
     let before = fs::read(&path).unwrap();
     let ballast = small.0.join("ballast");
     fill(&ballast);
-    // It has more than a page, so that the first part of it has room and the rest has none.
+    // It is longer than a page, so that its beginning still fits and the rest does not.
     assert_eq!(world.send(&booking("2", &"x".repeat(100_000))).status, 200);
     world.eventually("a failure", |_| state(1) == "retrying");
-    assert_eq!(fs::read(&path).unwrap(), before, "half a line stays");
+    assert_eq!(fs::read(&path).unwrap(), before, "a partial line is left");
     world.log_with(&format!("cannot write to {}: No space left on device", path.display()));
     fs::remove_file(&ballast).unwrap();
     world.eventually("the line", |_| state(1) == "delivered");
@@ -346,7 +346,7 @@ fn a_line_for_a_file_counts_once_it_and_the_name_of_the_file_are_synced() {
         let (path, at) = (world.path("log/events.jsonl"), world.path(synced));
         let strace = match Strace::inject_at(&[&at], world.pid(), SYNCS, "error=EIO") {
             Ok(strace) => strace,
-            Err(why) => return left_out(&format!("no strace: {why}")),
+            Err(why) => return skip(&format!("strace cannot be used: {why}")),
         };
         assert_eq!(world.send(&booking("1", "Grade")).status, 200);
         let result = format!("{what} {}: Input/output error", path.display());

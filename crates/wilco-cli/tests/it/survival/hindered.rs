@@ -1,4 +1,4 @@
-//! A store that another program holds up, or whose record the disk has changed.
+//! A store that another program has locked, or whose records the disk has changed.
 
 use std::{
     thread,
@@ -27,7 +27,7 @@ fn all_senders_are_refused_together_while_another_program_has_the_write_lock() {
             assert!(reply.header("retry-after").is_some());
         }
     });
-    // One after another they would take a dozen times as long as one.
+    // One after another, they would take twelve times as long.
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     assert_eq!(world.get("/readyz").status, 503);
 
@@ -54,7 +54,7 @@ fn a_damaged_event_is_listed_as_damaged_and_recorded_again_when_it_is_resent() {
     let world = world.restart_stopped();
     let second = sent(&world);
     assert_ne!(second, first);
-    assert_eq!(sent(&world), second, "the next one is a duplicate of the good one");
+    assert_eq!(sent(&world), second, "the next one is a duplicate of the intact one");
     let damaged: Vec<_> = world.events().iter().map(|event| event["damaged"] == true).collect();
     assert_eq!(damaged, [true, false]);
     assert!((world.metric("wilco_store_damaged_events") - 1.0).abs() < 0.5);
@@ -90,7 +90,7 @@ fn an_event_damaged_before_it_was_routed_raises_an_alert_and_is_listed_as_dead()
         let listed = world.run_verb(&["events", "list", "--dead", "--json"]);
         let listed = String::from_utf8(listed.stdout).unwrap();
         assert!(listed.contains(&damaged) && listed.contains("\"damaged\":true"), "{listed}");
-        // It hinders nothing else.
+        // It delays nothing else.
         assert_eq!(world.send(&booking(&format!("new-{round}"), "A")).status, 200);
         chat.wait_for(3 + round);
         let replay = |form| {
@@ -107,7 +107,7 @@ fn an_event_damaged_before_it_was_routed_raises_an_alert_and_is_listed_as_dead()
         assert!(said.ends_with(end), "{said}");
         assert!(world.stop().success());
     }
-    // Each number is told once, over restarts too.
+    // There is one alert for each number, even across restarts.
     let caught = chat.caught();
     let names = caught.iter().map(|caught| caught.header("x-wilco-event-name"));
     assert_eq!(names.filter(|name| *name == "alert.damaged").count(), 1);
@@ -185,7 +185,7 @@ fn a_log_that_a_reader_keeps_from_being_emptied_has_a_bound() {
         "{}",
         ready.body
     );
-    assert_eq!(recorded(), 1, "the reader sees what it saw");
+    assert_eq!(recorded(), 1, "the reader still sees the same");
 
     reader.execute_batch("COMMIT").unwrap();
     world.eventually("readiness", |world| world.get("/readyz").status == 200);

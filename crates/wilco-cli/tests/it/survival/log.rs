@@ -1,4 +1,4 @@
-//! A log that cannot be written takes nothing else along.
+//! A log that cannot be written affects nothing else.
 
 use std::{
     fs,
@@ -7,14 +7,14 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::left_out;
+use super::skip;
 use crate::{
     catcher::{Act, Catcher},
     deliveries::{RETRY, it, shell},
     world::{World, booking},
 };
 
-/// A world whose events go to `catcher`, with its log going to `log`.
+/// A world whose events go to `catcher`, and whose log goes to `log`.
 fn world(catcher: &Catcher, log: impl Into<Stdio>) -> World {
     let tables = format!(
         "[destination.it]\ntype = \"http\"\nurl = \"{}\"\n{RETRY}\n[[route]]\nto = [\"it\"]\n",
@@ -23,7 +23,7 @@ fn world(catcher: &Catcher, log: impl Into<Stdio>) -> World {
     World::plan().and(&tables).env("RUST_LOG", "trace").start_with_log(log)
 }
 
-/// Everything of an event works: it is acknowledged, tried, tried again, and settled.
+/// Checks that an event is acknowledged, attempted, retried and settled.
 fn check_that_events_are_delivered(world: &World, catcher: &Catcher) {
     for number in 0..20 {
         let reply = world.send(&booking(&number.to_string(), "Grade"));
@@ -69,7 +69,7 @@ fn a_log_that_nobody_reads_stops_no_event_and_does_not_delay_the_end() {
 #[test]
 fn a_log_on_a_full_disk_stops_no_event() {
     let Ok(full) = fs::File::options().write(true).open("/dev/full") else {
-        return left_out("there is no /dev/full");
+        return skip("there is no /dev/full");
     };
     let catcher = Catcher::of(&[Act::Answer(500), Act::Answer(200)]);
     let mut world = world(&catcher, full);

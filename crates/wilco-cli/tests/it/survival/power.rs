@@ -1,10 +1,10 @@
-//! Power cuts: what a disk keeps of the store when only that is safe which was synced.
+//! Power cuts: what a disk keeps of the store if only synced data is safe.
 //!
-//! strace writes down every call that changes the files of the store, over several lives of the real
-//! binary: kills, starts and a stop. From that the disk is built as it may be after a cut at any call:
-//! all that was synced, and of the rest nothing, all, a beginning with a torn write, an end without
-//! its beginning, or any sectors. A store is opened on it, and every event that was acknowledged
-//! before has to be there.
+//! strace records every call that changes the files of the store, over several runs of the real
+//! binary: kills, starts and a stop. From these the possible states of the disk after a cut at any call
+//! are built: everything that was synced, and of the rest nothing, all, a beginning with a torn write, an
+//! end without its beginning, or any sectors. A store is opened on each, and every event that was
+//! acknowledged before the cut has to be there.
 
 use std::{
     collections::BTreeMap,
@@ -24,7 +24,7 @@ use wilco_store::{
     AdminStore as _, EventQuery, Options, SqliteStore, Store as _, StoreStatus as _,
 };
 
-use super::{Chance, exchange, left_out, number, tell};
+use super::{Chance, exchange, number, report, skip};
 use crate::world::{World, booking};
 
 /// A call that changed a file of the store, or made changes durable.
@@ -43,7 +43,7 @@ enum Change {
     Sync,
 }
 
-/// A file: what a power cut leaves for certain, and what may be lost.
+/// A file: what certainly survives a power cut, and what may be lost.
 #[derive(Clone, Default)]
 struct OnDisk {
     synced: Vec<u8>,
@@ -156,7 +156,7 @@ impl OnDisk {
         file
     }
 
-    /// What a process sees that reads the file while there is power.
+    /// What a process reads from the file without a power cut.
     fn now(&self) -> Vec<u8> {
         let mut file = self.synced.clone();
         self.unsynced.iter().for_each(|change| change.apply(&mut file));
@@ -164,7 +164,7 @@ impl OnDisk {
     }
 }
 
-/// An event that was acknowledged, and when its answer had come.
+/// An event that was acknowledged, and when its answer had arrived.
 struct Acknowledged {
     at: f64,
     id: String,
@@ -180,7 +180,7 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_call() {
     let calls = "trace=openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink";
     let strace = ["strace", "-D", "-ff", "-ttt", "-y", "-xx", "-s", "16777216", "-e", calls];
     if let Err(error) = std::process::Command::new("strace").arg("-V").output() {
-        return left_out(&format!("no strace: {error}"));
+        return skip(&format!("no strace: {error}"));
     }
     let mut world = World::plan()
         .and(
@@ -205,7 +205,7 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_call() {
             let until = Instant::now() + Duration::from_millis(300);
             let wanted = 30 * (life + 1);
             while count.load(Ordering::Relaxed) < wanted || Instant::now() < until {
-                assert!(Instant::now() < until + Duration::from_secs(60), "nothing is taken");
+                assert!(Instant::now() < until + Duration::from_secs(60), "nothing is accepted");
                 thread::sleep(Duration::from_millis(5));
             }
             world.signal("KILL");
@@ -217,7 +217,7 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_call() {
     let calls = read_calls(&world);
     let acknowledged = acknowledged.into_inner().unwrap();
 
-    // Each cut comes before one of the calls.
+    // Each cut happens before one of the calls.
     let mut chance = Chance::new(seed);
     let mut places: Vec<_> = (0..cuts).map(|_| chance.below(calls.len() as u64 + 1)).collect();
     places.sort_unstable();
@@ -235,13 +235,13 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_call() {
         runtime.block_on(check(folder.path(), expected.collect(), &what));
     }
     calls[applied..].iter().for_each(|call| disk.apply(call));
-    // Nothing has changed the files but the calls that are known.
+    // The files were changed only by the recorded calls.
     for (path, file) in disk.0.iter().filter(|(_, file)| !file.is_removed) {
         assert!(fs::read(path).is_ok_and(|bytes| bytes == file.now()), "{}", path.display());
     }
     let count = acknowledged.len();
     assert!(count > 50 && unsynced_cuts * 5 > cuts, "{count}, {unsynced_cuts}");
-    tell(&format!("{count} events, {} calls, {cuts} cuts", calls.len()));
+    report(&format!("{count} events, {} calls, {cuts} cuts", calls.len()));
 }
 
 /// Sends events until the process is gone.
@@ -259,7 +259,7 @@ fn send(world: &World, chance: &mut Chance, count: &AtomicU64, into: &Mutex<Vec<
     }
 }
 
-/// Opens the store that a cut has left, and compares it with what was acknowledged.
+/// Opens the store after a cut, and compares it with what was acknowledged.
 async fn check(folder: &Path, expected: Vec<&Acknowledged>, what: &str) {
     let url = format!("sqlite:{}/wilco.db", folder.display());
     let opened = SqliteStore::open(&url, Options::default(), wilco_server::clock::system());
@@ -282,13 +282,13 @@ async fn check(folder: &Path, expected: Vec<&Acknowledged>, what: &str) {
     store.close().await.unwrap();
 }
 
-/// The calls on the files of the store, in their order.
+/// The calls on the files of the store, in order.
 fn read_calls(world: &World) -> Vec<Call> {
     let mut calls = Vec::new();
     let files = fs::read_dir(world.folder.path()).unwrap().map(|file| file.unwrap().path());
     for path in files.filter(|path| path.file_stem().is_some_and(|stem| stem == "trace")) {
         let whole = || fs::read_to_string(&path).unwrap();
-        // strace is at its end with a thread when it says how that ended.
+        // The end of a thread is the last that strace writes about it.
         let until = Instant::now() + Duration::from_secs(60);
         while !whole().trim_end().ends_with("+++") {
             assert!(Instant::now() < until, "{} has no end", path.display());
@@ -340,5 +340,5 @@ fn unescaped(text: &str) -> Vec<u8> {
 }
 
 const STORE_FILES: [&str; 3] = ["wilco.db", "wilco.db-wal", "wilco.db-journal"];
-/// What a disk writes whole or not at all.
+/// A disk writes this many bytes completely or not at all.
 const SECTOR_BYTES: usize = 512;

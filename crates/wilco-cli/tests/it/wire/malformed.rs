@@ -1,4 +1,4 @@
-//! Requests that are refused for their form.
+//! Requests that are refused because they are malformed.
 
 /// Each with its status.
 pub(super) fn malformed() -> Vec<(Vec<u8>, u16)> {

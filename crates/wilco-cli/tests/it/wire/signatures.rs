@@ -1,4 +1,4 @@
-//! Signatures of every form but the right one.
+//! Signatures in every form but the right one.
 
 use crate::world::{SECRET, World, booking, sign};
 

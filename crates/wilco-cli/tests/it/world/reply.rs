@@ -1,11 +1,11 @@
-//! An answer, read off the wire as a plain client would.
+//! An answer, read from the connection as a plain client would.
 
 use std::{
     io::{BufRead as _, BufReader},
     net::TcpStream,
 };
 
-/// An answer as it came over the wire.
+/// An answer as it arrived on the connection.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
@@ -19,7 +19,7 @@ impl Reply {
         Self::try_read_all(stream).unwrap()
     }
 
-    /// As [`Reply::read_all`], for where the other side may not close.
+    /// As [`Reply::read_all`], but the other side may not close.
     pub(crate) fn try_read_all(stream: TcpStream) -> std::io::Result<Vec<Self>> {
         let mut stream = BufReader::new(stream);
         let mut replies = Vec::new();
@@ -52,7 +52,7 @@ impl Reply {
         self.headers.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
-    /// What the JSON body says.
+    /// The message in the JSON body.
     pub(crate) fn message(&self) -> String {
         let body: serde_json::Value = serde_json::from_str(&self.body).unwrap_or_default();
         body["message"].as_str().unwrap_or_default().into()

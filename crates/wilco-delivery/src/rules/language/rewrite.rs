@@ -133,6 +133,7 @@ impl<'s> Pieces<'s> {
         Rewritten { source: rewritten, edits }
     }
 
+    /// Takes the next token, which may open or close a bracket or end a run of operands.
     fn take(&self, index: usize, filters: Filters, open: &mut Vec<Run>, edits: &mut Vec<Edit>) {
         let piece = &self.0[index];
         let Some(run) = open.last_mut() else { return };
@@ -160,6 +161,14 @@ impl<'s> Pieces<'s> {
                 run.is_for |= self.is_keyword(index, "for");
             }
             Token::Ident(_) if self.is_part_of_not_in(index) => {}
+            _ => self.take_into(run, index, filters, edits),
+        }
+    }
+
+    /// Takes a token of the operands and operators between two boundaries.
+    fn take_into(&self, run: &mut Run, index: usize, filters: Filters, edits: &mut Vec<Edit>) {
+        let piece = &self.0[index];
+        match piece.token {
             Token::Pipe => {
                 run.term.close_sign(filters, edits);
                 if let Some(Token::Ident(name)) = self.0.get(index + 1).map(|piece| &piece.token)

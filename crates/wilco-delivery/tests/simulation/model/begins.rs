@@ -1,4 +1,4 @@
-//! Who may begin, who has to, and who must not.
+//! Which attempts may start, which have to, and which must not.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use wilco_store::Claim;
 
 use super::{Fate, Held, Model, Now, Way, hold, millis};
 
-/// A claim, as far as it is judged.
+/// A claim, as far as it is checked.
 pub(crate) struct Claimed {
     /// The delivery's number.
     pub(crate) number: i64,
@@ -80,7 +80,7 @@ impl Model {
         Ok(index)
     }
 
-    /// A claim sees times that a clock wrote which has been set back since, and shortens them.
+    /// A claim finds times written before the clock was set back, and shortens them.
     fn look_at_the_clock(&mut self, place: usize, now: Now) {
         let longest = millis(self.places[place].config.policy.longest_wait);
         for way in self.ways.iter_mut().filter(|way| way.place == place) {
@@ -92,7 +92,7 @@ impl Model {
         }
     }
 
-    /// Leases are renewed. Gives those that nobody holds any more.
+    /// Leases are renewed. Returns those that nobody holds any more.
     pub(crate) fn renewed(&mut self, claims: &[Claim], now: Now) -> Vec<i64> {
         let mut stale = Vec::new();
         for claim in claims {
@@ -106,7 +106,7 @@ impl Model {
         stale
     }
 
-    /// What runs is exclusive.
+    /// A running delivery is exclusive.
     pub(crate) fn holds_lease(&self, number: i64, now: Now) -> Held {
         let way = &self.ways[usize::try_from(number - 1).unwrap()];
         hold(!way.is_running || now.elapsed < way.lease_ends, || {
@@ -121,7 +121,7 @@ impl Model {
         match late {
             None => Ok(()),
             Some((index, way)) => Err(format!(
-                "delivery {} of event {} should have begun {} ms ago",
+                "delivery {} of event {} should have started {} ms ago",
                 index + 1,
                 way.event,
                 now.elapsed - way.patience

@@ -17,12 +17,12 @@ pub(crate) struct BreakerModel {
 /// A breaker that is open.
 #[derive(Clone)]
 struct Open {
-    /// Nothing begins before this, unless the clock was set since.
+    /// Nothing starts before this time, unless the clock was set since.
     from: i64,
     jumps: u32,
-    /// Something may begin from here on, whatever the clock did.
+    /// Something may start from this time on, whatever the clock did.
     until: i64,
-    /// The clock was set back, and the worker has not looked since.
+    /// The clock was set back, and the worker has not read it since.
     is_stale: bool,
     /// The clock was set back since it opened.
     was_set_back: bool,
@@ -41,26 +41,26 @@ impl BreakerModel {
         open.for_each(|open| (open.is_stale, open.was_set_back) = (true, true));
     }
 
-    /// As it is written: a wait that is over is written as none.
+    /// As it is stored: a wait that is over is stored as none.
     pub(crate) fn written(&self, now: Now) -> Self {
         let mut written = self.clone();
         written.state.open_until = written.state.open_until.map(|until| until.max(at(now)));
         written
     }
 
-    /// The breaker as a worker reads it, given how long it is still open.
+    /// The breaker as a worker reads it, given how long it stays open.
     pub(crate) fn read(&self, open_for: Option<Duration>, now: Now) -> Self {
         let mut read = self.clone();
         read.state.open_until = open_for.map(|wait| at(now) + wait);
         if let Some(open) = &mut read.open {
-            // What is written down of a breaker is what the clock said when it opened.
+            // What is stored of a breaker is the time of the clock when it opened.
             open.is_stale = open.was_set_back;
             open.until = open.until.max(now.elapsed + open_for.map_or(0, millis));
         }
         read
     }
 
-    /// A worker looks at the clock.
+    /// A worker reads the clock.
     pub(crate) fn looked(&mut self, policy: &Policy, now: Now) {
         let longest = millis(policy.breaker.probe_max.max(policy.retry.max));
         let latest = at(Now { wall: now.wall + longest, ..now });
@@ -72,22 +72,22 @@ impl BreakerModel {
         }
     }
 
-    /// A worker claims up to `limit`. `free` are those that neither its concurrency nor its rate forbid.
+    /// A worker claims up to `limit`. `free` is the number that concurrency and rate allow.
     pub(crate) fn claims(&self, limit: usize, free: usize, slots: usize, now: Now) -> Held {
         let Some(open) = &self.open else {
-            return hold(limit == free, || format!("it claims {limit}, and {free} could begin"));
+            return hold(limit == free, || format!("it claims {limit}, but {free} could start"));
         };
         let is_early = now.jumps == open.jumps && now.elapsed < open.from;
         hold(!is_early, || format!("its breaker is open, and it claims {limit}"))?;
         hold(slots == 0 && limit == 1, || format!("it is probed with {limit} next to {slots}"))
     }
 
-    /// Whether something has to begin, if it is due.
+    /// Whether a due delivery has to start.
     pub(crate) fn lets_begin(&self, slots: usize, now: Now) -> bool {
         self.open.as_ref().is_none_or(|open| now.elapsed >= open.until && slots == 0)
     }
 
-    /// A destination answered, and this is what its worker makes of it.
+    /// A destination answered, and this is what its worker concludes.
     pub(crate) fn answered(
         &mut self,
         policy: &Policy,
@@ -105,7 +105,7 @@ impl BreakerModel {
         }
         let config = policy.breaker;
         let wait = after.open_until.map(|until| until.as_millisecond() - now.wall);
-        // Whether it asked for a wait before, and that is not over by the clock that it sees.
+        // Whether it asked for a wait before that is not over by the clock that it sees.
         let is_held = before.open_until.is_some_and(|until| until.as_millisecond() > now.wall);
         if verdict == Verdict::Unsendable {
             return hold(after == before, || format!("it was not asked, and then {after:?}"));
@@ -122,7 +122,7 @@ impl BreakerModel {
         };
         let asked = not_before.map_or(0, |wait| millis(wait.min(policy.retry.max)));
         if is_held {
-            // What was under way when it opened says nothing new, but may ask for more time.
+            // An attempt that was running when it opened changes nothing, but may ask for more time.
             let more = wait.unwrap_or(0).max(asked);
             if after != before {
                 self.open = Some(Open::new(asked, now));
@@ -152,10 +152,10 @@ impl BreakerModel {
     }
 }
 
-/// Attempts that a rate allows: one each interval, and what was missed in the last tenth of a second.
+/// Attempts that a rate allows: one in each interval, and those missed in the last tenth of a second.
 pub(crate) struct RateModel {
     interval: u128,
-    /// When the next one may begin, in nanoseconds.
+    /// When the next one may start, in nanoseconds.
     next: u128,
 }
 

@@ -59,7 +59,7 @@ impl Model {
         }
     }
 
-    /// What followed from an attempt is in the store.
+    /// The consequence of an attempt is in the store.
     pub(crate) fn written(&mut self, conclusion: &Conclusion, now: Now) -> Held {
         let way = &mut self.ways[index(conclusion)];
         hold(std::mem::take(&mut way.is_running), || {

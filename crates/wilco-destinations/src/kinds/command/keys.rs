@@ -1,55 +1,132 @@
 //! The keys of a destination that runs a program.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rustix::process::{getegid, geteuid};
-use wilco_config::{SpannedStr, TableReader, duration, size};
+use wilco_config::{
+    Reference, Setting, SpannedStr, TableReader, TableView, TextOrReference, Unresolved, duration,
+    is_credential_name, size,
+};
 
 use super::{Command, Protocol};
 use crate::{
     child::{Limits, Program, RunAs},
     kind::OUTPUT_BYTES_MAX,
-    script::{
-        executable, find_program, first_line_fault, is_text_without_interpreter, missing_script,
-    },
+    script::{executable, first_line_fault, is_text_without_interpreter, missing_script},
 };
 
-pub(super) fn read(keys: &mut TableReader<'_>) -> Option<Command> {
+pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Command> {
     let argv = keys.parse_list("command", |text| Ok(text.to_owned()));
-    let environment = keys.settings("environment");
-    let folder = keys.parse("folder", folder);
-    let run_as = keys.text("run_as").and_then(|text| run_as(keys, &text));
-    let limits = keys.inner("limits").map(limits).unwrap_or_default();
+    let environment = keys.entries("environment").into_iter();
+    let environment: Vec<_> =
+        environment.map(|(name, value)| Variable::read(keys, &name, value)).collect();
+    let folder = keys.parse("folder", |text| Ok(PathBuf::from(text)));
+    let run_as = keys.parse("run_as", |text| Ok(text.to_owned()));
+    let limits = keys.table("limits", limits).unwrap_or_default();
     let protocols = [("once", Protocol::Once), ("lines", Protocol::Lines)];
     let protocol = keys.one_of("protocol", &protocols).unwrap_or(Protocol::Once);
-    let mut argv = argv.filter(|argv| !argv.is_empty())?;
-    if let Err(why) = executable(&argv[0]) {
-        match as_list(&argv) {
-            Some(list) => keys.error_about(
-                "command",
-                "command is one text, and no program has this name".into(),
-                &format!("write a list: command = {list}"),
-            ),
-            None => {
-                let hint = "name the program by its full path, and see that it may be executed";
-                keys.error_about("command", why, hint);
+    Unresolved::new(move |table| {
+        let environment = environment.into_iter().filter_map(|each| each.resolve(table)).collect();
+        let run_as = run_as.and_then(|name| find_run_as(table, &name));
+        let is_folder = |folder: &PathBuf| match check_folder(folder) {
+            Ok(()) => true,
+            Err(what) => {
+                table.error_about("folder", what, &table.example_hint("folder"));
+                false
             }
+        };
+        let folder = folder.filter(is_folder);
+        let argv = find_command(table, argv?, folder.as_ref())?;
+        let program = Program { argv, environment, folder, run_as, limits };
+        Some(Command { program, protocol })
+    })
+}
+
+/// A variable of the environment as the file has it.
+struct Variable {
+    name: String,
+    value: ValueInFile,
+}
+
+enum ValueInFile {
+    Here(Setting),
+    There(Reference),
+}
+
+impl Variable {
+    fn read(table: &TableView<'_>, name: &SpannedStr<'_>, value: TextOrReference<'_>) -> Self {
+        if name.text.is_empty()
+            || name.text.contains(['=', '\0'])
+            || name.text.starts_with("WILCO_")
+        {
+            let hint = "a name has no =, and does not begin with WILCO_, which wilco uses itself";
+            table.error_at(name, "invalid name of an environment variable".into(), hint);
         }
-        return None;
+        let value = match value {
+            TextOrReference::Reference(reference) => ValueInFile::There(reference),
+            TextOrReference::Text(text) => {
+                if is_credential_name(name.text) {
+                    let message =
+                        "a credential is in the file itself, where everyone who reads it sees it"
+                            .into();
+                    let hint = "such as { env = \"NAME\" }, { file = \"/path\" } or \
+                                { credential = \"name\" }";
+                    table.warn_at(&text, None, message, hint);
+                }
+                ValueInFile::Here(Setting(text.text.into()))
+            }
+        };
+        Self { name: name.text.into(), value }
     }
-    let program = find_program(&argv[0]).filter(|path| !is_text_without_interpreter(path));
+
+    fn resolve(self, table: &TableView<'_>) -> Option<(String, Setting)> {
+        let value = match self.value {
+            ValueInFile::Here(value) => value,
+            ValueInFile::There(reference) => reference.setting(table)?,
+        };
+        Some((self.name, value))
+    }
+}
+
+/// The program and its arguments, with a path that does not depend on `folder`.
+fn find_command(
+    table: &TableView<'_>,
+    mut argv: Vec<String>,
+    folder: Option<&PathBuf>,
+) -> Option<Vec<String>> {
+    let program = match executable(argv.first()?) {
+        Ok(program) => program,
+        Err(why) => {
+            match as_list(&argv) {
+                Some(list) => table.error_about(
+                    "command",
+                    "command is one text, and no program has this name".into(),
+                    &format!("write a list: command = {list}"),
+                ),
+                None => {
+                    let hint = "name the program by its full path, and see that it may be executed";
+                    table.error_about("command", why, hint);
+                }
+            }
+            return None;
+        }
+    };
+    let program = Some(program).filter(|path| !is_text_without_interpreter(path));
     if let Some(why) = program.as_deref().and_then(first_line_fault) {
         let hint = "the system starts no script with such a first line; such as #!/bin/sh";
-        keys.warn_about("command", format!("{} cannot be started: {why}", argv[0]), hint);
+        table.warn_about("command", format!("{} cannot be started: {why}", argv[0]), hint);
     }
-    if let Some((message, hint)) = missing_script(&argv, folder.as_ref()) {
-        keys.warn_about("command", message, &hint);
+    if let Some((message, hint)) = missing_script(&argv, folder) {
+        table.warn_about("command", message, &hint);
     }
     if folder.is_some() {
         argv[0] = from_here(&argv[0]);
     }
-    let program = Program { argv, environment, folder, run_as, limits };
-    Some(Command { program, protocol })
+    Some(argv)
 }
 
 /// The list that was probably meant by a single text with spaces. An argument that may contain a secret is
@@ -72,23 +149,22 @@ fn from_here(program: &str) -> String {
     absolute.unwrap_or_else(|| program.into())
 }
 
-fn folder(text: &str) -> Result<PathBuf, String> {
-    match fs::metadata(text) {
-        Ok(meta) if meta.is_dir() => Ok(text.into()),
-        Ok(_) => Err(format!("{text} is not a folder; name the one to work in")),
-        Err(cause) => Err(format!("cannot find the folder {text}: {cause}; try mkdir {text}")),
+fn check_folder(folder: &Path) -> Result<(), String> {
+    let shown = folder.display();
+    match fs::metadata(folder) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err(format!("{shown} is not a folder; name the one to work in")),
+        Err(cause) => Err(format!("cannot find the folder {shown}: {cause}; try mkdir {shown}")),
     }
 }
 
-fn limits(mut keys: TableReader<'_>) -> Limits {
-    let limits = Limits {
+fn limits(keys: &mut TableReader<'_>) -> Limits {
+    Limits {
         memory: keys.parse("memory", memory),
         cpu: keys.parse("cpu", cpu),
-        files: keys.integer("files", FILES_MIN..=FILES_MAX).map(|files| files as u64),
+        files: keys.integer("files"),
         output: keys.parse("output", output).unwrap_or(OUTPUT_BYTES_MAX),
-    };
-    keys.finish();
-    limits
+    }
 }
 
 fn memory(text: &str) -> Result<u64, String> {
@@ -118,15 +194,16 @@ fn output(text: &str) -> Result<usize, String> {
 }
 
 /// Only root can become another user, so report that now and not at the first event.
-fn run_as(keys: &TableReader<'_>, text: &SpannedStr<'_>) -> Option<RunAs> {
+fn find_run_as(table: &TableView<'_>, name: &str) -> Option<RunAs> {
     let accounts = |path| fs::read_to_string(path).unwrap_or_default();
-    let found = find(text.text, &accounts(USERS), &accounts(GROUPS));
-    let found =
-        found.map_err(|what| keys.error_at(text, what, &keys.example_hint("run_as"))).ok()?;
+    let found = find(name, &accounts(USERS), &accounts(GROUPS));
+    let found = found
+        .map_err(|what| table.error_about("run_as", what, &table.example_hint("run_as")))
+        .ok()?;
     let own = RunAs { user: geteuid().as_raw(), group: getegid().as_raw() };
     if own.user != 0 && found != own {
-        let what = format!("wilco is not root, so it cannot run a program as {:?}", text.text);
-        keys.error_at(text, what, "start wilco as root, or leave run_as out");
+        let what = format!("wilco is not root, so it cannot run a program as {name:?}");
+        table.error_about("run_as", what, "start wilco as root, or leave run_as out");
         return None;
     }
     Some(found)
@@ -169,8 +246,6 @@ fn line_of<'a>(accounts: &'a str, wanted: &str) -> Option<Vec<&'a str>> {
 
 /// The smallest memory limit of a program, in bytes.
 const MEMORY_BYTES_MIN: u64 = 1 << 20;
-const FILES_MIN: usize = 8;
-const FILES_MAX: usize = 1 << 20;
 const USERS: &str = "/etc/passwd";
 const GROUPS: &str = "/etc/group";
 
