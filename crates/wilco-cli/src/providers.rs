@@ -114,7 +114,14 @@ fn shown(provider: &Provider) -> String {
     lines.push(("event", description.event.join(", then ")));
     lines.push(("subject", or(&description.subject.join(", then "), "none")));
     let id = description.delivery_id.clone();
-    lines.push(("duplicates", format!("by {}", id.as_deref().unwrap_or("content"))));
+    lines.push((
+        "duplicates",
+        match id {
+            Some(id) => format!("by {id}"),
+            None if provider.keeps_duplicates() => "kept: equal bodies are different events".into(),
+            None => "by content".into(),
+        },
+    ));
     lines.extend(description.batch.clone().map(|batch| ("batch", format!("{batch} is a list"))));
     lines.extend(description.handshakes.iter().map(|kind| ("handshake", kind.clone())));
     lines.extend(description.answers.iter().map(|answer| ("answer", answer.clone())));

@@ -20,7 +20,7 @@ pub(in crate::provider) use answers::check_body;
 pub use answers::{Accepted, AnswerType, Answers, RefusedStatus};
 pub use description::Description;
 pub(in crate::provider) use envelope::EnvelopePlaces;
-pub use envelope::{Content, Envelope, EnvelopeError};
+pub use envelope::{Content, Envelope, EnvelopeError, EqualBodies};
 pub use file::ProviderText;
 pub use handshake::{Challenge, Handshake, HandshakeMethod, HandshakeSecrets};
 

@@ -56,7 +56,11 @@ fn row(provider: &Provider) -> String {
         write!(signs, "; **unconfirmed**: {what}").unwrap();
     }
     let event = cell(&description.event.join(", "));
-    let by = description.delivery_id.as_deref().map_or_else(|| "content".to_owned(), cell);
+    let by = match description.delivery_id.as_deref() {
+        Some(id) => cell(id),
+        None if provider.keeps_duplicates() => "new".to_owned(),
+        None => "content".to_owned(),
+    };
     format!("| `{name}` | [{title}]({page}) | {signs} | {event} | {by} |\n")
 }
 

@@ -63,6 +63,26 @@ fn a_request_that_github_did_not_sign_is_refused_in_the_same_words() {
 }
 
 #[test]
+fn equal_pings_are_different_events_unless_the_source_says_otherwise() {
+    let source = "[source.files]\nprovider = \"dropbox\"\npath = \"/files\"\n\
+                  secrets = [{ env = \"FREISPACE_SECRET\" }]\n";
+    let body = r#"{"list_folder":{"accounts":["dbid:AAH4f99T0taONIb"]}}"#;
+    let secret = Secret::new("test", SECRET.into()).unwrap();
+    let request = Unsigned::post(body.as_bytes(), jiff::Timestamp::now());
+    let scheme = &provider::find("dropbox").unwrap().scheme;
+    let signature = scheme.sign(&secret, &request).unwrap().pop().unwrap().1;
+    for (line, expected) in [("", 2), ("duplicates = \"suppress\"\n", 1)] {
+        let world = World::plan().and(&format!("{source}{line}")).start();
+        for _ in 0..2 {
+            let headers = [("x-dropbox-signature", signature.as_str())];
+            let reply = world.post_to("/files", body, &headers);
+            assert_eq!(reply.status, 200, "{}", reply.body);
+        }
+        assert_eq!(world.recorded(), expected, "{line:?}");
+    }
+}
+
+#[test]
 fn the_providers_are_listed_with_how_each_signs() {
     let listed = providers(&[]);
     assert_eq!(listed.lines().count(), 1 + provider::all().len());

@@ -59,7 +59,7 @@ pub(super) static TABLE: Table = Table {
                  addresses; all others get 403",
             ),
         Key::new("duplicates", ValueType::OneOf(&["suppress", "keep"]), "\"suppress\"")
-            .default("\"suppress\"")
+            .absence("`\"suppress\"`, with few [exceptions](providers.md)")
             .doc(
                 "`\"suppress\"` or `\"keep\"`: what is done with \
                  [duplicates](freispace.md)",
@@ -120,6 +120,7 @@ impl Source {
             return Err(SourceError::NoPublicUrl(provider.name.clone()));
         }
         let keys: Result<_, _> = secrets.iter().map(|secret| provider.scheme.key(secret)).collect();
+        let duplicates = duplicates_of(&provider, DUPLICATE_WINDOW);
         Ok(Self {
             name,
             provider,
@@ -130,7 +131,7 @@ impl Source {
             learned_secret: None,
             secrets,
             allow_from: Vec::new(),
-            duplicates: Duplicates::Suppress { window: DUPLICATE_WINDOW },
+            duplicates,
             expect_every: None,
         })
     }
@@ -190,6 +191,14 @@ pub enum SourceError {
     Key(#[from] wilco::KeyError),
 }
 
+/// What is done with duplicates unless the file says it.
+fn duplicates_of(provider: &Provider, window: Duration) -> Duplicates {
+    match provider.keeps_duplicates() {
+        true => Duplicates::Keep,
+        false => Duplicates::Suppress { window },
+    }
+}
+
 pub(super) fn read(keys: &mut TableReader<'_>, providers: &Providers) -> Unresolved<Source> {
     let name = read_name(keys);
     let text = keys.text("provider");
@@ -216,6 +225,7 @@ pub(super) fn read(keys: &mut TableReader<'_>, providers: &Providers) -> Unresol
         let secrets = find_secrets(table, &secrets.unwrap_or_default());
         let provider = provider?;
         let keys = keys_of(table, &provider, &secrets);
+        let of_provider = duplicates_of(&provider, window);
         let mut source = Source {
             name: name?,
             provider,
@@ -226,7 +236,7 @@ pub(super) fn read(keys: &mut TableReader<'_>, providers: &Providers) -> Unresol
             verify_token: verify_token.and_then(|token| token.secret(table)),
             learned_secret,
             allow_from,
-            duplicates: duplicates.unwrap_or(Duplicates::Suppress { window }),
+            duplicates: duplicates.unwrap_or(of_provider),
             expect_every,
         };
         if let Err(why) = source.read_learned() {

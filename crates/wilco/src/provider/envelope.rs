@@ -14,6 +14,11 @@ use crate::{
 };
 
 impl Provider {
+    /// Whether a request whose body equals the one before is an event of its own.
+    pub fn keeps_duplicates(&self) -> bool {
+        self.envelope.duplicates == EqualBodies::Keep
+    }
+
     /// What the body of its events has to be.
     pub fn content(&self) -> Content {
         self.envelope.content
@@ -29,7 +34,7 @@ impl Provider {
     /// [`EnvelopeError`] if the body does not have the form that the provider sends: for most, JSON
     /// (RFC 8259) in UTF-8.
     pub fn envelope(&self, verified: &Verified) -> Result<Envelope, EnvelopeError> {
-        let EnvelopePlaces { name, subject, delivery_id, content, batch: _ } = &self.envelope;
+        let EnvelopePlaces { name, subject, delivery_id, content, .. } = &self.envelope;
         let arrival = verified.arrival();
         let places = || name.iter().chain(subject).chain(delivery_id);
         let paths: Vec<&Path> = places().filter_map(Place::path).collect();
@@ -122,6 +127,21 @@ pub(super) struct EnvelopePlaces {
     /// The array that holds several events in one request; the body itself where the path is empty.
     #[serde(default)]
     pub(super) batch: Option<Batch>,
+    /// What a body means that equals the one before, if there is no id.
+    #[serde(default)]
+    duplicates: EqualBodies,
+}
+
+words! {
+    /// What a request means whose body equals the one before, if the provider gives no delivery id.
+    #[derive(Default)]
+    pub enum EqualBodies {
+        /// The same event, sent again.
+        #[default]
+        Suppress = "suppress",
+        /// Another event: the body says only that something happened.
+        Keep = "keep",
+    }
 }
 
 impl EnvelopePlaces {
