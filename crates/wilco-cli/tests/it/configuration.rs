@@ -5,6 +5,7 @@ mod canaries;
 pub(crate) mod certificate;
 mod connect;
 mod diagnostics;
+mod example;
 mod keys;
 mod related;
 mod reload;

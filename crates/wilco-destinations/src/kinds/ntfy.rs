@@ -38,7 +38,7 @@ pub(crate) static KIND: Kind = Kind {
         Key::new("title", ValueType::Template, "\"{{ data.name }}\"")
             .absence("the topic")
             .doc("the title of the message"),
-        Key::new("priority", ValueType::Template, "\"high\"").default("\"default\"").doc(
+        Key::new("priority", ValueType::Template, "\"high\"").absence("`\"default\"`").doc(
             "`\"1\"` to `\"5\"`, or `\"min\"`, `\"low\"`, `\"default\"`, `\"high\"`, \
              `\"max\"`",
         ),

@@ -21,8 +21,12 @@ pub(super) static TABLE: Table = Table {
         Key::new("when", ValueType::Expression, "'data.status.name == \"Confirmed\"'")
             .absence("every event")
             .doc("a condition on what is in the event"),
-        Key::new("debounce", ValueType::Table(DEBOUNCE), "{ by = \"id\", quiet = \"30 s\" }")
-            .doc("delivers only the last event of a [burst](deliveries.md#debounce)"),
+        Key::new(
+            "debounce",
+            ValueType::Table(DEBOUNCE),
+            "{ by = \"id\", quiet = \"30 s\", at_most = \"5 min\" }",
+        )
+        .doc("delivers only the last event of a [burst](deliveries.md#debounce)"),
         Key::new("to", ValueType::ListOf(&ValueType::Text), "[\"name-of-a-destination\"]")
             .required()
             .doc("the names of destinations"),

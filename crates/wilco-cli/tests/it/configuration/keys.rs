@@ -57,6 +57,70 @@ fn every_row_has_a_description_and_an_example_that_its_type_allows() {
     }
 }
 
+/// The default of a row is what the code uses where the key is missing.
+#[test]
+fn a_file_with_every_default_means_the_same_as_one_without_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path("secret"), "a-made-up-secret").unwrap();
+    let schema = config::schema(KINDS);
+    let defaults = |keys: &[Key]| -> String {
+        let lines = keys.iter().filter_map(|key| match (key.default, key.keys()) {
+            (Some(default), _) => Some(format!("{} = {default}\n", key.name)),
+            (None, []) => None,
+            (None, inner) => {
+                let inner = inner.iter().filter_map(|key| Some((key.name, key.default?)));
+                let inner: Vec<_> =
+                    inner.map(|(name, default)| format!("{name} = {default}")).collect();
+                (!inner.is_empty()).then(|| format!("{} = {{ {} }}\n", key.name, inner.join(", ")))
+            }
+        });
+        lines.collect()
+    };
+    let load = |has_defaults: bool| {
+        let mut file = String::new();
+        for (heading, keys) in TABLES {
+            let name = heading.trim_start_matches('[').split(['.', ']']).next().unwrap();
+            let of_table = schema.table(name).unwrap().keys;
+            let of_kind = schema.variants.iter();
+            let of_kind = of_kind.filter(|kind| keys.contains(&format!("type = {:?}", kind.name)));
+            let all =
+                defaults(of_table) + &of_kind.map(|kind| defaults(kind.keys)).collect::<String>();
+            // A default that means nothing without another key is an error.
+            let all = all.replace("on_dead", "order_by = \"id\"\non_dead");
+            let none = if name == "destination" { "order_by = \"id\"\n" } else { "" };
+            file += &format!("{heading}\n{keys}\n{}", if has_defaults { &all } else { none });
+        }
+        fs::write(path("wilco.toml"), file.replace("FOLDER", &folder.path().display().to_string()))
+            .unwrap();
+        match config::load(&path("wilco.toml"), KINDS) {
+            Ok((config, _)) => format!("{config:#?}"),
+            Err(diagnostics) => panic!("{diagnostics}"),
+        }
+    };
+    let (with, without) = (load(true), load(false));
+    for (line, (with, without)) in with.lines().zip(without.lines()).enumerate() {
+        assert_eq!(with, without, "line {line} of\n{without}");
+    }
+    assert_eq!(with.len(), without.len());
+}
+
+/// Every table and every kind of destination that have defaults, with the keys that have none. The defaults of a
+/// provider are those of its language.
+const TABLES: &[(&str, &str)] = &[
+    ("[listen]", "address = \"127.0.0.1:0\"\ntls = \"self-signed\""),
+    ("[store]", ""),
+    ("[admin]", ""),
+    (
+        "[source.freispace]",
+        "provider = \"freispace\"\npath = \"/\"\nsecrets = [{ file = \"FOLDER/secret\" }]",
+    ),
+    ("[destination.command]", "type = \"command\"\ncommand = \"/bin/true\""),
+    ("[destination.file]", "type = \"file\"\npath = \"FOLDER/events\""),
+    ("[destination.ntfy]", "type = \"ntfy\"\nurl = \"http://127.0.0.1/topic\"\ntext = \"a\""),
+    ("[alerts]", "to = \"file\""),
+];
+
 #[test]
 fn the_json_schema_accepts_the_examples_and_finds_mistakes_in_them() {
     let schema = config::schema(KINDS).to_json_schema("wilco.toml");
@@ -84,46 +148,6 @@ fn the_json_schema_accepts_the_examples_and_finds_mistakes_in_them() {
         let bad = to_json(&good.replace(right, wrong));
         assert!(invalid(&schema, &schema, &bad).is_some(), "{wrong}");
     }
-}
-
-/// The keys that only some destinations have are not in it, but in the manual.
-#[test]
-fn the_commented_example_mentions_every_key_that_a_table_always_has() {
-    let example = fs::read_to_string(root("examples/wilco.toml")).unwrap();
-    let mut missing = Vec::new();
-    for table in config::schema(KINDS).tables {
-        let lines = lines_of(&example, table.name);
-        for key in table.keys.iter().flat_map(|key| [key].into_iter().chain(key.keys())) {
-            if !lines.iter().any(|line| assigns(line, key.name)) {
-                missing.push(format!("{} of [{}]", key.name, table.name));
-            }
-        }
-    }
-    assert!(missing.is_empty(), "examples/wilco.toml does not mention {}", missing.join(", "));
-}
-
-/// The lines of all tables of this name, whether they are commented out or not.
-fn lines_of<'e>(example: &'e str, name: &str) -> Vec<&'e str> {
-    let mut is_inside = false;
-    let lines = example.lines().map(|line| line.strip_prefix("# ").unwrap_or(line));
-    let lines = lines.filter(|line| {
-        if let Some(header) = line.strip_prefix('[') {
-            is_inside = header.trim_start_matches('[').split(['.', ']']).next() == Some(name);
-        }
-        is_inside
-    });
-    lines.collect()
-}
-
-/// Whether a line has `key = `, at its beginning or within an inline table, or begins the table of that key.
-fn assigns(line: &str, key: &str) -> bool {
-    let header = line.trim_matches(['[', ']']);
-    if line.starts_with('[') && header.ends_with(&format!(".{key}")) {
-        return true;
-    }
-    line.match_indices(&format!("{key} = ")).any(|(at, _)| {
-        !line[..at].ends_with(|before: char| before.is_alphanumeric() || before == '_')
-    })
 }
 
 /// The generated part of the section of a table.
@@ -168,12 +192,12 @@ fn rows(keys: &[Key]) -> String {
 
 /// Compares a file with what is generated, or writes it with `WILCO_BLESS=1`.
 #[track_caller]
-fn check_generated(name: &str, expected: &str) {
+pub(super) fn check_generated(name: &str, expected: &str) {
     if std::env::var_os("WILCO_BLESS").is_some() {
         fs::write(root(name), expected).unwrap();
     }
     let found = fs::read_to_string(root(name)).unwrap_or_default();
-    let again = "WILCO_BLESS=1 cargo test -p wilco-cli --test it configuration::keys";
+    let again = "WILCO_BLESS=1 cargo test -p wilco-cli --test it configuration::";
     assert!(found == expected, "{name} is not what the rows of the keys say; update it: {again}");
 }
 
@@ -253,7 +277,7 @@ fn to_json(text: &str) -> Value {
     serde_json::to_value(table).unwrap()
 }
 
-fn root(name: &str) -> PathBuf {
+pub(super) fn root(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
 }
 
