@@ -63,6 +63,9 @@ impl Shown<'_> {
             DeValue::Table(table) => self.table(table),
             DeValue::Array(values) => values.iter().for_each(|value| self.value(key, value)),
             DeValue::String(text) if shown_target(key, text).is_some() => self.show(value.span()),
+            DeValue::String(text) if self.schema.is_path(key) && is_path(text) => {
+                self.show(value.span());
+            }
             _ if self.schema.is_harmless(key) => self.show(value.span()),
             DeValue::String(_) => {
                 let Range { start, end } = value.span();

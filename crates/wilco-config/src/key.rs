@@ -244,6 +244,12 @@ impl Schema {
         keys.peek().is_some() && keys.all(|key| !key.is_secret)
     }
 
+    /// Whether a key of this name is a path, in any table.
+    pub(crate) fn is_path(&self, name: &str) -> bool {
+        let keys = self.keys();
+        keys.iter().any(|key| key.name == name && matches!(key.value_type, ValueType::Path))
+    }
+
     /// Whether this word has a meaning in the file.
     pub(crate) fn is_known(&self, word: &str) -> bool {
         self.table(word).is_some()

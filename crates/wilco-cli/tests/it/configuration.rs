@@ -70,6 +70,10 @@ fn a_file_that_cannot_be_parsed_is_refused_with_the_reason() {
         (not_utf8, "save it as UTF-8"),
         (GOOD.replace("off", "files").into(), "[listen] needs certificate"),
         (GOOD.replace("off", "files").into(), "such as key = \"/etc/wilco/key.pem\""),
+        (
+            GOOD.replace("\"off\"", "\"files\"\nkey = \"/no/such/key.pem\"").into(),
+            "key = \"/no/such/key.pem\"\n",
+        ),
         (GOOD.replace("\"off\"", "true").into(), "such as tls = \"off\""),
         (GOOD.replace("\"127.0.0.1:0\"", "8").into(), "address must be a text, not an integer"),
         (GOOD.replace("[listen]", "[listen]\nmax_body = \"33 MiB\"").into(), "from 1 B to 32 MiB"),
