@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, collections::HashMap, time::Duration};
 
-use globset::{Glob, GlobSet};
+use globset::{Glob, GlobMatcher};
 use wilco::{Event, SourceName, provider};
 use wilco_store::{ALERTS, Burst, Target};
 
@@ -13,10 +13,8 @@ use crate::rules::{Rule, RuleError, View, contained};
 pub struct Route {
     /// The source; `None` for every source.
     pub from: Option<SourceName>,
-    /// The patterns that event names have to match.
-    pub events: GlobSet,
-    /// The same globs, as written in the file.
-    pub globs: Vec<String>,
+    /// The patterns of event names, any of which may match.
+    pub events: Vec<GlobMatcher>,
     /// The condition that an event has to meet.
     pub when: Option<Rule>,
     /// If set, only the last event of a burst is delivered.
@@ -28,8 +26,13 @@ pub struct Route {
 impl Route {
     /// A route for every event whose name matches this glob; `None` if the glob is invalid.
     pub fn new(glob: &str, to: Vec<String>) -> Option<Self> {
-        let events = GlobSet::new([Glob::new(glob).ok()?]).ok()?;
-        Some(Self { from: None, events, globs: vec![glob.into()], when: None, debounce: None, to })
+        let events = vec![Glob::new(glob).ok()?.compile_matcher()];
+        Some(Self { from: None, events, when: None, debounce: None, to })
+    }
+
+    /// Whether it takes events of this name.
+    pub fn takes_name(&self, name: &str) -> bool {
+        self.events.iter().any(|glob| glob.is_match(name))
     }
 }
 
@@ -81,7 +84,8 @@ impl Clause {
                 format!("takes only events from {from}; this one is from {}", event.source)
             }
             Self::Events => {
-                format!("takes only {}; the event is {}", route.globs.join(", "), event.name)
+                let globs: Vec<_> = route.events.iter().map(|glob| glob.glob().glob()).collect();
+                format!("takes only {}; the event is {}", globs.join(", "), event.name)
             }
             Self::When => {
                 let found = route.when.as_ref().zip(View::of(event).ok());
@@ -243,11 +247,8 @@ fn clause_or_error(route: &Route, looked: &Looked<'_>) -> Result<Clause, RuleErr
     if is_alert || route.from.as_ref().is_some_and(|from| *from != event.source) {
         return Ok(Clause::From);
     }
-    let is_named = |name: &String| route.events.is_match(name);
-    if !provider::synonyms(&event.provider, &event.name)
-        .iter()
-        .any(|name| is_named(&name.to_string()))
-    {
+    let names = provider::synonyms(&event.provider, &event.name);
+    if !names.iter().any(|name| route.takes_name(name)) {
         return Ok(Clause::Events);
     }
     match &route.when {

@@ -120,7 +120,7 @@ fn matching(globs: &[String]) -> Result<Vec<String>, Failure> {
         })?;
         // A quote has two names, `quote.*` and `offer.*`.
         let matches = move |name: &str| {
-            provider::synonyms("freispace", name).iter().any(|name| route.events.is_match(name))
+            provider::synonyms("freispace", name).iter().any(|name| route.takes_name(name))
         };
         if !freispace.events().any(&matches) {
             let hint = did_you_mean(glob, freispace.events());

@@ -4,15 +4,10 @@ use wilco::{Digest, EventId, Headers, SourceName};
 
 use super::*;
 
-fn globs(globs: &[&str]) -> GlobSet {
-    GlobSet::new(globs.iter().map(|glob| Glob::new(glob).unwrap())).unwrap()
-}
-
 fn route(from: Option<&str>, events: &[&str], to: &[&str]) -> Route {
     Route {
         from: from.map(|name| SourceName::new(name).unwrap()),
-        events: globs(events),
-        globs: events.iter().map(ToString::to_string).collect(),
+        events: events.iter().map(|glob| Glob::new(glob).unwrap().compile_matcher()).collect(),
         when: None,
         debounce: None,
         to: to.iter().map(ToString::to_string).collect(),

@@ -43,9 +43,12 @@ impl Scenario {
 
     /// Where an event goes, with its order and burst keys, by a straightforward reading of the file.
     pub(crate) fn targets(&self, sent: &Sent) -> Vec<(&str, Option<String>, Option<String>)> {
-        let takes = |route: &&Route| match route.globs[0].strip_suffix('*') {
-            Some(front) => sent.name.starts_with(front),
-            None => sent.name == route.globs[0],
+        let takes = |route: &&Route| {
+            let glob = route.events[0].glob().glob();
+            match glob.strip_suffix('*') {
+                Some(front) => sent.name.starts_with(front),
+                None => sent.name == glob,
+            }
         };
         let key = |rule: &Rule| {
             let value = if rule.source() == "id" { sent.id } else { Some(sent.kind) };

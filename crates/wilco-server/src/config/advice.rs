@@ -37,16 +37,14 @@ fn is_documented(route: &Route, sources: &[&Source]) -> bool {
 }
 
 fn takes(route: &Route, event: &str) -> bool {
-    provider::synonyms(SAMPLED, event).iter().any(|name| route.events.is_match(name))
+    provider::synonyms(SAMPLED, event).iter().any(|name| route.takes_name(name))
 }
 
 fn about_route(table: &TableView<'_>, route: &Route) {
-    for pattern in &route.globs {
-        let Ok(glob) = globset::Glob::new(pattern) else { continue };
-        let glob = glob.compile_matcher();
+    for glob in &route.events {
         let is_match =
             |event: &str| provider::synonyms(SAMPLED, event).iter().any(|name| glob.is_match(name));
-        if let Some(advice) = unmatched(pattern, &is_match) {
+        if let Some(advice) = unmatched(glob.glob().glob(), &is_match) {
             table.warn_about("events", advice.message, &advice.hint);
         }
     }

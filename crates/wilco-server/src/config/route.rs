@@ -1,6 +1,6 @@
 //! `[[route]]`: which events go where.
 
-use globset::{GlobBuilder, GlobSetBuilder};
+use globset::Glob;
 use wilco::SourceName;
 use wilco_config::{Form, Key, Table, TableReader, ValueType, duration};
 use wilco_delivery::{Debounce, Route, Rule};
@@ -48,22 +48,16 @@ const DEBOUNCE: &[Key] = &[
 pub(super) fn read(keys: &mut TableReader<'_>, names: &Names) -> Option<Route> {
     let from = keys.parse("from", |text| names.source(text));
     let to = keys.parse_list("to", |text| names.destination(text));
-    let globs = keys.parse_list("events", |text| match GlobBuilder::new(text).build() {
-        Ok(glob) => Ok((text.to_owned(), glob)),
+    let events = keys.parse_list("events", |text| match Glob::new(text) {
+        Ok(glob) => Ok(glob.compile_matcher()),
         Err(error) => Err(format!("invalid glob {text:?}: {}", error.kind())),
     });
-    let all = || GlobBuilder::new("*").build().map(|glob| ("*".into(), glob)).into_iter().collect();
-    let globs: Vec<_> = globs.unwrap_or_else(all);
-    let mut events = GlobSetBuilder::new();
-    for (_, glob) in &globs {
-        events.add(glob.clone());
-    }
+    let all = || Glob::new("*").iter().map(Glob::compile_matcher).collect();
     let when = keys.template("when", Rule::parse);
     let debounce = keys.table("debounce", debounce);
     Some(Route {
         from: from.map(|name| SourceName::new(&name)).transpose().ok()?,
-        events: events.build().ok()?,
-        globs: globs.into_iter().map(|(text, _)| text).collect(),
+        events: events.unwrap_or_else(all),
         when,
         debounce: debounce.map_or(Some(None), |debounce| debounce.map(Some))?,
         to: to?,
