@@ -29,6 +29,8 @@ pub struct TableReader<'a> {
     read: Vec<&'static str>,
     /// Required keys that are missing, each with a hint.
     missing: Vec<(&'static str, String)>,
+    /// Whether serde has read the table, which reports by itself what is unknown and missing.
+    is_deserialized: bool,
 }
 
 pub(crate) type Value<'a> = &'a Spanned<DeValue<'a>>;
@@ -47,9 +49,12 @@ impl<'a> TableReader<'a> {
         view: TableView<'a>,
         read: impl FnOnce(&mut Self) -> T,
     ) -> (TableView<'a>, T) {
-        let mut reader = Self { view, read: Vec::new(), missing: Vec::new() };
+        let (known, missing) = (Vec::new(), Vec::new());
+        let mut reader = Self { view, read: known, missing, is_deserialized: false };
         let value = read(&mut reader);
-        reader.report_unknown_and_missing();
+        if !reader.is_deserialized {
+            reader.report_unknown_and_missing();
+        }
         (reader.view, value)
     }
 
@@ -61,7 +66,7 @@ impl<'a> TableReader<'a> {
     /// Reads the whole table as a value that describes itself to serde. The first mistake is reported where
     /// it is.
     pub fn deserialize<T: DeserializeOwned>(&mut self) -> Option<T> {
-        self.read = self.rows.iter().map(|row| row.name).collect();
+        self.is_deserialized = true;
         let table = Spanned::new(self.span.clone(), DeValue::Table(self.table.clone()));
         let error = match T::deserialize(ValueDeserializer::from(table)) {
             Ok(value) => return Some(value),

@@ -311,5 +311,7 @@ fn a_mistake_in_a_provider_is_pointed_at() {
         let (is_valid, said) = check(&good.replacen(right, wrong, 1));
         assert!(said.contains(expected), "{wrong}: {said}");
         assert_eq!(is_valid, expected.is_empty(), "{wrong}: {said}");
+        let is_once = said.matches("Error: ").count() <= 1 || wrong.starts_with("[provider");
+        assert!(is_once, "{wrong} is reported once: {said}");
     }
 }
