@@ -15,6 +15,7 @@ mod tls;
 
 use std::{
     io,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -101,12 +102,14 @@ impl Inbound {
     }
 
     /// Keeps the secret that a handshake brought, and accepts what is signed with it from now on.
-    async fn learn(&self, source: &config::Source, bytes: &[u8]) -> Result<(), Refusal> {
+    async fn learn(
+        &self,
+        source: &config::Source,
+        path: &Path,
+        bytes: &[u8],
+    ) -> Result<(), Refusal> {
         let refused = |why: String| Refusal::NotLearned(why);
-        let Some(path) = source.learned_secret.clone() else {
-            return Err(refused("the source has no learned_secret".into()));
-        };
-        let secret = Secret::new(config::Source::learned_name(&path), bytes.to_vec());
+        let secret = Secret::new(config::Source::learned_name(path), bytes.to_vec());
         let secret = secret.map_err(|why| refused(why.to_string()))?;
         let key = source.provider.scheme.key(&secret).map_err(|why| refused(why.to_string()))?;
         let Ok(_turn) = self.learning.try_lock() else { return Err(Refusal::Busy) };
@@ -114,10 +117,10 @@ impl Inbound {
             // A provider that did not get the answer repeats the request.
             return match Digest::of(known.expose()) == Digest::of(secret.expose()) {
                 true => Ok(()),
-                false => Err(Refusal::OtherSecret(path)),
+                false => Err(Refusal::OtherSecret(path.to_owned())),
             };
         }
-        let (kept, at) = (secret.clone(), path.clone());
+        let (kept, at) = (secret.clone(), path.to_owned());
         let written = spawn_blocking(move || learn::keep(&at, &kept)).await;
         let written = written.map_err(io::Error::other).flatten();
         written.map_err(|error| refused(format!("cannot write {}: {error}", path.display())))?;
@@ -245,8 +248,11 @@ impl Inbound {
         let Some(challenge) = source.provider.challenge(arrival, is_signed, secrets) else {
             return Ok(None);
         };
-        if let Some(secret) = &challenge.learnt {
-            self.learn(source, secret).await?;
+        match (&challenge.learnt, &source.learned_secret) {
+            (Some(secret), Some(path)) => self.learn(source, path, secret).await?,
+            // The source has its secret already.
+            (Some(_), None) => return Ok(None),
+            (None, _) => {}
         }
         let name = source.name.as_str();
         self.counters.answered(name, HANDSHAKE);

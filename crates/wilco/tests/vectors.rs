@@ -242,6 +242,7 @@ fn the_manual_names_every_word_of_the_language() {
         Encoding::ALL.iter().map(|word| word.word()).collect(),
         TimestampUnit::ALL.iter().map(|word| word.word()).collect(),
         provider::Content::ALL.iter().map(|word| word.word()).collect(),
+        provider::EqualBodies::ALL.iter().map(|word| word.word()).collect(),
         provider::HandshakeMethod::ALL.iter().map(|word| word.word()).collect(),
     ];
     for word in words.concat() {

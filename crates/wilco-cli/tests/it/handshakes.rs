@@ -23,7 +23,7 @@ when = [{ query = "mode", is = "subscribe" }, { query = "verify_token", is-secre
 answer.body = "{query:challenge}"
 [[provider.chat.handshake]]
 when = [{ json = "type", is = "verify" }]
-answer = { content-type = "application/json", body = '{"challenge":"{json:challenge}","mac":"{hmac-sha256-hex:json:challenge}"}' }
+answer = { content-type = "application/json", body = '{"challenge":"{json:challenge}","mac":"{hmac-sha256-hex:json:nonce}"}' }
 [[provider.chat.handshake]]
 when = [{ form = "webhook_id" }]
 is-signed = false
@@ -113,10 +113,10 @@ fn a_challenge_by_get_is_repeated_if_the_token_is_right_and_refused_if_not() {
 #[test]
 fn a_challenge_by_post_needs_the_signature_unless_the_provider_sends_none() {
     let world = world();
-    let body = r#"{"type":"verify","challenge":"a\"},<b>"}"#;
+    let body = r#"{"type":"verify","challenge":"a\"},<b>","nonce":"7f"}"#;
     let signature = mac("hex", body);
     let reply = world.post_to("/chat", body, &[("x-signature", &signature)]);
-    let expected = format!(r#"{{"challenge":"a\"}},<b>","mac":"{}"}}"#, mac("hex", "a\"},<b>"));
+    let expected = format!(r#"{{"challenge":"a\"}},<b>","mac":"{}"}}"#, mac("hex", "7f"));
     assert_eq!((reply.status, reply.body.as_str()), (200, expected.as_str()));
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));

@@ -144,3 +144,20 @@ fn providers(arguments: &[&str]) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout).unwrap()
 }
+
+#[test]
+fn equal_pings_are_events_of_their_own_if_the_provider_says_so_and_the_source_does_not_object() {
+    let pings = "[provider.ping]\nscheme = { family = \"token\", signature = { header = \"x-pin\" } }\n\
+                 envelope = { name = [{ text = \"changed\" }], duplicates = \"keep\" }\n\
+                 [source.kept]\nprovider = \"ping\"\npath = \"/kept\"\n\
+                 secrets = [{ env = \"FREISPACE_SECRET\" }]\n\
+                 [source.once]\nprovider = \"ping\"\npath = \"/once\"\nduplicates = \"suppress\"\n\
+                 secrets = [{ env = \"FREISPACE_SECRET\" }]\n";
+    let world = World::plan().and(pings).start();
+    for (path, recorded) in [("/kept", 2), ("/once", 3)] {
+        for _ in 0..2 {
+            assert_eq!(world.post_to(path, "{}", &[("x-pin", SECRET)]).status, 200);
+        }
+        assert_eq!(world.recorded(), recorded, "{path}");
+    }
+}

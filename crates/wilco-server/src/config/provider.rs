@@ -77,6 +77,9 @@ static ENVELOPE: &[Key] = &[
     Key::new("content", ValueType::Text, "\"json\"")
         .default("\"object\"")
         .doc("what the body has to be"),
+    Key::new("duplicates", ValueType::OneOf(&["suppress", "keep"]), "\"keep\"")
+        .default("\"suppress\"")
+        .doc("what is done with duplicates, unless the source says that"),
     Key::new("batch", ValueType::Text, "\"events\"")
         .doc("the path of an array of events in one request"),
 ];
@@ -174,9 +177,9 @@ impl Providers {
         self.names.iter().any(|own| own == name) || provider::find(name).is_some()
     }
 
-    pub(super) fn names(&self) -> Vec<&str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let known = provider::all().iter().map(|known| known.name.as_str());
-        self.names.iter().map(String::as_str).chain(known).collect()
+        self.names.iter().map(String::as_str).chain(known)
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 use ipnet::IpNet;
 use wilco::{Provider, Secret, SourceName, provider};
 use wilco_config::{
-    Form, Key, Reference, Table, TableReader, TableView, Unresolved, ValueType, choice_hint,
-    duration, network, url, url_path,
+    Form, Key, Reference, Table, TableReader, TableView, Unresolved, ValueType, duration, nearest,
+    network, url, url_path,
 };
 use wilco_store::{ALERTS, Duplicates};
 
@@ -40,7 +40,7 @@ pub(super) static TABLE: Table = Table {
         .doc("any of them may have signed"),
         Key::new("learned_secret", ValueType::Path, "\"/var/lib/wilco/asana.secret\"").doc(
             "the file for the secret that the provider itself brings, if its \
-             [handshake](providers.md#secrets-that-the-provider-brings) does that; required then",
+             [handshake](providers.md#secrets-that-the-provider-brings) does that",
         ),
         Key::new("public_url", ValueType::Text, "\"https://hooks.example.com/webhook\"")
             .absence("the URL of a request is its path and query")
@@ -205,7 +205,10 @@ pub(super) fn read(keys: &mut TableReader<'_>, providers: &Providers) -> Unresol
     let provider = text.as_ref().and_then(|text| providers.find(text.text)).map(Arc::clone);
     if let Some(text) = text.filter(|text| !providers.is_known(text.text)) {
         let message = format!("unknown provider {:?}", text.text);
-        keys.error_at(&text, message, &choice_hint(text.text, &providers.names()));
+        let near = nearest(text.text, providers.names());
+        let hint = near.map(|near| format!("did you mean {near:?}?"));
+        let hint = hint.unwrap_or_else(|| "`wilco providers` lists those that it knows".into());
+        keys.error_at(&text, message, &hint);
     }
     let path = keys.parse("path", url_path);
     let secrets = keys.references("secrets");
@@ -266,7 +269,11 @@ fn require_what_it_needs(keys: &mut TableReader<'_>, provider: Option<&Provider>
         keys.require_with_hint("public_url", hint);
     }
     let is_learned = provider.is_some_and(Provider::teaches_secret);
-    keys.require(if is_learned { "learned_secret" } else { "secrets" });
+    if !is_learned {
+        keys.require("secrets");
+    } else if !keys.contains("secrets") {
+        keys.require("learned_secret");
+    }
 }
 
 fn find_secrets(table: &TableView<'_>, secrets: &[Reference]) -> Vec<Secret> {

@@ -145,6 +145,11 @@ words! {
 }
 
 impl EnvelopePlaces {
+    /// Whether the body is an object or an array of JSON.
+    pub(super) fn is_json(&self) -> bool {
+        self.content != Content::Any
+    }
+
     /// Whether these places can have values at all.
     pub(super) fn check(&self) -> Result<(), String> {
         let places = || self.name.iter().chain(&self.subject).chain(&self.delivery_id);

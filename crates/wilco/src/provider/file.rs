@@ -58,6 +58,14 @@ impl ProviderText {
         if computes && scheme.algorithm() != Algorithm::HmacSha256 {
             return Err("an answer with {hmac-sha256-…} needs a scheme with hmac-sha256".into());
         }
+        // What a stranger has signed this way is never a body: that has a brace or a bracket.
+        let is_body_signed = scheme.signs_body() && envelope.is_json();
+        if handshake.iter().any(Handshake::computes_for_anyone) && !is_body_signed {
+            return Err("what an unsigned request brought would be signed for anyone: \
+                        {hmac-sha256-…} needs is-signed = true, or events whose body is JSON and is \
+                        signed"
+                .into());
+        }
         Ok(Provider {
             name,
             title,
@@ -109,6 +117,12 @@ mod tests {
                     "{name} }}\nanswers.accepted = {{ status = 200, content-type = \"text/html\" }}"
                 ),
                 "unknown variant `text/html`",
+            ),
+            (
+                "envelope = { name = [{ query = \"t\" }], content = \"any\" }\n[[handshake]]\n\
+                 when = [{ query = \"a\" }]\nmethod = \"GET\"\n\
+                 answer.body = \"{hmac-sha256-hex:query:a}\"",
+                "would be signed for anyone",
             ),
             (&format!("{name} }}\nanswers.missing = 200"), "400 to 599"),
             (&format!("{name} }}\n[answer]"), "unknown field `answer`"),

@@ -131,6 +131,11 @@ impl Handshake {
         headers.chain([&self.body]).any(Template::computes)
     }
 
+    /// Whether the answer is computed with the key although nobody knows who asks.
+    pub(super) fn computes_for_anyone(&self) -> bool {
+        self.computes() && !self.is_signed
+    }
+
     fn answer(&self, arrival: &Arrival, secrets: HandshakeSecrets<'_>) -> Option<Challenge> {
         // Not `all`: how many conditions hold is not to be told by the time that it takes.
         let hold = self.when.iter().filter(|condition| condition.holds(arrival, secrets)).count();
@@ -281,10 +286,6 @@ impl Handshake {
         let what = match self.method {
             _ if is_post && self.when.is_empty() => "a POST without a condition could be an event",
             _ if !is_post && places.any(has_body_place) => "only a POST has a body",
-            _ if self.computes() && !self.is_signed => {
-                "what an unsigned request brought would be signed for anyone: \
-                 {hmac-sha256-…} needs is-signed = true"
-            }
             _ if self.learn_secret.is_some() && self.is_signed => {
                 "nothing is signed before the secret is known: learn-secret needs is-signed = false"
             }

@@ -102,6 +102,11 @@ impl Scheme {
         self.body_sha256.is_some() || templates.all(|parts| parts.iter().any(is_body))
     }
 
+    /// Whether every way to sign covers the body as it is.
+    pub(crate) fn signs_body(&self) -> bool {
+        self.signed.iter().all(|template| template.has(&Part::Body))
+    }
+
     /// How old a signature may be, or ahead of the clock.
     pub fn tolerance(&self) -> Option<SignedDuration> {
         self.tolerance

@@ -48,6 +48,9 @@ impl Template {
                 Piece::Text(literal) => text.push_str(literal),
                 Piece::Value(computed, place) => {
                     let value = value_of(place, arrival)?;
+                    if *computed != Computed::AsSent && !is_plain(&value) {
+                        return None;
+                    }
                     let value = match computed {
                         Computed::AsSent => String::from_utf8(value).ok()?,
                         Computed::HmacHex => {
@@ -64,6 +67,12 @@ impl Template {
         }
         Some(text)
     }
+}
+
+/// Whether this can be a challenge and cannot be a body or a signed message, which no handshake must sign.
+fn is_plain(value: &[u8]) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"._~+/=-".contains(byte);
+    value.len() <= COMPUTED_BYTES_MAX && value.iter().all(is_plain)
 }
 
 /// What is between the quotes of this text as JSON.
@@ -143,3 +152,5 @@ fn piece(text: &str) -> Result<Piece, String> {
 
 const KNOWN: &str = "{query:NAME}, {header:NAME}, {json:PATH}, {form:NAME}, \
                      {hmac-sha256-hex:json:PATH}, {hmac-sha256-base64:query:NAME}";
+/// Of a value that an answer is computed from.
+const COMPUTED_BYTES_MAX: usize = 256;

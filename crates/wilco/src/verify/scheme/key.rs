@@ -261,11 +261,19 @@ pub fn standard_webhooks_key(text: &[u8]) -> Option<Vec<u8>> {
     base64_key(text.strip_prefix(b"whsec_").unwrap_or(text))
 }
 
-/// Accepts base64 with or without padding, and with any unused bits after the last byte: people
+/// Accepts base64 in either alphabet, with or without padding, and with any unused bits after the last byte: people
 /// make keys up, and the libraries of Standard Webhooks accept them.
 fn base64_key(text: &[u8]) -> Option<Vec<u8>> {
     let lenient = general_purpose::NO_PAD.with_decode_allow_trailing_bits(true);
-    GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(without_padding(text)).ok()
+    let text: Vec<u8> = without_padding(text)
+        .iter()
+        .map(|byte| match byte {
+            b'-' => b'+',
+            b'_' => b'/',
+            other => *other,
+        })
+        .collect();
+    GeneralPurpose::new(&alphabet::STANDARD, lenient).decode(text).ok()
 }
 
 /// The first public key of a text in PEM: its bytes in DER. Keys of RSA have a form of their own, too.
