@@ -14,7 +14,6 @@ mod throttle;
 mod tls;
 
 use std::{
-    io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -25,10 +24,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 use jiff::Timestamp;
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 use wilco::{
     Digest, Refused, Secret, Verified,
     provider::{Challenge, HandshakeSecrets},
@@ -120,9 +116,7 @@ impl Inbound {
                 false => Err(Refusal::OtherSecret(path.to_owned())),
             };
         }
-        let (kept, at) = (secret.clone(), path.to_owned());
-        let written = spawn_blocking(move || learn::keep(&at, &kept)).await;
-        let written = written.map_err(io::Error::other).flatten();
+        let written = learn::keep(path.to_owned(), secret.clone()).await;
         written.map_err(|error| refused(format!("cannot write {}: {error}", path.display())))?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.endpoints.rcu(|endpoints| endpoints.with_secret(source, &secret, &key));

@@ -5,13 +5,18 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
+use tokio::task::spawn_blocking;
 use wilco::Secret;
 
 /// Writes the secret to a new file of mode 0600, and syncs it. An existing file is not touched.
-pub(super) fn keep(path: &Path, secret: &Secret) -> io::Result<()> {
+pub(super) async fn keep(path: PathBuf, secret: Secret) -> io::Result<()> {
+    spawn_blocking(move || write(&path, &secret)).await.map_err(io::Error::other).flatten()
+}
+
+fn write(path: &Path, secret: &Secret) -> io::Result<()> {
     let mut unfinished = OsString::from(path);
     unfinished.push(".unfinished");
     // A process that was ended may have left this file, with part of another secret.
@@ -41,9 +46,9 @@ mod tests {
         let path = folder.path().join("secret");
         fs::write(folder.path().join("secret.unfinished"), "left behind").unwrap();
         let secret = |text: &str| Secret::new("t", text.into()).unwrap();
-        keep(&path, &secret("first-secret")).unwrap();
+        write(&path, &secret("first-secret")).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let error = keep(&path, &secret("second-secret")).unwrap_err();
+        let error = write(&path, &secret("second-secret")).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "first-secret");
     }
