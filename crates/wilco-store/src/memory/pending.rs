@@ -10,8 +10,8 @@ use crate::{
     ALERTS, Alert, Attempt, Breaker, Burst, CLAIM_BYTES_MAX, Claim, Delivery, Duplicates, Outcome,
     Receipt, Replay, Routed, Settled, State, Target,
     rules::{
-        self, DuplicateDecision, Joined, Settlement, later, latest_due, lease_end, whole_millis,
-        within_bytes,
+        self, Content, DuplicateDecision, Joined, Settlement, later, latest_due, lease_end,
+        whole_millis, within_bytes,
     },
 };
 
@@ -26,7 +26,8 @@ impl Pending {
         let digest = verified.digest();
         let earlier = self.record.earlier(verified, &envelope);
         let has_id = envelope.delivery_id.is_some();
-        let verdict = duplicates.decide(has_id, digest, arrival.received_at, earlier.as_ref());
+        let content = Content::of(digest, &envelope.name);
+        let verdict = duplicates.decide(has_id, content, arrival.received_at, earlier.as_ref());
         if let DuplicateDecision::DuplicateOf(event_id) = verdict {
             return Receipt { event_id, is_first: false };
         }

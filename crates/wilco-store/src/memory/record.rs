@@ -9,7 +9,7 @@ use super::{Destination, Kept, Record};
 use crate::{
     Breaker, Delivery, DestinationStatus, EventQuery, EventSummary, ROUTING_BYTES_MAX, State,
     query,
-    rules::{Earlier, wait_until, whole_millis, within_bytes},
+    rules::{Content, Earlier, wait_until, whole_millis, within_bytes},
 };
 
 impl Record {
@@ -24,7 +24,8 @@ impl Record {
         let latest = || self.events.iter().rev().filter(could_be);
         let copy = latest().find(is_copy).filter(|_| envelope.delivery_id.is_some());
         let Kept { event, .. } = copy.or_else(|| latest().next())?;
-        Some(Earlier { event_id: event.id, received_at: event.received_at, digest: event.digest })
+        let content = Content::of(event.digest, &event.name);
+        Some(Earlier { event_id: event.id, received_at: event.received_at, content })
     }
 
     /// From the clock, and always behind the last.

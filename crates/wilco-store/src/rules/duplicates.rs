@@ -22,7 +22,26 @@ pub enum Duplicates {
 pub(crate) struct Earlier {
     pub(crate) event_id: EventId,
     pub(crate) received_at: Timestamp,
-    pub(crate) digest: Digest,
+    pub(crate) content: Content,
+}
+
+/// What a request says, as far as it is compared with another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Content {
+    digest: Digest,
+    /// CRC-32 of the event's name, which may be in a header.
+    name: u32,
+}
+
+impl Content {
+    pub(crate) fn of(digest: Digest, name: &str) -> Self {
+        Self { digest, name: crc32fast::hash(name.as_bytes()) }
+    }
+
+    /// Whether a request is the same as an earlier one. A delivery id says already which event it is.
+    fn is_same(self, other: Self, has_delivery_id: bool) -> bool {
+        self.digest == other.digest && (has_delivery_id || self.name == other.name)
+    }
 }
 
 /// What a request is.
@@ -42,7 +61,7 @@ impl Duplicates {
     pub(crate) fn decide(
         self,
         has_delivery_id: bool,
-        digest: Digest,
+        content: Content,
         received_at: Timestamp,
         earlier: Option<&Earlier>,
     ) -> DuplicateDecision {
@@ -50,7 +69,7 @@ impl Duplicates {
             return DuplicateDecision::New;
         };
         let age = received_at.duration_since(earlier.received_at).unsigned_abs();
-        match (earlier.digest == digest, age <= window) {
+        match (content.is_same(earlier.content, has_delivery_id), age <= window) {
             (_, false) => DuplicateDecision::New,
             (true, true) => DuplicateDecision::DuplicateOf(earlier.event_id),
             (false, true) if has_delivery_id => DuplicateDecision::Conflict,
@@ -70,33 +89,37 @@ mod tests {
     fn a_duplicate_has_the_same_body_within_the_window() {
         let suppress = Duplicates::Suppress { window: HOUR };
         let duplicate = DuplicateDecision::DuplicateOf(ID);
-        for (rule, has_id, body, age_secs, expected) in [
-            (suppress, false, "a", 0, &duplicate),
-            (suppress, false, "a", 3_600, &duplicate),
-            (suppress, false, "a", 3_601, &DuplicateDecision::New),
-            (suppress, false, "b", 1, &DuplicateDecision::New),
-            (suppress, true, "a", 1, &duplicate),
-            (suppress, true, "b", 1, &DuplicateDecision::Conflict),
-            (suppress, true, "b", 3_601, &DuplicateDecision::New),
-            (suppress, false, "a", -30, &duplicate), // the clock was set back
-            (Duplicates::Keep, false, "a", 0, &DuplicateDecision::New),
-            (Duplicates::Keep, true, "b", 0, &DuplicateDecision::New),
+        for (rule, has_id, (name, body), age_secs, expected) in [
+            (suppress, false, ("e", "a"), 0, &duplicate),
+            (suppress, false, ("e", "a"), 3_600, &duplicate),
+            (suppress, false, ("e", "a"), 3_601, &DuplicateDecision::New),
+            (suppress, false, ("e", "b"), 1, &DuplicateDecision::New),
+            (suppress, true, ("e", "a"), 1, &duplicate),
+            (suppress, true, ("e", "b"), 1, &DuplicateDecision::Conflict),
+            (suppress, true, ("e", "b"), 3_601, &DuplicateDecision::New),
+            (suppress, false, ("e", "a"), -30, &duplicate), // the clock was set back
+            (suppress, false, ("f", "a"), 1, &DuplicateDecision::New), // the name is in a header
+            (suppress, true, ("f", "a"), 1, &duplicate),
+            (Duplicates::Keep, false, ("e", "a"), 0, &DuplicateDecision::New),
+            (Duplicates::Keep, true, ("e", "b"), 0, &DuplicateDecision::New),
         ] {
             let earlier = Earlier {
                 event_id: ID,
                 received_at: Timestamp::UNIX_EPOCH,
-                digest: Digest::of(b"a"),
+                content: Content::of(Digest::of(b"a"), "e"),
             };
             let now = Timestamp::from_second(age_secs).unwrap();
-            let decision = rule.decide(has_id, Digest::of(body.as_bytes()), now, Some(&earlier));
-            assert_eq!(decision, *expected, "{rule:?} {has_id} {body} {age_secs}");
+            let content = Content::of(Digest::of(body.as_bytes()), name);
+            let decision = rule.decide(has_id, content, now, Some(&earlier));
+            assert_eq!(decision, *expected, "{rule:?} {has_id} {name} {body} {age_secs}");
         }
     }
 
     #[test]
     fn without_an_earlier_event_there_is_no_duplicate() {
         let rule = Duplicates::Suppress { window: HOUR };
-        let decision = rule.decide(true, Digest::of(b"a"), Timestamp::UNIX_EPOCH, None);
+        let decision =
+            rule.decide(true, Content::of(Digest::of(b"a"), "e"), Timestamp::UNIX_EPOCH, None);
         assert_eq!(decision, DuplicateDecision::New);
     }
 }

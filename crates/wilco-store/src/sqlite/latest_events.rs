@@ -16,7 +16,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use wilco::Digest;
 
 use super::{Limits, digest_of, id_of, instant, seq_of};
-use crate::rules::Earlier;
+use crate::rules::{Content, Earlier};
 
 /// Keys are digests already, which no sender can choose: hashing them again is not needed.
 type ByKey = HashMap<i64, Earlier, BuildHasherDefault<AsItIs>>;
@@ -64,18 +64,18 @@ impl LatestEvents {
     pub(super) fn load(connection: &Connection, limits: Limits) -> rusqlite::Result<Self> {
         let mut latest = Self { limits, ..Self::default() };
         let mut statement = connection.prepare(
-            "SELECT id, received_at_ms, digest, source, subject, delivery_id FROM event \
+            "SELECT id, received_at_ms, digest, name, source, subject, delivery_id FROM event \
              WHERE seq > (SELECT indexed_through FROM progress) ORDER BY seq",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             // Duplicates cannot be recognised by a damaged row.
             let Ok(earlier) = earlier(row) else { continue };
-            let source: String = row.get(3)?;
-            let subject: Option<String> = row.get(4)?;
-            let delivery_id: Option<String> = row.get(5)?;
-            let keys =
-                Keys::of(&source, subject.as_deref(), delivery_id.as_deref(), earlier.digest);
+            let source: String = row.get("source")?;
+            let subject: Option<String> = row.get("subject")?;
+            let delivery_id: Option<String> = row.get("delivery_id")?;
+            let digest = digest_of(row, 2)?;
+            let keys = Keys::of(&source, subject.as_deref(), delivery_id.as_deref(), digest);
             latest.insert(keys, earlier);
         }
         latest.committed();
@@ -196,7 +196,7 @@ impl LatestEvents {
         }
         let found = connection
             .prepare_cached(
-                "SELECT id, received_at_ms, digest FROM latest_event JOIN event ON seq = latest_event.event \
+                "SELECT id, received_at_ms, digest, name FROM latest_event JOIN event ON seq = latest_event.event \
                  WHERE key = ?1",
             )?
             // A damaged row says nothing about a duplicate, and must not refuse the event either.
@@ -248,7 +248,7 @@ fn earlier(row: &rusqlite::Row<'_>) -> rusqlite::Result<Earlier> {
     Ok(Earlier {
         event_id: id_of(&row.get::<_, String>(0)?)?,
         received_at: instant(row.get(1)?)?,
-        digest: digest_of(row, 2)?,
+        content: Content::of(digest_of(row, 2)?, row.get_ref(3)?.as_str()?),
     })
 }
 

@@ -10,7 +10,7 @@ use wilco::{Arrival, Body, Digest, Envelope, Event, EventId, Verified};
 use super::{DamagedEvent, Keys, TAIL_BITS, Unsealed, WriterState, is_intact, seq_of};
 use crate::{
     Duplicates, Receipt,
-    rules::{DuplicateDecision, Earlier},
+    rules::{Content, DuplicateDecision, Earlier},
 };
 
 /// An event that is about to be recorded, with all that can be computed without the store: the
@@ -63,10 +63,11 @@ impl WriterState {
         duplicates: Duplicates,
     ) -> rusqlite::Result<Receipt> {
         let keys = prepared.keys;
-        let Event { received_at, digest, .. } = *prepared.event;
+        let received_at = prepared.event.received_at;
+        let content = Content::of(prepared.event.digest, &prepared.event.name);
         let earlier = self.latest_events.find(&self.connection, keys)?;
         let has_id = prepared.delivery_id.is_some();
-        let mut verdict = duplicates.decide(has_id, digest, received_at, earlier.as_ref());
+        let mut verdict = duplicates.decide(has_id, content, received_at, earlier.as_ref());
         if let DuplicateDecision::DuplicateOf(event_id) = verdict {
             if is_intact(&self.connection, event_id)? {
                 return Ok(Receipt { event_id, is_first: false });
@@ -77,7 +78,7 @@ impl WriterState {
             verdict = DuplicateDecision::New;
         }
         let event_id = self.insert(prepared, verdict == DuplicateDecision::Conflict)?;
-        self.latest_events.insert(keys, Earlier { event_id, received_at, digest });
+        self.latest_events.insert(keys, Earlier { event_id, received_at, content });
         Ok(Receipt { event_id, is_first: true })
     }
 

@@ -18,6 +18,7 @@ promises! {
     a_duplicate_is_recognised_even_if_the_clock_went_back,
     sources_and_subjects_are_separate,
     events_without_a_subject_are_compared_with_one_another,
+    events_with_other_names_are_not_duplicates_although_their_bodies_are_equal,
     a_duplicate_is_recognised_however_many_events_came_in_between,
     a_delivery_id_is_recorded_once,
     a_delivery_id_with_another_body_is_a_conflict,
@@ -102,6 +103,16 @@ async fn events_without_a_subject_are_compared_with_one_another(bench: Bench) {
         (Sent { source: "warehouse", ..bare("A") }, None),
     ];
     check(&bench, &rows).await;
+}
+
+/// Some providers name the event in a header only.
+async fn events_with_other_names_are_not_duplicates_although_their_bodies_are_equal(
+    mut bench: Bench,
+) {
+    let named = |name| Sent { name, ..about("b/1", "A") };
+    check(&bench, &[(named("up"), None), (named("down"), None), (named("down"), Some(1))]).await;
+    bench.crash(after(0));
+    check(&bench, &[(named("down"), Some(1)), (named("up"), None), (named("up"), Some(2))]).await;
 }
 
 async fn a_duplicate_is_recognised_however_many_events_came_in_between(mut bench: Bench) {
