@@ -80,12 +80,17 @@ impl Verifier<'_> {
         let Self { scheme, keys, now, head, body, computation } = self;
         let decided =
             computation.and_then(|computation| computation.decide(scheme, keys, now, &body));
-        let arrival = Arrival { received_at, head, body };
         match decided {
             Ok((secret_name, digest)) => {
+                // A secret that came along has done its work: nobody who reads the record gets it.
+                let head = Head { headers: scheme.without_sent_secret(head.headers), ..head };
+                let arrival = Arrival { received_at, head, body };
                 Ok(Verified { source: source.clone(), secret_name, digest, arrival })
             }
-            Err(mismatch) => Err(Box::new(Refused { mismatch, arrival })),
+            Err(mismatch) => {
+                let arrival = Arrival { received_at, head, body };
+                Err(Box::new(Refused { mismatch, arrival }))
+            }
         }
     }
 }
@@ -190,7 +195,7 @@ impl Verified {
         self.digest
     }
 
-    /// What arrived.
+    /// What arrived, without the secret if the provider sent that along.
     pub fn arrival(&self) -> &Arrival {
         &self.arrival
     }
@@ -345,6 +350,26 @@ mod tests {
                 verifier.finish(&SourceName::new("t").unwrap(), Timestamp::UNIX_EPOCH).unwrap_err();
             assert_eq!(refused.arrival.body, BODY.into());
             assert_eq!(refused.arrival.head.headers, headers);
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_sent_along_is_not_kept() {
+        for (provider, header, value) in [
+            ("bearer-token", "authorization", "Bearer a-made-up-secret"),
+            ("gitlab", "x-gitlab-token", "a-made-up-secret"),
+        ] {
+            let provider = provider::find(provider).unwrap();
+            let keys = [provider.scheme.key(&secret("a-made-up-secret")).unwrap()];
+            let headers = Headers::from_pairs([("x-other", "kept"), (header, value)]);
+            let head = Head { headers, ..Head::default() };
+            let received_at = Timestamp::UNIX_EPOCH;
+            let arrival = Arrival { received_at, head, body: BODY.to_vec().into() };
+            let verified =
+                verify(&provider.scheme, &SourceName::new("t").unwrap(), &keys, arrival).unwrap();
+            let headers = &verified.arrival().head.headers;
+            assert_eq!(headers.all("x-other").collect::<Vec<_>>(), [b"kept"]);
+            assert_eq!(headers.all(header).collect::<Vec<_>>(), [b"(blanked)"], "{header}");
         }
     }
 

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 
 use crate::{
-    Body, Digest, Head, Secret,
+    Body, Digest, Head, Headers, Secret,
     mismatch::Mismatch,
     place::{Half, Place},
     words::words,
@@ -116,6 +116,18 @@ impl Scheme {
     pub fn is_sent_secret(&self, name: &str) -> bool {
         let is_sent = matches!(self.algorithm, Algorithm::Token | Algorithm::JwtHs256);
         is_sent && self.signature.is_named(name)
+    }
+
+    /// The headers without the secret, if the provider sends it along.
+    pub(super) fn without_sent_secret(&self, headers: Headers) -> Headers {
+        let is_secret = |name: &str| self.is_sent_secret(name);
+        if !headers.iter().any(|(name, _)| is_secret(name)) {
+            return headers;
+        }
+        let blanked = headers
+            .iter()
+            .map(|(name, value)| (name, if is_secret(name) { &b"(blanked)"[..] } else { value }));
+        Headers::from_pairs(blanked)
     }
 
     /// Prepares a secret for this scheme.
