@@ -93,10 +93,12 @@ impl Record {
         let path = SqliteStore::path(&places.store.url)?;
         require_store(path, args.url.is_some(), "wilco does not answer, and ")?;
         let store = Arc::new(open(&places.store.url)?);
-        let configuration = config.clone();
-        let api = service::api(store.clone(), move || {
-            configuration.outline().map_err(|failure| failure.text)
-        });
+        let (outline, whole) = (config.clone(), config.clone());
+        let api = service::api(
+            store.clone(),
+            move || outline.outline().map_err(|failure| failure.text),
+            move || whole.load().map_err(|failure| failure.text),
+        );
         Ok(Self { api: Connection::Store(store, api), config })
     }
 

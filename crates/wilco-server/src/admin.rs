@@ -33,11 +33,13 @@ pub(crate) use api::{Backend, ConfiguredDestination, Routing};
 pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
 pub(crate) use listen::Listener;
 pub use model::{
-    Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail,
-    EventSummary, Header, ListDestinations, ListEvents, PAGE_ITEMS_MAX, Page, ReplayRequest,
-    Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions, SecretStatus, Secrets,
+    AcceptRequest, AcceptedRejection, Attempt, CancelRequest, Cancelled, Delivery, DeliveryState,
+    DestinationStatus, EventDetail, EventSummary, Header, ListDestinations, ListEvents,
+    ListRejections, PAGE_ITEMS_MAX, Page, RejectionDetail, RejectionReason, RejectionSummary,
+    ReplayRequest, Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions,
+    SecretStatus, Secrets,
 };
-pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS};
+pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS, RejectionPath};
 pub(crate) use openapi::{Describe, Described, document};
 pub(crate) use page::position;
 pub use problem::{Problem, ProblemType};

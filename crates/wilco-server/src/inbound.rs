@@ -26,10 +26,10 @@ use http_body::Body;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use wilco::{
-    Digest, Refused, Secret, Verified,
+    Arrival, Digest, Refused, Secret, Verified,
     provider::{Challenge, HandshakeSecrets},
 };
-use wilco_store::{InboundStore, Receipt, Rejection};
+use wilco_store::{InboundStore, Receipt, Rejection, RejectionReason};
 
 use crate::{clock, config, metrics::Metrics};
 use body::BodyBudget;
@@ -138,6 +138,11 @@ impl Inbound {
         secrets
     }
 
+    /// The sources, as they are configured now.
+    pub(crate) fn sources(&self) -> Vec<Arc<config::Source>> {
+        self.endpoints.load().sources.values().cloned().collect()
+    }
+
     /// Since when matches are counted.
     pub(crate) fn began_at(&self) -> Timestamp {
         self.began_at
@@ -198,7 +203,8 @@ impl Inbound {
             return Err(Refusal::Address(sender));
         }
         body::check_announced(&request, max_body)?;
-        // Released when the event is recorded, or when the start of a refused body is copied.
+        // Released when the event is recorded, or when a refused body is about to be queued: nothing waits
+        // between that and the queue, which has a bound of its own.
         let mut charge = self.budget.charge(sender.into());
         let (parts, body) = request.into_parts();
         let head = head::head(&parts, method, source);
@@ -213,11 +219,12 @@ impl Inbound {
         }
         let verified = decided.map_err(|refused| {
             let Refused { mismatch, arrival } = *refused;
-            Refusal::NotVerified(mismatch, Evidence::of(&arrival, sender))
+            Refusal::NotVerified(mismatch, Box::new(Evidence { arrival, client: sender }))
         })?;
         self.count_match(source.name.as_str(), verified.secret_name());
         let envelope = source.provider.envelope(&verified).map_err(|cause| {
-            Refusal::NotAnObject(cause, Evidence::of(verified.arrival(), sender))
+            let arrival = verified.arrival().clone();
+            Refusal::NotAnObject(cause, Box::new(Evidence { arrival, client: sender }))
         })?;
 
         let name = envelope.name.clone();
@@ -351,23 +358,33 @@ impl Inbound {
 
     /// Stores a complete request that was refused, unless too many wait to be stored.
     fn keep(&self, source: &config::Source, refusal: Refusal) {
-        let reason = refusal.to_string();
-        let (Refusal::NotVerified(_, evidence) | Refusal::NotAnObject(_, evidence)) = refusal
-        else {
-            return;
+        let message = refusal.to_string();
+        let (reason, evidence) = match refusal {
+            Refusal::NotVerified(mismatch, evidence) => {
+                (RejectionReason::from(&mismatch), evidence)
+            }
+            Refusal::NotAnObject(_, evidence) => (RejectionReason::InvalidBody, evidence),
+            _ => return,
         };
-        let Evidence { received_at, head, body_start, body_bytes, client } = *evidence;
-        let (url, headers) = head::blanked(&head, &source.provider.scheme);
+        let Evidence { arrival: Arrival { received_at, head, body }, client } = *evidence;
+        let (scheme, is_complete) = (&source.provider.scheme, reason.may_be_accepted());
+        let hidden = head::sent_secrets(&head, scheme);
+        let head = if is_complete { head } else { head::blanked(&head, scheme) };
         let is_kept = self.store.reject(Rejection {
-            at: received_at,
+            received_at,
             source: source.name.clone(),
+            provider: source.provider.name.clone(),
             reason,
+            message,
             client: client.ip(),
             method: head.method.into_owned(),
-            url,
-            headers,
-            bytes: body_bytes,
-            body: body_start,
+            url: head.url,
+            hidden,
+            headers: head.headers,
+            bytes: body.len() as u64,
+            digest: Digest::of_body(&body),
+            body,
+            is_complete,
         });
         if !is_kept {
             self.counters.rejections_dropped.inc();

@@ -114,8 +114,10 @@ impl Service {
             let routing = Box::new(routing);
             let counted = Arc::clone(&inbound);
             let secrets = Some(Box::new(move || secrets(&counted)) as Box<_>);
+            let configured = Arc::clone(&inbound);
+            let sources = Box::new(move || Ok(configured.sources()));
             let admin = Admin {
-                api: Api::new(Backend { store: store.clone(), routing, reload, secrets }),
+                api: Api::new(Backend { store: store.clone(), routing, sources, reload, secrets }),
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,

@@ -1,9 +1,12 @@
-//! What a person may do, through the admin API or the command line: look, replay, cancel, pause.
+//! What a person may do, through the admin API or the command line: look, replay, cancel, pause, accept.
 
 use async_trait::async_trait;
-use wilco::EventId;
+use wilco::{EventId, RejectionId};
 
-use crate::{EventDetail, EventQuery, EventSummary, Replay, State, StoreError, StoreStatus};
+use crate::{
+    Accepted, EventDetail, EventQuery, EventSummary, Receipt, RejectionDetail, RejectionQuery,
+    RejectionSummary, Replay, State, StoreError, StoreStatus,
+};
 
 /// The store as the admin listener and the command line see it.
 #[async_trait]
@@ -59,4 +62,33 @@ pub trait AdminStore: StoreStatus {
     ///
     /// [`StoreError`]: it is as it was.
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError>;
+
+    /// Rejections that are kept, newest first unless the query follows on. Their ids are in the order of
+    /// their receipt.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn rejections(&self, query: RejectionQuery) -> Result<Vec<RejectionSummary>, StoreError>;
+
+    /// One rejection, whole. `None` where there is none of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn rejection(&self, id: RejectionId) -> Result<Option<RejectionDetail>, StoreError>;
+
+    /// Records a rejection as the event that it is, and removes it from the rejections, both or neither:
+    /// on `Ok` that is durable. `None`, and nothing is recorded, if there is no such rejection any more.
+    ///
+    /// The event is recorded behind all others, but was received when the rejection was. So it is compared
+    /// with the events about its subject as they were then: with the latest one before it, as always, and
+    /// with all that came after it, because the provider may have sent it again. It becomes the latest
+    /// event about its subject only if none was received after it: the next request is compared with
+    /// what the provider sent last.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: whether it was recorded may be unknown, and it can be accepted again.
+    async fn accept(&self, accepted: Accepted) -> Result<Option<Receipt>, StoreError>;
 }

@@ -21,13 +21,13 @@ pub trait InboundStore: Send + Sync {
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError>;
 
-    /// Stores a rejected request for a limited time, so that a person can find out why. Never
+    /// Stores a rejected request for a limited time, so that a person can find out why, and accept it. Never
     /// waits, and promises nothing: rejections are written while no event and no delivery waits, at
-    /// most once in [`REJECTION_INTERVAL`](crate::REJECTION_INTERVAL). Of a body the first [`REJECTION_BODY_BYTES_MAX`](crate::REJECTION_BODY_BYTES_MAX) are
-    /// stored, and of all rejections the newest [`REJECTIONS_MAX`](crate::REJECTIONS_MAX) with at most
-    /// [`REJECTION_BYTES_MAX`](crate::REJECTION_BYTES_MAX).
+    /// most once in [`REJECTION_INTERVAL`](crate::REJECTION_INTERVAL). Of a body that is not kept completely, the first
+    /// [`REJECTION_BODY_BYTES_MAX`](crate::REJECTION_BODY_BYTES_MAX) are stored, and of all rejections the newest
+    /// [`REJECTIONS_MAX`](crate::REJECTIONS_MAX) with at most [`REJECTION_BYTES_MAX`](crate::REJECTION_BYTES_MAX).
     ///
-    /// False where it is dropped: [`REJECTION_QUEUE_MAX`](crate::REJECTION_QUEUE_MAX) or [`REJECTION_QUEUE_BYTES_MAX`](crate::REJECTION_QUEUE_BYTES_MAX) wait
-    /// already, or the store is full or closed.
+    /// False where it is dropped: [`REJECTION_QUEUE_MAX`](crate::REJECTION_QUEUE_MAX) or
+    /// [`REJECTION_QUEUE_BYTES_MAX`](crate::REJECTION_QUEUE_BYTES_MAX) wait already, or the store is full or closed.
     fn reject(&self, rejection: Rejection) -> bool;
 }

@@ -8,7 +8,8 @@
 //! ```text
 //!   inbound ──▶ InboundStore     record ──▶ Receipt, reject
 //!   outbound ─▶ OutboundStore    unrouted ──▶ fan_out, claim ──▶ Claim ──▶ settle
-//!   admin ────▶ AdminStore       events, event, replay, cancel, pause
+//!   admin ────▶ AdminStore       events, event, replay, cancel, pause,
+//!                              rejections, accept
 //! ```
 //!
 //! [`Store`] is all of them, and what the service does with a whole store: latch it, close it.
@@ -31,6 +32,7 @@ mod inbound;
 mod memory;
 mod outbound;
 mod query;
+mod rejection;
 mod rules;
 mod sqlite;
 mod status;
@@ -43,11 +45,10 @@ mod wakers;
 #[cfg(test)]
 extern crate self as wilco_store;
 
-use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use wilco::{EventId, Headers, SourceName};
+use wilco::EventId;
 
 pub use admin::AdminStore;
 pub(crate) use batch::Routed;
@@ -62,6 +63,9 @@ pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
 pub use query::{EventDetail, EventQuery, EventSummary, title};
+pub use rejection::{
+    Accepted, Rejection, RejectionDetail, RejectionQuery, RejectionReason, RejectionSummary,
+};
 pub use rules::Duplicates;
 pub use sqlite::{BackupError, Limits, Options, SqliteStore};
 pub use status::StoreStatus;
@@ -101,57 +105,6 @@ impl Receipt {
     /// False for a duplicate: the event had been recorded before, and nothing happens twice.
     pub fn is_first(&self) -> bool {
         self.is_first
-    }
-}
-
-/// A refused request, as far as it is kept. Its `Debug` shows nothing of the body.
-#[derive(Clone)]
-pub struct Rejection {
-    /// When it was refused.
-    pub at: Timestamp,
-    /// The source whose path it came to.
-    pub source: SourceName,
-    /// Why, in words.
-    pub reason: String,
-    /// The client that sent it; `None` for one on this machine that has no address.
-    pub client: Option<IpAddr>,
-    /// Its method.
-    pub method: String,
-    /// The URL by which the provider knows this endpoint; empty if its scheme does not sign it.
-    pub url: String,
-    /// Its headers; credentials among them are blanked by the caller.
-    pub headers: Headers,
-    /// The length of its body as it came, in bytes.
-    pub bytes: u64,
-    /// Its body, or as much of it as the caller kept. The store keeps at most
-    /// [`REJECTION_BODY_BYTES_MAX`] of it.
-    pub body: bytes::Bytes,
-}
-
-impl fmt::Debug for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { at, source, reason, client, method, url, headers, bytes, body: _ } = self;
-        f.debug_struct("Rejection")
-            .field("at", at)
-            .field("source", source)
-            .field("reason", reason)
-            .field("client", client)
-            .field("method", method)
-            .field("url", url)
-            .field("headers", headers)
-            .field("bytes", bytes)
-            .finish()
-    }
-}
-
-impl Rejection {
-    /// With no more of its body than is stored, in memory of its own: a part of a larger buffer
-    /// would keep all of it.
-    pub(crate) fn clamped(mut self) -> Self {
-        if self.body.len() > REJECTION_BODY_BYTES_MAX {
-            self.body = bytes::Bytes::copy_from_slice(&self.body[..REJECTION_BODY_BYTES_MAX]);
-        }
-        self
     }
 }
 
@@ -202,12 +155,12 @@ pub const QUEUE_MAX: usize = 8_192;
 pub(crate) const WAL_BYTES_MAX: u64 = 1 << 30;
 
 /// Rejections that may wait to be written; a further one is dropped.
-pub const REJECTION_QUEUE_MAX: usize = 64;
+pub const REJECTION_QUEUE_MAX: usize = 256;
 
-/// Bytes of rejections that may wait to be written; a further one is dropped.
-pub const REJECTION_QUEUE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of rejections that may wait to be written; a further one is dropped, unless nothing else waits.
+pub const REJECTION_QUEUE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of a rejected body that are stored.
+/// Bytes of a rejected body that are stored, unless it may be accepted later: then it is stored whole.
 pub const REJECTION_BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Between two writes of rejections.

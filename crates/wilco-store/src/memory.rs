@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use wilco::{Event, EventId};
 
 use crate::{
-    Clock, Delivery, Rejection, State, StoreError, Wakers,
+    Clock, Delivery, RejectionDetail, State, StoreError, Wakers,
     rules::{BurstTimes, INTERRUPTED, whole_millis},
 };
 
@@ -64,7 +64,7 @@ impl MemoryStore {
                 delivery.last_error = Some(INTERRUPTED.into());
             }
         }
-        let disk = Disk { durable, rejections: disk.rejections.clone(), ..Disk::default() };
+        let disk = Disk { durable, ..Disk::default() };
         Self {
             disk: Arc::new(Mutex::new(disk)),
             wakers: Arc::default(),
@@ -74,11 +74,6 @@ impl MemoryStore {
 
     fn now(&self) -> Timestamp {
         whole_millis(self.clock.now())
-    }
-
-    /// The rejections that are kept, oldest first.
-    pub fn rejections(&self) -> Vec<Rejection> {
-        self.disk().rejections.iter().cloned().collect()
     }
 
     /// Runs a write and makes it durable: all of it, or nothing.
@@ -128,8 +123,6 @@ impl MemoryStore {
 #[derive(Default)]
 struct Disk {
     durable: Record,
-    /// Beside the record, because nothing is promised of them.
-    rejections: VecDeque<Rejection>,
     fault: Option<Fault>,
     latched: Option<String>,
     is_closed: bool,
@@ -152,6 +145,9 @@ struct Record {
     destinations: BTreeMap<String, Destination>,
     /// When an alert of each key was last recorded.
     alerts: BTreeMap<String, Timestamp>,
+    /// Oldest first, so in the order of their ids. They come without a commit, because nothing is promised
+    /// of them.
+    rejections: VecDeque<Arc<RejectionDetail>>,
 }
 
 #[derive(Clone, Default)]
@@ -166,6 +162,8 @@ struct Destination {
 struct Kept {
     event: Arc<Event>,
     delivery_id: Option<String>,
+    /// It was rejected first, and so received before others that were recorded before it.
+    is_accepted: bool,
 }
 
 /// One event on its way to one destination.

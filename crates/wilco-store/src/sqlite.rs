@@ -1,5 +1,6 @@
 //! The store that users run: SQLite with one writing thread and group commit.
 
+mod accept;
 mod admin;
 mod backup;
 mod cancel;
@@ -53,6 +54,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use crate::{Clock, OpenError, Store, StoreError, rules::whole_millis};
+pub(super) use accept::{Acceptance, Search};
 pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, is_damage, require_whole, stop_at_damage,
@@ -66,7 +68,7 @@ pub(super) use files::{StoreFiles, users};
 pub(super) use ids::{
     TAIL_BITS, bad_column, digest_of, id_at, id_of, instant, seq_at, seq_of, time_of,
 };
-pub(super) use latest_events::{Keys, LatestEvents};
+pub(super) use latest_events::{Keys, LatestEvents, earlier};
 pub(super) use leases::{AttemptId, Lease, LeaseChanges, Leases};
 pub(super) use mark_damaged::{DamagedEvent, RECORD_DAMAGED, log_damaged};
 pub(super) use open::open as open_file;
@@ -77,10 +79,11 @@ pub(super) use queue::{Batch, Job, Kind, Queue};
 pub(super) use readers::Readers;
 pub(super) use reads::{
     EVENT, Part, checked, damaged_events, destination_status, events, intact, is_intact,
-    last_received, next_due, show, unfinished, unrouted,
+    last_received, next_due, rejection, rejections, show, unfinished, unrouted,
 };
 pub(super) use recent::RecentEvents;
-pub(super) use record::Prepared;
+pub(super) use record::{Prepared, id_bits};
+pub(super) use reject::{KeptRejections, rejection_seq};
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
 pub(super) use slicing::{row_limit, slices};

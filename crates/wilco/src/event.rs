@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::Body;
 
-pub use id::{EventId, EventIdError};
+pub use id::{EventId, EventIdError, RejectionId, RejectionIdError};
 
 /// A request that is not verified: anybody may have sent it.
 ///
@@ -189,6 +189,13 @@ impl Digest {
     pub fn of(body: &[u8]) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         context.update(body);
+        Self::finish(context)
+    }
+
+    /// The digest of this body.
+    pub fn of_body(body: &Body) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        body.chunks().for_each(|chunk| context.update(chunk));
         Self::finish(context)
     }
 

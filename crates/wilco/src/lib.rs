@@ -51,7 +51,8 @@ mod words;
 
 pub use body::Body;
 pub use event::{
-    Arrival, DataError, Digest, Event, EventId, EventIdError, Head, Headers, NameError, SourceName,
+    Arrival, DataError, Digest, Event, EventId, EventIdError, Head, Headers, NameError,
+    RejectionId, RejectionIdError, SourceName,
 };
 pub use mismatch::Mismatch;
 pub use provider::{Envelope, EnvelopeError, Provider};

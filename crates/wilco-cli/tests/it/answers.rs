@@ -296,7 +296,7 @@ fn the_log_has_a_line_for_each_event_and_each_refusal_with_sender_and_reason() {
 }
 
 #[test]
-fn a_refused_request_is_stored_for_inspection_without_credentials() {
+fn a_refused_request_is_stored_with_credentials_only_if_it_may_be_accepted() {
     let world = World::plan().start();
     let body = booking("b-1", "Grade");
     let credentials = "authorization: Bearer canary-1\r\ncookie: id=canary-2\r\n\
@@ -307,13 +307,19 @@ fn a_refused_request_is_stored_for_inspection_without_credentials() {
     world.send("[1]");
     world.eventually("three rejections", |w| w.count("SELECT count(*) FROM rejection") == 3);
     for (what, expected) in [
-        ("reason LIKE '%no secret of this source%'", 1),
-        ("reason LIKE '%missing or empty%'", 1),
-        ("reason LIKE '%the signature is valid, but the body is not a JSON object%'", 1),
+        ("reason = 'wrong_signature' AND message LIKE '%no secret of this source%'", 1),
+        ("reason = 'missing_signature' AND message LIKE '%missing or empty%'", 1),
+        (
+            "reason = 'invalid_body' \
+             AND message LIKE '%the signature is valid, but the body is not a JSON object%'",
+            1,
+        ),
+        ("complete", 2),
         ("source = 'freispace' AND client = '127.0.0.1' AND method = 'POST'", 3),
         ("CAST(body AS TEXT) LIKE '%Grade%'", 2),
-        ("CAST(headers AS TEXT) LIKE '%canary%'", 0),
-        ("CAST(headers AS TEXT) LIKE '%authorization: (blanked)%cookie: (blanked)%'", 2),
+        ("CAST(headers AS TEXT) LIKE '%canary%'", 1),
+        ("complete AND CAST(headers AS TEXT) LIKE '%canary-1%canary-2%canary-3%canary-4%'", 1),
+        ("CAST(headers AS TEXT) LIKE '%authorization: (blanked)%cookie: (blanked)%'", 1),
         ("CAST(headers AS TEXT) LIKE '%x-freispace-signature: 0000%'", 1),
     ] {
         let found = world.count(&format!("SELECT count(*) FROM rejection WHERE {what}"));

@@ -19,7 +19,7 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "log", "supervise"],
+    &["blanking", "clock", "log", "supervise"],
     &["config", "metrics", "threads"],
     &["inbound", "outbound", "admin"],
     &["service"],

@@ -20,6 +20,7 @@ mod handshakes;
 mod layering;
 mod listener;
 mod providers;
+mod rejections;
 mod secrets;
 mod survival;
 mod wire;

@@ -3,6 +3,7 @@
 
 mod destinations;
 mod events;
+mod rejections;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -22,6 +23,7 @@ use wilco::Event;
 use wilco_store::{AdminStore, Target};
 
 use super::{Describe, Described, Json, NoContent, Problem, RouteDecision, Secrets, document};
+use crate::config::Source;
 
 pub use events::{REPLAY_REASON, REPLAYED_EVENTS_MAX};
 
@@ -51,6 +53,8 @@ pub(crate) struct Backend {
     pub(crate) store: Arc<dyn AdminStore>,
     /// The current routes and destinations; an error says what is wrong with the configuration.
     pub(crate) routing: Box<dyn Fn() -> Result<Arc<dyn Routing>, String> + Send + Sync>,
+    /// The current sources; an error says what is wrong with the configuration.
+    pub(crate) sources: Box<dyn Fn() -> Result<Vec<Arc<Source>>, String> + Send + Sync>,
     /// `None` if wilco runs without a configuration file.
     pub(crate) reload: Option<Reload>,
     /// `None` if no service uses the store.
@@ -110,7 +114,12 @@ struct Operation {
 }
 
 /// Every operation of the API.
-fn operations() -> Vec<Operation> {
+fn operations() -> impl Iterator<Item = Operation> {
+    let about_events = about_events().into_iter().chain(about_rejections());
+    about_events.chain(about_configuration())
+}
+
+fn about_events() -> Vec<Operation> {
     vec![
         read("/api/v1/events", "list_events", "Lists events, newest first", events::list),
         read("/api/v1/events/{id}", "show_event", "Shows one event", events::show),
@@ -133,6 +142,40 @@ fn operations() -> Vec<Operation> {
             "Delivers events again, as the routes are now",
             events::replay,
         ),
+    ]
+}
+
+fn about_rejections() -> Vec<Operation> {
+    vec![
+        read(
+            "/api/v1/rejections",
+            "list_rejections",
+            "Lists rejected requests, newest first",
+            rejections::list,
+        ),
+        read(
+            "/api/v1/rejections/{id}",
+            "show_rejection",
+            "Shows one rejected request",
+            rejections::show,
+        ),
+        read(
+            "/api/v1/rejections/{id}/body",
+            "read_rejected_body",
+            "Gives the exact body of a rejected request, as far as it is kept",
+            rejections::body,
+        ),
+        write(
+            "/api/v1/rejections/{id}/accept",
+            "accept_rejection",
+            "Verifies a rejected request again, and records it as an event",
+            rejections::accept,
+        ),
+    ]
+}
+
+fn about_configuration() -> Vec<Operation> {
+    vec![
         read(
             "/api/v1/destinations",
             "list_destinations",

@@ -1,6 +1,7 @@
 //! What the admin API takes and answers, as JSON. The command line reads the same types.
 
 mod from_store;
+mod rejections;
 
 use std::{fmt::Display, str::FromStr};
 
@@ -11,6 +12,12 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 use wilco::EventId;
+
+pub(crate) use rejections::RejectionPath;
+pub use rejections::{
+    AcceptRequest, AcceptedRejection, ListRejections, RejectionDetail, RejectionReason,
+    RejectionSummary,
+};
 
 /// Which events to list, and which part of the listing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]

@@ -138,6 +138,13 @@ impl Source {
 }
 
 impl Source {
+    /// The URL by which the provider knows the endpoint, with the query of a request. `None` if nobody said which
+    /// that is.
+    pub(crate) fn known_url(&self, query: Option<&str>) -> Option<String> {
+        let url = self.public_url.as_ref()?;
+        Some(query.map_or_else(|| url.clone(), |query| format!("{url}?{query}")))
+    }
+
     /// The name of the secret that the provider brought: that of its file.
     pub(crate) fn learned_name(path: &Path) -> String {
         format!("file:{}", path.display())

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
-use jiff::Timestamp;
 use wilco::{
-    Arrival, EnvelopeError, Head, Mismatch, Provider,
+    Arrival, EnvelopeError, Mismatch, Provider,
     provider::{Accepted, AnswerType, Challenge},
 };
-use wilco_store::{REJECTION_BODY_BYTES_MAX, Receipt, StoreError};
+use wilco_store::{Receipt, StoreError};
 
 use super::{Client, HeadFault, UnreadableHop};
 
@@ -78,34 +77,11 @@ fn response(status: StatusCode, message: &'static str) -> WebhookResponse {
     response
 }
 
-/// What is kept of a refused request, and who sent it.
+/// A refused request, and who sent it.
 #[derive(Debug)]
 pub(crate) struct Evidence {
-    pub(super) received_at: Timestamp,
-    pub(super) head: Head,
-    pub(super) body_start: Bytes,
-    /// The length of the whole body.
-    pub(super) body_bytes: u64,
+    pub(super) arrival: Arrival,
     pub(super) client: Client,
-}
-
-impl Evidence {
-    /// Copies the beginning of the body, so that the memory of the rest can be released.
-    pub(super) fn of(arrival: &Arrival, client: Client) -> Box<Self> {
-        let Arrival { received_at, head, body } = arrival;
-        let mut start = Vec::with_capacity(body.len().min(REJECTION_BODY_BYTES_MAX));
-        for chunk in body.chunks() {
-            let left = REJECTION_BODY_BYTES_MAX - start.len();
-            start.extend_from_slice(&chunk[..chunk.len().min(left)]);
-        }
-        Box::new(Self {
-            received_at: *received_at,
-            head: head.clone(),
-            body_start: start.into(),
-            body_bytes: body.len() as u64,
-            client,
-        })
-    }
 }
 
 /// Why a request was refused. Its text is for the log; the response to the sender says less.
@@ -243,9 +219,7 @@ impl Refusal {
     /// the signature is right, because such requests are not part of a flood.
     pub(super) fn unsigned_bytes(&self) -> Option<usize> {
         match self {
-            Self::NotVerified(_, evidence) => {
-                Some(usize::try_from(evidence.body_bytes).unwrap_or(usize::MAX))
-            }
+            Self::NotVerified(_, evidence) => Some(evidence.arrival.body.len()),
             Self::NotLearned(_) | Self::OtherSecret(_) => Some(0),
             // Every other body that was read to its end had a right signature.
             _ if self.has_read_the_body() => None,

@@ -12,19 +12,22 @@ use crate::{
         Admin, Api, Backend, ConfiguredDestination, Listener, RouteClause, RouteDecision, Routing,
         SecretStatus, Secrets,
     },
-    config::Outline,
+    config::{Config, Outline},
     inbound::{Bound, Inbound},
     outbound::Plan,
 };
 
 /// The admin API over a store that this process has opened and that no service uses. The configuration
-/// is read when it is needed; an error says what is wrong with it.
+/// is read when it is needed; an error says what is wrong with it. `outline` needs no secret, `whole` needs all.
 pub fn api(
     store: Arc<dyn AdminStore>,
-    configuration: impl Fn() -> Result<Outline, String> + Send + Sync + 'static,
+    outline: impl Fn() -> Result<Outline, String> + Send + Sync + 'static,
+    whole: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
 ) -> Api {
-    let routing = move || Ok(Arc::new(Outlined::new(configuration()?)) as Arc<dyn Routing>);
-    Api::new(Backend { store, routing: Box::new(routing), reload: None, secrets: None })
+    let routing = move || Ok(Arc::new(Outlined::new(outline()?)) as Arc<dyn Routing>);
+    let sources = move || Ok(whole()?.sources.into_iter().map(Arc::new).collect());
+    let (routing, sources) = (Box::new(routing), Box::new(sources));
+    Api::new(Backend { store, routing, sources, reload: None, secrets: None })
 }
 
 /// Serves the admin listener until `stop`.

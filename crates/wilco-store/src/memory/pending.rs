@@ -7,11 +7,11 @@ use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
 
 use super::{DeliveryRow, Destination, InBurst, Kept, Pending, in_micros};
 use crate::{
-    ALERTS, Alert, Attempt, Breaker, Burst, CLAIM_BYTES_MAX, Claim, Delivery, Duplicates, Outcome,
-    Receipt, Replay, Routed, Settled, State, Target,
+    ALERTS, Accepted, Alert, Attempt, Breaker, Burst, CLAIM_BYTES_MAX, Claim, Delivery, Duplicates,
+    Outcome, Receipt, Replay, Routed, Settled, State, Target,
     rules::{
-        self, Content, DuplicateDecision, Joined, Settlement, later, latest_due, lease_end,
-        whole_millis, within_bytes,
+        self, Content, DuplicateDecision, Joined, Settlement, Surroundings, later, latest_due,
+        lease_end, whole_millis, within_bytes,
     },
 };
 
@@ -22,15 +22,46 @@ impl Pending {
         envelope: Envelope,
         duplicates: Duplicates,
     ) -> Receipt {
-        let arrival = verified.arrival();
-        let digest = verified.digest();
         let earlier = self.record.earlier(verified, &envelope);
         let has_id = envelope.delivery_id.is_some();
-        let content = Content::of(digest, &envelope.name);
-        let verdict = duplicates.decide(has_id, content, arrival.received_at, earlier.as_ref());
-        if let DuplicateDecision::DuplicateOf(event_id) = verdict {
+        let received_at = verified.arrival().received_at;
+        let content = Content::of(verified.digest(), &envelope.name);
+        let decision = duplicates.decide(has_id, content, received_at, earlier.as_ref());
+        self.record_as(verified, envelope, decision, false)
+    }
+
+    pub(super) fn accept(&mut self, accepted: Accepted) -> Option<Receipt> {
+        let Accepted { id, verified, envelope, duplicates } = accepted;
+        let rejections = &mut self.record.rejections;
+        let place = rejections.iter().position(|kept| kept.summary.id == id)?;
+        rejections.remove(place);
+        let received_at = whole_millis(verified.arrival().received_at);
+        let content = Content::of(verified.digest(), &envelope.name);
+        let decision = if envelope.delivery_id.is_some() {
+            let earlier = self.record.earlier(&verified, &envelope);
+            duplicates.decide(true, content, received_at, earlier.as_ref())
+        } else {
+            let mut around = Surroundings::of(received_at, content);
+            let events = self.record.events.iter();
+            events
+                .filter(|kept| kept.could_be(&verified, &envelope))
+                .for_each(|kept| around.add(kept.as_earlier()));
+            duplicates.decide_among(&around)
+        };
+        Some(self.record_as(&verified, envelope, decision, true))
+    }
+
+    fn record_as(
+        &mut self,
+        verified: &Verified,
+        envelope: Envelope,
+        decision: DuplicateDecision,
+        is_accepted: bool,
+    ) -> Receipt {
+        if let DuplicateDecision::DuplicateOf(event_id) = decision {
             return Receipt { event_id, is_first: false };
         }
+        let arrival = verified.arrival();
         let event = Event {
             id: self.record.next_id(arrival.received_at),
             source: verified.source().clone(),
@@ -39,13 +70,13 @@ impl Pending {
             subject: envelope.subject,
             received_at: whole_millis(arrival.received_at),
             secret_name: verified.secret_name().into(),
-            digest,
-            conflict: verdict == DuplicateDecision::Conflict,
+            digest: verified.digest(),
+            conflict: decision == DuplicateDecision::Conflict,
             headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };
         let receipt = Receipt { event_id: event.id, is_first: true };
-        let kept = Kept { event: Arc::new(event), delivery_id: envelope.delivery_id };
+        let kept = Kept { event: Arc::new(event), delivery_id: envelope.delivery_id, is_accepted };
         self.record.events.push(kept);
         self.has_recorded = true;
         receipt
@@ -232,7 +263,8 @@ impl Pending {
             body: alert.body.into(),
         };
         let event_id = event.id;
-        self.record.events.push(Kept { event: Arc::new(event), delivery_id: None });
+        let kept = Kept { event: Arc::new(event), delivery_id: None, is_accepted: false };
+        self.record.events.push(kept);
         self.has_recorded = true;
         self.deliver(event_id, &Target::to(alert.to), None, now);
         true

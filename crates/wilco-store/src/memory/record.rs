@@ -3,29 +3,23 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use wilco::{Envelope, Event, EventId, Verified};
+use wilco::{Envelope, Event, EventId, RejectionId, Verified};
 
 use super::{Destination, Kept, Record};
 use crate::{
-    Breaker, Delivery, DestinationStatus, EventQuery, EventSummary, ROUTING_BYTES_MAX, State,
-    query,
+    Breaker, Delivery, DestinationStatus, EventQuery, EventSummary, REJECTION_BYTES_MAX,
+    REJECTIONS_MAX, ROUTING_BYTES_MAX, Rejection, RejectionDetail, RejectionQuery,
+    RejectionSummary, State, query,
     rules::{Content, Earlier, wait_until, whole_millis, within_bytes},
 };
 
 impl Record {
     /// The latest event that a request could be a copy of.
     pub(super) fn earlier(&self, verified: &Verified, envelope: &Envelope) -> Option<Earlier> {
-        let could_be = |kept: &&Kept| {
-            kept.event.source == *verified.source()
-                && kept.delivery_id == envelope.delivery_id
-                && (envelope.delivery_id.is_some() || kept.event.subject == envelope.subject)
-        };
-        let is_copy = |kept: &&Kept| kept.event.digest == verified.digest();
-        let latest = || self.events.iter().rev().filter(could_be);
-        let copy = latest().find(is_copy).filter(|_| envelope.delivery_id.is_some());
-        let Kept { event, .. } = copy.or_else(|| latest().next())?;
-        let content = Content::of(event.digest, &event.name);
-        Some(Earlier { event_id: event.id, received_at: event.received_at, content })
+        let events = || self.events.iter().filter(|kept| kept.could_be(verified, envelope));
+        let copies = events().filter(|kept| kept.event.digest == verified.digest());
+        let copy = latest(copies).filter(|_| envelope.delivery_id.is_some());
+        copy.or_else(|| latest(events())).map(Kept::as_earlier)
     }
 
     /// From the clock, and always behind the last.
@@ -35,6 +29,39 @@ impl Record {
         let behind_last =
             self.events.last().map(|kept| EventId::from_bits(kept.event.id.to_bits() + 1));
         behind_last.map_or(from_clock, |behind_last| from_clock.max(behind_last))
+    }
+
+    /// Keeps a rejection, and the newest of the others.
+    pub(super) fn reject(&mut self, rejection: Rejection) {
+        let last = self.rejections.back().map_or(0, |kept| kept.summary.id.to_bits() + 1);
+        let millis = u128::try_from(rejection.received_at.as_millisecond()).unwrap_or(0);
+        let id = RejectionId::from_bits((millis << CHOICE_BITS).max(last));
+        let rejection = Rejection { received_at: whole_millis(rejection.received_at), ..rejection };
+        let Rejection { headers, body, .. } = rejection.clone();
+        let kept = RejectionDetail { summary: rejection.summary(id), headers, body };
+        self.rejections.push_back(Arc::new(kept));
+        let bytes = |kept: &Arc<RejectionDetail>| kept.headers.as_bytes().len() + kept.body.len();
+        let mut sum: u64 = self.rejections.iter().map(|kept| bytes(kept) as u64).sum();
+        while self.rejections.len() as u64 > REJECTIONS_MAX || sum > REJECTION_BYTES_MAX {
+            let Some(oldest) = self.rejections.pop_front() else { break };
+            sum -= bytes(&oldest) as u64;
+        }
+    }
+
+    pub(super) fn rejections(&self, query: &RejectionQuery) -> Vec<RejectionSummary> {
+        let RejectionQuery { source, since, after, before, limit } = query;
+        let summaries = self.rejections.iter().map(|kept| &kept.summary);
+        let is_asked_for = |kept: &&RejectionSummary| {
+            source.as_ref().is_none_or(|source| kept.source.as_str() == source)
+                && since.is_none_or(|since| kept.received_at >= whole_millis(since))
+                && after.is_none_or(|after| kept.id > after)
+                && before.is_none_or(|before| kept.id < before)
+        };
+        let mut found: Vec<_> = summaries.filter(is_asked_for).collect();
+        if after.is_none() {
+            found.reverse();
+        }
+        found.into_iter().take(*limit).cloned().collect()
     }
 
     pub(super) fn unrouted(&self, limit: usize) -> Vec<Arc<Event>> {
@@ -101,6 +128,28 @@ impl Record {
             is_damaged: false,
             deliveries: self.deliveries(event.id).map(without_history).collect(),
         }
+    }
+}
+
+/// The one that was recorded last; one that was accepted later only if none was received after it.
+fn latest<'k>(events: impl Iterator<Item = &'k Kept>) -> Option<&'k Kept> {
+    events.reduce(|latest, next| {
+        let is_later = !next.is_accepted || latest.event.received_at <= next.event.received_at;
+        if is_later { next } else { latest }
+    })
+}
+
+impl Kept {
+    /// Whether a request could be a copy of this event, apart from its body.
+    pub(super) fn could_be(&self, verified: &Verified, envelope: &Envelope) -> bool {
+        self.event.source == *verified.source()
+            && self.delivery_id == envelope.delivery_id
+            && (envelope.delivery_id.is_some() || self.event.subject == envelope.subject)
+    }
+
+    pub(super) fn as_earlier(&self) -> Earlier {
+        let Event { id, received_at, digest, ref name, .. } = *self.event;
+        Earlier { event_id: id, received_at, content: Content::of(digest, name) }
     }
 }
 

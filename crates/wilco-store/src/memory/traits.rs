@@ -4,13 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use wilco::{Envelope, Event, EventId, Verified};
+use wilco::{Envelope, Event, EventId, RejectionId, Verified};
 
 use super::{DeliveryRow, MemoryStore};
 use crate::{
-    AdminStore, Alert, Attempt, Batch, Breaker, Claim, DestinationStatus, Duplicates, EventDetail,
-    EventQuery, EventSummary, InboundStore, OutboundStore, Outcome, REJECTIONS_MAX, Receipt,
-    Rejection, Replay, RoutedBatch, Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
+    Accepted, AdminStore, Alert, Attempt, Batch, Breaker, Claim, DestinationStatus, Duplicates,
+    EventDetail, EventQuery, EventSummary, InboundStore, OutboundStore, Outcome, Receipt,
+    Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, RoutedBatch, Settled,
+    State, Store, StoreError, StoreStatus, Usage, Wakers,
     rules::{wait_until, whole_millis},
 };
 
@@ -27,10 +28,7 @@ impl InboundStore for MemoryStore {
 
     fn reject(&self, rejection: Rejection) -> bool {
         let Ok(mut disk) = self.open_disk() else { return false };
-        disk.rejections.push_back(rejection.clamped());
-        if disk.rejections.len() as u64 > REJECTIONS_MAX {
-            disk.rejections.pop_front();
-        }
+        disk.durable.reject(rejection.clamped());
         true
     }
 }
@@ -161,6 +159,21 @@ impl AdminStore for MemoryStore {
                 is_paused;
             pending.to_wake.insert(destination.into());
         })
+    }
+
+    async fn rejections(&self, query: RejectionQuery) -> Result<Vec<RejectionSummary>, StoreError> {
+        self.read(|record| record.rejections(&query))
+    }
+
+    async fn rejection(&self, id: RejectionId) -> Result<Option<RejectionDetail>, StoreError> {
+        self.read(|record| {
+            let found = record.rejections.iter().find(|kept| kept.summary.id == id)?;
+            Some(RejectionDetail::clone(found))
+        })
+    }
+
+    async fn accept(&self, accepted: Accepted) -> Result<Option<Receipt>, StoreError> {
+        self.commit(|pending| pending.accept(accepted))
     }
 }
 

@@ -45,7 +45,7 @@ impl Content {
 }
 
 /// What a request is.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DuplicateDecision {
     New,
     /// The provider gave this delivery id before, to another body.
@@ -53,7 +53,43 @@ pub(crate) enum DuplicateDecision {
     DuplicateOf(EventId),
 }
 
+/// The events about the subject of a request that was received in the past, when it was received and since.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    received_at: Timestamp,
+    content: Content,
+    latest_before: Option<Earlier>,
+    copy_after: Option<Earlier>,
+}
+
+impl Surroundings {
+    pub(crate) fn of(received_at: Timestamp, content: Content) -> Self {
+        Self { received_at, content, latest_before: None, copy_after: None }
+    }
+
+    /// Takes in an event about the subject. Of two that were received at the same time, the second counts.
+    pub(crate) fn add(&mut self, event: Earlier) {
+        if event.received_at > self.received_at {
+            if event.content == self.content && self.copy_after.is_none() {
+                self.copy_after = Some(event);
+            }
+        } else if self.latest_before.as_ref().is_none_or(|b| b.received_at <= event.received_at) {
+            self.latest_before = Some(event);
+        }
+    }
+}
+
 impl Duplicates {
+    /// Compares a request without a delivery id that was received in the past.
+    pub(crate) fn decide_among(self, around: &Surroundings) -> DuplicateDecision {
+        let Surroundings { received_at, content, latest_before, copy_after } = around;
+        let compare = |earlier| self.decide(false, *content, *received_at, earlier);
+        match compare(copy_after.as_ref()) {
+            DuplicateDecision::New => compare(latest_before.as_ref()),
+            decided => decided,
+        }
+    }
+
     /// Compares a request with the earlier event that it could be a duplicate of.
     ///
     /// Only the *latest* event of a subject counts: after A and B, a second A is a change back and

@@ -2,10 +2,16 @@
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use wilco::EventId;
+use wilco::{EventId, RejectionId};
 
-use super::{Kind, Part, SqliteStore, WriterState, events, seq_of, show, slices, unfinished};
-use crate::{AdminStore, EventDetail, EventQuery, EventSummary, Replay, State, StoreError};
+use super::{
+    Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, events, rejection,
+    rejections, seq_at, seq_of, show, slices, unfinished,
+};
+use crate::{
+    Accepted, AdminStore, Duplicates, EventDetail, EventQuery, EventSummary, Receipt,
+    RejectionDetail, RejectionQuery, RejectionSummary, Replay, State, StoreError,
+};
 
 #[async_trait]
 impl AdminStore for SqliteStore {
@@ -61,4 +67,62 @@ impl AdminStore for SqliteStore {
         let name = destination.to_owned();
         self.writer.write(Kind::Delivery, move |state| state.pause(&name, is_paused)).await
     }
+
+    async fn rejections(&self, query: RejectionQuery) -> Result<Vec<RejectionSummary>, StoreError> {
+        self.query_readers.read(move |connection| rejections(connection, &query)).await
+    }
+
+    async fn rejection(&self, id: RejectionId) -> Result<Option<RejectionDetail>, StoreError> {
+        self.query_readers.read(move |connection| rejection(connection, id)).await
+    }
+
+    async fn accept(&self, accepted: Accepted) -> Result<Option<Receipt>, StoreError> {
+        self.writer.require_space()?;
+        let Accepted { id, verified, envelope, duplicates } = accepted;
+        let mut search = None;
+        loop {
+            let mut prepared = Prepared::of(verified.clone(), envelope.clone());
+            let first = Search::new(&prepared, behind(&prepared, duplicates));
+            let searched = search.clone();
+            let accept = move |state: &mut WriterState| {
+                state.accept(id, &mut prepared, duplicates, searched.clone())
+            };
+            match self.writer.write(Kind::Event, accept).await? {
+                Acceptance::Recorded(receipt) => return Ok(Some(receipt)),
+                Acceptance::Gone => return Ok(None),
+                Acceptance::NeedsSearch => search = Some(self.search(first).await?),
+            }
+        }
+    }
+}
+
+impl SqliteStore {
+    /// Looks at all events that a rejection is compared with, a part at a time.
+    async fn search(&self, mut search: Search) -> Result<Search, StoreError> {
+        let events_max = self.limits.listing_events_max;
+        loop {
+            let step = move |connection: &Connection| {
+                let has_more = search.step(connection, events_max)?;
+                Ok((search, has_more))
+            };
+            let (stepped, has_more) = self.query_readers.read(step).await?;
+            if !has_more {
+                return Ok(stepped);
+            }
+            search = stepped;
+        }
+    }
+}
+
+/// The place behind which the events are that a rejection is compared with. The place of an event is never
+/// behind its time.
+fn behind(prepared: &Prepared, duplicates: Duplicates) -> i64 {
+    let received_at = prepared.event().received_at;
+    let from = match duplicates {
+        Duplicates::Suppress { window } => {
+            received_at.saturating_sub(window).unwrap_or(received_at)
+        }
+        Duplicates::Keep => received_at,
+    };
+    seq_at(from).saturating_sub(1)
 }

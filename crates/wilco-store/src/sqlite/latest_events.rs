@@ -64,7 +64,8 @@ impl LatestEvents {
     pub(super) fn load(connection: &Connection, limits: Limits) -> rusqlite::Result<Self> {
         let mut latest = Self { limits, ..Self::default() };
         let mut statement = connection.prepare(
-            "SELECT id, received_at_ms, digest, name, source, subject, delivery_id FROM event \
+            "SELECT id, received_at_ms, digest, name, source, subject, delivery_id, \
+             EXISTS (SELECT 1 FROM accepted WHERE accepted.event = seq) AS is_accepted FROM event \
              WHERE seq > (SELECT indexed_through FROM progress) ORDER BY seq",
         )?;
         let mut rows = statement.query([])?;
@@ -76,7 +77,10 @@ impl LatestEvents {
             let delivery_id: Option<String> = row.get("delivery_id")?;
             let digest = digest_of(row, 2)?;
             let keys = Keys::of(&source, subject.as_deref(), delivery_id.as_deref(), digest);
-            latest.insert(keys, earlier);
+            match row.get("is_accepted")? {
+                true => latest.insert_unless_later(connection, keys, &earlier)?,
+                false => latest.insert(keys, earlier),
+            }
         }
         latest.committed();
         Ok(latest)
@@ -107,6 +111,27 @@ impl LatestEvents {
                 self.set(id_and_body, event);
             }
         }
+    }
+
+    /// Makes an event that was received in the past the latest one for those keys for which none was received
+    /// after it.
+    pub(super) fn insert_unless_later(
+        &mut self,
+        connection: &Connection,
+        keys: Keys,
+        event: &Earlier,
+    ) -> rusqlite::Result<()> {
+        let keys = match keys {
+            Keys::Subject(key) => [Some(key), None],
+            Keys::DeliveryId { id, id_and_body } => [Some(id), Some(id_and_body)],
+        };
+        for key in keys.into_iter().flatten() {
+            let latest = self.latest(connection, key)?;
+            if latest.is_none_or(|latest| latest.received_at <= event.received_at) {
+                self.set(key, event.clone());
+            }
+        }
+        Ok(())
     }
 
     /// Flushes some keys, inside the transaction of a batch that recorded this many events: twice
@@ -244,7 +269,8 @@ fn key(parts: &[&[u8]]) -> i64 {
         & i64::MAX
 }
 
-fn earlier(row: &rusqlite::Row<'_>) -> rusqlite::Result<Earlier> {
+/// What a request is compared with: the first four columns of a row.
+pub(crate) fn earlier(row: &rusqlite::Row<'_>) -> rusqlite::Result<Earlier> {
     Ok(Earlier {
         event_id: id_of(&row.get::<_, String>(0)?)?,
         received_at: instant(row.get(1)?)?,

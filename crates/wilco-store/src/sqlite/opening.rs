@@ -53,7 +53,7 @@ impl Opening {
             connection: opened.writing,
             last_seq,
             routed_through,
-            rejected_bytes: None,
+            rejections_kept: None,
             changes: Changes::default(),
         };
         let recovered = state.recover(self.clock.now()).map_err(at)?;

@@ -92,7 +92,9 @@ impl Queue {
         let mut waiting = self.lock();
         if waiting.is_closed
             || waiting.rejections.len() >= REJECTION_QUEUE_MAX
-            || waiting.rejection_bytes + bytes > REJECTION_QUEUE_BYTES_MAX
+            // One that is larger alone than all may be together has the queue for itself.
+            || (waiting.rejection_bytes > 0
+                && waiting.rejection_bytes + bytes > REJECTION_QUEUE_BYTES_MAX)
         {
             return false;
         }
@@ -215,13 +217,6 @@ impl Waiting {
     }
 }
 
-impl Rejection {
-    /// About how many bytes it takes in the queue and in the store.
-    pub(super) fn stored_bytes(&self) -> usize {
-        self.headers.as_bytes().len() + self.body.len() + self.reason.len() + self.url.len()
-    }
-}
-
 /// Jobs in one transaction: enough that the sync costs each next to nothing.
 pub(super) const BATCH_MAX: usize = 512;
 
@@ -306,10 +301,12 @@ mod tests {
 
     #[test]
     fn rejections_are_bounded_by_number_and_by_bytes() {
-        let large = |number| {
-            let body = vec![b'x'; crate::REJECTION_BODY_BYTES_MAX].into();
+        let of_bytes = |number, bytes| {
+            let body = vec![b'x'; bytes].into();
             Rejection { body, ..rejection(number) }
         };
+        let large = |number| of_bytes(number, crate::REJECTION_BODY_BYTES_MAX);
+        let huge = |number| of_bytes(number, REJECTION_QUEUE_BYTES_MAX + 1);
         let taken = |rejection: &dyn Fn(u64) -> Rejection| {
             let queue = Queue::default();
             (0..1_000).filter(|&number| queue.push_rejection(rejection(number))).count()
@@ -317,6 +314,7 @@ mod tests {
         assert_eq!(taken(&rejection), REJECTION_QUEUE_MAX);
         let in_bytes = REJECTION_QUEUE_BYTES_MAX / crate::REJECTION_BODY_BYTES_MAX;
         assert_eq!(taken(&large), in_bytes - 1);
+        assert_eq!(taken(&huge), 1, "one of any length is kept");
     }
 
     #[tokio::test(start_paused = true)]

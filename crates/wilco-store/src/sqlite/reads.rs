@@ -1,6 +1,7 @@
 //! What is read, on connections that cannot write.
 
 mod listing;
+mod rejections;
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,6 +18,7 @@ use crate::{
 };
 use listing::head;
 pub(crate) use listing::{Part, events, last_received};
+pub(crate) use rejections::{rejection, rejections};
 
 /// The oldest unrouted events that have their payload, and the places of those that are damaged. One that is known
 /// to be damaged does not block those behind it.

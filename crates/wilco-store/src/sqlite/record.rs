@@ -54,6 +54,28 @@ impl Prepared {
         let checksums = Unsealed::of(&event, delivery_id.as_deref());
         Self { keys, event: Arc::new(event), delivery_id, checksums }
     }
+
+    pub(super) fn keys(&self) -> Keys {
+        self.keys
+    }
+
+    pub(super) fn event(&self) -> &Event {
+        &self.event
+    }
+
+    pub(super) fn has_delivery_id(&self) -> bool {
+        self.delivery_id.is_some()
+    }
+
+    /// What later requests are compared with, once it is recorded with this id.
+    pub(super) fn as_earlier(&self, event_id: EventId) -> Earlier {
+        Earlier { event_id, received_at: self.event.received_at, content: self.content() }
+    }
+
+    /// What it says, as far as it is compared with other events.
+    pub(super) fn content(&self) -> Content {
+        Content::of(self.event.digest, &self.event.name)
+    }
 }
 
 impl WriterState {
@@ -62,23 +84,42 @@ impl WriterState {
         prepared: &mut Prepared,
         duplicates: Duplicates,
     ) -> rusqlite::Result<Receipt> {
-        let keys = prepared.keys;
-        let received_at = prepared.event.received_at;
-        let content = Content::of(prepared.event.digest, &prepared.event.name);
-        let earlier = self.latest_events.find(&self.connection, keys)?;
-        let has_id = prepared.delivery_id.is_some();
-        let mut verdict = duplicates.decide(has_id, content, received_at, earlier.as_ref());
-        if let DuplicateDecision::DuplicateOf(event_id) = verdict {
+        let decision = self.decide(prepared, duplicates)?;
+        let receipt = self.record_as(prepared, decision)?;
+        if receipt.is_first {
+            let of = prepared.as_earlier(receipt.event_id);
+            self.latest_events.insert(prepared.keys, of);
+        }
+        Ok(receipt)
+    }
+
+    /// Compares a request with the latest event that it could be a copy of.
+    pub(super) fn decide(
+        &self,
+        prepared: &Prepared,
+        duplicates: Duplicates,
+    ) -> rusqlite::Result<DuplicateDecision> {
+        let (received_at, content) = (prepared.event.received_at, prepared.content());
+        let earlier = self.latest_events.find(&self.connection, prepared.keys)?;
+        Ok(duplicates.decide(prepared.has_delivery_id(), content, received_at, earlier.as_ref()))
+    }
+
+    /// Records a request, unless it is a duplicate.
+    pub(super) fn record_as(
+        &mut self,
+        prepared: &mut Prepared,
+        mut decision: DuplicateDecision,
+    ) -> rusqlite::Result<Receipt> {
+        if let DuplicateDecision::DuplicateOf(event_id) = decision {
             if is_intact(&self.connection, event_id)? {
                 return Ok(Receipt { event_id, is_first: false });
             }
             // The good bytes are here now, and they may never come again.
             let what = "a damaged event was sent again, and is recorded again";
             self.mark_damaged(&[DamagedEvent { seq: seq_of(event_id), what, by: "a duplicate" }])?;
-            verdict = DuplicateDecision::New;
+            decision = DuplicateDecision::New;
         }
-        let event_id = self.insert(prepared, verdict == DuplicateDecision::Conflict)?;
-        self.latest_events.insert(keys, Earlier { event_id, received_at, content });
+        let event_id = self.insert(prepared, decision == DuplicateDecision::Conflict)?;
         Ok(Receipt { event_id, is_first: true })
     }
 
@@ -101,7 +142,7 @@ impl WriterState {
     ) -> rusqlite::Result<EventId> {
         let Prepared { event, delivery_id, checksums, .. } = prepared;
         let seq = self.next_seq(event.received_at);
-        let id = event_id(seq, event.digest);
+        let id = EventId::from_bits(id_bits(seq, event.digest));
         let checksums = checksums.seal(id, conflict);
         // Not cloned, unless a batch that was rolled back is still seen by somebody.
         let mutable = Arc::make_mut(event);
@@ -163,12 +204,12 @@ fn in_rows(body: Body) -> Body {
     starts.map(|at| whole.slice(at..whole.len().min(at + PAYLOAD_CHUNK_BYTES))).collect()
 }
 
-/// The time and the order of an event come first, followed by bits of its digest, which make
-/// the id hard to guess and need no source of randomness.
-fn event_id(seq: i64, digest: Digest) -> EventId {
+/// The time and the order come first, followed by bits of the digest, which make the id hard to guess and need no
+/// source of randomness.
+pub(crate) fn id_bits(seq: i64, digest: Digest) -> u128 {
     let bits = digest.0.iter().take(16).fold(0, |bits, &byte| (bits << 8) | u128::from(byte));
     let tail = bits & ((1 << TAIL_BITS) - 1);
-    EventId::from_bits((u128::from(seq.unsigned_abs()) << TAIL_BITS) | tail)
+    (u128::from(seq.unsigned_abs()) << TAIL_BITS) | tail
 }
 
 /// Bytes of a body in one row.

@@ -1,60 +1,107 @@
 //! Stores rejections, and removes the oldest past the bounds.
 
 use rusqlite::{OptionalExtension as _, params};
+use wilco::RejectionId;
 
-use super::WriterState;
+use super::{TAIL_BITS, WriterState, id_bits, seq_at};
 use crate::{REJECTION_BYTES_MAX, REJECTIONS_MAX, Rejection};
+
+/// How many rejections are kept, and the bytes of their headers and bodies.
+#[derive(Clone, Copy)]
+pub(crate) struct KeptRejections {
+    rejections: u64,
+    bytes: u64,
+}
 
 impl WriterState {
     /// Stores rejections, and removes the oldest past the bounds: a limited number at a time, so
     /// that a store which has too many catches up bit by bit.
     pub(super) fn reject(&mut self, rejections: &[Rejection]) -> rusqlite::Result<()> {
-        let mut bytes = match self.rejected_bytes {
-            Some(bytes) => bytes,
+        let mut kept = match self.rejections_kept {
+            Some(kept) => kept,
             None => self.connection.query_row(
-                "SELECT coalesce(sum(length(headers) + length(body)), 0) FROM rejection",
+                "SELECT count(*), coalesce(sum(length(headers) + length(body)), 0) FROM rejection",
                 [],
-                |row| row.get(0),
+                |row| Ok(KeptRejections { rejections: row.get(0)?, bytes: row.get(1)? }),
             )?,
         };
         for rejection in rejections {
             self.insert_rejection(rejection)?;
-            bytes += (rejection.headers.as_bytes().len() + rejection.body.len()) as u64;
+            kept.rejections += 1;
+            kept.bytes += (rejection.headers.as_bytes().len() + rejection.body.len()) as u64;
         }
-        let newest = self.connection.last_insert_rowid();
         let mut oldest = self.connection.prepare_cached(
-            "DELETE FROM rejection WHERE id = (SELECT min(id) FROM rejection) \
-             AND (id <= ?1 - ?2 OR ?3 > ?4) RETURNING length(headers) + length(body)",
+            "DELETE FROM rejection WHERE seq = (SELECT min(seq) FROM rejection) \
+             RETURNING length(headers) + length(body)",
         )?;
         for _ in 0..REJECTIONS_REMOVED_MAX {
-            let limits = params![newest, REJECTIONS_MAX, bytes, REJECTION_BYTES_MAX];
-            let removed = oldest.query_row(limits, |row| row.get::<_, u64>(0)).optional()?;
+            if kept.rejections <= REJECTIONS_MAX && kept.bytes <= REJECTION_BYTES_MAX {
+                break;
+            }
+            let removed = oldest.query_row([], |row| row.get::<_, u64>(0)).optional()?;
             let Some(removed) = removed else { break };
-            bytes -= removed;
+            kept.rejections -= 1;
+            kept.bytes -= removed;
         }
-        self.rejected_bytes = Some(bytes);
+        self.rejections_kept = Some(kept);
         Ok(())
     }
 
+    /// Removes a rejection. False if it is not there.
+    pub(super) fn remove_rejection(&mut self, id: RejectionId) -> rusqlite::Result<bool> {
+        let removed = self
+            .connection
+            .prepare_cached(
+                "DELETE FROM rejection WHERE seq = ?1 AND id = ?2 RETURNING length(headers) + length(body)",
+            )?
+            .query_row(params![rejection_seq(id), id.to_string()], |row| row.get::<_, u64>(0))
+            .optional()?;
+        if let (Some(kept), Some(removed)) = (&mut self.rejections_kept, removed) {
+            kept.rejections -= 1;
+            kept.bytes -= removed;
+        }
+        Ok(removed.is_some())
+    }
+
     fn insert_rejection(&mut self, rejection: &Rejection) -> rusqlite::Result<()> {
+        let last: Option<i64> = self
+            .connection
+            .prepare_cached("SELECT max(seq) FROM rejection")?
+            .query_row([], |row| row.get(0))?;
+        // Behind the last one, even if the clock was set back: the order is that of their receipt.
+        let seq = seq_at(rejection.received_at).max(last.map_or(0, |last| last + 1));
+        let id = RejectionId::from_bits(id_bits(seq, rejection.digest));
         self.connection
             .prepare_cached(
-                "INSERT INTO rejection (at_ms, source, reason, client, method, url, bytes, headers, body) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT INTO rejection (seq, id, received_at_ms, source, provider, reason, message, client, \
+                 method, url, hidden, bytes, digest, complete, headers, body) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
             )?
             .execute(params![
-                rejection.at.as_millisecond(),
+                seq,
+                id.to_string(),
+                rejection.received_at.as_millisecond(),
                 rejection.source.as_str(),
-                rejection.reason,
+                rejection.provider,
+                rejection.reason.as_str(),
+                rejection.message,
                 rejection.client.map(|client| client.to_string()),
                 rejection.method,
                 rejection.url,
+                rejection.hidden.join("\n"),
                 rejection.bytes,
+                &rejection.digest.0[..],
+                rejection.is_complete,
                 rejection.headers.as_bytes(),
-                &rejection.body[..],
+                &rejection.body.contiguous()[..],
             ])?;
         Ok(())
     }
+}
+
+/// The place of a rejection is the front of its id.
+pub(crate) fn rejection_seq(id: RejectionId) -> i64 {
+    i64::try_from(id.to_bits() >> TAIL_BITS).unwrap_or(i64::MAX)
 }
 
 /// Old rejections that one write removes.

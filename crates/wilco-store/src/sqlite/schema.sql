@@ -97,18 +97,29 @@ CREATE TABLE attempt (
   PRIMARY KEY (delivery, number)
 ) STRICT, WITHOUT ROWID;
 
--- Requests that were refused: the newest ten thousand.
+-- Requests that were refused: the newest ten thousand. `seq` is to `id` what it is to that of an event.
 CREATE TABLE rejection (
-  id      INTEGER PRIMARY KEY,
-  at_ms   INTEGER NOT NULL,
-  source  TEXT    NOT NULL,
-  reason  TEXT    NOT NULL,
-  client  TEXT,              -- its IP address, NULL where it came over a Unix socket
-  method  TEXT    NOT NULL,
-  url     TEXT    NOT NULL,  -- by which the provider knows the endpoint, or what it requested; without credentials
-  bytes   INTEGER NOT NULL,  -- of the body as it came
-  headers BLOB    NOT NULL,
-  body    BLOB    NOT NULL   -- the first 64 KiB of it
+  seq            INTEGER PRIMARY KEY,
+  id             TEXT    NOT NULL,
+  received_at_ms INTEGER NOT NULL,
+  source         TEXT    NOT NULL,
+  provider       TEXT    NOT NULL,
+  reason         TEXT    NOT NULL,  -- a word
+  message        TEXT    NOT NULL,  -- the reason in words
+  client         TEXT,              -- its IP address, NULL where it came over a Unix socket
+  method         TEXT    NOT NULL,
+  url            TEXT    NOT NULL,  -- by which the provider knows the endpoint, or what it requested
+  hidden         TEXT    NOT NULL,  -- names of headers and parameters that are secret, one a line
+  bytes          INTEGER NOT NULL,  -- of the body as it came
+  digest         BLOB    NOT NULL,  -- SHA-256 of the body as it came
+  complete       INTEGER NOT NULL,  -- 1: all is kept as it came, with credentials; 0: without them, and 64 KiB of the body
+  headers        BLOB    NOT NULL,
+  body           BLOB    NOT NULL
+) STRICT;
+
+-- Events that were rejected first. Each was received before others that were recorded before it.
+CREATE TABLE accepted (
+  event INTEGER PRIMARY KEY
 ) STRICT;
 
 -- The status of a destination, once it differs from the default.

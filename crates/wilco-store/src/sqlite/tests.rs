@@ -360,10 +360,10 @@ async fn the_newest_rejections_are_kept() {
     // As if as many had come as there is room for, and ten more.
     let room = i64::try_from(crate::REJECTIONS_MAX).unwrap();
     side.execute(
-        "WITH RECURSIVE more (id) AS \
-         (SELECT 2 UNION ALL SELECT id + 1 FROM more WHERE id < ?1) \
-         INSERT INTO rejection SELECT more.id, at_ms, source, reason, client, method, url, bytes, headers, body \
-         FROM more, rejection",
+        "WITH RECURSIVE more (seq) AS \
+         (SELECT 2 UNION ALL SELECT seq + 1 FROM more WHERE seq < ?1) \
+         INSERT INTO rejection SELECT more.seq, id, received_at_ms, source, provider, reason, message, client, \
+         method, url, hidden, bytes, digest, complete, headers, body FROM more, rejection",
         [room + 10],
     )
     .unwrap();
@@ -373,7 +373,7 @@ async fn the_newest_rejections_are_kept() {
     assert_eq!(count(&disk, "rejection"), room);
     let newest: (String, String, Vec<u8>, Vec<u8>) = side
         .query_row(
-            "SELECT reason, client || method || url, headers, body FROM rejection ORDER BY id DESC LIMIT 1",
+            "SELECT message, client || method || url, headers, body FROM rejection ORDER BY seq DESC LIMIT 1",
             params![],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )

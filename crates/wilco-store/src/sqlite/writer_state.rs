@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use rusqlite::Connection;
 use wilco::Event;
 
-use super::{DamagedEvent, LatestEvents, LeaseChanges};
+use super::{DamagedEvent, KeptRejections, LatestEvents, LeaseChanges};
 
 /// What the writing thread keeps from one write to the next.
 pub(crate) struct WriterState {
@@ -16,8 +16,8 @@ pub(crate) struct WriterState {
     pub(super) routed_through: i64,
     /// How duplicates are detected.
     pub(super) latest_events: LatestEvents,
-    /// Bytes of the rejections that are kept; counted again after a batch that failed.
-    pub(super) rejected_bytes: Option<u64>,
+    /// How many rejections are kept; counted again after a batch that failed.
+    pub(super) rejections_kept: Option<KeptRejections>,
     pub(super) changes: Changes,
 }
 

@@ -62,6 +62,7 @@ mod looking;
 mod memory;
 mod ordering;
 mod recording;
+mod rejecting;
 mod replaying;
 mod routing;
 mod settling;

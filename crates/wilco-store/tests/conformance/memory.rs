@@ -1,8 +1,8 @@
 //! What only the model in memory can show.
 
 use wilco_store::{
-    InboundStore as _, MemoryStore, OutboundStore as _, REJECTIONS_MAX, StoreError,
-    StoreStatus as _,
+    AdminStore as _, InboundStore as _, MemoryStore, OutboundStore as _, REJECTIONS_MAX,
+    RejectionQuery, StoreError, StoreStatus as _,
 };
 
 use crate::support::{SENT, SUPPRESS, TestClock, event, rejection};
@@ -27,13 +27,14 @@ async fn a_store_is_closed_once_it_was_reopened() {
     second.ready().unwrap();
 }
 
-#[test]
-fn the_newest_rejections_are_kept() {
+#[tokio::test]
+async fn the_newest_rejections_are_kept() {
     let store = MemoryStore::new(TestClock::new());
     for number in 0..=REJECTIONS_MAX {
         store.reject(rejection(number));
     }
-    let kept = store.rejections();
+    let query = RejectionQuery { limit: usize::MAX, ..RejectionQuery::default() };
+    let kept = store.rejections(query).await.unwrap();
     assert_eq!(kept.len() as u64, REJECTIONS_MAX);
-    assert_eq!(kept[0].reason, "number 1");
+    assert_eq!(kept.last().unwrap().message, "number 1");
 }

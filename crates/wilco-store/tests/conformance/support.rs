@@ -16,12 +16,12 @@ use jiff::{SignedDuration, Timestamp};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use wilco::{
-    Arrival, Envelope, EventId, Head, Headers, Secret, SourceName, Unsigned, Verified, provider,
-    verify,
+    Arrival, Digest, Envelope, EventId, Head, Headers, Secret, SourceName, Unsigned, Verified,
+    provider, verify,
 };
 use wilco_store::{
-    Attempt, Batch, Clock, Duplicates, Limits, Options, Rejection, RoutedBatch, SqliteStore, Store,
-    Target,
+    Attempt, Batch, Clock, Duplicates, Limits, Options, Rejection, RejectionReason, RoutedBatch,
+    SqliteStore, Store, Target,
 };
 
 /// A clock that a test sets.
@@ -98,15 +98,20 @@ pub(crate) fn event(sent: Sent<'_>) -> (Verified, Envelope) {
 /// A refused request that is distinct from others.
 pub(crate) fn rejection(number: u64) -> Rejection {
     Rejection {
-        at: NOW,
+        received_at: NOW,
         source: SourceName::new("office").unwrap(),
-        reason: format!("number {number}"),
+        provider: "freispace".into(),
+        reason: RejectionReason::WrongSignature,
+        message: format!("number {number}"),
         client: Some([192, 0, 2, 1].into()),
         method: "POST".into(),
         url: "https://hooks.example/".into(),
+        hidden: vec!["x-pin".into()],
         headers: Headers::from_pairs([("host", "hooks.example")]),
         bytes: 2,
+        digest: Digest::of(b"{}"),
         body: b"{}"[..].into(),
+        is_complete: true,
     }
 }
 

@@ -159,7 +159,8 @@ async fn the_beginning_of_a_rejected_body_is_stored_with_its_length() {
     let disk = OnDisk::new();
     let store = disk.open(small());
     let body: Vec<u8> = (0..=255).cycle().take(crate::REJECTION_BODY_BYTES_MAX + 7).collect();
-    let large = Rejection { body: body.clone().into(), bytes: 1 << 20, ..rejection(1) };
+    let large =
+        Rejection { body: body.clone().into(), bytes: 1 << 20, is_complete: false, ..rejection(1) };
     assert!(store.reject(large));
     store.close().await.unwrap();
     assert!(!store.reject(rejection(2)));

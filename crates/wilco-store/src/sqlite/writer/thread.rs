@@ -154,7 +154,7 @@ impl Thread {
         } else {
             self.state.latest_events.rolled_back();
             self.state.routed_through = routed_before;
-            self.state.rejected_bytes = None;
+            self.state.rejections_kept = None;
         }
         committed
     }
