@@ -340,11 +340,5 @@ impl Algorithm {
     }
 }
 
-/// A text in base64 without its padding.
-pub(super) fn without_padding(text: &[u8]) -> &[u8] {
-    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
-    &text[..end]
-}
-
 /// By how much clocks may differ, unless the file says otherwise.
 const LEEWAY_SECS: i64 = 60;

@@ -15,7 +15,6 @@ use base64::{
     engine::general_purpose::{self, GeneralPurpose},
 };
 
-use super::without_padding;
 use crate::{Secret, words::words};
 
 pub(in crate::verify) use jwt::{Claims, unsigned as unsigned_token};
@@ -265,7 +264,8 @@ pub fn standard_webhooks_key(text: &[u8]) -> Option<Vec<u8>> {
 /// make keys up, and the libraries of Standard Webhooks accept them.
 fn base64_key(text: &[u8]) -> Option<Vec<u8>> {
     let lenient = general_purpose::NO_PAD.with_decode_allow_trailing_bits(true);
-    let text: Vec<u8> = without_padding(text)
+    let end = text.iter().rposition(|byte| *byte != b'=').map_or(0, |last| last + 1);
+    let text: Vec<u8> = text[..end]
         .iter()
         .map(|byte| match byte {
             b'-' => b'+',
