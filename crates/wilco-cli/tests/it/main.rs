@@ -14,6 +14,7 @@ mod duplicates;
 mod endpoint;
 mod examples;
 mod flood;
+mod forgeries;
 mod freispace;
 mod handlers;
 mod handshakes;

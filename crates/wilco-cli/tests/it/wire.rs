@@ -2,7 +2,6 @@
 //! HTTP/1 is served however it is split.
 
 mod malformed;
-mod signatures;
 
 use std::{
     io::{BufReader, Read as _, Write as _},
