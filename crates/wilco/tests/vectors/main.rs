@@ -5,14 +5,16 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test")]
 
+mod mutations;
+
 use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use wilco::{
-    Algorithm, Arrival, Encoding, Head, Headers, KeyText, Mismatch, Scheme, Secret, SourceName,
-    TimestampUnit, Unsigned, Verified, provider,
+    Algorithm, Arrival, Encoding, Head, Headers, Key, KeyText, Mismatch, Scheme, Secret,
+    SourceName, TimestampUnit, Unsigned, Verified, provider,
 };
 
 #[derive(Deserialize)]
@@ -58,11 +60,16 @@ impl Vector {
         }
     }
 
-    fn verify(&self, scheme: &Scheme, chunk_bytes: usize) -> Result<Verified, Mismatch> {
+    /// The key of the request, after another one.
+    fn keys(&self, scheme: &Scheme) -> Vec<Key> {
         let secret = Secret::of_any_length("it", self.secret.clone().into_bytes()).unwrap();
         let other = Secret::of_any_length("other", self.secret.bytes().rev().collect()).unwrap();
         // Skip keys that a provider with this scheme could not have made.
-        let keys: Vec<_> = [other, secret].iter().filter_map(|it| scheme.key(it).ok()).collect();
+        [other, secret].iter().filter_map(|it| scheme.key(it).ok()).collect()
+    }
+
+    fn verify(&self, scheme: &Scheme, chunk_bytes: usize) -> Result<Verified, Mismatch> {
+        let keys = self.keys(scheme);
         let now = Timestamp::from_second(self.now_secs.unwrap_or_default()).unwrap();
         let head = Head {
             method: self.method.clone().into(),
