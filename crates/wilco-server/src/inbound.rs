@@ -14,7 +14,6 @@ mod throttle;
 mod tls;
 
 use std::{
-    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -26,7 +25,7 @@ use http_body::Body;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use wilco::{
-    Arrival, Digest, Refused, Secret, Verified,
+    Arrival, Digest, Refused, Verified,
     provider::{Challenge, HandshakeSecrets},
 };
 use wilco_store::{InboundStore, Receipt, Rejection, RejectionReason};
@@ -46,7 +45,6 @@ pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
 pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
 pub(crate) use response::Refusal;
-pub(crate) use secret_matches::MatchTimes;
 pub use tls::{Certificate, SelfSigned, TlsError};
 
 /// Handles every request, from any listener.
@@ -97,55 +95,9 @@ impl Inbound {
         self.endpoints.store(Arc::new(Endpoints::new(listen, sources)));
     }
 
-    /// Keeps the secret that a handshake brought, and accepts what is signed with it from now on.
-    async fn learn(
-        &self,
-        source: &config::Source,
-        path: &Path,
-        bytes: &[u8],
-    ) -> Result<(), Refusal> {
-        let refused = |why: String| Refusal::NotLearned(why);
-        let secret = Secret::new(config::Source::learned_name(path), bytes.to_vec());
-        let secret = secret.map_err(|why| refused(why.to_string()))?;
-        let key = source.provider.scheme.key(&secret).map_err(|why| refused(why.to_string()))?;
-        let Ok(_turn) = self.learning.try_lock() else { return Err(Refusal::Busy) };
-        if let Some(known) = source.learned().filter(|_| path.exists()) {
-            // A provider that did not get the answer repeats the request.
-            return match Digest::of(known.expose()) == Digest::of(secret.expose()) {
-                true => Ok(()),
-                false => Err(Refusal::OtherSecret(path.to_owned())),
-            };
-        }
-        let written = learn::keep(path.to_owned(), secret.clone()).await;
-        written.map_err(|error| refused(format!("cannot write {}: {error}", path.display())))?;
-        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.endpoints.rcu(|endpoints| endpoints.with_secret(source, &secret, &key));
-        tracing::warn!(source = source.name.as_str(), secret = secret.name(), "secret learned");
-        Ok(())
-    }
-
-    /// Every secret of every source, and how often and when it matched since [`began_at`](Self::began_at).
-    pub(crate) fn secrets(&self) -> Vec<(Arc<config::Source>, String, Option<MatchTimes>)> {
-        let mut secrets = Vec::new();
-        for source in self.endpoints.load().sources.values() {
-            for secret in &source.secrets {
-                let matched = self.secret_matches.get(source.name.as_str(), secret.name());
-                secrets.push((Arc::clone(source), secret.name().to_owned(), matched));
-            }
-        }
-        secrets
-            .sort_by_key(|(source, secret, _)| (source.name.as_str().to_owned(), secret.clone()));
-        secrets
-    }
-
     /// The sources, as they are configured now.
     pub(crate) fn sources(&self) -> Vec<Arc<config::Source>> {
         self.endpoints.load().sources.values().cloned().collect()
-    }
-
-    /// Since when matches are counted.
-    pub(crate) fn began_at(&self) -> Timestamp {
-        self.began_at
     }
 
     /// Answers a request. It never fails, and every wait in it has a limit.
@@ -330,30 +282,6 @@ impl Inbound {
     /// Waits, in a flood of refusals, until more of an unread body may be discarded.
     async fn wait_for_discarded(&self, bytes: usize) {
         sleep(self.throttle.discard(bytes, Instant::now())).await;
-    }
-
-    /// Logs how many lines were suppressed in the periods that have ended.
-    fn log_suppressed(&self) {
-        let now = Instant::now();
-        for (source, outcome, more) in self.refusal_lines.suppressed(now) {
-            let message = "further such requests are only counted";
-            tracing::warn!(source, outcome, more, "{message}");
-        }
-        for (_, reason, more) in self.connection_lines.suppressed(now) {
-            tracing::warn!(reason, more, "further failed connections are only counted");
-        }
-    }
-
-    fn log_not_accepted(&self, error: &std::io::Error) {
-        if self.connection_lines.allows("-", "not_accepted", Instant::now()) {
-            tracing::warn!(%error, "cannot accept a connection");
-        }
-    }
-
-    fn log_refused_connection(&self, client: Client) {
-        if self.connection_lines.allows("-", "too_many", Instant::now()) {
-            tracing::warn!(%client, "connection closed: too many are open");
-        }
     }
 
     /// Stores a complete request that was refused, unless too many wait to be stored.

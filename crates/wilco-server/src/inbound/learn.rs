@@ -6,13 +6,46 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
+    sync::PoisonError,
 };
 
 use tokio::task::spawn_blocking;
-use wilco::Secret;
+use wilco::{Digest, Secret};
+
+use super::{Inbound, Refusal};
+use crate::config;
+
+impl Inbound {
+    /// Keeps the secret that a handshake brought, and accepts what is signed with it from now on.
+    pub(super) async fn learn(
+        &self,
+        source: &config::Source,
+        path: &Path,
+        bytes: &[u8],
+    ) -> Result<(), Refusal> {
+        let refused = |why: String| Refusal::NotLearned(why);
+        let secret = Secret::new(config::Source::learned_name(path), bytes.to_vec());
+        let secret = secret.map_err(|why| refused(why.to_string()))?;
+        let key = source.provider.scheme.key(&secret).map_err(|why| refused(why.to_string()))?;
+        let Ok(_turn) = self.learning.try_lock() else { return Err(Refusal::Busy) };
+        if let Some(known) = source.learned().filter(|_| path.exists()) {
+            // A provider that did not get the answer repeats the request.
+            return match Digest::of(known.expose()) == Digest::of(secret.expose()) {
+                true => Ok(()),
+                false => Err(Refusal::OtherSecret(path.to_owned())),
+            };
+        }
+        let written = keep(path.to_owned(), secret.clone()).await;
+        written.map_err(|error| refused(format!("cannot write {}: {error}", path.display())))?;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.endpoints.rcu(|endpoints| endpoints.with_secret(source, &secret, &key));
+        tracing::warn!(source = source.name.as_str(), secret = secret.name(), "secret learned");
+        Ok(())
+    }
+}
 
 /// Writes the secret to a new file of mode 0600, and syncs it. An existing file is not touched.
-pub(super) async fn keep(path: PathBuf, secret: Secret) -> io::Result<()> {
+async fn keep(path: PathBuf, secret: Secret) -> io::Result<()> {
     spawn_blocking(move || write(&path, &secret)).await.map_err(io::Error::other).flatten()
 }
 

@@ -8,6 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use super::{Client, Inbound};
+
 /// Limits the lines that are logged of each kind for each source, and counts those it suppresses.
 #[derive(Debug)]
 pub(super) struct LogLimit {
@@ -56,6 +58,32 @@ impl LogLimit {
         let ended = by_key.extract_if(|_, window| window.ends <= now);
         let suppressed = ended.filter(|(_, window)| window.suppressed > 0);
         suppressed.map(|((source, kind), window)| (source, kind, window.suppressed)).collect()
+    }
+}
+
+impl Inbound {
+    /// Logs how many lines were suppressed in the periods that have ended.
+    pub(super) fn log_suppressed(&self) {
+        let now = Instant::now();
+        for (source, outcome, more) in self.refusal_lines.suppressed(now) {
+            let message = "further such requests are only counted";
+            tracing::warn!(source, outcome, more, "{message}");
+        }
+        for (_, reason, more) in self.connection_lines.suppressed(now) {
+            tracing::warn!(reason, more, "further failed connections are only counted");
+        }
+    }
+
+    pub(super) fn log_not_accepted(&self, error: &std::io::Error) {
+        if self.connection_lines.allows("-", "not_accepted", Instant::now()) {
+            tracing::warn!(%error, "cannot accept a connection");
+        }
+    }
+
+    pub(super) fn log_refused_connection(&self, client: Client) {
+        if self.connection_lines.allows("-", "too_many", Instant::now()) {
+            tracing::warn!(%client, "connection closed: too many are open");
+        }
     }
 }
 

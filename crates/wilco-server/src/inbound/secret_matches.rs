@@ -3,10 +3,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use jiff::Timestamp;
+
+use super::Inbound;
+use crate::config;
 
 /// The matches of every secret since the start, by source and by the name of the secret.
 #[derive(Default)]
@@ -36,5 +39,26 @@ impl SecretMatches {
     pub(super) fn get(&self, source: &str, secret: &str) -> Option<MatchTimes> {
         let sources = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         sources.get(source)?.get(secret).copied()
+    }
+}
+
+impl Inbound {
+    /// Every secret of every source, and how often and when it matched since [`began_at`](Self::began_at).
+    pub(crate) fn secrets(&self) -> Vec<(Arc<config::Source>, String, Option<MatchTimes>)> {
+        let mut secrets = Vec::new();
+        for source in self.endpoints.load().sources.values() {
+            for secret in &source.secrets {
+                let matched = self.secret_matches.get(source.name.as_str(), secret.name());
+                secrets.push((Arc::clone(source), secret.name().to_owned(), matched));
+            }
+        }
+        secrets
+            .sort_by_key(|(source, secret, _)| (source.name.as_str().to_owned(), secret.clone()));
+        secrets
+    }
+
+    /// Since when matches are counted.
+    pub(crate) fn began_at(&self) -> Timestamp {
+        self.began_at
     }
 }
