@@ -14,6 +14,7 @@ mod freispace;
 mod init;
 mod json_log;
 mod output;
+mod probe;
 mod providers;
 mod record;
 mod reload;
@@ -113,6 +114,7 @@ enum Verb {
     Serve(serve::Serve),
     Reload(reload::Reload),
     Send(send::Send),
+    Probe(probe::Probe),
     Verify(verify::Verify),
     Explain(explain::Explain),
     Events(events::Events),
@@ -145,6 +147,7 @@ impl Cli {
             Verb::Check(check) => check.run().await,
             Verb::Backup(backup) => backup.run(),
             Verb::Send(send) => send.run().await,
+            Verb::Probe(probe) => probe.run().await,
             Verb::Verify(verify) => verify.run(),
             Verb::Explain(explain) => explain.run(),
             Verb::Events(events) => events.run().await,

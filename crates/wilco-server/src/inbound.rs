@@ -8,6 +8,7 @@ mod head;
 mod learn;
 mod listen;
 mod log_limit;
+mod probes;
 mod response;
 mod secret_matches;
 mod throttle;
@@ -25,18 +26,19 @@ use http_body::Body;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use wilco::{
-    Arrival, Digest, Refused, Verified,
+    Arrival, Digest, Key, Refused, Scheme, Verified,
     provider::{Challenge, HandshakeSecrets},
 };
 use wilco_store::{InboundStore, Receipt, Rejection, RejectionReason};
 
 use crate::{clock, config, metrics::Metrics};
-use body::BodyBudget;
+use body::{BodyBudget, Charge};
 use counters::Counters;
 use gate::legible;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
-use response::{Evidence, WebhookResponse, acknowledge, answer_challenge, healthy};
+use probes::{Admission, Probes};
+use response::{Evidence, WebhookResponse, acknowledge, answer_challenge, healthy, probed};
 use secret_matches::SecretMatches;
 use throttle::Throttle;
 
@@ -44,6 +46,7 @@ pub(crate) use endpoints::Endpoints;
 pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
 pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
+pub(crate) use probes::{ProbeError, ProbeRequest};
 pub(crate) use response::Refusal;
 pub use tls::{Certificate, SelfSigned, TlsError};
 
@@ -58,6 +61,7 @@ pub(crate) struct Inbound {
     throttle: Throttle,
     counters: Counters,
     secret_matches: SecretMatches,
+    probes: Probes,
     store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
@@ -80,6 +84,7 @@ impl Inbound {
             throttle: Throttle::new(&metrics),
             counters: Counters::new(&metrics),
             secret_matches: SecretMatches::default(),
+            probes: Probes::default(),
             store,
             metrics,
             connections: ConnectionLimits::of_process(),
@@ -116,6 +121,10 @@ impl Inbound {
         }
         let sender = gate::sender(socket, request.headers(), &endpoints.trusted_proxies);
         let client = *sender.as_ref().unwrap_or(&socket);
+        if let Some(admission) = self.probes.admit(request.headers(), clock::now) {
+            let max_body = endpoints.max_body;
+            return Box::pin(self.answer_probe(admission, source, request, sender, max_body)).await;
+        }
         let received = match source {
             Some(source) => self.receive(source, request, sender, endpoints.max_body, began).await,
             None => Err(Refusal::UnknownPath(legible(path.as_bytes()).into_owned())),
@@ -148,21 +157,9 @@ impl Inbound {
         B: Body<Data = Bytes> + Unpin,
         B::Error: std::error::Error,
     {
-        let has_body = !request.body().is_end_stream();
-        let method = head::method(source, request.method(), has_body).ok_or(Refusal::Method)?;
-        let sender = sender?;
-        if !gate::allows(&source.allow_from, sender) {
-            return Err(Refusal::Address(sender));
-        }
-        body::check_announced(&request, max_body)?;
-        // Released when the event is recorded, or when a refused body is about to be queued: nothing waits
-        // between that and the queue, which has a bound of its own.
-        let mut charge = self.budget.charge(sender.into());
-        let (parts, body) = request.into_parts();
-        let head = head::head(&parts, method, source);
-        let mut verifier = source.provider.scheme.begin(head, &source.keys, clock::now());
-        let bytes = body::read(body, max_body, &mut charge, |chunk| verifier.update(chunk)).await?;
-        let decided = verifier.finish(&source.name, clock::now());
+        let (scheme, keys) = (&source.provider.scheme, source.keys.as_slice());
+        let checked = self.check(source, (scheme, keys), request, sender, max_body).await?;
+        let Checked { decided, method, bytes, sender, charge: _charge } = checked;
         if let Some(challenged) = self.challenge(source, &decided, sender).await? {
             return Ok(challenged);
         }
@@ -183,6 +180,75 @@ impl Inbound {
         let receipt = self.store.record(verified, envelope, source.duplicates).await?;
         self.log_recorded(source, &name, bytes, &receipt, began);
         Ok(Handled::Recorded(receipt))
+    }
+
+    /// Reads a request within all limits, and checks its signature with these keys.
+    async fn check<B>(
+        &self,
+        source: &config::Source,
+        (scheme, keys): (&Scheme, &[Key]),
+        request: Request<B>,
+        sender: Result<Client, UnreadableHop>,
+        max_body: usize,
+    ) -> Result<Checked, Refusal>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::error::Error,
+    {
+        let has_body = !request.body().is_end_stream();
+        let method = head::method(source, request.method(), has_body).ok_or(Refusal::Method)?;
+        let sender = sender?;
+        if !gate::allows(&source.allow_from, sender) {
+            return Err(Refusal::Address(sender));
+        }
+        body::check_announced(&request, max_body)?;
+        let mut charge = self.budget.charge(sender.into());
+        let (parts, body) = request.into_parts();
+        let head = head::head(&parts, method, source);
+        let mut verifier = scheme.begin(head, keys, clock::now());
+        let bytes = body::read(body, max_body, &mut charge, |chunk| verifier.update(chunk)).await?;
+        let decided = verifier.finish(&source.name, clock::now());
+        Ok(Checked { decided, method, bytes, sender, charge })
+    }
+
+    /// Answers a request of a probe, and reports how it arrived. It is never recorded.
+    async fn answer_probe<B>(
+        &self,
+        admission: Admission,
+        source: Option<&Arc<config::Source>>,
+        request: Request<B>,
+        sender: Result<Client, UnreadableHop>,
+        max_body: usize,
+    ) -> WebhookResponse
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: std::error::Error,
+    {
+        let (scheme, keys) = (&admission.signer.scheme, std::slice::from_ref(&admission.key));
+        let has_body = !request.body().is_end_stream();
+        let (parts, body) = request.into_parts();
+        let mut arrived = ProbeRequest::of(&parts, |head| head::blanked(head, scheme));
+        let request = Request::from_parts(parts, body);
+        let checked = match source.filter(|source| source.name == admission.source) {
+            Some(source) => self.check(source, (scheme, keys), request, sender, max_body).await,
+            None => Err(Refusal::UnknownPath(legible(arrived.url.as_bytes()).into_owned())),
+        };
+        let refused = checked.and_then(|checked| match arrived.take(checked.decided) {
+            (_, None) => Ok(()),
+            (arrival, Some(mismatch)) => {
+                let evidence = Box::new(Evidence { arrival, client: checked.sender });
+                Err(Refusal::NotVerified(mismatch, evidence))
+            }
+        });
+        let response = match &refused {
+            Ok(()) => probed(),
+            Err(refusal) => refusal.to_response(Some(&admission.signer), has_body),
+        };
+        arrived.status = response.status().as_u16();
+        arrived.refused = refused.err().map(|refusal| refusal.to_string());
+        self.counters.answered(admission.source.as_str(), PROBE);
+        self.probes.add(&admission, arrived);
+        response
     }
 
     /// The answer to a request that asks for one and is not an event.
@@ -328,6 +394,17 @@ impl Inbound {
     }
 }
 
+/// A request that was read completely.
+struct Checked {
+    decided: Result<Verified, Box<Refused>>,
+    method: &'static str,
+    bytes: usize,
+    sender: Client,
+    /// Released when the event is recorded, or when a refused body is about to be queued: nothing waits
+    /// between that and the queue, which has a bound of its own.
+    charge: Charge,
+}
+
 /// What became of a request that was not refused.
 enum Handled {
     Recorded(Receipt),
@@ -335,8 +412,9 @@ enum Handled {
     Challenged(Challenge, Duration),
 }
 
-/// The outcome of a request that was answered and not recorded, as metrics and logs name it.
+/// The outcomes of requests that were answered and not recorded, as metrics and logs name it.
 const HANDSHAKE: &str = "handshake";
+const PROBE: &str = "probe";
 /// Refusals of one outcome and source that are logged in each [`REFUSAL_LINES_WINDOW`].
 const REFUSAL_LINES_MAX: u32 = 10;
 const REFUSAL_LINES_WINDOW: Duration = Duration::from_secs(1);

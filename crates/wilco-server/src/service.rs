@@ -26,7 +26,7 @@ use wilco_destinations::{SUPERVISOR_VERB, supervisor_main};
 use wilco_store::{Store, StoreError};
 
 use crate::{
-    admin::{Admin, Api, Backend, Routing},
+    admin::{Admin, Api, Backend, Probing, Routing},
     config::{Address, Config},
     inbound::{self, Bound, Endpoints, Inbound},
     metrics::Metrics,
@@ -116,8 +116,16 @@ impl Service {
             let secrets = Some(Box::new(move || secrets(&counted)) as Box<_>);
             let configured = Arc::clone(&inbound);
             let sources = Box::new(move || Ok(configured.sources()));
+            let probing = Some(Arc::clone(&inbound) as Arc<dyn Probing>);
             let admin = Admin {
-                api: Api::new(Backend { store: store.clone(), routing, sources, reload, secrets }),
+                api: Api::new(Backend {
+                    store: store.clone(),
+                    routing,
+                    sources,
+                    reload,
+                    secrets,
+                    probing,
+                }),
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,

@@ -20,6 +20,7 @@ mod handlers;
 mod handshakes;
 mod layering;
 mod listener;
+mod probe;
 mod providers;
 mod rejections;
 mod secrets;

@@ -3,6 +3,7 @@
 
 mod destinations;
 mod events;
+mod probes;
 mod rejections;
 
 use std::{convert::Infallible, sync::Arc};
@@ -22,7 +23,10 @@ use tower_service::Service as _;
 use wilco::Event;
 use wilco_store::{AdminStore, Target};
 
-use super::{Describe, Described, Json, NoContent, Problem, RouteDecision, Secrets, document};
+use super::{
+    Describe, Described, Json, NoContent, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
+    Secrets, document,
+};
 use crate::config::Source;
 
 pub use events::{REPLAY_REASON, REPLAYED_EVENTS_MAX};
@@ -38,6 +42,16 @@ pub(crate) trait Routing: Send + Sync {
     fn decisions(&self, event: &Event) -> Vec<RouteDecision>;
     /// The destinations.
     fn destinations(&self) -> Vec<ConfiguredDestination>;
+}
+
+/// The probes of a running wilco.
+pub(crate) trait Probing: Send + Sync {
+    /// Opens a probe, unless another is open.
+    fn open(&self, request: ProbeRequest) -> Result<Probe, Problem>;
+    /// What arrived; `None` if the latest probe has another id.
+    fn report(&self, id: &str) -> Option<ProbeReport>;
+    /// Closes the probe; `false` if the latest probe has another id.
+    fn close(&self, id: &str) -> bool;
 }
 
 /// A destination of the configuration.
@@ -59,6 +73,8 @@ pub(crate) struct Backend {
     pub(crate) reload: Option<Reload>,
     /// `None` if no service uses the store.
     pub(crate) secrets: Option<Box<dyn Fn() -> Secrets + Send + Sync>>,
+    /// `None` if no service uses the store.
+    pub(crate) probing: Option<Arc<dyn Probing>>,
 }
 
 impl Backend {
@@ -199,6 +215,19 @@ fn about_configuration() -> Vec<Operation> {
             "list_secrets",
             "Says how often and when each secret matched, by its name",
             secrets,
+        ),
+        write(
+            "/api/v1/probes",
+            "open_probe",
+            "Opens a probe: requests with its id are answered, reported and never recorded",
+            probes::open,
+        ),
+        read("/api/v1/probes/{id}", "show_probe", "Shows what arrived of a probe", probes::report),
+        write(
+            "/api/v1/probes/{id}/close",
+            "close_probe",
+            "Closes a probe and forgets what arrived",
+            probes::close,
         ),
         write(
             "/api/v1/reload",

@@ -1,6 +1,7 @@
 //! What the admin API takes and answers, as JSON. The command line reads the same types.
 
 mod from_store;
+mod probe;
 mod rejections;
 
 use std::{fmt::Display, str::FromStr};
@@ -13,6 +14,8 @@ use utoipa::{
 };
 use wilco::EventId;
 
+pub(crate) use probe::ProbePath;
+pub use probe::{Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest};
 pub(crate) use rejections::RejectionPath;
 pub use rejections::{
     AcceptRequest, AcceptedRejection, ListRejections, RejectionDetail, RejectionReason,

@@ -67,6 +67,12 @@ pub(super) fn healthy() -> WebhookResponse {
     response(StatusCode::OK, "Healthy")
 }
 
+/// Answers a request of a probe that was signed correctly. It acknowledges nothing: whoever opened the probe
+/// knows that its requests are not recorded.
+pub(super) fn probed() -> WebhookResponse {
+    response(StatusCode::OK, "Probe received")
+}
+
 /// A response with this message.
 fn response(status: StatusCode, message: &'static str) -> WebhookResponse {
     let body = format!("{{\"message\":\"{message}\"}}");

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tokio_util::sync::CancellationToken;
 use wilco::Event;
 use wilco_delivery::{Clause, Policy, Routes};
@@ -9,11 +11,12 @@ use wilco_store::{AdminStore, Target};
 
 use crate::{
     admin::{
-        Admin, Api, Backend, ConfiguredDestination, Listener, RouteClause, RouteDecision, Routing,
-        SecretStatus, Secrets,
+        Admin, Api, Backend, ConfiguredDestination, Header, Listener, Probe, ProbeReport,
+        ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, RouteClause, RouteDecision,
+        Routing, SecretStatus, Secrets,
     },
     config::{Config, Outline},
-    inbound::{Bound, Inbound},
+    inbound::{self, Bound, Inbound, ProbeError},
     outbound::Plan,
 };
 
@@ -27,7 +30,8 @@ pub fn api(
     let routing = move || Ok(Arc::new(Outlined::new(outline()?)) as Arc<dyn Routing>);
     let sources = move || Ok(whole()?.sources.into_iter().map(Arc::new).collect());
     let (routing, sources) = (Box::new(routing), Box::new(sources));
-    Api::new(Backend { store, routing, sources, reload: None, secrets: None })
+    let (reload, secrets, probing) = (None, None, None);
+    Api::new(Backend { store, routing, sources, reload, secrets, probing })
 }
 
 /// Serves the admin listener until `stop`.
@@ -59,6 +63,65 @@ pub(super) fn secrets(inbound: &Inbound) -> Secrets {
             last_match: matched.map(|matched| matched.last),
         });
     Secrets { since: inbound.began_at(), secrets: secrets.collect() }
+}
+
+impl Probing for Inbound {
+    fn open(&self, request: ProbeRequest) -> Result<Probe, Problem> {
+        let ProbeRequest { source, path, plain } = request;
+        let opened = self.open_probe(source.as_deref(), path.as_deref(), plain);
+        let opened = opened.map_err(|error| {
+            let status = match error {
+                ProbeError::Busy(_) => StatusCode::CONFLICT,
+                ProbeError::UnknownSource(..) | ProbeError::UnknownPath(..) => {
+                    StatusCode::UNPROCESSABLE_ENTITY
+                }
+                ProbeError::Key(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            Problem::new(status, error.to_string())
+        })?;
+        Ok(Probe {
+            id: opened.id,
+            source: opened.source.to_string(),
+            path: opened.path,
+            public_url: opened.public_url,
+            provider: opened.provider,
+            signer: opened.signer,
+            secret: opened.secret,
+            max_body: opened.max_body as u64,
+            ends_at: opened.ends_at,
+        })
+    }
+
+    fn report(&self, id: &str) -> Option<ProbeReport> {
+        let requests = self.probe_requests(id)?.into_iter().map(ProbedRequest::from).collect();
+        Some(ProbeReport { requests })
+    }
+
+    fn close(&self, id: &str) -> bool {
+        self.close_probe(id)
+    }
+}
+
+impl From<inbound::ProbeRequest> for ProbedRequest {
+    fn from(request: inbound::ProbeRequest) -> Self {
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        let headers = request.headers.iter();
+        let headers = headers.map(|(name, value)| Header { name: name.into(), value: text(value) });
+        let body = request.body.map(|body| ProbedBody {
+            bytes: body.bytes as u64,
+            sha256: body.digest.to_string(),
+            start_base64: BASE64_STANDARD.encode(&body.start),
+        });
+        Self {
+            received_at: request.received_at,
+            method: request.method,
+            url: request.url,
+            headers: headers.collect(),
+            body,
+            status: request.status,
+            refused: request.refused,
+        }
+    }
 }
 
 impl Routing for Plan {

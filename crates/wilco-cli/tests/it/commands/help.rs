@@ -60,6 +60,7 @@ fn every_help_fits_a_terminal_of_80_columns() {
         "init",
         "check",
         "send",
+        "probe",
         "events",
         "events list",
         "events show",

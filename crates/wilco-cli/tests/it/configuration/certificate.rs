@@ -174,7 +174,7 @@ impl Pem {
     }
 }
 
-fn pem(label: &str, der: &[u8]) -> String {
+pub(crate) fn pem(label: &str, der: &[u8]) -> String {
     let base64 = BASE64_STANDARD.encode(der);
     let lines: Vec<_> = base64.as_bytes().chunks(64).map(String::from_utf8_lossy).collect();
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
@@ -221,13 +221,13 @@ fn a_certificate_that_senders_refuse_is_warned_about() {
 }
 
 /// A name, a key, and the years from and to.
-struct Issued {
-    parameters: rcgen::CertificateParams,
-    key: rcgen::KeyPair,
+pub(crate) struct Issued {
+    pub(crate) parameters: rcgen::CertificateParams,
+    pub(crate) key: rcgen::KeyPair,
 }
 
 impl Issued {
-    fn new(name: &str, from: i32, to: i32) -> Self {
+    pub(crate) fn new(name: &str, from: i32, to: i32) -> Self {
         let mut parameters = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
         parameters.distinguished_name = rcgen::DistinguishedName::new();
         parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
@@ -236,7 +236,7 @@ impl Issued {
         Self { parameters, key: rcgen::KeyPair::generate().unwrap() }
     }
 
-    fn by(&self, issuer: &Self) -> String {
+    pub(crate) fn by(&self, issuer: &Self) -> String {
         let issuer = rcgen::Issuer::from_params(&issuer.parameters, &issuer.key);
         pem("CERTIFICATE", self.parameters.signed_by(&self.key, &issuer).unwrap().der())
     }

@@ -1,0 +1,372 @@
+//! Probes: requests that `wilco probe` sends through the public address, to find out what a proxy changes.
+//! They are answered and never recorded.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use http::{HeaderMap, request::Parts};
+use jiff::{SignedDuration, Timestamp};
+use subtle::ConstantTimeEq as _;
+use wilco::{
+    Arrival, Body, Digest, Head, Headers, Key, Mismatch, Provider, Refused, Scheme, Secret,
+    SourceName, Unsigned, Verified, provider, verify,
+};
+
+use super::Inbound;
+use crate::{clock, config};
+
+/// At most one probe, which an operator opened through the admin API.
+#[derive(Default)]
+pub(super) struct Probes {
+    /// Without a probe, this is all that a request looks at.
+    is_open: AtomicBool,
+    latest: Mutex<Option<Probe>>,
+}
+
+/// An open probe, or the latest one.
+struct Probe {
+    opened: OpenProbe,
+    /// The provider whose scheme signs: that of the source, if a receiver can sign with it.
+    signer: Arc<Provider>,
+    key: Key,
+    requests_left: usize,
+    requests: Vec<ProbeRequest>,
+}
+
+/// What whoever sends the requests has to know.
+#[derive(Clone)]
+pub(crate) struct OpenProbe {
+    /// The value of the header [`PROBE_HEADER`].
+    pub(crate) id: String,
+    pub(crate) source: SourceName,
+    pub(crate) path: String,
+    pub(crate) public_url: Option<String>,
+    pub(crate) provider: String,
+    /// The name of the provider whose scheme signs.
+    pub(crate) signer: String,
+    /// Signs the requests of this probe and nothing else.
+    pub(crate) secret: String,
+    pub(crate) max_body: usize,
+    pub(crate) ends_at: Timestamp,
+}
+
+/// A request of a probe, as it arrived.
+#[derive(Clone)]
+pub(crate) struct ProbeRequest {
+    pub(crate) received_at: Timestamp,
+    pub(crate) method: String,
+    /// The path and query that were requested.
+    pub(crate) url: String,
+    pub(crate) headers: Headers,
+    /// `None` if the request was refused before its body was read.
+    pub(crate) body: Option<ProbeBody>,
+    pub(crate) status: u16,
+    /// Why it was refused.
+    pub(crate) refused: Option<String>,
+}
+
+/// The body of a request of a probe.
+#[derive(Clone)]
+pub(crate) struct ProbeBody {
+    pub(crate) bytes: usize,
+    pub(crate) digest: Digest,
+    pub(crate) start: Vec<u8>,
+}
+
+/// A request that belongs to the open probe.
+pub(super) struct Admission {
+    id: String,
+    pub(super) source: SourceName,
+    pub(super) signer: Arc<Provider>,
+    pub(super) key: Key,
+}
+
+/// Why no probe was opened.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProbeError {
+    #[error("another probe is open until {0}; wait for its end")]
+    Busy(Timestamp),
+    #[error("source {0} not found; the sources are {1}")]
+    UnknownSource(String, String),
+    #[error("no source has the path {0}; name one of the sources: {1}")]
+    UnknownPath(String, String),
+    #[error("no key could be made: {0}")]
+    Key(String),
+}
+
+impl Probes {
+    /// The admission of a request of the open probe. Any other request is treated as always.
+    pub(super) fn admit(
+        &self,
+        headers: &HeaderMap,
+        now: impl FnOnce() -> Timestamp,
+    ) -> Option<Admission> {
+        if !self.is_open.load(Ordering::Relaxed) {
+            return None;
+        }
+        let shown = headers.get(PROBE_HEADER)?.as_bytes();
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let probe = latest.as_mut()?;
+        if now() >= probe.opened.ends_at || probe.requests_left == 0 {
+            self.is_open.store(false, Ordering::Relaxed);
+            return None;
+        }
+        if !bool::from(shown.ct_eq(probe.opened.id.as_bytes())) {
+            return None;
+        }
+        probe.requests_left -= 1;
+        Some(Admission {
+            id: probe.opened.id.clone(),
+            source: probe.opened.source.clone(),
+            signer: Arc::clone(&probe.signer),
+            key: probe.key.clone(),
+        })
+    }
+
+    /// Adds a request to the report.
+    pub(super) fn add(&self, admission: &Admission, request: ProbeRequest) {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(probe) = latest.as_mut().filter(|probe| probe.opened.id == admission.id) {
+            probe.requests.push(request);
+        }
+    }
+
+    fn open(&self, probe: Probe) -> Result<OpenProbe, ProbeError> {
+        let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_open = self.is_open.load(Ordering::Relaxed);
+        if let Some(other) = latest.as_ref().filter(|_| is_open)
+            && clock::now() < other.opened.ends_at
+        {
+            return Err(ProbeError::Busy(other.opened.ends_at));
+        }
+        let opened = probe.opened.clone();
+        *latest = Some(probe);
+        self.is_open.store(true, Ordering::Relaxed);
+        Ok(opened)
+    }
+}
+
+impl Inbound {
+    /// Opens a probe of a source: the one of this name, else the one at this path, else the only one.
+    pub(crate) fn open_probe(
+        &self,
+        name: Option<&str>,
+        path: Option<&str>,
+        is_plain: bool,
+    ) -> Result<OpenProbe, ProbeError> {
+        let endpoints = self.endpoints.load_full();
+        let source = choose(endpoints.sources.values(), name, path)?;
+        let (signer, secret, key) = signer(source, is_plain)?;
+        let opened = OpenProbe {
+            id: random()?,
+            source: source.name.clone(),
+            path: source.path.clone(),
+            public_url: source.public_url.clone(),
+            provider: source.provider.name.clone(),
+            signer: signer.name.clone(),
+            secret,
+            max_body: endpoints.max_body,
+            ends_at: clock::now() + PROBE_DURATION,
+        };
+        let requests = Vec::new();
+        let probe = Probe { opened, signer, key, requests_left: PROBE_REQUESTS_MAX, requests };
+        let opened = self.probes.open(probe)?;
+        tracing::info!(source = opened.source.as_str(), until = %opened.ends_at, "probe opened");
+        Ok(opened)
+    }
+
+    /// The requests of the latest probe, if it has this id.
+    pub(crate) fn probe_requests(&self, id: &str) -> Option<Vec<ProbeRequest>> {
+        let latest = self.probes.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        latest.as_ref().filter(|probe| probe.opened.id == id).map(|probe| probe.requests.clone())
+    }
+
+    /// Closes the latest probe and forgets its report; `false` if it has another id.
+    pub(crate) fn close_probe(&self, id: &str) -> bool {
+        let mut latest = self.probes.latest.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_found = latest.take_if(|probe| probe.opened.id == id).is_some();
+        if is_found {
+            self.probes.is_open.store(false, Ordering::Relaxed);
+        }
+        is_found
+    }
+}
+
+impl ProbeRequest {
+    /// What the head shows, before anything is decided.
+    pub(super) fn of(parts: &Parts, blanked: impl FnOnce(&Head) -> Head) -> Self {
+        let url = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+        let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+        let headers = Headers::from_pairs(fields);
+        let method = parts.method.to_string();
+        let Head { url, headers, .. } = blanked(&Head { url, headers, ..Head::default() });
+        let (received_at, status) = (clock::now(), 0);
+        Self { received_at, method, url, headers, body: None, status, refused: None }
+    }
+
+    /// Takes the body, and gives what is wrong with the signature.
+    pub(super) fn take(
+        &mut self,
+        decided: Result<Verified, Box<Refused>>,
+    ) -> (Arrival, Option<Mismatch>) {
+        let (arrival, mismatch) = match decided {
+            Ok(verified) => (verified.into_arrival(), None),
+            Err(refused) => (refused.arrival, Some(refused.mismatch)),
+        };
+        self.body = Some(ProbeBody::of(&arrival.body));
+        (arrival, mismatch)
+    }
+}
+
+impl ProbeBody {
+    fn of(body: &Body) -> Self {
+        let bytes = body.contiguous();
+        let start = bytes[..bytes.len().min(PROBE_BODY_BYTES_MAX)].to_vec();
+        Self { bytes: bytes.len(), digest: Digest::of(&bytes), start }
+    }
+}
+
+fn choose<'s>(
+    sources: impl Iterator<Item = &'s Arc<config::Source>>,
+    name: Option<&str>,
+    path: Option<&str>,
+) -> Result<&'s Arc<config::Source>, ProbeError> {
+    let mut sources: Vec<_> = sources.collect();
+    sources.sort_unstable_by_key(|source| source.name.as_str());
+    let names = || sources.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+    if let Some(name) = name {
+        let found = sources.iter().find(|source| source.name.as_str() == name);
+        return found.copied().ok_or_else(|| ProbeError::UnknownSource(name.into(), names()));
+    }
+    let at_path = sources.iter().find(|source| Some(source.path.as_str()) == path);
+    match (at_path, sources.as_slice()) {
+        (Some(found), _) => Ok(found),
+        (None, [only]) => Ok(only),
+        (None, _) => Err(ProbeError::UnknownPath(path.unwrap_or("/").into(), names())),
+    }
+}
+
+/// A provider whose scheme signs the requests, with a new secret for it. Where only the provider of the
+/// source itself can sign, because it has a private key, that is Standard Webhooks.
+fn signer(
+    source: &config::Source,
+    is_plain: bool,
+) -> Result<(Arc<Provider>, String, Key), ProbeError> {
+    let text = random()?;
+    // Hexadecimal digits are valid in every form that secrets have, except that of public keys.
+    let secret = Secret::new("probe", text.clone().into_bytes());
+    let secret = secret.map_err(|error| ProbeError::Key(error.to_string()))?;
+    let plain = provider::find("standard-webhooks");
+    let own = Some(&source.provider).filter(|_| !is_plain);
+    for signer in own.into_iter().chain(plain) {
+        if let Ok(key) = signer.scheme.key(&secret)
+            && can_sign(&signer.scheme, &secret, &key)
+        {
+            return Ok((Arc::clone(signer), text, key));
+        }
+    }
+    Err(ProbeError::Key("no scheme can sign with it".into()))
+}
+
+/// Whether requests that are signed here are also accepted, whatever their body.
+fn can_sign(scheme: &Scheme, secret: &Secret, key: &Key) -> bool {
+    let Ok(source) = SourceName::new("probe") else { return false };
+    SAMPLES.iter().all(|(content_type, body)| {
+        let (now, url) = (clock::now(), "https://localhost/");
+        let unsigned = Unsigned { method: "POST", url, id: "probe", at: now, body };
+        let Ok(mut signed) = scheme.sign(secret, &unsigned) else { return false };
+        signed.push(("content-type".into(), (*content_type).into()));
+        let headers = Headers::from_pairs(signed);
+        let head = Head { method: "POST".into(), url: url.into(), headers };
+        let arrival = Arrival { received_at: now, head, body: body.to_vec().into() };
+        verify(scheme, &source, std::slice::from_ref(key), arrival).is_ok()
+    })
+}
+
+/// 256 random bits, in hexadecimal.
+fn random() -> Result<String, ProbeError> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|error| ProbeError::Key(error.to_string()))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The header that makes a request part of the open probe. Its value is the id.
+const PROBE_HEADER: &str = "x-wilco-probe";
+/// Bodies that a scheme must be able to sign.
+const SAMPLES: [(&str, &[u8]); 3] = [
+    ("application/json", b"{\"probe\":true}"),
+    ("application/x-www-form-urlencoded", b"probe=1"),
+    ("application/octet-stream", b"\xff"),
+];
+/// How long a probe is open.
+const PROBE_DURATION: SignedDuration = SignedDuration::from_mins(2);
+/// The most requests of a probe.
+const PROBE_REQUESTS_MAX: usize = 64;
+/// How much of each body a report contains, in bytes.
+const PROBE_BODY_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_ends_after_its_time_or_its_last_request() {
+        let freispace = || {
+            let secret = Secret::new("test", b"a-made-up-secret".to_vec()).unwrap();
+            config::Source::new("freispace", "/webhook", None, vec![secret]).unwrap()
+        };
+        let now = clock::now();
+        let past = |seconds: i64| now + SignedDuration::from_secs(seconds);
+        for (requests, seconds, expected) in [
+            (0, 0, true),
+            (0, 119, true),
+            (0, 120, false),
+            (PROBE_REQUESTS_MAX - 1, 0, true),
+            (PROBE_REQUESTS_MAX, 0, false),
+        ] {
+            let (signer, secret, key) = signer(&freispace(), false).unwrap();
+            let opened = OpenProbe {
+                id: "id".into(),
+                source: SourceName::new("freispace").unwrap(),
+                path: "/webhook".into(),
+                public_url: None,
+                provider: "freispace".into(),
+                signer: signer.name.clone(),
+                secret,
+                max_body: 1,
+                ends_at: now + PROBE_DURATION,
+            };
+            let (requests_left, latest) = (PROBE_REQUESTS_MAX, Vec::new());
+            let probe = Probe { opened, signer, key, requests_left, requests: latest };
+            let probes = Probes::default();
+            let mut headers = HeaderMap::new();
+            headers.insert(PROBE_HEADER, "id".parse().unwrap());
+            assert!(probes.admit(&headers, || now).is_none());
+            probes.open(probe).unwrap();
+            for _ in 0..requests {
+                assert!(probes.admit(&headers, || now).is_some());
+            }
+            let is_admitted = probes.admit(&headers, || past(seconds)).is_some();
+            assert_eq!(is_admitted, expected, "{requests} requests, {seconds} s");
+            headers.insert(PROBE_HEADER, "other".parse().unwrap());
+            assert!(probes.admit(&headers, || now).is_none());
+        }
+    }
+
+    #[test]
+    fn requests_are_signed_as_the_provider_does_unless_it_has_a_private_key() {
+        let mut own = 0;
+        for provider in provider::all() {
+            let source = config::Source::new("freispace", "/webhook", None, Vec::new()).unwrap();
+            let source = config::Source { provider: Arc::clone(provider), ..source };
+            let (signer, ..) = signer(&source, false).unwrap();
+            let is_public = provider.description().secret == "pem"
+                || provider.scheme.algorithm() == wilco::Algorithm::Ed25519;
+            assert!(!is_public || signer.name == "standard-webhooks", "{}", provider.name);
+            own += usize::from(signer.name == provider.name);
+        }
+        assert!(own > 100, "{own}");
+    }
+}
