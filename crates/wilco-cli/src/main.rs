@@ -17,6 +17,7 @@ mod output;
 mod probe;
 mod providers;
 mod record;
+mod rejections;
 mod reload;
 mod request;
 mod schema;
@@ -42,6 +43,7 @@ use wilco_server::{log::Queue, service};
 pub(crate) use arguments::{ConfigArgs, ListingArgs, StoreArgs, require_store};
 pub(crate) use certificate::{certificate_for, certificate_for_file};
 pub(crate) use drawing::draw;
+pub(crate) use events::distinct_chars;
 pub(crate) use failure::Failure;
 use json_log::JsonLines;
 pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
@@ -118,6 +120,7 @@ enum Verb {
     Verify(verify::Verify),
     Explain(explain::Explain),
     Events(events::Events),
+    Rejections(rejections::Rejections),
     Destinations(destinations::Destinations),
     Freispace(freispace::Freispace),
     Providers(providers::Providers),
@@ -151,6 +154,7 @@ impl Cli {
             Verb::Verify(verify) => verify.run(),
             Verb::Explain(explain) => explain.run(),
             Verb::Events(events) => events.run().await,
+            Verb::Rejections(rejections) => rejections.run().await,
             Verb::Destinations(destinations) => destinations.run().await,
             Verb::Freispace(freispace) => freispace.run().await,
             Verb::Providers(providers) => providers.run(),

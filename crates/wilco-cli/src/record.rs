@@ -6,12 +6,13 @@ mod filter;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, header};
+use http::{Method, Request, StatusCode, header};
 use serde::{Serialize, de::DeserializeOwned};
 use wilco::EventId;
 use wilco_server::{
     admin::{
-        self, Api, DestinationStatus, EventDetail, EventSummary, ListDestinations, ListEvents, Page,
+        self, Api, DestinationStatus, EventDetail, EventSummary, ListDestinations, ListEvents,
+        ListRejections, Page, RejectionSummary,
     },
     clock,
     config::Places,
@@ -119,6 +120,13 @@ impl Record {
         self.get(&with_query("/api/v1/events", query)?).await
     }
 
+    pub(crate) async fn rejections(
+        &self,
+        query: &ListRejections,
+    ) -> Result<Page<RejectionSummary>, Failure> {
+        self.get(&with_query("/api/v1/rejections", query)?).await
+    }
+
     pub(crate) async fn event(&self, id: EventId) -> Result<EventDetail, Failure> {
         self.get(&format!("/api/v1/events/{id}")).await
     }
@@ -151,6 +159,16 @@ impl Record {
         read(&self.ask(Method::POST, path, body.into()).await?)
     }
 
+    /// The status and the body of the answer, which may be an error.
+    pub(crate) async fn try_post(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        let body = serde_json::to_vec(request)?;
+        self.exchange(Method::POST, path, body.into()).await
+    }
+
     /// The body of the answer, if it is not an error.
     pub(crate) async fn ask(
         &self,
@@ -158,7 +176,17 @@ impl Record {
         path: &str,
         body: Bytes,
     ) -> Result<Bytes, Failure> {
-        let (status, body) = match &self.api {
+        let (status, body) = self.exchange(method, path, body).await?;
+        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(StatusCode, Bytes), Failure> {
+        Ok(match &self.api {
             Connection::Server(server) => {
                 let answer = server.ask(method, path, body).await?;
                 (answer.status, Bytes::from(answer.body))
@@ -169,8 +197,7 @@ impl Record {
                 let answer = api.call(request.body(body)?).await;
                 (answer.status(), answer.into_body())
             }
-        };
-        if status.is_success() { Ok(body) } else { Err(refusal(status, &body)) }
+        })
     }
 
     /// An error if there is no such destination, with the most similar name.

@@ -66,10 +66,7 @@ impl Filter {
         if let Some(glob) = &self.event {
             check_event(glob)?;
         }
-        match &self.source {
-            Some(name) => check_source(name, record),
-            None => Ok(()),
-        }
+        record.check_source(self.source.as_deref())
     }
 }
 
@@ -89,15 +86,19 @@ fn check_event(glob: &str) -> Result<(), Failure> {
     Err(Failure::failed(format!("no event is named {glob}{hint}")))
 }
 
-fn check_source(name: &str, record: &Record) -> Result<(), Failure> {
-    let mut known = match record.config.find() {
-        Some(path) => config::source_names(&path),
-        None => vec!["freispace".into()],
-    };
-    known.push(ALERTS.into());
-    if known.iter().any(|known| known == name) {
-        return Ok(());
+impl Record {
+    /// An error if there is no such source, with the most similar name.
+    pub(crate) fn check_source(&self, name: Option<&str>) -> Result<(), Failure> {
+        let Some(name) = name else { return Ok(()) };
+        let mut known = match self.config.find() {
+            Some(path) => config::source_names(&path),
+            None => vec!["freispace".into()],
+        };
+        known.push(ALERTS.into());
+        if known.iter().any(|known| known == name) {
+            return Ok(());
+        }
+        let hint = did_you_mean(name, known.iter().map(String::as_str));
+        Err(Failure::failed(format!("source {name} not found{hint}")))
     }
-    let hint = did_you_mean(name, known.iter().map(String::as_str));
-    Err(Failure::failed(format!("source {name} not found{hint}")))
 }

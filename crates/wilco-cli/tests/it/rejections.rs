@@ -1,6 +1,6 @@
 //! Rejected requests: what is shown of them, and how they are accepted once their signature is right.
 
-use std::fs;
+use std::{fs, process::Stdio, thread, time::Duration};
 
 use serde_json::Value;
 
@@ -62,6 +62,17 @@ fn accept(world: &World, id: &Value, body: &str) -> (u16, Value) {
     let headers = [("authorization", &*authorization), ("content-type", "application/json")];
     let reply = world.ask("POST", &path, &headers, body);
     (reply.status, json(&reply.body))
+}
+
+/// The digests of the bodies of all events, in the order in which they were recorded.
+fn recorded(world: &World) -> Vec<Value> {
+    let page =
+        json(&world.get("/api/v1/events?after=evt_00000000000000000000000000&limit=1000").body);
+    page["items"].as_array().unwrap().iter().map(|event| event["sha256"].clone()).collect()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
 }
 
 #[test]
@@ -134,4 +145,92 @@ fn a_rejection_is_accepted_only_once_its_signature_is_right() {
     assert_eq!((status, &answer["duplicate"]), (200, &true.into()), "{answer}");
     assert_eq!(world.recorded(), 2);
     assert_eq!(rejections(&world), [] as [Value; 0]);
+}
+
+#[test]
+fn requests_that_a_mistyped_secret_refused_are_all_delivered_in_order_even_after_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), MISTYPED).unwrap();
+    let mut world = World::plan()
+        .and(
+            "[source.files]\nprovider = \"freispace\"\npath = \"/files\"\n\
+             secrets = [{ file = \"FOLDER/secret\" }]\n\
+             [destination.out]\ntype = \"file\"\npath = \"FOLDER/out\"\n\
+             [[route]]\nto = [\"out\"]\n",
+        )
+        .start_in(folder);
+    let kept = reject(&world, &bodies(20));
+    correct_the_secret(&world);
+    let mut accepting = world
+        .verb(&["rejections", "accept", "--all"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // It is killed wherever the other one is then.
+    while world.recorded() < 7 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    world = world.kill_and_restart();
+    accepting.wait().unwrap();
+    let output = world.run_verb(&["rejections", "accept", "--all"]);
+    assert!(output.status.success(), "{output:?}");
+    assert!(rejections(&world).is_empty());
+    let order: Vec<_> = kept.iter().map(|rejection| rejection["sha256"].clone()).collect();
+    assert_eq!(recorded(&world), order, "in the order of their receipt, none lost and none twice");
+    let delivered = "SELECT count(*) FROM delivery WHERE state = 'delivered'";
+    world.eventually("all deliveries", |world| world.count(delivered) == 20);
+    let lines = fs::read_to_string(world.path("out")).unwrap();
+    let place = |number: usize| lines.find(&format!("\"b-{number}\"")).unwrap();
+    assert!((0..20).map(place).is_sorted(), "{lines}");
+}
+
+#[test]
+fn rejections_are_listed_shown_and_accepted_with_and_without_a_running_wilco() {
+    let mut world = world();
+    assert_eq!(world.post_to("/files", "{}", &[]).status, 400);
+    world.eventually("it", |world| rejections(world).len() == 1);
+    for body in bodies(2) {
+        assert_eq!(send(&world, &body, &[("cookie", "canary")]), 403);
+    }
+    world.eventually("the rejections", |world| rejections(world).len() == 3);
+    let run = |world: &World, arguments: &[&str]| {
+        let output = world.run_verb(&[&["rejections"], arguments].concat());
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    };
+    let id = rejections(&world)[1]["id"].as_str().unwrap().to_owned();
+    for is_running in [true, false] {
+        if !is_running {
+            assert!(world.stop().success());
+        }
+        let (code, listed, _) = run(&world, &["list"]);
+        assert_eq!((code, listed.lines().count()), (0, 4), "{listed}");
+        assert!(listed.contains("wrong signature") && listed.contains(&id), "{listed}");
+        let (_, listed, noted) = run(&world, &["list", "--json", "--limit", "1"]);
+        assert_eq!(json(&listed)["reason"], "wrong_signature", "{noted}");
+        let (_, _, noted) = run(&world, &["list", "--limit", "1"]);
+        assert!(noted.contains("these are the newest 1"), "{noted}");
+        assert_eq!(run(&world, &["list", "--source", "freispace"]).1, "no rejections\n");
+        let (code, _, said) = run(&world, &["list", "--source", "fils"]);
+        assert!(code == 1 && said.contains("did you mean files"), "{said}");
+        let (_, shown, _) = run(&world, &["show", &id[..29]]);
+        assert!(shown.contains("no secret of this source matches"), "{shown}");
+        assert!(shown.contains("cookie: (blanked)") && !shown.contains("canary"), "{shown}");
+        assert_eq!(run(&world, &["show", &id, "--raw"]).1, bodies(2)[0]);
+        let (code, said, why) = run(&world, &["accept", "--all", "--source", "files"]);
+        assert_eq!((code, &*said), (1, "0 requests accepted\n"), "{why}");
+        assert!(why.contains("2 requests are still refused: no secret of this"), "{why}");
+        let (code, _, why) = run(&world, &["accept", "rej_01M89FXQAS000XWFNKEM3JNBGP"]);
+        assert!(code == 1 && why.contains("not found"), "{why}");
+    }
+    assert_eq!(run(&world, &["accept"]).0, 2);
+    fs::write(world.path("secret"), RIGHT).unwrap();
+    let (code, said, _) = run(&world, &["accept", "--all", "--since", "1h", "--dry-run"]);
+    assert_eq!((code, &*said), (0, "2 requests would be accepted\n"));
+    let (code, said, why) = run(&world, &["accept", &id, "--json"]);
+    assert_eq!((code, &json(&said)["id"]), (0, &id.clone().into()), "{why}");
+    let (code, said, why) = run(&world, &["accept", "--all"]);
+    assert_eq!((code, &*said), (0, "1 request accepted\n"), "{why}");
+    assert_eq!(world.recorded(), 2);
+    assert_eq!(run(&world, &["list"]).1.lines().count(), 2, "the one without a signature is left");
 }

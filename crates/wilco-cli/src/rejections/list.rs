@@ -1,0 +1,109 @@
+//! `wilco rejections list`: rejected requests as a table, newest first.
+
+use clap::Args;
+use jiff::Timestamp;
+use wilco_server::admin::{ListRejections, PAGE_ITEMS_MAX, RejectionSummary};
+
+use super::Record;
+use crate::{
+    Failure, ListingArgs, Screen, StoreArgs, Table, Times, distinct_chars, instant, json_line,
+    note, print,
+};
+
+/// List rejected requests, newest first
+#[derive(Args)]
+pub(super) struct List {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only requests to this source
+    #[arg(long, value_name = "NAME")]
+    source: Option<String>,
+    /// Only requests from this time on: 2026-11-24, 14:00, yesterday, 2h (ago), 2026-11-24T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = instant)]
+    since: Option<Timestamp>,
+    #[command(flatten)]
+    listing: ListingArgs,
+}
+
+impl List {
+    pub(super) async fn run(self) -> Result<(), Failure> {
+        Record::read(&self.store, async |record| self.list(record).await).await
+    }
+
+    async fn list(&self, record: &Record) -> Result<(), Failure> {
+        let mut rows = Rows { table: None, times: self.store.times(), offset: String::new() };
+        let (mut listed, mut cursor) = (0, None);
+        while listed < self.listing.items_max() {
+            let limit = Some((self.listing.items_max() - listed).min(PAGE_ITEMS_MAX));
+            let (source, since) = (self.source.clone(), self.since);
+            let query =
+                ListRejections { source, since, cursor, limit, ..ListRejections::default() };
+            let page = record.rejections(&query).await?;
+            match self.listing.json {
+                true => print(&page.items.iter().map(json_line).collect::<Result<String, _>>()?)?,
+                false => print(&rows.draw(&page.items))?,
+            }
+            listed += page.items.len();
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if listed == 0 && self.listing.items_max() > 0 {
+            record.check_source(self.source.as_deref())?;
+            return if self.listing.json { Ok(()) } else { print("no rejections\n") };
+        }
+        if cursor.is_some() && !self.listing.json {
+            let more = listed.saturating_mul(2);
+            note(&format!(
+                "these are the newest {listed}, and there are more: --all lists them all, --limit \
+                 {more} the newest {more}"
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Rejections as rows of a table, which begins with the first of them.
+struct Rows {
+    table: Option<Table>,
+    times: Times,
+    offset: String,
+}
+
+impl Rows {
+    fn draw(&mut self, rejections: &[RejectionSummary]) -> String {
+        let Some(first) = rejections.first() else { return String::new() };
+        let screen = Screen::stdout();
+        if self.table.is_none() {
+            self.offset = self.times.offset(first.received_at);
+            let received = match screen.is_terminal() {
+                true => format!("received ({})", self.offset),
+                false => "received".into(),
+            };
+            let columns =
+                [(received.as_str(), 19), ("source", 6), ("reason", 15), ("client", 7), ("id", 26)];
+            self.table = Some(Table::new(&columns, screen));
+        }
+        let ids: Vec<_> = rejections.iter().map(ulid).collect();
+        let chars = distinct_chars(&ids.iter().map(String::as_str).collect::<Vec<_>>());
+        let cells = rejections.iter().zip(&ids).map(|(rejection, ulid)| {
+            let [received, id] = match screen.is_terminal() {
+                true => [
+                    self.times.short(rejection.received_at, &self.offset),
+                    ulid.chars().take(chars).collect(),
+                ],
+                false => [self.times.full(rejection.received_at), rejection.id.to_string()],
+            };
+            let client = rejection.client.map_or_else(|| "-".into(), |client| client.to_string());
+            let reason = rejection.reason.as_str().replace('_', " ");
+            vec![received, rejection.source.clone(), reason, client, id]
+        });
+        let cells: Vec<_> = cells.collect();
+        self.table.as_mut().map(|table| table.draw(&cells)).unwrap_or_default()
+    }
+}
+
+fn ulid(rejection: &RejectionSummary) -> String {
+    rejection.id.to_string().trim_start_matches("rej_").to_owned()
+}
