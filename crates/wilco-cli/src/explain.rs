@@ -7,53 +7,74 @@ use console::measure_text_width;
 use tokio::time::Instant;
 use wilco::{
     Arrival, Secret,
-    doctor::{self, Case, Diagnosis},
+    doctor::{self, Case},
 };
+use wilco_server::admin::Explanation;
 
-use super::{Failure, json_line, print, request::RequestArgs, verify::find_provider, visible};
+use super::{
+    Failure, Record, StoreArgs, json_line, print,
+    rejections::RejectionRef,
+    request::{NO_SECRET, RequestArgs},
+    verify::find_provider,
+    visible,
+};
 
 /// Say why the signature of a request does not match, and how to fix it
 ///
-/// Tries what usually goes wrong: changed bodies, other forms of the secret and of the signature, other
-/// algorithms, other signed parts, wrong clocks; up to three at once. Shows neither signatures nor secrets.
-/// Exits with 0 if it finds the reason, and with 1 if not.
+/// The request is a rejection, by its id, or given with --provider, --header and --body. Tries what usually
+/// goes wrong: changed bodies, other forms of the secret and of the signature, other algorithms, other signed
+/// parts, wrong clocks; up to three at once. Shows neither signatures nor secrets. Exits with 0 if it finds
+/// the reason, and with 1 if not.
 #[derive(Args)]
 pub(crate) struct Explain {
+    /// Rejection's id, its first characters, or latest; `wilco rejections list` shows it
+    #[arg(value_name = "ID", required_unless_present = "provider", conflicts_with = "provider")]
+    id: Option<RejectionRef>,
+    #[command(flatten)]
+    store: StoreArgs,
     /// Who sent it: a name that `wilco providers` lists, or unknown to find out who could have
     #[arg(long, value_name = "NAME")]
-    provider: String,
+    provider: Option<String>,
     #[command(flatten)]
     request: RequestArgs,
-    /// Give up after this many seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
-    timeout: u64,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 impl Explain {
-    pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let secrets = self.request.secrets()?;
-        let arrival = self.request.arrival()?;
-        if self.provider == "unknown" {
-            return recognize(&arrival, &secrets);
-        }
-        let provider = find_provider(&self.provider)?;
-        let scheme = &provider.scheme;
-        if secrets.is_empty() {
-            return Err(Failure::usage(
-                "no secret is given: name one with --secret-env or --secret-file",
-            ));
-        }
-        let until = Instant::now() + Duration::from_secs(self.timeout);
-        let case = Case { scheme, secrets: &secrets, others: &[], arrival: &arrival };
-        let diagnosis = doctor::explain(case, &mut || Instant::now() < until);
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        let explanation = match (&self.id, self.provider.as_deref()) {
+            (Some(id), _) => {
+                let explained = Record::read(&self.store, async |record| {
+                    let id = id.resolve(record).await?;
+                    record.get(&format!("/api/v1/rejections/{id}/explain")).await
+                });
+                explained.await?
+            }
+            (None, Some("unknown")) => {
+                return recognize(&self.request.arrival()?, &self.request.secrets()?);
+            }
+            (None, provider) => self.explain_given(provider.unwrap_or_default())?,
+        };
         print(&match self.json {
-            true => json_line(&as_json(&diagnosis))?,
-            false => in_words(&diagnosis),
+            true => json_line(&explanation)?,
+            false => in_words(&explanation),
         })?;
-        Ok(if diagnosis.found.is_some() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        let is_found = explanation.secret_name.is_some();
+        Ok(if is_found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn explain_given(&self, provider: &str) -> Result<Explanation, Failure> {
+        let provider = find_provider(provider)?;
+        let (arrival, secrets) = (self.request.arrival()?, self.request.secrets()?);
+        if secrets.is_empty() {
+            return Err(Failure::usage(NO_SECRET));
+        }
+        let scheme = &provider.scheme;
+        let until = Instant::now() + TIME_MAX;
+        let case = Case { scheme, secrets: &secrets, others: &[], arrival: &arrival };
+        Ok(doctor::explain(case, &mut || Instant::now() < until).into())
     }
 }
 
@@ -78,43 +99,27 @@ fn recognize(arrival: &Arrival, secrets: &[Secret]) -> Result<ExitCode, Failure>
     Ok(if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The diagnosis for programs.
-fn as_json(diagnosis: &Diagnosis) -> serde_json::Value {
-    let Diagnosis { mismatch, found, tried, is_complete } = diagnosis;
-    let changes = found.iter().flat_map(|found| &found.changes);
-    let changes = changes.map(
-        |change| serde_json::json!({ "id": change.id, "with": change.what, "fix": change.fix }),
-    );
-    serde_json::json!({
-        "refused": mismatch.as_ref().map(ToString::to_string),
-        "secret": found.as_ref().map(|found| &found.secret_name),
-        "changes": found.is_some().then(|| changes.collect::<Vec<_>>()),
-        "tried": tried,
-        "complete": is_complete,
-    })
-}
-
-/// The diagnosis as a person reads it.
-pub(crate) fn in_words(diagnosis: &Diagnosis) -> String {
-    let Diagnosis { mismatch, found, tried, is_complete } = diagnosis;
-    let mut text = match mismatch {
-        Some(mismatch) => wrapped(&format!("the request is refused: {mismatch}"), "") + "\n",
+/// The explanation as a person reads it.
+fn in_words(explanation: &Explanation) -> String {
+    let Explanation { refused, secret_name, changes, tried, complete } = explanation;
+    let mut text = match refused {
+        Some(why) => wrapped(&format!("the request is refused: {}", visible(why)), "") + "\n",
         None => "the request is accepted as it is\n".to_owned(),
     };
-    match found {
-        Some(found) if found.changes.is_empty() => {
-            text.push_str(&format!("it is signed with {}\n", visible(&found.secret_name)));
+    match secret_name {
+        Some(name) if changes.is_empty() => {
+            text.push_str(&format!("it is signed with {}\n", visible(name)));
         }
-        Some(found) => {
-            text.push_str(&format!("its signature matches {} with\n", visible(&found.secret_name)));
-            for change in &found.changes {
+        Some(name) => {
+            text.push_str(&format!("its signature matches {} with\n", visible(name)));
+            for change in changes {
                 text.push_str(&wrapped(&format!("- {}", visible(&change.what)), "  "));
-                text.push_str(&wrapped(change.fix, "    "));
+                text.push_str(&wrapped(&change.fix, "    "));
             }
         }
         None => text.push_str(&wrapped(NOTHING, "")),
     }
-    let unfinished = if *is_complete { "" } else { ", and stopped because the time was up" };
+    let unfinished = if *complete { "" } else { ", and stopped because the time was up" };
     if *tried > 1 {
         text.push_str(&format!("\ntried {tried} possibilities{unfinished}\n"));
     }
@@ -138,6 +143,8 @@ fn wrapped(text: &str, indent: &str) -> String {
     lines + "\n"
 }
 
+/// How long a search may take.
+const TIME_MAX: Duration = Duration::from_secs(20);
 const COLUMNS: usize = 80;
 const NOTHING: &str = "nothing that usually goes wrong explains it, so most likely it was signed with a secret \
                        that is not known here, or its content was changed: compare the secret with the \

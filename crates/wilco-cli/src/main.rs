@@ -152,7 +152,7 @@ impl Cli {
             Verb::Send(send) => send.run().await,
             Verb::Probe(probe) => probe.run().await,
             Verb::Verify(verify) => verify.run(),
-            Verb::Explain(explain) => explain.run(),
+            Verb::Explain(explain) => explain.run().await,
             Verb::Events(events) => events.run().await,
             Verb::Rejections(rejections) => rejections.run().await,
             Verb::Destinations(destinations) => destinations.run().await,

@@ -33,13 +33,13 @@ pub(crate) struct RequestArgs {
     pub(crate) body: Option<PathBuf>,
     /// URL by which the provider knows the endpoint, where that is signed
     #[arg(
-        long,
+        long = "url",
         value_name = "URL",
         default_value = "",
         hide_default_value = true,
         help_heading = "Request"
     )]
-    url: String,
+    public_url: String,
     /// Method of the request
     #[arg(long, value_name = "METHOD", default_value = "POST", help_heading = "Request")]
     method: String,
@@ -67,7 +67,7 @@ impl RequestArgs {
             received_at: self.now.unwrap_or_else(clock::now),
             head: Head {
                 method: self.method.clone().into(),
-                url: self.url.clone(),
+                url: self.public_url.clone(),
                 headers: Headers::from_pairs(headers),
             },
             body: self.read_body()?.into(),
@@ -132,3 +132,6 @@ fn time(text: &str) -> Result<Timestamp, String> {
 fn unreadable(file: &std::path::Path, error: &io::Error) -> Failure {
     Failure::usage(format!("cannot read {}: {error}", file.display()))
 }
+
+pub(crate) const NO_SECRET: &str =
+    "no secret is given: name one with --secret-env or --secret-file";

@@ -5,7 +5,11 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Args;
 use wilco::{Provider, SourceName, provider, verify};
 
-use super::{Failure, did_you_mean, print, request::RequestArgs, visible};
+use super::{
+    Failure, did_you_mean, print,
+    request::{NO_SECRET, RequestArgs},
+    visible,
+};
 
 /// Check the signature of one request, with the code of the endpoint
 ///
@@ -24,9 +28,7 @@ impl Verify {
         let provider = find_provider(&self.provider)?;
         let secrets = self.request.secrets()?;
         if secrets.is_empty() {
-            return Err(Failure::usage(
-                "no secret is given: name one with --secret-env or --secret-file",
-            ));
+            return Err(Failure::usage(NO_SECRET));
         }
         let keys: Result<Vec<_>, _> =
             secrets.iter().map(|secret| provider.scheme.key(secret)).collect();

@@ -34,10 +34,11 @@ pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
 pub(crate) use listen::Listener;
 pub use model::{
     AcceptRequest, AcceptedRejection, Attempt, CancelRequest, Cancelled, Delivery, DeliveryState,
-    DestinationStatus, EventDetail, EventSummary, Header, ListDestinations, ListEvents,
-    ListRejections, PAGE_ITEMS_MAX, Page, Probe, ProbeReport, ProbeRequest, ProbedBody,
-    ProbedRequest, RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest, Replayed,
-    ReplayedEvent, RouteClause, RouteDecision, RouteDecisions, SecretStatus, Secrets,
+    DestinationStatus, EventDetail, EventSummary, ExplainedChange, Explanation, Header,
+    ListDestinations, ListEvents, ListRejections, PAGE_ITEMS_MAX, Page, Probe, ProbeReport,
+    ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail, RejectionReason, RejectionSummary,
+    ReplayRequest, Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions,
+    SecretStatus, Secrets,
 };
 pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath};
 pub(crate) use openapi::{Describe, Described, document};

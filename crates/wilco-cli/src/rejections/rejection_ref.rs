@@ -42,7 +42,7 @@ impl FromStr for RejectionRef {
 
 impl RejectionRef {
     /// The id of the rejection. A complete id is not looked up.
-    pub(super) async fn resolve(&self, record: &Record) -> Result<RejectionId, Failure> {
+    pub(crate) async fn resolve(&self, record: &Record) -> Result<RejectionId, Failure> {
         let prefix = match self {
             Self::Id(id) => return Ok(*id),
             Self::Latest => "",

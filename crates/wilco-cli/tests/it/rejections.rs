@@ -4,7 +4,7 @@ use std::{fs, process::Stdio, thread, time::Duration};
 
 use serde_json::Value;
 
-use crate::world::{World, booking, sign_with};
+use crate::world::{SECRET, World, booking, sign_with};
 
 const RIGHT: &str = "the-right-made-up-secret";
 const MISTYPED: &str = "the-rihgt-made-up-secret";
@@ -233,4 +233,49 @@ fn rejections_are_listed_shown_and_accepted_with_and_without_a_running_wilco() {
     assert_eq!((code, &*said), (0, "1 request accepted\n"), "{why}");
     assert_eq!(world.recorded(), 2);
     assert_eq!(run(&world, &["list"]).1.lines().count(), 2, "the one without a signature is left");
+}
+
+#[test]
+fn a_rejection_is_explained_with_its_remedy_and_without_a_secret() {
+    let mut world = world();
+    correct_the_secret(&world);
+    let body = booking("b-1", "Grade");
+    let signature = sign_with(RIGHT, body.as_bytes());
+    let of_other = sign_with(SECRET, body.as_bytes());
+    let rows = [
+        ("x-freispace-signature", &*signature, format!("{body}\n"), "final-newline-added"),
+        ("x-signature", &*signature, body.clone(), "signature-header"),
+        ("x-freispace-signature", &*of_other, body.clone(), "secret-of-another-source"),
+        ("x-freispace-signature", &*signature, "{}".into(), ""),
+    ];
+    for (header, signature, body, _) in &rows {
+        let status = world.post_to("/files", body, &[(*header, *signature)]).status;
+        assert!(matches!(status, 400 | 403), "{status}");
+    }
+    world.eventually("the rejections", |world| rejections(world).len() == rows.len());
+    let ids: Vec<_> =
+        rejections(&world).iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect();
+    // While wilco runs, and without one.
+    for is_running in [true, false] {
+        for (id, (_, signature, _, expected)) in ids.iter().zip(&rows) {
+            let output = world.run_verb(&["explain", id, "--json"]);
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            let changes = json(&said)["changes"].clone();
+            assert_eq!(changes[0]["id"].as_str().unwrap_or_default(), *expected, "{said}");
+            assert_eq!(output.status.code(), Some(i32::from(expected.is_empty())), "{output:?}");
+            for canary in [RIGHT, SECRET, signature] {
+                assert!(!said.contains(canary), "{said}");
+            }
+        }
+        if is_running {
+            assert!(world.stop().success());
+        }
+    }
+    let output = world.run_verb(&["explain", &ids[0][..29]]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        said.contains("with\n  - the body without the line break at its end\n    find"),
+        "{said}"
+    );
+    assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
 }

@@ -181,6 +181,12 @@ fn about_rejections() -> Vec<Operation> {
             "Gives the exact body of a rejected request, as far as it is kept",
             rejections::body,
         ),
+        read(
+            "/api/v1/rejections/{id}/explain",
+            "explain_rejection",
+            "Says why the signature of a rejected request does not match, and how to fix it",
+            rejections::explain,
+        ),
         write(
             "/api/v1/rejections/{id}/accept",
             "accept_rejection",

@@ -1,5 +1,6 @@
 //! What the admin API takes and answers, as JSON. The command line reads the same types.
 
+mod explanation;
 mod from_store;
 mod probe;
 mod rejections;
@@ -14,6 +15,7 @@ use utoipa::{
 };
 use wilco::EventId;
 
+pub use explanation::{ExplainedChange, Explanation};
 pub(crate) use probe::ProbePath;
 pub use probe::{Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest};
 pub(crate) use rejections::RejectionPath;

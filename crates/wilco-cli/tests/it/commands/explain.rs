@@ -63,7 +63,7 @@ fn the_reason_of_a_refusal_and_its_remedy_are_named() {
         assert!(said.lines().all(|line| line.chars().count() <= 80), "{said}");
         let output = run(folder.path(), "explain", &["--json"], &signature, &body);
         let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(json["secret"], "env:IT", "{json}");
+        assert_eq!(json["secret_name"], "env:IT", "{json}");
         assert_eq!(json["changes"].as_array().unwrap().len(), 1, "{json}");
     }
     let output = run(folder.path(), "explain", &[], &"0".repeat(64), &body);

@@ -1,16 +1,24 @@
 //! Rejections: to look at them, and to accept those whose signature is right by now.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::{extract::State, http::StatusCode};
-use wilco::{Arrival, Envelope, Head, RejectionId, Verified, verify};
+use tokio::{task::spawn_blocking, time::Instant};
+use wilco::{
+    Arrival, Envelope, Head, RejectionId, Verified,
+    doctor::{self, Case},
+    verify,
+};
 use wilco_store::{Accepted, RejectionDetail as Found, RejectionQuery};
 
 use super::Backend;
 use crate::{
     admin::{
-        AcceptRequest, AcceptedRejection, Json, ListRejections, Octets, PAGE_ITEMS, Page, Path,
-        Problem, Query, RejectionDetail, RejectionPath, RejectionSummary, position,
+        AcceptRequest, AcceptedRejection, Explanation, Json, ListRejections, Octets, PAGE_ITEMS,
+        Page, Path, Problem, Query, RejectionDetail, RejectionPath, RejectionSummary, position,
     },
     config::Source,
 };
@@ -79,23 +87,64 @@ pub(super) async fn accept(
     Ok(Json(answer))
 }
 
+pub(super) async fn explain(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<RejectionPath>,
+) -> Result<Json<Explanation>, Problem> {
+    let id = path.id;
+    let found = find(&backend, id).await?;
+    let sources = (backend.sources)().map_err(Problem::invalid_configuration)?;
+    let explained = spawn_blocking(move || {
+        let _turn = EXPLAINING.try_lock().map_err(|_| BUSY.to_owned())?;
+        explain_with(&sources, found)
+    });
+    let explained = explained.await.unwrap_or_else(|error| Err(error.to_string()));
+    explained.map(Json).map_err(|why| {
+        Problem::new(StatusCode::CONFLICT, format!("{id} cannot be explained: {why}"))
+    })
+}
+
+/// Looks for the reason with the secrets of every source.
+fn explain_with(sources: &[Arc<Source>], found: Found) -> Result<Explanation, String> {
+    let name = found.summary.source.clone();
+    let is_own = |source: &&Arc<Source>| source.name == name;
+    let own = sources.iter().find(is_own).ok_or_else(|| format!("source {name} not found"))?;
+    let others = sources.iter().filter(|source| !is_own(source)).flat_map(|source| {
+        source.secrets.iter().map(|secret| (source.name.to_string(), secret.clone()))
+    });
+    let others: Vec<_> = others.collect();
+    if found.summary.bytes != found.body.len() as u64 {
+        return Err("its body is not kept completely".into());
+    }
+    let arrival = arrival_of(own, found);
+    let scheme = &own.provider.scheme;
+    let case = Case { scheme, secrets: &own.secrets, others: &others, arrival: &arrival };
+    let until = Instant::now() + EXPLAIN_TIME_MAX;
+    Ok(doctor::explain(case, &mut || Instant::now() < until).into())
+}
+
 /// Verifies a request with the current secrets, as if it had just been received when it was.
 fn verify_again(source: &Source, found: Found) -> Result<(Verified, Envelope), String> {
-    let Found { summary, headers, body } = found;
-    if !summary.is_complete {
+    if !found.summary.is_complete {
         return Err("the request is not kept completely".into());
     }
-    let query = summary.url.split_once('?').map(|(_, query)| query);
-    // The URL that the provider knows may be what was wrong.
-    let url = source.known_url(query).unwrap_or(summary.url);
-    let head = Head { method: summary.method.into(), url, headers };
-    let arrival = Arrival { received_at: summary.received_at, head, body };
+    let arrival = arrival_of(source, found);
     let verified = verify(&source.provider.scheme, &source.name, &source.keys, arrival)
         .map_err(|refused| refused.mismatch.to_string())?;
     match source.provider.envelope(&verified) {
         Ok(envelope) => Ok((verified, envelope)),
         Err(cause) => Err(format!("the signature is valid, but the {cause}")),
     }
+}
+
+/// The request as it was received.
+fn arrival_of(source: &Source, found: Found) -> Arrival {
+    let Found { summary, headers, body } = found;
+    let query = summary.url.split_once('?').map(|(_, query)| query);
+    // The URL that the provider knows may be what was wrong.
+    let url = source.known_url(query).unwrap_or(summary.url);
+    let head = Head { method: summary.method.into(), url, headers };
+    Arrival { received_at: summary.received_at, head, body }
 }
 
 async fn find(backend: &Backend, id: RejectionId) -> Result<Found, Problem> {
@@ -112,3 +161,8 @@ fn not_accepted(id: RejectionId, why: &str) -> Problem {
 
 const NEWEST_FIRST: &str = "newest rejections";
 const OLDEST_FIRST: &str = "oldest rejections";
+/// Held while a rejection is explained: that takes a processor, and several would take all of them.
+static EXPLAINING: Mutex<()> = Mutex::new(());
+const BUSY: &str = "another one is being explained; try again in a moment";
+/// How long the search for a reason may take. A client waits longer.
+const EXPLAIN_TIME_MAX: Duration = Duration::from_secs(10);
