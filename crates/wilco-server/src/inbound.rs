@@ -37,8 +37,8 @@ use counters::Counters;
 use gate::legible;
 use listen::ConnectionLimits;
 use log_limit::LogLimit;
-use probes::{Admission, Probes};
-use response::{Evidence, WebhookResponse, acknowledge, answer_challenge, healthy, probed};
+use probes::Probes;
+use response::{WebhookResponse, acknowledge, answer_challenge, healthy, probed};
 use secret_matches::SecretMatches;
 use throttle::Throttle;
 
@@ -47,7 +47,7 @@ pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
 pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
 pub(crate) use probes::{ProbeError, ProbeRequest};
-pub(crate) use response::Refusal;
+pub(crate) use response::{Evidence, Refusal};
 pub use tls::{Certificate, SelfSigned, TlsError};
 
 /// Handles every request, from any listener.
@@ -122,8 +122,12 @@ impl Inbound {
         let sender = gate::sender(socket, request.headers(), &endpoints.trusted_proxies);
         let client = *sender.as_ref().unwrap_or(&socket);
         if let Some(admission) = self.probes.admit(request.headers(), clock::now) {
-            let max_body = endpoints.max_body;
-            return Box::pin(self.answer_probe(admission, source, request, sender, max_body)).await;
+            let signer = Arc::clone(&admission.signer);
+            let checked = self.probe(admission, source, request, sender, endpoints.max_body);
+            return match Box::pin(checked).await {
+                Ok(()) => probed(),
+                Err(refusal) => refusal.to_response(Some(&signer), has_body),
+            };
         }
         let received = match source {
             Some(source) => self.receive(source, request, sender, endpoints.max_body, began).await,
@@ -209,46 +213,6 @@ impl Inbound {
         let bytes = body::read(body, max_body, &mut charge, |chunk| verifier.update(chunk)).await?;
         let decided = verifier.finish(&source.name, clock::now());
         Ok(Checked { decided, method, bytes, sender, charge })
-    }
-
-    /// Answers a request of a probe, and reports how it arrived. It is never recorded.
-    async fn answer_probe<B>(
-        &self,
-        admission: Admission,
-        source: Option<&Arc<config::Source>>,
-        request: Request<B>,
-        sender: Result<Client, UnreadableHop>,
-        max_body: usize,
-    ) -> WebhookResponse
-    where
-        B: Body<Data = Bytes> + Unpin,
-        B::Error: std::error::Error,
-    {
-        let (scheme, keys) = (&admission.signer.scheme, std::slice::from_ref(&admission.key));
-        let has_body = !request.body().is_end_stream();
-        let (parts, body) = request.into_parts();
-        let mut arrived = ProbeRequest::of(&parts, |head| head::blanked(head, scheme));
-        let request = Request::from_parts(parts, body);
-        let checked = match source.filter(|source| source.name == admission.source) {
-            Some(source) => self.check(source, (scheme, keys), request, sender, max_body).await,
-            None => Err(Refusal::UnknownPath(legible(arrived.url.as_bytes()).into_owned())),
-        };
-        let refused = checked.and_then(|checked| match arrived.take(checked.decided) {
-            (_, None) => Ok(()),
-            (arrival, Some(mismatch)) => {
-                let evidence = Box::new(Evidence { arrival, client: checked.sender });
-                Err(Refusal::NotVerified(mismatch, evidence))
-            }
-        });
-        let response = match &refused {
-            Ok(()) => probed(),
-            Err(refusal) => refusal.to_response(Some(&admission.signer), has_body),
-        };
-        arrived.status = response.status().as_u16();
-        arrived.refused = refused.err().map(|refusal| refusal.to_string());
-        self.counters.answered(admission.source.as_str(), PROBE);
-        self.probes.add(&admission, arrived);
-        response
     }
 
     /// The answer to a request that asks for one and is not an event.
@@ -412,9 +376,8 @@ enum Handled {
     Challenged(Challenge, Duration),
 }
 
-/// The outcomes of requests that were answered and not recorded, as metrics and logs name it.
+/// The outcome of a request that was answered and not recorded, as metrics and logs name it.
 const HANDSHAKE: &str = "handshake";
-const PROBE: &str = "probe";
 /// Refusals of one outcome and source that are logged in each [`REFUSAL_LINES_WINDOW`].
 const REFUSAL_LINES_MAX: u32 = 10;
 const REFUSAL_LINES_WINDOW: Duration = Duration::from_secs(1);

@@ -1,12 +1,16 @@
 //! Probes: requests that `wilco probe` sends through the public address, to find out what a proxy changes.
 //! They are answered and never recorded.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{
     Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
-use http::{HeaderMap, request::Parts};
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, request::Parts};
 use jiff::{SignedDuration, Timestamp};
 use subtle::ConstantTimeEq as _;
 use wilco::{
@@ -14,8 +18,8 @@ use wilco::{
     SourceName, Unsigned, Verified, provider, verify,
 };
 
-use super::Inbound;
-use crate::{clock, config};
+use super::{Client, Evidence, Inbound, Refusal, UnreadableHop};
+use crate::{blanking, clock, config};
 
 /// At most one probe, which an operator opened through the admin API.
 #[derive(Default)]
@@ -78,9 +82,9 @@ pub(crate) struct ProbeBody {
 /// A request that belongs to the open probe.
 pub(super) struct Admission {
     id: String,
-    pub(super) source: SourceName,
+    source: SourceName,
     pub(super) signer: Arc<Provider>,
-    pub(super) key: Key,
+    key: Key,
 }
 
 /// Why no probe was opened.
@@ -126,7 +130,7 @@ impl Probes {
     }
 
     /// Adds a request to the report.
-    pub(super) fn add(&self, admission: &Admission, request: ProbeRequest) {
+    fn add(&self, admission: &Admission, request: ProbeRequest) {
         let mut latest = self.latest.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(probe) = latest.as_mut().filter(|probe| probe.opened.id == admission.id) {
             probe.requests.push(request);
@@ -177,6 +181,43 @@ impl Inbound {
         Ok(opened)
     }
 
+    /// Checks a request of a probe as all others, and reports how it arrived. It is never recorded.
+    pub(super) async fn probe<B>(
+        &self,
+        admission: Admission,
+        source: Option<&Arc<config::Source>>,
+        request: Request<B>,
+        sender: Result<Client, UnreadableHop>,
+        max_body: usize,
+    ) -> Result<(), Refusal>
+    where
+        B: http_body::Body<Data = Bytes> + Unpin,
+        B::Error: std::error::Error,
+    {
+        let (scheme, keys) = (&admission.signer.scheme, std::slice::from_ref(&admission.key));
+        let (parts, body) = request.into_parts();
+        let mut arrived = ProbeRequest::of(&parts, scheme);
+        let request = Request::from_parts(parts, body);
+        let checked = match source.filter(|source| source.name == admission.source) {
+            Some(source) => self.check(source, (scheme, keys), request, sender, max_body).await,
+            None => Err(Refusal::UnknownPath(arrived.url.clone())),
+        };
+        let accepted = checked.and_then(|checked| match arrived.take(checked.decided) {
+            (_, None) => Ok(()),
+            (arrival, Some(mismatch)) => {
+                let evidence = Box::new(Evidence { arrival, client: checked.sender });
+                Err(Refusal::NotVerified(mismatch, evidence))
+            }
+        });
+        if let Err(refusal) = &accepted {
+            arrived.status = refusal.status(Some(&admission.signer)).as_u16();
+            arrived.refused = Some(refusal.to_string());
+        }
+        self.counters.answered(admission.source.as_str(), PROBE);
+        self.probes.add(&admission, arrived);
+        accepted
+    }
+
     /// The requests of the latest probe, if it has this id.
     pub(crate) fn probe_requests(&self, id: &str) -> Option<Vec<ProbeRequest>> {
         let latest = self.probes.latest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -195,22 +236,24 @@ impl Inbound {
 }
 
 impl ProbeRequest {
-    /// What the head shows, before anything is decided.
-    pub(super) fn of(parts: &Parts, blanked: impl FnOnce(&Head) -> Head) -> Self {
-        let url = parts.uri.path_and_query().map_or("/", |target| target.as_str()).to_owned();
+    /// What the head shows, before anything is decided: without credentials.
+    fn of(parts: &Parts, scheme: &Scheme) -> Self {
+        let is_secret = |name: &str| blanking::is_credential(name) || scheme.is_sent_secret(name);
+        let url = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
-        let headers = Headers::from_pairs(fields);
-        let method = parts.method.to_string();
-        let Head { url, headers, .. } = blanked(&Head { url, headers, ..Head::default() });
-        let (received_at, status) = (clock::now(), 0);
-        Self { received_at, method, url, headers, body: None, status, refused: None }
+        Self {
+            received_at: clock::now(),
+            method: parts.method.to_string(),
+            url: blanking::url(url, is_secret),
+            headers: blanking::headers(&Headers::from_pairs(fields), is_secret),
+            body: None,
+            status: StatusCode::OK.as_u16(),
+            refused: None,
+        }
     }
 
     /// Takes the body, and gives what is wrong with the signature.
-    pub(super) fn take(
-        &mut self,
-        decided: Result<Verified, Box<Refused>>,
-    ) -> (Arrival, Option<Mismatch>) {
+    fn take(&mut self, decided: Result<Verified, Box<Refused>>) -> (Arrival, Option<Mismatch>) {
         let (arrival, mismatch) = match decided {
             Ok(verified) => (verified.into_arrival(), None),
             Err(refused) => (refused.arrival, Some(refused.mismatch)),
@@ -292,6 +335,8 @@ fn random() -> Result<String, ProbeError> {
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
+/// The outcome of the requests of a probe, as metrics name it.
+const PROBE: &str = "probe";
 /// The header that makes a request part of the open probe. Its value is the id.
 const PROBE_HEADER: &str = "x-wilco-probe";
 /// Bodies that a scheme must be able to sign.
@@ -306,67 +351,3 @@ const PROBE_DURATION: SignedDuration = SignedDuration::from_mins(2);
 const PROBE_REQUESTS_MAX: usize = 64;
 /// How much of each body a report contains, in bytes.
 const PROBE_BODY_BYTES_MAX: usize = 64 << 10;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_probe_ends_after_its_time_or_its_last_request() {
-        let freispace = || {
-            let secret = Secret::new("test", b"a-made-up-secret".to_vec()).unwrap();
-            config::Source::new("freispace", "/webhook", None, vec![secret]).unwrap()
-        };
-        let now = clock::now();
-        let past = |seconds: i64| now + SignedDuration::from_secs(seconds);
-        for (requests, seconds, expected) in [
-            (0, 0, true),
-            (0, 119, true),
-            (0, 120, false),
-            (PROBE_REQUESTS_MAX - 1, 0, true),
-            (PROBE_REQUESTS_MAX, 0, false),
-        ] {
-            let (signer, secret, key) = signer(&freispace(), false).unwrap();
-            let opened = OpenProbe {
-                id: "id".into(),
-                source: SourceName::new("freispace").unwrap(),
-                path: "/webhook".into(),
-                public_url: None,
-                provider: "freispace".into(),
-                signer: signer.name.clone(),
-                secret,
-                max_body: 1,
-                ends_at: now + PROBE_DURATION,
-            };
-            let (requests_left, latest) = (PROBE_REQUESTS_MAX, Vec::new());
-            let probe = Probe { opened, signer, key, requests_left, requests: latest };
-            let probes = Probes::default();
-            let mut headers = HeaderMap::new();
-            headers.insert(PROBE_HEADER, "id".parse().unwrap());
-            assert!(probes.admit(&headers, || now).is_none());
-            probes.open(probe).unwrap();
-            for _ in 0..requests {
-                assert!(probes.admit(&headers, || now).is_some());
-            }
-            let is_admitted = probes.admit(&headers, || past(seconds)).is_some();
-            assert_eq!(is_admitted, expected, "{requests} requests, {seconds} s");
-            headers.insert(PROBE_HEADER, "other".parse().unwrap());
-            assert!(probes.admit(&headers, || now).is_none());
-        }
-    }
-
-    #[test]
-    fn requests_are_signed_as_the_provider_does_unless_it_has_a_private_key() {
-        let mut own = 0;
-        for provider in provider::all() {
-            let source = config::Source::new("freispace", "/webhook", None, Vec::new()).unwrap();
-            let source = config::Source { provider: Arc::clone(provider), ..source };
-            let (signer, ..) = signer(&source, false).unwrap();
-            let is_public = provider.description().secret == "pem"
-                || provider.scheme.algorithm() == wilco::Algorithm::Ed25519;
-            assert!(!is_public || signer.name == "standard-webhooks", "{}", provider.name);
-            own += usize::from(signer.name == provider.name);
-        }
-        assert!(own > 100, "{own}");
-    }
-}
