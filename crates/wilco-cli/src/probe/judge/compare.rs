@@ -41,7 +41,7 @@ pub(super) fn added<'a>(sent: &Sent, arrived: &'a ProbedRequest) -> Vec<&'a str>
 }
 
 fn url(sent: &str, arrived: &str) -> Option<Finding> {
-    if sent == arrived {
+    if is_same_url(sent, arrived) {
         return None;
     }
     let (shown_sent, shown) = (visible(sent), visible(arrived));
@@ -59,6 +59,16 @@ fn url(sent: &str, arrived: &str) -> Option<Finding> {
         format!("the path was changed: {before} became {}", visible(&after))
     };
     Some(Finding::new("path", text, KEEP_URL))
+}
+
+/// Whether two URLs are equal, as far as the report shows the second.
+fn is_same_url(sent: &str, arrived: &str) -> bool {
+    let is_same = |(sent, arrived): (&str, &str)| {
+        let name = sent.split('=').next().unwrap_or_default();
+        sent == arrived || arrived.strip_suffix(BLANKED) == Some(&format!("{name}="))
+    };
+    let (sent, arrived) = (sent.split(['?', '&']), arrived.split(['?', '&']));
+    sent.clone().count() == arrived.clone().count() && sent.zip(arrived).all(is_same)
 }
 
 fn header(name: &str, before: &[String], after: &[String]) -> Option<Finding> {
@@ -208,6 +218,8 @@ mod tests {
         ] {
             assert_eq!(url(sent, arrived).unwrap().text, expected);
         }
-        assert!(url("/a?b", "/a?b").is_none());
+        for (sent, arrived) in [("/a?b", "/a?b"), ("/a?b=1&key=x", "/a?b=1&key=(blanked)")] {
+            assert!(url(sent, arrived).is_none(), "{sent}");
+        }
     }
 }
