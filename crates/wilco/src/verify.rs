@@ -150,16 +150,16 @@ impl Computation {
         scheme.complete(&mut values, body)?;
         let signed_at = scheme.signed_at(&values)?;
         let mut streams = streams.into_iter();
-        let mut matched: Option<&Key> = None;
+        // Counted, because a branch would take another time for the first key than for the last.
+        let (mut has_matched, mut before) = (false, 0);
         for key in keys {
             for signed in &scheme.signed {
                 let stream = streams.next().flatten();
-                if Scheme::matches(signed, stream, (&values, key), body, &claimed) {
-                    matched = matched.or(Some(key));
-                }
+                has_matched |= Scheme::matches(signed, stream, (&values, key), body, &claimed);
             }
+            before += usize::from(!has_matched);
         }
-        let key = matched.ok_or(Mismatch::Wrong)?;
+        let key = keys.get(before).ok_or(Mismatch::Wrong)?;
         scheme.in_time(signed_at, now)?;
         if let Some(claims) = scheme.claims(&claimed) {
             claims.in_time(now, scheme.leeway_secs())?;

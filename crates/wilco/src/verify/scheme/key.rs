@@ -164,7 +164,7 @@ impl Key {
 
     /// Whether one of the `claimed` signatures is that of `message`. All of them are compared.
     pub(super) fn matches_any(&self, message: &[u8], claimed: &[Vec<u8>]) -> bool {
-        claimed.iter().filter(|signature| self.is_signature(message, signature)).count() > 0
+        claimed.iter().fold(false, |found, other| found | self.is_signature(message, other))
     }
 
     /// The HMAC of `message`, if this is the key of one.
@@ -211,7 +211,7 @@ impl Stream {
     pub(super) fn matches_any(self, claimed: &[Vec<u8>]) -> bool {
         let compare = |signature: &[u8]| {
             let is_equal = |other: &Vec<u8>| verify_slices_are_equal(signature, other).is_ok();
-            claimed.iter().filter(|other| is_equal(other)).count() > 0
+            claimed.iter().fold(false, |found, other| found | is_equal(other))
         };
         match self {
             Self::Mac(context) => compare(context.sign().as_ref()),
