@@ -77,6 +77,15 @@ impl AlertPolicy {
         self.alert(format!("silent:{source}"), "alert.silent", &text, &data)
     }
 
+    /// A provider could not be asked for what never arrived.
+    pub fn backfill_failed(&self, source: &str, error: &str) -> LoggedAlert {
+        let text = format!(
+            "what never arrived from {source} cannot be taken in: {error}. See `wilco backfill --status`."
+        );
+        let data = json!({ "source": source, "error": error });
+        self.alert(format!("backfill:{source}"), "alert.backfill", &text, &data)
+    }
+
     /// The records of `count` events are damaged, counted since the store was created. Each count is
     /// reported once, even across restarts.
     pub fn damaged(&self, count: u64) -> LoggedAlert {

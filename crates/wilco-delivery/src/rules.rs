@@ -1,8 +1,8 @@
 //! Rules: expressions and templates over an event, in Jinja (`docs/rules.md`).
 //!
-//! The members of the body are variables. Further variables are `event` (id, name, source, received_at),
-//! `headers` by their names in lower case, and `body`, the whole body. A value that is absent or null
-//! prints nothing, contains nothing, and makes a comparison false. A comparison of two different types is
+//! The members of the body are variables. Further variables are `event` (id, name, source, received_at,
+//! backfilled), `headers` by their names in lower case, and `body`, the whole body. A value that is absent or
+//! null prints nothing, contains nothing, and makes a comparison false. A comparison of two different types is
 //! false too.
 //!
 //! A rule is compiled when the file is read. Its result depends only on the event, so a rule that fails
@@ -24,7 +24,7 @@ use std::{
 
 use jiff::Timestamp;
 use minijinja::{ErrorKind, Value};
-use wilco::{Digest, Event, EventId, Headers, SourceName, freispace};
+use wilco::{Digest, Event, EventId, Headers, Origin, SourceName, freispace};
 
 pub use advice::unmatched;
 pub(crate) use number::Exact;
@@ -208,10 +208,11 @@ impl View {
                 .or_insert_with(|| value.clone().into_owned());
         }
         let about = [
-            ("id", event.id.to_string()),
-            ("name", event.name.clone()),
-            ("source", event.source.to_string()),
-            ("received_at", event.received_at.to_string()),
+            ("id", Value::from(event.id.to_string())),
+            ("name", Value::from(event.name.clone())),
+            ("source", Value::from(event.source.to_string())),
+            ("received_at", Value::from(event.received_at.to_string())),
+            ("backfilled", Value::from(event.origin.is_backfilled())),
         ];
         names.insert("event".into(), Value::from_pairs(about));
         names.insert("headers".into(), Value::from_pairs(headers));
@@ -330,6 +331,7 @@ fn sample(name: &str, body: &str) -> Option<View> {
         secret_name: String::new(),
         digest: Digest::of(body.as_bytes()),
         conflict: false,
+        origin: Origin::Webhook,
         headers: Headers::default(),
         body: body.to_owned().into(),
     })

@@ -66,7 +66,7 @@ fn minify(json: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use wilco::{Digest, EventId, Headers, SourceName};
+    use wilco::{Digest, EventId, Headers, Origin, SourceName};
 
     use super::*;
 
@@ -103,6 +103,7 @@ mod tests {
                 secret_name: String::new(),
                 digest: Digest::of(body),
                 conflict: false,
+                origin: Origin::Webhook,
                 headers: Headers::from_pairs::<&str, &str>([]),
                 body: body.to_vec().into(),
             };

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use wilco::{EventId, RejectionId};
 
 use crate::{
-    Accepted, EventDetail, EventQuery, EventSummary, Receipt, RejectionDetail, RejectionQuery,
-    RejectionSummary, Replay, State, StoreError, StoreStatus,
+    Accepted, BackfillStatus, EventDetail, EventQuery, EventSummary, Receipt, RejectionDetail,
+    RejectionQuery, RejectionSummary, Replay, State, StoreError, StoreStatus,
 };
 
 /// The store as the admin listener and the command line see it.
@@ -43,6 +43,13 @@ pub trait AdminStore: StoreStatus {
     ///
     /// [`StoreError`]: those of some of the first events may have been made.
     async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError>;
+
+    /// The backfill of each source, by name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn backfills(&self) -> Result<Vec<BackfillStatus>, StoreError>;
 
     /// Cancels the pending deliveries of an event, or only the one to `destination`. An attempt that
     /// runs continues. Answers how many deliveries it ended.

@@ -1,7 +1,7 @@
 //! What the inbound half may do: record what was verified, and keep what was refused.
 
 use async_trait::async_trait;
-use wilco::{Envelope, Verified};
+use wilco::{Envelope, Proof, Verified};
 
 use crate::{Duplicates, Receipt, Rejection, StoreError};
 
@@ -17,6 +17,22 @@ pub trait InboundStore: Send + Sync {
     async fn record(
         &self,
         verified: Verified,
+        envelope: Envelope,
+        duplicates: Duplicates,
+    ) -> Result<Receipt, StoreError> {
+        self.record_proven(Proof::Signed(verified), envelope, duplicates).await
+    }
+
+    /// As [`record`](Self::record), whatever the proof is. Of one delivery id, a fetched event and one
+    /// that was signed are the same, even if their bytes differ: the list
+    /// of a provider need not have the bytes that it signed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing may be acknowledged.
+    async fn record_proven(
+        &self,
+        proof: Proof,
         envelope: Envelope,
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError>;

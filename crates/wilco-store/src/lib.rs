@@ -10,6 +10,7 @@
 //!   outbound ─▶ OutboundStore    unrouted ──▶ fan_out, claim ──▶ Claim ──▶ settle
 //!   admin ────▶ AdminStore       events, event, replay, cancel, pause,
 //!                              rejections, accept
+//!   backfill ─▶ BackfillStore    covered_through, missing, record_proven, end_round
 //! ```
 //!
 //! [`Store`] is all of them, and what the service does with a whole store: latch it, close it.
@@ -24,6 +25,7 @@
 //! with: both pass the same suite.
 
 mod admin;
+mod backfill;
 mod batch;
 mod clock;
 mod delivery;
@@ -51,6 +53,7 @@ use async_trait::async_trait;
 use wilco::EventId;
 
 pub use admin::AdminStore;
+pub use backfill::{BackfillStatus, BackfillStore, GAPS_MAX, Gap};
 pub(crate) use batch::Routed;
 pub use batch::{Batch, RoutedBatch};
 pub use clock::Clock;
@@ -76,7 +79,7 @@ pub use wakers::Wakers;
 /// A store has a [`Clock`] of its own, which alone decides what is due. Times are kept to the
 /// millisecond, and how long an attempt took to the microsecond.
 #[async_trait]
-pub trait Store: InboundStore + OutboundStore + AdminStore {
+pub trait Store: InboundStore + OutboundStore + AdminStore + BackfillStore {
     /// Stops the store for good, as an I/O error does: nothing more is acknowledged, and the process
     /// should end. For whoever finds that wilco cannot keep its promises any more.
     fn latch(&self, cause: &str);

@@ -1,5 +1,6 @@
 //! The model that [`SqliteStore`](crate::SqliteStore) is compared with: a store as simple as possible.
 
+mod backfill;
 mod pending;
 mod record;
 mod traits;
@@ -14,7 +15,7 @@ use jiff::Timestamp;
 use wilco::{Event, EventId};
 
 use crate::{
-    Clock, Delivery, RejectionDetail, State, StoreError, Wakers,
+    BackfillStatus, Clock, Delivery, Gap, RejectionDetail, State, StoreError, Wakers,
     rules::{BurstTimes, INTERRUPTED, whole_millis},
 };
 
@@ -148,6 +149,11 @@ struct Record {
     /// Oldest first, so in the order of their ids. They come without a commit, because nothing is promised
     /// of them.
     rejections: VecDeque<Arc<RejectionDetail>>,
+    /// When the service last said that it runs.
+    seen_at: Option<Timestamp>,
+    backfills: BTreeMap<String, BackfillStatus>,
+    /// Oldest first, each with its source.
+    gaps: Vec<(String, Gap)>,
 }
 
 #[derive(Clone, Default)]

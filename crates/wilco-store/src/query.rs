@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use wilco::{Digest, Event, EventId, SourceName};
+use wilco::{Digest, Event, EventId, Origin, SourceName};
 
 use crate::Delivery;
 
@@ -49,8 +49,10 @@ pub struct EventSummary {
     pub bytes: u64,
     /// SHA-256 of its body.
     pub digest: Digest,
-    /// The name of the secret that matched.
+    /// The name of the secret that matched, or of the token with which it was fetched.
     pub secret_name: String,
+    /// How it got here.
+    pub origin: Origin,
     /// Whether it was routed; with no deliveries it was skipped.
     pub is_routed: bool,
     /// Its record is not what was written. Of the other fields only what could be read is set.

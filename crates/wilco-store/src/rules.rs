@@ -11,7 +11,7 @@ use jiff::Timestamp;
 
 use crate::{Attempt, Burst, Outcome, State, Target};
 pub use duplicates::Duplicates;
-pub(crate) use duplicates::{Content, DuplicateDecision, Earlier, Surroundings};
+pub(crate) use duplicates::{Content, DuplicateDecision, Earlier, Request, Surroundings};
 
 /// The state of a new delivery when it has joined the burst and the order key of its target.
 #[derive(Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod backfill;
 mod backup;
 mod cancel;
 mod check;
@@ -55,6 +56,7 @@ use jiff::Timestamp;
 
 use crate::{Clock, OpenError, Store, StoreError, rules::whole_millis};
 pub(super) use accept::{Acceptance, Search};
+pub(super) use backfill::backfills;
 pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, is_damage, require_whole, stop_at_damage,
@@ -66,7 +68,7 @@ pub(super) use damage::{Damage, is_damaged, mend};
 pub(super) use deliveries::{Ended, ended};
 pub(super) use files::{StoreFiles, users};
 pub(super) use ids::{
-    TAIL_BITS, bad_column, digest_of, id_at, id_of, instant, seq_at, seq_of, time_of,
+    TAIL_BITS, bad_column, digest_of, id_at, id_of, instant, origin_of, seq_at, seq_of, time_of,
 };
 pub(super) use latest_events::{Keys, LatestEvents, earlier};
 pub(super) use leases::{AttemptId, Lease, LeaseChanges, Leases};

@@ -1,6 +1,7 @@
 //! The types of a webhook: what arrives, the event that it becomes, and their names.
 
 mod id;
+mod origin;
 
 use std::{borrow::Cow, fmt, sync::Arc};
 
@@ -12,6 +13,7 @@ use serde::de::DeserializeOwned;
 use crate::Body;
 
 pub use id::{EventId, EventIdError, RejectionId, RejectionIdError};
+pub use origin::Origin;
 
 /// A request that is not verified: anybody may have sent it.
 ///
@@ -63,15 +65,18 @@ pub struct Event {
     pub subject: Option<String>,
     /// When its last byte had been received.
     pub received_at: Timestamp,
-    /// The name of the secret that matched, such as `env:FREISPACE_SECRET`.
+    /// The name of the secret that matched, such as `env:FREISPACE_SECRET`, or of the token with which the
+    /// event was fetched.
     pub secret_name: String,
     /// SHA-256 of the body.
     pub digest: Digest,
     /// Set if the provider sent the same delivery id before, with another body.
     pub conflict: bool,
+    /// How it got here.
+    pub origin: Origin,
     /// The headers that came with it.
     pub headers: Headers,
-    /// The body, byte for byte as it was signed.
+    /// The body, byte for byte as it was signed, or as it was in the list that it was fetched from.
     pub body: Body,
 }
 
@@ -99,6 +104,7 @@ impl fmt::Debug for Event {
             secret_name,
             digest,
             conflict,
+            origin,
             headers,
             body,
         } = self;
@@ -112,6 +118,7 @@ impl fmt::Debug for Event {
             .field("secret_name", secret_name)
             .field("digest", digest)
             .field("conflict", conflict)
+            .field("origin", origin)
             .field("headers", headers)
             .field("body_bytes", &body.len())
             .finish()
@@ -351,6 +358,7 @@ mod tests {
             secret_name: "env:X".into(),
             digest: Digest::of(&body.contiguous()),
             conflict: false,
+            origin: Origin::Webhook,
             headers: headers.clone(),
             body: body.clone(),
         };

@@ -44,6 +44,7 @@ pub mod freispace;
 mod mismatch;
 mod path;
 mod place;
+mod proof;
 pub mod provider;
 mod secret;
 mod verify;
@@ -51,10 +52,11 @@ mod words;
 
 pub use body::Body;
 pub use event::{
-    Arrival, DataError, Digest, Event, EventId, EventIdError, Head, Headers, NameError,
+    Arrival, DataError, Digest, Event, EventId, EventIdError, Head, Headers, NameError, Origin,
     RejectionId, RejectionIdError, SourceName,
 };
 pub use mismatch::Mismatch;
+pub use proof::{Fetched, ListError, ListedEvents, Proof};
 pub use provider::{Envelope, EnvelopeError, Provider};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
 pub use verify::{

@@ -1,6 +1,6 @@
 //! Where an event goes, and what becomes of a rule that fails.
 
-use wilco::{Digest, EventId, Headers, SourceName};
+use wilco::{Digest, EventId, Headers, Origin, SourceName};
 
 use super::*;
 
@@ -30,6 +30,7 @@ fn event(source: &str, name: &str) -> Event {
         secret_name: String::new(),
         digest: Digest::of(body),
         conflict: false,
+        origin: Origin::Webhook,
         headers: Headers::default(),
         body: body[..].into(),
     }

@@ -15,6 +15,7 @@ fn view(body: &[u8]) -> View {
         secret_name: String::new(),
         digest: Digest::of(body),
         conflict: false,
+        origin: Origin::Webhook,
         headers: Headers::from_pairs([("x-one", "1"), ("x-two", "2"), ("x-two", "3")]),
         body: body.to_vec().into(),
     })

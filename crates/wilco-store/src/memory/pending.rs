@@ -3,31 +3,34 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wilco::{Digest, Envelope, Event, EventId, Headers, SourceName, Verified};
+use wilco::{Digest, Envelope, Event, EventId, Headers, Origin, Proof, SourceName};
 
 use super::{DeliveryRow, Destination, InBurst, Kept, Pending, in_micros};
 use crate::{
     ALERTS, Accepted, Alert, Attempt, Breaker, Burst, CLAIM_BYTES_MAX, Claim, Delivery, Duplicates,
     Outcome, Receipt, Replay, Routed, Settled, State, Target,
     rules::{
-        self, Content, DuplicateDecision, Joined, Settlement, Surroundings, later, latest_due,
-        lease_end, whole_millis, within_bytes,
+        self, Content, DuplicateDecision, Joined, Request, Settlement, Surroundings, later,
+        latest_due, lease_end, whole_millis, within_bytes,
     },
 };
 
 impl Pending {
     pub(super) fn record(
         &mut self,
-        verified: &Verified,
+        proof: &Proof,
         envelope: Envelope,
         duplicates: Duplicates,
     ) -> Receipt {
-        let earlier = self.record.earlier(verified, &envelope);
-        let has_id = envelope.delivery_id.is_some();
-        let received_at = verified.arrival().received_at;
-        let content = Content::of(verified.digest(), &envelope.name);
-        let decision = duplicates.decide(has_id, content, received_at, earlier.as_ref());
-        self.record_as(verified, envelope, decision, false)
+        let request = Request {
+            has_delivery_id: envelope.delivery_id.is_some(),
+            content: Content::of(proof.digest(), &envelope.name),
+            received_at: proof.arrival().received_at,
+            origin: proof.origin(),
+        };
+        let earlier = self.record.earlier(proof, &envelope);
+        let decision = duplicates.decide(request, earlier.as_ref());
+        self.record_as(proof, envelope, decision, false)
     }
 
     pub(super) fn accept(&mut self, accepted: Accepted) -> Option<Receipt> {
@@ -35,25 +38,28 @@ impl Pending {
         let rejections = &mut self.record.rejections;
         let place = rejections.iter().position(|kept| kept.summary.id == id)?;
         rejections.remove(place);
-        let received_at = whole_millis(verified.arrival().received_at);
-        let content = Content::of(verified.digest(), &envelope.name);
+        let proof = Proof::Signed(verified);
+        let received_at = whole_millis(proof.arrival().received_at);
+        let content = Content::of(proof.digest(), &envelope.name);
         let decision = if envelope.delivery_id.is_some() {
-            let earlier = self.record.earlier(&verified, &envelope);
-            duplicates.decide(true, content, received_at, earlier.as_ref())
+            let earlier = self.record.earlier(&proof, &envelope);
+            let origin = proof.origin();
+            let request = Request { has_delivery_id: true, content, received_at, origin };
+            duplicates.decide(request, earlier.as_ref())
         } else {
             let mut around = Surroundings::of(received_at, content);
             let events = self.record.events.iter();
             events
-                .filter(|kept| kept.could_be(&verified, &envelope))
+                .filter(|kept| kept.could_be(&proof, &envelope))
                 .for_each(|kept| around.add(kept.as_earlier()));
             duplicates.decide_among(&around)
         };
-        Some(self.record_as(&verified, envelope, decision, true))
+        Some(self.record_as(&proof, envelope, decision, true))
     }
 
     fn record_as(
         &mut self,
-        verified: &Verified,
+        proof: &Proof,
         envelope: Envelope,
         decision: DuplicateDecision,
         is_accepted: bool,
@@ -61,17 +67,18 @@ impl Pending {
         if let DuplicateDecision::DuplicateOf(event_id) = decision {
             return Receipt { event_id, is_first: false };
         }
-        let arrival = verified.arrival();
+        let arrival = proof.arrival();
         let event = Event {
             id: self.record.next_id(arrival.received_at),
-            source: verified.source().clone(),
+            source: proof.source().clone(),
             name: envelope.name,
             provider: envelope.provider,
             subject: envelope.subject,
             received_at: whole_millis(arrival.received_at),
-            secret_name: verified.secret_name().into(),
-            digest: verified.digest(),
+            secret_name: proof.secret_name().into(),
+            digest: proof.digest(),
             conflict: decision == DuplicateDecision::Conflict,
+            origin: proof.origin(),
             headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };
@@ -259,6 +266,7 @@ impl Pending {
             secret_name: String::new(),
             digest: Digest::of(&alert.body),
             conflict: false,
+            origin: Origin::Webhook,
             headers: Headers::from_pairs([("content-type", "application/json")]),
             body: alert.body.into(),
         };

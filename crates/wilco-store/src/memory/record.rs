@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use wilco::{Envelope, Event, EventId, RejectionId, Verified};
+use wilco::{Envelope, Event, EventId, Proof, RejectionId};
 
 use super::{Destination, Kept, Record};
 use crate::{
@@ -15,9 +15,9 @@ use crate::{
 
 impl Record {
     /// The latest event that a request could be a copy of.
-    pub(super) fn earlier(&self, verified: &Verified, envelope: &Envelope) -> Option<Earlier> {
-        let events = || self.events.iter().filter(|kept| kept.could_be(verified, envelope));
-        let copies = events().filter(|kept| kept.event.digest == verified.digest());
+    pub(super) fn earlier(&self, proof: &Proof, envelope: &Envelope) -> Option<Earlier> {
+        let events = || self.events.iter().filter(|kept| kept.could_be(proof, envelope));
+        let copies = events().filter(|kept| kept.event.digest == proof.digest());
         let copy = latest(copies).filter(|_| envelope.delivery_id.is_some());
         copy.or_else(|| latest(events())).map(Kept::as_earlier)
     }
@@ -124,6 +124,7 @@ impl Record {
             bytes: event.body.len() as u64,
             digest: event.digest,
             secret_name: event.secret_name.clone(),
+            origin: event.origin,
             is_routed: self.is_routed(event.id),
             is_damaged: false,
             deliveries: self.deliveries(event.id).map(without_history).collect(),
@@ -141,15 +142,15 @@ fn latest<'k>(events: impl Iterator<Item = &'k Kept>) -> Option<&'k Kept> {
 
 impl Kept {
     /// Whether a request could be a copy of this event, apart from its body.
-    pub(super) fn could_be(&self, verified: &Verified, envelope: &Envelope) -> bool {
-        self.event.source == *verified.source()
+    pub(super) fn could_be(&self, proof: &Proof, envelope: &Envelope) -> bool {
+        self.event.source == *proof.source()
             && self.delivery_id == envelope.delivery_id
             && (envelope.delivery_id.is_some() || self.event.subject == envelope.subject)
     }
 
     pub(super) fn as_earlier(&self) -> Earlier {
-        let Event { id, received_at, digest, ref name, .. } = *self.event;
-        Earlier { event_id: id, received_at, content: Content::of(digest, name) }
+        let Event { id, received_at, digest, origin, ref name, .. } = *self.event;
+        Earlier { event_id: id, received_at, content: Content::of(digest, name), origin }
     }
 }
 

@@ -4,26 +4,26 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use wilco::{Envelope, Event, EventId, RejectionId, Verified};
+use wilco::{Envelope, Event, EventId, Proof, RejectionId};
 
-use super::{DeliveryRow, MemoryStore};
+use super::{DeliveryRow, MemoryStore, Record};
 use crate::{
-    Accepted, AdminStore, Alert, Attempt, Batch, Breaker, Claim, DestinationStatus, Duplicates,
-    EventDetail, EventQuery, EventSummary, InboundStore, OutboundStore, Outcome, Receipt,
-    Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, RoutedBatch, Settled,
-    State, Store, StoreError, StoreStatus, Usage, Wakers,
+    Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, Claim, DestinationStatus,
+    Duplicates, EventDetail, EventQuery, EventSummary, InboundStore, OutboundStore, Outcome,
+    Receipt, Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, RoutedBatch,
+    Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
     rules::{wait_until, whole_millis},
 };
 
 #[async_trait]
 impl InboundStore for MemoryStore {
-    async fn record(
+    async fn record_proven(
         &self,
-        verified: Verified,
+        proof: Proof,
         envelope: Envelope,
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
-        self.commit(|pending| pending.record(&verified, envelope, duplicates))
+        self.commit(|pending| pending.record(&proof, envelope, duplicates))
     }
 
     fn reject(&self, rejection: Rejection) -> bool {
@@ -112,6 +112,10 @@ impl OutboundStore for MemoryStore {
 
 #[async_trait]
 impl AdminStore for MemoryStore {
+    async fn backfills(&self) -> Result<Vec<BackfillStatus>, StoreError> {
+        self.read(Record::backfills)
+    }
+
     async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
         self.read(|record| record.list(&query))
     }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use std::time::Duration;
-use wilco::{Digest, EventId};
+use wilco::{Digest, EventId, Origin};
 
 /// What is done about a request that comes again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,7 @@ pub(crate) struct Earlier {
     pub(crate) event_id: EventId,
     pub(crate) received_at: Timestamp,
     pub(crate) content: Content,
+    pub(crate) origin: Origin,
 }
 
 /// What a request says, as far as it is compared with another.
@@ -42,6 +43,15 @@ impl Content {
     fn is_same(self, other: Self, has_delivery_id: bool) -> bool {
         self.digest == other.digest && (has_delivery_id || self.name == other.name)
     }
+}
+
+/// What is compared with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Request {
+    pub(crate) has_delivery_id: bool,
+    pub(crate) content: Content,
+    pub(crate) received_at: Timestamp,
+    pub(crate) origin: Origin,
 }
 
 /// What a request is.
@@ -83,7 +93,13 @@ impl Duplicates {
     /// Compares a request without a delivery id that was received in the past.
     pub(crate) fn decide_among(self, around: &Surroundings) -> DuplicateDecision {
         let Surroundings { received_at, content, latest_before, copy_after } = around;
-        let compare = |earlier| self.decide(false, *content, *received_at, earlier);
+        let request = Request {
+            has_delivery_id: false,
+            content: *content,
+            received_at: *received_at,
+            origin: Origin::Webhook,
+        };
+        let compare = |earlier| self.decide(request, earlier);
         match compare(copy_after.as_ref()) {
             DuplicateDecision::New => compare(latest_before.as_ref()),
             decided => decided,
@@ -94,13 +110,15 @@ impl Duplicates {
     ///
     /// Only the *latest* event of a subject counts: after A and B, a second A is a change back and
     /// not a copy, however equal its bytes.
-    pub(crate) fn decide(
-        self,
-        has_delivery_id: bool,
-        content: Content,
-        received_at: Timestamp,
-        earlier: Option<&Earlier>,
-    ) -> DuplicateDecision {
+    pub(crate) fn decide(self, request: Request, earlier: Option<&Earlier>) -> DuplicateDecision {
+        let Request { has_delivery_id, content, received_at, origin } = request;
+        // A list of events has other bytes than the webhooks, and the same event is in it each time.
+        if let Some(earlier) = earlier
+            && has_delivery_id
+            && (origin == Origin::Fetched || earlier.origin == Origin::Fetched)
+        {
+            return DuplicateDecision::DuplicateOf(earlier.event_id);
+        }
         let (Self::Suppress { window }, Some(earlier)) = (self, earlier) else {
             return DuplicateDecision::New;
         };
@@ -120,6 +138,34 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3_600);
     const ID: EventId = EventId::from_bits(7);
+
+    fn request(has_delivery_id: bool, body: &str, secs: i64) -> Request {
+        let received_at = Timestamp::from_second(secs).unwrap();
+        let content = Content::of(Digest::of(body.as_bytes()), "e");
+        Request { has_delivery_id, content, received_at, origin: Origin::Webhook }
+    }
+
+    #[test]
+    fn of_one_delivery_id_a_fetched_event_and_a_signed_one_are_the_same() {
+        let rules = [Duplicates::Suppress { window: HOUR }, Duplicates::Keep];
+        let pairs = [
+            (Origin::Webhook, Origin::Fetched),
+            (Origin::Fetched, Origin::Webhook),
+            (Origin::Fetched, Origin::Redelivered),
+            (Origin::Fetched, Origin::Fetched),
+        ];
+        for (rule, (first, second)) in rules.into_iter().flat_map(|r| pairs.map(|pair| (r, pair))) {
+            let Request { received_at, content, .. } = request(true, "a", 0);
+            let earlier = Earlier { event_id: ID, received_at, content, origin: first };
+            let request = Request { origin: second, ..request(true, "b", 100_000) };
+            let decision = rule.decide(request, Some(&earlier));
+            assert_eq!(
+                decision,
+                DuplicateDecision::DuplicateOf(ID),
+                "{rule:?} {first:?} {second:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_duplicate_has_the_same_body_within_the_window() {
@@ -143,10 +189,13 @@ mod tests {
                 event_id: ID,
                 received_at: Timestamp::UNIX_EPOCH,
                 content: Content::of(Digest::of(b"a"), "e"),
+                origin: Origin::Webhook,
             };
-            let now = Timestamp::from_second(age_secs).unwrap();
-            let content = Content::of(Digest::of(body.as_bytes()), name);
-            let decision = rule.decide(has_id, content, now, Some(&earlier));
+            let request = Request {
+                content: Content::of(Digest::of(body.as_bytes()), name),
+                ..request(has_id, body, age_secs)
+            };
+            let decision = rule.decide(request, Some(&earlier));
             assert_eq!(decision, *expected, "{rule:?} {has_id} {name} {body} {age_secs}");
         }
     }
@@ -154,8 +203,7 @@ mod tests {
     #[test]
     fn without_an_earlier_event_there_is_no_duplicate() {
         let rule = Duplicates::Suppress { window: HOUR };
-        let decision =
-            rule.decide(true, Content::of(Digest::of(b"a"), "e"), Timestamp::UNIX_EPOCH, None);
+        let decision = rule.decide(request(true, "a", 0), None);
         assert_eq!(decision, DuplicateDecision::New);
     }
 }

@@ -58,7 +58,7 @@ impl Search {
             .query_row(params![self.through, row_limit(events_max)], |row| row.get(0))?;
         let Some(last) = last else { return Ok(false) };
         let mut statement = connection.prepare_cached(
-            "SELECT id, received_at_ms, digest, name FROM event WHERE seq > ?1 AND seq <= ?2 \
+            "SELECT id, received_at_ms, digest, name, origin FROM event WHERE seq > ?1 AND seq <= ?2 \
              AND source = ?3 AND subject IS ?4 AND delivery_id IS NULL ORDER BY seq",
         )?;
         let mut rows = statement.query(params![self.through, last, self.source, self.subject])?;

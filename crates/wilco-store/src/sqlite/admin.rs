@@ -2,19 +2,23 @@
 
 use async_trait::async_trait;
 use rusqlite::Connection;
-use wilco::{EventId, RejectionId};
+use wilco::{EventId, Proof, RejectionId};
 
 use super::{
-    Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, events, rejection,
-    rejections, seq_at, seq_of, show, slices, unfinished,
+    Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, events,
+    rejection, rejections, seq_at, seq_of, show, slices, unfinished,
 };
 use crate::{
-    Accepted, AdminStore, Duplicates, EventDetail, EventQuery, EventSummary, Receipt,
-    RejectionDetail, RejectionQuery, RejectionSummary, Replay, State, StoreError,
+    Accepted, AdminStore, BackfillStatus, Duplicates, EventDetail, EventQuery, EventSummary,
+    Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay, State, StoreError,
 };
 
 #[async_trait]
 impl AdminStore for SqliteStore {
+    async fn backfills(&self) -> Result<Vec<BackfillStatus>, StoreError> {
+        self.query_readers.read(backfills).await
+    }
+
     async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
         let limit = query.limit;
         let mut found = Vec::new();
@@ -81,7 +85,7 @@ impl AdminStore for SqliteStore {
         let Accepted { id, verified, envelope, duplicates } = accepted;
         let mut search = None;
         loop {
-            let mut prepared = Prepared::of(verified.clone(), envelope.clone());
+            let mut prepared = Prepared::of(Proof::Signed(verified.clone()), envelope.clone());
             let first = Search::new(&prepared, behind(&prepared, duplicates));
             let searched = search.clone();
             let accept = move |state: &mut WriterState| {

@@ -1,7 +1,7 @@
 //! The checksums of an event: whatever single byte of a record flips, they differ.
 
 use jiff::Timestamp;
-use wilco::{Digest, Event, EventId};
+use wilco::{Digest, Event, EventId, Origin};
 
 /// All that a record holds besides headers and body, but for what is known only when it is written:
 /// its id, and whether it conflicts with an earlier one.
@@ -13,6 +13,7 @@ pub(crate) struct Head<'a> {
     pub(super) delivery_id: Option<&'a str>,
     pub(super) received_at: Timestamp,
     pub(super) secret_name: &'a str,
+    pub(super) origin: Origin,
     pub(super) digest: Digest,
     pub(super) body_bytes: u64,
 }
@@ -47,6 +48,7 @@ impl Unsealed {
             delivery_id,
             received_at: event.received_at,
             secret_name: &event.secret_name,
+            origin: event.origin,
             digest: event.digest,
             body_bytes: event.body.len() as u64,
         };
@@ -79,6 +81,7 @@ impl Head<'_> {
             self.delivery_id.unwrap_or("\0").as_bytes(),
             &self.received_at.as_millisecond().to_be_bytes(),
             self.secret_name.as_bytes(),
+            self.origin.as_str().as_bytes(),
             &self.digest.0,
             &self.body_bytes.to_be_bytes(),
         ] {

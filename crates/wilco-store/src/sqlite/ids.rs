@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use rusqlite::{Row, RowIndex};
-use wilco::{Digest, EventId};
+use wilco::{Digest, EventId, Origin};
+
+use crate::StoreError;
 
 /// The place of an event in the table is the front of its id, so that an id finds its row without an
 /// index of its own.
@@ -35,6 +37,12 @@ pub(crate) fn instant(millis: i64) -> rusqlite::Result<Timestamp> {
 
 pub(crate) fn digest_of<I: RowIndex>(row: &Row<'_>, column: I) -> rusqlite::Result<Digest> {
     Ok(Digest(row.get(column)?))
+}
+
+pub(crate) fn origin_of<I: RowIndex>(row: &Row<'_>, column: I) -> rusqlite::Result<Origin> {
+    let word: String = row.get(column)?;
+    Origin::parse(&word)
+        .ok_or_else(|| bad_column(StoreError::Internal(format!("unknown origin {word:?}"))))
 }
 
 /// A column holds what wilco would not have written.

@@ -1,21 +1,21 @@
 //! What the inbound half asks of the SQLite store.
 
 use async_trait::async_trait;
-use wilco::{Envelope, Verified};
+use wilco::{Envelope, Proof};
 
 use super::{Kind, Prepared, SqliteStore};
 use crate::{Duplicates, InboundStore, Receipt, Rejection, StoreError};
 
 #[async_trait]
 impl InboundStore for SqliteStore {
-    async fn record(
+    async fn record_proven(
         &self,
-        verified: Verified,
+        proof: Proof,
         envelope: Envelope,
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
         self.writer.require_space()?;
-        let mut prepared = Prepared::of(verified, envelope);
+        let mut prepared = Prepared::of(proof, envelope);
         self.writer.write(Kind::Event, move |state| state.record(&mut prepared, duplicates)).await
     }
 

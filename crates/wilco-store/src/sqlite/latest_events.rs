@@ -15,7 +15,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _};
 use wilco::Digest;
 
-use super::{Limits, digest_of, id_of, instant, seq_of};
+use super::{Limits, digest_of, id_of, instant, origin_of, seq_of};
 use crate::rules::{Content, Earlier};
 
 /// Keys are digests already, which no sender can choose: hashing them again is not needed.
@@ -64,7 +64,7 @@ impl LatestEvents {
     pub(super) fn load(connection: &Connection, limits: Limits) -> rusqlite::Result<Self> {
         let mut latest = Self { limits, ..Self::default() };
         let mut statement = connection.prepare(
-            "SELECT id, received_at_ms, digest, name, source, subject, delivery_id, \
+            "SELECT id, received_at_ms, digest, name, origin, source, subject, delivery_id, \
              EXISTS (SELECT 1 FROM accepted WHERE accepted.event = seq) AS is_accepted FROM event \
              WHERE seq > (SELECT indexed_through FROM progress) ORDER BY seq",
         )?;
@@ -221,7 +221,7 @@ impl LatestEvents {
         }
         let found = connection
             .prepare_cached(
-                "SELECT id, received_at_ms, digest, name FROM latest_event JOIN event ON seq = latest_event.event \
+                "SELECT id, received_at_ms, digest, name, origin FROM latest_event JOIN event ON seq = latest_event.event \
                  WHERE key = ?1",
             )?
             // A damaged row says nothing about a duplicate, and must not refuse the event either.
@@ -275,6 +275,7 @@ pub(crate) fn earlier(row: &rusqlite::Row<'_>) -> rusqlite::Result<Earlier> {
         event_id: id_of(&row.get::<_, String>(0)?)?,
         received_at: instant(row.get(1)?)?,
         content: Content::of(digest_of(row, 2)?, row.get_ref(3)?.as_str()?),
+        origin: origin_of(row, 4)?,
     })
 }
 

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use wilco::{Body, Event, EventId, Headers, SourceName};
 
-use super::{Checksums, digest_of, id_of, instant, seq_of};
+use super::{Checksums, digest_of, id_of, instant, origin_of, seq_of};
 use crate::{
     Attempt, Breaker, Delivery, DestinationStatus, EventDetail, ROUTING_BYTES_MAX, State,
     StoreError,
@@ -230,6 +230,7 @@ fn event(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Event> {
         secret_name: row.get("secret_name")?,
         digest: digest_of(row, "digest")?,
         conflict: row.get("conflict")?,
+        origin: origin_of(row, "origin")?,
         headers: Headers::from_block(row.get::<_, Vec<u8>>("headers")?.into()),
         body: body(connection, row)?,
     })
@@ -276,7 +277,7 @@ fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
 
 /// The columns of an event with its payload, and where they are.
 pub(crate) const EVENT: &str = "seq, id, source, provider, name, subject, delivery_id, \
-                                received_at_ms, secret_name, bytes, digest, conflict, \
+                                received_at_ms, secret_name, bytes, digest, conflict, origin, \
                                 head_checksum, checksum, headers, body, (headers IS NULL \
                                 AND seq <= (SELECT pruned_through FROM progress)) AS is_pruned \
                                 FROM event LEFT JOIN payload ON payload.event = seq";

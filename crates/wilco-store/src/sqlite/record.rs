@@ -5,12 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
-use wilco::{Arrival, Body, Digest, Envelope, Event, EventId, Verified};
+use wilco::{Arrival, Body, Digest, Envelope, Event, EventId, Proof};
 
 use super::{DamagedEvent, Keys, TAIL_BITS, Unsealed, WriterState, is_intact, seq_of};
 use crate::{
     Duplicates, Receipt,
-    rules::{Content, DuplicateDecision, Earlier},
+    rules::{Content, DuplicateDecision, Earlier, Request},
 };
 
 /// An event that is about to be recorded, with all that can be computed without the store: the
@@ -24,11 +24,11 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn of(verified: Verified, envelope: Envelope) -> Self {
+    pub(super) fn of(proof: Proof, envelope: Envelope) -> Self {
         let Envelope { provider, name, subject, delivery_id } = envelope;
-        let (source, digest) = (verified.source().clone(), verified.digest());
-        let secret_name = verified.secret_name().to_owned();
-        let Arrival { received_at, head, body } = verified.into_arrival();
+        let (source, digest) = (proof.source().clone(), proof.digest());
+        let (secret_name, origin) = (proof.secret_name().to_owned(), proof.origin());
+        let Arrival { received_at, head, body } = proof.into_arrival();
         let keys = Keys::of(source.as_str(), subject.as_deref(), delivery_id.as_deref(), digest);
         Self::with(
             keys,
@@ -43,6 +43,7 @@ impl Prepared {
                 secret_name,
                 digest,
                 conflict: false,
+                origin,
                 headers: head.headers,
                 body,
             },
@@ -69,7 +70,8 @@ impl Prepared {
 
     /// What later requests are compared with, once it is recorded with this id.
     pub(super) fn as_earlier(&self, event_id: EventId) -> Earlier {
-        Earlier { event_id, received_at: self.event.received_at, content: self.content() }
+        let Event { received_at, origin, .. } = *self.event;
+        Earlier { event_id, received_at, content: self.content(), origin }
     }
 
     /// What it says, as far as it is compared with other events.
@@ -99,9 +101,11 @@ impl WriterState {
         prepared: &Prepared,
         duplicates: Duplicates,
     ) -> rusqlite::Result<DuplicateDecision> {
-        let (received_at, content) = (prepared.event.received_at, prepared.content());
+        let Event { received_at, origin, .. } = *prepared.event;
+        let (has_delivery_id, content) = (prepared.has_delivery_id(), prepared.content());
+        let request = Request { has_delivery_id, content, received_at, origin };
         let earlier = self.latest_events.find(&self.connection, prepared.keys)?;
-        Ok(duplicates.decide(prepared.has_delivery_id(), content, received_at, earlier.as_ref()))
+        Ok(duplicates.decide(request, earlier.as_ref()))
     }
 
     /// Records a request, unless it is a duplicate.
@@ -150,8 +154,8 @@ impl WriterState {
         self.connection
             .prepare_cached(
                 "INSERT INTO event (seq, id, source, provider, name, subject, delivery_id, conflict, \
-                 received_at_ms, secret_name, bytes, digest, head_checksum, checksum) \
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 received_at_ms, secret_name, origin, bytes, digest, head_checksum, checksum) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
             )?
             .execute(params![
                 seq,
@@ -164,6 +168,7 @@ impl WriterState {
                 event.conflict,
                 event.received_at.as_millisecond(),
                 event.secret_name,
+                event.origin.as_str(),
                 event.body.len(),
                 &event.digest.0[..],
                 checksums.head,

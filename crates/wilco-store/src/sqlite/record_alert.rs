@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use rusqlite::{OptionalExtension as _, params};
-use wilco::{Digest, Event, EventId, Headers, SourceName};
+use wilco::{Digest, Event, EventId, Headers, Origin, SourceName};
 
 use super::{Keys, Prepared, WriterState, bad_column, instant, seq_of};
 use crate::{
@@ -35,6 +35,7 @@ impl WriterState {
             secret_name: String::new(),
             digest,
             conflict: false,
+            origin: Origin::Webhook,
             headers: Headers::from_pairs([("content-type", "application/json")]),
             body: alert.body.clone().into(),
         };

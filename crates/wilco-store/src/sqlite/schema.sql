@@ -12,7 +12,8 @@ CREATE TABLE event (
   delivery_id    TEXT,              -- the provider's, where it gives one
   conflict       INTEGER NOT NULL,  -- 1: the same delivery_id came before with another body
   received_at_ms INTEGER NOT NULL,
-  secret_name    TEXT    NOT NULL,  -- the name of the secret that matched
+  secret_name    TEXT    NOT NULL,  -- the name of the secret that matched, or of the token it was fetched with
+  origin         TEXT    NOT NULL,  -- webhook, redelivered, fetched
   bytes          INTEGER NOT NULL,  -- of the body
   digest         BLOB    NOT NULL,  -- SHA-256 of the body
   head_checksum  INTEGER NOT NULL,  -- CRC-32 of all of these but seq
@@ -34,6 +35,9 @@ CREATE TABLE payload_chunk (
   body   BLOB    NOT NULL,
   PRIMARY KEY (event, number)
 ) STRICT, WITHOUT ROWID;
+
+-- Few events have another origin than a webhook; they are counted by source and time.
+CREATE INDEX event_backfilled ON event (source, received_at_ms) WHERE origin <> 'webhook';
 
 -- How duplicates are detected: the latest event about a subject, or with a delivery id. `key` is a hash.
 CREATE TABLE latest_event (
@@ -136,3 +140,26 @@ CREATE TABLE alert (
   key   TEXT    PRIMARY KEY,
   at_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- One row: when the service last noted that it runs. Only with a source that has a backfill.
+CREATE TABLE running (
+  id         INTEGER PRIMARY KEY,
+  seen_at_ms INTEGER NOT NULL
+) STRICT;
+
+-- The backfill of a source: up to when its provider was asked for what never arrived.
+CREATE TABLE backfill (
+  source           TEXT    PRIMARY KEY,
+  covered_ms       INTEGER NOT NULL,
+  error            TEXT,     -- why the last round failed
+  failing_since_ms INTEGER
+) STRICT, WITHOUT ROWID;
+
+-- When the service did not run, for each source with a backfill: the newest thousand.
+CREATE TABLE gap (
+  id        INTEGER PRIMARY KEY,
+  source    TEXT    NOT NULL,
+  from_ms   INTEGER NOT NULL,
+  to_ms     INTEGER NOT NULL,
+  closed_ms INTEGER            -- when a round that covers it had succeeded
+) STRICT;

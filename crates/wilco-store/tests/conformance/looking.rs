@@ -1,6 +1,6 @@
 //! Queries about the record return what was asked for.
 
-use wilco::{Digest, EventId, SourceName};
+use wilco::{Digest, EventId, Origin, SourceName};
 
 use crate::{
     bench::Bench,
@@ -19,6 +19,7 @@ promises! {
 async fn a_listing_has_everything_but_headers_and_body(bench: Bench) {
     let id = bench.record(Sent { body: b"twelve bytes", ..SENT }).await.event_id();
     let expected = EventSummary {
+        origin: Origin::Webhook,
         id,
         source: SourceName::new("office").unwrap(),
         name: "booking.updated".into(),

@@ -52,6 +52,7 @@ macro_rules! tests_of {
 
 mod alerting;
 mod backends;
+mod backfilling;
 mod bench;
 mod bursts;
 mod claiming;

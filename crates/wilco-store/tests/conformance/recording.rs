@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::task::JoinSet;
-use wilco::Event;
+use wilco::{Event, Origin};
 
 use crate::{
     bench::{Bench, was_notified},
@@ -58,6 +58,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
             secret_name: "test:secret".into(),
             digest: verified.digest(),
             conflict: false,
+            origin: Origin::Webhook,
             headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::*;
-use crate::{Digest, EventId, Headers, SourceName, provider};
+use crate::{Digest, EventId, Headers, Origin, SourceName, provider};
 
 /// The event that this body would become.
 pub(super) fn event(body: &str) -> Event {
@@ -23,6 +23,7 @@ pub(super) fn event(body: &str) -> Event {
         secret_name: "test".to_owned(),
         digest: Digest::of(body.as_bytes()),
         conflict: false,
+        origin: Origin::Webhook,
         headers: Headers::default(),
         body: body.to_owned().into(),
     }

@@ -7,7 +7,7 @@ use serde_json::error::Category;
 
 use super::Provider;
 use crate::{
-    Verified,
+    Arrival, Fetched, Verified,
     path::{self, Path},
     place::Place,
     words::words,
@@ -34,8 +34,20 @@ impl Provider {
     /// [`EnvelopeError`] if the body does not have the form that the provider sends: for most, JSON
     /// (RFC 8259) in UTF-8.
     pub fn envelope(&self, verified: &Verified) -> Result<Envelope, EnvelopeError> {
+        self.envelope_of(verified.arrival())
+    }
+
+    /// The same of an event that was fetched from the provider.
+    ///
+    /// # Errors
+    ///
+    /// [`EnvelopeError`], as for [`envelope`](Self::envelope).
+    pub fn envelope_of_fetched(&self, fetched: &Fetched) -> Result<Envelope, EnvelopeError> {
+        self.envelope_of(fetched.arrival())
+    }
+
+    fn envelope_of(&self, arrival: &Arrival) -> Result<Envelope, EnvelopeError> {
         let EnvelopePlaces { name, subject, delivery_id, content, .. } = &self.envelope;
-        let arrival = verified.arrival();
         let places = || name.iter().chain(subject).chain(delivery_id);
         let paths: Vec<&Path> = places().filter_map(Place::path).collect();
         let whole = arrival.body.contiguous();

@@ -296,7 +296,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use jiff::Timestamp;
-    use wilco::{Digest, EventId, Headers, SourceName};
+    use wilco::{Digest, EventId, Headers, Origin, SourceName};
 
     use super::*;
 
@@ -328,6 +328,7 @@ mod tests {
                 secret_name: String::new(),
                 digest: Digest([0; 32]),
                 conflict: false,
+                origin: Origin::Webhook,
                 headers: Headers::default(),
                 body: body.into(),
             };

@@ -2,10 +2,13 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use wilco::Digest;
+use wilco::{Digest, Origin};
 
 use super::{
-    super::{Head, Limits, digest_of, id_at, id_of, instant, row_limit, seq_at, seq_of, time_of},
+    super::{
+        Head, Limits, digest_of, id_at, id_of, instant, origin_of, row_limit, seq_at, seq_of,
+        time_of,
+    },
     deliveries, source_of, title, unknown_source,
 };
 use crate::{EventQuery, EventSummary, StoreError};
@@ -175,6 +178,7 @@ pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
         bytes: row.get("bytes")?,
         digest: digest_of(row, "digest")?,
         secret_name: row.get("secret_name")?,
+        origin: origin_of(row, "origin")?,
         is_routed: false,
         is_damaged: false,
         deliveries: Vec::new(),
@@ -187,6 +191,7 @@ pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
         delivery_id: delivery_id.as_deref(),
         received_at: summary.received_at,
         secret_name: &summary.secret_name,
+        origin: summary.origin,
         digest: summary.digest,
         body_bytes: summary.bytes,
     };
@@ -208,6 +213,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
         bytes: 0,
         digest: Digest([0; 32]),
         secret_name: String::new(),
+        origin: Origin::Webhook,
         is_routed: false,
         is_damaged: true,
         deliveries: Vec::new(),
@@ -215,7 +221,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
 }
 
 const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
-                      conflict, head_checksum";
+                      conflict, origin, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those
 /// that are damaged and have none, because they will never get one.
 const DEAD: &str = "?8 IS NULL AND seq IN (SELECT event FROM delivery INDEXED BY \

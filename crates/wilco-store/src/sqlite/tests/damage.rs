@@ -46,6 +46,7 @@ async fn a_damaged_event_is_never_delivered_and_delays_no_other() {
         "secret_name = 'env:OTHER'",
         "received_at_ms = received_at_ms + 1",
         "conflict = 1",
+        "origin = 'fetched'",
         "checksum = checksum + 1",
         "checksum = -1",
         "digest = x'00'",
