@@ -1,6 +1,7 @@
 //! The command `wilco`: one file per verb, and what the verbs share.
 
 mod arguments;
+mod backfill;
 mod backup;
 mod certificate;
 mod check;
@@ -124,6 +125,7 @@ enum Verb {
     Destinations(destinations::Destinations),
     Freispace(freispace::Freispace),
     Providers(providers::Providers),
+    Backfill(backfill::Backfill),
     Backup(backup::Backup),
     Schema(schema::PrintSchema),
     Completions(shell::Completions),
@@ -148,6 +150,7 @@ impl Cli {
             Verb::Serve(serve) => serve.run().await,
             Verb::Init(init) => init.run(),
             Verb::Check(check) => check.run().await,
+            Verb::Backfill(backfill) => backfill.run().await,
             Verb::Backup(backup) => backup.run(),
             Verb::Send(send) => send.run().await,
             Verb::Probe(probe) => probe.run().await,

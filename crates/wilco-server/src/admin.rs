@@ -29,16 +29,16 @@ use wilco_store::AdminStore;
 use crate::metrics::Metrics;
 
 pub use api::{Api, REPLAY_REASON, REPLAYED_EVENTS_MAX, Reload};
-pub(crate) use api::{Backend, ConfiguredDestination, Probing, Routing};
+pub(crate) use api::{Backend, ConfiguredDestination, Probing, Routing, RunBackfill};
 pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
 pub(crate) use listen::Listener;
 pub use model::{
-    AcceptRequest, AcceptedRejection, Attempt, CancelRequest, Cancelled, Delivery, DeliveryState,
-    DestinationStatus, EventDetail, EventSummary, ExplainedChange, Explanation, Header,
-    ListDestinations, ListEvents, ListRejections, PAGE_ITEMS_MAX, Page, Probe, ProbeReport,
-    ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail, RejectionReason, RejectionSummary,
-    ReplayRequest, Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions,
-    SecretStatus, Secrets,
+    AcceptRequest, AcceptedRejection, Attempt, BackfillStatus, Backfills, CancelRequest, Cancelled,
+    Delivery, DeliveryState, DestinationStatus, EventDetail, EventSummary, ExplainedChange,
+    Explanation, Gap, Header, ListDestinations, ListEvents, ListRejections, PAGE_ITEMS_MAX, Page,
+    Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail, RejectionReason,
+    RejectionSummary, ReplayRequest, Replayed, ReplayedEvent, RouteClause, RouteDecision,
+    RouteDecisions, SecretStatus, Secrets,
 };
 pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath};
 pub(crate) use openapi::{Describe, Described, document};

@@ -35,6 +35,7 @@ pub use addresses::{Address, address};
 pub use admin::Admin;
 pub use listen::{Listen, Tls};
 pub(in crate::config) use provider::Providers;
+pub(crate) use source::{Backfill, ProviderApi};
 pub use source::{Source, SourceError};
 pub use store::Store;
 pub use wilco_config::{

@@ -9,6 +9,7 @@ mod learn;
 mod listen;
 mod log_limit;
 mod probes;
+mod redeliveries;
 mod response;
 mod secret_matches;
 mod throttle;
@@ -47,6 +48,7 @@ pub(crate) use gate::{Client, Network, UnreadableHop};
 pub use listen::BindError;
 pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
 pub(crate) use probes::{ProbeError, ProbeRequest};
+pub(crate) use redeliveries::Redeliveries;
 pub(crate) use response::{Evidence, Refusal};
 pub use tls::{Certificate, SelfSigned, TlsError};
 
@@ -62,6 +64,7 @@ pub(crate) struct Inbound {
     counters: Counters,
     secret_matches: SecretMatches,
     probes: Probes,
+    pub(crate) redeliveries: Arc<Redeliveries>,
     store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
@@ -85,6 +88,7 @@ impl Inbound {
             counters: Counters::new(&metrics),
             secret_matches: SecretMatches::default(),
             probes: Probes::default(),
+            redeliveries: Arc::default(),
             store,
             metrics,
             connections: ConnectionLimits::of_process(),
@@ -181,7 +185,8 @@ impl Inbound {
         })?;
 
         let name = envelope.name.clone();
-        let receipt = self.store.record(verified, envelope, source.duplicates).await?;
+        let proof = self.redeliveries.proof(verified, &envelope);
+        let receipt = self.store.record_proven(proof, envelope, source.duplicates).await?;
         self.log_recorded(source, &name, bytes, &receipt, began);
         Ok(Handled::Recorded(receipt))
     }

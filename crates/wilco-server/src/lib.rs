@@ -22,6 +22,7 @@
 //! ([`client`]); the log ([`log`]) and the time ([`clock`]).
 
 pub mod admin;
+mod backfill;
 mod blanking;
 pub use wilco_destinations::client;
 pub mod clock;

@@ -27,6 +27,7 @@ use wilco_store::{Store, StoreError};
 
 use crate::{
     admin::{Admin, Api, Backend, Probing, Routing},
+    backfill::{self, Backfiller, Trigger},
     config::{Address, Config},
     inbound::{self, Bound, Endpoints, Inbound},
     metrics::Metrics,
@@ -54,6 +55,7 @@ pub struct Service {
     metrics: Arc<Metrics>,
     certificate: Option<Arc<Certificate>>,
     plan: watch::Sender<Arc<Plan>>,
+    backfills: watch::Sender<Arc<backfill::Plan>>,
     config: Mutex<Config>,
     addresses: Vec<Address>,
     admin_address: Option<Address>,
@@ -103,6 +105,16 @@ impl Service {
         let outbound = delivering.track_future(outbound.run(stop.clone()));
         tasks.spawn("the outbound half", stop.clone(), on, outbound);
 
+        let (backfills, planned_backfills) = watch::channel(Arc::new(backfill::Plan::new(&config)));
+        let trigger = Arc::<Trigger>::default();
+        let backfiller = Backfiller {
+            store: store.clone(),
+            redeliveries: Arc::clone(&inbound.redeliveries),
+            plan: planned_backfills,
+            trigger: Arc::clone(&trigger),
+        };
+        tasks.spawn("the backfill", stop.clone(), on, backfiller.run(stop.clone()));
+
         let addresses = bound.iter().map(Bound::address).collect();
         let open = TaskTracker::new();
         for bound in bound {
@@ -117,6 +129,7 @@ impl Service {
             let configured = Arc::clone(&inbound);
             let sources = Box::new(move || Ok(configured.sources()));
             let probing = Some(Arc::clone(&inbound) as Arc<dyn Probing>);
+            let backfill = Some(administration::backfill(trigger));
             let admin = Admin {
                 api: Api::new(Backend {
                     store: store.clone(),
@@ -125,6 +138,7 @@ impl Service {
                     reload,
                     secrets,
                     probing,
+                    backfill,
                 }),
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
@@ -145,6 +159,7 @@ impl Service {
             metrics,
             certificate,
             plan,
+            backfills,
             config: Mutex::new(config),
             addresses,
             admin_address,
@@ -173,6 +188,7 @@ impl Service {
         }
         self.inbound.replace(&config.listen, &config.sources);
         self.plan.send_replace(Arc::new(Plan::new(&config)));
+        self.backfills.send_replace(Arc::new(backfill::Plan::new(&config)));
         *current = config;
         Ok(())
     }

@@ -153,6 +153,8 @@ mod tests {
 
     fn event(id: &str) -> EventSummary {
         EventSummary {
+            backfilled: false,
+            fetched: false,
             id: id.parse().unwrap(),
             source: "freispace".into(),
             event: "x".into(),

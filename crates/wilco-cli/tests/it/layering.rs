@@ -22,6 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["blanking", "clock", "log", "supervise"],
     &["config", "metrics", "threads"],
     &["inbound", "outbound", "admin"],
+    &["backfill"],
     &["service"],
     &["endpoint"],
 ];

@@ -5,6 +5,7 @@
 
 mod admin;
 mod answers;
+mod backfill;
 mod catcher;
 mod commands;
 mod configuration;

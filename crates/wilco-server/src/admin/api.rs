@@ -1,6 +1,7 @@
 //! The admin API: its operations, and what they work on. The router and the OpenAPI document come
 //! from the same table, [`operations`].
 
+mod backfill;
 mod destinations;
 mod events;
 mod probes;
@@ -19,6 +20,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, get, on},
 };
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tower_service::Service as _;
 use wilco::Event;
 use wilco_store::{AdminStore, Target};
@@ -30,6 +32,9 @@ use super::{
 use crate::config::Source;
 
 pub use events::{REPLAY_REASON, REPLAYED_EVENTS_MAX};
+
+/// Asks every provider for what never arrived. False if that is not done yet.
+pub(crate) type RunBackfill = Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// Reads the configuration again; an error says what is wrong with it.
 pub type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
@@ -75,6 +80,8 @@ pub(crate) struct Backend {
     pub(crate) secrets: Option<Box<dyn Fn() -> Secrets + Send + Sync>>,
     /// `None` if no service uses the store.
     pub(crate) probing: Option<Arc<dyn Probing>>,
+    /// `None` if no service uses the store.
+    pub(crate) backfill: Option<RunBackfill>,
 }
 
 impl Backend {
@@ -221,6 +228,18 @@ fn about_configuration() -> Vec<Operation> {
             "list_secrets",
             "Says how often and when each secret matched, by its name",
             secrets,
+        ),
+        read(
+            "/api/v1/backfill",
+            "show_backfill",
+            "Says when wilco did not run, and what was taken in for it",
+            backfill::show,
+        ),
+        write(
+            "/api/v1/backfill/run",
+            "run_backfill",
+            "Asks the providers for what never arrived",
+            backfill::run,
         ),
         write(
             "/api/v1/probes",

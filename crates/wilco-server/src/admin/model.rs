@@ -1,5 +1,6 @@
 //! What the admin API takes and answers, as JSON. The command line reads the same types.
 
+mod backfill;
 mod explanation;
 mod from_store;
 mod probe;
@@ -15,6 +16,7 @@ use utoipa::{
 };
 use wilco::EventId;
 
+pub use backfill::{BackfillStatus, Backfills, Gap};
 pub use explanation::{ExplainedChange, Explanation};
 pub(crate) use probe::ProbePath;
 pub use probe::{Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest};
@@ -124,8 +126,14 @@ pub struct EventSummary {
     pub bytes: u64,
     /// The SHA-256 digest of the body, in hexadecimal.
     pub sha256: String,
-    /// The name of the secret that signed the event.
+    /// The name of the secret that signed the event, or of the token with which it was fetched.
     pub secret_name: String,
+    /// Whether the event is here only because the provider was asked for what never arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfilled: bool,
+    /// Whether the event was read from the provider's list: no signature was checked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
     /// Whether the event was matched with the routes; if it then has no deliveries, it was skipped.
     pub routed: bool,
     /// Whether the stored record differs from what was written. Only readable fields are set then.

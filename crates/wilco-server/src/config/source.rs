@@ -1,5 +1,7 @@
 //! `[source.NAME]`: an endpoint and who sends to it.
 
+mod backfill;
+
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -16,6 +18,8 @@ use wilco_config::{
 use wilco_store::{ALERTS, Duplicates};
 
 use super::Providers;
+
+pub(crate) use backfill::{Backfill, ProviderApi};
 
 pub(super) static TABLE: Table = Table {
     name: "source",
@@ -71,6 +75,13 @@ pub(super) static TABLE: Table = Table {
             "an [alert](deliveries.md#alerts) is sent if no event arrives for this \
              long",
         ),
+        Key::new(
+            "backfill",
+            ValueType::Table(backfill::KEYS),
+            "{ token = { env = \"GITHUB_TOKEN\" }, hook = \"repos/OWNER/REPOSITORY/hooks/123\", \
+             url = \"https://api.github.com\", every = \"5 min\" }",
+        )
+        .doc("asks the provider for [what never arrived](backfill.md): GitHub and Stripe"),
     ],
 };
 
@@ -99,6 +110,8 @@ pub struct Source {
     pub(crate) duplicates: Duplicates,
     /// When no event comes for so long, something is wrong.
     pub(crate) expect_every: Option<Duration>,
+    /// How the provider is asked for what never arrived.
+    pub(crate) backfill: Option<Backfill>,
 }
 
 impl Source {
@@ -133,6 +146,7 @@ impl Source {
             allow_from: Vec::new(),
             duplicates,
             expect_every: None,
+            backfill: None,
         })
     }
 }
@@ -231,6 +245,7 @@ pub(super) fn read(keys: &mut TableReader<'_>, providers: &Providers) -> Unresol
     let duplicates = [("suppress", Duplicates::Suppress { window }), ("keep", Duplicates::Keep)];
     let duplicates = keys.one_of("duplicates", &duplicates);
     let expect_every = keys.parse("expect_every", duration);
+    let backfill = keys.table("backfill", |keys| backfill::read(keys, provider.as_deref()));
     Unresolved::new(move |table| {
         let secrets = find_secrets(table, &secrets.unwrap_or_default());
         let provider = provider?;
@@ -248,6 +263,7 @@ pub(super) fn read(keys: &mut TableReader<'_>, providers: &Providers) -> Unresol
             allow_from,
             duplicates: duplicates.unwrap_or(of_provider),
             expect_every,
+            backfill: backfill.and_then(|backfill| backfill.resolve(table)),
         };
         if let Err(why) = source.read_learned() {
             let hint = "remove the file, and register the webhook again";

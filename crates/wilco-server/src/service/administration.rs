@@ -13,8 +13,9 @@ use crate::{
     admin::{
         Admin, Api, Backend, ConfiguredDestination, Header, Listener, Probe, ProbeReport,
         ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, RouteClause, RouteDecision,
-        Routing, SecretStatus, Secrets,
+        Routing, RunBackfill, SecretStatus, Secrets,
     },
+    backfill::Trigger,
     config::{Config, Outline},
     inbound::{self, Bound, Inbound, ProbeError},
     outbound::Plan,
@@ -30,8 +31,8 @@ pub fn api(
     let routing = move || Ok(Arc::new(Outlined::new(outline()?)) as Arc<dyn Routing>);
     let sources = move || Ok(whole()?.sources.into_iter().map(Arc::new).collect());
     let (routing, sources) = (Box::new(routing), Box::new(sources));
-    let (reload, secrets, probing) = (None, None, None);
-    Api::new(Backend { store, routing, sources, reload, secrets, probing })
+    let (reload, secrets, probing, backfill) = (None, None, None, None);
+    Api::new(Backend { store, routing, sources, reload, secrets, probing, backfill })
 }
 
 /// Serves the admin listener until `stop`.
@@ -48,6 +49,14 @@ pub(super) fn administer(
             Bound::Unix(listener, _file) => admin.serve(Listener::Unix(listener), stop).await,
         }
     }
+}
+
+/// Asks for a round of backfill.
+pub(super) fn backfill(trigger: Arc<Trigger>) -> RunBackfill {
+    Box::new(move || {
+        let trigger = Arc::clone(&trigger);
+        Box::pin(async move { trigger.round().await })
+    })
 }
 
 /// How often and when each secret matched.

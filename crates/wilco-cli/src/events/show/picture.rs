@@ -21,11 +21,14 @@ pub(super) fn picture(
         ("source", event.source.clone()),
         ("about", about(event)),
         ("received", times.full(event.received_at)),
-        ("signed by", visible(&event.secret_name)),
+        (if event.fetched { "fetched" } else { "signed by" }, visible(&event.secret_name)),
         ("body", format!("{} bytes", event.bytes)),
         ("sha256", event.sha256.clone()),
     ] {
         text.push_str(&format!("  {name:<9}  {value}\n"));
+    }
+    if event.backfilled {
+        text.push_str("  backfilled it did not arrive by itself\n");
     }
     if shown.conflict {
         text.push_str(

@@ -84,6 +84,14 @@ public_url = "https://a.example/x"
 verify_token = { env = "TOKEN" }
 learned_secret = "/nowhere/learned""#;
 
+/// A source with a backfill, in front of a destination.
+const GITHUB: &str = r#"[source.g]
+provider = "github"
+path = "/g"
+secrets = [{ env = "TOKEN" }]
+backfill = { token = { env = "TOKEN" }, hook = "orgs/a/hooks/1", url = "http://127.0.0.1:1" }
+[destination.c]"#;
+
 const REST: &str = r#"[provider.mine]
 scheme = { family = "hex", signature = { header = "x-signature" } }
 envelope = { name = [{ json = "type" }] }
@@ -131,7 +139,7 @@ every = "15 min"
 "#;
 
 /// A key, a text in the file and its replacement, and the name by which the key is reported if it is fixed.
-const KEYS: [(&str, &str, &str, &str); 71] = [
+const KEYS: [(&str, &str, &str, &str); 73] = [
     ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
     ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
@@ -172,6 +180,8 @@ const KEYS: [(&str, &str, &str, &str); 71] = [
     ("duplicates", "duplicates = \"suppress\"", "duplicates = \"keep\"", ""),
     ("duplicate_window", "duplicate_window = \"24 h\"", "duplicate_window = \"1 h\"", ""),
     ("expect_every", "expect_every = \"3 days\"", "expect_every = \"1 h\"", ""),
+    ("backfill", "[destination.c]", GITHUB, ""),
+    ("hook", "[destination.c]", GITHUB, ""),
     ("type", "type = \"slack\"", "type = \"discord\"", ""),
     ("timeout", "timeout = \"30 s\"", "timeout = \"31 s\"", ""),
     ("concurrency", "concurrency = 2", "concurrency = 3", ""),

@@ -1,6 +1,7 @@
 //! The rows of the store as the API answers them.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use wilco::Origin;
 use wilco_store::State;
 
 use super::{Attempt, Delivery, DeliveryState, EventDetail, EventSummary, Header};
@@ -17,6 +18,8 @@ impl From<wilco_store::EventSummary> for EventSummary {
             bytes: summary.bytes,
             sha256: summary.digest.to_string(),
             secret_name: summary.secret_name,
+            backfilled: summary.origin.is_backfilled(),
+            fetched: summary.origin == Origin::Fetched,
             routed: summary.is_routed,
             damaged: summary.is_damaged,
             deliveries: summary.deliveries.into_iter().map(Delivery::from).collect(),
@@ -47,6 +50,8 @@ impl From<wilco_store::EventDetail> for EventDetail {
             bytes: event.body.len() as u64,
             sha256: event.digest.to_string(),
             secret_name: event.secret_name,
+            backfilled: event.origin.is_backfilled(),
+            fetched: event.origin == Origin::Fetched,
             event: event.name,
             routed: is_routed,
             damaged: false,

@@ -1,0 +1,71 @@
+//! `wilco backfill`: takes in what never arrived, and shows the ledger.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use wilco_server::admin::{BackfillStatus, Backfills, Gap};
+
+use super::{Failure, Record, Screen, StoreArgs, Table, json_line, note, print};
+
+/// Take in events that never arrived, and show when wilco did not run
+///
+/// Asks GitHub and Stripe, for each source with `backfill` in the configuration, as the running wilco
+/// also does by itself.
+#[derive(Args)]
+pub(crate) struct Backfill {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Ask no provider; only show the ledger
+    #[arg(long)]
+    status: bool,
+    /// One JSON object per source
+    #[arg(long)]
+    json: bool,
+}
+
+impl Backfill {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        let ledger = Record::read(&self.store, async |record| -> Result<Backfills, Failure> {
+            match self.status {
+                true => record.get("/api/v1/backfill").await,
+                false => record.post("/api/v1/backfill/run", &()).await,
+            }
+        });
+        let Backfills { done, sources } = ledger.await?;
+        if self.json {
+            print(&sources.iter().map(json_line).collect::<Result<String, _>>()?)?;
+        } else {
+            print(&self.table(&sources))?;
+        }
+        for BackfillStatus { source, error, .. } in &sources {
+            if let Some(error) = error {
+                note(&format!("wilco: the last round of {source} failed: {error}"));
+            }
+        }
+        if !done {
+            note("wilco: the round takes longer; `wilco backfill --status` shows how it ends");
+        }
+        let has_failed = !self.status && sources.iter().any(|source| source.error.is_some());
+        Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    }
+
+    fn table(&self, sources: &[BackfillStatus]) -> String {
+        if sources.is_empty() {
+            return "no source has a backfill\n".into();
+        }
+        let times = self.store.times();
+        let mut rows = Vec::new();
+        for status in sources {
+            let covered = format!("covered through {}", times.full(status.covered_through));
+            let taken_in = status.taken_in.to_string();
+            rows.push(vec![status.source.clone(), "all".into(), covered, taken_in]);
+            for Gap { from, to, closed_at, taken_in } in &status.gaps {
+                let span = format!("{} to {}", times.full(*from), times.full(*to));
+                let what = if closed_at.is_some() { "gap" } else { "gap, open" };
+                rows.push(vec![status.source.clone(), what.into(), span, taken_in.to_string()]);
+            }
+        }
+        let columns = [("source", 6), ("what", 9), ("when", 60), ("taken in", 8)];
+        Table::new(&columns, Screen::stdout()).draw(&rows)
+    }
+}

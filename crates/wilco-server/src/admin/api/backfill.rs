@@ -1,0 +1,27 @@
+//! The backfill: its ledger, and a round by hand.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode};
+
+use super::Backend;
+use crate::admin::{Backfills, Json, Problem};
+
+pub(super) async fn show(State(backend): State<Arc<Backend>>) -> Result<Json<Backfills>, Problem> {
+    ledger(&backend, true).await
+}
+
+pub(super) async fn run(State(backend): State<Arc<Backend>>) -> Result<Json<Backfills>, Problem> {
+    let Some(run) = &backend.backfill else {
+        let detail =
+            "only a running wilco takes in what never arrived; start it with `wilco serve`";
+        return Err(Problem::new(StatusCode::CONFLICT, detail));
+    };
+    let is_done = run().await;
+    ledger(&backend, is_done).await
+}
+
+async fn ledger(backend: &Backend, done: bool) -> Result<Json<Backfills>, Problem> {
+    let sources = backend.store.backfills().await?;
+    Ok(Json(Backfills { done, sources: sources.into_iter().map(Into::into).collect() }))
+}
