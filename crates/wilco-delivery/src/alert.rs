@@ -39,20 +39,24 @@ impl AlertPolicy {
             return None;
         }
         let destination = claim.destination();
+        let item = event.item.map_or_else(String::new, |item| format!(", item {item},"));
         let text = format!(
-            "{} for {destination} is dead after {}: {}. See `wilco events show {}`.",
+            "{}{item} for {destination} is dead after {}: {}. See `wilco events show {}`.",
             event.name,
             attempts(claim.attempt()),
             attempt.result,
             event.id,
         );
-        let data = json!({
+        let mut data = json!({
             "destination": destination,
             "event_id": event.id.to_string(),
             "event": event.name,
             "attempts": claim.attempt(),
             "result": attempt.result,
         });
+        if let Some(item) = event.item {
+            data["item"] = item.into();
+        }
         Some(self.alert(format!("dead:{destination}"), "alert.dead", &text, &data))
     }
 

@@ -26,7 +26,7 @@ pub use breaker::Breaker;
 pub use effect::{AttemptEnd, AttemptId, Cause, Conclusion, Effect, Input, Report};
 pub use inactivity::{Expectation, Inactivity, Span};
 pub use policy::{BreakerPolicy, OnDead, Policy, RateLimit, RetryPolicy};
-pub use routes::{Clause, Debounce, Route, Routes};
+pub use routes::{Clause, Debounce, Route, Routes, SPLIT_ITEMS_MAX};
 pub use rules::{Rule, RuleError, Text, View, unmatched};
 pub use scheduler::{BreakerChange, Moment};
 pub use worker::Worker;

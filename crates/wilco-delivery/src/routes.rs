@@ -1,12 +1,19 @@
 //! Routes: which events go to which destinations.
 
-use std::{cell::OnceCell, collections::HashMap, time::Duration};
+mod parts;
+mod targets;
+
+use std::{collections::HashMap, time::Duration};
 
 use globset::{Glob, GlobMatcher};
-use wilco::{Event, SourceName, provider};
+use wilco::{ArrayPath, Event, Item, SourceName, provider};
 use wilco_store::{ALERTS, Burst, Target};
 
 use crate::rules::{Rule, RuleError, View, contained};
+use parts::{Looked, Parts, why_not_split};
+use targets::Targets;
+
+pub use parts::SPLIT_ITEMS_MAX;
 
 /// Which events go to which destinations.
 #[derive(Clone, Debug)]
@@ -15,7 +22,9 @@ pub struct Route {
     pub from: Option<SourceName>,
     /// The patterns of event names, any of which may match.
     pub events: Vec<GlobMatcher>,
-    /// The condition that an event has to meet.
+    /// Where the array is whose items are delivered one by one; `None` for the whole event.
+    pub split: Option<ArrayPath>,
+    /// The condition that an event has to meet, or an item of it.
     pub when: Option<Rule>,
     /// If set, only the last event of a burst is delivered.
     pub debounce: Option<Debounce>,
@@ -27,7 +36,7 @@ impl Route {
     /// A route for every event whose name matches this glob; `None` if the glob is invalid.
     pub fn new(glob: &str, to: Vec<String>) -> Option<Self> {
         let events = vec![Glob::new(glob).ok()?.compile_matcher()];
-        Some(Self { from: None, events, when: None, debounce: None, to })
+        Some(Self { from: None, events, split: None, when: None, debounce: None, to })
     }
 
     /// Whether it takes events of this name.
@@ -59,6 +68,17 @@ pub struct Routes {
 pub enum Clause {
     /// The route takes the event.
     Takes,
+    /// The route splits the event, and decides about each item.
+    Splits {
+        /// Items that it takes.
+        takes: usize,
+        /// Items about which its condition failed to run: a replay asks again.
+        fails: usize,
+        /// All items.
+        of: usize,
+    },
+    /// The route cannot split the event, for this reason.
+    Unsplit(String),
     /// The event is of another source.
     From,
     /// The event has another name.
@@ -76,6 +96,18 @@ impl Clause {
         match self {
             Self::Takes if when.is_empty() => "takes it".into(),
             Self::Takes => format!("takes it: {when}"),
+            Self::Splits { of: 0, .. } => "takes nothing: the array is empty".into(),
+            Self::Splits { takes, fails, of } => {
+                let takes = if *takes == 0 { "none".into() } else { takes.to_string() };
+                let colon = if when.is_empty() { "" } else { ": " };
+                let items = if *of == 1 { "item" } else { "items" };
+                let fails = match fails {
+                    0 => String::new(),
+                    fails => format!("; {fails} could not be decided"),
+                };
+                format!("takes {takes} of {of} {items}{colon}{when}{fails}")
+            }
+            Self::Unsplit(why) => format!("could not be split: {why}"),
             Self::From if event.source.as_str() == ALERTS => {
                 "alerts go where [alerts] says, not along routes".into()
             }
@@ -102,19 +134,14 @@ impl Clause {
     }
 }
 
-/// An event, parsed when the first rule needs it.
-struct Looked<'e> {
-    event: &'e Event,
-    view: OnceCell<Result<View, RuleError>>,
-}
-
 impl Routes {
     /// Makes routes, with the order key of each destination that has one.
     pub fn new(routes: &[Route], order_by: impl IntoIterator<Item = (String, Rule)>) -> Self {
         Self { routes: routes.to_vec(), order_by: order_by.into_iter().collect() }
     }
 
-    /// The targets of an event, one for each destination, in the order of the routes that name them.
+    /// The targets of an event, one for each destination, or one for each destination and item, in the
+    /// order of the routes that name them.
     ///
     /// If routing panics over the event, every destination becomes a target that is evaluated again in a
     /// separate attempt: the caller continues with other events, and nothing is lost.
@@ -123,69 +150,80 @@ impl Routes {
     }
 
     fn route_uncontained(&self, event: &Event) -> Vec<Target> {
-        let looked = Looked::at(event);
-        let mut targets: Vec<Target> = Vec::new();
-        for route in &self.routes {
-            let is_sure = match judge(route, &looked) {
-                Ok(true) => true,
-                Ok(false) => continue,
-                Err(_) => false,
-            };
-            for destination in &route.to {
-                let target = match self.target(route, destination, &looked) {
-                    Ok(target) if is_sure => target,
-                    _ => Target { needs_reevaluation: true, ..Target::to(destination.as_str()) },
-                };
-                match targets.iter_mut().find(|before| before.destination == *destination) {
-                    None => targets.push(target),
-                    // One route that certainly takes the event is enough.
-                    Some(before) if before.needs_reevaluation && !target.needs_reevaluation => {
-                        *before = target;
-                    }
-                    Some(_) => {}
+        let (mut parts, mut targets) = (Parts::of_event(event), Targets::default());
+        let routes = self.routes.iter().filter(|route| refusal(route, event).is_none());
+        for route in routes {
+            match parts.of(route) {
+                Ok(parts) => {
+                    parts.iter().for_each(|part| self.add_targets(route, part, &mut targets));
                 }
+                // The attempt finds that again, and says so.
+                Err(_) => route.to.iter().for_each(|to| targets.add(in_doubt(to, None))),
             }
         }
-        targets
+        targets.list
+    }
+
+    /// Adds the targets of an event, or of an item, by one route.
+    fn add_targets(&self, route: &Route, looked: &Looked<'_>, targets: &mut Targets) {
+        let is_sure = match holds(route, looked) {
+            Ok(true) => true,
+            Ok(false) => return,
+            Err(_) => false,
+        };
+        for destination in &route.to {
+            targets.add(match self.target(route, destination, looked) {
+                Ok(target) if is_sure => target,
+                _ => in_doubt(destination, looked.item),
+            });
+        }
     }
 
     /// A target for every destination that a route names, to be evaluated again before an attempt.
-    fn in_doubt(&self, event: &Event) -> Vec<Target> {
+    fn all_in_doubt(&self, event: &Event) -> Vec<Target> {
         if event.source.as_str() == ALERTS {
             return Vec::new();
         }
         let mut names: Vec<_> = self.routes.iter().flat_map(|route| &route.to).collect();
         names.sort_unstable();
         names.dedup();
-        let names = names.into_iter().map(String::as_str);
-        names.map(|name| Target { needs_reevaluation: true, ..Target::to(name) }).collect()
+        names.into_iter().map(|name| in_doubt(name, None)).collect()
     }
 
-    /// Evaluates again whether an event goes to a destination.
+    /// Evaluates again whether an event, or an item of one, goes to a destination.
     ///
     /// # Errors
     ///
-    /// [`RuleError`] if a rule still fails or panics, so that it remains unknown.
+    /// [`RuleError`] if a rule still fails or panics, so that it remains unknown; or if a route splits the
+    /// event that is to be delivered whole.
     pub fn takes(&self, event: &Event, destination: &str) -> Result<bool, RuleError> {
         contained(|| {
             let looked = Looked::at(event);
             // A target that cannot be made is as uncertain as a condition that cannot be evaluated.
             let takes = |route: &Route| {
-                let takes = judge(route, &looked)?;
+                let takes = holds(route, &looked)?;
                 if takes {
                     self.target(route, destination, &looked)?;
                 }
                 Ok(takes)
             };
+            let leads_there = |route: &&Route| {
+                route.to.iter().any(|to| to == destination) && refusal(route, event).is_none()
+            };
+            let routes = self.routes.iter().filter(leads_there);
+            let (splitting, whole): (Vec<_>, Vec<_>) =
+                routes.partition(|route| route.split.is_some());
             let mut failure = None;
-            for route in
-                self.routes.iter().filter(|route| route.to.iter().any(|to| to == destination))
-            {
+            for route in if event.item.is_some() { &splitting } else { &whole } {
                 match takes(route) {
                     Ok(true) => return Ok(true),
                     Ok(false) => {}
                     Err(error) => failure = failure.or(Some(error)),
                 }
+            }
+            let paths: Vec<_> = splitting.iter().filter_map(|route| route.split.as_ref()).collect();
+            if event.item.is_none() && !paths.is_empty() {
+                failure = failure.or(Some(why_not_split(event, &paths)));
             }
             failure.map_or(Ok(false), Err)
         })
@@ -193,8 +231,13 @@ impl Routes {
 
     /// What each route decides about an event, in the order of the file.
     pub fn why(&self, event: &Event) -> Vec<(&Route, Clause)> {
-        let looked = Looked::at(event);
-        self.routes.iter().map(|route| (route, clause(route, &looked))).collect()
+        let mut parts = Parts::of_event(event);
+        self.routes.iter().map(|route| (route, clause(route, event, &mut parts))).collect()
+    }
+
+    /// Whether any route splits events, so that one event may have many targets.
+    pub fn has_split(&self) -> bool {
+        self.routes.iter().any(|route| route.split.is_some())
     }
 
     fn target(
@@ -215,46 +258,55 @@ impl Routes {
             at_most: debounce.at_most,
         });
         let order_key = order_key.map(of_source);
-        Ok(Target { order_key, burst, ..Target::to(destination) })
+        Ok(Target { order_key, burst, item: looked.item, ..Target::to(destination) })
     }
 }
 
-impl<'e> Looked<'e> {
-    fn at(event: &'e Event) -> Self {
-        Self { event, view: OnceCell::new() }
-    }
-
-    fn view(&self) -> Result<&View, RuleError> {
-        self.view.get_or_init(|| View::of(self.event)).as_ref().map_err(Clone::clone)
-    }
+/// Whether the condition of a route holds for what it delivers.
+fn holds(route: &Route, looked: &Looked<'_>) -> Result<bool, RuleError> {
+    route.when.as_ref().map_or(Ok(true), |when| when.holds(looked.view()?))
 }
 
-fn judge(route: &Route, looked: &Looked<'_>) -> Result<bool, RuleError> {
-    match clause_or_error(route, looked)? {
-        Clause::Takes => Ok(true),
-        Clause::From | Clause::Events | Clause::When | Clause::Fails(_) => Ok(false),
-    }
-}
-
-fn clause(route: &Route, looked: &Looked<'_>) -> Clause {
-    clause_or_error(route, looked).unwrap_or_else(|error| Clause::Fails(error.what))
-}
-
-fn clause_or_error(route: &Route, looked: &Looked<'_>) -> Result<Clause, RuleError> {
-    let event = looked.event;
+/// Why a route does not take an event, whatever is in its body.
+fn refusal(route: &Route, event: &Event) -> Option<Clause> {
     // An alert of wilco itself has its destination already.
     let is_alert = event.source.as_str() == ALERTS;
     if is_alert || route.from.as_ref().is_some_and(|from| *from != event.source) {
-        return Ok(Clause::From);
+        return Some(Clause::From);
     }
     let names = provider::synonyms(&event.provider, &event.name);
-    if !names.iter().any(|name| route.takes_name(name)) {
-        return Ok(Clause::Events);
+    (!names.iter().any(|name| route.takes_name(name))).then_some(Clause::Events)
+}
+
+fn clause(route: &Route, event: &Event, parts: &mut Parts<'_>) -> Clause {
+    if let Some(clause) = refusal(route, event) {
+        return clause;
     }
-    match &route.when {
-        Some(when) if !when.holds(looked.view()?)? => Ok(Clause::When),
-        _ => Ok(Clause::Takes),
+    let parts = match parts.of(route) {
+        Ok(parts) => parts,
+        Err(error) => return Clause::Unsplit(error.to_string()),
+    };
+    let mut decided = parts.iter().map(|part| holds(route, part));
+    if route.split.is_none() {
+        return match decided.next() {
+            Some(Err(error)) => Clause::Fails(error.what),
+            Some(Ok(false)) => Clause::When,
+            Some(Ok(true)) | None => Clause::Takes,
+        };
     }
+    let (mut takes, mut fails) = (0, 0);
+    for decision in decided {
+        match decision {
+            Ok(holds) => takes += usize::from(holds),
+            Err(_) => fails += 1,
+        }
+    }
+    Clause::Splits { takes, fails, of: parts.len() }
+}
+
+/// A target that is evaluated again before its attempt.
+fn in_doubt(destination: &str, item: Option<Item>) -> Target {
+    Target { needs_reevaluation: true, item, ..Target::to(destination) }
 }
 
 fn contained_targets(
@@ -262,7 +314,7 @@ fn contained_targets(
     event: &Event,
     route: fn(&Routes, &Event) -> Vec<Target>,
 ) -> Vec<Target> {
-    contained(|| Ok(route(routes, event))).unwrap_or_else(|_| routes.in_doubt(event))
+    contained(|| Ok(route(routes, event))).unwrap_or_else(|_| routes.all_in_doubt(event))
 }
 
 #[cfg(test)]

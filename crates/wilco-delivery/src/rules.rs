@@ -1,7 +1,8 @@
 //! Rules: expressions and templates over an event, in Jinja (`docs/rules.md`).
 //!
 //! The members of the body are variables. Further variables are `event` (id, name, source, received_at,
-//! backfilled), `headers` by their names in lower case, and `body`, the whole body. A value that is absent or
+//! backfilled, and item if it is one), `headers` by their names in lower case, and `body`, the whole body. Of an
+//! item that a route splits off, the body is that item. A value that is absent or
 //! null prints nothing, contains nothing, and makes a comparison false. A comparison of two different types is
 //! false too.
 //!
@@ -208,10 +209,11 @@ impl View {
                 .or_insert_with(|| value.clone().into_owned());
         }
         let about = [
-            ("id", Value::from(event.id.to_string())),
-            ("name", Value::from(event.name.clone())),
-            ("source", Value::from(event.source.to_string())),
-            ("received_at", Value::from(event.received_at.to_string())),
+            ("id", event.delivered_id().into()),
+            ("name", Value::from(event.name.as_str())),
+            ("source", Value::from(event.source.as_str())),
+            ("received_at", event.received_at.to_string().into()),
+            ("item", event.item.map_or(Value::UNDEFINED, Value::from)),
             ("backfilled", Value::from(event.origin.is_backfilled())),
         ];
         names.insert("event".into(), Value::from_pairs(about));
@@ -261,7 +263,7 @@ fn shown(value: &Value) -> String {
 
 impl RuleError {
     /// It failed for this event.
-    fn failed(what: String) -> Self {
+    pub(crate) fn failed(what: String) -> Self {
         Self { what, place: None, is_hopeless: false }
     }
 
@@ -332,6 +334,7 @@ fn sample(name: &str, body: &str) -> Option<View> {
         digest: Digest::of(body.as_bytes()),
         conflict: false,
         origin: Origin::Webhook,
+        item: None,
         headers: Headers::default(),
         body: body.to_owned().into(),
     })

@@ -16,7 +16,8 @@ pub(crate) fn json_line(event: &Event) -> String {
     let json = text.filter(|_| is_json);
     let json = json.and_then(|text| RawValue::from_string(minify(text)).ok());
     let line = Line {
-        id: event.id.to_string(),
+        id: event.delivered_id(),
+        item: event.item,
         source: event.source.as_str(),
         event: &event.name,
         subject: event.subject.as_deref(),
@@ -33,6 +34,8 @@ pub(crate) fn json_line(event: &Event) -> String {
 #[derive(Serialize)]
 struct Line<'e> {
     id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<u32>,
     source: &'e str,
     event: &'e str,
     subject: Option<&'e str>,
@@ -104,6 +107,7 @@ mod tests {
                 digest: Digest::of(body),
                 conflict: false,
                 origin: Origin::Webhook,
+                item: None,
                 headers: Headers::from_pairs::<&str, &str>([]),
                 body: body.to_vec().into(),
             };

@@ -36,8 +36,9 @@ pub trait AdminStore: StoreStatus {
 
     /// Makes new deliveries for events that were routed before: for each event all of it or nothing,
     /// and in their order. A dead delivery
-    /// of the same event and destination is marked as replaced; where it held its key, the new one
-    /// takes its place. An event that is not there is passed over.
+    /// of the same event and destination, and of the same item where both are of one, is marked as
+    /// replaced; where it held its key, the new one takes its place. An event that is not there is
+    /// passed over.
     ///
     /// # Errors
     ///

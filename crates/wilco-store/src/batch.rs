@@ -24,8 +24,8 @@ impl Batch {
         self.events.is_empty()
     }
 
-    /// Asks `targets` where each event goes: to each destination at most once; the answer may be
-    /// empty.
+    /// Asks `targets` where each event goes, whole or item by item: to each destination at most once; the
+    /// answer may be empty.
     #[must_use]
     pub fn route(self, mut targets: impl FnMut(&Event) -> Vec<Target>) -> RoutedBatch {
         let route = |event: Arc<Event>| Routed { event_id: event.id, targets: targets(&event) };

@@ -42,7 +42,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wilco::{Event, EventId};
+use wilco::{Event, EventId, Item};
 
 /// Where an event goes: to which destination, and by which rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Target {
     pub order_key: Option<String>,
     /// Only the last of a burst is delivered.
     pub burst: Option<Burst>,
+    /// The item that goes there; `None` for the whole event.
+    pub item: Option<Item>,
     /// A rule of the route failed, so the route is evaluated again before each attempt.
     pub needs_reevaluation: bool,
 }
@@ -62,7 +64,7 @@ impl Target {
     /// A target with no rules.
     pub fn to(destination: impl Into<String>) -> Self {
         let destination = destination.into();
-        Self { destination, order_key: None, burst: None, needs_reevaluation: false }
+        Self { destination, order_key: None, burst: None, item: None, needs_reevaluation: false }
     }
 }
 
@@ -153,7 +155,7 @@ impl Claim {
         self.lease
     }
 
-    /// What to deliver.
+    /// What to deliver: the event, or one of its items.
     pub fn event(&self) -> &Arc<Event> {
         &self.event
     }
@@ -277,6 +279,8 @@ pub struct Delivery {
     pub id: i64,
     /// The name of the destination.
     pub destination: String,
+    /// The number of the item that it delivers; `None` for the whole event.
+    pub item: Option<u32>,
     /// Its state.
     pub state: State,
     /// How many attempts were begun.
@@ -294,4 +298,13 @@ pub struct Delivery {
     pub last_error: Option<String>,
     /// The attempts that ended, oldest first; empty in a listing.
     pub history: Vec<Attempt>,
+}
+
+impl Delivery {
+    /// Whether a replay of an item, or of the whole event, goes in its place: it is dead, was not replayed
+    /// yet, and is about the same. An item is a part of the whole.
+    pub fn is_replaced_by(&self, item: Option<u32>) -> bool {
+        let is_same = self.item == item || self.item.is_none() || item.is_none();
+        self.state == State::Dead && self.replaced_by.is_none() && is_same
+    }
 }

@@ -175,6 +175,7 @@ struct Kept {
 /// One event on its way to one destination.
 #[derive(Clone)]
 struct DeliveryRow {
+    /// What it delivers: the event, or one of its items.
     event: Arc<Event>,
     delivery: Delivery,
     waited: Duration,

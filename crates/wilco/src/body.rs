@@ -1,6 +1,6 @@
 //! The body of a request, as it came.
 
-use std::{fmt, iter};
+use std::{fmt, iter, ops::Range};
 
 use bytes::Bytes;
 
@@ -54,6 +54,24 @@ impl Body {
     }
 }
 
+impl Body {
+    /// A copy of a part of it; `None` if it does not reach that far.
+    pub(crate) fn part(&self, range: Range<usize>) -> Option<Bytes> {
+        if range.start > range.end || range.end > self.len {
+            return None;
+        }
+        let mut part = Vec::with_capacity(range.len());
+        let mut at = 0;
+        for chunk in self.chunks() {
+            let here =
+                range.start.saturating_sub(at)..range.end.saturating_sub(at).min(chunk.len());
+            part.extend_from_slice(chunk.get(here).unwrap_or_default());
+            at += chunk.len();
+        }
+        Some(part.into())
+    }
+}
+
 impl<T: Into<Bytes>> From<T> for Body {
     fn from(chunk: T) -> Self {
         let first = chunk.into();
@@ -100,5 +118,24 @@ mod tests {
             assert!(body != whole, "{parts:?}");
         }
         assert!(Body::from_iter([]).is_empty());
+    }
+
+    #[test]
+    fn a_part_of_a_body_is_the_same_however_that_was_cut_into_chunks() {
+        for parts in [&["canary"][..], &["can", "ary"], &["c", "", "anar", "y"]] {
+            let body: Body = parts.iter().map(|part| Bytes::from(*part)).collect();
+            for (range, expected) in [
+                (0..6, Some("canary")),
+                (2..4, Some("na")),
+                (3..6, Some("ary")),
+                (6..6, Some("")),
+                (5..7, None),
+            ] {
+                let part = body.part(range.clone());
+                assert_eq!(part.as_deref(), expected.map(str::as_bytes), "{parts:?} {range:?}");
+            }
+        }
+        let reversed = Range { start: 2, end: 1 };
+        assert_eq!(Body::from("canary").part(reversed), None);
     }
 }

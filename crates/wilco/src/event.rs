@@ -10,7 +10,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
-use crate::Body;
+use crate::{Body, Item};
 
 pub use id::{EventId, EventIdError, RejectionId, RejectionIdError};
 pub use origin::Origin;
@@ -76,8 +76,11 @@ pub struct Event {
     pub origin: Origin,
     /// The headers that came with it.
     pub headers: Headers,
-    /// The body, byte for byte as it was signed, or as it was in the list that it was fetched from.
+    /// The body, byte for byte as it was signed, or as it was in the list that it was fetched from; of an
+    /// item only that item.
     pub body: Body,
+    /// The number of the item, if this is one of those that a route splits an event into.
+    pub item: Option<u32>,
 }
 
 impl fmt::Debug for Arrival {
@@ -107,6 +110,7 @@ impl fmt::Debug for Event {
             origin,
             headers,
             body,
+            item,
         } = self;
         f.debug_struct("Event")
             .field("id", id)
@@ -121,11 +125,28 @@ impl fmt::Debug for Event {
             .field("origin", origin)
             .field("headers", headers)
             .field("body_bytes", &body.len())
+            .field("item", item)
             .finish()
     }
 }
 
 impl Event {
+    /// The id by which a destination knows it: `evt_…`, and of an item `evt_…_0`.
+    pub fn delivered_id(&self) -> String {
+        match self.item {
+            Some(number) => format!("{}_{number}", self.id),
+            None => self.id.to_string(),
+        }
+    }
+
+    /// One of its items as an event, with the bytes of that item in memory of their own; `None` if the body
+    /// does not reach that far.
+    pub fn item(&self, item: Item) -> Option<Self> {
+        let body = self.body.part(item.start..item.end)?;
+        let (digest, item) = (Digest::of(&body), Some(item.number));
+        Some(Self { digest, body: body.into(), item, ..self.clone() })
+    }
+
     /// Reads the member `data` of the JSON body as a `T`: a type of [`freispace`](crate::freispace)
     /// or one of your own.
     ///
@@ -359,6 +380,7 @@ mod tests {
             digest: Digest::of(&body.contiguous()),
             conflict: false,
             origin: Origin::Webhook,
+            item: None,
             headers: headers.clone(),
             body: body.clone(),
         };

@@ -47,6 +47,7 @@ mod place;
 mod proof;
 pub mod provider;
 mod secret;
+mod split;
 mod verify;
 mod words;
 
@@ -59,6 +60,7 @@ pub use mismatch::Mismatch;
 pub use proof::{Fetched, ListError, ListedEvents, Proof};
 pub use provider::{Envelope, EnvelopeError, Provider};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};
+pub use split::{ArrayPath, Item, SplitError};
 pub use verify::{
     Algorithm, Encoding, Key, KeyError, KeyText, Refused, Scheme, SignError, TimestampUnit,
     Unsigned, Verified, Verifier, standard_webhooks_key, verify,

@@ -9,9 +9,16 @@ use serde::{
 use serde_json::value::RawValue;
 
 /// Where a value is in a JSON body: `event`, `data.object.id`, `items[0].name`, `[0].event`.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub(crate) struct Path(Vec<Step>);
+
+impl Path {
+    /// Whether it is that of the body itself.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
@@ -81,6 +88,64 @@ pub(crate) fn values<'b>(
     }
     reader.end()?;
     Ok(found)
+}
+
+/// The value at a path as it is written, a part of `text`; `None` if there is none. If a member occurs
+/// twice, the last one counts.
+///
+/// # Errors
+///
+/// If `text` is not JSON.
+pub(crate) fn raw<'b>(
+    text: &'b str,
+    path: &Path,
+) -> Result<Option<&'b RawValue>, serde_json::Error> {
+    let mut value: &RawValue = serde_json::from_str(text)?;
+    for step in &path.0 {
+        let mut reader = serde_json::Deserializer::from_str(value.get());
+        let found = match (step, value.get().as_bytes()) {
+            (Step::Member(_), [b'{', ..]) => reader.deserialize_map(Child(step))?,
+            (Step::Item(_), [b'[', ..]) => reader.deserialize_seq(Child(step))?,
+            _ => None,
+        };
+        match found {
+            Some(found) => value = found,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(value))
+}
+
+/// The value at one step in an object or array.
+struct Child<'p>(&'p Step);
+
+impl<'b> Visitor<'b> for Child<'_> {
+    type Value = Option<&'b RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object or array")
+    }
+
+    fn visit_map<A: MapAccess<'b>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some((key, value)) = map.next_entry::<&'b RawValue, &'b RawValue>()? {
+            if matches!((self.0, scalar(key)), (Step::Member(name), Some(key)) if *name == key) {
+                found = Some(value);
+            }
+        }
+        Ok(found)
+    }
+
+    fn visit_seq<A: SeqAccess<'b>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let (mut found, mut number) = (None, 0);
+        while let Some(value) = items.next_element::<&'b RawValue>()? {
+            if *self.0 == Step::Item(number) {
+                found = Some(value);
+            }
+            number += 1;
+        }
+        Ok(found)
+    }
 }
 
 /// One object or array, and which of its values are wanted: the place of each in the result, and

@@ -21,6 +21,7 @@ impl std::str::FromStr for EventRef {
         if text == "latest" {
             return Ok(Self::Latest);
         }
+        let text = without_item(text);
         let ulid = text.strip_prefix("evt_").unwrap_or(text).to_ascii_uppercase();
         let is_digit = |c: char| c.is_ascii_alphanumeric() && !"ILOU".contains(c);
         if let Ok(id) = format!("evt_{ulid}").parse() {
@@ -57,6 +58,18 @@ impl EventRef {
         let text = id.to_string();
         let ulid = text.strip_prefix("evt_").unwrap_or(&text);
         only(ulid, &starting_with(record, ulid).await?)
+    }
+}
+
+/// Without the number of an item, with which a destination knows it: `evt_…_0`.
+fn without_item(text: &str) -> &str {
+    match text.rsplit_once('_') {
+        Some((event, item))
+            if event.len() >= ID_CHARS && item.bytes().all(|b| b.is_ascii_digit()) =>
+        {
+            event
+        }
+        _ => text,
     }
 }
 
@@ -119,7 +132,7 @@ mod tests {
     #[test]
     fn an_event_is_named_by_its_id_its_beginning_or_latest() {
         let id = "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF";
-        for text in [id, &id[4..], &id.to_lowercase()] {
+        for text in [id, &id[4..], &id.to_lowercase(), &format!("{id}_0"), &format!("{id}_999")] {
             assert!(matches!(text.parse(), Ok(EventRef::Id(found)) if found.to_string() == id));
         }
         for text in ["evt_01JQ", "01jq", "01JQ8ZK4N3W8T1V5R7Y9ABCDE"] {

@@ -137,7 +137,7 @@ impl Replay {
         }
         let (taken, left): (Vec<_>, Vec<_>) =
             events.iter().partition(|event| !event.destinations.is_empty());
-        let deliveries = taken.iter().map(|event| event.destinations.len()).sum();
+        let deliveries = taken.iter().map(|event| event.deliveries).sum();
         let replayed = counted(taken.len(), "event", "events");
         let deliveries = counted(deliveries, "new delivery", "new deliveries");
         let would = if self.dry_run { "would be " } else { "" };

@@ -1,5 +1,7 @@
 //! Events as rows of a table.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use wilco_server::admin::{Delivery, DeliveryState, EventSummary};
 
 use super::distinct_chars;
@@ -92,7 +94,7 @@ pub(crate) fn about(event: &EventSummary) -> String {
     }
 }
 
-/// The state of the latest delivery to each destination, with the number of attempts.
+/// The state of the latest delivery to each destination, with the number of attempts, or of items.
 pub(crate) fn deliveries(event: &EventSummary) -> String {
     if event.deliveries.is_empty() {
         let state = match (event.damaged, event.routed) {
@@ -102,14 +104,17 @@ pub(crate) fn deliveries(event: &EventSummary) -> String {
         };
         return state.into();
     }
-    let one = |delivery: &Delivery| {
-        let state = delivery.state.as_str();
-        match delivery.attempts {
-            0 | 1 => format!("{} {state}", delivery.destination),
-            attempts => format!("{} {state} ({attempts})", delivery.destination),
+    let one = |group: &Group<'_>| {
+        let Group { destination, state, attempts, items } = group;
+        let state = state.as_str();
+        match (items, attempts) {
+            (0, 0 | 1) => format!("{destination} {state}"),
+            (0, attempts) => format!("{destination} {state} ({attempts})"),
+            (1, _) => format!("{destination} {state} (1 item)"),
+            (items, _) => format!("{destination} {state} ({items} items)"),
         }
     };
-    latest(event).into_iter().map(one).collect::<Vec<_>>().join(", ")
+    groups(event).iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 /// As [`deliveries`], but the state before the names, and the worst state first: a narrow terminal
@@ -118,22 +123,63 @@ fn by_state(event: &EventSummary) -> String {
     if event.deliveries.is_empty() {
         return deliveries(event);
     }
-    let latest = latest(event);
+    let groups = groups(event);
     let of_state = |state: DeliveryState| {
-        let with_state = latest.iter().filter(|delivery| delivery.state == state);
-        let names: Vec<_> = with_state.map(|delivery| delivery.destination.as_str()).collect();
+        let names =
+            groups.iter().filter(|group| group.state == state).map(|group| match group.items {
+                0 => group.destination.to_owned(),
+                1 => format!("{} (1 item)", group.destination),
+                items => format!("{} ({items} items)", group.destination),
+            });
+        let names: Vec<_> = names.collect();
         (!names.is_empty()).then(|| format!("{} {}", state.as_str(), names.join(", ")))
     };
     WORST_FIRST.into_iter().filter_map(of_state).collect::<Vec<_>>().join("; ")
 }
 
-/// The latest delivery to each destination: a replay replaces the ones before it.
+/// What a listing shows in one piece: a delivery of a whole event, or those of items in the same state.
+struct Group<'e> {
+    destination: &'e str,
+    state: DeliveryState,
+    attempts: u32,
+    /// None of a whole event.
+    items: usize,
+}
+
+fn groups(event: &EventSummary) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for Delivery { destination, item, state, attempts, .. } in latest(event) {
+        let same = groups.iter_mut().find(|group| {
+            group.items > 0 && group.destination == destination && group.state == *state
+        });
+        match same {
+            Some(group) if item.is_some() => group.items += 1,
+            _ => groups.push(Group {
+                destination,
+                state: *state,
+                attempts: *attempts,
+                items: usize::from(item.is_some()),
+            }),
+        }
+    }
+    groups
+}
+
+/// The latest delivery of each item, or of the whole event, to each destination: a replay replaces the
+/// ones before it.
 fn latest(event: &EventSummary) -> Vec<&Delivery> {
     let mut latest: Vec<&Delivery> = Vec::new();
-    for delivery in &event.deliveries {
-        match latest.iter_mut().find(|known| known.destination == delivery.destination) {
-            Some(known) => *known = delivery,
-            None => latest.push(delivery),
+    let mut places: HashMap<(&str, Option<u32>), usize> = HashMap::new();
+    let is_replayed = |delivery: &&Delivery| {
+        delivery.state == DeliveryState::Dead && delivery.replaced_by.is_some()
+    };
+    for delivery in event.deliveries.iter().filter(|delivery| !is_replayed(delivery)) {
+        match places.entry((delivery.destination.as_str(), delivery.item)) {
+            Entry::Occupied(place) => latest[*place.get()] = delivery,
+            Entry::Vacant(free) => {
+                free.insert(latest.len());
+                latest.push(delivery);
+            }
         }
     }
     latest

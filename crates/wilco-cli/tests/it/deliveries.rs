@@ -10,6 +10,7 @@ mod lines;
 mod ntfy;
 mod opening;
 mod rules;
+mod split;
 mod status;
 
 use std::{

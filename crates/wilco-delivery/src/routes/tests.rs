@@ -8,6 +8,7 @@ fn route(from: Option<&str>, events: &[&str], to: &[&str]) -> Route {
     Route {
         from: from.map(|name| SourceName::new(name).unwrap()),
         events: events.iter().map(|glob| Glob::new(glob).unwrap().compile_matcher()).collect(),
+        split: None,
         when: None,
         debounce: None,
         to: to.iter().map(ToString::to_string).collect(),
@@ -31,6 +32,7 @@ fn event(source: &str, name: &str) -> Event {
         digest: Digest::of(body),
         conflict: false,
         origin: Origin::Webhook,
+        item: None,
         headers: Headers::default(),
         body: body[..].into(),
     }
@@ -144,4 +146,135 @@ fn why_names_the_clause_that_decided() {
     assert_eq!(clauses[..3], [Clause::From, Clause::Events, Clause::When]);
     assert!(matches!(&clauses[3], Clause::Fails(why) if why.contains("unsupported types")));
     assert_eq!(clauses[4], Clause::Takes);
+}
+
+/// An event with this body, whose items a route splits.
+fn batch(body: &str) -> Event {
+    let (digest, body) = (Digest::of(body.as_bytes()), body.to_owned().into());
+    Event { digest, body, ..event("mail", "sent") }
+}
+
+fn split(path: &str, to: &[&str]) -> Route {
+    Route { split: Some(ArrayPath::try_from(path).unwrap()), ..route(None, &["*"], to) }
+}
+
+fn items(targets: &[Target]) -> Vec<(&str, Option<u32>, bool)> {
+    let what = |target: &Target| target.item.map(|item| item.number);
+    let seen = targets.iter();
+    seen.map(|t| (t.destination.as_str(), what(t), t.needs_reevaluation)).collect()
+}
+
+#[test]
+fn a_route_that_splits_decides_about_each_item_with_the_members_of_the_item() {
+    let asked = batch(r#"{"on":1,"events":[{"n":1,"event":"x"},{"n":2},7,{"n":"a"}]}"#);
+    for (when, expected) in [
+        ("true", &[(0, false), (1, false), (2, false), (3, false)][..]),
+        ("n == 2", &[(1, false)]),
+        ("on", &[]),
+        ("event.item == 3 or body == 7", &[(2, false), (3, false)]),
+        ("body.event == 'x' and event.name == 'sent'", &[(0, false)]),
+        ("n + 1 == 2", &[(0, false), (2, true), (3, true)]),
+        ("n == 9", &[]),
+    ] {
+        let route = Route { when: Some(Rule::new(when).unwrap()), ..split("events", &["chat"]) };
+        let targets = Routes::new(&[route], []).route(&asked);
+        let expected: Vec<_> =
+            expected.iter().map(|(item, open)| ("chat", Some(*item), *open)).collect();
+        assert_eq!(items(&targets), expected, "{when}");
+    }
+}
+
+#[test]
+fn a_destination_gets_each_item_once_and_the_whole_event_where_another_route_says_so() {
+    let whole = route(None, &["*"], &["log", "chat"]);
+    let routes = [split("", &["chat"]), whole, split(".", &["erp", "chat"])];
+    let targets = Routes::new(&routes, []).route(&batch("[1,2]"));
+    let expected = [
+        ("chat", Some(0), false),
+        ("chat", Some(1), false),
+        ("log", None, false),
+        ("chat", None, false),
+        ("erp", Some(0), false),
+        ("erp", Some(1), false),
+    ];
+    assert_eq!(items(&targets), expected);
+    assert_eq!(Routes::new(&routes[..1], []).route(&batch("[]")), []);
+}
+
+#[test]
+fn the_keys_of_an_item_are_its_own() {
+    let order_by = [("chat".to_owned(), Rule::new("id").unwrap())];
+    let [quiet, at_most] = [Duration::from_secs(30); 2];
+    let by = Rule::new("n").unwrap();
+    let route = Route { debounce: Some(Debounce { by, quiet, at_most }), ..split("", &["chat"]) };
+    let targets = Routes::new(&[route], order_by).route(&batch(r#"[{"id":"a","n":1},{"n":2}]"#));
+    let keys = |target: &Target| {
+        (target.order_key.clone(), target.burst.as_ref().map(|burst| burst.key.clone()))
+    };
+    let expected = [(Some("mail:a".into()), Some("mail:1".into())), (None, Some("mail:2".into()))];
+    assert_eq!(targets.iter().map(keys).collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn an_event_that_cannot_be_split_is_one_target_whose_attempt_says_why() {
+    let many = format!("[{}0]", "0,".repeat(SPLIT_ITEMS_MAX));
+    let rows: [(&[&str], &str, &str); 6] = [
+        (&["events"], "{}", "the body has no array at \"events\""),
+        (&["events"], "a=b", "the body is not JSON"),
+        (&["."], "{}", "the body is not an array"),
+        (&[""], &many, "the array has 1001 items, more than 1000"),
+        (&["a", "b"], r#"{"a":[1],"b":[2]}"#, "split it by different paths"),
+        // The configuration has been corrected since.
+        (&["a"], r#"{"a":[1]}"#, "replay it to deliver its items"),
+    ];
+    for (paths, body, expected) in rows {
+        let routes: Vec<_> = paths.iter().map(|path| split(path, &["chat"])).collect();
+        let routes = Routes::new(&routes, []);
+        let asked = batch(body);
+        let targets = routes.route(&asked);
+        let is_open = items(&targets).contains(&("chat", None, true));
+        assert!(is_open || expected.contains("replay"), "{targets:?}");
+        let why = routes.takes(&asked, "chat").unwrap_err().to_string();
+        assert!(why.contains(expected), "{why}");
+    }
+    let other = Route { from: Some(SourceName::new("shop").unwrap()), ..split("x", &["chat"]) };
+    assert_eq!(Routes::new(&[other], []).takes(&batch("{}"), "chat"), Ok(false));
+}
+
+#[test]
+fn an_open_decision_about_an_item_is_made_by_the_routes_that_split() {
+    let asked = batch("[1,2]");
+    let [first, _] = ArrayPath::try_from("").unwrap().items(b"[1,2]", 9).unwrap()[..] else {
+        panic!()
+    };
+    let item = asked.item(first).unwrap();
+    let of_one = Route { when: Some(Rule::new("body == 1").unwrap()), ..split("", &["chat"]) };
+    for (routes, expected) in [
+        (vec![of_one.clone()], true),
+        (vec![route(None, &["*"], &["chat"])], false),
+        (vec![Route { when: Some(Rule::new("body == 2").unwrap()), ..of_one }], false),
+    ] {
+        assert_eq!(Routes::new(&routes, []).takes(&item, "chat"), Ok(expected), "{routes:?}");
+    }
+}
+
+#[test]
+fn why_counts_the_items_that_a_route_takes() {
+    let asked = batch(r#"[{"n":1},{"n":2},{"n":"a"}]"#);
+    let with = |when| Route { when: Some(Rule::new(when).unwrap()), ..split("", &["c"]) };
+    for (route, body, expected) in [
+        (split("", &["c"]), None, "takes 3 of 3 items"),
+        (with("n == 2"), None, "takes 1 of 3 items: n == 2"),
+        (with("n == 9"), None, "takes none of 3 items: n == 9"),
+        (with("n + 1 == 2"), None, "takes 1 of 3 items: n + 1 == 2; 1 could not be decided"),
+        (split("", &["c"]), Some("[]"), "takes nothing: the array is empty"),
+        (split("", &["c"]), Some("[{}]"), "takes 1 of 1 item"),
+        (split("x", &["c"]), None, "could not be split: the body has no array at \"x\""),
+    ] {
+        let asked = body.map_or_else(|| asked.clone(), batch);
+        let routes = [route];
+        let routes = Routes::new(&routes, []);
+        let (route, clause) = routes.why(&asked).remove(0);
+        assert_eq!(clause.explain(route, &asked), expected);
+    }
 }

@@ -16,6 +16,7 @@ fn view(body: &[u8]) -> View {
         digest: Digest::of(body),
         conflict: false,
         origin: Origin::Webhook,
+        item: None,
         headers: Headers::from_pairs([("x-one", "1"), ("x-two", "2"), ("x-two", "3")]),
         body: body.to_vec().into(),
     })

@@ -232,12 +232,15 @@ fn header_name(name: &str) -> Result<http::HeaderName, TextError> {
 impl Requests for HttpSettings {
     fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String> {
         let event = claim.event();
-        let (id, unix_seconds) = (event.id.to_string(), clock::now().as_second());
+        let (id, unix_seconds) = (event.delivered_id(), clock::now().as_second());
         let mut request = request
             .header("webhook-id", &id)
             .header("webhook-timestamp", unix_seconds)
             .header("x-wilco-event-name", header_text(&event.name))
             .header("x-wilco-attempt", claim.attempt());
+        if let Some(item) = event.item {
+            request = request.header("x-wilco-item", item);
+        }
         let (headers, body) = self.form.fill(event)?;
         for (name, value) in &headers {
             request = request.header(name, value);
@@ -276,11 +279,14 @@ impl Form {
             };
             headers.append(name, value);
         }
-        if !headers.contains_key(header::CONTENT_TYPE)
-            && let Some(kind) = event.headers.all("content-type").next()
-            && let Ok(kind) = HeaderValue::from_bytes(kind)
-        {
-            headers.insert(header::CONTENT_TYPE, kind);
+        if !headers.contains_key(header::CONTENT_TYPE) {
+            let as_sent =
+                || HeaderValue::from_bytes(event.headers.all("content-type").next()?).ok();
+            let kind = match event.item {
+                Some(_) => Some(HeaderValue::from_static("application/json")),
+                None => as_sent(),
+            };
+            headers.extend(kind.map(|kind| (header::CONTENT_TYPE, kind)));
         }
         let Some(text) = self.body.as_ref().filter(|_| !is_alert) else {
             return Ok((headers, event.body.clone()));

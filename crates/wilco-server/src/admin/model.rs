@@ -175,6 +175,9 @@ pub struct Header {
 pub struct Delivery {
     /// The name of the destination.
     pub destination: String,
+    /// The number of the item, from 0, if a route split the event; absent for the whole event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u32>,
     /// The state of the delivery.
     pub state: DeliveryState,
     /// How many attempts began.
@@ -270,6 +273,8 @@ pub enum RouteClause {
     From,
     /// The names of events.
     Events,
+    /// The array whose items are deliveries of their own: there is none, or it is empty.
+    Split,
     /// The condition.
     When,
 }
@@ -314,9 +319,11 @@ pub struct ReplayedEvent {
     /// Whether the stored record differs from what was written, so that it can never be delivered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
-    /// The destinations of the new deliveries; empty if the event is damaged, or no route takes it
-    /// there now.
+    /// The destinations of the new deliveries, each once; empty if the event is damaged, or no route
+    /// takes it there now.
     pub destinations: Vec<String>,
+    /// How many new deliveries there are: of an event that a route splits, one for each item.
+    pub deliveries: usize,
 }
 
 /// Which deliveries of an event to cancel.

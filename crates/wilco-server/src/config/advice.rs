@@ -1,6 +1,6 @@
 //! Warnings about rules, in the light of what a provider documents.
 
-use wilco::provider;
+use wilco::{ArrayPath, provider};
 use wilco_config::TableView;
 use wilco_delivery::{Route, unmatched};
 
@@ -16,6 +16,11 @@ pub(super) fn about_rules(
     for (table, route) in routes {
         if let Some(route) = route.as_ref().filter(|route| is_documented(route, &sources)) {
             about_route(table, route);
+        }
+    }
+    for (table, route) in routes {
+        if let Some(route) = route {
+            about_split(table, route, &sources);
         }
     }
     for (table, destination) in destinations {
@@ -38,6 +43,28 @@ fn is_documented(route: &Route, sources: &[&Source]) -> bool {
 
 fn takes(route: &Route, event: &str) -> bool {
     provider::synonyms(SAMPLED, event).iter().any(|name| route.takes_name(name))
+}
+
+/// Warns where a route splits its events by another array than its provider documents.
+fn about_split(table: &TableView<'_>, route: &Route, sources: &[&Source]) {
+    let Some(split) = &route.split else { return };
+    let from =
+        sources.iter().filter(|source| route.from.as_ref().is_none_or(|f| *f == source.name));
+    for Source { provider, .. } in from {
+        let name = &provider.name;
+        let (message, hint) = match provider.batch() {
+            Some(batch) if ArrayPath::try_from(batch).as_ref() == Ok(split) => continue,
+            Some(batch) => (
+                format!("{name} puts its events into another array"),
+                format!("probably split = {batch:?}"),
+            ),
+            None => (
+                format!("{name} is not known to send several events in one request"),
+                "leave split out, unless you know of an array in its bodies".into(),
+            ),
+        };
+        return table.warn_about("split", message, &hint);
+    }
 }
 
 fn about_route(table: &TableView<'_>, route: &Route) {

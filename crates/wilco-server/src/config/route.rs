@@ -1,7 +1,7 @@
 //! `[[route]]`: which events go where.
 
 use globset::Glob;
-use wilco::SourceName;
+use wilco::{ArrayPath, SourceName};
 use wilco_config::{Form, Key, Table, TableReader, ValueType, duration};
 use wilco_delivery::{Debounce, Route, Rule};
 
@@ -18,9 +18,12 @@ pub(super) static TABLE: Table = Table {
         Key::new("events", ValueType::ListOf(&ValueType::Text), "[\"booking.*\"]")
             .absence("every event")
             .doc("globs over the name: `booking.*`, `*.created`, `{offer,invoice}.*`"),
+        Key::new("split", ValueType::Text, "\"events\"")
+            .absence("the whole event")
+            .doc("the path of an array in the body, `\"\"` where the body is one: each item is [a delivery of its own](deliveries.md#batches)"),
         Key::new("when", ValueType::Expression, "'data.status.name == \"Confirmed\"'")
             .absence("every event")
-            .doc("a condition on what is in the event"),
+            .doc("a condition on what is in the event, or in the item"),
         Key::new(
             "debounce",
             ValueType::Table(DEBOUNCE),
@@ -53,11 +56,13 @@ pub(super) fn read(keys: &mut TableReader<'_>, names: &Names) -> Option<Route> {
         Err(error) => Err(format!("invalid glob {text:?}: {}", error.kind())),
     });
     let all = || Glob::new("*").iter().map(Glob::compile_matcher).collect();
+    let split = keys.parse("split", |path| ArrayPath::try_from(path));
     let when = keys.template("when", Rule::parse);
     let debounce = keys.table("debounce", debounce);
     Some(Route {
         from: from.map(|name| SourceName::new(&name)).transpose().ok()?,
         events: events.unwrap_or_else(all),
+        split,
         when,
         debounce: debounce.map_or(Some(None), |debounce| debounce.map(Some))?,
         to: to?,

@@ -46,26 +46,27 @@ pub(crate) fn log_report(destination: &str, metrics: &Metrics, report: &Report) 
 fn settled(destination: &str, metrics: &Metrics, conclusion: &Conclusion) {
     let Conclusion { claim, attempt: tried, outcome, .. } = conclusion;
     let (id, event) = (claim.event().id, legible(&claim.event().name));
+    let item = claim.event().item;
     let (attempt, result) = (claim.attempt(), &tried.result);
     let millis = u64::try_from(tried.took.as_millis()).unwrap_or(u64::MAX);
     let said = first_line(&tried.output);
     let said = said.as_deref();
     let word = match outcome {
         Outcome::Delivered => {
-            tracing::info!(event, %id, destination, attempt, millis, "event delivered");
+            tracing::info!(event, %id, item, destination, attempt, millis, "event delivered");
             "delivered"
         }
         Outcome::Retry { after, .. } => {
             let next = clock::now().checked_add(*after).unwrap_or(Timestamp::MAX);
-            tracing::warn!(event, %id, destination, attempt, millis, result, said, %next, "delivery failed");
+            tracing::warn!(event, %id, item, destination, attempt, millis, result, said, %next, "delivery failed");
             "failed"
         }
         Outcome::Dead { .. } => {
-            tracing::error!(event, %id, destination, attempt, millis, result, said, "delivery is dead");
+            tracing::error!(event, %id, item, destination, attempt, millis, result, said, "delivery is dead");
             "dead"
         }
         Outcome::Skipped => {
-            tracing::info!(event, %id, destination, "delivery skipped: no route takes the event");
+            tracing::info!(event, %id, item, destination, "delivery skipped: no route takes the event");
             "skipped"
         }
     };

@@ -36,7 +36,8 @@ pub(super) async fn run(
 
 /// Routes a batch of events. False if there was none to route.
 async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<bool, StoreError> {
-    let batch = store.unrouted(BATCH).await?;
+    let events_max = if routes.has_split() { SPLIT_BATCH } else { BATCH };
+    let batch = store.unrouted(events_max).await?;
     if batch.is_empty() {
         return Ok(false);
     }
@@ -55,6 +56,8 @@ async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<bool, 
 
 /// How many events are routed in one transaction.
 const BATCH: usize = 1_024;
+/// As many, if each of them may have a thousand targets for each destination.
+const SPLIT_BATCH: usize = 64;
 const UNHURRIED: Duration = Duration::from_millis(10);
 /// How often to look in any case, should a wake-up be lost.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);

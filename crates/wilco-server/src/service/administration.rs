@@ -183,13 +183,18 @@ fn decisions(routes: &Routes, event: &Event) -> Vec<RouteDecision> {
     let decisions = clauses.map(|((route, clause), number)| RouteDecision {
         route: number,
         to: route.to.clone(),
-        takes: clause == Clause::Takes,
-        failed: matches!(clause, Clause::Fails(_)),
+        takes: matches!(clause, Clause::Takes | Clause::Splits { takes: 1.., .. }),
+        failed: match clause {
+            Clause::Fails(_) | Clause::Unsplit(_) => true,
+            Clause::Splits { takes, fails, .. } => takes == 0 && fails > 0,
+            Clause::Takes | Clause::From | Clause::Events | Clause::When => false,
+        },
         clause: match clause {
-            Clause::Takes => None,
+            Clause::Takes | Clause::Splits { takes: 1.., .. } => None,
+            Clause::Unsplit(_) | Clause::Splits { of: 0, .. } => Some(RouteClause::Split),
             Clause::From => Some(RouteClause::From),
             Clause::Events => Some(RouteClause::Events),
-            Clause::When | Clause::Fails(_) => Some(RouteClause::When),
+            Clause::When | Clause::Splits { .. } | Clause::Fails(_) => Some(RouteClause::When),
         },
         why: clause.explain(route, event),
     });

@@ -79,6 +79,7 @@ impl Pending {
             digest: proof.digest(),
             conflict: decision == DuplicateDecision::Conflict,
             origin: proof.origin(),
+            item: None,
             headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };
@@ -120,8 +121,7 @@ impl Pending {
             let delivery = &mut row.delivery;
             if row.event.id == event_id
                 && delivery.destination == target.destination
-                && delivery.state == State::Dead
-                && delivery.replaced_by.is_none()
+                && delivery.is_replaced_by(target.item.map(|item| item.number))
             {
                 delivery.replaced_by = Some(event_id);
                 let held = std::mem::take(&mut row.holds_key);
@@ -140,6 +140,8 @@ impl Pending {
         now: Timestamp,
     ) {
         let Some(event) = self.find(event_id) else { return };
+        let part = target.item.and_then(|item| event.item(item)).map(Arc::new);
+        let event = part.unwrap_or(event);
         let burst = target.burst.as_ref();
         let began = burst.and_then(|burst| self.supersede(event_id, target, burst, now));
         let has_head = self.record.rows.iter().any(|row| row.is_before(target));
@@ -149,6 +151,7 @@ impl Pending {
         let delivery = Delivery {
             id: self.record.rows.last().map_or(1, |row| row.delivery.id + 1),
             destination: target.destination.clone(),
+            item: target.item.map(|item| item.number),
             state: State::Pending,
             attempts: 0,
             due_at,
@@ -267,6 +270,7 @@ impl Pending {
             digest: Digest::of(&alert.body),
             conflict: false,
             origin: Origin::Webhook,
+            item: None,
             headers: Headers::from_pairs([("content-type", "application/json")]),
             body: alert.body.into(),
         };

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use rusqlite::params;
-use wilco::Event;
+use rusqlite::{Row, params};
+use wilco::{Event, Item};
 
 use super::{Lease, WriterState, row_limit};
 use crate::{
@@ -19,6 +19,8 @@ pub(crate) struct Taken {
     pub(crate) attempt: u32,
     pub(crate) waited: Duration,
     pub(crate) needs_reevaluation: bool,
+    /// `None` for the whole event.
+    pub(crate) item: Option<Item>,
 }
 
 impl Taken {
@@ -73,7 +75,7 @@ impl WriterState {
             .connection
             .prepare_cached(
                 // The size of a damaged event may be anything, and it may have none.
-                "SELECT delivery.id, max(coalesce(bytes, 0), 0) FROM delivery \
+                "SELECT delivery.id, max(coalesce(item_end - item_start, bytes, 0), 0) FROM delivery \
                  LEFT JOIN event ON event.seq = delivery.event \
                  WHERE destination = ?1 AND due_at_ms <= ?2 \
                  ORDER BY due_at_ms, delivery.id LIMIT ?3",
@@ -85,7 +87,8 @@ impl WriterState {
         let count = within_bytes(due.iter().map(|(_, bytes)| *bytes), CLAIM_BYTES_MAX);
         let mut take = self.connection.prepare_cached(
             "UPDATE delivery SET state = 'running', due_at_ms = NULL, attempts = attempts + 1 \
-             WHERE id = ?1 RETURNING id, event, attempts, waited_ms, needs_reevaluation",
+             WHERE id = ?1 RETURNING id, event, attempts, waited_ms, needs_reevaluation, \
+             item, item_start, item_end",
         )?;
         let mut taken = |id: i64| {
             take.query_row([id], |row| {
@@ -95,6 +98,7 @@ impl WriterState {
                     attempt: row.get(2)?,
                     waited: Duration::from_millis(row.get(3)?),
                     needs_reevaluation: row.get(4)?,
+                    item: item_of(row)?,
                 })
             })
         };
@@ -106,4 +110,11 @@ impl WriterState {
         }
         Ok(taken)
     }
+}
+
+fn item_of(row: &Row<'_>) -> rusqlite::Result<Option<Item>> {
+    let number: Option<u32> = row.get("item")?;
+    let item =
+        |number| Ok(Item { number, start: row.get("item_start")?, end: row.get("item_end")? });
+    number.map(item).transpose()
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::Connection;
-use wilco::Event;
+use wilco::{Event, Item};
 
 use super::{
     DamagedEvent, Kind, RECORD_DAMAGED, SqliteStore, Taken, WriterState, intact, log_damaged,
@@ -24,14 +24,15 @@ impl SqliteStore {
         let recent_events = &self.writer.shared().recent_events;
         let recent: Vec<_> = taken.iter().map(|taken| recent_events.get(taken.event_seq)).collect();
         let others = taken.iter().zip(&recent).filter(|(_, event)| event.is_none());
-        let mut read = self.read_events(others.map(|(taken, _)| taken.event_seq).collect()).await;
+        let others = others.map(|(taken, _)| (taken.event_seq, taken.item));
+        let mut read = self.read_events(others.collect()).await;
 
         let mut claims = Vec::with_capacity(taken.len());
         let mut unread = Vec::new();
         let mut failure = None;
         for (taken, event) in taken.into_iter().zip(recent) {
             let event = match event {
-                Some(event) => Ok(Some(event)),
+                Some(event) => part(&event, taken.item).map(Some),
                 None => read.pop_front().unwrap_or(Ok(None)),
             };
             match event {
@@ -59,19 +60,32 @@ impl SqliteStore {
         }
     }
 
-    /// Reads events from the file: an answer for each place, in their order.
+    /// Reads events or items of them from the file: an answer for each place, in their order. Of events
+    /// that are only needed for their items one at a time is held, and read once for those that follow
+    /// one another.
     async fn read_events(
         &self,
-        places: Vec<i64>,
+        places: Vec<(i64, Option<Item>)>,
     ) -> VecDeque<Result<Option<Arc<Event>>, StoreError>> {
         if places.is_empty() {
             return VecDeque::new();
         }
         let count = places.len();
-        let read_one =
-            |connection: &Connection, seq| intact(connection, seq).map(|event| event.map(Arc::new));
-        let read = self.readers.read(move |connection| {
-            Ok(places.into_iter().map(|seq| read_one(connection, seq)).collect())
+        let read = self.readers.read(move |connection: &Connection| {
+            let mut last: Option<(i64, Arc<Event>)> = None;
+            let read_one = |(seq, item)| {
+                let event = match last.take().filter(|(last, _)| *last == seq) {
+                    Some((_, event)) => event,
+                    None => match intact(connection, seq)? {
+                        Some(event) => Arc::new(event),
+                        None => return Ok(None),
+                    },
+                };
+                let part = part(&event, item)?;
+                last = item.map(|_| (seq, event));
+                Ok(Some(part))
+            };
+            Ok(places.into_iter().map(read_one).collect())
         });
         read.await.unwrap_or_else(|error| vec![Err(error); count].into())
     }
@@ -123,6 +137,13 @@ impl SqliteStore {
             self.writer.repair(work);
         }
     }
+}
+
+/// What is delivered of an event: the item, or all of it.
+fn part(event: &Arc<Event>, item: Option<Item>) -> Result<Arc<Event>, StoreError> {
+    let Some(item) = item else { return Ok(Arc::clone(event)) };
+    let part = event.item(item).map(Arc::new);
+    part.ok_or_else(|| StoreError::Damaged(format!("{}, item {}", event.id, item.number)))
 }
 
 /// Until what could not be read is tried again.

@@ -41,8 +41,9 @@ impl WriterState {
         self.connection
             .prepare_cached(
                 "INSERT INTO delivery (event, destination, state, due_at_ms, attempts, waited_ms, \
-                 needs_reevaluation, order_key, key_role, burst_key, burst_began_ms, not_before_ms, reason) \
-                 VALUES (?1, ?2, 'pending', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 needs_reevaluation, order_key, key_role, burst_key, burst_began_ms, not_before_ms, reason, \
+                 item, item_start, item_end) \
+                 VALUES (?1, ?2, 'pending', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             )?
             .execute(params![
                 seq,
@@ -55,6 +56,9 @@ impl WriterState {
                 burst.map(|burst| burst.began.as_millisecond()),
                 burst.map(|burst| burst.over_at.as_millisecond()),
                 reason,
+                target.item.map(|item| item.number),
+                target.item.map(|item| item.start),
+                target.item.map(|item| item.end),
             ])?;
         if !self.changes.to_wake.contains(&target.destination) {
             self.changes.to_wake.insert(target.destination.clone());

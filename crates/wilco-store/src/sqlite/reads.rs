@@ -179,7 +179,7 @@ fn deliveries(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Deliver
     connection
         .prepare_cached(
             "SELECT id, destination, state, attempts, due_at_ms, last_error, order_key, reason, \
-             (SELECT id FROM event WHERE seq = replaced_by) FROM delivery \
+             (SELECT id FROM event WHERE seq = replaced_by), item FROM delivery \
              WHERE event = ?1 ORDER BY id",
         )?
         .query_map([seq], |row| {
@@ -196,6 +196,7 @@ fn deliveries(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Deliver
                     .get::<_, Option<String>>(8)?
                     .map(|text| id_of(&text))
                     .transpose()?,
+                item: row.get(9)?,
                 history: Vec::new(),
             })
         })?
@@ -231,6 +232,7 @@ fn event(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Event> {
         digest: digest_of(row, "digest")?,
         conflict: row.get("conflict")?,
         origin: origin_of(row, "origin")?,
+        item: None,
         headers: Headers::from_block(row.get::<_, Vec<u8>>("headers")?.into()),
         body: body(connection, row)?,
     })

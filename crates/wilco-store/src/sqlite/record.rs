@@ -44,6 +44,7 @@ impl Prepared {
                 digest,
                 conflict: false,
                 origin,
+                item: None,
                 headers: head.headers,
                 body,
             },

@@ -36,6 +36,7 @@ impl WriterState {
             digest,
             conflict: false,
             origin: Origin::Webhook,
+            item: None,
             headers: Headers::from_pairs([("content-type", "application/json")]),
             body: alert.body.clone().into(),
         };

@@ -26,13 +26,15 @@ impl WriterState {
     /// Marks the dead deliveries that a new one follows. Where one of them held the key of the new
     /// one, that takes its place, because nothing else of the key is due.
     fn replace_dead(&mut self, seq: i64, target: &Target, now: Timestamp) -> rusqlite::Result<()> {
+        let item = target.item.map(|item| item.number);
         let dead = self
             .connection
             .prepare_cached(
                 "SELECT id, destination, iif(key_role = 'head', order_key, NULL) FROM delivery \
-                 WHERE event = ?1 AND destination = ?2 AND state = 'dead' AND replaced_by IS NULL",
+                 WHERE event = ?1 AND destination = ?2 AND state = 'dead' AND replaced_by IS NULL \
+                 AND (item = ?3 OR item IS NULL OR ?3 IS NULL)",
             )?
-            .query_map(params![seq, target.destination], |row| {
+            .query_map(params![seq, target.destination, item], |row| {
                 Ok((row.get(0)?, Ended { destination: row.get(1)?, head_of: row.get(2)? }))
             })?
             .collect::<rusqlite::Result<Vec<(i64, Ended)>>>()?;

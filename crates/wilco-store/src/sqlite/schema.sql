@@ -65,6 +65,9 @@ CREATE TABLE delivery (
   id                 INTEGER PRIMARY KEY,
   event              INTEGER NOT NULL REFERENCES event (seq),
   destination        TEXT    NOT NULL,
+  item               INTEGER,          -- the number of the item, from 0; NULL for the whole event
+  item_start         INTEGER,          -- where it begins in the body, in bytes
+  item_end           INTEGER,          -- where it ends
   state              TEXT    NOT NULL, -- pending, running, delivered, retrying, dead, skipped, cancelled, superseded
   due_at_ms          INTEGER,          -- NULL unless pending or retrying, and while held
   attempts           INTEGER NOT NULL, -- begun, so that a crash in the middle of one counts

@@ -68,5 +68,6 @@ mod replaying;
 mod routing;
 mod settling;
 mod sharing;
+mod splitting;
 mod status;
 mod support;

@@ -59,6 +59,7 @@ async fn an_event_comes_back_byte_for_byte(mut bench: Bench) {
             digest: verified.digest(),
             conflict: false,
             origin: Origin::Webhook,
+            item: None,
             headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
         };

@@ -56,6 +56,7 @@ async fn fan_out_makes_a_pending_delivery_for_each_destination(mut bench: Bench)
             let expected = Delivery {
                 id: delivery.id,
                 destination: destination.into(),
+                item: None,
                 state: State::Pending,
                 attempts: 0,
                 due_at: Some(after(5)),

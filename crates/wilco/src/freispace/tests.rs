@@ -24,6 +24,7 @@ pub(super) fn event(body: &str) -> Event {
         digest: Digest::of(body.as_bytes()),
         conflict: false,
         origin: Origin::Webhook,
+        item: None,
         headers: Headers::default(),
         body: body.to_owned().into(),
     }

@@ -67,7 +67,9 @@ fn line(
     event_id: EventId,
     times: &Times,
 ) -> String {
-    let mut text = format!("  {}: {}", visible(&delivery.destination), delivery.state.as_str());
+    let item = delivery.item.map_or_else(String::new, |item| format!(", item {item}"));
+    let destination_name = visible(&delivery.destination);
+    let mut text = format!("  {destination_name}{item}: {}", delivery.state.as_str());
     if let Some(due) = delivery.due_at {
         text.push_str(&format!(", due {}", times.full(due)));
     } else if delivery.state == DeliveryState::Pending {
@@ -84,6 +86,9 @@ fn line(
         }
     }
     match delivery.replaced_by {
+        Some(id) if id == event_id && delivery.state == DeliveryState::Superseded => {
+            text.push_str(", superseded by a later item");
+        }
         Some(id) if id == event_id => text.push_str(", replayed since"),
         Some(id) => text.push_str(&format!(", superseded by {id}")),
         None => {}

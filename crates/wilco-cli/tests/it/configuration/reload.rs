@@ -130,6 +130,7 @@ keep = 10
 [[route]]
 from = "freispace"
 events = ["booking.*"]
+split = "events"
 when = 'data.name == "A"'
 debounce = { by = "id", quiet = "30 s", at_most = "5 min" }
 to = ["c", "h", "s", "f"]
@@ -139,7 +140,7 @@ every = "15 min"
 "#;
 
 /// A key, a text in the file and its replacement, and the name by which the key is reported if it is fixed.
-const KEYS: [(&str, &str, &str, &str); 73] = [
+const KEYS: [(&str, &str, &str, &str); 74] = [
     ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
     ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
@@ -217,6 +218,7 @@ const KEYS: [(&str, &str, &str, &str); 73] = [
     ("keep", "keep = 10", "keep = 11", ""),
     ("from", "from = \"freispace\"", "", ""),
     ("events", "events = [\"booking.*\"]", "events = [\"project.*\", \"booking.*\"]", ""),
+    ("split", "split = \"events\"", "split = \"data.events\"", ""),
     ("when", "when = 'data.name == \"A\"'", "when = 'data.name == \"B\"'", ""),
     ("debounce", "debounce = {", "# debounce = {", ""),
     ("by", "by = \"id\"", "by = \"type\"", ""),

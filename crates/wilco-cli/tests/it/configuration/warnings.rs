@@ -62,6 +62,19 @@ fn suspicious_settings_are_warnings_and_errors_only_with_strict() {
             "did you mean data.status.name?",
         ),
         (
+            with(&format!("{PRINT}split = \"events\"\n")),
+            "12:9",
+            "freispace is not known to send several events in one request",
+            "leave split out",
+        ),
+        (
+            with(&format!("{PRINT}split = \"data\"\n"))
+                .replace("provider = \"freispace\"", "provider = \"asana\""),
+            "12:9",
+            "asana puts its events into another array",
+            "probably split = \"events\"",
+        ),
+        (
             with(&format!("{PRINT}events = [\"booking.*\"]\nwhen = \"data.name > 9\"\n")),
             "13:8",
             "compares a string with a number",

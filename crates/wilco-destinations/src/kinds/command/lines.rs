@@ -74,7 +74,7 @@ impl Destination for Lines {
             Ok(worker) => worker,
             Err(why) => return Reply::failed(why),
         };
-        let id = claim.event().id.to_string();
+        let id = claim.event().delivered_id();
         let answer = match worker.in_flight.enter(&id) {
             Ok(answer) => answer,
             Err(why) => return Reply::failed(why),
@@ -148,6 +148,8 @@ impl Stray {
 #[derive(Serialize)]
 struct Line<'a> {
     id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<u32>,
     event: &'a str,
     source: &'a str,
     attempt: u32,
@@ -163,6 +165,7 @@ fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
     let body = std::str::from_utf8(&whole);
     let line = Line {
         id,
+        item: event.item,
         event: &event.name,
         source: event.source.as_str(),
         attempt,
@@ -329,6 +332,7 @@ mod tests {
                 digest: Digest([0; 32]),
                 conflict: false,
                 origin: Origin::Webhook,
+                item: None,
                 headers: Headers::default(),
                 body: body.into(),
             };

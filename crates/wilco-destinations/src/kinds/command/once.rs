@@ -56,16 +56,18 @@ impl Destination for Once {
     }
 }
 
-fn variables(claim: &Claim) -> [(&'static str, String); 6] {
+fn variables(claim: &Claim) -> Vec<(&'static str, String)> {
     let event = claim.event();
-    [
+    let mut variables = vec![
         ("WILCO_EVENT", variable(&event.name)),
-        ("WILCO_EVENT_ID", event.id.to_string()),
+        ("WILCO_EVENT_ID", event.delivered_id()),
         ("WILCO_SOURCE", event.source.as_str().into()),
         ("WILCO_DELIVERY_ID", format!("dlv_{}", claim.delivery())),
         ("WILCO_ATTEMPT", claim.attempt().to_string()),
         ("WILCO_RECEIVED_AT", event.received_at.to_string()),
-    ]
+    ];
+    variables.extend(event.item.map(|item| ("WILCO_ITEM", item.to_string())));
+    variables
 }
 
 /// The name of an event comes from a body. A variable cannot contain a NUL, and a program with a variable

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
 use wilco::EventId;
-use wilco_store::{EventDetail as Found, EventQuery, Replay, State as DeliveryState, StoreError};
+use wilco_store::{EventDetail as Found, EventQuery, Replay, StoreError, Target};
 
 use super::{Backend, Routing};
 use crate::admin::{
@@ -96,8 +96,16 @@ pub(super) async fn replay(
             Err(error) => return Err(error.into()),
         };
         let targets = replay.iter().flat_map(|replay| &replay.targets);
-        let destinations = targets.map(|target| target.destination.clone()).collect();
-        events.push(ReplayedEvent { id: *id, damaged: event.is_none(), event, destinations });
+        let mut destinations: Vec<String> = Vec::new();
+        let mut deliveries = 0;
+        for Target { destination, .. } in targets {
+            deliveries += 1;
+            if !destinations.contains(destination) {
+                destinations.push(destination.clone());
+            }
+        }
+        let damaged = event.is_none();
+        events.push(ReplayedEvent { id: *id, damaged, event, destinations, deliveries });
         replays.extend(replay);
     }
     if !request.dry_run && !replays.is_empty() {
@@ -111,18 +119,18 @@ fn plan(found: &Found, routing: &dyn Routing, request: &ReplayRequest) -> Option
     let mut targets = routing.targets(&found.event);
     targets.retain(|target| {
         request.destination.as_ref().is_none_or(|name| target.destination == *name)
-            && (!request.dead || is_dead(found, &target.destination))
+            && (!request.dead || is_dead(found, target))
     });
     let reason = format!("replay: {}", request.reason.as_deref().unwrap_or(REPLAY_REASON));
     (!targets.is_empty()).then_some(Replay { event_id: found.event.id, targets, reason })
 }
 
-fn is_dead(found: &Found, destination: &str) -> bool {
-    found.deliveries.iter().any(|delivery| {
-        delivery.destination == destination
-            && delivery.state == DeliveryState::Dead
-            && delivery.replaced_by.is_none()
-    })
+fn is_dead(found: &Found, target: &Target) -> bool {
+    let item = target.item.map(|item| item.number);
+    found
+        .deliveries
+        .iter()
+        .any(|delivery| delivery.destination == target.destination && delivery.is_replaced_by(item))
 }
 
 async fn find(backend: &Backend, id: EventId) -> Result<Found, Problem> {

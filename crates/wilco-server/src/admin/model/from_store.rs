@@ -72,6 +72,7 @@ impl From<wilco_store::Delivery> for Delivery {
         });
         Self {
             destination: delivery.destination,
+            item: delivery.item,
             state: delivery.state.into(),
             attempts: delivery.attempts,
             due_at: delivery.due_at,
