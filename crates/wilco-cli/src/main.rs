@@ -22,6 +22,7 @@ mod rejections;
 mod reload;
 mod request;
 mod schema;
+mod secrets;
 mod send;
 mod serve;
 mod server;
@@ -123,6 +124,7 @@ enum Verb {
     Events(events::Events),
     Rejections(rejections::Rejections),
     Destinations(destinations::Destinations),
+    Secrets(secrets::Secrets),
     Freispace(freispace::Freispace),
     Providers(providers::Providers),
     Backfill(backfill::Backfill),
@@ -159,6 +161,7 @@ impl Cli {
             Verb::Events(events) => events.run().await,
             Verb::Rejections(rejections) => rejections.run().await,
             Verb::Destinations(destinations) => destinations.run().await,
+            Verb::Secrets(secrets) => secrets.run().await,
             Verb::Freispace(freispace) => freispace.run().await,
             Verb::Providers(providers) => providers.run(),
             Verb::Reload(reload) => reload.run().await,

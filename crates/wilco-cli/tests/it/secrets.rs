@@ -108,3 +108,29 @@ fn the_admin_api_says_how_often_and_when_each_secret_matched_with_duplicates() {
     }
     assert!(!reply.body.contains("made-up"), "{answer}");
 }
+
+#[test]
+fn the_status_says_which_secret_is_in_use() {
+    let world = world();
+    fs::write(world.path("secret.new"), NEW).unwrap();
+    reload(&world);
+    assert_eq!(send(&world, NEW, &booking("b-1", "A")).0, 200);
+    let output = world.run_verb(&["secrets", "status", "--source", "files"]);
+    let said = String::from_utf8_lossy(&output.stdout);
+    let line = |end: &str| {
+        let mut lines = said.lines();
+        lines.find(|line| line.split_whitespace().any(|cell| cell.ends_with(end))).unwrap()
+    };
+    assert!(line("/secret.new").contains("in use"), "{said}");
+    assert!(line("/secret").contains("not used yet, for"), "{said}");
+    assert!(said.contains("counted since wilco started: "), "{said}");
+    let output = world.run_verb(&["secrets", "status", "--json"]);
+    let rows: Vec<Value> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert!(rows.iter().all(|row| row["can_be_removed"] == false), "{rows:?}");
+    let output = world.run_verb(&["secrets", "status", "--source", "fils"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean files?"), "{output:?}");
+}
