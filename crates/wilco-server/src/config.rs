@@ -1,7 +1,7 @@
 //! The configuration: reads a TOML file into a [`Config`], or reports all of its errors at once. Each
 //! table has a file, with the rows of its keys, what they are read into, and how.
 //!
-//! There are two stages. [`File::read`] looks at the file and at nothing else; [`File::resolve`] looks up
+//! There are two stages. `File::read` looks at the file and at nothing else; `File::resolve` looks up
 //! what is only named there: secrets, certificates, programs, folders, users.
 
 mod addresses;
