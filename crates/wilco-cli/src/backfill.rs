@@ -1,4 +1,4 @@
-//! `wilco backfill`: takes in what never arrived, and shows the ledger.
+//! `wilco backfill`: takes in what never arrived, and shows the gaps.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use super::{Failure, Record, Screen, StoreArgs, Table, json_line, note, print};
 pub(crate) struct Backfill {
     #[command(flatten)]
     store: StoreArgs,
-    /// Ask no provider; only show the ledger
+    /// Ask no provider; only show the gaps and what was taken in
     #[arg(long)]
     status: bool,
     /// One JSON object per source
@@ -25,13 +25,13 @@ pub(crate) struct Backfill {
 
 impl Backfill {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let ledger = Record::read(&self.store, async |record| -> Result<Backfills, Failure> {
+        let backfills = Record::read(&self.store, async |record| -> Result<Backfills, Failure> {
             match self.status {
                 true => record.get("/api/v1/backfill").await,
                 false => record.post("/api/v1/backfill/run", &()).await,
             }
         });
-        let Backfills { done, sources } = ledger.await?;
+        let Backfills { done, sources } = backfills.await?;
         if self.json {
             print(&sources.iter().map(json_line).collect::<Result<String, _>>()?)?;
         } else {

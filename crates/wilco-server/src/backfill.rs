@@ -1,5 +1,5 @@
-//! Backfill: asks providers for what never arrived, at start and on a timer, and keeps the ledger of
-//! when wilco did not run.
+//! Backfill: asks providers for what never arrived, at start and on a timer, and keeps the gaps
+//! in which wilco did not run.
 //!
 //! A round asks from an hour before the end of the last good one. What it finds goes through the same
 //! rule about duplicates as a webhook, so that a round that is repeated, also after it was cut off,

@@ -26,7 +26,7 @@ use wilco_destinations::{SUPERVISOR_VERB, supervisor_main};
 use wilco_store::{Store, StoreError};
 
 use crate::{
-    admin::{Admin, Api, Backend, Probing, Routing},
+    admin::Admin,
     backfill::{self, Backfiller, Trigger},
     config::{Address, Config},
     inbound::{self, Bound, Endpoints, Inbound},
@@ -43,7 +43,7 @@ pub use crate::{
 pub use administration::api;
 pub use open::StartError;
 
-use administration::{administer, secrets};
+use administration::{administer, api_of};
 use open::Opened;
 
 pub use wilco_destinations::{Function, KINDS};
@@ -122,24 +122,8 @@ impl Service {
         }
         let admin_address = admin.as_ref().map(|(bound, _)| bound.address());
         if let Some((bound, token)) = admin {
-            let routing = move || Ok(Arc::clone(&planned.borrow()) as Arc<dyn Routing>);
-            let routing = Box::new(routing);
-            let counted = Arc::clone(&inbound);
-            let secrets = Some(Box::new(move || secrets(&counted)) as Box<_>);
-            let configured = Arc::clone(&inbound);
-            let sources = Box::new(move || Ok(configured.sources()));
-            let probing = Some(Arc::clone(&inbound) as Arc<dyn Probing>);
-            let backfill = Some(administration::backfill(trigger));
             let admin = Admin {
-                api: Api::new(Backend {
-                    store: store.clone(),
-                    routing,
-                    sources,
-                    reload,
-                    secrets,
-                    probing,
-                    backfill,
-                }),
+                api: api_of(&inbound, store.clone(), planned, reload, trigger),
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,

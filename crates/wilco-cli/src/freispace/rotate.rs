@@ -12,8 +12,8 @@
 //! | 5 finish | the old secret has not matched for a while; `FILE.new` is renamed to `FILE` |
 //!
 //! Every step can be interrupted at any point and repeated. While both endpoints exist, every event arrives
-//! twice, so the old secret cannot fall silent before its endpoint is removed: that it is silent is waited
-//! for afterwards, for what freispace still resends.
+//! twice, so the old secret cannot fall silent before its endpoint is removed: the wait for
+//! silence comes afterwards, because freispace may still resend.
 
 mod state;
 
@@ -271,7 +271,7 @@ impl Rotation {
                     }
                     is_reported = false;
                 }
-                // A restart of wilco is no reason to give up a wait that may take a day.
+                // A restart of wilco must not end a wait that may take a day.
                 Err(failure) if !is_reported => {
                     note(&format!("{}; waiting for it to come back", failure.text));
                     is_reported = true;

@@ -27,8 +27,8 @@ fn plan(provider: &str, api: &Catcher, more: &str) -> Plan {
     ))
 }
 
-/// The ledger of the source, as `wilco backfill --status` prints it.
-fn ledger(world: &World) -> Value {
+/// The status of the source, as `wilco backfill --status` prints it.
+fn status(world: &World) -> Value {
     let output = world.run_verb(&["backfill", "--status", "--json"]);
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -64,7 +64,7 @@ fn an_error_of_the_api_is_shown_and_one_that_lasts_is_an_alert() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(expected) && !said.contains("a-made-up-token"), "{said}");
-        assert!(ledger(&world)["error"].as_str().unwrap().contains(expected));
+        assert!(status(&world)["error"].as_str().unwrap().contains(expected));
         if is_alert {
             world.eventually("an alert", |world| {
                 std::fs::read_to_string(world.path("alerts"))
@@ -76,13 +76,13 @@ fn an_error_of_the_api_is_shown_and_one_that_lasts_is_an_alert() {
 }
 
 #[test]
-fn a_round_by_hand_needs_a_running_wilco_and_the_ledger_does_not() {
+fn a_round_by_hand_needs_a_running_wilco_and_the_status_does_not() {
     let api = Catcher::of(&[Act::Body(200, "", r#"{"data":[],"has_more":false}"#.into())]);
     let mut world = plan("stripe", &api, "").start();
     backfill(&world);
-    assert_eq!(ledger(&world)["taken_in"], 0);
+    assert_eq!(status(&world)["taken_in"], 0);
     world.stop();
-    assert_eq!(ledger(&world)["source"], "in");
+    assert_eq!(status(&world)["source"], "in");
     let output = world.run_verb(&["backfill"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::http::StatusCode;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use wilco::Event;
 use wilco_delivery::{Clause, Policy, Routes};
@@ -12,8 +13,8 @@ use wilco_store::{AdminStore, Target};
 use crate::{
     admin::{
         Admin, Api, Backend, ConfiguredDestination, Header, Listener, Probe, ProbeReport,
-        ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, RouteClause, RouteDecision,
-        Routing, RunBackfill, SecretStatus, Secrets,
+        ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, Reload, RouteClause,
+        RouteDecision, Routing, RunBackfill, SecretStatus, Secrets,
     },
     backfill::Trigger,
     config::{Config, Outline},
@@ -35,6 +36,26 @@ pub fn api(
     Api::new(Backend { store, routing, sources, reload, secrets, probing, backfill })
 }
 
+/// The admin API of the running service, over its store and what it uses at the moment.
+pub(super) fn api_of(
+    inbound: &Arc<Inbound>,
+    store: Arc<dyn AdminStore>,
+    plan: watch::Receiver<Arc<Plan>>,
+    reload: Option<Reload>,
+    trigger: Arc<Trigger>,
+) -> Api {
+    let (configured, counted) = (Arc::clone(inbound), Arc::clone(inbound));
+    Api::new(Backend {
+        store,
+        routing: Box::new(move || Ok(Arc::clone(&plan.borrow()) as Arc<dyn Routing>)),
+        sources: Box::new(move || Ok(configured.sources())),
+        reload,
+        secrets: Some(Box::new(move || secrets(&counted))),
+        probing: Some(Arc::clone(inbound) as Arc<dyn Probing>),
+        backfill: Some(backfill(trigger)),
+    })
+}
+
 /// Serves the admin listener until `stop`.
 pub(super) fn administer(
     admin: Admin,
@@ -52,7 +73,7 @@ pub(super) fn administer(
 }
 
 /// Asks for a round of backfill.
-pub(super) fn backfill(trigger: Arc<Trigger>) -> RunBackfill {
+fn backfill(trigger: Arc<Trigger>) -> RunBackfill {
     Box::new(move || {
         let trigger = Arc::clone(&trigger);
         Box::pin(async move { trigger.round().await })
@@ -60,7 +81,7 @@ pub(super) fn backfill(trigger: Arc<Trigger>) -> RunBackfill {
 }
 
 /// How often and when each secret matched.
-pub(super) fn secrets(inbound: &Inbound) -> Secrets {
+fn secrets(inbound: &Inbound) -> Secrets {
     let secrets =
         inbound.secrets().into_iter().map(|(source, secret_name, matched)| SecretStatus {
             source: source.name.as_str().to_owned(),

@@ -1,4 +1,4 @@
-//! What never arrived: events that were fetched, and the ledger of when the service did not run.
+//! What never arrived: events that were fetched, and the gaps in which the service did not run.
 
 use jiff::Timestamp;
 use wilco::{Envelope, ListedEvents, Origin, Proof, SourceName};

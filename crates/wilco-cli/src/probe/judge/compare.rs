@@ -141,7 +141,7 @@ fn is_json(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Value>(bytes).is_ok()
 }
 
-/// `1.0 became 1`, for the first difference. `None` if that is in white space.
+/// The first difference: `1.0 became 1`. `None` if that is in white space.
 fn became(sent: &[u8], arrived: &[u8], at: usize) -> Option<String> {
     let byte = |bytes: &[u8]| bytes.get(at).is_some_and(u8::is_ascii_whitespace);
     if byte(sent) || byte(arrived) {

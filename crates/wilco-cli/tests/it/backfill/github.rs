@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 use wilco::{Secret, Unsigned, provider};
 
-use super::{backfill, expect_missed, ledger, plan};
+use super::{backfill, expect_missed, plan, status};
 use crate::{
     catcher::{Act, Catcher, Caught},
     world::{Reply, SECRET, World},
@@ -156,7 +156,7 @@ fn after_an_outage_github_is_asked_for_what_is_missing_and_sends_it_signed() {
     assert!(events.iter().all(|event| event["secret_name"] == "env:FREISPACE_SECRET"));
     assert!(events.iter().all(|event| event.get("fetched").is_none()), "{events:?}");
     expect_missed(&world, 17);
-    assert_eq!(ledger(&world)["gaps"][0]["taken_in"], 17);
+    assert_eq!(status(&world)["gaps"][0]["taken_in"], 17);
     let asked = posts(&api);
     backfill(&world);
     assert_eq!((posts(&api), recorded(&world)), (asked, 20), "nothing is missing any more");

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use wilco::{Secret, Unsigned, provider};
 
-use super::{backfill, expect_missed, ledger, plan};
+use super::{backfill, expect_missed, plan, status};
 use crate::{
     catcher::{Act, Catcher, Caught},
     world::{SECRET, World},
@@ -125,7 +125,7 @@ fn after_an_outage_every_event_is_there_once_whether_its_webhook_comes_later_or_
     expect_missed(&world, 20);
     let expected: Vec<_> = (0..23).map(|number| format!("evt_{number}")).collect();
     assert_eq!(recorded(&world), expected, "in the order in which they happened");
-    let of_gap = &ledger(&world)["gaps"][0];
+    let of_gap = &status(&world)["gaps"][0];
     assert_eq!((&of_gap["taken_in"], of_gap["closed_at"].is_string()), (&json!(20), true));
     for number in 3..23 {
         send(&world, &account, number);
@@ -196,5 +196,5 @@ fn a_provider_that_asks_for_patience_is_asked_again_later() {
     }
     let world = plan("stripe", &api, "").start();
     expect_missed(&world, 6);
-    assert!(ledger(&world).get("error").is_none());
+    assert!(status(&world).get("error").is_none());
 }

@@ -1,4 +1,4 @@
-//! The backfill: its ledger, and a round by hand.
+//! Backfill: the gaps with what was taken in for them, and a round by hand.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::Backend;
 use crate::admin::{Backfills, Json, Problem};
 
 pub(super) async fn show(State(backend): State<Arc<Backend>>) -> Result<Json<Backfills>, Problem> {
-    ledger(&backend, true).await
+    answer(&backend, true).await
 }
 
 pub(super) async fn run(State(backend): State<Arc<Backend>>) -> Result<Json<Backfills>, Problem> {
@@ -18,10 +18,10 @@ pub(super) async fn run(State(backend): State<Arc<Backend>>) -> Result<Json<Back
         return Err(Problem::new(StatusCode::CONFLICT, detail));
     };
     let is_done = run().await;
-    ledger(&backend, is_done).await
+    answer(&backend, is_done).await
 }
 
-async fn ledger(backend: &Backend, done: bool) -> Result<Json<Backfills>, Problem> {
+async fn answer(backend: &Backend, done: bool) -> Result<Json<Backfills>, Problem> {
     let sources = backend.store.backfills().await?;
     Ok(Json(Backfills { done, sources: sources.into_iter().map(Into::into).collect() }))
 }

@@ -1,4 +1,4 @@
-//! The ledger of backfill.
+//! What the API says of backfill.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
