@@ -155,7 +155,7 @@ fn requests_that_a_mistyped_secret_refused_are_all_delivered_in_order_even_after
         .and(
             "[source.files]\nprovider = \"freispace\"\npath = \"/files\"\n\
              secrets = [{ file = \"FOLDER/secret\" }]\n\
-             [destination.out]\ntype = \"file\"\npath = \"FOLDER/out\"\n\
+             [destination.out]\ntype = \"file\"\npath = \"FOLDER/out\"\norder_by = \"type\"\n\
              [[route]]\nto = [\"out\"]\n",
         )
         .start_in(folder);
