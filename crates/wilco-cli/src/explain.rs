@@ -28,7 +28,7 @@ use super::{
 #[derive(Args)]
 pub(crate) struct Explain {
     /// Rejection's id, its first characters, or latest; `wilco rejections list` shows it
-    #[arg(value_name = "ID", required_unless_present = "provider", conflicts_with = "provider")]
+    #[arg(value_name = "ID", required_unless_present = "provider", conflicts_with_all = GIVEN)]
     id: Option<RejectionRef>,
     #[command(flatten)]
     store: StoreArgs,
@@ -53,7 +53,7 @@ impl Explain {
                 explained.await?
             }
             (None, Some("unknown")) => {
-                return recognize(&self.request.arrival()?, &self.request.secrets()?);
+                return recognize(&self.request.arrival()?, &self.request.secrets()?, self.json);
             }
             (None, provider) => self.explain_given(provider.unwrap_or_default())?,
         };
@@ -78,13 +78,19 @@ impl Explain {
     }
 }
 
-fn recognize(arrival: &Arrival, secrets: &[Secret]) -> Result<ExitCode, Failure> {
+fn recognize(arrival: &Arrival, secrets: &[Secret], is_json: bool) -> Result<ExitCode, Failure> {
     let found = doctor::recognize(arrival, secrets);
     let names = |is_match: bool| {
         let found = found.iter().filter(move |(_, matches)| *matches == is_match);
-        found.map(|(provider, _)| provider.name.as_str()).collect::<Vec<_>>().join(", ")
+        found.map(|(provider, _)| provider.name.as_str()).collect::<Vec<_>>()
     };
-    let (matching, looking) = (names(true), names(false));
+    let code = if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    if is_json {
+        let names = serde_json::json!({ "valid_for": names(true), "looks_like": names(false) });
+        print(&json_line(&names)?)?;
+        return Ok(code);
+    }
+    let (matching, looking) = (names(true).join(", "), names(false).join(", "));
     let mut text = String::new();
     if !matching.is_empty() {
         text.push_str(&format!("its signature is valid for {matching}\n"));
@@ -96,7 +102,7 @@ fn recognize(arrival: &Arrival, secrets: &[Secret]) -> Result<ExitCode, Failure>
         text.push_str("no provider that wilco knows signs in this way\n");
     }
     print(&text)?;
-    Ok(if found.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(code)
 }
 
 /// The explanation as a person reads it.
@@ -143,6 +149,9 @@ fn wrapped(text: &str, indent: &str) -> String {
     lines + "\n"
 }
 
+/// What describes a request that is given, and says nothing about a rejection.
+const GIVEN: [&str; 7] =
+    ["provider", "secret_env", "secret_file", "headers", "head", "body", "now"];
 /// How long a search may take.
 const TIME_MAX: Duration = Duration::from_secs(20);
 const COLUMNS: usize = 80;

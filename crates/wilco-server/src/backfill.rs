@@ -1,7 +1,7 @@
 //! Backfill: asks providers for what never arrived, at start and on a timer, and keeps the gaps
 //! in which wilco did not run.
 //!
-//! A round asks from an hour before the end of the last good one. What it finds goes through the same
+//! A round asks from an hour before the start of the last good one. What it finds goes through the same
 //! rule about duplicates as a webhook, so that a round that is repeated, also after it was cut off,
 //! records nothing twice.
 

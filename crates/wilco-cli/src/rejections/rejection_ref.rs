@@ -48,7 +48,8 @@ impl RejectionRef {
             Self::Latest => "",
             Self::Prefix(prefix) => prefix,
         };
-        let mut query = ListRejections { limit: Some(PAGE_ITEMS_MAX), ..ListRejections::default() };
+        let limit = Some(if prefix.is_empty() { 1 } else { PAGE_ITEMS_MAX });
+        let mut query = ListRejections { limit, ..ListRejections::default() };
         let mut found = Vec::new();
         loop {
             let page = record.rejections(&query).await?;

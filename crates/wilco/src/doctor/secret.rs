@@ -59,14 +59,12 @@ pub(super) fn forms(secret: &Secret, own: KeyText) -> Vec<(Change, Secret, KeyTe
 }
 
 /// The secret after a prefix such as `whsec_` or `sk_live_`, and that prefix.
-fn without_prefix(text: &[u8]) -> Option<(&str, &[u8])> {
-    let end = text.iter().rposition(|byte| matches!(byte, b'_' | b'='))? + 1;
-    let (prefix, rest) = text.split_at(end);
-    let prefix = std::str::from_utf8(prefix).ok()?;
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '=');
-    // A prefix names the kind of secret and is the same for everybody; what is longer may be secret.
-    let is_public = KNOWN_PREFIXES.contains(&prefix) && prefix.chars().all(is_word);
-    (is_public && !rest.is_empty()).then_some((prefix, rest))
+fn without_prefix(text: &[u8]) -> Option<(&'static str, &[u8])> {
+    // A prefix names the kind of secret and is the same for everybody; what else is before a _ may be secret.
+    let known = KNOWN_PREFIXES.into_iter().filter(|prefix| text.starts_with(prefix.as_bytes()));
+    let prefix = known.max_by_key(|prefix| prefix.len())?;
+    let rest = &text[prefix.len()..];
+    (!rest.is_empty()).then_some((prefix, rest))
 }
 
 fn percent_decoded(text: &[u8]) -> Vec<u8> {
@@ -168,6 +166,14 @@ mod tests {
             (KeyText::Text, "30313233", "secret-from-hex", "30313233", KeyText::Hex),
             (KeyText::Base64, "MDEyMzQ1", "secret-as-text", "MDEyMzQ1", KeyText::Text),
             (KeyText::Text, "whsec_abcdefgh", "secret-without-prefix", "abcdefgh", KeyText::Text),
+            (KeyText::Text, "whsec_MDEy==", "secret-without-prefix", "MDEy==", KeyText::Base64),
+            (
+                KeyText::Text,
+                "v1,whsec_abc_defgh",
+                "secret-without-prefix",
+                "abc_defgh",
+                KeyText::Text,
+            ),
             (KeyText::Text, "abcdefgh", "secret-with-prefix", "whsec_abcdefgh", KeyText::Text),
             (KeyText::Text, "abcdefgh", "secret-with-newline", "abcdefgh\n", KeyText::Text),
             (KeyText::Text, "abcdefgh", "secret-with-quotes", "\"abcdefgh\"", KeyText::Text),

@@ -92,6 +92,9 @@ fn the_sender_of_an_unknown_request_is_found() {
     );
     let output = wilco(folder.path()).args(args).output().unwrap();
     assert!(text(&output.stdout).contains("it is signed in the way of freispace"), "{output:?}");
+    let output = wilco(folder.path()).args(args).arg("--json").output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(json["looks_like"].as_array().unwrap().contains(&"freispace".into()), "{json}");
     let output = wilco(folder.path()).args(["explain", "--provider", "unknown"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
 }
@@ -104,6 +107,7 @@ fn a_request_that_cannot_be_read_is_a_wrong_usage() {
             &["verify", "--provider", "freispac"][..],
             "provider freispac not found; did you mean freispace?",
         ),
+        (&["explain", "latest", "--secret-env", "IT"], "cannot be used with"),
         (&["verify", "--provider", "freispace"], "no secret is given: name one with --secret-env"),
         (&["verify", "--provider", "freispace", "--secret-env", "IT"], "IT is not set"),
         (&["explain", "--provider", "freispace", "--body", "none"], "cannot read none"),
