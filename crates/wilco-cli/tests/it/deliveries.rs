@@ -15,6 +15,7 @@ mod status;
 
 use std::{
     fs,
+    io::Write as _,
     process::Command,
     sync::{
         Arc,
@@ -93,6 +94,26 @@ fn print_writes_a_line_for_each_event_with_its_body_as_it_was_sent() {
     assert_eq!((&line["source"], &line["event"]), (&"freispace".into(), &"booking.updated".into()));
     assert_eq!(line["subject"], "booking/b-1");
     assert_eq!(line["received_at"], shown(&world, &reply)["received_at"]);
+}
+
+#[test]
+fn print_begins_a_new_line_after_half_a_line_that_a_crash_left_in_the_file() {
+    let mut world = World::plan().and(&it("type = \"print\"")).start();
+    for (number, half) in ["", "{\"id\":\"evt_0", "\n"].into_iter().enumerate() {
+        let mut file = fs::File::options().append(true).open(world.path("stdout")).unwrap();
+        file.write_all(half.as_bytes()).unwrap();
+        world = world.restart();
+        let sent = world.send(&named("e", &number.to_string()));
+        let beginning = format!("{{\"id\":\"{}\"", sent.header("x-wilco-event").unwrap());
+        world.eventually(&format!("a line of its own after {half:?}"), |world| {
+            let text = fs::read_to_string(world.path("stdout")).unwrap();
+            text.lines().any(|line| line.starts_with(&beginning))
+        });
+    }
+    assert!(world.stop().success());
+    let text = fs::read_to_string(world.path("stdout")).unwrap();
+    let complete = text.lines().filter(|line| serde_json::from_str::<Value>(line).is_ok());
+    assert_eq!((complete.count(), text.lines().count()), (3, 5), "{text}");
 }
 
 #[test]

@@ -160,9 +160,8 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
         .map(|c| (c.header("webhook-id").to_owned(), Digest::of(&c.body).to_string()))
         .collect();
     assert_eq!(by_http, recorded, "seed {seed}: delivered by http");
-    let printed = fs::read_to_string(world.path("stdout")).unwrap();
-    let printed: HashSet<&str> = printed.lines().filter_map(|line| line.get(7..37)).collect();
-    let not_printed: Vec<_> = recorded.keys().filter(|id| !printed.contains(id.as_str())).collect();
+    let printed = complete_lines(&fs::read_to_string(world.path("stdout")).unwrap());
+    let not_printed: Vec<_> = recorded.keys().filter(|id| !printed.contains(*id)).collect();
     assert!(not_printed.is_empty(), "seed {seed}: not printed: {not_printed:?}");
     let in_files = in_files(&world);
     let not_in_files: Vec<_> = recorded.keys().filter(|id| !in_files.contains(*id)).collect();
@@ -178,13 +177,13 @@ fn in_files(world: &World) -> HashSet<String> {
     let entries = fs::read_dir(world.folder.path()).unwrap().map(|entry| entry.unwrap().path());
     let files: Vec<_> = entries.filter(|path| path.to_string_lossy().contains(".jsonl")).collect();
     assert!(files.len() > 1, "no file was full: {files:?}");
-    let texts = files.iter().map(|path| fs::read_to_string(path).unwrap());
-    let lines: Vec<serde_json::Value> = texts
-        .flat_map(|text| {
-            text.lines().filter_map(|l| serde_json::from_str(l).ok()).collect::<Vec<_>>()
-        })
-        .collect();
-    lines.iter().map(|line| line["id"].as_str().unwrap().to_owned()).collect()
+    files.iter().flat_map(|path| complete_lines(&fs::read_to_string(path).unwrap())).collect()
+}
+
+/// The ids in the lines that are complete.
+fn complete_lines(text: &str) -> HashSet<String> {
+    let lines = text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
+    lines.map(|line| line["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// The recorded events with their digests. Each event and each digest occurs once.

@@ -1,6 +1,14 @@
 //! A line of JSON on stdout for each event.
 
-use std::{io::Write as _, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use wilco_config::Unresolved;
@@ -39,18 +47,32 @@ impl Settings for Print {
     }
 
     async fn open(&self, _: &str, _: Duration) -> Result<Arc<dyn Destination>, OpenError> {
-        Ok(Arc::new(*self))
+        Ok(Arc::new(Printer::default()))
     }
 }
 
+/// What prints lines.
+#[derive(Default)]
+struct Printer {
+    /// Whether stdout is known to be at the beginning of a line.
+    is_at_start: Arc<AtomicBool>,
+}
+
 #[async_trait]
-impl Destination for Print {
+impl Destination for Printer {
     async fn deliver(&self, claim: &Claim) -> Reply {
         let line = json_line(claim.event());
+        let is_at_start = Arc::clone(&self.is_at_start);
         // A pipe that nobody reads blocks, so this runs on a thread for blocking work.
         let printed = tokio::task::spawn_blocking(move || {
-            let mut stdout = std::io::stdout().lock();
-            stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush())
+            let mut stdout = io::stdout().lock();
+            if !is_at_start.swap(false, Ordering::Relaxed) && is_torn().unwrap_or(false) {
+                stdout.write_all(b"\n")?;
+            }
+            stdout.write_all(line.as_bytes())?;
+            stdout.flush()?;
+            is_at_start.store(true, Ordering::Relaxed);
+            Ok::<_, io::Error>(())
         });
         match printed.await {
             Ok(Ok(())) => Reply::delivered(),
@@ -63,3 +85,20 @@ impl Destination for Print {
         Ok("standard output".into())
     }
 }
+
+/// Whether stdout is a file whose last line is incomplete: a process was killed while it wrote, or the
+/// disk was full. The next line would be joined to that one and be lost to whoever reads lines.
+fn is_torn() -> io::Result<bool> {
+    if !fs::metadata(STDOUT)?.is_file() {
+        return Ok(false);
+    }
+    let mut file = fs::File::open(STDOUT)?;
+    let Some(last) = file.metadata()?.len().checked_sub(1) else { return Ok(false) };
+    let mut byte = [0];
+    file.seek(SeekFrom::Start(last))?;
+    file.read_exact(&mut byte)?;
+    Ok(byte != *b"\n")
+}
+
+/// Stdout as a file that can be read, where the system has that.
+const STDOUT: &str = "/proc/self/fd/1";
