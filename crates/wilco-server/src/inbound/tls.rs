@@ -1,18 +1,15 @@
 //! The TLS certificate: self-signed at each start, or loaded from files and reloaded when they
 //! change.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::SystemTime,
-};
+mod files;
+
+use std::{io, path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+    pki_types::{CertificateDer, PrivateKeyDer},
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -20,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use x509_cert::der::Decode as _;
 
 use crate::config::Tls;
+use files::Files;
 
 /// A certificate that was made for this start, which nobody else trusts, and its key, in DER.
 pub struct SelfSigned {
@@ -33,18 +31,14 @@ pub struct SelfSigned {
 #[derive(Debug)]
 pub struct Certificate {
     current: ArcSwap<Current>,
-    files: Option<(PathBuf, PathBuf)>,
+    files: Option<Files>,
 }
 
 #[derive(Debug)]
 struct Current {
     key: Arc<CertifiedKey>,
     ends: i64,
-    changed: Changed,
 }
-
-/// When the certificate and its key were written.
-type Changed = [Option<SystemTime>; 2];
 
 /// Why no certificate can be used.
 #[derive(Debug, thiserror::Error)]
@@ -145,7 +139,8 @@ impl Certificate {
             Tls::Off => return Ok(None),
             Tls::SelfSigned { domains } => (given(domains, make(domains))?, None),
             Tls::Files { certificate, key } => {
-                (read(certificate, key)?, Some((certificate.clone(), key.clone())))
+                let files = Files::new(certificate.clone(), key.clone());
+                (files.read()?, Some(files))
             }
         };
         Ok(Some(Arc::new(Self { current: ArcSwap::from_pointee(current), files })))
@@ -171,11 +166,11 @@ impl Certificate {
 
     /// Reads the files again if they changed. On an error the old certificate stays in use.
     pub(crate) fn refresh(&self) -> Result<bool, TlsError> {
-        let Some((certificate, key)) = &self.files else { return Ok(false) };
-        if changed(certificate, key) == self.current.load().changed {
+        let Some(files) = &self.files else { return Ok(false) };
+        if !files.have_changed() {
             return Ok(false);
         }
-        self.current.store(Arc::new(read(certificate, key)?));
+        self.current.store(Arc::new(files.read()?));
         Ok(true)
     }
 }
@@ -189,56 +184,24 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-fn read(certificate: &Path, key: &Path) -> Result<Current, TlsError> {
-    let changed = changed(certificate, key);
-    let bytes = |of: &'static str, path: &Path| {
-        fs::read(path).map_err(|cause| TlsError::Read { of, path: path.into(), cause })
-    };
-    let bad = |cause: String| TlsError::Certificate { path: certificate.into(), cause };
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(&bytes("certificate", certificate)?)
-        .collect::<Result<_, _>>()
-        .map_err(|error| bad(error.to_string()))?;
-    if chain.is_empty() {
-        return Err(bad("nothing between BEGIN CERTIFICATE and END CERTIFICATE".into()));
-    }
-    let pem = bytes("key", key)?;
-    let has = |word: &[u8]| pem.windows(word.len()).any(|window| window == word);
-    if has(b"BEGIN ENCRYPTED PRIVATE KEY") || has(b"Proc-Type: 4,ENCRYPTED") {
-        return Err(TlsError::Encrypted { path: key.into() });
-    }
-    let private = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|cause| TlsError::Key { path: key.into(), cause: cause.to_string() })?;
-    certified(chain, private, changed).map_err(|cause| TlsError::Mismatch {
-        certificate: certificate.into(),
-        key: key.into(),
-        cause,
-    })
-}
-
 fn given(domains: &[String], made: Result<SelfSigned, String>) -> Result<Current, TlsError> {
     let bad = |cause: String| TlsError::SelfSigned { domains: domains.to_vec(), cause };
     let made = made.map_err(bad)?;
     let key = PrivateKeyDer::try_from(made.key).map_err(|error| bad(error.to_owned()))?;
-    certified(vec![made.certificate.into()], key, [None; 2]).map_err(|error| bad(error.to_string()))
+    certified(vec![made.certificate.into()], key).map_err(|error| bad(error.to_string()))
 }
 
 fn certified(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
-    changed: Changed,
 ) -> Result<Current, rustls::Error> {
     let ends = chain.first().map_or(0, ends);
     let key = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())?;
-    Ok(Current { key: Arc::new(key), ends, changed })
+    Ok(Current { key: Arc::new(key), ends })
 }
 
 fn ends(certificate: &CertificateDer<'_>) -> i64 {
     let parsed = x509_cert::Certificate::from_der(certificate);
     let ends = parsed.map(|c| c.tbs_certificate().validity().not_after.to_unix_duration());
     ends.map_or(0, |ends| i64::try_from(ends.as_secs()).unwrap_or(i64::MAX))
-}
-
-/// Each time by itself, and any change of it: what is moved into place may be older than what was.
-fn changed(certificate: &Path, key: &Path) -> Changed {
-    [certificate, key].map(|path| fs::metadata(path).and_then(|meta| meta.modified()).ok())
 }
