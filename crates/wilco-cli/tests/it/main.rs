@@ -26,5 +26,6 @@ mod providers;
 mod rejections;
 mod secrets;
 mod survival;
+mod tls;
 mod wire;
 mod world;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::SystemTime,
@@ -20,9 +21,10 @@ pub(super) struct Files {
     in_use: Mutex<Changed>,
 }
 
-/// When the certificate and its key were written. Each is compared by itself, and any difference counts,
-/// because what is moved into place may be older than what was there.
-type Changed = [Option<SystemTime>; 2];
+/// When the certificate and its key were written, and which files they are. Each is compared by itself, and
+/// any difference counts: what is moved into place may be older than what was there, and two files that
+/// were written at nearly the same time have the same time.
+type Changed = [Option<(SystemTime, u64)>; 2];
 
 impl Files {
     pub(super) fn new(certificate: PathBuf, key: PathBuf) -> Self {
@@ -70,7 +72,9 @@ impl Files {
     }
 
     fn changed(&self) -> Changed {
-        let written = |path: &PathBuf| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-        [&self.certificate, &self.key].map(written)
+        [&self.certificate, &self.key].map(|path| {
+            let found = fs::metadata(path).ok()?;
+            Some((found.modified().ok()?, found.ino()))
+        })
     }
 }
