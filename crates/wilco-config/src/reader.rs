@@ -179,6 +179,17 @@ impl<'a> TableReader<'a> {
         number
     }
 
+    /// Reads `true` or `false`.
+    pub fn boolean(&mut self, key: &'static str) -> Option<bool> {
+        let value = self.value(key)?;
+        let found = value.get_ref().as_bool();
+        if found.is_none() {
+            let message = format!("invalid {key}: expected true or false");
+            self.error(&value.span(), message, &self.example_hint(key));
+        }
+        found
+    }
+
     /// Reads a number in the range of its row.
     pub fn number(&mut self, key: &'static str) -> Option<f64> {
         let value = self.value(key)?;

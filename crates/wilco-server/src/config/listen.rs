@@ -46,6 +46,11 @@ pub(super) static TABLE: Table = Table {
             "networks whose `X-Forwarded-For` is believed, read right to left; a hop \
              that cannot be read is [refused](answers.md#who-the-sender-is)",
         ),
+        Key::new("proxy_protocol", ValueType::Boolean, "true").default("false").doc(
+            "whether every connection begins with a header of the [PROXY \
+             protocol](answers.md#the-proxy-protocol), version 1 or 2; then only `trusted_proxies` and \
+             Unix sockets may connect",
+        ),
         Key::new("max_body", ValueType::Size, "\"1 MiB\"")
             .default("\"1 MiB\"")
             .doc("the largest body that is accepted, 1 B to 32 MiB"),
@@ -65,6 +70,8 @@ pub struct Listen {
     pub tls: Tls,
     /// Whose `X-Forwarded-For` is believed.
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whether every connection begins with a header of the PROXY protocol.
+    pub(crate) proxy_protocol: bool,
     /// The largest body that is read, in bytes.
     pub(crate) max_body: usize,
     /// The path that answers health checks; `None` for no such path.
@@ -97,6 +104,7 @@ impl Listen {
             addresses,
             tls: Tls::Off,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             max_body: MAX_BODY_BYTES,
             health_path: None,
         }
@@ -106,7 +114,14 @@ impl Listen {
     /// open from its start what that key is about.
     pub(super) fn restart_for(&self, other: &Self) -> Option<&'static str> {
         // Every field is named, so that whoever adds one decides whether a reload can change it.
-        let Self { addresses, tls, trusted_proxies: _, max_body: _, health_path: _ } = self;
+        let Self {
+            addresses,
+            tls,
+            trusted_proxies: _,
+            proxy_protocol: _,
+            max_body: _,
+            health_path: _,
+        } = self;
         let address = ("[listen] address", *addresses == other.addresses);
         first_changed([address]).or_else(|| tls.restart_for(&other.tls))
     }
@@ -143,6 +158,14 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
                     trusted_proxies = [\"10.0.0.0/8\"]";
         keys.warn_about("tls", what, hint);
     }
+    let proxy_protocol = keys.boolean("proxy_protocol").unwrap_or_default();
+    let is_reachable = addresses.iter().flatten().any(|address| matches!(address, Address::Tcp(_)));
+    if proxy_protocol && is_reachable && trusted_proxies.is_empty() {
+        // Else whoever connects could name any address.
+        let hint =
+            "with proxy_protocol, only these may connect: trusted_proxies = [\"10.0.0.0/8\"]";
+        keys.require_with_hint("trusted_proxies", hint);
+    }
     let max_body = keys.parse("max_body", body_limit).unwrap_or(MAX_BODY_BYTES);
     let health_path = keys.parse("health_path", url_path);
     Unresolved::new(move |table| {
@@ -156,7 +179,8 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
                 table.warn_about("certificate", message, &hint);
             }
         }
-        Some(Listen { addresses: addresses?, tls, trusted_proxies, max_body, health_path })
+        let addresses = addresses?;
+        Some(Listen { addresses, tls, trusted_proxies, proxy_protocol, max_body, health_path })
     })
 }
 

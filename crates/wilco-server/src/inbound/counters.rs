@@ -18,6 +18,7 @@ pub(super) struct Counters {
     pub(super) rejections_dropped: Counter,
     connections: Gauge,
     pub(super) connections_refused: Counter,
+    proxy_header_failures: Family<Reason, Counter>,
 }
 
 impl Counters {
@@ -42,6 +43,10 @@ impl Counters {
                 "connections_refused",
                 "Connections closed at once because there were too many",
             ),
+            proxy_header_failures: metrics.register(
+                "proxy_header_failures",
+                "Connections closed without a valid header of the PROXY protocol, by reason",
+            ),
         }
     }
 
@@ -59,6 +64,11 @@ impl Counters {
     pub(super) fn matched(&self, source: &str, secret: &str) {
         let labels = SecretMatch { source: source.into(), secret: secret.into() };
         self.secret_matches.get_or_create(&labels).inc();
+    }
+
+    /// A connection did not begin with a header of the PROXY protocol.
+    pub(super) fn failed_proxy_header(&self, reason: &'static str) {
+        self.proxy_header_failures.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts an open connection until the guard is dropped.
@@ -93,4 +103,9 @@ struct Event {
 struct SecretMatch {
     source: String,
     secret: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
 }

@@ -12,6 +12,7 @@ use crate::config;
 pub(crate) struct Endpoints {
     pub(super) sources: HashMap<String, Arc<config::Source>>,
     pub(super) trusted_proxies: Vec<IpNet>,
+    pub(super) proxy_protocol: bool,
     pub(super) max_body: usize,
     health_path: Option<String>,
 }
@@ -28,6 +29,7 @@ impl Endpoints {
         Self {
             sources: by_path.collect(),
             trusted_proxies: listen.trusted_proxies.clone(),
+            proxy_protocol: listen.proxy_protocol,
             max_body: listen.max_body,
             health_path: listen.health_path.clone(),
         }
@@ -45,6 +47,7 @@ impl Endpoints {
         Self {
             sources: sources.collect(),
             trusted_proxies: self.trusted_proxies.clone(),
+            proxy_protocol: self.proxy_protocol,
             max_body: self.max_body,
             health_path: self.health_path.clone(),
         }

@@ -26,6 +26,14 @@ impl Client {
             Self::Local => None,
         }
     }
+
+    /// Whether it is one of the trusted proxies. Whoever can open a Unix socket is one.
+    pub(super) fn is_trusted(self, trusted: &[IpNet]) -> bool {
+        match self {
+            Self::Ip(ip) => trusted.iter().any(|net| net.contains(&ip.to_canonical())),
+            Self::Local => true,
+        }
+    }
 }
 
 impl std::fmt::Display for Client {
@@ -83,21 +91,19 @@ pub(super) fn sender(
     headers: &HeaderMap,
     trusted: &[IpNet],
 ) -> Result<Client, UnreadableHop> {
-    let is_trusted = |ip: IpAddr| trusted.iter().any(|net| net.contains(&ip));
     let mut sender = match socket {
         Client::Ip(ip) => Client::Ip(ip.to_canonical()),
         Client::Local => Client::Local,
     };
-    match sender {
-        Client::Ip(ip) if !is_trusted(ip) => return Ok(sender),
-        Client::Ip(_) | Client::Local => {}
+    if !sender.is_trusted(trusted) {
+        return Ok(sender);
     }
     let values: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     for hop in values.iter().rev().flat_map(|value| value.as_bytes().rsplit(|&b| b == b',')) {
         let ip = address(hop)
             .ok_or_else(|| UnreadableHop { via: sender, hop: legible(hop).into_owned() })?;
         sender = Client::Ip(ip);
-        if !is_trusted(ip) {
+        if !sender.is_trusted(trusted) {
             break;
         }
     }

@@ -3,15 +3,18 @@
 mod bind;
 mod connection;
 mod limits;
+mod proxy_header;
 
 use std::{io, sync::Arc, time::Duration};
 
-use tokio::time::interval;
+use tokio::time::{Instant, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Client, Inbound};
 use connection::{Connection, Stream};
+use limits::Slot;
+use proxy_header::{Origin, ProxyHeaderError};
 
 pub use bind::BindError;
 pub(crate) use bind::{Bound, bind, prepare};
@@ -48,18 +51,10 @@ impl Bound {
                     continue;
                 }
             };
-            let Some(slot) = inbound.connections.take(client.into()) else {
-                inbound.counters.connections_refused.inc();
-                inbound.log_refused_connection(client);
-                continue;
-            };
-            let connection =
-                Connection { inbound: Arc::clone(&inbound), client, stop: stop.clone() };
-            let tls = tls.clone();
-            open.spawn(async move {
-                connection.run(stream, tls).await;
-                drop(slot);
-            });
+            if let Some(admitted) = Admitted::new(&inbound, client, &stop) {
+                let tls = tls.clone();
+                open.spawn(admitted.serve(stream, tls));
+            }
         }
     }
 
@@ -75,6 +70,83 @@ impl Bound {
                 let (stream, _) = listener.accept().await?;
                 Ok((Stream::Unix(stream), Client::Local))
             }
+        }
+    }
+}
+
+/// A connection that is within the limits, and comes from a proxy if it has to.
+struct Admitted {
+    inbound: Arc<Inbound>,
+    /// Who is at the other end.
+    client: Client,
+    /// Whether that is a proxy, which first says with the PROXY protocol who the client is.
+    is_proxied: bool,
+    slot: Slot,
+    stop: CancellationToken,
+}
+
+impl Admitted {
+    fn new(inbound: &Arc<Inbound>, client: Client, stop: &CancellationToken) -> Option<Self> {
+        let endpoints = inbound.endpoints.load();
+        let is_proxied = endpoints.proxy_protocol;
+        if is_proxied && !client.is_trusted(&endpoints.trusted_proxies) {
+            inbound.refuse_proxy(client, &ProxyHeaderError::Untrusted);
+            return None;
+        }
+        let mut slot = inbound.connections.take();
+        // The network of a proxy's client is known only later.
+        let is_within =
+            slot.as_mut().is_some_and(|slot| is_proxied || slot.count_for(client.into()));
+        let Some(slot) = slot.filter(|_| is_within) else {
+            inbound.refuse_connection(client);
+            return None;
+        };
+        Some(Self { inbound: Arc::clone(inbound), client, is_proxied, slot, stop: stop.clone() })
+    }
+
+    async fn serve(mut self, mut stream: Stream, tls: Option<TlsAcceptor>) {
+        let _counted = self.inbound.counters.connected();
+        if self.is_proxied {
+            let identified =
+                self.stop.clone().run_until_cancelled_owned(self.identify(&mut stream));
+            if identified.await != Some(true) {
+                return;
+            }
+        }
+        let Self { inbound, client, slot, stop, .. } = self;
+        Connection { inbound, client, stop }.run(stream, tls).await;
+        drop(slot);
+    }
+
+    /// Reads which client the proxy names. `false` if the connection has to be closed.
+    async fn identify(&mut self, stream: &mut Stream) -> bool {
+        let origin = match stream {
+            Stream::Tcp(stream) => proxy_header::read(stream).await,
+            Stream::Unix(stream) => proxy_header::read(stream).await,
+        };
+        match origin {
+            Ok(Origin::Client(ip)) => self.client = Client::Ip(ip),
+            Ok(Origin::Proxy) => {}
+            Err(error) => {
+                self.inbound.refuse_proxy(self.client, &error);
+                return false;
+            }
+        }
+        let is_within = self.slot.count_for(self.client.into());
+        if !is_within {
+            self.inbound.refuse_connection(self.client);
+        }
+        is_within
+    }
+}
+
+impl Inbound {
+    /// Counts and logs a connection that does not begin as a proxy would begin it.
+    fn refuse_proxy(&self, client: Client, error: &ProxyHeaderError) {
+        let (label, hint) = (error.label(), error.hint());
+        self.counters.failed_proxy_header(label);
+        if self.connection_lines.allows("proxy", label, Instant::now()) {
+            tracing::warn!(%client, reason = label, hint, "connection closed: {error}");
         }
     }
 }

@@ -80,7 +80,9 @@ impl Inbound {
         }
     }
 
-    pub(super) fn log_refused_connection(&self, client: Client) {
+    /// Counts and logs a connection that is one too many.
+    pub(super) fn refuse_connection(&self, client: Client) {
+        self.counters.connections_refused.inc();
         if self.connection_lines.allows("-", "too_many", Instant::now()) {
             tracing::warn!(%client, "connection closed: too many are open");
         }

@@ -140,7 +140,7 @@ every = "15 min"
 "#;
 
 /// A key, a text in the file and its replacement, and the name by which the key is reported if it is fixed.
-const KEYS: [(&str, &str, &str, &str); 74] = [
+const KEYS: [(&str, &str, &str, &str); 75] = [
     ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
     ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
@@ -157,6 +157,7 @@ const KEYS: [(&str, &str, &str, &str); 74] = [
     // For a certificate from files, it only says which domains that should have.
     ("domains", "max_body", "domains = [\"localhost\"]\nmax_body", ""),
     ("trusted_proxies", "trusted_proxies = [\"10", "trusted_proxies = [\"11", ""),
+    ("proxy_protocol", "trusted_proxies = [", "proxy_protocol = false\ntrusted_proxies = [", ""),
     ("health_path", "health_path = \"/up\"", "health_path = \"/down\"", ""),
     ("max_body", "max_body = \"1 MiB\"", "max_body = \"2 MiB\"", ""),
     (

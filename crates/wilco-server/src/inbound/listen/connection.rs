@@ -46,7 +46,6 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn run(&self, stream: Stream, tls: Option<TlsAcceptor>) {
-        let _counted = self.inbound.counters.connected();
         match (stream, tls) {
             // Boxed because it is large: connections without TLS need less memory.
             (Stream::Tcp(stream), Some(tls)) => Box::pin(self.serve_tls(stream, &tls)).await,

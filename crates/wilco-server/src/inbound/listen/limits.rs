@@ -26,7 +26,7 @@ struct Open {
 /// Counts one connection until it is dropped.
 pub(super) struct Slot {
     limits: Arc<ConnectionLimits>,
-    network: Network,
+    network: Option<Network>,
 }
 
 impl ConnectionLimits {
@@ -41,16 +41,29 @@ impl ConnectionLimits {
         Self { connections_max, per_network_max, open: Mutex::default() }
     }
 
-    /// `None` when a limit is reached, in all or for this network.
-    pub(super) fn take(self: &Arc<Self>, network: Network) -> Option<Slot> {
+    /// Counts a connection, so far for no network. `None` when the limit in all is reached.
+    pub(super) fn take(self: &Arc<Self>) -> Option<Slot> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_network = open.by_network.get(&network).copied().unwrap_or_default();
-        if open.connections >= self.connections_max || of_network >= self.per_network_max {
+        if open.connections >= self.connections_max {
             return None;
         }
         open.connections += 1;
-        open.by_network.insert(network, of_network + 1);
-        Some(Slot { limits: Arc::clone(self), network })
+        Some(Slot { limits: Arc::clone(self), network: None })
+    }
+}
+
+impl Slot {
+    /// Counts the connection for the network that it comes from, unless the limit of that is reached.
+    #[must_use]
+    pub(super) fn count_for(&mut self, network: Network) -> bool {
+        let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_network = open.by_network.entry(network).or_default();
+        if *of_network >= self.limits.per_network_max {
+            return false;
+        }
+        *of_network += 1;
+        self.network = Some(network);
+        true
     }
 }
 
@@ -58,10 +71,11 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.connections -= 1;
-        if let Some(of_network) = open.by_network.get_mut(&self.network) {
+        let Some(network) = self.network else { return };
+        if let Some(of_network) = open.by_network.get_mut(&network) {
             *of_network -= 1;
             if *of_network == 0 {
-                open.by_network.remove(&self.network);
+                open.by_network.remove(&network);
             }
         }
     }
@@ -114,8 +128,9 @@ const FILES_WANTED: u64 = CONNECTIONS_MAX as u64 + FILES_RESERVED;
 mod tests {
     use super::*;
 
-    fn network(number: u64) -> Network {
-        Network::V6(number)
+    fn take(limits: &Arc<ConnectionLimits>, network: u64) -> Option<Slot> {
+        let mut slot = limits.take()?;
+        slot.count_for(Network::V6(network)).then_some(slot)
     }
 
     #[test]
@@ -124,21 +139,35 @@ mod tests {
         let mut slots = Vec::new();
         for number in 0..5 {
             let before = slots.len();
-            slots.extend(std::iter::from_fn(|| limits.take(network(number))));
+            slots.extend(std::iter::from_fn(|| take(&limits, number)));
             let expected = if number < 4 { CONNECTIONS_PER_NETWORK_MAX } else { 0 };
             assert_eq!(slots.len() - before, expected, "{number}");
         }
         assert_eq!(slots.len(), CONNECTIONS_MAX);
         slots.pop();
-        assert!(limits.take(network(9)).is_some());
+        assert!(take(&limits, 9).is_some());
+    }
+
+    #[test]
+    fn a_connection_whose_network_is_not_yet_known_counts_in_total_only() {
+        let limits = Arc::new(ConnectionLimits::new(8));
+        let mut slots: Vec<_> = std::iter::from_fn(|| limits.take()).collect();
+        assert_eq!(slots.len(), 8);
+        assert_eq!(limits.open.lock().unwrap().by_network.len(), 0);
+        let counted =
+            slots.iter_mut().filter_map(|slot| slot.count_for(Network::V6(1)).then_some(()));
+        assert_eq!(counted.count(), limits.per_network_max);
+        drop(slots);
+        let open = limits.open.lock().unwrap();
+        assert_eq!((open.connections, open.by_network.len()), (0, 0));
     }
 
     #[test]
     fn a_refused_or_closed_connection_is_no_longer_counted() {
         let limits = Arc::new(ConnectionLimits::new(2));
-        let slots = [limits.take(network(1)), limits.take(network(2))];
+        let slots = [take(&limits, 1), take(&limits, 2)];
         assert!(slots.iter().all(Option::is_some));
-        assert!((0..1_000).all(|number| limits.take(network(number)).is_none()));
+        assert!((0..1_000).all(|number| take(&limits, number).is_none()));
         assert_eq!(limits.open.lock().unwrap().by_network.len(), 2);
         drop(slots);
         let open = limits.open.lock().unwrap();
