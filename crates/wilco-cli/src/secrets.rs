@@ -1,16 +1,16 @@
 //! `wilco secrets`: which secrets are in use, and which can be removed.
 
-use std::{process::ExitCode, time::Duration};
+use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use wilco_server::{
     admin::{SecretStatus, Secrets as Listed},
     clock,
 };
 
-use super::{Failure, Record, Screen, StoreArgs, Table, Times, did_you_mean, json_line, print};
+use super::{Failure, Record, Screen, StoreArgs, Table, did_you_mean, json_line, print};
 
 /// Look at how often and when each secret matched
 #[derive(Args)]
@@ -24,10 +24,10 @@ enum Verb {
     Status(Status),
 }
 
-/// Say for each secret whether it is in use or can be removed, as far as the running wilco has seen
+/// Say for each secret whether it is in use or can be removed
 ///
-/// Matches are counted since wilco started. A secret can be removed once it has not matched for a day
-/// although another one of its source has.
+/// Matches are counted by the name of a secret, since it was first in the configuration. A secret can be
+/// removed if another one of its source has matched a day or more after its own last match.
 #[derive(Args)]
 struct Status {
     #[command(flatten)]
@@ -45,8 +45,6 @@ struct Status {
 struct Judged {
     #[serde(flatten)]
     status: SecretStatus,
-    /// Since when matches are counted.
-    since: Timestamp,
     can_be_removed: bool,
     verdict: String,
 }
@@ -63,7 +61,9 @@ impl Status {
     async fn run(self) -> Result<(), Failure> {
         let get = async |record: &Record| record.get::<Listed>("/api/v1/secrets").await;
         let listed = Record::read(&self.store, get).await?;
-        let mut judged = judge(listed, clock::now());
+        let times = self.store.times();
+        let offset = times.offset(clock::now());
+        let mut judged = judge(&listed.secrets, |at| times.short(at, &offset));
         if let Some(name) = &self.source {
             let known: Vec<_> = judged.iter().map(|secret| secret.status.source.clone()).collect();
             if !known.contains(name) {
@@ -75,73 +75,58 @@ impl Status {
         if self.json {
             return print(&judged.iter().map(json_line).collect::<Result<String, _>>()?);
         }
-        print(&table(&judged, &self.store.times()))
+        print(&table(&judged, |at| times.short(at, &offset)))
     }
 }
 
-fn judge(listed: Listed, now: Timestamp) -> Vec<Judged> {
-    let Listed { since, secrets } = listed;
+fn judge(secrets: &[SecretStatus], shown: impl Fn(Timestamp) -> String) -> Vec<Judged> {
     let judged = secrets.iter().map(|status| {
-        let is_other = |other: &&SecretStatus| {
+        let others = secrets.iter().filter(|other| {
             other.source == status.source && other.secret_name != status.secret_name
-        };
-        let latest = secrets.iter().filter(is_other).filter(|other| other.last_match.is_some());
-        let latest = latest.max_by_key(|other| other.last_match);
-        let (can_be_removed, verdict) = verdict(status, latest, since, now);
-        Judged { status: status.clone(), since, can_be_removed, verdict }
+        });
+        let latest = others.filter_map(|other| other.last_match).max();
+        let (can_be_removed, verdict) = verdict(status, latest, &shown);
+        Judged { status: status.clone(), can_be_removed, verdict }
     });
     judged.collect()
 }
 
-/// Whether a secret can be removed, and why, given the one of the same source that matched last.
+/// Whether a secret can be removed, and why, given when another one of the source matched last.
 fn verdict(
     status: &SecretStatus,
-    latest: Option<&SecretStatus>,
-    since: Timestamp,
-    now: Timestamp,
+    latest_of_others: Option<Timestamp>,
+    shown: impl Fn(Timestamp) -> String,
 ) -> (bool, String) {
-    let quiet = now.duration_since(status.last_match.unwrap_or(since)).unsigned_abs();
-    let matched_later = latest.filter(|other| other.last_match > status.last_match);
-    match (status.last_match, matched_later) {
-        (_, Some(other)) if quiet >= QUIET_MIN => {
-            let (name, matches) = (&other.secret_name, other.matches);
-            let times = if matches == 1 { "once".into() } else { format!("{matches} times") };
-            (true, format!("can be removed: unused for {}; {name} matched {times}", rough(quiet)))
+    let unused_since = status.last_match.or(status.since);
+    let quiet = unused_since.zip(latest_of_others).map(|(last, other)| other.duration_since(last));
+    match (unused_since, status.others_matched_since) {
+        (Some(since), others @ 1..) if quiet.is_some_and(|quiet| quiet >= QUIET_MIN) => {
+            let times = if others == 1 { "once".into() } else { format!("{others} times") };
+            let since = shown(since);
+            (true, format!("can be removed: not used since {since}; another one matched {times}"))
         }
-        (None, Some(_)) => (false, format!("not used yet, for {}", rough(quiet))),
-        (None, None) => (false, "not used yet, and no other of its source either".into()),
-        (Some(_), _) => (false, "in use".into()),
+        _ if status.last_match.is_some() => (false, "in use".into()),
+        (Some(since), 1..) => (false, format!("not used yet, since {}", shown(since))),
+        _ => (false, "not used yet, and no other of its source either".into()),
     }
 }
 
-/// `12 days`, `3 hours`.
-fn rough(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    let (count, unit) = match seconds {
-        0..120 => (seconds, "second"),
-        120..7_200 => (seconds / 60, "minute"),
-        7_200..172_800 => (seconds / 3_600, "hour"),
-        _ => (seconds / 86_400, "day"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
-fn table(judged: &[Judged], times: &Times) -> String {
-    let Some(first) = judged.first() else { return "no secrets\n".into() };
-    let offset = times.offset(clock::now());
+fn table(judged: &[Judged], shown: impl Fn(Timestamp) -> String) -> String {
+    if judged.is_empty() {
+        return "no secrets\n".into();
+    }
     let columns =
         [("source", 6), ("secret", 16), ("matches", 7), ("last match", 19), ("verdict", 6)];
     let cells = judged.iter().map(|secret| {
         let SecretStatus { source, secret_name, matches, last_match, .. } = &secret.status;
-        let last = last_match.map_or_else(|| "never".into(), |at| times.short(at, &offset));
+        let last = last_match.map_or_else(|| "never".into(), &shown);
         vec![source.clone(), secret_name.clone(), matches.to_string(), last, secret.verdict.clone()]
     });
-    let rows = Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>());
-    format!("{rows}\ncounted since wilco started: {}\n", times.full(first.since))
+    Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
 }
 
-/// How long a secret has to be unused before it is said that it can be removed.
-const QUIET_MIN: Duration = Duration::from_secs(24 * 3_600);
+/// How long others have to match while a secret does not, before it is said that it can be removed.
+const QUIET_MIN: SignedDuration = SignedDuration::from_hours(24);
 
 #[cfg(test)]
 mod tests {
@@ -151,37 +136,31 @@ mod tests {
     fn a_secret_can_be_removed_once_another_one_has_taken_its_place_for_a_day() {
         let day = 86_400;
         let at = |seconds: i64| Timestamp::from_second(seconds).unwrap();
-        // When both secrets matched last, and what is said of the first.
+        let removable =
+            |since| format!("can be removed: not used since {since}; another one matched 7 times");
+        // When both secrets matched last, and what is said of the first. Both are known from the first day on.
         for (own, other, can_be_removed, expected) in [
-            (Some(10 * day), Some(10 * day - 1), false, "in use"),
-            (
-                Some(9 * day),
-                Some(10 * day),
-                true,
-                "can be removed: unused for 24 hours; new matched 7 times",
-            ),
-            (Some(9 * day + 1), Some(10 * day), false, "in use"),
-            (
-                Some(2 * day),
-                Some(10 * day),
-                true,
-                "can be removed: unused for 8 days; new matched 7 times",
-            ),
-            (Some(2 * day), None, false, "in use"),
-            (None, Some(10 * day), true, "can be removed: unused for 10 days; new matched 7 times"),
-            (None, None, false, "not used yet, and no other of its source either"),
+            (Some(10 * day), Some(10 * day - 1), false, "in use".into()),
+            (Some(9 * day), Some(10 * day), true, removable(at(9 * day))),
+            (Some(9 * day + 1), Some(10 * day), false, "in use".into()),
+            (Some(2 * day), None, false, "in use".into()),
+            (None, Some(10 * day), true, removable(at(day))),
+            (None, Some(2 * day - 1), false, format!("not used yet, since {}", at(day))),
+            (None, None, false, "not used yet, and no other of its source either".into()),
         ] {
-            let status = |name: &str, last: Option<i64>| SecretStatus {
+            let status = |name: &str, last: Option<i64>, of_other: Option<i64>| SecretStatus {
                 source: "s".into(),
                 provider: "freispace".into(),
                 path: "/s".into(),
                 secret_name: name.into(),
+                since: Some(at(day)),
                 matches: if last.is_some() { 7 } else { 0 },
                 first_match: last.map(at),
                 last_match: last.map(at),
+                others_matched_since: if of_other > last { 7 } else { 0 },
             };
-            let secrets = vec![status("old", own), status("new", other)];
-            let judged = judge(Listed { since: at(0), secrets }, at(10 * day));
+            let secrets = [status("old", own, other), status("new", other, own)];
+            let judged = judge(&secrets, |at| at.to_string());
             assert_eq!(judged[0].verdict, expected, "{own:?} {other:?}");
             assert_eq!(judged[0].can_be_removed, can_be_removed, "{own:?} {other:?}");
         }

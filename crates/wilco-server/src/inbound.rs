@@ -11,7 +11,6 @@ mod log_limit;
 mod probes;
 mod redeliveries;
 mod response;
-mod secret_matches;
 mod throttle;
 mod tls;
 
@@ -40,7 +39,6 @@ use listen::ConnectionLimits;
 use log_limit::LogLimit;
 use probes::Probes;
 use response::{WebhookResponse, acknowledge, answer_challenge, healthy, probed};
-use secret_matches::SecretMatches;
 use throttle::Throttle;
 
 pub(crate) use endpoints::Endpoints;
@@ -62,7 +60,6 @@ pub(crate) struct Inbound {
     budget: Arc<BodyBudget>,
     throttle: Throttle,
     counters: Counters,
-    secret_matches: SecretMatches,
     probes: Probes,
     pub(crate) redeliveries: Arc<Redeliveries>,
     store: Arc<dyn InboundStore>,
@@ -86,7 +83,6 @@ impl Inbound {
             budget: Arc::default(),
             throttle: Throttle::new(&metrics),
             counters: Counters::new(&metrics),
-            secret_matches: SecretMatches::default(),
             probes: Probes::default(),
             redeliveries: Arc::default(),
             store,
@@ -102,6 +98,21 @@ impl Inbound {
     pub(crate) fn replace(&self, listen: &config::Listen, sources: &[config::Source]) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.endpoints.store(Arc::new(Endpoints::new(listen, sources)));
+        self.set_secrets();
+    }
+
+    /// Has the store count the matches of the secrets that are configured now, and of no others.
+    pub(crate) fn set_secrets(&self) {
+        let endpoints = self.endpoints.load();
+        let names = endpoints.sources.values().flat_map(|source| {
+            let secrets = source.secrets.iter();
+            secrets.map(|secret| (source.name.as_str().to_owned(), secret.name().to_owned()))
+        });
+        self.store.set_secrets(names.collect());
+    }
+
+    pub(crate) fn began_at(&self) -> Timestamp {
+        self.began_at
     }
 
     /// The sources, as they are configured now.
@@ -178,7 +189,7 @@ impl Inbound {
             let Refused { mismatch, arrival } = *refused;
             Refusal::NotVerified(mismatch, Box::new(Evidence { arrival, client: sender }))
         })?;
-        self.count_match(source.name.as_str(), verified.secret_name());
+        self.counters.matched(source.name.as_str(), verified.secret_name());
         let envelope = source.provider.envelope(&verified).map_err(|cause| {
             let arrival = verified.arrival().clone();
             Refusal::NotAnObject(cause, Box::new(Evidence { arrival, client: sender }))
@@ -253,12 +264,6 @@ impl Inbound {
             false => self.throttle.refuse(arrival.body.len(), Instant::now()),
         };
         Ok(Some(Handled::Challenged(challenge, wait)))
-    }
-
-    /// Counts a right signature.
-    fn count_match(&self, source: &str, secret: &str) {
-        self.counters.matched(source, secret);
-        self.secret_matches.add(source, secret, clock::now());
     }
 
     /// Counts and logs a new event or a duplicate.

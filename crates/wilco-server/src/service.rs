@@ -95,6 +95,7 @@ impl Service {
         let Opened { metrics, certificate, acceptor, threads, store, bound, admin } = opened;
         let endpoints = Endpoints::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
+        inbound.set_secrets();
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
         let stop = CancellationToken::new();
         let outbound =

@@ -5,7 +5,7 @@ use wilco::{EventId, RejectionId};
 
 use crate::{
     Accepted, BackfillStatus, EventDetail, EventQuery, EventSummary, Receipt, RejectionDetail,
-    RejectionQuery, RejectionSummary, Replay, State, StoreError, StoreStatus,
+    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError, StoreStatus,
 };
 
 /// The store as the admin listener and the command line see it.
@@ -99,4 +99,11 @@ pub trait AdminStore: StoreStatus {
     ///
     /// [`StoreError`]: whether it was recorded may be unknown, and it can be accepted again.
     async fn accept(&self, accepted: Accepted) -> Result<Option<Receipt>, StoreError>;
+
+    /// How often and when each secret matched, by source and name.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn secret_matches(&self) -> Result<Vec<SecretMatches>, StoreError>;
 }

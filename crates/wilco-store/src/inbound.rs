@@ -46,4 +46,9 @@ pub trait InboundStore: Send + Sync {
     /// False where it is dropped: [`REJECTION_QUEUE_MAX`](crate::REJECTION_QUEUE_MAX) or
     /// [`REJECTION_QUEUE_BYTES_MAX`](crate::REJECTION_QUEUE_BYTES_MAX) wait already, or the store is full or closed.
     fn reject(&self, rejection: Rejection) -> bool;
+
+    /// Says which secrets are configured, each by its source and its name. The matches of each secret are
+    /// counted from now on, and those of secrets that are no longer configured are forgotten. Never waits: it
+    /// is written as soon as the store can take it.
+    fn set_secrets(&self, secrets: Vec<(String, String)>);
 }

@@ -6,10 +6,10 @@
 //! else, and each sees only its own part of the store:
 //!
 //! ```text
-//!   inbound ──▶ InboundStore     record ──▶ Receipt, reject
+//!   inbound ──▶ InboundStore     record ──▶ Receipt, reject, set_secrets
 //!   outbound ─▶ OutboundStore    unrouted ──▶ fan_out, claim ──▶ Claim ──▶ settle
 //!   admin ────▶ AdminStore       events, event, replay, cancel, pause,
-//!                              rejections, accept
+//!                              rejections, accept, secret_matches
 //!   backfill ─▶ BackfillStore    covered_through, missing, record_proven, end_round
 //! ```
 //!
@@ -65,7 +65,7 @@ pub use error::{OpenError, StoreError};
 pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
-pub use query::{EventDetail, EventQuery, EventSummary, title};
+pub use query::{EventDetail, EventQuery, EventSummary, SecretMatches, title};
 pub use rejection::{
     Accepted, Rejection, RejectionDetail, RejectionQuery, RejectionReason, RejectionSummary,
 };

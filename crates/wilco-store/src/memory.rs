@@ -1,6 +1,7 @@
 //! The model that [`SqliteStore`](crate::SqliteStore) is compared with: a store as simple as possible.
 
 mod backfill;
+mod match_counts;
 mod pending;
 mod record;
 mod traits;
@@ -15,7 +16,8 @@ use jiff::Timestamp;
 use wilco::{Event, EventId};
 
 use crate::{
-    BackfillStatus, Clock, Delivery, Gap, RejectionDetail, State, StoreError, Wakers,
+    BackfillStatus, Clock, Delivery, Gap, RejectionDetail, SecretMatches, State, StoreError,
+    Wakers,
     rules::{BurstTimes, INTERRUPTED, whole_millis},
 };
 
@@ -149,6 +151,8 @@ struct Record {
     /// Oldest first, so in the order of their ids. They come without a commit, because nothing is promised
     /// of them.
     rejections: VecDeque<Arc<RejectionDetail>>,
+    /// By source and name.
+    secret_matches: BTreeMap<(String, String), SecretMatches>,
     /// When the service last said that it runs.
     seen_at: Option<Timestamp>,
     backfills: BTreeMap<String, BackfillStatus>,

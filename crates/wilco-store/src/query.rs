@@ -72,6 +72,25 @@ pub struct EventDetail {
     pub deliveries: Vec<Delivery>,
 }
 
+/// How often and when a secret matched, by its name: requests that were recorded or recognised as duplicates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretMatches {
+    /// The source that it belongs to.
+    pub source: String,
+    /// Its name.
+    pub secret_name: String,
+    /// When it was first configured. Its matches are counted since then.
+    pub since: Timestamp,
+    /// How many requests it signed.
+    pub matches: u64,
+    /// When the first of them was received.
+    pub first_at: Option<Timestamp>,
+    /// When the last of them was received.
+    pub last_at: Option<Timestamp>,
+    /// How often other secrets of the source matched after its last match, or since it was first configured.
+    pub others_since: u64,
+}
+
 /// What people call the thing that an event is about: `data.name`, `data.title`, `data.subject` or
 /// `data.storage.name` of the body, the first of them that is a text. `None` where there is none, or
 /// the body has more than 64 KiB.

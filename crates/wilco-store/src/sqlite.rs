@@ -20,6 +20,7 @@ mod inbound;
 mod latest_events;
 mod leases;
 mod mark_damaged;
+mod match_counts;
 mod open;
 mod opening;
 mod options;
@@ -73,6 +74,7 @@ pub(super) use ids::{
 pub(super) use latest_events::{Keys, LatestEvents, earlier};
 pub(super) use leases::{AttemptId, Lease, LeaseChanges, Leases};
 pub(super) use mark_damaged::{DamagedEvent, RECORD_DAMAGED, log_damaged};
+pub(super) use match_counts::{BatchMatches, secret_matches};
 pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub use options::{Limits, Options};

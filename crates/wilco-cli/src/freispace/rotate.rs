@@ -137,7 +137,8 @@ impl Rotation {
             print(&format!("5/5 waiting until the old secret has not matched for {wait}\n"))?;
             let name = secret_name(&self.current);
             self.wait(&name, |secret, since, now| {
-                let last = secret.last_match.unwrap_or(since).max(removed_at);
+                // While wilco did not run, nothing could match.
+                let last = secret.last_match.unwrap_or(since).max(since).max(removed_at);
                 last.checked_add(quiet).is_ok_and(|until| now >= until)
             })
             .await?;
@@ -255,7 +256,7 @@ impl Rotation {
         self.find(&secrets(&self.server).await?, &secret_name(&self.next)).map(drop)
     }
 
-    /// Waits until a secret is as it should be, given since when matches are counted, and the time.
+    /// Waits until a secret is as it should be, given when wilco started, and the time.
     async fn wait(
         &self,
         name: &str,
@@ -266,7 +267,8 @@ impl Rotation {
             match secrets(&self.server).await {
                 Ok(secrets) => {
                     let secret = self.find(&secrets, name)?;
-                    if is_done(secret, secrets.since, clock::now()) {
+                    let now = clock::now();
+                    if is_done(secret, secrets.since.unwrap_or(now), now) {
                         return Ok(());
                     }
                     is_reported = false;

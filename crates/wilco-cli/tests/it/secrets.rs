@@ -98,7 +98,8 @@ fn the_admin_api_says_how_often_and_when_each_secret_matched_with_duplicates() {
         assert_eq!(found["provider"], "freispace", "{answer}");
         assert_eq!(found["matches"], matches, "{answer}");
         assert_eq!(found["last_match"].is_string(), matches > 0, "{answer}");
-        let in_order = [&answer["since"], &found["first_match"], &found["last_match"]];
+        assert_eq!(found["others_matched_since"], i32::from(name.ends_with(".new")), "{answer}");
+        let in_order = [&found["since"], &found["first_match"], &found["last_match"]];
         let times: Vec<jiff::Timestamp> = in_order
             .iter()
             .filter_map(|time| time.as_str())
@@ -122,8 +123,7 @@ fn the_status_says_which_secret_is_in_use() {
         lines.find(|line| line.split_whitespace().any(|cell| cell.ends_with(end))).unwrap()
     };
     assert!(line("/secret.new").contains("in use"), "{said}");
-    assert!(line("/secret").contains("not used yet, for"), "{said}");
-    assert!(said.contains("counted since wilco started: "), "{said}");
+    assert!(line("/secret").contains("not used yet, since 20"), "{said}");
     let output = world.run_verb(&["secrets", "status", "--json"]);
     let rows: Vec<Value> = String::from_utf8_lossy(&output.stdout)
         .lines()
@@ -133,4 +133,42 @@ fn the_status_says_which_secret_is_in_use() {
     assert!(rows.iter().all(|row| row["can_be_removed"] == false), "{rows:?}");
     let output = world.run_verb(&["secrets", "status", "--source", "fils"]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("did you mean files?"), "{output:?}");
+}
+
+#[test]
+fn matches_survive_a_kill_and_are_shown_without_a_running_wilco() {
+    let world = world();
+    fs::write(world.path("secret.new"), NEW).unwrap();
+    reload(&world);
+    assert_eq!(send(&world, OLD, &booking("b-1", "A")).0, 200);
+    let world = world.kill_and_restart();
+    assert_eq!(send(&world, NEW, &booking("b-1", "A")).0, 200);
+    let matches = |world: &World| -> Vec<(String, u64, u64)> {
+        let output = world.run_verb(&["secrets", "status", "--json", "--source", "files"]);
+        let rows = String::from_utf8_lossy(&output.stdout).into_owned();
+        let rows = rows.lines().map(|line| {
+            let row: Value = serde_json::from_str(line).unwrap();
+            let name = row["secret_name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+            let number = |key: &str| row[key].as_u64().unwrap();
+            (name, number("matches"), number("others_matched_since"))
+        });
+        rows.collect()
+    };
+    let expected = [("secret".to_owned(), 1, 1), ("secret.new".to_owned(), 1, 0)];
+    assert_eq!(matches(&world), expected);
+    let mut world = world;
+    assert!(world.stop().success());
+    assert_eq!(matches(&world), expected);
+
+    // A secret that is removed is forgotten, even if it returns.
+    fs::remove_file(world.path("secret.new")).unwrap();
+    let world = world.restart_stopped();
+    world.eventually("the removed secret is forgotten", |world| {
+        world.count("SELECT count(*) FROM secret_match WHERE source = 'files'") == 1
+    });
+    fs::write(world.path("secret.new"), NEW).unwrap();
+    reload(&world);
+    world.eventually("the secret is known again", |world| {
+        matches(world) == [("secret".to_owned(), 1, 1), ("secret.new".to_owned(), 0, 0)]
+    });
 }

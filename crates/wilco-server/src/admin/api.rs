@@ -6,6 +6,7 @@ mod destinations;
 mod events;
 mod probes;
 mod rejections;
+mod secrets;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -21,13 +22,14 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use jiff::Timestamp;
 use tower_service::Service as _;
 use wilco::Event;
 use wilco_store::{AdminStore, Target};
 
 use super::{
-    Describe, Described, Json, NoContent, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
-    Secrets, document,
+    Describe, Described, NoContent, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
+    document,
 };
 use crate::config::Source;
 
@@ -76,8 +78,8 @@ pub(crate) struct Backend {
     pub(crate) sources: Box<dyn Fn() -> Result<Vec<Arc<Source>>, String> + Send + Sync>,
     /// `None` if wilco runs without a configuration file.
     pub(crate) reload: Option<Reload>,
-    /// `None` if no service uses the store.
-    pub(crate) secrets: Option<Box<dyn Fn() -> Secrets + Send + Sync>>,
+    /// When the service started. `None` if no service uses the store.
+    pub(crate) began_at: Option<Timestamp>,
     /// `None` if no service uses the store.
     pub(crate) probing: Option<Arc<dyn Probing>>,
     /// `None` if no service uses the store.
@@ -227,7 +229,7 @@ fn about_configuration() -> Vec<Operation> {
             "/api/v1/secrets",
             "list_secrets",
             "Says how often and when each secret matched, by its name",
-            secrets,
+            secrets::list,
         ),
         read(
             "/api/v1/backfill",
@@ -289,15 +291,6 @@ async fn reload(State(backend): State<Arc<Backend>>) -> Result<NoContent, Proble
         ));
     };
     reload().map(|()| NoContent).map_err(Problem::invalid_configuration)
-}
-
-async fn secrets(State(backend): State<Arc<Backend>>) -> Result<Json<Secrets>, Problem> {
-    let Some(secrets) = &backend.secrets else {
-        let detail =
-            "only a running wilco knows which secrets matched; start it with `wilco serve`";
-        return Err(Problem::new(StatusCode::CONFLICT, detail));
-    };
-    Ok(Json(secrets()))
 }
 
 /// The framework answers a wrong method itself, without a body.

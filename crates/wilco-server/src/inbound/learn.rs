@@ -39,6 +39,7 @@ impl Inbound {
         written.map_err(|error| refused(format!("cannot write {}: {error}", path.display())))?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         self.endpoints.rcu(|endpoints| endpoints.with_secret(source, &secret, &key));
+        self.set_secrets();
         tracing::warn!(source = source.name.as_str(), secret = secret.name(), "secret learned");
         Ok(())
     }

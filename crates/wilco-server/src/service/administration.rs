@@ -14,7 +14,7 @@ use crate::{
     admin::{
         Admin, Api, Backend, ConfiguredDestination, Header, Listener, Probe, ProbeReport,
         ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, Reload, RouteClause,
-        RouteDecision, Routing, RunBackfill, SecretStatus, Secrets,
+        RouteDecision, Routing, RunBackfill,
     },
     backfill::Trigger,
     config::{Config, Outline},
@@ -32,8 +32,8 @@ pub fn api(
     let routing = move || Ok(Arc::new(Outlined::new(outline()?)) as Arc<dyn Routing>);
     let sources = move || Ok(whole()?.sources.into_iter().map(Arc::new).collect());
     let (routing, sources) = (Box::new(routing), Box::new(sources));
-    let (reload, secrets, probing, backfill) = (None, None, None, None);
-    Api::new(Backend { store, routing, sources, reload, secrets, probing, backfill })
+    let (reload, began_at, probing, backfill) = (None, None, None, None);
+    Api::new(Backend { store, routing, sources, reload, began_at, probing, backfill })
 }
 
 /// The admin API of the running service, over its store and what it uses at the moment.
@@ -44,13 +44,13 @@ pub(super) fn api_of(
     reload: Option<Reload>,
     trigger: Arc<Trigger>,
 ) -> Api {
-    let (configured, counted) = (Arc::clone(inbound), Arc::clone(inbound));
+    let configured = Arc::clone(inbound);
     Api::new(Backend {
         store,
         routing: Box::new(move || Ok(Arc::clone(&plan.borrow()) as Arc<dyn Routing>)),
         sources: Box::new(move || Ok(configured.sources())),
         reload,
-        secrets: Some(Box::new(move || secrets(&counted))),
+        began_at: Some(inbound.began_at()),
         probing: Some(Arc::clone(inbound) as Arc<dyn Probing>),
         backfill: Some(backfill(trigger)),
     })
@@ -78,21 +78,6 @@ fn backfill(trigger: Arc<Trigger>) -> RunBackfill {
         let trigger = Arc::clone(&trigger);
         Box::pin(async move { trigger.round().await })
     })
-}
-
-/// How often and when each secret matched.
-fn secrets(inbound: &Inbound) -> Secrets {
-    let secrets =
-        inbound.secrets().into_iter().map(|(source, secret_name, matched)| SecretStatus {
-            source: source.name.as_str().to_owned(),
-            provider: source.provider.name.clone(),
-            path: source.path.clone(),
-            secret_name,
-            matches: matched.map_or(0, |matched| matched.count),
-            first_match: matched.map(|matched| matched.first),
-            last_match: matched.map(|matched| matched.last),
-        });
-    Secrets { since: inbound.began_at(), secrets: secrets.collect() }
 }
 
 impl Probing for Inbound {

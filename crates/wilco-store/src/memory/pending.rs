@@ -64,6 +64,7 @@ impl Pending {
         decision: DuplicateDecision,
         is_accepted: bool,
     ) -> Receipt {
+        self.record.count_match(proof);
         if let DuplicateDecision::DuplicateOf(event_id) = decision {
             return Receipt { event_id, is_first: false };
         }

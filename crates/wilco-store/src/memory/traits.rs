@@ -11,7 +11,7 @@ use crate::{
     Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, Claim, DestinationStatus,
     Duplicates, EventDetail, EventQuery, EventSummary, InboundStore, OutboundStore, Outcome,
     Receipt, Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, RoutedBatch,
-    Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
+    SecretMatches, Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
     rules::{wait_until, whole_millis},
 };
 
@@ -30,6 +30,13 @@ impl InboundStore for MemoryStore {
         let Ok(mut disk) = self.open_disk() else { return false };
         disk.durable.reject(rejection.clamped());
         true
+    }
+
+    fn set_secrets(&self, secrets: Vec<(String, String)>) {
+        let now = self.now();
+        if let Ok(mut disk) = self.open_disk() {
+            disk.durable.set_secrets(secrets, now);
+        }
     }
 }
 
@@ -178,6 +185,10 @@ impl AdminStore for MemoryStore {
 
     async fn accept(&self, accepted: Accepted) -> Result<Option<Receipt>, StoreError> {
         self.commit(|pending| pending.accept(accepted))
+    }
+
+    async fn secret_matches(&self) -> Result<Vec<SecretMatches>, StoreError> {
+        self.read(|record| record.secret_matches.values().cloned().collect())
     }
 }
 

@@ -6,17 +6,22 @@ use wilco::{EventId, Proof, RejectionId};
 
 use super::{
     Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, events,
-    rejection, rejections, seq_at, seq_of, show, slices, unfinished,
+    rejection, rejections, secret_matches, seq_at, seq_of, show, slices, unfinished,
 };
 use crate::{
     Accepted, AdminStore, BackfillStatus, Duplicates, EventDetail, EventQuery, EventSummary,
-    Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay, State, StoreError,
+    Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay, SecretMatches, State,
+    StoreError,
 };
 
 #[async_trait]
 impl AdminStore for SqliteStore {
     async fn backfills(&self) -> Result<Vec<BackfillStatus>, StoreError> {
         self.query_readers.read(backfills).await
+    }
+
+    async fn secret_matches(&self) -> Result<Vec<SecretMatches>, StoreError> {
+        self.query_readers.read(secret_matches).await
     }
 
     async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {

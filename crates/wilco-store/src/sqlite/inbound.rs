@@ -22,4 +22,9 @@ impl InboundStore for SqliteStore {
     fn reject(&self, rejection: Rejection) -> bool {
         self.writer.require_space().is_ok() && self.writer.reject(rejection.clamped())
     }
+
+    fn set_secrets(&self, secrets: Vec<(String, String)>) {
+        let now = self.now();
+        self.writer.repair(move |state| state.set_secrets(&secrets, now));
+    }
 }

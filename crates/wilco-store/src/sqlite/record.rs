@@ -115,6 +115,7 @@ impl WriterState {
         prepared: &mut Prepared,
         mut decision: DuplicateDecision,
     ) -> rusqlite::Result<Receipt> {
+        self.changes.matches.add(&prepared.event);
         if let DuplicateDecision::DuplicateOf(event_id) = decision {
             if is_intact(&self.connection, event_id)? {
                 return Ok(Receipt { event_id, is_first: false });

@@ -138,6 +138,18 @@ CREATE TABLE destination (
   revision      INTEGER NOT NULL    -- counts the changes of the breaker
 ) STRICT, WITHOUT ROWID;
 
+-- How often and when each secret of the configuration matched, by its name, duplicates included.
+CREATE TABLE secret_match (
+  source       TEXT    NOT NULL,
+  secret_name  TEXT    NOT NULL,
+  since_ms     INTEGER NOT NULL,  -- when it was first configured
+  matches      INTEGER NOT NULL,
+  first_ms     INTEGER,           -- when the first and the last request that it signed were received
+  last_ms      INTEGER,
+  others_since INTEGER NOT NULL,  -- matches of other secrets of the source since its last, or since it is known
+  PRIMARY KEY (source, secret_name)
+) STRICT, WITHOUT ROWID;
+
 -- When an alert was last recorded.
 CREATE TABLE alert (
   key   TEXT    PRIMARY KEY,

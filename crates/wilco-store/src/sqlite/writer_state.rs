@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use rusqlite::Connection;
 use wilco::Event;
 
-use super::{DamagedEvent, KeptRejections, LatestEvents, LeaseChanges};
+use super::{BatchMatches, DamagedEvent, KeptRejections, LatestEvents, LeaseChanges};
 
 /// What the writing thread keeps from one write to the next.
 pub(crate) struct WriterState {
@@ -26,6 +26,8 @@ pub(crate) struct WriterState {
 pub(crate) struct Changes {
     /// Events that were recorded.
     pub(super) recorded: Vec<Arc<Event>>,
+    /// Secrets that matched; written at the end of the transaction.
+    pub(super) matches: BatchMatches,
     /// Events that were not known to be damaged.
     pub(super) found_damaged: Vec<DamagedEvent>,
     /// Destinations for which something is due.

@@ -56,6 +56,7 @@ mod backfilling;
 mod bench;
 mod bursts;
 mod claiming;
+mod counting;
 mod duplicates;
 mod ending;
 mod leasing;

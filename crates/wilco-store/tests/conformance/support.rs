@@ -62,6 +62,7 @@ pub(crate) struct Sent<'a> {
     pub(crate) headers: &'a [(&'a str, &'a [u8])],
     pub(crate) body: &'a [u8],
     pub(crate) at: Timestamp,
+    pub(crate) secret_name: &'a str,
 }
 
 /// The usual request; a test overrides what matters to it.
@@ -74,12 +75,13 @@ pub(crate) const SENT: Sent<'static> = Sent {
     headers: &[],
     body: b"{}",
     at: NOW,
+    secret_name: "test:secret",
 };
 
 /// Signs a request as its provider would, and verifies it.
 pub(crate) fn event(sent: Sent<'_>) -> (Verified, Envelope) {
     let scheme = &provider::find("freispace").unwrap().scheme;
-    let secret = Secret::new("test:secret", b"a-made-up-secret".to_vec()).unwrap();
+    let secret = Secret::new(sent.secret_name, b"a-made-up-secret".to_vec()).unwrap();
     let signed = scheme.sign(&secret, &Unsigned::post(sent.body, sent.at)).unwrap();
     let signed = signed.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
     let headers = Headers::from_pairs(sent.headers.iter().copied().chain(signed));

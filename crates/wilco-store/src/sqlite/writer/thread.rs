@@ -87,7 +87,7 @@ impl Thread {
                 // After a latch the next start repairs all of it.
                 Ok(()) | Err(Failure { error: StoreError::Latched(_), .. }) => {}
                 Err(Failure { error, .. }) => {
-                    tracing::warn!(%error, "a delivery stays claimed until this can be written");
+                    tracing::warn!(%error, "a write failed, and is repeated until it succeeds");
                     failed.extend(job);
                 }
             }
@@ -133,7 +133,7 @@ impl Thread {
         self.shared.space.set_full(is_full);
         let is_locked = matches!(&committed, Err(Failure { error: StoreError::Locked, .. }));
         self.shared.is_locked.store(is_locked, Ordering::Relaxed);
-        let Changes { recorded, found_damaged, to_wake, leases } =
+        let Changes { recorded, matches: _, found_damaged, to_wake, leases } =
             std::mem::take(&mut self.state.changes);
         if committed.is_ok() {
             (self.observer)(recorded.len(), began.elapsed());
@@ -182,7 +182,8 @@ impl Thread {
         let done = self.run_all(jobs).and_then(|()| {
             let WriterState { connection, latest_events, changes, .. } = &mut self.state;
             let flushed = latest_events.flush(connection, changes.recorded.len());
-            flushed.and_then(|()| run(connection, "COMMIT")).map_err(|error| (error, None))
+            let counted = flushed.and_then(|()| changes.matches.write(connection));
+            counted.and_then(|()| run(connection, "COMMIT")).map_err(|error| (error, None))
         });
         done.inspect_err(|_| {
             // After some errors SQLite has rolled back already, and then this fails.
