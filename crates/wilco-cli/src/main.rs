@@ -12,6 +12,7 @@ mod events;
 mod explain;
 mod failure;
 mod freispace;
+mod health;
 mod init;
 mod json_log;
 mod output;
@@ -117,6 +118,7 @@ enum Verb {
     Check(check::Check),
     Serve(serve::Serve),
     Reload(reload::Reload),
+    Health(health::Health),
     Send(send::Send),
     Probe(probe::Probe),
     Verify(verify::Verify),
@@ -165,6 +167,7 @@ impl Cli {
             Verb::Freispace(freispace) => freispace.run().await,
             Verb::Providers(providers) => providers.run(),
             Verb::Reload(reload) => reload.run().await,
+            Verb::Health(health) => health.run().await,
             Verb::Schema(schema) => schema.run(),
             Verb::Completions(completions) => completions.run(),
             Verb::Man(man) => man.run(),

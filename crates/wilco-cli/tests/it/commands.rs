@@ -3,6 +3,7 @@
 mod backup;
 mod events;
 mod explain;
+mod health;
 mod help;
 mod place;
 mod replay;
