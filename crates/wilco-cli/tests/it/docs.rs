@@ -77,7 +77,10 @@ fn every_command_in_the_manual_exists() {
             let parts = line.split("&&").flat_map(|part| part.split([';', '&', '>', '<']));
             for part in parts.filter_map(|part| {
                 let part = part.trim();
-                part.strip_prefix("sudo -u wilco ").unwrap_or(part).strip_prefix("wilco ")
+                let as_user = ["sudo -u wilco ", "as_wilco "].iter();
+                let part =
+                    as_user.filter_map(|user| part.strip_prefix(user)).next().unwrap_or(part);
+                part.strip_prefix("wilco ")
             }) {
                 let script = format!("exec \"$0\" {part} --help");
                 let wilco = env!("CARGO_BIN_EXE_wilco");

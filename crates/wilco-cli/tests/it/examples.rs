@@ -89,45 +89,6 @@ fn every_example_is_valid_without_changes() {
 }
 
 #[test]
-fn systemd_accepts_the_unit_of_the_service() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let unit = fs::read_to_string(root.join("examples/wilco.service")).unwrap();
-    let place = folder.path().join("wilco.service");
-    fs::write(&place, unit.replace("/usr/local/bin/wilco", env!("CARGO_BIN_EXE_wilco"))).unwrap();
-    let verify = Command::new("systemd-analyze").arg("verify").arg(&place).output();
-    let Ok(verify) = verify else { return skip("no systemd-analyze") };
-    let said = String::from_utf8_lossy(&verify.stderr);
-    let own: Vec<_> = said.lines().filter(|line| line.contains("wilco.service")).collect();
-    assert!(own.is_empty(), "{said}");
-}
-
-#[test]
-fn the_configurations_on_the_service_page_are_valid() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let page = fs::read_to_string(root.join("docs/service.md")).unwrap();
-    let blocks: Vec<_> = page.split("```toml\n").skip(1).collect();
-    let blocks: Vec<_> = blocks.iter().map(|block| block.split("```").next().unwrap()).collect();
-    let [whole, proxied] = blocks[..] else { panic!("{} blocks", blocks.len()) };
-    let own = whole.find("[store]").unwrap();
-    let credentials = folder.path().join("credentials");
-    fs::create_dir(&credentials).unwrap();
-    fs::write(credentials.join("freispace-secret"), "a-made-up-secret").unwrap();
-    let plain = whole.replace("tls = \"files\"", "tls = \"off\"");
-    let plain: String =
-        plain.lines().filter(|l| !l.contains("/etc/wilco/")).map(|l| format!("{l}\n")).collect();
-    for text in [plain, format!("{proxied}{}", &whole[own..])] {
-        let text = text.replace("/var/lib/wilco", folder.path().to_str().unwrap());
-        fs::write(folder.path().join("wilco.toml"), text).unwrap();
-        let mut check = wilco(folder.path());
-        let output =
-            check.env("CREDENTIALS_DIRECTORY", &credentials).arg("check").output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-}
-
-#[test]
 fn a_request_signed_by_hand_as_the_freispace_page_says_is_accepted() {
     for tool in ["openssl", "curl"] {
         if Command::new(tool).arg("--version").output().is_err() {

@@ -21,6 +21,7 @@ mod handlers;
 mod handshakes;
 mod layering;
 mod listener;
+mod packaging;
 mod probe;
 mod providers;
 mod rejections;

@@ -143,10 +143,14 @@ impl Plan {
 impl World {
     /// A plan with the usual configuration: `World::plan().start()`. In the tables that a test adds, the
     /// word FOLDER is replaced by the folder of the world.
+    ///
+    /// `WILCO_TEST_UNDER` is a program with its arguments for [`Plan::under`], such as
+    /// `packaging/under-limits packaging/wilco.service`.
     pub(crate) fn plan() -> Plan {
+        let under = std::env::var("WILCO_TEST_UNDER").unwrap_or_default();
         Plan {
             address: None,
-            under: Vec::new(),
+            under: under.split_whitespace().map(Into::into).collect(),
             tls: "tls = \"off\"".into(),
             listen: String::new(),
             admin: String::new(),
