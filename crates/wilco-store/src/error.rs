@@ -2,13 +2,17 @@
 
 use std::path::PathBuf;
 
-use crate::{QUEUE_MAX, WAL_BYTES_MAX};
+use crate::{QUEUE_MAX, QUEUE_WAIT_MAX, WAL_BYTES_MAX};
 
 /// Why the store did not do as it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The queue of the writing thread is full.
-    #[error("{QUEUE_MAX} writes wait for the store already")]
+    /// The queue of the writing thread is full, or longer than it writes in [`QUEUE_WAIT_MAX`].
+    #[error(
+        "more waits for the store already than it writes in {} s, or {QUEUE_MAX} writes; if the disk is \
+         not known to be slow, see what else uses it",
+        QUEUE_WAIT_MAX.as_secs()
+    )]
     Busy,
     /// Another program has the write lock, and did not give it up in time. Nothing was written, and
     /// the same call may be made again.

@@ -153,6 +153,10 @@ pub const ALERTS: &str = "wilco";
 /// [`StoreError::Busy`].
 pub const QUEUE_MAX: usize = 8_192;
 
+/// How long an event may have to wait for those queued before it; beyond it [`StoreError::Busy`]. What
+/// the next commit takes is never refused for that.
+pub const QUEUE_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// Bytes of the write-ahead log, which only another program's read transaction can bring about, past which no
 /// event is recorded.
 pub(crate) const WAL_BYTES_MAX: u64 = 1 << 30;

@@ -15,8 +15,8 @@ use tokio::{sync::oneshot, time::Instant};
 
 use super::WriterState;
 use crate::{
-    QUEUE_MAX, REJECTION_INTERVAL, REJECTION_QUEUE_BYTES_MAX, REJECTION_QUEUE_MAX, Rejection,
-    StoreError,
+    QUEUE_MAX, QUEUE_WAIT_MAX, REJECTION_INTERVAL, REJECTION_QUEUE_BYTES_MAX, REJECTION_QUEUE_MAX,
+    Rejection, StoreError,
 };
 
 /// A piece of a transaction, and whom to tell when it is durable.
@@ -63,16 +63,24 @@ struct Waiting {
     stops: Vec<Stopped>,
     is_closed: bool,
     is_thread_asleep: bool,
+    /// How long a batch takes, as a mean in which each counts half as much as the next.
+    batch_time: Duration,
+    /// Since when the thread has been writing a batch.
+    writing_since: Option<Instant>,
 }
 
 impl Queue {
     /// # Errors
     ///
-    /// [`StoreError::Busy`] where the queue is full, [`StoreError::Closed`].
+    /// [`StoreError::Busy`] where the queue is full or an event would wait too long,
+    /// [`StoreError::Closed`].
     pub(super) fn push(&self, kind: Kind, job: Box<dyn Job>) -> Result<(), StoreError> {
         let mut waiting = self.lock();
         if waiting.is_closed {
             return Err(StoreError::Closed);
+        }
+        if matches!(kind, Kind::Event) && waiting.is_behind(Instant::now) {
+            return Err(StoreError::Busy);
         }
         let queue = match kind {
             Kind::Event => &mut waiting.events,
@@ -138,9 +146,11 @@ impl Queue {
     pub(super) fn take(&self, patience: Option<Duration>) -> Option<Batch> {
         let deadline = patience.map(|patience| Instant::now() + patience);
         let mut waiting = self.lock();
+        waiting.written(Instant::now());
         loop {
             let now = Instant::now();
             if let Some(batch) = waiting.next(now) {
+                waiting.writing_since = Some(now);
                 return Some(batch);
             }
             if waiting.is_closed {
@@ -196,6 +206,24 @@ impl Waiting {
             return Some(Batch::Rejections(std::mem::take(&mut self.rejections)));
         }
         None
+    }
+
+    /// Whether an event would wait longer than [`QUEUE_WAIT_MAX`] for the batches before its own, as
+    /// far as the last ones and the current one show. Senders give up after a few seconds: what they
+    /// no longer wait for would be written at the expense of what they still do. An event of the
+    /// next batch is never refused, however slow the disk is.
+    fn is_behind(&self, now: impl Fn() -> Instant) -> bool {
+        let of_batch = BATCH_MAX - self.deliveries.len().min(BATCH_MAX / 2);
+        let Ok(batches @ 1..) = u32::try_from(self.events.len() / of_batch) else { return false };
+        let current = self.writing_since.map(|since| now().saturating_duration_since(since));
+        current.unwrap_or_default().max(self.batch_time) * batches > QUEUE_WAIT_MAX
+    }
+
+    /// Notes that the batch that the thread took last was written.
+    fn written(&mut self, now: Instant) {
+        if let Some(since) = self.writing_since.take() {
+            self.batch_time = (self.batch_time + now.saturating_duration_since(since)) / 2;
+        }
     }
 
     /// Half a batch of each kind, and more where the other has less.
@@ -273,6 +301,51 @@ mod tests {
             assert_eq!(count, taken.0 + taken.1);
             assert_eq!(left, (events - taken.0, deliveries - taken.1), "{events} {deliveries}");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_event_is_refused_that_would_wait_too_long_for_a_slow_disk() {
+        let push = |queue: &Queue, kind| queue.push(kind, Box::new(Named("job"))).is_ok();
+        // The time of each batch in milliseconds, and deliveries that wait: how many events may.
+        for (millis, deliveries, events) in [
+            (0, 0, QUEUE_MAX),
+            (10, 0, QUEUE_MAX),
+            (200, 0, 6 * BATCH_MAX),
+            (200, 100, 6 * (BATCH_MAX - 100)),
+            (200, 8_000, 6 * BATCH_MAX / 2),
+            (501, 0, 2 * BATCH_MAX),
+            (10_000, 0, BATCH_MAX),
+            (10_000, 8_000, BATCH_MAX / 2),
+        ] {
+            let queue = Queue::default();
+            for _ in 0..40 {
+                fill(&queue, Kind::Event, 1);
+                assert!(matches!(queue.take(None), Some(Batch::Jobs(_))));
+                tokio::time::advance(Duration::from_millis(millis)).await;
+            }
+            assert!(matches!(queue.take(Some(Duration::ZERO)), Some(Batch::Nothing)));
+            fill(&queue, Kind::Delivery, deliveries);
+            let accepted = (0..QUEUE_MAX).take_while(|_| push(&queue, Kind::Event)).count();
+            assert_eq!(accepted, events, "{millis} ms, {deliveries} deliveries");
+            assert!(push(&queue, Kind::Delivery), "only events are refused for that");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_hangs_keeps_events_from_queueing_behind_the_next_one() {
+        let queue = Queue::default();
+        fill(&queue, Kind::Event, 1);
+        assert!(matches!(queue.take(None), Some(Batch::Jobs(_))));
+        fill(&queue, Kind::Event, 2 * BATCH_MAX);
+        tokio::time::advance(QUEUE_WAIT_MAX).await;
+        assert!(matches!(queue.push(Kind::Event, Box::new(Named("late"))), Err(StoreError::Busy)));
+        // It was a single hiccup: a few quick commits later nothing is left of it.
+        assert_eq!(kinds(&queue), [("jobs", BATCH_MAX), ("jobs", BATCH_MAX)]);
+        for _ in 0..5 {
+            fill(&queue, Kind::Event, 1);
+            assert_eq!(kinds(&queue), [("jobs", 1)]);
+        }
+        fill(&queue, Kind::Event, QUEUE_MAX);
     }
 
     #[test]

@@ -2,61 +2,16 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
-use super::{exchange, integrity, number, recorded_once, skip};
+use super::{SYNCS, Strace, exchange, integrity, number, recorded_once, skip};
 use crate::{
     deliveries::RETRY,
     world::{World, booking},
 };
-
-/// `strace` on a running process, if this machine allows that.
-struct Strace(Child);
-
-impl Strace {
-    /// Makes calls of the process end as `fault` says, counted for each thread from now on.
-    fn inject(pid: u32, calls: &str, fault: &str) -> Result<Self, String> {
-        Self::inject_at(&[], pid, calls, fault)
-    }
-
-    /// The same, but if there are paths, only for calls on these.
-    fn inject_at(paths: &[&Path], pid: u32, calls: &str, fault: &str) -> Result<Self, String> {
-        let mut child = Command::new("strace")
-            .args(["-f", "-e", &format!("trace={calls}"), "-e", &format!("inject={calls}:{fault}")])
-            .args(["-p", &pid.to_string()])
-            .args(paths.iter().flat_map(|path| [Path::new("-P"), path]))
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .stdin(Stdio::null())
-            .spawn()
-            .map_err(|error| format!("strace: {error}"))?;
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        said.read_line(&mut line).unwrap();
-        if line.contains("attached") {
-            // Its output must not block it.
-            std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-            return Ok(Self(child));
-        }
-        // It has ended already.
-        let _ = child.wait();
-        Err(line.trim().to_owned())
-    }
-}
-
-impl Drop for Strace {
-    fn drop(&mut self) {
-        // It has ended already if the traced process has.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-const SYNCS: &str = "fsync,fdatasync";
 
 #[test]
 fn after_a_failed_checkpoint_nothing_is_acknowledged_and_all_that_was_is_there() {
