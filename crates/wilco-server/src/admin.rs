@@ -26,12 +26,11 @@ use tokio_util::sync::CancellationToken;
 use wilco::Secret;
 use wilco_store::AdminStore;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, sockets::Listener};
 
 pub use api::{Api, REPLAY_REASON, REPLAYED_EVENTS_MAX, Reload};
 pub(crate) use api::{Backend, ConfiguredDestination, Probing, Routing, RunBackfill};
 pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
-pub(crate) use listen::Listener;
 pub use model::{
     AcceptRequest, AcceptedRejection, Attempt, BackfillStatus, Backfills, CancelRequest, Cancelled,
     Delivery, DeliveryState, DestinationStatus, EventDetail, EventSummary, ExplainedChange,

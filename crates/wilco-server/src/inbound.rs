@@ -43,8 +43,7 @@ use throttle::Throttle;
 
 pub(crate) use endpoints::Endpoints;
 pub(crate) use gate::{Client, Network, UnreadableHop};
-pub use listen::BindError;
-pub(crate) use listen::{Bound, HeadFault, bind, prepare, raise_file_limit};
+pub(crate) use listen::{HeadFault, raise_file_limit};
 pub(crate) use probes::{ProbeError, ProbeRequest};
 pub(crate) use redeliveries::Redeliveries;
 pub(crate) use response::{Evidence, Refusal};

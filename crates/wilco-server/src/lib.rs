@@ -33,6 +33,7 @@ pub mod log;
 mod metrics;
 mod outbound;
 pub mod service;
+mod sockets;
 mod supervise;
 mod threads;
 

@@ -17,7 +17,6 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{
     sync::CancellationToken,
     task::{AbortOnDropHandle, TaskTracker},
@@ -29,21 +28,23 @@ use crate::{
     admin::Admin,
     backfill::{self, Backfiller, Trigger},
     config::{Address, Config},
-    inbound::{self, Bound, Endpoints, Inbound},
+    inbound::{self, Endpoints, Inbound},
     metrics::Metrics,
     outbound::{Outbound, Plan},
+    sockets::Socket,
     supervise::Tasks,
     threads::Threads,
 };
 
 pub use crate::{
     admin::Reload,
-    inbound::{BindError, Certificate, SelfSigned, TlsError},
+    inbound::{Certificate, SelfSigned, TlsError},
+    sockets::BindError,
 };
 pub use administration::api;
 pub use open::StartError;
 
-use administration::{administer, api_of};
+use administration::api_of;
 use open::Opened;
 
 pub use wilco_destinations::{Function, KINDS};
@@ -59,6 +60,8 @@ pub struct Service {
     config: Mutex<Config>,
     addresses: Vec<Address>,
     admin_address: Option<Address>,
+    /// Closed when it stops.
+    sockets: Mutex<Vec<Socket>>,
     open: TaskTracker,
     stop: CancellationToken,
     /// Done when the outbound half has ended.
@@ -92,7 +95,7 @@ impl Service {
         reload: Option<Reload>,
     ) -> Result<Arc<Self>, StartError> {
         let opened = Opened::open(&config, certificate).await?;
-        let Opened { metrics, certificate, acceptor, threads, store, bound, admin } = opened;
+        let Opened { metrics, certificate, acceptor, threads, store, public, admin } = opened;
         let endpoints = Endpoints::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
         inbound.set_secrets();
@@ -116,21 +119,33 @@ impl Service {
         };
         tasks.spawn("the backfill", stop.clone(), on, backfiller.run(stop.clone()));
 
-        let addresses = bound.iter().map(Bound::address).collect();
         let open = TaskTracker::new();
-        for bound in bound {
-            listen(bound, Arc::clone(&inbound), acceptor.clone(), &open, &stop, &mut tasks);
+        let mut sockets = Vec::new();
+        for (socket, listener) in public {
+            let name = format!("the listener on {}", socket.address());
+            let serve = Arc::clone(&inbound);
+            let serve = serve.listen(listener, acceptor.clone(), open.clone(), stop.clone());
+            tasks.spawn(name, stop.clone(), &Handle::current(), open.track_future(serve));
+            sockets.push(socket);
         }
-        let admin_address = admin.as_ref().map(|(bound, _)| bound.address());
-        if let Some((bound, token)) = admin {
+        let addresses = sockets.iter().map(|socket| socket.address().clone()).collect();
+        let mut admin_address = None;
+        if let Some((socket, listener, token)) = admin {
             let admin = Admin {
                 api: api_of(&inbound, store.clone(), planned, reload, trigger),
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,
-                is_local: bound.address().is_local(),
+                is_local: socket.address().is_local(),
             };
-            tasks.spawn("the admin listener", stop.clone(), on, administer(admin, bound, &stop));
+            tasks.spawn(
+                "the admin listener",
+                stop.clone(),
+                on,
+                admin.serve(listener, stop.clone()),
+            );
+            admin_address = Some(socket.address().clone());
+            sockets.push(socket);
         }
         if let Some(certificate) = &certificate {
             metrics.certificate_ends(certificate.ends());
@@ -148,6 +163,7 @@ impl Service {
             config: Mutex::new(config),
             addresses,
             admin_address,
+            sockets: Mutex::new(sockets),
             open,
             stop,
             delivering,
@@ -187,6 +203,7 @@ impl Service {
     pub async fn drain(&self, within: Duration) -> Result<(), StoreError> {
         let until = Instant::now() + within;
         self.stop.cancel();
+        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.open.close();
         if timeout_at(until, self.open.wait()).await.is_err() {
             tracing::warn!(open = self.open.len(), "connections were cut off");
@@ -275,21 +292,6 @@ async fn supervise(mut tasks: Tasks, store: Arc<dyn Store>, stop: CancellationTo
         ended = tasks.failed() => store.latch(&format!("{ended}, though it has to run")),
     }
     tasks
-}
-
-/// Starts to accept connections. The drain waits for the listener as well as for its connections,
-/// because the file of a socket is removed when the listener ends.
-fn listen(
-    bound: Bound,
-    inbound: Arc<Inbound>,
-    acceptor: Option<TlsAcceptor>,
-    open: &TaskTracker,
-    stop: &CancellationToken,
-    tasks: &mut Tasks,
-) {
-    let name = format!("the listener on {}", bound.address());
-    let serve = bound.serve(inbound, acceptor, open.clone(), stop.clone());
-    tasks.spawn(name, stop.clone(), &Handle::current(), open.track_future(serve));
 }
 
 /// Reloads the certificate whenever its files change.

@@ -21,6 +21,7 @@ use sources::{Crate, path_of};
 const LAYERS: &[&[&str]] = &[
     &["blanking", "clock", "log", "supervise"],
     &["config", "metrics", "threads"],
+    &["sockets"],
     &["inbound", "outbound", "admin"],
     &["backfill"],
     &["service"],

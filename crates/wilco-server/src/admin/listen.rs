@@ -1,40 +1,22 @@
 //! The connections of the admin listener, with separate limits.
 
-use std::{io, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     task::JoinSet,
     time::sleep,
 };
 use tokio_util::sync::CancellationToken;
 use tower_service::Service as _;
 
-use crate::metrics::Metrics;
-
-/// Where the admin listener accepts connections.
-pub(crate) enum Listener {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-impl Listener {
-    async fn accept(&self) -> io::Result<Stream> {
-        match self {
-            Self::Tcp(listener) => Ok(Stream::Tcp(listener.accept().await?.0)),
-            Self::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
-        }
-    }
-}
+use crate::{
+    metrics::Metrics,
+    sockets::{Listener, Stream},
+};
 
 /// Serves until `stop`, then finishes the requests under way.
 pub(super) async fn serve(
@@ -54,10 +36,10 @@ pub(super) async fn serve(
             Ok(_) if open.len() >= ADMIN_CONNECTIONS_MAX => {
                 refused.inc();
             }
-            Ok(Stream::Tcp(stream)) => {
+            Ok((Stream::Tcp(stream), _)) => {
                 open.spawn(serve_connection(stream, router.clone(), stop.clone()));
             }
-            Ok(Stream::Unix(stream)) => {
+            Ok((Stream::Unix(stream), _)) => {
                 open.spawn(serve_connection(stream, router.clone(), stop.clone()));
             }
             Err(error) => {

@@ -1,33 +1,31 @@
 //! Listeners: they accept connections within their limits, and each connection reads its requests.
 
-mod bind;
 mod connection;
 mod limits;
 mod proxy_header;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, interval};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Client, Inbound};
-use connection::{Connection, Stream};
+use crate::sockets::{Listener, Stream};
+use connection::Connection;
 use limits::Slot;
 use proxy_header::{Origin, ProxyHeaderError};
 
-pub use bind::BindError;
-pub(crate) use bind::{Bound, bind, prepare};
 pub(crate) use connection::HeadFault;
 pub(super) use limits::ConnectionLimits;
 pub(crate) use limits::raise_file_limit;
 
-impl Bound {
+impl Inbound {
     /// Accepts connections until `stop`. Those that are open then finish their current requests;
     /// `open` tracks them.
-    pub(crate) async fn serve(
-        self,
-        inbound: Arc<Inbound>,
+    pub(crate) async fn listen(
+        self: Arc<Self>,
+        listener: Listener,
         tls: Option<TlsAcceptor>,
         open: TaskTracker,
         stop: CancellationToken,
@@ -37,38 +35,23 @@ impl Bound {
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = suppressed_interval.tick() => {
-                    inbound.log_suppressed();
+                    self.log_suppressed();
                     continue;
                 }
-                accepted = self.accept() => accepted,
+                accepted = listener.accept() => accepted,
             };
             let (stream, client) = match accepted {
-                Ok(accepted) => accepted,
+                Ok((stream, ip)) => (stream, ip.map_or(Client::Local, Client::Ip)),
                 Err(error) => {
                     // Usually the file descriptors have run out, and other connections will end.
-                    inbound.log_not_accepted(&error);
+                    self.log_not_accepted(&error);
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            if let Some(admitted) = Admitted::new(&inbound, client, &stop) {
+            if let Some(admitted) = Admitted::new(&self, client, &stop) {
                 let tls = tls.clone();
                 open.spawn(admitted.serve(stream, tls));
-            }
-        }
-    }
-
-    async fn accept(&self) -> io::Result<(Stream, Client)> {
-        match self {
-            Self::Tcp(listener, _) => {
-                let (stream, address) = listener.accept().await?;
-                // It fails if the client has gone already, which the first read will find out.
-                let _ = stream.set_nodelay(true);
-                Ok((Stream::Tcp(stream), Client::Ip(address.ip())))
-            }
-            Self::Unix(listener, _) => {
-                let (stream, _) = listener.accept().await?;
-                Ok((Stream::Unix(stream), Client::Local))
             }
         }
     }

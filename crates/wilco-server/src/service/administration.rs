@@ -5,20 +5,18 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use wilco::Event;
 use wilco_delivery::{Clause, Policy, Routes};
 use wilco_store::{AdminStore, Target};
 
 use crate::{
     admin::{
-        Admin, Api, Backend, ConfiguredDestination, Header, Listener, Probe, ProbeReport,
-        ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, Reload, RouteClause,
-        RouteDecision, Routing, RunBackfill,
+        Api, Backend, ConfiguredDestination, Header, Probe, ProbeReport, ProbeRequest, ProbedBody,
+        ProbedRequest, Probing, Problem, Reload, RouteClause, RouteDecision, Routing, RunBackfill,
     },
     backfill::Trigger,
     config::{Config, Outline},
-    inbound::{self, Bound, Inbound, ProbeError},
+    inbound::{self, Inbound, ProbeError},
     outbound::Plan,
 };
 
@@ -54,22 +52,6 @@ pub(super) fn api_of(
         probing: Some(Arc::clone(inbound) as Arc<dyn Probing>),
         backfill: Some(backfill(trigger)),
     })
-}
-
-/// Serves the admin listener until `stop`.
-pub(super) fn administer(
-    admin: Admin,
-    bound: Bound,
-    stop: &CancellationToken,
-) -> impl Future<Output = ()> + use<> {
-    let stop = stop.clone();
-    async move {
-        match bound {
-            Bound::Tcp(listener, _) => admin.serve(Listener::Tcp(listener), stop).await,
-            // The file is removed when it is dropped, even if this task is aborted.
-            Bound::Unix(listener, _file) => admin.serve(Listener::Unix(listener), stop).await,
-        }
-    }
 }
 
 /// Asks for a round of backfill.

@@ -11,8 +11,9 @@ use wilco_store::{OpenError, Options, SqliteStore, Store};
 use crate::{
     admin, clock,
     config::{Config, Tls},
-    inbound::{BindError, Bound, Certificate, TlsError, bind, prepare},
+    inbound::{Certificate, TlsError},
     metrics::Metrics,
+    sockets::{BindError, Listener, Socket},
     threads::Threads,
 };
 
@@ -23,9 +24,10 @@ pub(super) struct Opened {
     pub(super) acceptor: Option<TlsAcceptor>,
     pub(super) threads: Threads,
     pub(super) store: Arc<dyn Store>,
-    pub(super) bound: Vec<Bound>,
-    /// The admin listener, with its token.
-    pub(super) admin: Option<(Bound, Secret)>,
+    /// The public sockets, each with its listener.
+    pub(super) public: Vec<(Socket, Listener)>,
+    /// The socket of the admin listener, with its token.
+    pub(super) admin: Option<(Socket, Listener, Secret)>,
 }
 
 /// Why wilco could not start.
@@ -69,9 +71,9 @@ impl Opened {
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let threads = Threads::start().map_err(StartError::Threads)?;
         let store = open_store(config, &metrics)?;
-        match bind_all(config, threads.handle()).await {
-            Ok((bound, admin)) => {
-                Ok(Self { metrics, certificate, acceptor, threads, store, bound, admin })
+        match open_sockets(config, threads.handle()).await {
+            Ok((public, admin)) => {
+                Ok(Self { metrics, certificate, acceptor, threads, store, public, admin })
             }
             Err(error) => {
                 // Close the store that was just opened, so that the failed start leaves no trace.
@@ -104,32 +106,30 @@ fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
     token.map(Some).map_err(wrong)
 }
 
+type Public = Vec<(Socket, Listener)>;
+
 /// Opens all sockets, that of the admin listener together with its token.
-async fn bind_all(
+async fn open_sockets(
     config: &Config,
     threads: &Handle,
-) -> Result<(Vec<Bound>, Option<(Bound, Secret)>), StartError> {
+) -> Result<(Public, Option<(Socket, Listener, Secret)>), StartError> {
     let token = admin_token(config)?;
-    let mut bound = Vec::new();
+    let mut public = Vec::new();
     let all = &config.listen.addresses;
     for address in all {
         let refused = |cause| StartError::Listen { address: address.to_string(), cause };
-        prepare(address).await.map_err(refused)?;
-        bound.push(bind(address, all, PUBLIC_SOCKET_MODE).map_err(refused)?);
+        let socket = Socket::bind(address, all, PUBLIC_SOCKET_MODE).await.map_err(refused)?;
+        let listener = socket.listener().map_err(refused)?;
+        public.push((socket, listener));
     }
-    let admin = match &config.admin {
-        None => None,
-        Some(admin) => {
-            let address = &admin.address;
-            let refused =
-                |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
-            prepare(address).await.map_err(refused)?;
-            // Its connections are served by the threads for deliveries.
-            let _entered = threads.enter();
-            Some(bind(address, all, ADMIN_SOCKET_MODE).map_err(refused)?)
-        }
-    };
-    Ok((bound, admin.zip(token)))
+    let Some((admin, token)) = config.admin.as_ref().zip(token) else { return Ok((public, None)) };
+    let address = &admin.address;
+    let refused = |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
+    let socket = Socket::bind(address, all, ADMIN_SOCKET_MODE).await.map_err(refused)?;
+    // Its connections are served by the threads for deliveries.
+    let _entered = threads.enter();
+    let listener = socket.listener().map_err(refused)?;
+    Ok((public, Some((socket, listener, token))))
 }
 
 /// A proxy in front runs as another user. Senders are authenticated by signatures, not by permissions.

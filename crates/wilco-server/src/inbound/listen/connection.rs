@@ -19,23 +19,20 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpStream, UnixStream},
+    net::TcpStream,
     time::{Instant, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::inbound::{Client, Inbound};
+use crate::{
+    inbound::{Client, Inbound},
+    sockets::Stream,
+};
 use handshake::Reason;
 use wire::{HEADERS_MAX, HeadVerdict, Wire};
 
 pub(crate) use wire::HeadFault;
-
-/// An accepted socket.
-pub(super) enum Stream {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
 
 /// A connection, from its TLS handshake to its last byte.
 pub(super) struct Connection {

@@ -1,28 +1,47 @@
-//! Binds the sockets of the listeners.
+//! Listening sockets, and the connections that they accept.
 
 use std::{
     fs::{self, Metadata, Permissions},
     io,
-    net::SocketAddr,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    net::{IpAddr, SocketAddr},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
 };
 
 use rustix::net::sockopt::set_ipv6_v6only;
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Address;
 
-/// A listening socket.
-pub(crate) enum Bound {
-    /// For connections over IP.
-    Tcp(TcpListener, SocketAddr),
-    /// For connections on this machine; the file is removed at the end.
-    Unix(UnixListener, SocketFile),
+/// A listening socket. What accepts connections has a [`Listener`] of it.
+pub(crate) struct Socket {
+    fd: OwnedFd,
+    address: Address,
+    /// Kept until the socket is closed.
+    _file: Option<SocketFile>,
 }
 
-/// The file of a Unix socket that was bound here.
-pub(crate) struct SocketFile {
+/// Accepts connections of a socket.
+pub(crate) enum Listener {
+    /// Over IP.
+    Tcp(TcpListener),
+    /// On this machine.
+    Unix(UnixListener),
+}
+
+/// A connection.
+pub(crate) enum Stream {
+    /// Over IP.
+    Tcp(TcpStream),
+    /// On this machine.
+    Unix(UnixStream),
+}
+
+/// The file of a Unix socket that was bound here; it is removed at the end.
+struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
@@ -35,33 +54,51 @@ pub struct BindError {
     hint: &'static str,
 }
 
-/// Prepares to bind an address: removes a socket that a killed process has left.
-pub(crate) async fn prepare(address: &Address) -> Result<(), BindError> {
-    match address {
-        Address::Tcp(_) => Ok(()),
-        Address::Unix(path) => remove_stale_socket(path).await,
-    }
-}
-
-/// Binds an address. `all` are those of `[listen]`; the file of a socket gets this mode. The
-/// runtime that is entered drives the listener.
-pub(crate) fn bind(address: &Address, all: &[Address], mode: u32) -> Result<Bound, BindError> {
-    match address {
-        Address::Tcp(address) => {
-            let listener = bind_tcp(*address, all)?;
-            let local = listener.local_addr().map_err(|cause| BindError::new(cause, false))?;
-            Ok(Bound::Tcp(listener, local))
+impl Socket {
+    /// Binds an address. `all` are those of `[listen]`; the file of a socket gets this mode.
+    pub(crate) async fn bind(
+        address: &Address,
+        all: &[Address],
+        mode: u32,
+    ) -> Result<Self, BindError> {
+        match address {
+            Address::Tcp(address) => bind_tcp(*address, all),
+            Address::Unix(path) => {
+                remove_stale_socket(path).await?;
+                bind_unix(path, mode).map_err(|cause| BindError::new(cause, false))
+            }
         }
-        Address::Unix(path) => bind_unix(path, mode),
+    }
+
+    /// The address that was bound, with the port that the system chose for port 0.
+    pub(crate) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// A listener, which the runtime that is entered drives.
+    pub(crate) fn listener(&self) -> Result<Listener, BindError> {
+        let listener = || {
+            let fd = self.fd.try_clone()?;
+            Ok(match self.address {
+                Address::Tcp(_) => Listener::Tcp(TcpListener::from_std(fd.into())?),
+                Address::Unix(_) => Listener::Unix(UnixListener::from_std(fd.into())?),
+            })
+        };
+        listener().map_err(|cause| BindError::new(cause, false))
     }
 }
 
-impl Bound {
-    /// The address that was bound, with the port that the system chose for port 0.
-    pub(crate) fn address(&self) -> Address {
+impl Listener {
+    /// Waits for a connection. One over IP comes with the client's address.
+    pub(crate) async fn accept(&self) -> io::Result<(Stream, Option<IpAddr>)> {
         match self {
-            Self::Tcp(_, address) => Address::Tcp(*address),
-            Self::Unix(_, file) => Address::Unix(file.path.clone()),
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // It fails if the client has gone already, which the first read will find out.
+                let _ = stream.set_nodelay(true);
+                Ok((Stream::Tcp(stream), Some(address.ip())))
+            }
+            Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), None)),
         }
     }
 }
@@ -96,8 +133,8 @@ impl BindError {
     }
 }
 
-fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<TcpListener, BindError> {
-    let listen = || {
+fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<Socket, BindError> {
+    let listen = || -> io::Result<_> {
         let socket = match address {
             SocketAddr::V4(_) => TcpSocket::new_v4()?,
             SocketAddr::V6(_) => {
@@ -108,7 +145,9 @@ fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<TcpListener, BindErr
         };
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        socket.listen(BACKLOG)
+        let listener = socket.listen(BACKLOG)?.into_std()?;
+        let address = Address::Tcp(listener.local_addr()?);
+        Ok(Socket { fd: listener.into(), address, _file: None })
     };
     listen().map_err(|cause| BindError::new(cause, has_port_twice(address, all)))
 }
@@ -132,13 +171,12 @@ fn has_port_twice(address: SocketAddr, all: &[Address]) -> bool {
     others > usize::from(all.contains(&Address::Tcp(address)))
 }
 
-fn bind_unix(path: &Path, mode: u32) -> Result<Bound, BindError> {
-    let of = |cause| BindError::new(cause, false);
-    let listener = UnixListener::bind(path).map_err(of)?;
-    let identity = identity(&fs::symlink_metadata(path).map_err(of)?);
+fn bind_unix(path: &Path, mode: u32) -> io::Result<Socket> {
+    let listener = UnixListener::bind(path)?.into_std()?;
+    let identity = identity(&fs::symlink_metadata(path)?);
     let file = SocketFile { path: path.into(), identity };
-    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(of)?;
-    Ok(Bound::Unix(listener, file))
+    fs::set_permissions(path, Permissions::from_mode(mode))?;
+    Ok(Socket { fd: listener.into(), address: Address::Unix(path.into()), _file: Some(file) })
 }
 
 /// Removes a socket that nobody listens on, which a killed process has left. Any other file stays.
