@@ -17,7 +17,7 @@ use wilco_server::{
     client::{Client, Trust},
     clock,
     config::Address,
-    service::{Function, Service},
+    service::{Function, PassedSockets, Service},
 };
 use wilco_store::EventQuery;
 
@@ -127,7 +127,7 @@ impl Loopback {
         ];
         let config = config(folder, secret.clone(), functions)?;
         let certificate = certificate_for(&config)?;
-        let service = Service::start(config, certificate, None).await?;
+        let service = Service::start(config, certificate, None, PassedSockets::default()).await?;
         let address = match service.addresses() {
             [Address::Tcp(address), ..] => *address,
             _ => return Err(Failure::failed("the demo has no address")),

@@ -13,7 +13,7 @@ use wilco::Secret;
 use wilco_server::{
     admin::Reload,
     config::{self, Address, Config, DestinationConfig, Diagnostics},
-    service::{KINDS, Service, StartError, raise_file_limit},
+    service::{KINDS, PassedSockets, Service, StartError, raise_file_limit},
 };
 
 use super::{ConfigArgs, Failure, LogFormat, certificate_for, certificate_for_file, draw};
@@ -65,6 +65,7 @@ struct WithoutFile {
 
 impl Serve {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        let passed = PassedSockets::from_environment().map_err(Failure::failed)?;
         let path = self.config.find();
         if let (Some(path), true) = (&path, self.without_file.is_asked_for()) {
             return Err(Failure::usage(format!(
@@ -103,7 +104,7 @@ impl Serve {
         let is_tls = config.listen.tls != config::Tls::Off;
         // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;
-        let service = Service::start(config, certificate, reload).await;
+        let service = Service::start(config, certificate, reload, passed).await;
         let service = service.map_err(|error| match (&error, &path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
                 let hint =

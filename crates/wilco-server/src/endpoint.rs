@@ -25,7 +25,7 @@ use wilco_store::StoreError;
 use crate::{
     config::{self, Config},
     inbound::Client,
-    service::{Service, StartError},
+    service::{PassedSockets, Service, StartError},
 };
 
 /// An open endpoint: it verifies, records and acknowledges events, and then passes them to the
@@ -212,7 +212,7 @@ impl Builder {
 
     async fn start(self, addresses: Vec<config::Address>) -> Result<Endpoint> {
         let config = self.into_config(addresses)?;
-        let service = Service::start(config, None, None).await?;
+        let service = Service::start(config, None, None, PassedSockets::default()).await?;
         Ok(Endpoint { service })
     }
 

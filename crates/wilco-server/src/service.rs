@@ -39,7 +39,7 @@ use crate::{
 pub use crate::{
     admin::Reload,
     inbound::{Certificate, SelfSigned, TlsError},
-    sockets::BindError,
+    sockets::{BindError, PassedSocketError, PassedSockets},
 };
 pub use administration::api;
 pub use open::StartError;
@@ -83,7 +83,8 @@ pub enum ReloadError {
 }
 
 impl Service {
-    /// Opens and recovers the store, and only then the listeners. The admin listener calls `reload` when
+    /// Opens and recovers the store, and only then the listeners, of which some may have been passed to
+    /// this process. The admin listener calls `reload` when
     /// it is asked to read the configuration again; `None` if wilco runs without a file.
     ///
     /// # Errors
@@ -93,8 +94,9 @@ impl Service {
         config: Config,
         certificate: Option<Arc<Certificate>>,
         reload: Option<Reload>,
+        passed: PassedSockets,
     ) -> Result<Arc<Self>, StartError> {
-        let opened = Opened::open(&config, certificate).await?;
+        let opened = Opened::open(&config, certificate, passed).await?;
         let Opened { metrics, certificate, acceptor, threads, store, public, admin } = opened;
         let endpoints = Endpoints::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));

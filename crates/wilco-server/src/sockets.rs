@@ -1,5 +1,7 @@
 //! Listening sockets, and the connections that they accept.
 
+mod passed;
+
 use std::{
     fs::{self, Metadata, Permissions},
     io,
@@ -15,6 +17,8 @@ use rustix::net::sockopt::set_ipv6_v6only;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Address;
+
+pub use passed::{PassedSocketError, PassedSockets};
 
 /// A listening socket. What accepts connections has a [`Listener`] of it.
 pub(crate) struct Socket {
@@ -55,12 +59,17 @@ pub struct BindError {
 }
 
 impl Socket {
-    /// Binds an address. `all` are those of `[listen]`; the file of a socket gets this mode.
-    pub(crate) async fn bind(
+    /// The socket for an address: the one that was passed, or else a new one. `all` are the addresses of
+    /// `[listen]`; the file of a new socket gets this mode.
+    pub(crate) async fn open(
         address: &Address,
+        passed: &mut PassedSockets,
         all: &[Address],
         mode: u32,
     ) -> Result<Self, BindError> {
+        if let Some(socket) = passed.take(address) {
+            return Ok(socket);
+        }
         match address {
             Address::Tcp(address) => bind_tcp(*address, all),
             Address::Unix(path) => {

@@ -1,6 +1,7 @@
 //! Sockets and connections: how they are opened, how many are allowed, and how they end.
 
 mod nginx;
+mod passed;
 mod proxy_protocol;
 
 use std::{

@@ -7,6 +7,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Condvar, Mutex},
@@ -33,6 +34,7 @@ pub(crate) struct Plan {
     source: String,
     rest: String,
     environment: Vec<(String, String)>,
+    passed: Vec<Arc<OwnedFd>>,
 }
 
 /// A running wilco and the folder that it lives in.
@@ -100,6 +102,19 @@ impl Plan {
         self
     }
 
+    /// One or two listening sockets that the process gets as systemd passes them.
+    pub(crate) fn pass(mut self, sockets: Vec<OwnedFd>) -> Self {
+        self.passed = sockets.into_iter().map(Arc::new).collect();
+        // They come in as stdin and stdout, because std passes no others.
+        let script = match self.passed.len() {
+            1 => "exec 3<&0 0</dev/null",
+            _ => "exec 3<&0 4<&1 0</dev/null 1>stdout",
+        };
+        let count = self.passed.len();
+        let script = format!("{script}; LISTEN_PID=$$ LISTEN_FDS={count} exec \"$0\" \"$@\"");
+        self.under(&["sh", "-c", &script])
+    }
+
     pub(crate) fn start(self) -> World {
         self.start_in(tempfile::tempdir().unwrap())
     }
@@ -107,6 +122,13 @@ impl Plan {
     /// As [`Plan::start`], in a folder in which the test has put something.
     pub(crate) fn start_in(self, folder: TempDir) -> World {
         World::start_in(self, Arc::new(folder))
+    }
+
+    /// What a wilco says that is expected to end by itself.
+    pub(crate) fn output(self) -> Output {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("wilco.toml"), self.config(folder.path(), 0)).unwrap();
+        World::spawn(&self, &folder, Stdio::piped()).wait_with_output().unwrap()
     }
 
     /// As [`Plan::start`], but the log goes to `log` instead of the test.
@@ -157,6 +179,7 @@ impl World {
             source: String::new(),
             rest: String::new(),
             environment: vec![("FREISPACE_SECRET".into(), SECRET.into())],
+            passed: Vec::new(),
         }
     }
 
@@ -196,7 +219,15 @@ impl World {
             .append(true)
             .open(folder.path().join("stdout"))
             .unwrap();
-        command.stdout(stdout).stderr(log).spawn().unwrap()
+        command.stdout(stdout).stderr(log);
+        let mut passed = plan.passed.iter().map(|socket| socket.try_clone().unwrap());
+        if let Some(socket) = passed.next() {
+            command.stdin(socket);
+        }
+        if let Some(socket) = passed.next() {
+            command.stdout(socket);
+        }
+        command.spawn().unwrap()
     }
 
     fn run(plan: Plan, folder: Arc<TempDir>) -> Self {

@@ -19,9 +19,9 @@ pub(super) static TABLE: Table = Table {
     without: Some("nothing could come in"),
     keys: &[
         Key::new("address", ValueType::ListOf(&ValueType::Text), "\"0.0.0.0:443\"").required().doc(
-            "`IP:PORT`, `[IPv6]:PORT`, or `unix:PATH`. On a Unix socket there is no \
-             TLS. `[::]` accepts IPv4 as well, unless an IPv4 address with the same \
-             port is listed too",
+            "`IP:PORT`, `[IPv6]:PORT`, `unix:PATH`, or `systemd` for the sockets of a \
+             [socket unit](service.md#restart-without-a-gap). On a Unix socket there is no TLS. `[::]` \
+             accepts IPv4 as well, unless an IPv4 address with the same port is listed too",
         ),
         Key::new("tls", ValueType::OneOf(&["files", "self-signed", "off"]), "\"off\"")
             .required()
@@ -66,6 +66,8 @@ pub(super) static TABLE: Table = Table {
 pub struct Listen {
     /// Every address that is listened on.
     pub addresses: Vec<Address>,
+    /// Whether all sockets that were passed to this process are listened on.
+    pub(crate) takes_passed: bool,
     /// How TLS is ended.
     pub tls: Tls,
     /// Whose `X-Forwarded-For` is believed.
@@ -102,6 +104,7 @@ impl Listen {
     pub(super) fn without_tls(addresses: Vec<Address>) -> Self {
         Self {
             addresses,
+            takes_passed: false,
             tls: Tls::Off,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
@@ -116,13 +119,15 @@ impl Listen {
         // Every field is named, so that whoever adds one decides whether a reload can change it.
         let Self {
             addresses,
+            takes_passed,
             tls,
             trusted_proxies: _,
             proxy_protocol: _,
             max_body: _,
             health_path: _,
         } = self;
-        let address = ("[listen] address", *addresses == other.addresses);
+        let is_same = *addresses == other.addresses && *takes_passed == other.takes_passed;
+        let address = ("[listen] address", is_same);
         first_changed([address]).or_else(|| tls.restart_for(&other.tls))
     }
 }
@@ -147,7 +152,15 @@ impl Tls {
 }
 
 pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
-    let addresses = keys.parse_list("address", address);
+    let mut takes_passed = false;
+    let addresses = keys.parse_list("address", |text| match text {
+        "systemd" => {
+            takes_passed = true;
+            Ok(None)
+        }
+        _ => address(text).map(Some),
+    });
+    let addresses: Option<Vec<_>> = addresses.map(|all| all.into_iter().flatten().collect());
     let trusted_proxies = keys.parse_list("trusted_proxies", network).unwrap_or_default();
     let domains = keys.parse_list("domains", |text| Ok(text.to_owned()));
     let tls = tls(keys, domains.clone());
@@ -179,8 +192,15 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
                 table.warn_about("certificate", message, &hint);
             }
         }
-        let addresses = addresses?;
-        Some(Listen { addresses, tls, trusted_proxies, proxy_protocol, max_body, health_path })
+        Some(Listen {
+            addresses: addresses?,
+            takes_passed,
+            tls,
+            trusted_proxies,
+            proxy_protocol,
+            max_body,
+            health_path,
+        })
     })
 }
 

@@ -13,7 +13,7 @@ use crate::{
     config::{Config, Tls},
     inbound::{Certificate, TlsError},
     metrics::Metrics,
-    sockets::{BindError, Listener, Socket},
+    sockets::{BindError, Listener, PassedSockets, Socket},
     threads::Threads,
 };
 
@@ -57,6 +57,12 @@ pub enum StartError {
         /// Why not.
         cause: BindError,
     },
+    /// With `address = "systemd"`, no socket was passed.
+    #[error(
+        "[listen] address is \"systemd\", but no socket was passed; start wilco by its socket unit, or \
+         list the addresses to listen on"
+    )]
+    NothingPassed,
     /// The system cannot start more threads.
     #[error("cannot start the threads for deliveries: {0}")]
     Threads(io::Error),
@@ -66,12 +72,13 @@ impl Opened {
     pub(super) async fn open(
         config: &Config,
         certificate: Option<Arc<Certificate>>,
+        passed: PassedSockets,
     ) -> Result<Self, StartError> {
         let metrics = Metrics::new(config.listen.tls != Tls::Off);
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
         let threads = Threads::start().map_err(StartError::Threads)?;
         let store = open_store(config, &metrics)?;
-        match open_sockets(config, threads.handle()).await {
+        match open_sockets(config, passed, threads.handle()).await {
             Ok((public, admin)) => {
                 Ok(Self { metrics, certificate, acceptor, threads, store, public, admin })
             }
@@ -111,6 +118,7 @@ type Public = Vec<(Socket, Listener)>;
 /// Opens all sockets, that of the admin listener together with its token.
 async fn open_sockets(
     config: &Config,
+    mut passed: PassedSockets,
     threads: &Handle,
 ) -> Result<(Public, Option<(Socket, Listener, Secret)>), StartError> {
     let token = admin_token(config)?;
@@ -118,18 +126,44 @@ async fn open_sockets(
     let all = &config.listen.addresses;
     for address in all {
         let refused = |cause| StartError::Listen { address: address.to_string(), cause };
-        let socket = Socket::bind(address, all, PUBLIC_SOCKET_MODE).await.map_err(refused)?;
-        let listener = socket.listener().map_err(refused)?;
-        public.push((socket, listener));
+        let socket = Socket::open(address, &mut passed, all, PUBLIC_SOCKET_MODE).await;
+        public.push(with_listener(socket.map_err(refused)?)?);
     }
-    let Some((admin, token)) = config.admin.as_ref().zip(token) else { return Ok((public, None)) };
-    let address = &admin.address;
-    let refused = |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
-    let socket = Socket::bind(address, all, ADMIN_SOCKET_MODE).await.map_err(refused)?;
-    // Its connections are served by the threads for deliveries.
-    let _entered = threads.enter();
-    let listener = socket.listener().map_err(refused)?;
-    Ok((public, Some((socket, listener, token))))
+    let admin = match config.admin.as_ref().zip(token) {
+        Some((admin, token)) => {
+            let address = &admin.address;
+            let refused =
+                |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
+            let socket = Socket::open(address, &mut passed, all, ADMIN_SOCKET_MODE).await;
+            // Its connections are served by the threads for deliveries.
+            let _entered = threads.enter();
+            let (socket, listener) = with_listener(socket.map_err(refused)?)?;
+            Some((socket, listener, token))
+        }
+        None => None,
+    };
+    let rest = passed.take_rest();
+    if config.listen.takes_passed {
+        if rest.is_empty() {
+            return Err(StartError::NothingPassed);
+        }
+        for socket in rest {
+            public.push(with_listener(socket)?);
+        }
+    } else {
+        for socket in rest {
+            let address = socket.address();
+            tracing::warn!(%address, "closed a socket that was passed and is not in [listen] address");
+        }
+    }
+    Ok((public, admin))
+}
+
+fn with_listener(socket: Socket) -> Result<(Socket, Listener), StartError> {
+    match socket.listener() {
+        Ok(listener) => Ok((socket, listener)),
+        Err(cause) => Err(StartError::Listen { address: socket.address().to_string(), cause }),
+    }
 }
 
 /// A proxy in front runs as another user. Senders are authenticated by signatures, not by permissions.
