@@ -306,7 +306,7 @@ fn free_port() -> u16 {
 }
 
 /// A connection to `address` from another address of this machine.
-fn connect_from(from: &str, address: SocketAddr) -> TcpStream {
+pub(super) fn connect_from(from: &str, address: SocketAddr) -> TcpStream {
     use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     bind(&socket, &SocketAddr::new(from.parse().unwrap(), 0)).unwrap();

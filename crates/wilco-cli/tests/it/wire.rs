@@ -1,41 +1,40 @@
 //! Bytes on the connection: anything but plain HTTP/1 gets one answer and the connection ends; plain
 //! HTTP/1 is served however it is split.
 
-mod malformed;
+mod attempts;
+mod cases;
 
 use std::{
-    io::{BufReader, Read as _, Write as _},
+    io::{BufReader, Write as _},
     net::Shutdown,
     thread,
     time::Duration,
 };
 
 use crate::world::{Reply, World, booking, sign};
-use malformed::malformed;
 
 #[test]
-fn a_malformed_or_ambiguous_request_gets_one_answer_and_the_connection_ends() {
+fn an_ambiguous_request_gets_one_answer_however_it_is_split_and_the_connection_ends() {
     let world = World::plan().start();
-    let mut wrong = String::new();
-    for (request, status) in malformed() {
-        for way in [Way::Whole, Way::WithAnother, Way::ByteByByte] {
-            wrong += &how_not_refused(&world, &request, status, way);
-        }
-    }
-    assert_eq!(wrong, "");
+    let cases = cases::refused();
+    assert!(cases.len() >= 300, "{}", cases.len());
+    assert_eq!(attempts::wrong_answers(&world, &cases), "");
     assert_eq!(world.recorded(), 0);
 }
 
 #[test]
-fn a_malformed_request_is_refused_wherever_it_is_split() {
+fn an_unambiguous_request_is_answered_however_it_is_split() {
     let world = World::plan().start();
-    let mut wrong = String::new();
-    for (request, status) in malformed().into_iter().filter(|(r, _)| r.len() < 120).step_by(9) {
-        for cut in 1..request.len() {
-            wrong += &how_not_refused(&world, &request, status, Way::CutAt(cut));
-        }
-    }
-    assert_eq!(wrong, "");
+    assert_eq!(attempts::wrong_answers(&world, &cases::answered()), "");
+    assert_eq!(world.recorded(), 1);
+}
+
+#[test]
+fn a_request_that_is_cut_off_anywhere_is_not_an_event() {
+    let world = World::plan().start();
+    let cases = cases::answered().into_iter().filter(|case| case.status == 200);
+    let cases: Vec<_> = cases.step_by(5).collect();
+    assert_eq!(attempts::answers_to_parts(&world, &cases), "");
     assert_eq!(world.recorded(), 0);
 }
 
@@ -69,72 +68,6 @@ fn a_request_that_hides_another_is_answered_once() {
         assert_eq!(statuses, [400], "{outer}");
     }
     assert_eq!(world.recorded(), 0);
-}
-
-#[test]
-fn a_valid_request_is_served_however_it_is_split() {
-    let world = World::plan().start();
-    let chunked = |body: &str| {
-        let (left, right) = body.split_at(7);
-        let signature = sign(body.as_bytes());
-        format!(
-            "POST /webhook HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: Chunked\r\n\
-             X-Freispace-Signature: {signature}\r\nConnection: close\r\n\r\n\
-             7\r\n{left}\r\n{:X};a=\"b\"\r\n{right}\r\n0\r\nX-Trailer: c\r\n\r\n",
-            right.len()
-        )
-    };
-    let plain = |body: &str| request(body, "connection: close\r\n");
-    for (name, make) in [("A", &plain as &dyn Fn(&str) -> String), ("B", &chunked)] {
-        let length = make(&booking("0000", name)).len();
-        for cut in 1..length {
-            let bytes = make(&booking(&format!("{cut:04}"), name)).into_bytes();
-            let mut stream = world.connect();
-            stream.set_nodelay(true).unwrap();
-            stream.write_all(&bytes[..cut]).unwrap();
-            thread::yield_now();
-            stream.write_all(&bytes[cut..]).unwrap();
-            let statuses: Vec<_> = Reply::read_all(stream).iter().map(|r| r.status).collect();
-            assert_eq!(statuses, [200], "{name} cut at {cut}");
-        }
-        let before = world.recorded();
-        let mut stream = world.connect();
-        stream.set_nodelay(true).unwrap();
-        for byte in make(&booking("byte", name)).bytes() {
-            stream.write_all(&[byte]).unwrap();
-        }
-        assert_eq!(Reply::read_all(stream)[0].status, 200);
-        assert_eq!(world.recorded(), before + 1);
-    }
-}
-
-#[test]
-fn valid_requests_of_every_form_are_accepted() {
-    let world = World::plan().start();
-    let body = booking("b-1", "A");
-    let rest = format!(
-        "x-freispace-signature: {}\r\ncontent-length: {}\r\n",
-        sign(body.as_bytes()),
-        body.len()
-    );
-    for head in [
-        format!("POST /webhook HTTP/1.1\r\nhost: a\r\n{rest}"),
-        format!("\r\nPOST /webhook HTTP/1.1\r\nhost: a\r\n{rest}"),
-        format!("POST /webhook?a=b HTTP/1.1\r\nhost: a\r\n{rest}"),
-        format!("POST http://hooks.example.com/webhook HTTP/1.1\r\nhost: a\r\n{rest}"),
-        format!("POST /webhook HTTP/1.1\r\nHOST:a\r\n{}", rest.replace(": ", ": \t ")),
-        format!("POST /webhook HTTP/1.1\r\nhost: [::1]:8080\r\n{rest}"),
-        format!("POST /webhook HTTP/1.1\r\nhost: a\r\n{}{rest}", "x: \u{e9}\r\n".repeat(90)),
-        format!("POST /webhook HTTP/1.1\r\nhost: a\r\nx: {}\r\n{rest}", "y".repeat(15_000)),
-        format!("POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-encoding: gzip\r\n{rest}"),
-        format!("POST /webhook HTTP/1.1\r\nhost: a\r\n{}", rest.replace("x-frei", "X-FREI")),
-        format!("POST /webhook HTTP/1.0\r\n{rest}"),
-    ] {
-        let request = format!("{head}connection: close\r\n\r\n{body}");
-        let replies = world.exchange(request.as_bytes());
-        assert_eq!(replies.iter().map(|r| r.status).collect::<Vec<_>>(), [200], "{head:.300}");
-    }
-    assert_eq!(world.recorded(), 1);
 }
 
 #[test]
@@ -178,11 +111,24 @@ fn a_connection_is_kept_alive_even_after_a_refusal() {
 }
 
 #[test]
-fn an_http_1_0_client_is_served_and_its_connection_closed() {
+fn an_http_1_0_sender_is_served_and_its_connection_closed_unless_it_asks_to_keep_it() {
     let world = World::plan().start();
-    let bytes = good().replace("HTTP/1.1\r\nhost: a", "HTTP/1.0");
-    assert_eq!(world.exchange(bytes.as_bytes()).len(), 1);
-    assert_eq!(world.recorded(), 1);
+    let old = |number: u32, fields: &str| {
+        let new = request(&booking(&format!("b-{number}"), "A"), fields);
+        new.replace("HTTP/1.1\r\nhost: a", "HTTP/1.0")
+    };
+    for (bytes, count) in [
+        (old(1, ""), 1),
+        (old(2, "") + &old(3, ""), 1),
+        (old(4, "connection: close\r\n") + &old(5, ""), 1),
+        (old(6, "connection: keep-alive\r\n") + &old(7, ""), 2),
+    ] {
+        let replies = world.exchange(bytes.as_bytes());
+        let statuses: Vec<_> = replies.iter().map(|reply| reply.status).collect();
+        assert_eq!(statuses, vec![200; count], "{bytes}");
+        assert_ne!(replies[count - 1].header("connection"), Some("keep-alive"), "{bytes}");
+    }
+    assert_eq!(world.recorded(), 5);
 }
 
 #[test]
@@ -205,60 +151,6 @@ fn a_client_that_closes_its_sending_half_still_gets_its_answer() {
     stream.shutdown(Shutdown::Write).unwrap();
     let replies = Reply::read_all(stream);
     assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), [200]);
-}
-
-#[test]
-fn an_incomplete_body_is_not_an_event() {
-    let world = World::plan().start();
-    let whole = good();
-    for end in [whole.len() - 1, whole.len() - 20, whole.find("\r\n\r\n").unwrap() + 4, 10] {
-        let mut stream = world.connect();
-        stream.write_all(&whole.as_bytes()[..end]).unwrap();
-        stream.shutdown(Shutdown::Write).unwrap();
-        let mut rest = String::new();
-        stream.read_to_string(&mut rest).unwrap();
-        assert!(rest.is_empty() || rest.starts_with("HTTP/1.1 400"), "{end} {rest}");
-    }
-    assert_eq!(world.recorded(), 0);
-}
-
-/// How a request is sent.
-#[derive(Clone, Copy, Debug)]
-enum Way {
-    Whole,
-    WithAnother,
-    ByteByByte,
-    CutAt(usize),
-}
-
-/// Sends it, and returns what is wrong with the answer, which must be a single refusal.
-fn how_not_refused(world: &World, request: &[u8], status: u16, way: Way) -> String {
-    let mut stream = world.connect();
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    stream.set_nodelay(true).unwrap();
-    // The server may have refused it already and closed its side.
-    let _ = match way {
-        Way::Whole => stream.write_all(request),
-        Way::WithAnother => stream.write_all(&[request, good().as_bytes()].concat()),
-        Way::ByteByByte => request.iter().try_for_each(|byte| stream.write_all(&[*byte])),
-        Way::CutAt(cut) => stream.write_all(&request[..cut]).and_then(|()| {
-            thread::yield_now();
-            stream.write_all(&request[cut..])
-        }),
-    };
-    let replies = Reply::try_read_all(stream);
-    let is_right = |reply: &Reply| {
-        let is_json = reply.header("content-type") == Some("application/json");
-        let is_last = reply.header("connection") == Some("close");
-        reply.status == status && is_json && is_last && !reply.message().is_empty()
-    };
-    match &replies {
-        Ok(replies) if replies.len() == 1 && is_right(&replies[0]) => String::new(),
-        _ => {
-            let shown = String::from_utf8_lossy(&request[..request.len().min(200)]);
-            format!("{way:?} {shown:?} {replies:?}\n")
-        }
-    }
 }
 
 fn good() -> String {

@@ -4,6 +4,8 @@
 //! two hosts, bare line feeds. If a proxy in front reads them the other way, one request hides in
 //! another (RFC 9112, section 11.2).
 
+use http::Uri;
+
 /// Why a head was not let through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HeadFault {
@@ -41,11 +43,22 @@ pub(super) fn examine(bytes: &[u8]) -> Result<Option<(usize, Framing)>, HeadFaul
     if last != Some(b"") || lines.any(|line| !line.ends_with(b"\r")) {
         return Err(HeadFault::Malformed);
     }
-    let target: Result<http::Uri, _> = request.path.unwrap_or_default().parse();
-    if target.is_err() {
+    if !is_target(request.path.unwrap_or_default(), request.method) {
         return Err(HeadFault::Malformed);
     }
     framing(&request).map(|framing| Some((length, framing))).ok_or(HeadFault::Malformed)
+}
+
+/// RFC 9112, section 3.2: a path, an absolute URL, or the asterisk of OPTIONS. A fragment would be
+/// ignored, and what only a proxy is asked for has no path.
+fn is_target(target: &str, method: Option<&str>) -> bool {
+    let Ok(uri) = target.parse::<Uri>() else { return false };
+    let has_form = match (uri.scheme_str(), uri.authority()) {
+        (Some("http" | "https"), Some(authority)) => !authority.as_str().contains('@'),
+        (None, None) => target.starts_with('/') || (target == "*" && method == Some("OPTIONS")),
+        _ => false,
+    };
+    has_form && !target.contains('#')
 }
 
 /// RFC 9112, sections 3.2 and 6: one host, and only one way to find the end of the body.
@@ -55,7 +68,7 @@ fn framing(request: &httparse::Request<'_, '_>) -> Option<Framing> {
     for field in request.headers.iter() {
         if field.name.eq_ignore_ascii_case("host") {
             hosts += 1;
-            if !field.value.iter().all(|&byte| is_of_a_host(byte)) {
+            if !is_host(field.value) {
                 return None;
             }
         } else if field.name.eq_ignore_ascii_case("content-length") {
@@ -81,9 +94,24 @@ fn framing(request: &httparse::Request<'_, '_>) -> Option<Framing> {
     }
 }
 
-/// Whether a host and port may hold this byte (RFC 3986, section 3.2.2).
-fn is_of_a_host(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+/// Whether this is a host with or without a port (RFC 3986, sections 3.2.2 and 3.2.3). It may be
+/// empty.
+fn is_host(value: &[u8]) -> bool {
+    let is_of_a_name =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let is_of_an_ipv6 = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+    let (has_host, after) = match value.strip_prefix(b"[") {
+        None => {
+            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+            (value[..end].iter().all(is_of_a_name), &value[end..])
+        }
+        Some(rest) => match rest.iter().position(|&byte| byte == b']') {
+            Some(end) => (end > 0 && rest[..end].iter().all(is_of_an_ipv6), &rest[end + 1..]),
+            None => return false,
+        },
+    };
+    let port = after.strip_prefix(b":");
+    has_host && port.map_or(after.is_empty(), |port| port.iter().all(u8::is_ascii_digit))
 }
 
 /// The largest length that is accepted. hyper reserves the last few numbers and answers them in its
@@ -125,6 +153,12 @@ mod tests {
             "Host: a b\r\n",
             "Host: a@b\r\n",
             "Host: a/b\r\n",
+            "Host: a:b\r\n",
+            "Host: a:1:1\r\n",
+            "Host: ::1\r\n",
+            "Host: [::1\r\n",
+            "Host: [::1]a\r\n",
+            "Host: []\r\n",
             "Host: a\r\nContent-Length: 3\r\nContent-Length: 3\r\n",
             "Host: a\r\nContent-Length: 3, 3\r\n",
             "Host: a\r\nContent-Length: +3\r\n",
@@ -158,6 +192,13 @@ mod tests {
             "POST  /webhook HTTP/1.1",
             "POST /web hook HTTP/1.1",
             "POST /webhook",
+            "POST webhook HTTP/1.1",
+            "POST a:80 HTTP/1.1",
+            "POST * HTTP/1.1",
+            "POST /webhook#a HTTP/1.1",
+            "POST ftp://a/webhook HTTP/1.1",
+            "POST http://a@b/webhook HTTP/1.1",
+            "CONNECT a:80 HTTP/1.1",
             "POST /webhook HTTP/1.1 ",
             "PRI * HTTP/2.0",
             "P\u{0}ST / HTTP/1.1",

@@ -1,0 +1,167 @@
+//! The request line, and bytes that are not HTTP.
+
+use super::Case;
+
+pub(super) fn refused() -> Vec<Case> {
+    let rest = "host: a\r\n\r\n";
+    let mut cases: Vec<_> = LINES
+        .iter()
+        .map(|line| Case::new(*line, [line.as_bytes(), b"\r\n", rest.as_bytes()].concat(), 400))
+        .collect();
+    cases.extend(BEFORE.iter().map(|(name, before)| {
+        let line = b"POST /webhook HTTP/1.1\r\n".as_slice();
+        Case::new(*name, [before, line, rest.as_bytes()].concat(), 400)
+    }));
+    cases.extend(NOT_HTTP.iter().map(|(name, bytes)| Case::new(*name, *bytes, 400)));
+    cases.extend([
+        Case::new("a line feed after", format!("POST /webhook HTTP/1.1\n{rest}"), 400),
+        Case::new("a carriage return after", format!("POST /webhook HTTP/1.1\r{rest}"), 400),
+        Case::new("64 zero bytes", vec![0; 64], 400),
+        Case::new("64 bytes 0xff", vec![0xff; 64], 400),
+        Case::new("a long target", format!("POST /{} HTTP/1.1\r\n{rest}", "y".repeat(20_000)), 431),
+        Case::new("a long query", format!("POST /?{} HTTP/1.1\r\n{rest}", "y".repeat(17_000)), 431),
+        Case::new("a long method", format!("{} / HTTP/1.1\r\n{rest}", "X".repeat(20_000)), 431),
+        Case::new("a target without end", format!("POST /{}", "y".repeat(20_000)), 431),
+    ]);
+    cases
+}
+
+const LINES: &[&str] = &[
+    // Versions.
+    "POST /webhook HTTP/2.0",
+    "POST /webhook HTTP/2",
+    "POST /webhook HTTP/3",
+    "POST /webhook HTTP/1.2",
+    "POST /webhook HTTP/0.9",
+    "POST /webhook HTTP/1.10",
+    "POST /webhook HTTP/1.1.1",
+    "POST /webhook HTTP/01.1",
+    "POST /webhook HTTP/11",
+    "POST /webhook HTTP/1.",
+    "POST /webhook HTTP/.1",
+    "POST /webhook HTTP/1,1",
+    "POST /webhook HTTP/a.b",
+    "POST /webhook HTTP/-1.1",
+    "POST /webhook HTTP 1.1",
+    "POST /webhook HTTP",
+    "POST /webhook HTTP/",
+    "POST /webhook http/1.1",
+    "POST /webhook Http/1.1",
+    "POST /webhook HTTPS/1.1",
+    "POST /webhook ICY/1.1",
+    "POST /webhook XHTTP/1.1",
+    "POST /webhook HTTP/1.1X",
+    "POST /webhook HTTP/1.1\0",
+    "POST /webhook 1.1",
+    "POST /webhook",
+    "POST /webhook ",
+    // Spaces.
+    "POST /webhook HTTP/1.1 ",
+    "POST /webhook HTTP/1.1\t",
+    "POST /webhook HTTP/1.1 HTTP/1.0",
+    "POST  /webhook HTTP/1.1",
+    "POST /webhook  HTTP/1.1",
+    "POST\t/webhook HTTP/1.1",
+    "POST /webhook\tHTTP/1.1",
+    "POST\x0b/webhook HTTP/1.1",
+    "POST\x0c/webhook\x0cHTTP/1.1",
+    "POST\u{a0}/webhook HTTP/1.1",
+    " POST /webhook HTTP/1.1",
+    "\tPOST /webhook HTTP/1.1",
+    "POST /web hook HTTP/1.1",
+    "POST/webhook HTTP/1.1",
+    "POST /webhookHTTP/1.1",
+    "POST",
+    "POST ",
+    "POST HTTP/1.1",
+    "/webhook HTTP/1.1",
+    " ",
+    // Methods.
+    "PO(ST /webhook HTTP/1.1",
+    "PO\"ST /webhook HTTP/1.1",
+    "PO,ST /webhook HTTP/1.1",
+    "PO/ST /webhook HTTP/1.1",
+    "PO:ST /webhook HTTP/1.1",
+    "PO@ST /webhook HTTP/1.1",
+    "[POST] /webhook HTTP/1.1",
+    "P\u{d6}ST /webhook HTTP/1.1",
+    "P\0ST /webhook HTTP/1.1",
+    "P\x7fST /webhook HTTP/1.1",
+    "P\rOST /webhook HTTP/1.1",
+    "P\nOST /webhook HTTP/1.1",
+    "PRI * HTTP/2.0",
+    // Targets.
+    "POST webhook HTTP/1.1",
+    "POST a HTTP/1.1",
+    "POST a:80 HTTP/1.1",
+    "POST a/webhook HTTP/1.1",
+    "POST * HTTP/1.1",
+    "OPTIONS ** HTTP/1.1",
+    "OPTIONS */webhook HTTP/1.1",
+    "CONNECT a:80 HTTP/1.1",
+    "CONNECT * HTTP/1.1",
+    "CONNECT [::1]:443 HTTP/1.1",
+    "POST ?a HTTP/1.1",
+    "POST #a HTTP/1.1",
+    "POST /webhook#a HTTP/1.1",
+    "POST /webhook?a#b HTTP/1.1",
+    "POST http://a/webhook#b HTTP/1.1",
+    "POST \\webhook HTTP/1.1",
+    "POST /web\0hook HTTP/1.1",
+    "POST /webhook\x01 HTTP/1.1",
+    "POST /webhook\x1b[31m HTTP/1.1",
+    "POST /webhook\x7f HTTP/1.1",
+    "POST /web\rhook HTTP/1.1",
+    "POST http: HTTP/1.1",
+    "POST http:/ HTTP/1.1",
+    "POST http:// HTTP/1.1",
+    "POST http:/webhook HTTP/1.1",
+    "POST http:///webhook HTTP/1.1",
+    "POST http://a b/webhook HTTP/1.1",
+    "POST http://user@a/webhook HTTP/1.1",
+    "POST http://user:password@a/webhook HTTP/1.1",
+    "POST http://[::1/webhook HTTP/1.1",
+    "POST http://a\\b/webhook HTTP/1.1",
+    "POST ftp://a/webhook HTTP/1.1",
+    "POST file:///webhook HTTP/1.1",
+    "POST ws://a/webhook HTTP/1.1",
+    "POST javascript:/webhook HTTP/1.1",
+    "POST ://a/webhook HTTP/1.1",
+    "HTTP/1.1 200 OK",
+];
+
+const BEFORE: &[(&str, &[u8])] = &[
+    ("a zero byte before", b"\0"),
+    ("a line feed before", b"\n"),
+    ("two line feeds before", b"\n\n"),
+    ("a carriage return before", b"\r"),
+    ("two empty lines before", b"\r\n\r\n"),
+    ("an empty line and a line feed before", b"\r\n\n"),
+    ("a line of a space before", b" \r\n"),
+    ("a byte order mark before", b"\xef\xbb\xbf"),
+    ("a line of text before", b"hello\r\n"),
+    ("a PROXY line before", b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"),
+    ("a chunk before", b"1\r\na\r\n"),
+    ("the end of a chunked body before", b"0\r\n\r\n"),
+];
+
+const NOT_HTTP: &[(&str, &[u8])] = &[
+    ("line feeds only", b"POST /webhook HTTP/1.1\nhost: a\n\n"),
+    ("carriage returns only", b"POST /webhook HTTP/1.1\rhost: a\r\r"),
+    ("the preface of HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    ("a TLS hello", b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\x00\x01\x02"),
+    ("an SSL 2 hello", b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10"),
+    ("SSH", b"SSH-2.0-OpenSSH_9.6\r\n"),
+    ("SMTP", b"EHLO example.com\r\n"),
+    ("Redis", b"*1\r\n$4\r\nPING\r\n"),
+    ("RTSP", b"OPTIONS rtsp://a RTSP/1.0\r\nCSeq: 1\r\n\r\n"),
+    ("SIP", b"REGISTER sip:a SIP/2.0\r\nVia: SIP/2.0/TCP a\r\n\r\n"),
+    ("RDP", b"\x03\x00\x00\x13\x0e\xe0\x00\x00\x00\x00\x00\x01\x00\x08\x00\x03\x00\x00\x00"),
+    ("SOCKS 4", b"\x04\x01\x00\x50\x7f\x00\x00\x01\x00"),
+    ("SOCKS 5", b"\x05\x01\x00"),
+    ("MQTT", b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x3c\x00\x00"),
+    ("memcached", b"stats\r\n"),
+    ("PROXY protocol v2", b"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c"),
+    ("JSON", b"{\"id\":1}\r\n\r\n"),
+    ("HTTP/0.9", b"GET /webhook\r\n"),
+];
