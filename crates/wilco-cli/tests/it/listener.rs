@@ -1,5 +1,6 @@
 //! Sockets and connections: how they are opened, how many are allowed, and how they end.
 
+mod early;
 mod nginx;
 mod passed;
 mod proxy_protocol;
@@ -180,37 +181,6 @@ fn the_soft_limit_on_open_files_is_raised_to_the_hard_limit() {
         let idle: Vec<_> = (0..200).map(|_| world.connect()).collect();
         assert_eq!(world.send(&booking("b-1", "A")).status, 200);
         drop(idle);
-    }
-}
-
-#[test]
-fn a_sender_that_writes_everything_before_it_reads_gets_the_refusal_and_no_reset() {
-    let world = World::plan().source("allow_from = [\"127.0.0.1\"]").start();
-    let body = "x".repeat(12 << 20);
-    let length = format!("content-length: {}\r\n\r\n{body}", body.len());
-    let chunked =
-        format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
-    let to = |path: &str, rest: &str| format!("POST {path} HTTP/1.1\r\nhost: a\r\n{rest}");
-    for (from, request, status) in [
-        ("127.0.0.1", to("/webhook", &length), 413),
-        ("127.0.0.1", to("/webhook", &chunked), 413),
-        ("127.0.0.2", to("/webhook", &length), 403),
-        ("127.0.0.1", to("/elsewhere", &length), 404),
-        ("127.0.0.1", to("/webhook", &length).replacen("POST", "PUT", 1), 405),
-        ("127.0.0.1", to("/webhook", &format!("host: b\r\n{length}")), 400),
-        ("127.0.0.1", to("/webhook", &format!("{}{length}", "x: y\r\n".repeat(100))), 431),
-        (
-            "127.0.0.1",
-            to("/webhook", &format!("transfer-encoding: chunked\r\n\r\nno\r\n{body}")),
-            400,
-        ),
-    ] {
-        let mut stream = connect_from(from, world.address);
-        stream.write_all(request.as_bytes()).unwrap();
-        let replies = Reply::read_all(stream);
-        let [reply] = &replies[..] else { panic!("{request:.90} {replies:?}") };
-        assert_eq!(reply.status, status, "{request:.90}");
-        assert_eq!(reply.header("connection"), Some("close"), "{request:.90}");
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, NamedGroup, RootCertStore,
+    ClientConfig, ClientConnection, NamedGroup, RootCertStore, StreamOwned,
     crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs, aws_lc_rs::kx_group},
 };
 
@@ -89,7 +89,7 @@ fn no_handshake_fails_while_certificates_are_replaced() {
     assert!(visits > reloads, "{visits} handshakes in {reloads} reloads");
 }
 
-fn start_with(pem: &Pem) -> World {
+pub(crate) fn start_with(pem: &Pem) -> World {
     let folder = tempfile::tempdir().unwrap();
     pem.write(folder.path());
     World::plan().tls(FILES).start_in(folder)
@@ -130,16 +130,27 @@ impl Visitor {
 
     /// Makes a handshake for this name, up to the first bytes after it.
     pub(crate) fn visit(&self, address: SocketAddr, name: &str) -> io::Result<Seen> {
-        let config = ClientConfig::builder_with_provider(Arc::new(self.provider.clone()))
+        let stream = self.connect(TcpStream::connect(address)?, name, &[])?;
+        Ok(Seen { group: stream.conn.negotiated_key_exchange_group().unwrap().name() })
+    }
+
+    /// Makes a handshake for this name over this connection, and offers these protocols.
+    pub(crate) fn connect(
+        &self,
+        mut stream: TcpStream,
+        name: &str,
+        protocols: &[&str],
+    ) -> io::Result<StreamOwned<ClientConnection, TcpStream>> {
+        let mut config = ClientConfig::builder_with_provider(Arc::new(self.provider.clone()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(self.roots.clone())
             .with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = name.to_owned().try_into().unwrap();
         let mut session = ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         session.complete_io(&mut stream)?;
-        Ok(Seen { group: session.negotiated_key_exchange_group().unwrap().name() })
+        Ok(StreamOwned::new(session, stream))
     }
 }

@@ -15,22 +15,43 @@ use crate::world::{Reply, World, booking};
 #[test]
 fn a_refusal_reaches_the_sender_through_nginx() {
     let world = World::plan().start();
-    let nginx = Nginx::start(&world);
-    for number in 0..10 {
-        let body = "x".repeat((1 << 20) + (512 << 10));
-        let mut stream = nginx.connect();
-        write!(
-            stream,
-            "POST /webhook HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .unwrap();
-        let reply = Reply::read(&mut BufReader::new(stream)).unwrap();
-        assert_eq!((reply.status, reply.message().as_str()), (413, "Request body too large"));
-        let good = booking(&format!("b-{number}"), "A");
-        assert_eq!(send_on(nginx.connect(), &good).status, 200);
+    let mut number = 0;
+    for buffering in ["on", "off"] {
+        let nginx = Nginx::start(&world, &format!("proxy_request_buffering {buffering};"));
+        for (body_bytes, path, status) in [
+            ((1 << 20) + (512 << 10), "/webhook", 413),
+            (12 << 20, "/webhook", 413),
+            (12 << 20, "/elsewhere", 404),
+        ] {
+            for _ in 0..3 {
+                let mut stream = nginx.connect();
+                let fields = format!("connection: close\r\ncontent-length: {body_bytes}");
+                let body = "x".repeat(body_bytes);
+                write!(stream, "POST {path} HTTP/1.1\r\nhost: a\r\n{fields}\r\n\r\n{body}")
+                    .unwrap();
+                let reply = Reply::read(&mut BufReader::new(stream)).unwrap();
+                assert_eq!(reply.status, status, "{buffering} {path} {body_bytes}");
+                let good = booking(&format!("b-{number}"), "A");
+                assert_eq!(send_on(nginx.connect(), &good).status, 200);
+                number += 1;
+            }
+        }
     }
-    assert_eq!(world.recorded(), 10);
+    assert_eq!(world.recorded(), number);
+}
+
+#[test]
+fn a_refusal_reaches_a_slow_sender_through_nginx_that_does_not_buffer() {
+    let world = World::plan().start();
+    let nginx = Nginx::start(&world, "proxy_request_buffering off;");
+    let mut stream = nginx.connect();
+    let head = "POST /elsewhere HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 5000";
+    write!(stream, "{head}\r\n\r\n").unwrap();
+    for _ in 0..10 {
+        stream.write_all(&[b'x'; 500]).unwrap();
+        thread::sleep(Duration::from_millis(300));
+    }
+    assert_eq!(Reply::read(&mut BufReader::new(stream)).unwrap().status, 404);
 }
 
 struct Nginx {
@@ -39,8 +60,9 @@ struct Nginx {
 }
 
 impl Nginx {
-    fn start(world: &World) -> Self {
-        let (port, folder) = (free_port(), world.path("nginx"));
+    fn start(world: &World, lines: &str) -> Self {
+        let port = free_port();
+        let folder = world.path(&format!("nginx-{port}"));
         fs::create_dir(&folder).unwrap();
         let text = format!(
             "daemon off; master_process off; pid {folder}/pid; error_log stderr;\n\
@@ -49,7 +71,7 @@ impl Nginx {
              client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n\
              fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
              server {{ listen 127.0.0.1:{port};\n\
-             location / {{ proxy_pass http://{}; }} }}\n}}\n",
+             location / {{ proxy_pass http://{}; {lines} }} }}\n}}\n",
             world.address,
             folder = folder.display()
         );

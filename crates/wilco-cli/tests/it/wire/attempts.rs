@@ -4,7 +4,6 @@
 use std::{
     io::{self, Write as _},
     net::Shutdown,
-    ops::Range,
     thread,
 };
 
@@ -117,15 +116,16 @@ fn send<'a>(
                 Way::WithAnother => [&case.bytes[..], good().as_bytes()].concat(),
                 _ => case.bytes.clone(),
             };
-            (stream, parts(*way, bytes.len()), bytes)
+            (stream, ends(*way, bytes.len()), bytes)
         })
         .collect();
-    let rounds = streams.iter().map(|(_, parts, _)| parts.len()).max().unwrap_or_default();
+    let rounds = streams.iter().map(|(_, ends, _)| ends.len()).max().unwrap_or_default();
     for round in 0..rounds {
-        for (stream, parts, bytes) in &mut streams {
-            if let Some(part) = parts.get(round) {
+        for (stream, ends, bytes) in &mut streams {
+            let begin = if round == 0 { 0 } else { ends[(round - 1).min(ends.len() - 1)] };
+            if let Some(&end) = ends.get(round) {
                 // The server may have refused it already and closed its side.
-                let _ = stream.write_all(&bytes[part.clone()]);
+                let _ = stream.write_all(&bytes[begin..end]);
             }
         }
     }
@@ -142,16 +142,15 @@ fn send<'a>(
     answers.collect()
 }
 
-fn parts(way: Way, length: usize) -> Vec<Range<usize>> {
+/// Where each part ends.
+fn ends(way: Way, length: usize) -> Vec<usize> {
     match way {
-        Way::Whole | Way::WithAnother => vec![0..length],
-        Way::ByteByByte if length > 1_000 => {
-            // The others of a batch wait for the longest.
-            (0..length).step_by(100).map(|at| at..length.min(at + 100)).collect()
-        }
-        Way::ByteByByte => (0..length).map(|at| at..at + 1).collect(),
-        Way::CutAt(cut) => vec![0..cut, cut..length],
-        Way::Only(end) => vec![0..end],
+        Way::Whole | Way::WithAnother => vec![length],
+        // The others of a batch wait for the longest.
+        Way::ByteByByte if length > 1_000 => (0..length).step_by(100).chain([length]).collect(),
+        Way::ByteByByte => (1..=length).collect(),
+        Way::CutAt(cut) => vec![cut, length],
+        Way::Only(end) => vec![end],
     }
 }
 

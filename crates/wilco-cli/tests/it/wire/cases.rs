@@ -45,7 +45,7 @@ pub(super) fn message(status: u16) -> &'static str {
         404 => "Not found",
         405 => "Method not allowed",
         431 => "Request head too large",
-        _ => panic!("no case has the status {status}"),
+        _ => unreachable!("no case has the status {status}"),
     }
 }
 

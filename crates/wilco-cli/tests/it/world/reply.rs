@@ -1,9 +1,6 @@
 //! An answer, read from the connection as a plain client would.
 
-use std::{
-    io::{BufRead as _, BufReader},
-    net::TcpStream,
-};
+use std::io::{BufRead as _, BufReader, Read};
 
 /// An answer as it arrived on the connection.
 #[derive(Debug)]
@@ -15,12 +12,12 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// All answers until the other side closes.
-    pub(crate) fn read_all(stream: TcpStream) -> Vec<Self> {
+    pub(crate) fn read_all(stream: impl Read) -> Vec<Self> {
         Self::try_read_all(stream).unwrap()
     }
 
     /// As [`Reply::read_all`], but the other side may not close.
-    pub(crate) fn try_read_all(stream: TcpStream) -> std::io::Result<Vec<Self>> {
+    pub(crate) fn try_read_all(stream: impl Read) -> std::io::Result<Vec<Self>> {
         let mut stream = BufReader::new(stream);
         let mut replies = Vec::new();
         while !stream.fill_buf()?.is_empty() {

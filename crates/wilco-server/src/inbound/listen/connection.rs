@@ -156,8 +156,8 @@ async fn discard<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<usize> {
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is read after its last response.
 const LINGER: Duration = Duration::from_secs(30);
-/// How long it may send nothing meanwhile.
-const LINGER_IDLE: Duration = Duration::from_secs(2);
+/// How long it may send nothing meanwhile: as long as a body may pause.
+const LINGER_IDLE: Duration = Duration::from_secs(10);
 /// How long it is read while wilco stops.
 const LINGER_AT_STOP: Duration = Duration::from_millis(500);
 /// How many bytes are discarded after the last response.
