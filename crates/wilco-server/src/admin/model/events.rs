@@ -1,0 +1,122 @@
+//! What the API says of events.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use wilco::EventId;
+
+use super::{Delivery, EventIdText, PageItems, from_text, limit_from_text};
+
+/// Which events to list, and which part of the listing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListEvents {
+    /// Only events of this source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Only events with this name; a trailing `*` matches anything, as in `booking.*`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Only events received at or after this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub since: Option<Timestamp>,
+    /// Only events received before this time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<String>, format = DateTime)]
+    pub until: Option<Timestamp>,
+    /// Only events with a delivery to this destination.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination: Option<String>,
+    /// Only events with a dead delivery that was not replayed; without `destination` also damaged
+    /// events that have no delivery.
+    #[serde(default, deserialize_with = "from_text")]
+    pub dead: bool,
+    /// Only events recorded after this one, oldest first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = EventIdText, inline, required = false)]
+    pub after: Option<EventId>,
+    /// Where to continue: `next` of the page before, which had the same other parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The items of a page.
+    #[serde(default, deserialize_with = "limit_from_text")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = PageItems, inline, required = false)]
+    pub limit: Option<usize>,
+}
+
+/// The event that a path names.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+pub(crate) struct EventPath {
+    /// The event's id.
+    #[param(value_type = EventIdText, inline)]
+    pub(crate) id: EventId,
+}
+
+/// An event in a listing: everything but its headers and body.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventSummary {
+    /// The event's id.
+    #[schema(value_type = EventIdText)]
+    pub id: EventId,
+    /// The source that received it.
+    pub source: String,
+    /// The event's name.
+    pub event: String,
+    /// What the event is about: an id that the provider gave.
+    #[schema(required)]
+    pub subject: Option<String>,
+    /// The name of the subject, where the body has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// When the event was received.
+    #[schema(value_type = String, format = DateTime)]
+    pub received_at: Timestamp,
+    /// The length of the body.
+    pub bytes: u64,
+    /// The SHA-256 digest of the body, in hexadecimal.
+    pub sha256: String,
+    /// The name of the secret that signed the event, or of the token with which it was fetched.
+    pub secret_name: String,
+    /// Whether the event is here only because the provider was asked for what never arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub backfilled: bool,
+    /// Whether the event was read from the provider's list: no signature was checked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fetched: bool,
+    /// Whether the event was matched with the routes; if it then has no deliveries, it was skipped.
+    pub routed: bool,
+    /// Whether the stored record differs from what was written. Only readable fields are set then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub damaged: bool,
+    /// The deliveries, oldest first.
+    pub deliveries: Vec<Delivery>,
+}
+
+/// One event with everything that is recorded of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventDetail {
+    /// What a listing says of the event.
+    #[serde(flatten)]
+    pub summary: EventSummary,
+    /// Whether the provider sent the same delivery id before, with another body.
+    pub conflict: bool,
+    /// The headers in the order received; those with credentials without their values.
+    pub headers: Vec<Header>,
+    /// The body, if it is text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// The body in Base64, if it is not text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub body_base64: Option<String>,
+}
+
+/// One header of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Header {
+    /// The header's name.
+    pub name: String,
+    /// The header's value.
+    pub value: String,
+}
