@@ -72,3 +72,30 @@ id! {
     RejectionId, RejectionIdError, "rej_",
     "invalid rejection id {0:?}: expected one like rej_01JQ8ZK4N3W8T1V5R7Y9ABCDEF"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_id_survives_its_text_and_sorts_by_time() {
+        let [early, late] = [1_u128 << 80, 2 << 80].map(EventId::from_bits);
+        assert_eq!(early.to_string().parse::<EventId>().unwrap(), early);
+        assert!(early.to_string() < late.to_string());
+        assert_eq!(early.to_string().len(), 30);
+    }
+
+    #[test]
+    fn an_invalid_event_id_is_refused_with_an_example() {
+        for text in [
+            "",
+            "evt_",
+            "01JQ8ZK4N3W8T1V5R7Y9ABCDEF",
+            "evt_01JQ",
+            "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEFG",
+        ] {
+            let error = text.parse::<EventId>().unwrap_err().to_string();
+            assert!(error.contains("expected one like evt_"), "{error}");
+        }
+    }
+}
