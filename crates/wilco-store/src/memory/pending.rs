@@ -1,96 +1,20 @@
 //! What a write changes, before it is durable.
 
+mod claims;
+mod recording;
+
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use wilco::{Digest, Envelope, Event, EventId, Headers, Origin, Proof, SourceName};
+use wilco::{Event, EventId};
 
-use super::{DeliveryRow, Destination, InBurst, Kept, Pending, in_micros};
+use super::{DeliveryRow, InBurst, Pending};
 use crate::{
-    ALERTS, Accepted, Alert, Attempt, Breaker, Burst, CLAIM_BYTES_MAX, Claim, Delivery, Duplicates,
-    Outcome, Receipt, Replay, Routed, Settled, State, Target,
-    rules::{
-        self, Content, DuplicateDecision, Joined, Request, Settlement, Surroundings, later,
-        latest_due, lease_end, whole_millis, within_bytes,
-    },
+    Burst, Delivery, Replay, Routed, State, Target,
+    rules::{self, Joined},
 };
 
 impl Pending {
-    pub(super) fn record(
-        &mut self,
-        proof: &Proof,
-        envelope: Envelope,
-        duplicates: Duplicates,
-    ) -> Receipt {
-        let request = Request {
-            has_delivery_id: envelope.delivery_id.is_some(),
-            content: Content::of(proof.digest(), &envelope.name),
-            received_at: proof.arrival().received_at,
-            origin: proof.origin(),
-        };
-        let earlier = self.record.earlier(proof, &envelope);
-        let decision = duplicates.decide(request, earlier.as_ref());
-        self.record_as(proof, envelope, decision, false)
-    }
-
-    pub(super) fn accept(&mut self, accepted: Accepted) -> Option<Receipt> {
-        let Accepted { id, verified, envelope, duplicates } = accepted;
-        let rejections = &mut self.record.rejections;
-        let place = rejections.iter().position(|kept| kept.summary.id == id)?;
-        rejections.remove(place);
-        let proof = Proof::Signed(verified);
-        let received_at = whole_millis(proof.arrival().received_at);
-        let content = Content::of(proof.digest(), &envelope.name);
-        let decision = if envelope.delivery_id.is_some() {
-            let earlier = self.record.earlier(&proof, &envelope);
-            let origin = proof.origin();
-            let request = Request { has_delivery_id: true, content, received_at, origin };
-            duplicates.decide(request, earlier.as_ref())
-        } else {
-            let mut around = Surroundings::of(received_at, content);
-            let events = self.record.events.iter();
-            events
-                .filter(|kept| kept.could_be(&proof, &envelope))
-                .for_each(|kept| around.add(kept.as_earlier()));
-            duplicates.decide_among(&around)
-        };
-        Some(self.record_as(&proof, envelope, decision, true))
-    }
-
-    fn record_as(
-        &mut self,
-        proof: &Proof,
-        envelope: Envelope,
-        decision: DuplicateDecision,
-        is_accepted: bool,
-    ) -> Receipt {
-        self.record.count_match(proof);
-        if let DuplicateDecision::DuplicateOf(event_id) = decision {
-            return Receipt { event_id, is_first: false };
-        }
-        let arrival = proof.arrival();
-        let event = Event {
-            id: self.record.next_id(arrival.received_at),
-            source: proof.source().clone(),
-            name: envelope.name,
-            provider: envelope.provider,
-            subject: envelope.subject,
-            received_at: whole_millis(arrival.received_at),
-            secret_name: proof.secret_name().into(),
-            digest: proof.digest(),
-            conflict: decision == DuplicateDecision::Conflict,
-            origin: proof.origin(),
-            item: None,
-            headers: arrival.head.headers.clone(),
-            body: arrival.body.clone(),
-        };
-        let receipt = Receipt { event_id: event.id, is_first: true };
-        let kept = Kept { event: Arc::new(event), delivery_id: envelope.delivery_id, is_accepted };
-        self.record.events.push(kept);
-        self.has_recorded = true;
-        receipt
-    }
-
     pub(super) fn fan_out(&mut self, routed: &[Routed], now: Timestamp) {
         let before = self.record.routed_through;
         for Routed { event_id, targets } in routed {
@@ -253,164 +177,13 @@ impl Pending {
         }
     }
 
-    pub(super) fn record_alert(&mut self, alert: Alert, now: Timestamp) -> bool {
-        let last = self.record.alerts.get(&alert.key).copied();
-        if !rules::is_alert_due(last, alert.every, now) {
-            return false;
-        }
-        self.record.alerts.insert(alert.key, now);
-        let Ok(source) = SourceName::new(ALERTS) else { return false };
-        let event = Event {
-            id: self.record.next_id(now),
-            source,
-            name: alert.name,
-            provider: ALERTS.into(),
-            subject: None,
-            received_at: now,
-            secret_name: String::new(),
-            digest: Digest::of(&alert.body),
-            conflict: false,
-            origin: Origin::Webhook,
-            item: None,
-            headers: Headers::from_pairs([("content-type", "application/json")]),
-            body: alert.body.into(),
-        };
-        let event_id = event.id;
-        let kept = Kept { event: Arc::new(event), delivery_id: None, is_accepted: false };
-        self.record.events.push(kept);
-        self.has_recorded = true;
-        self.deliver(event_id, &Target::to(alert.to), None, now);
-        true
-    }
-
     fn find(&self, id: EventId) -> Option<Arc<Event>> {
         let events = self.record.events.iter().map(|kept| &kept.event);
         events.into_iter().find(|event| event.id == id).cloned()
     }
-
-    /// Makes the deliveries of a destination due whose leases have ended.
-    pub(super) fn end_leases(&mut self, destination: &str, now: Timestamp, elapsed: Duration) {
-        for DeliveryRow { delivery, lease_ends, .. } in &mut self.record.rows {
-            if delivery.destination == destination
-                && delivery.state == State::Running
-                && *lease_ends <= elapsed
-            {
-                delivery.state = State::Retrying;
-                delivery.due_at = Some(now);
-                delivery.last_error = Some(rules::LEASE_ENDED.into());
-            }
-        }
-    }
-
-    pub(super) fn renew(&mut self, claims: &[Claim], elapsed: Duration) -> Vec<i64> {
-        let mut stale = Vec::new();
-        for claim in claims {
-            match self.record.rows.iter_mut().find(|row| row.is_claimed_by(claim)) {
-                Some(row) => row.lease_ends = lease_end(elapsed, claim.lease),
-                None => stale.push(claim.delivery),
-            }
-        }
-        stale
-    }
-
-    pub(super) fn claim(
-        &mut self,
-        destination: &str,
-        limit: usize,
-        now: Timestamp,
-        longest_wait: Duration,
-        lease: Duration,
-        elapsed: Duration,
-    ) -> Vec<Claim> {
-        if self.record.is_paused(destination) {
-            return Vec::new();
-        }
-        let latest = latest_due(now, longest_wait);
-        let mut due = Vec::new();
-        for row in &mut self.record.rows {
-            let is_here = row.delivery.destination == destination;
-            let Some(due_at) = row.delivery.due_at.as_mut().filter(|_| is_here) else { continue };
-            *due_at = latest.min(*due_at);
-            if *due_at <= now {
-                due.push(row);
-            }
-        }
-        due.sort_by_key(|row| (row.delivery.due_at, row.delivery.id));
-        let count = within_bytes(due.iter().map(|row| row.event.body.len()), CLAIM_BYTES_MAX);
-        due.truncate(count.min(limit));
-        due.into_iter()
-            .map(
-                |DeliveryRow {
-                     event, delivery, waited, needs_reevaluation, lease_ends, ..
-                 }| {
-                    *lease_ends = lease_end(elapsed, lease);
-                    delivery.state = State::Running;
-                    delivery.due_at = None;
-                    delivery.attempts += 1;
-                    Claim {
-                        delivery: delivery.id,
-                        destination: destination.into(),
-                        attempt: delivery.attempts,
-                        waited: *waited,
-                        needs_reevaluation: *needs_reevaluation,
-                        lease,
-                        event: Arc::clone(event),
-                    }
-                },
-            )
-            .collect()
-    }
-
-    pub(super) fn settle(
-        &mut self,
-        claim: &Claim,
-        attempt: &Attempt,
-        outcome: &Outcome,
-        breaker: Option<Breaker>,
-        now: Timestamp,
-    ) -> Settled {
-        let Some(place) = self.record.rows.iter().position(|row| row.is_claimed_by(claim)) else {
-            return Settled::Stale;
-        };
-        if let Some(breaker) = breaker {
-            self.set_breaker(&claim.destination, breaker, now);
-        }
-        let row = &mut self.record.rows[place];
-        let delivery = &mut row.delivery;
-        let Settlement { state, due_at, waited, error, leaves_key } =
-            rules::settle(outcome, attempt, claim.waited, now);
-        (delivery.state, delivery.due_at, row.waited) = (state, due_at, waited);
-        delivery.last_error = error.map(Into::into);
-        row.holds_key = state == State::Dead && !leaves_key && delivery.order_key.is_some();
-        delivery.history.push(Attempt {
-            started_at: whole_millis(attempt.started_at),
-            took: in_micros(attempt.took),
-            ..attempt.clone()
-        });
-        if delivery.due_at.is_some() {
-            self.to_wake.insert(delivery.destination.clone());
-        } else if !row.holds_key {
-            self.promote(place, now);
-        }
-        Settled::Written
-    }
-
-    fn set_breaker(&mut self, destination: &str, breaker: Breaker, now: Timestamp) {
-        let stored = self.record.destinations.entry(destination.into()).or_default();
-        let Breaker { failures, open_for, revision } = breaker;
-        if stored.revision <= revision {
-            let open_until = open_for.map(|wait| whole_millis(later(now, wait)));
-            *stored = Destination { failures, open_until, revision, ..*stored };
-        }
-    }
 }
 
 impl DeliveryRow {
-    fn is_claimed_by(&self, claim: &Claim) -> bool {
-        let Delivery { id, state, attempts, .. } = self.delivery;
-        id == claim.delivery && state == State::Running && attempts == claim.attempt
-    }
-
     /// Whether what is made for this target has to wait for it.
     fn is_before(&self, target: &Target) -> bool {
         let is_head = match self.delivery.state {
