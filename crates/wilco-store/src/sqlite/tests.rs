@@ -1,7 +1,9 @@
 //! What only a store in a file can show: damage, crashes, locks, and what is committed together.
 
+mod check;
 mod damage;
 mod files;
+mod pruning;
 mod trouble;
 
 use std::{
@@ -64,52 +66,6 @@ async fn an_event_after_removed_ones_is_routed() {
     assert_eq!(unrouted(&store, 9).await, [id]);
 }
 
-#[tokio::test]
-async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
-    let disk = OnDisk::new();
-    let store = disk.open(small());
-    let pruned = record(&store, SENT).await.unwrap();
-    fan_out(&store, pruned).await;
-    let newest = record(&store, Sent { subject: None, at: after(60), ..SENT }).await.unwrap();
-    support::fan_out(&store, &[newest], &[]).await;
-    store.close().await.unwrap();
-    let side = disk.past_the_store();
-    side.execute_batch("DELETE FROM payload").unwrap();
-    side.execute("UPDATE progress SET pruned_through = ?1", [seq_of(newest)]).unwrap();
-    for sql in ["DELETE FROM event WHERE seq = ?1", "DELETE FROM latest_event WHERE event = ?1"] {
-        side.execute(sql, [seq_of(newest)]).unwrap();
-    }
-
-    let store = disk.open(Options { scrub_after: Duration::ZERO, ..small() });
-    let listed = store.events(EventQuery { limit: 9, ..EventQuery::default() }).await.unwrap();
-    let listed: Vec<_> = listed.iter().map(|event| (event.id, event.is_damaged)).collect();
-    assert_eq!(listed, [(pruned, false)]);
-    assert!(matches!(store.event(pruned).await, Err(StoreError::Pruned(_))));
-    assert_eq!(record(&store, SENT).await.unwrap(), pruned, "it is a duplicate");
-    assert!(store.claim("crm", 9, LEASE, LONGEST).await.unwrap().is_empty());
-    assert_eq!(store.unfinished().await.unwrap(), [("crm".into(), State::Dead, 1)]);
-    assert_eq!(store.damaged_events().await.unwrap(), 0);
-    // The clock has been set back, and the newest event is gone.
-    let next = record(&store, Sent { body: b"[]", ..SENT }).await.unwrap();
-    assert!(next > newest, "{next} {newest}");
-    assert_eq!(unrouted(&store, 9).await, [next]);
-}
-
-#[tokio::test]
-async fn an_unrouted_event_whose_payload_was_pruned_is_skipped_and_is_not_damage() {
-    let disk = OnDisk::new();
-    let store = disk.open(small());
-    let pruned = record(&store, SENT).await.unwrap();
-    let whole = record(&store, Sent { body: b"[]", ..SENT }).await.unwrap();
-    store.close().await.unwrap();
-    let side = disk.past_the_store();
-    side.execute("DELETE FROM payload WHERE event = ?1", [seq_of(pruned)]).unwrap();
-    side.execute("UPDATE progress SET pruned_through = ?1", [seq_of(pruned)]).unwrap();
-    let store = disk.open(small());
-    assert_eq!(unrouted(&store, 9).await, [whole]);
-    assert_eq!(store.damaged_events().await.unwrap(), 0);
-}
-
 async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreError> {
     let (verified, envelope) = event(sent);
     store.record(verified, envelope, SUPPRESS).await.map(|receipt| receipt.event_id())
@@ -117,66 +73,6 @@ async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreErr
 
 async fn fan_out(store: &SqliteStore, event_id: EventId) {
     support::fan_out(store, &[event_id], &[Target::to("crm")]).await;
-}
-
-/// A store too large to be checked first, closed, with a copy of what is in its file.
-async fn large(disk: &OnDisk) -> Vec<u8> {
-    let store = disk.open(small());
-    for number in 0..1_024 {
-        let body = format!("{number:01000}");
-        record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
-    }
-    store.close().await.unwrap();
-    fs::read(disk.path()).unwrap()
-}
-
-#[tokio::test]
-async fn a_large_store_is_checked_while_it_is_in_use() {
-    let disk = OnDisk::new();
-    large(&disk).await;
-    let mark = disk.path().with_extension("db-check");
-    fs::write(&mark, "").unwrap();
-    let store = disk.open(small());
-    record(&store, SENT).await.unwrap();
-    until(|| !mark.exists()).await;
-    assert!(store.ready().is_ok());
-    store.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn damage_that_a_check_finds_while_in_use_stops_the_store_and_prevents_the_next_start() {
-    // Once after an unclean stop, and once in the background after a clean one.
-    for is_unclean in [true, false] {
-        let disk = OnDisk::new();
-        let whole = large(&disk).await;
-        let mut damaged = whole.clone();
-        let page = damaged.len() / 3 / 8_192 * 8_192;
-        damaged[page..page + 64].fill(0xff);
-        fs::write(disk.path(), damaged).unwrap();
-        let mark = disk.path().with_extension("db-check");
-        if is_unclean {
-            fs::write(&mark, "").unwrap();
-        }
-
-        let options = Options { scrub_after: Duration::ZERO, ..small() };
-        let store = disk.open(options);
-        let latched = tokio::time::timeout(PATIENCE, store.wakers().failed().notified()).await;
-        assert!(latched.is_ok(), "the damage was not found");
-        let Err(StoreError::Latched(cause)) = store.ready() else { panic!("it is still ready") };
-        assert!(cause.contains("the check found damage"), "{cause}");
-        assert!(store.close().await.is_err());
-
-        let url = format!("sqlite:{}", disk.path().display());
-        let again = SqliteStore::open(&url, small(), disk.clock.clone());
-        assert!(matches!(again, Err(OpenError::Damaged { .. })));
-        // A backup is taken, once it has been read to its end.
-        for other in ["db-wal", "db-shm"] {
-            let _ = fs::remove_file(disk.path().with_extension(other));
-        }
-        fs::write(disk.path(), &whole).unwrap();
-        disk.open(small()).close().await.unwrap();
-        assert!(!mark.exists());
-    }
 }
 
 #[tokio::test]
