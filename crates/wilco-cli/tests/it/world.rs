@@ -1,16 +1,17 @@
 //! A world for a test: the real binary with its own configuration and store, used from the
 //! outside.
 
+mod log;
+mod plan;
 mod reply;
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufReader, Write as _},
     net::{SocketAddr, TcpListener, TcpStream},
-    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
-    sync::{Arc, Condvar, Mutex},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -18,24 +19,12 @@ use std::{
 use tempfile::TempDir;
 use wilco::{Secret, Unsigned, provider};
 
+use log::Log;
+pub(crate) use plan::Plan;
 pub(crate) use reply::Reply;
 
 /// The secret of every world.
 pub(crate) const SECRET: &str = "a-made-up-secret";
-
-/// How a world is to be set up.
-#[derive(Clone)]
-pub(crate) struct Plan {
-    address: Option<String>,
-    under: Vec<String>,
-    tls: String,
-    listen: String,
-    admin: String,
-    source: String,
-    rest: String,
-    environment: Vec<(String, String)>,
-    passed: Vec<Arc<OwnedFd>>,
-}
 
 /// A running wilco and the folder that it lives in.
 pub(crate) struct World {
@@ -47,121 +36,6 @@ pub(crate) struct World {
     pub(crate) admin: SocketAddr,
 }
 
-impl Plan {
-    /// Further lines for `[listen]`, in addition to address and tls.
-    pub(crate) fn listen(mut self, lines: &str) -> Self {
-        self.listen = lines.into();
-        self
-    }
-
-    /// The value of `address`, instead of a port of 127.0.0.1. The word FOLDER is replaced by the
-    /// folder of the world. Of several, at least one must be an IP address, and the first of those is used.
-    pub(crate) fn address(mut self, value: &str) -> Self {
-        self.address = Some(value.into());
-        self
-    }
-
-    /// Limits on open files, `SOFT:HARD`.
-    pub(crate) fn files(self, limits: &str) -> Self {
-        self.under(&["prlimit", &format!("--nofile={limits}")])
-    }
-
-    /// A program with its arguments that starts the real one. It must exec it, because signals go to
-    /// this process. The word FOLDER is replaced by the folder of the world.
-    pub(crate) fn under(mut self, program: &[&str]) -> Self {
-        self.under = program.iter().map(ToString::to_string).collect();
-        self
-    }
-
-    /// Lines instead of `tls = "off"`. The word FOLDER is replaced by the folder of the world.
-    pub(crate) fn tls(mut self, lines: &str) -> Self {
-        self.tls = lines.into();
-        self
-    }
-
-    /// Further lines for `[admin]`, in addition to address.
-    pub(crate) fn admin(mut self, lines: &str) -> Self {
-        self.admin = lines.into();
-        self
-    }
-
-    /// Further lines for `[source.freispace]`, in addition to provider, path and secrets.
-    pub(crate) fn source(mut self, lines: &str) -> Self {
-        self.source = lines.into();
-        self
-    }
-
-    /// Further tables. If `[store]` is one of them, it replaces the usual one.
-    pub(crate) fn and(mut self, tables: &str) -> Self {
-        self.rest = tables.into();
-        self
-    }
-
-    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
-        self.environment.push((name.into(), value.into()));
-        self
-    }
-
-    /// One or two listening sockets that the process gets as systemd passes them.
-    pub(crate) fn pass(mut self, sockets: Vec<OwnedFd>) -> Self {
-        self.passed = sockets.into_iter().map(Arc::new).collect();
-        // They come in as stdin and stdout, because std passes no others.
-        let script = match self.passed.len() {
-            1 => "exec 3<&0 0</dev/null",
-            _ => "exec 3<&0 4<&1 0</dev/null 1>stdout",
-        };
-        let count = self.passed.len();
-        let script = format!("{script}; LISTEN_PID=$$ LISTEN_FDS={count} exec \"$0\" \"$@\"");
-        self.under(&["sh", "-c", &script])
-    }
-
-    pub(crate) fn start(self) -> World {
-        self.start_in(tempfile::tempdir().unwrap())
-    }
-
-    /// As [`Plan::start`], in a folder in which the test has put something.
-    pub(crate) fn start_in(self, folder: TempDir) -> World {
-        World::start_in(self, Arc::new(folder))
-    }
-
-    /// What a wilco says that is expected to end by itself.
-    pub(crate) fn output(self) -> Output {
-        let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("wilco.toml"), self.config(folder.path(), 0)).unwrap();
-        World::spawn(&self, &folder, Stdio::piped()).wait_with_output().unwrap()
-    }
-
-    /// As [`Plan::start`], but the log goes to `log` instead of the test.
-    pub(crate) fn start_with_log(self, log: impl Into<Stdio>) -> World {
-        World::start_with_log(self, log.into())
-    }
-
-    fn config(&self, folder: &Path, port: u16) -> String {
-        let store = match self.rest.contains("[store]") {
-            true => String::new(),
-            false => format!(
-                "[store]\nurl = \"sqlite:{}/wilco.db\"\nreserve = \"1 MiB\"\n",
-                folder.display()
-            ),
-        };
-        let address = match &self.address {
-            Some(value) => value.replace("FOLDER", &folder.display().to_string()),
-            None => format!("\"127.0.0.1:{port}\""),
-        };
-        format!(
-            "[listen]\naddress = {address}\n{}\n{}\n{store}\
-             [admin]\naddress = \"127.0.0.1:0\"\n{}\n\
-             [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
-             secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n{}\n{}\n",
-            self.tls.replace("FOLDER", &folder.display().to_string()),
-            self.listen,
-            self.admin,
-            self.source,
-            self.rest.replace("FOLDER", &folder.display().to_string()),
-        )
-    }
-}
-
 impl World {
     /// A plan with the usual configuration: `World::plan().start()`. In the tables that a test adds, the
     /// word FOLDER is replaced by the folder of the world.
@@ -169,18 +43,7 @@ impl World {
     /// `WILCO_TEST_UNDER` is a program with its arguments for [`Plan::under`], such as
     /// `packaging/under-limits packaging/wilco.service`.
     pub(crate) fn plan() -> Plan {
-        let under = std::env::var("WILCO_TEST_UNDER").unwrap_or_default();
-        Plan {
-            address: None,
-            under: under.split_whitespace().map(Into::into).collect(),
-            tls: "tls = \"off\"".into(),
-            listen: String::new(),
-            admin: String::new(),
-            source: String::new(),
-            rest: String::new(),
-            environment: vec![("FREISPACE_SECRET".into(), SECRET.into())],
-            passed: Vec::new(),
-        }
+        Plan::usual()
     }
 
     fn start_in(plan: Plan, folder: Arc<TempDir>) -> Self {
@@ -454,49 +317,6 @@ impl Drop for World {
         // It fails if the test has ended it already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-/// The log of a process, read as it is written.
-struct Log {
-    lines: Mutex<Vec<String>>,
-    grown: Condvar,
-}
-
-impl Log {
-    fn empty() -> Arc<Self> {
-        Arc::new(Self { lines: Mutex::default(), grown: Condvar::new() })
-    }
-
-    fn follow(stderr: std::process::ChildStderr) -> Arc<Self> {
-        let log = Self::empty();
-        let writer = Arc::clone(&log);
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                writer.lines.lock().unwrap().push(line);
-                writer.grown.notify_all();
-            }
-            writer.lines.lock().unwrap().push("(the log ended)".into());
-            writer.grown.notify_all();
-        });
-        log
-    }
-
-    fn wait_for<T>(&self, find: impl Fn(&str) -> Option<T>) -> T {
-        let until = Instant::now() + Duration::from_secs(20);
-        let mut lines = self.lines.lock().unwrap();
-        loop {
-            if let Some(found) = lines.iter().find_map(|line| find(line)) {
-                return found;
-            }
-            let is_over = lines.last().is_some_and(|line| line == "(the log ended)");
-            assert!(!is_over && Instant::now() < until, "it did not start:\n{}", lines.join("\n"));
-            lines = self.grown.wait_timeout(lines, Duration::from_millis(100)).unwrap().0;
-        }
-    }
-
-    fn text(&self) -> String {
-        self.lines.lock().unwrap().join("\n")
     }
 }
 
