@@ -5,6 +5,7 @@ mod backfill;
 mod backup;
 mod certificate;
 mod check;
+mod confinement;
 mod demo;
 mod destinations;
 mod drawing;
@@ -45,6 +46,7 @@ use wilco_server::{log::Queue, service};
 
 pub(crate) use arguments::{ConfigArgs, ListingArgs, StoreArgs, require_store};
 pub(crate) use certificate::{certificate_for, certificate_for_file};
+pub(crate) use confinement::Confinement;
 pub(crate) use drawing::draw;
 pub(crate) use events::distinct_chars;
 pub(crate) use failure::Failure;
@@ -64,7 +66,12 @@ fn main() -> ExitCode {
     if let Some(code) = service::child_supervisor(std::env::args_os().skip(1)) {
         return code;
     }
-    let cli = Cli::parse();
+    let mut cli = Cli::parse();
+    if let Verb::Serve(serve) = &mut cli.verb
+        && let Err(failure) = serve.confine()
+    {
+        return report(&failure);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,7 +1,7 @@
 //! `wilco serve`: runs the service until it is asked to stop.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
@@ -16,7 +16,9 @@ use wilco_server::{
     service::{KINDS, PassedSockets, Service, StartError, raise_file_limit},
 };
 
-use super::{ConfigArgs, Failure, LogFormat, certificate_for, certificate_for_file, draw};
+use super::{
+    ConfigArgs, Confinement, Failure, LogFormat, certificate_for, certificate_for_file, draw,
+};
 
 /// Run the service: receive, record, acknowledge and deliver webhooks
 ///
@@ -34,6 +36,13 @@ pub(crate) struct Serve {
     /// How long to wait for running attempts after SIGTERM or Ctrl-C
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = config::duration)]
     drain: Duration,
+
+    /// Write only to the folders of the configuration, and start no programs
+    #[arg(long)]
+    landlock: bool,
+
+    #[arg(skip)]
+    confinement: Option<Confinement>,
 
     /// Format of the log [default: text on a terminal, else json]
     #[arg(long, value_enum, value_name = "FORMAT")]
@@ -64,6 +73,18 @@ struct WithoutFile {
 }
 
 impl Serve {
+    /// Restricts the process, if that is asked for. Has to be called before anything starts a thread.
+    pub(crate) fn confine(&mut self) -> Result<(), Failure> {
+        if self.landlock {
+            let config = match self.config.find() {
+                Some(path) => config::load(&path, KINDS)?.0,
+                None => self.without_file.config()?,
+            };
+            self.confinement = Some(Confinement::enter(&config)?);
+        }
+        Ok(())
+    }
+
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         let passed = PassedSockets::from_environment().map_err(Failure::failed)?;
         let path = self.config.find();
@@ -92,12 +113,13 @@ impl Serve {
         };
         raise_file_limit();
         let slot: Arc<OnceLock<Weak<Service>>> = Arc::default();
-        let reload = path.clone().map(|path| -> Reload {
-            let slot = Arc::clone(&slot);
+        let reloader = Arc::new(Reloader { path, confinement: self.confinement });
+        let path = reloader.path.as_ref();
+        let reload = path.map(|_| -> Reload {
+            let (slot, reloader) = (Arc::clone(&slot), Arc::clone(&reloader));
             Arc::new(move || {
                 let service = slot.get().and_then(Weak::upgrade);
-                let service = service.ok_or("wilco is still starting; try again")?;
-                reload(&service, Some(&path))
+                reloader.reload(&*service.ok_or("wilco is still starting; try again")?)
             })
         });
         let sources = config.sources.clone();
@@ -105,7 +127,7 @@ impl Serve {
         // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;
         let service = Service::start(config, certificate, reload, passed).await;
-        let service = service.map_err(|error| match (&error, &path) {
+        let service = service.map_err(|error| match (&error, path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
                 let hint =
                     "a second wilco needs a file with a different [admin] address; `wilco init`";
@@ -115,8 +137,11 @@ impl Serve {
         })?;
         // It is empty, because nothing else fills it.
         let _ = slot.set(Arc::downgrade(&service));
-        log_startup(&service, &sources, is_tls, path.as_ref());
-        run_until_stopped(&service, path, self.drain, signals).await
+        log_startup(&service, &sources, is_tls, path);
+        if let Some(confinement) = &reloader.confinement {
+            tracing::info!(writes = confinement.folders(), "restricted by Landlock");
+        }
+        run_until_stopped(&service, &reloader, self.drain, signals).await
     }
 }
 
@@ -217,7 +242,7 @@ impl Signals {
 
 async fn run_until_stopped(
     service: &Arc<Service>,
-    path: Option<PathBuf>,
+    reloader: &Reloader,
     drain: Duration,
     signals: Signals,
 ) -> Result<ExitCode, Failure> {
@@ -231,7 +256,7 @@ async fn run_until_stopped(
             _ = usr1.recv() => {}
         }
         // The result is logged; a signal has no caller to return it to.
-        let _ = reload(service, path.as_deref());
+        let _ = reloader.reload(service);
     };
     tracing::info!(within = ?drain, "stopping");
     let closed = tokio::select! {
@@ -247,22 +272,33 @@ async fn run_until_stopped(
     Ok(ExitCode::SUCCESS)
 }
 
-fn reload(service: &Service, path: Option<&Path>) -> Result<(), String> {
-    let reloaded = try_reload(service, path);
-    if let Err(why) = &reloaded {
-        tracing::error!("the old configuration stays in use: {why}");
-    }
-    reloaded
+/// Applies the file again while the service runs.
+struct Reloader {
+    path: Option<PathBuf>,
+    confinement: Option<Confinement>,
 }
 
-fn try_reload(service: &Service, path: Option<&Path>) -> Result<(), String> {
-    let path = path.ok_or("wilco was started without a configuration file")?;
-    let (config, warnings) =
-        config::load(path, KINDS).map_err(|diagnostics| draw(&diagnostics, false))?;
-    let (_, warnings) =
-        certificate_for_file(&config, warnings).map_err(|diagnostics| draw(&diagnostics, false))?;
-    warn(&warnings);
-    service.reload(config).map_err(|error| error.to_string())?;
-    tracing::info!(file = %path.display(), "configuration reloaded");
-    Ok(())
+impl Reloader {
+    fn reload(&self, service: &Service) -> Result<(), String> {
+        let reloaded = self.try_reload(service);
+        if let Err(why) = &reloaded {
+            tracing::error!("the old configuration stays in use: {why}");
+        }
+        reloaded
+    }
+
+    fn try_reload(&self, service: &Service) -> Result<(), String> {
+        let path = self.path.as_ref().ok_or("wilco was started without a configuration file")?;
+        let (config, warnings) =
+            config::load(path, KINDS).map_err(|diagnostics| draw(&diagnostics, false))?;
+        let (_, warnings) = certificate_for_file(&config, warnings)
+            .map_err(|diagnostics| draw(&diagnostics, false))?;
+        if let Some(confinement) = &self.confinement {
+            confinement.check(&config)?;
+        }
+        warn(&warnings);
+        service.reload(config).map_err(|error| error.to_string())?;
+        tracing::info!(file = %path.display(), "configuration reloaded");
+        Ok(())
+    }
 }

@@ -1,6 +1,6 @@
 //! What a kind of destination is. Each kind is one file, and `kinds.rs` lists them.
 
-use std::{any::Any, fmt, ops::Deref, sync::Arc, time::Duration};
+use std::{any::Any, fmt, ops::Deref, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use wilco_config::{Key, TableReader, TableView, Unresolved};
@@ -60,6 +60,16 @@ pub trait Settings: Same + fmt::Debug + Send + Sync {
     /// How much of its output is kept, in bytes.
     fn output_bytes_max(&self) -> usize {
         OUTPUT_BYTES_MAX
+    }
+
+    /// The file that it writes, with others in the same folder.
+    fn written_path(&self) -> Option<&Path> {
+        None
+    }
+
+    /// Whether it starts programs.
+    fn starts_programs(&self) -> bool {
+        false
     }
 
     /// Warns about templates that probably do not do what was meant. `is_about` tells which events are

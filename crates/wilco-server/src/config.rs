@@ -11,6 +11,7 @@ mod alerts;
 mod destination;
 mod listen;
 mod provider;
+mod reach;
 mod related;
 mod route;
 mod source;

@@ -19,6 +19,7 @@ mod forgeries;
 mod freispace;
 mod handlers;
 mod handshakes;
+mod landlock;
 mod layering;
 mod listener;
 mod packaging;

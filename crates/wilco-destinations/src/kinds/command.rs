@@ -132,6 +132,10 @@ impl Settings for Command {
     fn output_bytes_max(&self) -> usize {
         self.program.limits.output
     }
+
+    fn starts_programs(&self) -> bool {
+        true
+    }
 }
 
 async fn check(program: &Program) -> Result<String, String> {

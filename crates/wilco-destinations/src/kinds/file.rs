@@ -84,6 +84,10 @@ impl Settings for FileSettings {
     fn batch_max(&self) -> usize {
         BATCH_MAX
     }
+
+    fn written_path(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
 }
 
 struct File(Arc<Lines>);
