@@ -1,7 +1,10 @@
 //! `wilco serve`: runs the service until it is asked to stop.
 
+mod service_manager;
+
 use std::{
     path::PathBuf,
+    pin::pin,
     process::ExitCode,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
@@ -15,6 +18,8 @@ use wilco_server::{
     config::{self, Address, Config, DestinationConfig, Diagnostics},
     service::{KINDS, PassedSockets, Service, StartError, raise_file_limit},
 };
+
+use service_manager::ServiceManager;
 
 use super::{
     ConfigArgs, Confinement, Failure, LogFormat, certificate_for, certificate_for_file, draw,
@@ -113,7 +118,11 @@ impl Serve {
         };
         raise_file_limit();
         let slot: Arc<OnceLock<Weak<Service>>> = Arc::default();
-        let reloader = Arc::new(Reloader { path, confinement: self.confinement });
+        let reloader = Arc::new(Reloader {
+            path,
+            confinement: self.confinement,
+            manager: ServiceManager::find(),
+        });
         let path = reloader.path.as_ref();
         let reload = path.map(|_| -> Reload {
             let (slot, reloader) = (Arc::clone(&slot), Arc::clone(&reloader));
@@ -126,7 +135,9 @@ impl Serve {
         let is_tls = config.listen.tls != config::Tls::Off;
         // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;
+        let starting = reloader.manager.starting();
         let service = Service::start(config, certificate, reload, passed).await;
+        drop(starting);
         let service = service.map_err(|error| match (&error, path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
                 let hint =
@@ -141,6 +152,7 @@ impl Serve {
         if let Some(confinement) = &reloader.confinement {
             tracing::info!(writes = confinement.folders(), "restricted by Landlock");
         }
+        reloader.manager.ready(&status(&service));
         run_until_stopped(&service, &reloader, self.drain, signals).await
     }
 }
@@ -215,6 +227,12 @@ fn log_startup(
     }
 }
 
+/// One line for `systemctl status`.
+fn status(service: &Service) -> String {
+    let addresses: Vec<_> = service.addresses().iter().map(ToString::to_string).collect();
+    format!("listening on {}", addresses.join(", "))
+}
+
 fn warn(warnings: &Diagnostics) {
     for line in warnings.lines() {
         tracing::warn!("{line}");
@@ -247,8 +265,10 @@ async fn run_until_stopped(
     signals: Signals,
 ) -> Result<ExitCode, Failure> {
     let Signals { mut terminate, mut interrupt, mut hangup, mut usr1 } = signals;
+    let mut watching = pin!(reloader.manager.watch(service));
     let has_failed = loop {
         tokio::select! {
+            () = &mut watching => {}
             _ = terminate.recv() => break false,
             _ = interrupt.recv() => break false,
             () = service.failed() => break true,
@@ -259,6 +279,7 @@ async fn run_until_stopped(
         let _ = reloader.reload(service);
     };
     tracing::info!(within = ?drain, "stopping");
+    reloader.manager.stopping(drain);
     let closed = tokio::select! {
         closed = service.drain(drain) => closed,
         _ = terminate.recv() => return Err(Failure::failed("stopped by a second signal")),
@@ -276,13 +297,19 @@ async fn run_until_stopped(
 struct Reloader {
     path: Option<PathBuf>,
     confinement: Option<Confinement>,
+    manager: ServiceManager,
 }
 
 impl Reloader {
     fn reload(&self, service: &Service) -> Result<(), String> {
+        self.manager.reloading();
         let reloaded = self.try_reload(service);
-        if let Err(why) = &reloaded {
-            tracing::error!("the old configuration stays in use: {why}");
+        match &reloaded {
+            Ok(()) => self.manager.ready(&status(service)),
+            Err(why) => {
+                tracing::error!("the old configuration stays in use: {why}");
+                self.manager.ready("a reload was refused, the old configuration stays in use");
+            }
         }
         reloaded
     }

@@ -14,7 +14,7 @@ use futures_util::future::join_all;
 use tokio::{
     runtime::Handle,
     sync::watch,
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
 };
 use tokio_util::{
@@ -222,6 +222,15 @@ impl Service {
     /// Returns when the store has stopped for good.
     pub async fn failed(&self) {
         self.store.wakers().failed().notified().await;
+    }
+
+    /// Waits until the store and the threads for deliveries get to this call. If one of them hangs,
+    /// it never returns.
+    pub async fn respond(&self) {
+        self.store.respond().await;
+        let mut there = JoinSet::new();
+        there.spawn_on(async {}, self.threads.handle());
+        there.join_next().await;
     }
 
     pub(crate) fn inbound(&self) -> &Arc<Inbound> {

@@ -14,6 +14,10 @@ pub trait StoreStatus: Send + Sync {
     /// [`StoreError`]: the reason why it could not.
     fn ready(&self) -> Result<(), StoreError>;
 
+    /// Waits until the store gets to this call. A store that hangs never does; one that can record
+    /// nothing, such as for want of space, does.
+    async fn respond(&self);
+
     /// What the store takes and leaves of its disk, where that means anything.
     fn usage(&self) -> Option<Usage>;
 

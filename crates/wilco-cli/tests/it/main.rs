@@ -27,6 +27,7 @@ mod probe;
 mod providers;
 mod rejections;
 mod secrets;
+mod service_manager;
 mod survival;
 mod tls;
 mod wire;

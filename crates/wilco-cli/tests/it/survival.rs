@@ -2,6 +2,7 @@
 
 mod disk;
 mod faults;
+mod hang;
 mod hindered;
 mod log;
 mod power;

@@ -198,6 +198,10 @@ impl StoreStatus for MemoryStore {
         self.open_disk().map(drop)
     }
 
+    async fn respond(&self) {
+        drop(self.disk());
+    }
+
     fn usage(&self) -> Option<Usage> {
         None
     }
