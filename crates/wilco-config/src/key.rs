@@ -62,8 +62,8 @@ pub enum ValueType {
     TextOrReference,
     /// A list. A single text can be written without brackets, but not a single reference.
     ListOf(&'static ValueType),
-    /// A table with these keys.
-    Table(&'static [Key]),
+    /// A table of this kind with these keys. The name is one of the JSON schema, for one table only.
+    Table(&'static str, &'static [Key]),
     /// A table of names, each with such a value.
     MapOf(&'static ValueType),
 }
@@ -171,7 +171,7 @@ impl Key {
     /// The keys in its value, if that is a table.
     pub fn keys(&self) -> &'static [Self] {
         match self.value_type {
-            ValueType::Table(keys) => keys,
+            ValueType::Table(_, keys) => keys,
             _ => &[],
         }
     }
@@ -193,7 +193,7 @@ impl ValueType {
             Self::Reference => "reference".into(),
             Self::TextOrReference => "text or reference".into(),
             Self::ListOf(item) => format!("list of {}s", item.name()),
-            Self::Table(_) => "table".into(),
+            Self::Table(..) => "table".into(),
             Self::MapOf(_) => "table of names".into(),
         }
     }

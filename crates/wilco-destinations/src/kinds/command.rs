@@ -53,7 +53,7 @@ pub(crate) static KIND: Kind = Kind {
         ),
         Key::new(
             "limits",
-            ValueType::Table(LIMITS),
+            ValueType::Table("limits", LIMITS),
             "{ memory = \"512 MiB\", cpu = \"60 s\", files = 256, output = \"64 KiB\" }",
         )
         .doc("the resources that it may use"),

@@ -26,14 +26,14 @@ pub(super) static TABLE: Table = Table {
             .doc("attempts that may begin: `\"10/s\"`, `\"100/min\"`, `\"1000/h\"`"),
         Key::new(
             "retry",
-            ValueType::Table(RETRY),
+            ValueType::Table("retry", RETRY),
             "{ first = \"5 s\", factor = 2.0, max = \"1 h\", give_up_after = \"24 h\" }",
         )
         .absence("its defaults")
         .doc("when a failed attempt is [made again](deliveries.md#retry)"),
         Key::new(
             "breaker",
-            ValueType::Table(BREAKER),
+            ValueType::Table("breaker", BREAKER),
             "{ failures = 10, probe_after = \"30 s\", probe_max = \"5 min\" }",
         )
         .absence("its defaults")

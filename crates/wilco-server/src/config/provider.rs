@@ -21,20 +21,28 @@ pub(super) static TABLE: Table = Table {
             .doc("the page that says how it signs"),
         Key::new(
             "scheme",
-            ValueType::Table(SCHEME),
+            ValueType::Table("scheme", SCHEME),
             "{ family = \"hex\", signature = { header = \"x-mine-signature\" } }",
         )
         .required()
         .doc("how it [signs](providers.md#scheme)"),
-        Key::new("envelope", ValueType::Table(ENVELOPE), "{ name = [{ json = \"type\" }] }")
-            .required()
-            .doc("where its requests name [event and subject](providers.md#envelope)"),
-        Key::new("events", ValueType::Table(EVENTS), "{ names = [\"file.created\"] }")
+        Key::new(
+            "envelope",
+            ValueType::Table("envelope", ENVELOPE),
+            "{ name = [{ json = \"type\" }] }",
+        )
+        .required()
+        .doc("where its requests name [event and subject](providers.md#envelope)"),
+        Key::new("events", ValueType::Table("events", EVENTS), "{ names = [\"file.created\"] }")
             .doc("the [events](providers.md#events) that it documents"),
-        Key::new("answers", ValueType::Table(ANSWERS), "{ invalid = 401 }")
+        Key::new("answers", ValueType::Table("answers", ANSWERS), "{ invalid = 401 }")
             .doc("the [answers](providers.md#answers) that it wants"),
-        Key::new("handshake", ValueType::ListOf(&ValueType::Table(HANDSHAKE)), HANDSHAKE_EXAMPLE)
-            .doc("its requests that are [no events](providers.md#handshakes), each a table"),
+        Key::new(
+            "handshake",
+            ValueType::ListOf(&ValueType::Table("handshake", HANDSHAKE)),
+            HANDSHAKE_EXAMPLE,
+        )
+        .doc("its requests that are [no events](providers.md#handshakes), each a table"),
     ],
 };
 
@@ -88,7 +96,7 @@ static EVENTS: &[Key] =
     &[Key::new("names", TEXTS, "[\"file.created\", \"file.deleted\"]").doc("their names")];
 
 static ANSWERS: &[Key] = &[
-    Key::new("accepted", ValueType::Table(ACCEPTED), "{ status = 204 }")
+    Key::new("accepted", ValueType::Table("accepted", ACCEPTED), "{ status = 204 }")
         .doc("the answer to an event"),
     Key::new("missing", ValueType::Integer(400, 599), "401")
         .default("400")
@@ -110,13 +118,15 @@ static HANDSHAKE: &[Key] = &[
         .doc("the method"),
     Key::new(
         "when",
-        ValueType::ListOf(&ValueType::Table(CONDITION)),
+        ValueType::ListOf(&ValueType::Table("condition", CONDITION)),
         "[{ json = \"type\", is = \"ping\" }]",
     )
     .required()
     .doc("the conditions"),
     Key::new("is-signed", ValueType::Boolean, "false").doc("whether the signature must be right"),
-    Key::new("answer", ValueType::Table(ANSWER), "{ status = 204 }").required().doc("the answer"),
+    Key::new("answer", ValueType::Table("answer", ANSWER), "{ status = 204 }")
+        .required()
+        .doc("the answer"),
     Key::new("learn-secret", PLACE, "{ header = \"x-hook-secret\" }")
         .doc("the place of the secret that it brings"),
 ];
@@ -129,16 +139,19 @@ static ANSWER: &[Key] = &[
         .doc("further headers"),
 ];
 
-const PLACE: ValueType = ValueType::Table(&[
-    Key::new("header", TEXTS, "\"x-name\"").doc("a header, or any of several"),
-    Key::new("json", ValueType::Text, "\"data.items[0].id\"").doc("a path in the body"),
-    Key::new("form", ValueType::Text, "\"name\"").doc("a field of a form"),
-    Key::new("query", ValueType::Text, "\"name\"").doc("a parameter of the URL"),
-    Key::new("text", ValueType::Text, "\"ping\"").doc("a constant"),
-    Key::new("claim", ValueType::Text, "\"payload_hash\"").doc("a claim of the token"),
-    Key::new("split", ValueType::Text, "\",\"").doc("what separates the items of a list"),
-    Key::new("prefix", ValueType::Text, "\"v1=\"").doc("what the value begins with"),
-]);
+const PLACE: ValueType = ValueType::Table(
+    "place",
+    &[
+        Key::new("header", TEXTS, "\"x-name\"").doc("a header, or any of several"),
+        Key::new("json", ValueType::Text, "\"data.items[0].id\"").doc("a path in the body"),
+        Key::new("form", ValueType::Text, "\"name\"").doc("a field of a form"),
+        Key::new("query", ValueType::Text, "\"name\"").doc("a parameter of the URL"),
+        Key::new("text", ValueType::Text, "\"ping\"").doc("a constant"),
+        Key::new("claim", ValueType::Text, "\"payload_hash\"").doc("a claim of the token"),
+        Key::new("split", ValueType::Text, "\",\"").doc("what separates the items of a list"),
+        Key::new("prefix", ValueType::Text, "\"v1=\"").doc("what the value begins with"),
+    ],
+);
 
 static CONDITION: &[Key] = &[
     Key::new("header", TEXTS, "\"x-name\"").doc("a header, or any of several"),
@@ -200,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_rows_are_the_keys_of_the_language() {
-        let ValueType::Table(place) = PLACE else { panic!("a place is a table") };
+        let ValueType::Table(_, place) = PLACE else { panic!("a place is a table") };
         for (text, keys) in [
             ("unheard-of = 1".to_owned(), TABLE.keys),
             ("scheme.unheard-of = 1".into(), SCHEME),

@@ -26,7 +26,7 @@ pub(super) static TABLE: Table = Table {
             .doc("a condition on what is in the event, or in the item"),
         Key::new(
             "debounce",
-            ValueType::Table(DEBOUNCE),
+            ValueType::Table("debounce", DEBOUNCE),
             "{ by = \"id\", quiet = \"30 s\", at_most = \"5 min\" }",
         )
         .doc("delivers only the last event of a [burst](deliveries.md#debounce)"),

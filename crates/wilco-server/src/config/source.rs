@@ -77,7 +77,7 @@ pub(super) static TABLE: Table = Table {
         ),
         Key::new(
             "backfill",
-            ValueType::Table(backfill::KEYS),
+            ValueType::Table("backfill", backfill::KEYS),
             "{ token = { env = \"GITHUB_TOKEN\" }, hook = \"repos/OWNER/REPOSITORY/hooks/123\", \
              url = \"https://api.github.com\", every = \"5 min\" }",
         )

@@ -205,7 +205,8 @@ pub(super) fn check_generated(name: &str, expected: &str) {
 
 /// The schemas of all keys, in whatever table.
 fn properties(schema: &Value) -> Vec<&Value> {
-    let own = schema["properties"].as_object().into_iter().flat_map(|keys| keys.values());
+    let own = ["properties", "$defs"].into_iter().filter_map(|word| schema[word].as_object());
+    let own = own.flat_map(|keys| keys.values());
     let mut found: Vec<_> = own.clone().filter(|key| key.get("description").is_some()).collect();
     let inner = ["items", "additionalProperties"].map(|key| &schema[key]).into_iter();
     let variants = schema["oneOf"].as_array().into_iter().flatten();
