@@ -1,6 +1,7 @@
 //! The HTTP client: for destinations, for the admin API of a running wilco, and for `wilco send`.
 
 mod payload;
+mod retry_after;
 mod status_line;
 
 use std::{
@@ -39,6 +40,7 @@ use tower_service::Service as _;
 use wilco::Body;
 
 use payload::Payload;
+pub use retry_after::retry_after;
 use status_line::{Note, Noting};
 
 /// A client that reuses connections, follows no redirects, and uses no proxy.

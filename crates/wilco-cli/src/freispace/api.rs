@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use http::{Method, Request, StatusCode, Uri, header};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use wilco::Body;
 use wilco_server::{
-    client::{Answer, Client},
-    config,
+    client::{Answer, Client, retry_after},
+    clock, config,
 };
 
 use crate::{Failure, client_for, note, visible};
@@ -185,7 +185,7 @@ impl Api {
             if answer.status != StatusCode::TOO_MANY_REQUESTS {
                 return Ok(answer);
             }
-            let wait = retry_after(&answer.headers);
+            let wait = retry_after(&answer.headers, clock::now()).unwrap_or(RATE_WINDOW);
             if wait > WAIT_MAX || waits == WAITS_MAX {
                 let wait = wait.as_secs();
                 return Err(Failure::failed(format!(
@@ -248,11 +248,6 @@ fn collect_texts(value: &Value, texts: &mut Vec<String>) {
         Value::Object(values) => values.values().for_each(|value| collect_texts(value, texts)),
         _ => {}
     }
-}
-
-fn retry_after(headers: &HeaderMap) -> Duration {
-    let secs = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    secs.map_or(RATE_WINDOW, Duration::from_secs)
 }
 
 /// An id goes into the path of a URL.

@@ -55,6 +55,9 @@ fn an_error_of_the_api_is_shown_and_one_that_lasts_is_an_alert() {
     for (act, expected, is_alert) in [
         (Act::Answer(401), "status 401; check the token, and what it may read", true),
         (Act::With(429, "retry-after: 3600\r\n"), "status 429", false),
+        // One that asks to wait does not say that the token is wrong.
+        (Act::With(403, "retry-after: 3600\r\n"), "status 403", false),
+        (Act::With(403, "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n"), "status 403", false),
         (Act::Body(200, "", "[]".into()), "the answer is not a list of events", false),
         (Act::Reset, "GET /v1/events", false),
     ] {
@@ -64,6 +67,7 @@ fn an_error_of_the_api_is_shown_and_one_that_lasts_is_an_alert() {
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(expected) && !said.contains("a-made-up-token"), "{said}");
+        assert_eq!(said.contains("check the token"), is_alert, "{said}");
         assert!(status(&world)["error"].as_str().unwrap().contains(expected));
         if is_alert {
             world.eventually("an alert", |world| {

@@ -140,6 +140,12 @@ fn each_refusal_of_freispace_is_explained() {
             "",
             "takes no more requests of this team for 86400 s (429)",
         ),
+        (
+            429,
+            "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n",
+            "",
+            "takes no more requests of this team for 25",
+        ),
         (500, "", "<html>", "freispace has a problem of its own (500); try again later"),
         (302, "location: /login\r\n", "", "(302); is --api right?"),
         (

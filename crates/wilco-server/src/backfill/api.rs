@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode, Uri, header};
-use wilco_destinations::client::{Answer, Client, Trust};
+use wilco_destinations::client::{Answer, Client, Trust, retry_after};
 use wilco_store::StoreError;
 
-use crate::config::Backfill;
+use crate::{clock, config::Backfill};
 
 /// The API of a provider. The token goes to no other address.
 pub(crate) struct Api<'a> {
@@ -75,7 +75,7 @@ impl<'a> Api<'a> {
                 false => Err(failed("the answer is cut off, or larger than 32 MiB".into())),
             };
         }
-        let retry_after = retry_after(&answer.headers);
+        let retry_after = wait_asked(&answer.headers);
         let is_lasting = retry_after.is_none()
             && matches!(
                 status,
@@ -88,15 +88,16 @@ impl<'a> Api<'a> {
 }
 
 /// How long the provider asks to wait, at most [`RETRY_AFTER_MAX`].
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
-    let secs = number("retry-after").or_else(|| {
+fn wait_asked(headers: &HeaderMap) -> Option<Duration> {
+    let now = clock::now();
+    let wait = retry_after(headers, now).or_else(|| {
+        let number = |name: &str| headers.get(name)?.to_str().ok()?.parse::<u64>().ok();
         // GitHub's limit of requests an hour says only when it ends.
         let is_used_up = number("x-ratelimit-remaining") == Some(0);
         let reset = is_used_up.then(|| number("x-ratelimit-reset")).flatten()?;
-        Some(reset.saturating_sub(crate::clock::now().as_second().unsigned_abs()))
+        Some(Duration::from_secs(reset.saturating_sub(now.as_second().unsigned_abs())))
     })?;
-    Some(Duration::from_secs(secs).min(RETRY_AFTER_MAX))
+    Some(wait.min(RETRY_AFTER_MAX))
 }
 
 /// The wait after the first round that failed; it doubles with each further one.
