@@ -3,7 +3,6 @@
 use std::{process::ExitCode, time::Duration};
 
 use clap::Args;
-use console::measure_text_width;
 use tokio::time::Instant;
 use wilco::{
     Arrival, Secret,
@@ -16,7 +15,7 @@ use super::{
     rejections::RejectionRef,
     request::{NO_SECRET, RequestArgs},
     verify::find_provider,
-    visible,
+    visible, wrapped,
 };
 
 /// Say why the signature of a request does not match, and how to fix it
@@ -109,7 +108,7 @@ fn recognize(arrival: &Arrival, secrets: &[Secret], is_json: bool) -> Result<Exi
 fn in_words(explanation: &Explanation) -> String {
     let Explanation { refused, secret_name, changes, tried, complete } = explanation;
     let mut text = match refused {
-        Some(why) => wrapped(&format!("the request is refused: {}", visible(why)), "") + "\n",
+        Some(why) => wrapped("the request is refused: ", "", &visible(why)) + "\n",
         None => "the request is accepted as it is\n".to_owned(),
     };
     match secret_name {
@@ -119,11 +118,11 @@ fn in_words(explanation: &Explanation) -> String {
         Some(name) => {
             text.push_str(&format!("its signature matches {} with\n", visible(name)));
             for change in changes {
-                text.push_str(&wrapped(&format!("- {}", visible(&change.what)), "  "));
-                text.push_str(&wrapped(&change.fix, "    "));
+                text.push_str(&wrapped("  - ", "  ", &visible(&change.what)));
+                text.push_str(&wrapped("    ", "    ", &change.fix));
             }
         }
-        None => text.push_str(&wrapped(NOTHING, "")),
+        None => text.push_str(&wrapped("", "", NOTHING)),
     }
     let unfinished = if *complete { "" } else { ", and stopped because the time was up" };
     if *tried > 1 {
@@ -132,29 +131,11 @@ fn in_words(explanation: &Explanation) -> String {
     text
 }
 
-/// A paragraph in lines that fit a terminal of 80 columns.
-fn wrapped(text: &str, indent: &str) -> String {
-    let mut lines = String::new();
-    let mut width = 0;
-    for word in text.split(' ') {
-        let length = measure_text_width(word);
-        if width > 0 && width + 1 + length > COLUMNS {
-            lines.push('\n');
-            width = 0;
-        }
-        lines.push_str(if width == 0 { indent } else { " " });
-        width += if width == 0 { indent.len() } else { 1 } + length;
-        lines.push_str(word);
-    }
-    lines + "\n"
-}
-
 /// What describes a request that is given, and says nothing about a rejection.
 const GIVEN: [&str; 7] =
     ["provider", "secret_env", "secret_file", "headers", "head", "body", "now"];
 /// How long a search may take.
 const TIME_MAX: Duration = Duration::from_secs(20);
-const COLUMNS: usize = 80;
 const NOTHING: &str = "nothing that usually goes wrong explains it, so most likely it was signed with a secret \
                        that is not known here, or its content was changed: compare the secret with the \
                        provider's page, and the body with what the provider says it sent";

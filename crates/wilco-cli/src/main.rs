@@ -51,7 +51,9 @@ pub(crate) use drawing::draw;
 pub(crate) use events::distinct_chars;
 pub(crate) use failure::Failure;
 use json_log::JsonLines;
-pub(crate) use output::{Screen, Table, Times, did_you_mean, instant, painted, readable, visible};
+pub(crate) use output::{
+    Screen, Table, Times, did_you_mean, instant, labelled, painted, readable, visible, wrapped,
+};
 pub(crate) use record::{Filter, Record};
 pub(crate) use reload::reload;
 pub(crate) use server::{Server, client_for, refusal};

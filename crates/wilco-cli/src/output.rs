@@ -228,6 +228,27 @@ pub(crate) fn readable(time: Duration) -> String {
     }
 }
 
+/// A label, and a value that is broken at spaces.
+pub(crate) fn labelled(label: &str, value: &str) -> String {
+    wrapped(&format!("{label:<LABEL_CHARS$}"), &" ".repeat(LABEL_CHARS), value)
+}
+
+/// Text that is broken at spaces into lines that fit a terminal of 80 columns, with something before the first
+/// and before each further line.
+pub(crate) fn wrapped(first: &str, further: &str, value: &str) -> String {
+    let (mut text, mut line) = (String::new(), first.to_owned());
+    let mut has_words = false;
+    for word in value.split_whitespace() {
+        if has_words && measure_text_width(&line) + measure_text_width(word) > LINE_COLUMNS {
+            text += &format!("{}\n", line.trim_end());
+            line = further.to_owned();
+        }
+        line += &format!("{word} ");
+        has_words = true;
+    }
+    text + line.trim_end() + "\n"
+}
+
 /// `; did you mean erp?`, or nothing.
 pub(crate) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> String {
     let near = config::nearest(word, known);
@@ -235,6 +256,8 @@ pub(crate) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n s
 }
 
 const GAP: usize = 2;
+const LABEL_CHARS: usize = 13;
+const LINE_COLUMNS: usize = 80;
 /// If nothing is shortened, columns are aligned up to this width.
 const PAD_CHARS_MAX: usize = 40;
 
@@ -292,6 +315,17 @@ mod tests {
             assert!(drawn.contains("a\u{fffd}") && drawn.lines().count() == 2, "{drawn:?}");
         }
         assert_eq!(visible("Größe 映画 🎬\t"), "Größe 映画 🎬\t");
+    }
+
+    #[test]
+    fn a_line_of_text_has_at_most_80_columns() {
+        for (word, fitting) in [("abc", 19), ("映画", 15)] {
+            let text = |count| wrapped("- a: ", "  ", &vec![word; count].join(" "));
+            assert_eq!(text(fitting).lines().count(), 1, "{word}");
+            assert!(text(fitting + 1).ends_with(&format!("\n  {word}\n")), "{word}");
+        }
+        let long = "x".repeat(100);
+        assert_eq!(labelled("events", &long), format!("events       {long}\n"));
     }
 
     #[test]

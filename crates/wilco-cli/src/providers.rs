@@ -9,7 +9,7 @@ use wilco::{
     provider::{self, Description},
 };
 
-use super::{Failure, Screen, Table, did_you_mean, json_line, print};
+use super::{Failure, Screen, Table, did_you_mean, json_line, labelled, print};
 
 /// List the providers that wilco understands, or show how to set one up
 #[derive(Args)]
@@ -131,7 +131,7 @@ fn shown(provider: &Provider) -> String {
     lines.extend(provider.unconfirmed.iter().map(|what| ("unconfirmed", what.clone())));
     let mut text = format!("{}\n\n", provider.title);
     for (label, value) in lines {
-        text.push_str(&wrapped(label, &value));
+        text.push_str(&labelled(label, &value));
     }
     format!("{text}\n{}", example(provider, &description))
 }
@@ -171,21 +171,3 @@ fn example(provider: &Provider, description: &Description) -> String {
     }
     lines.join("\n") + "\n"
 }
-
-/// A label and its value, which is broken at spaces.
-fn wrapped(label: &str, value: &str) -> String {
-    let mut text = String::new();
-    let mut line = format!("{label:<LABEL_CHARS$}");
-    for word in value.split(' ') {
-        if line.len() > LABEL_CHARS && line.len() + word.len() >= LINE_CHARS {
-            text.push_str(&format!("{}\n", line.trim_end()));
-            line = " ".repeat(LABEL_CHARS);
-        }
-        line.push_str(word);
-        line.push(' ');
-    }
-    text + line.trim_end() + "\n"
-}
-
-const LABEL_CHARS: usize = 13;
-const LINE_CHARS: usize = 80;

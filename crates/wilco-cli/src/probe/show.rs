@@ -7,7 +7,7 @@ use serde_json::json;
 use wilco_server::{admin::Probe, clock};
 
 use super::{Judged, Presented};
-use crate::{Failure, Screen, Table, json_line, readable, visible};
+use crate::{Failure, Screen, Table, json_line, labelled, readable, visible, wrapped};
 
 pub(super) fn text(url: &Uri, probe: &Probe, judged: &Judged) -> String {
     let mut text = format!("{url}: source {}, provider {}\n\n", probe.source, probe.provider);
@@ -105,25 +105,3 @@ fn times(times: &[Duration]) -> Option<String> {
     let (min, median, max) = (readable(*min), readable(*median), readable(*max));
     Some(format!("min {min}, median {median}, max {max}"))
 }
-
-fn labelled(label: &str, value: &str) -> String {
-    wrapped(&format!("{label:<LABEL_CHARS$}"), &" ".repeat(LABEL_CHARS), value)
-}
-
-/// Text that is broken at spaces, with something before the first and before each further line.
-fn wrapped(first: &str, further: &str, value: &str) -> String {
-    let (mut text, mut line) = (String::new(), first.to_owned());
-    let mut has_words = false;
-    for word in value.split_whitespace() {
-        if has_words && line.chars().count() + word.chars().count() >= LINE_CHARS {
-            text += &format!("{}\n", line.trim_end());
-            line = further.to_owned();
-        }
-        line += &format!("{word} ");
-        has_words = true;
-    }
-    text + line.trim_end() + "\n"
-}
-
-const LABEL_CHARS: usize = 13;
-const LINE_CHARS: usize = 80;
