@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 
 use super::Failure;
 
-pub(crate) use event_ref::{EventRef, MILLISECOND, distinct_chars};
+pub(crate) use event_ref::{EventRef, MILLISECOND};
 pub(crate) use summary::{Rows, about, deliveries};
 
 /// Look at recorded events, replay them, or cancel their deliveries

@@ -14,6 +14,7 @@ mod explain;
 mod failure;
 mod freispace;
 mod health;
+mod id_ref;
 mod init;
 mod json_log;
 mod output;
@@ -48,8 +49,8 @@ pub(crate) use arguments::{ConfigArgs, ListingArgs, StoreArgs, require_store};
 pub(crate) use certificate::{certificate_for, certificate_for_file};
 pub(crate) use confinement::Confinement;
 pub(crate) use drawing::draw;
-pub(crate) use events::distinct_chars;
 pub(crate) use failure::Failure;
+pub(crate) use id_ref::distinct_chars;
 use json_log::JsonLines;
 pub(crate) use output::{
     Screen, Table, Times, did_you_mean, instant, labelled, painted, readable, visible, wrapped,

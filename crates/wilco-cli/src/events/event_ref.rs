@@ -1,41 +1,16 @@
-//! How a person names an event: by its id, by the first characters of it, or as the latest.
+//! Finds the event that a person names.
 
 use wilco::EventId;
 use wilco_server::admin::{EventSummary, ListEvents};
 
-use crate::{Failure, Record, visible};
+use crate::{
+    Failure, Record,
+    id_ref::{IdRef, ULID_CHARS},
+    visible,
+};
 
-/// An event as a person names it. Only `resolve` finds out whether it exists.
-#[derive(Clone, Debug)]
-pub(crate) enum EventRef {
-    Latest,
-    Id(EventId),
-    /// The first characters of an id, in capitals and without `evt_`.
-    Prefix(String),
-}
-
-impl std::str::FromStr for EventRef {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "latest" {
-            return Ok(Self::Latest);
-        }
-        let text = without_item(text);
-        let ulid = text.strip_prefix("evt_").unwrap_or(text).to_ascii_uppercase();
-        let is_digit = |c: char| c.is_ascii_alphanumeric() && !"ILOU".contains(c);
-        if let Ok(id) = format!("evt_{ulid}").parse() {
-            return Ok(Self::Id(id));
-        }
-        if (PREFIX_CHARS_MIN..ID_CHARS).contains(&ulid.len()) && ulid.chars().all(is_digit) {
-            return Ok(Self::Prefix(ulid));
-        }
-        Err(format!(
-            "expected one like evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF, at least {PREFIX_CHARS_MIN} of its \
-             first characters, or latest"
-        ))
-    }
-}
+/// An event as a person names it.
+pub(crate) type EventRef = IdRef<EventId>;
 
 impl EventRef {
     /// The id of the event. A complete id is not looked up.
@@ -61,21 +36,9 @@ impl EventRef {
     }
 }
 
-/// Without the number of an item, with which a destination knows it: `evt_…_0`.
-fn without_item(text: &str) -> &str {
-    match text.rsplit_once('_') {
-        Some((event, item))
-            if event.len() >= ID_CHARS && item.bytes().all(|b| b.is_ascii_digit()) =>
-        {
-            event
-        }
-        _ => text,
-    }
-}
-
 /// The events whose ids begin with these characters, oldest first.
 async fn starting_with(record: &Record, prefix: &str) -> Result<Vec<EventSummary>, Failure> {
-    let Ok(first) = format!("evt_{prefix:0<ID_CHARS$}").parse::<EventId>() else {
+    let Ok(first) = format!("evt_{prefix:0<ULID_CHARS$}").parse::<EventId>() else {
         return Ok(Vec::new());
     };
     // A listing after an event also leaves out those that share its place, whatever their tail.
@@ -90,7 +53,7 @@ async fn starting_with(record: &Record, prefix: &str) -> Result<Vec<EventSummary
 fn only(prefix: &str, found: &[EventSummary]) -> Result<EventId, Failure> {
     match found {
         [event] => Ok(event.id),
-        [] if prefix.len() == ID_CHARS => {
+        [] if prefix.len() == ULID_CHARS => {
             Err(Failure::failed(format!("event evt_{prefix} not found")))
         }
         [] => Err(Failure::failed(format!("no event has an id that begins with evt_{prefix}"))),
@@ -104,22 +67,6 @@ fn only(prefix: &str, found: &[EventSummary]) -> Result<EventId, Failure> {
     }
 }
 
-/// How many characters distinguish each of these ids from the others.
-pub(crate) fn distinct_chars(ids: &[&str]) -> usize {
-    let mut sorted = ids.to_vec();
-    sorted.sort_unstable();
-    let common = |pair: &[&str]| {
-        pair[0].bytes().zip(pair[1].bytes()).take_while(|(one, other)| one == other).count()
-    };
-    let most = sorted.windows(2).map(common).max().unwrap_or_default();
-    (most + 1).max(SHORT_ID_CHARS)
-}
-
-const ID_CHARS: usize = 26;
-const PREFIX_CHARS_MIN: usize = 4;
-/// The length of a short id without `evt_`: ten characters of time, and three to distinguish events
-/// of the same millisecond.
-const SHORT_ID_CHARS: usize = 13;
 const CANDIDATES_MAX: usize = 5;
 const LOOKED_AT: usize = 100;
 /// A millisecond, in the bits of an id.
@@ -128,21 +75,6 @@ pub(crate) const MILLISECOND: u128 = 1 << 80;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_event_is_named_by_its_id_its_beginning_or_latest() {
-        let id = "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF";
-        for text in [id, &id[4..], &id.to_lowercase(), &format!("{id}_0"), &format!("{id}_999")] {
-            assert!(matches!(text.parse(), Ok(EventRef::Id(found)) if found.to_string() == id));
-        }
-        for text in ["evt_01JQ", "01jq", "01JQ8ZK4N3W8T1V5R7Y9ABCDE"] {
-            assert!(matches!(text.parse(), Ok(EventRef::Prefix(p)) if p.starts_with("01JQ")));
-        }
-        assert!(matches!("latest".parse(), Ok(EventRef::Latest)));
-        for text in ["", "evt_", "01J", "../../etc/passwd", "evt_nonsense", &format!("{id}0")] {
-            assert!(text.parse::<EventRef>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn a_prefix_names_one_event_or_the_candidates() {
@@ -181,13 +113,5 @@ mod tests {
             damaged: false,
             deliveries: Vec::new(),
         }
-    }
-
-    #[test]
-    fn a_short_id_distinguishes_each_event() {
-        assert_eq!(distinct_chars(&[]), SHORT_ID_CHARS);
-        assert_eq!(distinct_chars(&["01JQ8ZK4N3W8T1V5R7Y9ABCDEF"]), SHORT_ID_CHARS);
-        let near = ["01JQ8ZK4N3W8T1V5R7Y9ABCDEF", "02", "01JQ8ZK4N3W8T1V6R7Y9ABCDEF"];
-        assert_eq!(distinct_chars(&near), 16);
     }
 }

@@ -4,8 +4,7 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use wilco_server::admin::{Delivery, DeliveryState, EventSummary};
 
-use super::distinct_chars;
-use crate::{Failure, Screen, StoreArgs, Table, Times, json_line, print, visible};
+use crate::{Failure, Screen, StoreArgs, Table, Times, distinct_chars, json_line, print, visible};
 
 /// Prints events as rows, a table of which begins with the first of them.
 pub(crate) struct Rows {
