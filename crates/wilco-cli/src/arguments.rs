@@ -8,7 +8,7 @@ use wilco_server::{
     service::KINDS,
 };
 
-use super::{Failure, Times};
+use super::{Failure, Times, note};
 
 /// Which configuration to use.
 #[derive(Args, Clone)]
@@ -83,6 +83,28 @@ impl ListingArgs {
     pub(crate) fn items_max(&self) -> usize {
         if self.all { usize::MAX } else { self.limit }
     }
+
+    /// Says that there are more than the newest that were listed. JSON is for programs, which count.
+    pub(crate) fn note_more(&self, listed: usize) {
+        if !self.json {
+            let more = listed.saturating_mul(2);
+            note(&format!(
+                "these are the newest {listed}, and there are more: --all lists them all, --limit \
+                 {more} the newest {more}"
+            ));
+        }
+    }
+}
+
+/// In which form to print one thing that has a body.
+#[derive(Args)]
+pub(crate) struct ShowArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write exactly the bytes of the body and nothing else
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) raw: bool,
 }
 
 /// Refuses a store that does not exist or cannot be read, because SQLite does not say why it cannot

@@ -45,7 +45,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use tracing_subscriber::EnvFilter;
 use wilco_server::{log::Queue, service};
 
-pub(crate) use arguments::{ConfigArgs, ListingArgs, StoreArgs, require_store};
+pub(crate) use arguments::{ConfigArgs, ListingArgs, ShowArgs, StoreArgs, require_store};
 pub(crate) use certificate::{certificate_for, certificate_for_file};
 pub(crate) use confinement::Confinement;
 pub(crate) use drawing::draw;
@@ -254,8 +254,12 @@ fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Failure> {
 }
 
 fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes())?;
+    stdout.write_all(bytes)?;
     Ok(stdout.flush()?)
 }
 

@@ -4,7 +4,7 @@ use clap::Args;
 use wilco_server::admin::{ListEvents, PAGE_ITEMS_MAX};
 
 use super::Rows;
-use crate::{Failure, Filter, ListingArgs, Record, StoreArgs, note, print};
+use crate::{Failure, Filter, ListingArgs, Record, StoreArgs, print};
 
 /// List events, newest first, with the state of their deliveries
 #[derive(Args)]
@@ -40,12 +40,8 @@ impl List {
             self.filter.check_names(record).await?;
             return if self.listing.json { Ok(()) } else { print("no events\n") };
         }
-        if query.cursor.is_some() && !self.listing.json {
-            let more = listed.saturating_mul(2);
-            note(&format!(
-                "these are the newest {listed}, and there are more: --all lists them all, --limit \
-                 {more} the newest {more}"
-            ));
+        if query.cursor.is_some() {
+            self.listing.note_more(listed);
         }
         Ok(())
     }

@@ -2,14 +2,12 @@
 
 mod picture;
 
-use std::io::Write as _;
-
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
 
 use super::{EventRef, about, deliveries};
-use crate::{Failure, Record, Screen, StoreArgs, json_line, painted};
+use crate::{Failure, Record, Screen, ShowArgs, StoreArgs, json_line, painted, print_bytes};
 
 /// Show one event: its headers, its body, and every attempt to deliver it
 #[derive(Args)]
@@ -19,30 +17,23 @@ pub(super) struct Show {
     /// Event id, its first characters, or latest
     #[arg(value_name = "ID")]
     id: EventRef,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// Write exactly the bytes of the body and nothing else
-    #[arg(long, conflicts_with = "json")]
-    raw: bool,
+    #[command(flatten)]
+    form: ShowArgs,
 }
 
 impl Show {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let shown = Record::read(&self.store, async |record| self.show(record).await).await?;
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&shown)?;
-        Ok(stdout.flush()?)
+        print_bytes(&Record::read(&self.store, async |record| self.show(record).await).await?)
     }
 
     async fn show(&self, record: &Record) -> Result<Vec<u8>, Failure> {
         let id = self.id.resolve(record).await?;
-        if self.raw {
+        if self.form.raw {
             let path = format!("/api/v1/events/{id}/body");
             return Ok(record.ask(Method::GET, &path, Bytes::new()).await?.into());
         }
         let event = record.event(id).await?;
-        if self.json {
+        if self.form.json {
             return Ok(json_line(&event)?.into_bytes());
         }
         // Without the destinations only the reasons for waiting are missing.

@@ -7,7 +7,7 @@ use wilco_server::admin::{ListRejections, PAGE_ITEMS_MAX, RejectionSummary};
 use super::Record;
 use crate::{
     Failure, ListingArgs, Screen, StoreArgs, Table, Times, distinct_chars, instant, json_line,
-    note, print,
+    print,
 };
 
 /// List rejected requests, newest first
@@ -53,12 +53,8 @@ impl List {
             record.check_source(self.source.as_deref())?;
             return if self.listing.json { Ok(()) } else { print("no rejections\n") };
         }
-        if cursor.is_some() && !self.listing.json {
-            let more = listed.saturating_mul(2);
-            note(&format!(
-                "these are the newest {listed}, and there are more: --all lists them all, --limit \
-                 {more} the newest {more}"
-            ));
+        if cursor.is_some() {
+            self.listing.note_more(listed);
         }
         Ok(())
     }

@@ -1,14 +1,12 @@
 //! `wilco rejections show`: one rejected request, and why it was refused.
 
-use std::io::Write as _;
-
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
 use wilco_server::admin::RejectionDetail;
 
 use super::{Record, RejectionRef};
-use crate::{Failure, StoreArgs, Times, json_line, visible};
+use crate::{Failure, ShowArgs, StoreArgs, Times, json_line, print_bytes, visible};
 
 /// Show one rejected request: why it was refused, its headers and its body
 ///
@@ -20,25 +18,18 @@ pub(super) struct Show {
     /// Rejection id, its first characters, or latest
     #[arg(value_name = "ID")]
     id: RejectionRef,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
-    /// Write exactly the bytes of the body and nothing else
-    #[arg(long, conflicts_with = "json")]
-    raw: bool,
+    #[command(flatten)]
+    form: ShowArgs,
 }
 
 impl Show {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let shown = Record::read(&self.store, async |record| self.show(record).await).await?;
-        let mut stdout = std::io::stdout().lock();
-        stdout.write_all(&shown)?;
-        Ok(stdout.flush()?)
+        print_bytes(&Record::read(&self.store, async |record| self.show(record).await).await?)
     }
 
     async fn show(&self, record: &Record) -> Result<Vec<u8>, Failure> {
         let path = format!("/api/v1/rejections/{}", self.id.resolve(record).await?);
-        if self.raw {
+        if self.form.raw {
             return Ok(record
                 .ask(Method::GET, &format!("{path}/body"), Bytes::new())
                 .await?
@@ -46,7 +37,7 @@ impl Show {
         }
         let shown: RejectionDetail = record.get(&path).await?;
         let text =
-            if self.json { json_line(&shown)? } else { picture(&shown, &self.store.times()) };
+            if self.form.json { json_line(&shown)? } else { picture(&shown, &self.store.times()) };
         Ok(text.into_bytes())
     }
 }
