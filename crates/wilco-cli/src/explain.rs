@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use tokio::time::Instant;
 use wilco::{
     Arrival, Secret,
@@ -25,9 +25,10 @@ use super::{
 /// parts, wrong clocks; up to three at once. Shows neither signatures nor secrets. Exits with 0 if it finds
 /// the reason, and with 1 if not.
 #[derive(Args)]
+#[command(group(ArgGroup::new("explained").args(["id", "provider"]).required(true)))]
 pub(crate) struct Explain {
     /// Rejection's id, its first characters, or latest; `wilco rejections list` shows it
-    #[arg(value_name = "ID", required_unless_present = "provider", conflicts_with_all = GIVEN)]
+    #[arg(value_name = "ID", conflicts_with_all = GIVEN)]
     id: Option<RejectionRef>,
     #[command(flatten)]
     store: StoreArgs,

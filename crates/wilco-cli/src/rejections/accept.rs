@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, process::ExitCode};
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use http::StatusCode;
 use jiff::Timestamp;
 use wilco::RejectionId;
@@ -19,15 +19,12 @@ use crate::{Failure, StoreArgs, instant, json_line, note, print, progress};
 /// is right now, it becomes an event and is delivered; else it stays as it is. They are accepted
 /// in the order of their receipt. Name the rejections by their ids, or take --all.
 #[derive(Args)]
+#[command(group(ArgGroup::new("accepted").args(["ids", "all"]).required(true)))]
 pub(super) struct Accept {
     #[command(flatten)]
     store: StoreArgs,
     /// Rejection ids, their first characters, or latest
-    #[arg(
-        value_name = "ID",
-        required_unless_present = "all",
-        conflicts_with_all = ["all", "source", "since"]
-    )]
+    #[arg(value_name = "ID", conflicts_with_all = ["source", "since"])]
     ids: Vec<RejectionRef>,
     /// Accept every rejection that is kept completely
     #[arg(long)]
