@@ -8,7 +8,7 @@ pub(crate) fn is_credential(name: &str) -> bool {
     wilco_config::is_credential_name(name) || CREDENTIALS.contains(&name)
 }
 
-/// The headers, with the secret ones blanked. Signatures are no secrets: they do not reveal the secret that made
+/// The headers, with the secret ones blanked. Signatures are not secrets: they do not reveal the secret that made
 /// them, and together with the body they show why they did not match.
 pub(crate) fn headers(headers: &Headers, is_secret: impl Fn(&str) -> bool) -> Headers {
     let blanked = headers

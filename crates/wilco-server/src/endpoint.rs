@@ -143,7 +143,7 @@ impl Builder {
         self
     }
 
-    /// Another secret that is accepted, for the time in which the provider changes its secret.
+    /// Another secret that is accepted, while the provider changes from one to the other.
     pub fn secret(mut self, secret: Secret) -> Self {
         self.secrets.push(secret);
         self

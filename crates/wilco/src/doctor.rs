@@ -157,7 +157,7 @@ impl Search<'_, '_> {
         starts.collect()
     }
 
-    /// The first match that differs in exactly so many ways.
+    /// The first match that differs in exactly this number of ways.
     fn differing(&mut self, starts: &[Possible], differences: usize) -> Option<Found> {
         // Changed bodies are many and large, and three mistakes at once are seldom.
         let dimensions = if differences < DIFFERENCES_MAX { DIMENSIONS } else { &DIMENSIONS[1..] };
@@ -167,7 +167,7 @@ impl Search<'_, '_> {
         })
     }
 
-    /// The first match that differs from `from` in exactly so many of these dimensions.
+    /// The first match that differs from `from` in exactly this number of these dimensions.
     fn changed(
         &mut self,
         from: &Possible,

@@ -1,6 +1,6 @@
 //! The decisions, tested with months of events on a simulated clock.
 //!
-//! A seed stands for a configuration and what happens to it: events, destinations that fail, writes that
+//! A seed determines a configuration and what happens to it: events, destinations that fail, writes that
 //! fail or whose answer is lost, kills, reloads, clocks that are set, people who pause, replay and cancel.
 //! The routes, the state machine of each worker ([`Worker`](wilco_delivery::Worker)) with its whole loop,
 //! and the store are those of production; calls, answers, timers and wake-ups come in a random order. A

@@ -77,7 +77,7 @@ fn trouble(path: &Path, reserve_bytes: u64) -> Option<(String, String)> {
     let shown = folder.display();
     if !folder.is_dir() {
         let message = format!("the folder of the store, {shown}, is not there");
-        return Some((message, format!("mkdir -p {shown}, for the user that runs wilco")));
+        return Some((message, format!("mkdir -p {shown}, as the user that runs wilco")));
     }
     if access(folder, Access::WRITE_OK).is_err() {
         let message = format!("the folder of the store, {shown}, cannot be written by this user");

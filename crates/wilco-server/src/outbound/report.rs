@@ -73,7 +73,7 @@ fn settled(destination: &str, metrics: &Metrics, conclusion: &Conclusion) {
     metrics.attempted(destination, word, tried.took);
 }
 
-/// The first line of a destination's output, for the log.
+/// The first line of a destination's output, as it is logged.
 fn first_line(output: &[u8]) -> Option<String> {
     let output = String::from_utf8_lossy(output);
     output.trim_start().lines().next().map(legible)

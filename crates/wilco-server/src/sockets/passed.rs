@@ -24,7 +24,7 @@ pub struct PassedSockets(Vec<Socket>);
 /// Why the sockets that were passed cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum PassedSocketError {
-    /// The variables that announce them are invalid.
+    /// The variables that describe them are invalid.
     #[error("LISTEN_FDS or LISTEN_PID is invalid; start wilco by its socket unit, or unset both")]
     Announced,
     /// One of them cannot be listened on.

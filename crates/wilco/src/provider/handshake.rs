@@ -137,7 +137,7 @@ impl Handshake {
     }
 
     fn answer(&self, arrival: &Arrival, secrets: HandshakeSecrets<'_>) -> Option<Challenge> {
-        // Not `all`: how many conditions hold is not to be told by the time that it takes.
+        // Not `all`: the time that it takes must not reveal how many conditions hold.
         let hold = self.when.iter().filter(|condition| condition.holds(arrival, secrets)).count();
         if hold < self.when.len() {
             return None;

@@ -15,7 +15,7 @@ pub(super) static KEYS: &[Key] = &[
         .doc("the webhook, as GitHub's API names it: `repos/OWNER/REPOSITORY/hooks/ID` or `orgs/ORGANISATION/hooks/ID`"),
     Key::new("url", ValueType::Text, "\"https://github.example.com/api/v3\"")
         .absence("the provider's")
-        .doc("where the API is, for a server of your own; `http` only on loopback"),
+        .doc("where the API is, if you run the server yourself; `http` only on loopback"),
     Key::new("every", ValueType::Duration, "\"5 min\"")
         .default("\"5 min\"")
         .doc("how often the provider is asked, 10 seconds or more"),

@@ -151,7 +151,7 @@ fn is_port(text: &str) -> bool {
     is_plain && (text == "0" || !text.starts_with('0')) && text.parse::<u16>().is_ok()
 }
 
-/// The signature; version and command; address family and transport; a length; and so many bytes,
+/// The signature; version and command; address family and transport; a length; and that many bytes,
 /// which begin with the addresses.
 fn parse_v2(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
     let Some((&[.., version, family, high, low], rest)) = bytes.split_first_chunk::<V2_FIXED>()
