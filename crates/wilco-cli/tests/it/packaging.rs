@@ -35,17 +35,19 @@ fn folder_of_wilco() -> &'static Path {
 const SHOW: &str = "WILCO_UNDER_LIMITS_SHOW";
 
 #[test]
-fn systemd_accepts_the_unit() {
+fn systemd_accepts_the_units() {
     let folder = tempfile::tempdir().unwrap();
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no"]);
-    let unit = fs::read_to_string(packaging("wilco.service")).unwrap();
-    let path = folder.path().join("wilco.service");
-    fs::write(&path, unit.replace("/usr/bin/wilco", env!("CARGO_BIN_EXE_wilco"))).unwrap();
-    verify.arg(path);
+    for name in ["wilco.service", "wilco.socket"] {
+        let unit = fs::read_to_string(packaging(name)).unwrap();
+        let path = folder.path().join(name);
+        fs::write(&path, unit.replace("/usr/bin/wilco", env!("CARGO_BIN_EXE_wilco"))).unwrap();
+        verify.arg(path);
+    }
     let Ok(verified) = verify.output() else { return skip("no systemd-analyze") };
     let said = String::from_utf8_lossy(&verified.stderr);
-    let own: Vec<_> = said.lines().filter(|line| line.contains("wilco.service")).collect();
+    let own: Vec<_> = said.lines().filter(|line| line.contains("wilco.s")).collect();
     assert!(own.is_empty(), "{said}");
 }
 
