@@ -59,6 +59,11 @@ impl Backfill {
             let covered = format!("covered through {}", times.full(status.covered_through));
             let taken_in = status.taken_in.to_string();
             rows.push(vec![status.source.clone(), "all".into(), covered, taken_in]);
+            if status.given_up > 0 {
+                let count = status.given_up;
+                let what = format!("{count} deliveries, asked for too often; see the log");
+                rows.push(vec![status.source.clone(), "given up".into(), what, String::new()]);
+            }
             for Gap { from, to, closed_at, taken_in } in &status.gaps {
                 let span = format!("{} to {}", times.full(*from), times.full(*to));
                 let what = if closed_at.is_some() { "gap" } else { "gap, open" };

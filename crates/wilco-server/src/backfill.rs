@@ -7,6 +7,7 @@
 
 mod api;
 mod github;
+mod redelivery;
 mod stripe;
 mod trigger;
 
@@ -14,6 +15,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use serde::de::DeserializeOwned;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, sleep_until, timeout},
@@ -25,10 +27,10 @@ use wilco_store::Store;
 use crate::{
     clock,
     config::{self, Backfill, Config, ProviderApi},
-    inbound::Redeliveries,
     outbound::record_alert,
 };
 pub(crate) use api::{Api, RoundError};
+pub(crate) use redelivery::{Deliveries, Pace};
 
 pub(crate) use trigger::Trigger;
 
@@ -50,7 +52,6 @@ impl Plan {
 /// The backfill, ready to run.
 pub(crate) struct Backfiller {
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) redeliveries: Arc<Redeliveries>,
     pub(crate) plan: watch::Receiver<Arc<Plan>>,
     pub(crate) trigger: Arc<Trigger>,
 }
@@ -61,6 +62,21 @@ struct Round<'a> {
     backfill: &'a Backfill,
     since: Timestamp,
     now: Timestamp,
+}
+
+impl Round<'_> {
+    /// From when on the provider is asked, if it keeps what it sent for this long.
+    fn since_at_most(&self, kept: SignedDuration) -> Timestamp {
+        self.now.checked_sub(kept).map_or(self.since, |oldest| self.since.max(oldest))
+    }
+}
+
+/// A list out of the provider's answer to a request to this path.
+fn read_list<T: DeserializeOwned>(path: &str, body: &[u8]) -> Result<Vec<T>, RoundError> {
+    serde_json::from_slice(body).map_err(|error| {
+        let place = format!("line {} column {}", error.line(), error.column());
+        RoundError::new(format!("GET {path}: not a list of deliveries: {place}"))
+    })
 }
 
 /// When the next round of a source is due.
@@ -104,11 +120,24 @@ impl Backfiller {
         }
     }
 
+    /// The error of a source whose backfill was removed would stay for ever.
+    async fn forget_errors(&self, plan: &Plan) {
+        let except = plan.sources.iter().map(|(source, _)| source.name.as_str().to_owned());
+        if let Err(error) = self.store.forget_errors(except.collect()).await {
+            tracing::warn!(%error, "cannot forget the errors of sources without a backfill");
+        }
+    }
+
     async fn rounds(&self) {
         let (mut plan, mut wanted) = (self.plan.clone(), self.trigger.wanted());
         let mut next: HashMap<String, Next> = HashMap::new();
+        let mut last: Option<Arc<Plan>> = None;
         loop {
             let current = Arc::clone(&plan.borrow_and_update());
+            if !last.is_some_and(|last| Arc::ptr_eq(&last, &current)) {
+                self.forget_errors(&current).await;
+            }
+            last = Some(Arc::clone(&current));
             let asked = *wanted.borrow_and_update();
             let is_asked = asked > self.trigger.done();
             let now = Instant::now();
@@ -192,9 +221,7 @@ impl Backfiller {
         let round = Round { source, backfill, since, now };
         match &backfill.api {
             ProviderApi::Stripe => stripe::round(&api, &round, &*self.store).await,
-            ProviderApi::GitHub { hook } => {
-                github::round(&api, &round, hook, &*self.store, &self.redeliveries).await
-            }
+            ProviderApi::GitHub { hook } => github::round(&api, &round, hook, &*self.store).await,
         }
     }
 }

@@ -9,7 +9,6 @@ mod learn;
 mod listen;
 mod log_limit;
 mod probes;
-mod redeliveries;
 mod response;
 mod throttle;
 mod tls;
@@ -45,7 +44,6 @@ pub(crate) use endpoints::Endpoints;
 pub(crate) use gate::{Client, Network, UnreadableHop};
 pub(crate) use listen::{HeadFault, raise_file_limit};
 pub(crate) use probes::{ProbeError, ProbeRequest};
-pub(crate) use redeliveries::Redeliveries;
 pub(crate) use response::{Evidence, Refusal};
 pub use tls::{Certificate, SelfSigned, TlsError};
 
@@ -60,7 +58,6 @@ pub(crate) struct Inbound {
     throttle: Throttle,
     counters: Counters,
     probes: Probes,
-    pub(crate) redeliveries: Arc<Redeliveries>,
     store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
@@ -83,7 +80,6 @@ impl Inbound {
             throttle: Throttle::new(&metrics),
             counters: Counters::new(&metrics),
             probes: Probes::default(),
-            redeliveries: Arc::default(),
             store,
             metrics,
             connections: ConnectionLimits::of_process(),
@@ -195,8 +191,7 @@ impl Inbound {
         })?;
 
         let name = envelope.name.clone();
-        let proof = self.redeliveries.proof(verified, &envelope);
-        let receipt = self.store.record_proven(proof, envelope, source.duplicates).await?;
+        let receipt = self.store.record(verified, envelope, source.duplicates).await?;
         self.log_recorded(source, &name, bytes, &receipt, began);
         Ok(Handled::Recorded(receipt))
     }

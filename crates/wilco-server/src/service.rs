@@ -115,7 +115,6 @@ impl Service {
         let trigger = Arc::<Trigger>::default();
         let backfiller = Backfiller {
             store: store.clone(),
-            redeliveries: Arc::clone(&inbound.redeliveries),
             plan: planned_backfills,
             trigger: Arc::clone(&trigger),
         };

@@ -23,7 +23,8 @@ pub trait InboundStore: Send + Sync {
         self.record_proven(Proof::Signed(verified), envelope, duplicates).await
     }
 
-    /// As [`record`](Self::record), whatever the proof is. Of one delivery id, a fetched event and one
+    /// As [`record`](Self::record), whatever the proof is. What the provider was asked to send again, by
+    /// [`ask_again`](crate::BackfillStore::ask_again), is marked. Of one delivery id, a fetched event and one
     /// that was signed are the same, even if their bytes differ: the list
     /// of a provider need not have the bytes that it signed.
     ///

@@ -10,7 +10,8 @@
 //!   outbound ─▶ OutboundStore    unrouted ──▶ fan_out, claim ──▶ Claim ──▶ settle
 //!   admin ────▶ AdminStore       events, event, replay, cancel, pause,
 //!                              rejections, accept, secret_matches
-//!   backfill ─▶ BackfillStore    covered_through, missing, record_proven, end_round
+//!   backfill ─▶ BackfillStore    covered_through, missing, ask_again, record_proven,
+//!                              end_round
 //! ```
 //!
 //! [`Store`] is all of them, and what the service does with a whole store: latch it, close it.
@@ -53,7 +54,9 @@ use async_trait::async_trait;
 use wilco::EventId;
 
 pub use admin::AdminStore;
-pub use backfill::{BackfillStatus, BackfillStore, GAPS_MAX, Gap};
+pub use backfill::{
+    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, REDELIVERIES_MAX, Redelivery,
+};
 pub(crate) use batch::Routed;
 pub use batch::{Batch, RoutedBatch};
 pub use clock::Clock;

@@ -156,8 +156,20 @@ struct Record {
     /// When the service last said that it runs.
     seen_at: Option<Timestamp>,
     backfills: BTreeMap<String, BackfillStatus>,
+    /// Oldest first.
+    awaited: Vec<Awaited>,
     /// Oldest first, each with its source.
     gaps: Vec<(String, Gap)>,
+}
+
+/// A delivery that a provider was asked to send again, and that has not come.
+#[derive(Clone)]
+struct Awaited {
+    source: String,
+    delivery_id: String,
+    asked: u32,
+    asked_at: Timestamp,
+    is_given_up: bool,
 }
 
 #[derive(Clone, Default)]

@@ -11,8 +11,6 @@ use crate::{Arrival, Digest, Head, Origin, SourceName, Verified};
 pub enum Proof {
     /// A right signature.
     Signed(Verified),
-    /// A right signature, on a request that the provider was asked to repeat.
-    Redelivered(Verified),
     /// The provider's own list of events.
     Fetched(Fetched),
 }
@@ -21,16 +19,15 @@ impl Proof {
     /// The source that it belongs to.
     pub fn source(&self) -> &SourceName {
         match self {
-            Self::Signed(verified) | Self::Redelivered(verified) => verified.source(),
+            Self::Signed(verified) => verified.source(),
             Self::Fetched(fetched) => &fetched.source,
         }
     }
 
-    /// How the event got here.
+    /// How the event got here, as far as the request shows it.
     pub fn origin(&self) -> Origin {
         match self {
             Self::Signed(_) => Origin::Webhook,
-            Self::Redelivered(_) => Origin::Redelivered,
             Self::Fetched(_) => Origin::Fetched,
         }
     }
@@ -38,7 +35,7 @@ impl Proof {
     /// The name of the secret that matched, or of the token with which the event was fetched.
     pub fn secret_name(&self) -> &str {
         match self {
-            Self::Signed(verified) | Self::Redelivered(verified) => verified.secret_name(),
+            Self::Signed(verified) => verified.secret_name(),
             Self::Fetched(fetched) => &fetched.token_name,
         }
     }
@@ -46,7 +43,7 @@ impl Proof {
     /// SHA-256 of the body.
     pub fn digest(&self) -> Digest {
         match self {
-            Self::Signed(verified) | Self::Redelivered(verified) => verified.digest(),
+            Self::Signed(verified) => verified.digest(),
             Self::Fetched(fetched) => fetched.digest,
         }
     }
@@ -54,7 +51,7 @@ impl Proof {
     /// What arrived.
     pub fn arrival(&self) -> &Arrival {
         match self {
-            Self::Signed(verified) | Self::Redelivered(verified) => verified.arrival(),
+            Self::Signed(verified) => verified.arrival(),
             Self::Fetched(fetched) => &fetched.arrival,
         }
     }
@@ -62,7 +59,7 @@ impl Proof {
     /// What arrived, to be kept.
     pub fn into_arrival(self) -> Arrival {
         match self {
-            Self::Signed(verified) | Self::Redelivered(verified) => verified.into_arrival(),
+            Self::Signed(verified) => verified.into_arrival(),
             Self::Fetched(fetched) => fetched.arrival,
         }
     }

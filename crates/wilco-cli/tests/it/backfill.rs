@@ -124,3 +124,26 @@ fn a_token_is_only_sent_encrypted() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("the token would be sent without encryption"), "{said}");
 }
+
+#[test]
+fn the_error_of_a_source_whose_backfill_was_removed_is_forgotten() {
+    let api = Catcher::of(&[Act::Answer(401)]);
+    let world = plan("stripe", &api, "").start();
+    world.eventually("an error", |world| {
+        status_of_all(world).iter().any(|status| status["error"].is_string())
+    });
+    world.reconfigure(|text| {
+        let lines = text.lines().filter(|line| !line.trim_start().starts_with("backfill"));
+        lines.map(|line| format!("{line}\n")).collect()
+    });
+    assert!(world.run_verb(&["reload"]).status.success());
+    world.eventually("no error", |world| {
+        status_of_all(world).iter().all(|status| status.get("error").is_none())
+    });
+}
+
+fn status_of_all(world: &World) -> Vec<Value> {
+    let output = world.run_verb(&["backfill", "--status", "--json"]);
+    let lines = String::from_utf8(output.stdout).unwrap();
+    lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}

@@ -1,19 +1,16 @@
-//! GitHub lists the deliveries of a webhook and sends any of them again when it is asked to, signed
-//! like the first time. So nothing is taken in from the list: it arrives at the endpoint.
+//! GitHub lists the deliveries of a webhook and sends any of them again.
 //!
 //! `GET /repos/{owner}/{repo}/hooks/{hook_id}/deliveries` and `POST …/deliveries/{id}/attempts` of
 //! <https://docs.github.com/rest/repos/webhooks>, and the same for organisations.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
-use http::{HeaderMap, Method, StatusCode, header};
+use http::{HeaderMap, Method, header};
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
-use tokio::time::sleep;
 use wilco_store::Store;
 
-use super::{Api, Round, RoundError};
-use crate::inbound::Redeliveries;
+use super::{Api, Deliveries, Pace, Round, RoundError, read_list};
 
 /// One attempt of GitHub to deliver something. The attempts of one delivery have the same `guid`.
 #[derive(Deserialize)]
@@ -23,71 +20,22 @@ struct Attempt {
     delivered_at: Timestamp,
 }
 
-/// A delivery and its attempts, as far as they are in the list.
-struct Delivery {
-    guid: String,
-    /// The latest.
-    attempt_id: u64,
-    attempts: usize,
-}
-
 /// Asks for what is missing, and returns how many that were.
 pub(super) async fn round(
     api: &Api<'_>,
     round: &Round<'_>,
     hook: &str,
     store: &dyn Store,
-    redeliveries: &Redeliveries,
 ) -> Result<usize, RoundError> {
-    let source = round.source.name.as_str();
     let deliveries = list(api, round, hook).await?;
-    let (mut asked, mut refused) = (0, None);
-    for part in deliveries.chunks(LOOKED_UP_MAX) {
-        let ids = part.iter().map(|delivery| delivery.guid.clone()).collect();
-        let missing = store.missing(source, ids).await?;
-        for Delivery { guid, attempt_id, attempts } in part {
-            if !missing.contains(guid) {
-                continue;
-            }
-            if *attempts >= ATTEMPTS_MAX {
-                tracing::warn!(source, guid, attempts, "delivery failed too often to ask again");
-                continue;
-            }
-            if asked > 0 && asked % BURST == 0 {
-                sleep(BURST_WAIT).await;
-            }
-            redeliveries.expect(source, guid);
-            let path = format!("/{hook}/deliveries/{attempt_id}/attempts");
-            match api.send(Method::POST, &path).await {
-                Ok(_) => {
-                    tracing::info!(source, guid, "asked GitHub to deliver again");
-                    asked += 1;
-                }
-                // One that cannot be sent again must not keep the others from it.
-                Err(error) if error.status.is_some_and(is_about_one) => {
-                    tracing::warn!(source, guid, %error, "GitHub does not deliver again");
-                    refused = Some(error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    match refused.filter(|_| asked == 0) {
-        Some(error) => Err(error),
-        None => Ok(asked),
-    }
+    let path = |attempt| format!("/{hook}/deliveries/{attempt}/attempts");
+    deliveries.ask_again(api, round, store, path, PACE).await
 }
 
-fn is_about_one(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY)
-}
-
-/// The deliveries of this round, oldest first.
-async fn list(api: &Api<'_>, round: &Round<'_>, hook: &str) -> Result<Vec<Delivery>, RoundError> {
-    let oldest = round.now.checked_sub(KEPT).unwrap_or(round.since);
-    let since = round.since.max(oldest);
-    let mut found: Vec<Delivery> = Vec::new();
-    let mut places: HashMap<String, usize> = HashMap::new();
+/// The deliveries of this round.
+async fn list(api: &Api<'_>, round: &Round<'_>, hook: &str) -> Result<Deliveries, RoundError> {
+    let since = round.since_at_most(KEPT);
+    let mut deliveries = Deliveries::default();
     let mut cursor: Option<String> = None;
     for _ in 0..PAGES_MAX {
         let mut path = format!("/{hook}/deliveries?per_page={PAGE_DELIVERIES}");
@@ -96,25 +44,14 @@ async fn list(api: &Api<'_>, round: &Round<'_>, hook: &str) -> Result<Vec<Delive
             path.extend(form_urlencoded::byte_serialize(cursor.as_bytes()));
         }
         let answer = api.send(Method::GET, &path).await?;
-        let attempts: Result<Vec<Attempt>, _> = serde_json::from_slice(&answer.body);
-        let attempts = attempts.map_err(|error| {
-            let place = format!("line {} column {}", error.line(), error.column());
-            RoundError::new(format!("GET {path}: not a list of deliveries: {place}"))
-        })?;
+        let attempts: Vec<Attempt> = read_list(&path, &answer.body)?;
         let is_last = attempts.last().is_none_or(|attempt| attempt.delivered_at < since);
         for Attempt { id, guid, .. } in attempts.into_iter().filter(|a| a.delivered_at >= since) {
-            match places.get(&guid) {
-                Some(&place) => found[place].attempts += 1,
-                None => {
-                    places.insert(guid.clone(), found.len());
-                    found.push(Delivery { guid, attempt_id: id, attempts: 1 });
-                }
-            }
+            deliveries.add(guid, id);
         }
         cursor = next(&answer.headers);
         if is_last || cursor.is_none() {
-            found.reverse();
-            return Ok(found);
+            return Ok(deliveries);
         }
     }
     Err(RoundError::new("the list of deliveries has too many pages"))
@@ -136,12 +73,7 @@ fn next(headers: &HeaderMap) -> Option<String> {
 const PAGE_DELIVERIES: usize = 100;
 /// Pages in a round.
 const PAGES_MAX: usize = 500;
-/// Delivery ids that are looked up at once.
-const LOOKED_UP_MAX: usize = 100;
-/// Attempts after which a delivery is not asked for again: the endpoint refuses it.
-const ATTEMPTS_MAX: usize = 5;
-/// Requests after which there is a pause: GitHub allows 80 a minute that make something.
-const BURST: usize = 20;
-const BURST_WAIT: Duration = Duration::from_secs(15);
+/// GitHub allows 80 requests a minute that make something.
+const PACE: Pace = Pace { burst: 20, pause: Duration::from_secs(15) };
 /// How long GitHub keeps deliveries.
 const KEPT: SignedDuration = SignedDuration::from_hours(3 * 24);

@@ -16,8 +16,7 @@ pub(super) async fn round(
     round: &Round<'_>,
     store: &dyn Store,
 ) -> Result<usize, RoundError> {
-    let oldest = round.now.checked_sub(KEPT).unwrap_or(round.since);
-    let since = round.since.max(oldest).as_second();
+    let since = round.since_at_most(KEPT).as_second();
     let until = round.now.checked_sub(GRACE).unwrap_or(round.now).as_second();
     let (mut taken_in, mut after) = (0, None);
     for _ in 0..PARTS_MAX {

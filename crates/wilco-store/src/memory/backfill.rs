@@ -3,9 +3,10 @@
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{MemoryStore, Record};
+use super::{Awaited, MemoryStore, Record};
 use crate::{
-    BackfillStatus, BackfillStore, GAPS_MAX, Gap, StoreError, backfill::GAP_TAIL_MS,
+    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, Redelivery, StoreError,
+    backfill::{AWAITED_MS, GAP_TAIL_MS},
     rules::whole_millis,
 };
 
@@ -37,6 +38,20 @@ impl BackfillStore for MemoryStore {
     async fn covered_through(&self, source: &str) -> Result<Timestamp, StoreError> {
         let now = self.now();
         self.commit(|pending| pending.record.begin_coverage(source, now).covered_through)
+    }
+
+    async fn forget_errors(&self, except: Vec<String>) -> Result<(), StoreError> {
+        self.commit(|pending| {
+            let statuses = pending.record.backfills.values_mut();
+            for status in statuses.filter(|status| !except.contains(&status.source)) {
+                (status.error, status.failing_since) = (None, None);
+            }
+        })
+    }
+
+    async fn ask_again(&self, source: &str, delivery_id: &str) -> Result<Redelivery, StoreError> {
+        let now = self.now();
+        self.commit(|pending| pending.record.ask_again(source, delivery_id, now))
     }
 
     async fn end_round(
@@ -87,6 +102,8 @@ impl Record {
             error: None,
             failing_since: None,
             taken_in: 0,
+            awaited: 0,
+            given_up: 0,
             gaps: Vec::new(),
         })
     }
@@ -94,10 +111,52 @@ impl Record {
     pub(super) fn backfills(&self) -> Vec<BackfillStatus> {
         let with_gaps = |status: &BackfillStatus| BackfillStatus {
             taken_in: self.taken_in(&status.source, |_| true),
+            awaited: self.awaited(&status.source, false),
+            given_up: self.awaited(&status.source, true),
             gaps: self.gaps_of(&status.source),
             ..status.clone()
         };
         self.backfills.values().map(with_gaps).collect()
+    }
+
+    fn ask_again(&mut self, source: &str, delivery_id: &str, now: Timestamp) -> Redelivery {
+        let is_it = |one: &Awaited| one.source == source && one.delivery_id == delivery_id;
+        let place = self.awaited.iter().position(is_it).unwrap_or_else(|| {
+            self.awaited.push(Awaited {
+                source: source.to_owned(),
+                delivery_id: delivery_id.to_owned(),
+                asked: 0,
+                asked_at: now,
+                is_given_up: false,
+            });
+            self.awaited.len() - 1
+        });
+        let awaited = &mut self.awaited[place];
+        let redelivery = Redelivery::after(awaited.asked, awaited.is_given_up);
+        match redelivery {
+            Redelivery::Ask => {
+                awaited.asked += 1;
+                awaited.asked_at = now;
+                let kept = SignedDuration::from_millis(AWAITED_MS);
+                self.awaited.retain(|one| now.duration_since(one.asked_at) <= kept);
+                let surplus = self.awaited.len().saturating_sub(AWAITED_MAX);
+                self.awaited.drain(..surplus);
+            }
+            Redelivery::GivenUp | Redelivery::GivenUpBefore => awaited.is_given_up = true,
+        }
+        redelivery
+    }
+
+    /// Whether the provider was asked for this delivery, which has come now.
+    pub(super) fn was_asked_for(&mut self, source: &str, delivery_id: &str) -> bool {
+        let before = self.awaited.len();
+        self.awaited.retain(|one| one.source != source || one.delivery_id != delivery_id);
+        self.awaited.len() < before
+    }
+
+    fn awaited(&self, source: &str, is_given_up: bool) -> u64 {
+        let awaited = self.awaited.iter();
+        awaited.filter(|one| one.source == source && one.is_given_up == is_given_up).count() as u64
     }
 
     fn gaps_of(&self, source: &str) -> Vec<Gap> {

@@ -6,7 +6,10 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 use wilco::Digest;
 
 use super::{Keys, Kind, SqliteStore, WriterState, instant};
-use crate::{BackfillStatus, BackfillStore, GAPS_MAX, Gap, StoreError, backfill::GAP_TAIL_MS};
+use crate::{
+    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, Redelivery, StoreError,
+    backfill::{AWAITED_MS, GAP_TAIL_MS},
+};
 
 #[async_trait]
 impl BackfillStore for SqliteStore {
@@ -24,6 +27,17 @@ impl BackfillStore for SqliteStore {
         let (source, now) = (source.to_owned(), self.now());
         let covered = move |state: &mut WriterState| state.covered_through(&source, now);
         self.writer.write(Kind::Delivery, covered).await
+    }
+
+    async fn forget_errors(&self, except: Vec<String>) -> Result<(), StoreError> {
+        let forget = move |state: &mut WriterState| state.forget_errors(&except);
+        self.writer.write(Kind::Delivery, forget).await
+    }
+
+    async fn ask_again(&self, source: &str, delivery_id: &str) -> Result<Redelivery, StoreError> {
+        let (source, delivery_id, now) = (source.to_owned(), delivery_id.to_owned(), self.now());
+        let ask = move |state: &mut WriterState| state.ask_again(&source, &delivery_id, now);
+        self.writer.write(Kind::Delivery, ask).await
     }
 
     async fn end_round(
@@ -83,6 +97,73 @@ impl WriterState {
             .query_row([source], |row| instant(row.get(0)?))
     }
 
+    fn forget_errors(&self, except: &[String]) -> rusqlite::Result<()> {
+        let mut failing = self
+            .connection
+            .prepare_cached("SELECT source FROM backfill WHERE error IS NOT NULL")?;
+        let failing =
+            failing.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+        for source in failing.iter().filter(|source| !except.contains(source)) {
+            self.connection.execute(
+                "UPDATE backfill SET error = NULL, failing_since_ms = NULL WHERE source = ?1",
+                [source],
+            )?;
+        }
+        Ok(())
+    }
+
+    fn ask_again(
+        &self,
+        source: &str,
+        delivery_id: &str,
+        now: Timestamp,
+    ) -> rusqlite::Result<Redelivery> {
+        let now = now.as_millisecond();
+        let known = self
+            .connection
+            .prepare_cached(
+                "SELECT asked, given_up FROM awaited WHERE source = ?1 AND delivery_id = ?2",
+            )?
+            .query_row([source, delivery_id], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let (asked, is_given_up) = known.unwrap_or((0, false));
+        let redelivery = Redelivery::after(asked, is_given_up);
+        match redelivery {
+            Redelivery::Ask => {
+                self.connection
+                    .prepare_cached(
+                        "INSERT INTO awaited (source, delivery_id, asked, asked_ms, given_up) \
+                         VALUES (?1, ?2, 1, ?3, 0) \
+                         ON CONFLICT DO UPDATE SET asked = asked + 1, asked_ms = excluded.asked_ms",
+                    )?
+                    .execute(params![source, delivery_id, now])?;
+                self.connection
+                    .prepare_cached(
+                        "DELETE FROM awaited WHERE asked_ms < ?1 \
+                         OR id <= (SELECT max(id) FROM awaited) - ?2",
+                    )?
+                    .execute(params![now - AWAITED_MS, AWAITED_MAX])?;
+            }
+            Redelivery::GivenUp => {
+                self.connection.execute(
+                    "UPDATE awaited SET given_up = 1 WHERE source = ?1 AND delivery_id = ?2",
+                    [source, delivery_id],
+                )?;
+            }
+            Redelivery::GivenUpBefore => {}
+        }
+        Ok(redelivery)
+    }
+
+    /// Whether the provider was asked for this delivery, which has come now.
+    pub(super) fn was_asked_for(&self, source: &str, delivery_id: &str) -> rusqlite::Result<bool> {
+        let removed = self
+            .connection
+            .prepare_cached("DELETE FROM awaited WHERE source = ?1 AND delivery_id = ?2")?
+            .execute([source, delivery_id])?;
+        Ok(removed > 0)
+    }
+
     fn end_round(
         &self,
         source: &str,
@@ -134,7 +215,10 @@ impl WriterState {
 pub(crate) fn backfills(connection: &Connection) -> Result<Vec<BackfillStatus>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT source, covered_ms, error, failing_since_ms, (SELECT count(*) FROM event \
-         WHERE event.source = backfill.source AND origin <> 'webhook') FROM backfill ORDER BY source",
+         WHERE event.source = backfill.source AND origin <> 'webhook'), \
+         (SELECT count(*) FROM awaited WHERE awaited.source = backfill.source AND NOT given_up), \
+         (SELECT count(*) FROM awaited WHERE awaited.source = backfill.source AND given_up) \
+         FROM backfill ORDER BY source",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(BackfillStatus {
@@ -143,6 +227,8 @@ pub(crate) fn backfills(connection: &Connection) -> Result<Vec<BackfillStatus>, 
             error: row.get(2)?,
             failing_since: row.get::<_, Option<i64>>(3)?.map(instant).transpose()?,
             taken_in: row.get(4)?,
+            awaited: row.get(5)?,
+            given_up: row.get(6)?,
             gaps: Vec::new(),
         })
     })?;

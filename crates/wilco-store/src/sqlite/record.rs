@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
-use wilco::{Arrival, Body, Digest, Envelope, Event, EventId, Proof};
+use wilco::{Arrival, Body, Digest, Envelope, Event, EventId, Origin, Proof};
 
 use super::{DamagedEvent, Keys, TAIL_BITS, Unsealed, WriterState, is_intact, seq_of};
 use crate::{
@@ -55,6 +55,15 @@ impl Prepared {
         event.body = in_rows(event.body);
         let checksums = Unsealed::of(&event, delivery_id.as_deref());
         Self { keys, event: Arc::new(event), delivery_id, checksums }
+    }
+
+    /// The provider sent it because it was asked to.
+    fn mark_redelivered(&mut self) {
+        let event = Arc::make_mut(&mut self.event);
+        if event.origin == Origin::Webhook {
+            event.origin = Origin::Redelivered;
+            self.checksums = Unsealed::of(event, self.delivery_id.as_deref());
+        }
     }
 
     pub(super) fn keys(&self) -> Keys {
@@ -116,6 +125,11 @@ impl WriterState {
         mut decision: DuplicateDecision,
     ) -> rusqlite::Result<Receipt> {
         self.changes.matches.add(&prepared.event);
+        if let Some(delivery_id) = &prepared.delivery_id
+            && self.was_asked_for(prepared.event.source.as_str(), delivery_id)?
+        {
+            prepared.mark_redelivered();
+        }
         if let DuplicateDecision::DuplicateOf(event_id) = decision {
             if is_intact(&self.connection, event_id)? {
                 return Ok(Receipt { event_id, is_first: false });

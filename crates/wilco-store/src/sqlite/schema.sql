@@ -170,6 +170,18 @@ CREATE TABLE backfill (
   failing_since_ms INTEGER
 ) STRICT, WITHOUT ROWID;
 
+-- Deliveries that a provider was asked to send again, and that have not come. Removed when they come, or ten days
+-- after the last request.
+CREATE TABLE awaited (
+  id          INTEGER PRIMARY KEY,
+  source      TEXT    NOT NULL,
+  delivery_id TEXT    NOT NULL,
+  asked       INTEGER NOT NULL,  -- how often
+  asked_ms    INTEGER NOT NULL,  -- when last
+  given_up    INTEGER NOT NULL,  -- 1: it is not asked for any more
+  UNIQUE (source, delivery_id)
+) STRICT;
+
 -- When the service did not run, for each source with a backfill: the newest thousand.
 CREATE TABLE gap (
   id        INTEGER PRIMARY KEY,

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use wilco::{Envelope, ListedEvents, Origin, Proof, SourceName};
-use wilco_store::{BackfillStatus, Duplicates, EventQuery, Gap, Receipt};
+use wilco_store::{
+    BackfillStatus, Duplicates, EventQuery, Gap, REDELIVERIES_MAX, Receipt, Redelivery,
+};
 
 use crate::{
     bench::Bench,
@@ -15,6 +17,9 @@ promises! {
     a_delivery_id_that_no_event_has_is_missing,
     each_time_that_the_service_did_not_run_is_a_gap_with_what_was_taken_in_for_it,
     a_failed_round_leaves_the_source_uncovered_and_its_gaps_open,
+    the_error_of_a_source_without_a_backfill_is_forgotten,
+    a_delivery_that_was_asked_for_is_marked_when_it_comes_also_after_a_crash,
+    a_delivery_that_never_comes_is_asked_for_a_limited_number_of_times,
 }
 
 const IN_LIST: &str = r#"{"id": "evt_1", "in": "a list"}"#;
@@ -118,4 +123,59 @@ async fn a_failed_round_leaves_the_source_uncovered_and_its_gaps_open(bench: Ben
     assert_eq!(bench.store.end_round(SENT.source, Ok(after(2))).await.unwrap(), None);
     let done = status(&bench).await;
     assert_eq!((done.error, done.failing_since, done.covered_through), (None, None, after(2)));
+}
+
+async fn the_error_of_a_source_without_a_backfill_is_forgotten(bench: Bench) {
+    bench.store.covered_through(SENT.source).await.unwrap();
+    bench.store.end_round(SENT.source, Err("status 401".into())).await.unwrap();
+    bench.store.forget_errors(vec![SENT.source.into()]).await.unwrap();
+    assert!(status(&bench).await.error.is_some());
+    bench.store.forget_errors(vec!["another".into()]).await.unwrap();
+    let status = status(&bench).await;
+    assert_eq!((status.error, status.failing_since, status.covered_through), (None, None, NOW));
+}
+
+async fn a_delivery_that_was_asked_for_is_marked_when_it_comes_also_after_a_crash(
+    mut bench: Bench,
+) {
+    bench.store.covered_through(SENT.source).await.unwrap();
+    let ask = async |bench: &Bench, id| bench.store.ask_again(SENT.source, id).await.unwrap();
+    for id in ["a", "b"] {
+        assert_eq!(ask(&bench, id).await, Redelivery::Ask);
+    }
+    bench.crash(NOW);
+    assert_eq!(status(&bench).await.awaited, 2);
+    for (id, source, body, origin) in [
+        ("a", "another", b"1", Origin::Webhook),
+        ("a", SENT.source, b"2", Origin::Redelivered),
+        ("c", SENT.source, b"3", Origin::Webhook),
+        // Once it has come, it is not expected any more.
+        ("a", SENT.source, b"4", Origin::Webhook),
+    ] {
+        let sent = Sent { delivery_id: Some(id), source, body, ..SENT };
+        let receipt = bench.record(sent).await;
+        let event = bench.store.event(receipt.event_id()).await.unwrap().unwrap().event;
+        assert_eq!(event.origin, origin, "{id} of {source}");
+    }
+    let status = status(&bench).await;
+    assert_eq!((status.awaited, status.taken_in), (1, 1));
+}
+
+async fn a_delivery_that_never_comes_is_asked_for_a_limited_number_of_times(mut bench: Bench) {
+    bench.store.covered_through(SENT.source).await.unwrap();
+    let ask = async |bench: &Bench, id| bench.store.ask_again(SENT.source, id).await.unwrap();
+    for _ in 0..REDELIVERIES_MAX {
+        assert_eq!(ask(&bench, "a").await, Redelivery::Ask);
+    }
+    bench.crash(after(60));
+    for expected in [Redelivery::GivenUp, Redelivery::GivenUpBefore, Redelivery::GivenUpBefore] {
+        assert_eq!(ask(&bench, "a").await, expected);
+    }
+    let given_up = status(&bench).await;
+    assert_eq!((given_up.awaited, given_up.given_up), (0, 1));
+    // No provider lists it any more.
+    bench.clock.set(after(11 * 86_400));
+    assert_eq!(ask(&bench, "b").await, Redelivery::Ask);
+    let status = status(&bench).await;
+    assert_eq!((status.awaited, status.given_up), (1, 0));
 }

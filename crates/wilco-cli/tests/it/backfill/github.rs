@@ -174,15 +174,47 @@ fn what_was_answered_and_is_not_in_the_store_is_asked_for_too() {
 }
 
 #[test]
-fn a_delivery_that_the_endpoint_refuses_is_not_asked_for_without_end() {
+fn a_delivery_that_the_endpoint_refuses_is_asked_for_a_limited_number_of_times() {
     let (hook, api) = start(|_, _| None);
-    for _ in 0..5 {
-        fail(&hook, 0..1);
+    fail(&hook, 0..1);
+    let mut world = plan("github", &api, MORE).start();
+    // The endpoint is not known, so that every attempt fails, and a restart changes nothing.
+    for round in 0..22 {
+        if round == 11 {
+            world = world.kill_and_restart();
+        }
+        backfill(&world);
     }
-    let world = plan("github", &api, MORE).start();
+    world.log_with("delivery given up, because it never arrived");
+    assert_eq!(posts(&api), 20);
     backfill(&world);
-    assert_eq!(posts(&api), 0);
-    world.log_with("delivery failed too often to ask again");
+    assert_eq!(posts(&api), 20);
+    let status = status(&world);
+    assert_eq!((&status["awaited"], &status["given_up"]), (&json!(0), &json!(1)));
+    let shown = world.run_verb(&["backfill", "--status"]);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    assert!(shown.contains("given up") && shown.contains("1 deliveries, asked"), "{shown}");
+}
+
+#[test]
+fn what_was_asked_for_before_a_restart_is_marked_when_it_comes_after_it() {
+    let posts_before = Mutex::new(0);
+    // After three requests to deliver again the API is gone, so that none is made after the restart.
+    let (hook, api) = start(move |_, request| {
+        let mut posts = posts_before.lock().unwrap();
+        let is_gone = *posts == 3;
+        *posts += u32::from(request.method == "POST");
+        is_gone.then_some(Act::Answer(503))
+    });
+    fail(&hook, 0..3);
+    let world = plan("github", &api, MORE).start();
+    world.eventually("three requests", |_| posts(&api) == 3);
+    let world = world.kill_and_restart();
+    for number in 0..3 {
+        assert_eq!(post(world.address, number), Some(200));
+    }
+    expect_missed(&world, 3);
+    assert_eq!(posts(&api), 3);
 }
 
 #[test]

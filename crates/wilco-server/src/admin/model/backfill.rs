@@ -30,6 +30,10 @@ pub struct BackfillStatus {
     pub failing_since: Option<Timestamp>,
     /// The events that were taken in, all together.
     pub taken_in: u64,
+    /// Deliveries that the provider was asked to send again, and that have not come yet.
+    pub awaited: u64,
+    /// Deliveries that were given up: the provider was asked twenty times, and they did not come.
+    pub given_up: u64,
     /// When wilco did not run, newest first.
     pub gaps: Vec<Gap>,
 }
@@ -59,12 +63,23 @@ impl From<wilco_store::BackfillStatus> for BackfillStatus {
             error,
             failing_since,
             taken_in,
+            awaited,
+            given_up,
             gaps,
         } = status;
         let gaps = gaps.into_iter().map(|gap| {
             let wilco_store::Gap { from, to, closed_at, taken_in } = gap;
             Gap { from, to, closed_at, taken_in }
         });
-        Self { source, covered_through, error, failing_since, taken_in, gaps: gaps.collect() }
+        Self {
+            source,
+            covered_through,
+            error,
+            failing_since,
+            taken_in,
+            awaited,
+            given_up,
+            gaps: gaps.collect(),
+        }
     }
 }

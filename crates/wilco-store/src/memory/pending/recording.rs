@@ -62,6 +62,14 @@ impl Pending {
         is_accepted: bool,
     ) -> Receipt {
         self.record.count_match(proof);
+        let was_asked_for = envelope
+            .delivery_id
+            .as_ref()
+            .is_some_and(|id| self.record.was_asked_for(proof.source().as_str(), id));
+        let origin = match proof.origin() {
+            Origin::Webhook if was_asked_for => Origin::Redelivered,
+            origin => origin,
+        };
         if let DuplicateDecision::DuplicateOf(event_id) = decision {
             return Receipt { event_id, is_first: false };
         }
@@ -76,7 +84,7 @@ impl Pending {
             secret_name: proof.secret_name().into(),
             digest: proof.digest(),
             conflict: decision == DuplicateDecision::Conflict,
-            origin: proof.origin(),
+            origin,
             item: None,
             headers: arrival.head.headers.clone(),
             body: arrival.body.clone(),
