@@ -213,7 +213,7 @@ impl Case {
             "url" => request.url.clone().into(),
             // With the port or without it, it is the same URL.
             "url+port" | "url-port" => without_port(&request.url).into(),
-            "path" => request.url.splitn(4, '/').nth(3).unwrap_or_default().into(),
+            "path" => path_and_query(&request.url).into(),
             "secret" => Vec::new(),
             "body-sha256" => Digest::of(&request.body).to_string().into(),
             "form" if self.is_form(request) => form(&request.body),
@@ -294,6 +294,12 @@ fn without_port(url: &str) -> String {
         _ => authority,
     };
     format!("{scheme}://{host}{path}")
+}
+
+/// What follows the host, whatever precedes `://`.
+fn path_and_query(url: &str) -> &str {
+    let after_scheme = url.split_once("://").map_or("", |(_, rest)| rest);
+    after_scheme.split_once('/').map_or("", |(_, path)| path)
 }
 
 /// As Twilio signs a form: sorted pairs without separators, each pair once.
