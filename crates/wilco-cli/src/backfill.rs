@@ -9,7 +9,7 @@ use super::{Failure, Record, Screen, StoreArgs, Table, json_line, note, print};
 
 /// Take in events that never arrived, and show when wilco did not run
 ///
-/// Asks GitHub and Stripe, for each source with `backfill` in the configuration, as the running wilco
+/// Asks GitHub, GitLab and Stripe, for each source with `backfill` in the configuration, as the running wilco
 /// also does by itself.
 #[derive(Args)]
 pub(crate) struct Backfill {

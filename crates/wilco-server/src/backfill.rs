@@ -7,6 +7,7 @@
 
 mod api;
 mod github;
+mod gitlab;
 mod redelivery;
 mod stripe;
 mod trigger;
@@ -222,6 +223,7 @@ impl Backfiller {
         match &backfill.api {
             ProviderApi::Stripe => stripe::round(&api, &round, &*self.store).await,
             ProviderApi::GitHub { hook } => github::round(&api, &round, hook, &*self.store).await,
+            ProviderApi::GitLab { hook } => gitlab::round(&api, &round, hook, &*self.store).await,
         }
     }
 }

@@ -1,7 +1,8 @@
-//! What never arrived: stand-ins for the APIs of Stripe and GitHub, built from their descriptions, that
+//! What never arrived: stand-ins for the APIs of Stripe, GitHub and GitLab, built from their descriptions, that
 //! know what they sent. After an outage all of it is there, and none of it twice.
 
 mod github;
+mod gitlab;
 mod stripe;
 
 use std::collections::BTreeSet;
@@ -101,6 +102,8 @@ fn a_backfill_that_cannot_work_is_reported() {
         ("github", "every = \"10 s\"", "hook"),
         ("github", "hook = \"repos/a/../hooks/1\"", "invalid hook"),
         ("github", "hook = \"orgs/a/hooks/x\"", "invalid hook"),
+        ("gitlab", "hook = \"orgs/a/hooks/1\"", "invalid hook"),
+        ("gitlab", "every = \"10 s\"", "hook"),
         ("stripe", "hook = \"orgs/a/hooks/1\"", "Stripe has no hook"),
         ("stripe", "every = \"1 s\"", "every is shorter than 10 s"),
     ] {

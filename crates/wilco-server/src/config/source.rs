@@ -81,7 +81,7 @@ pub(super) static TABLE: Table = Table {
             "{ token = { env = \"GITHUB_TOKEN\" }, hook = \"repos/OWNER/REPOSITORY/hooks/123\", \
              url = \"https://api.github.com\", every = \"5 min\" }",
         )
-        .doc("asks the provider for [what never arrived](backfill.md): GitHub and Stripe"),
+        .doc("asks the provider for [what never arrived](backfill.md): GitHub, GitLab and Stripe"),
     ],
 };
 

@@ -9,10 +9,10 @@ pub(super) static KEYS: &[Key] = &[
     Key::new("token", ValueType::Reference, "{ env = \"GITHUB_TOKEN\" }")
         .required()
         .secret()
-        .doc("what the provider's API accepts: a token of GitHub, a secret or restricted key of Stripe"),
+        .doc("what the provider's API accepts: a token of GitHub or GitLab, a secret or restricted key of Stripe"),
     Key::new("hook", ValueType::Text, "\"repos/OWNER/REPOSITORY/hooks/123\"")
-        .absence("required for GitHub")
-        .doc("the webhook, as GitHub's API names it: `repos/OWNER/REPOSITORY/hooks/ID` or `orgs/ORGANISATION/hooks/ID`"),
+        .absence("required for GitHub and GitLab")
+        .doc("the webhook, as the API names it: `repos/OWNER/REPOSITORY/hooks/ID` or `orgs/ORGANISATION/hooks/ID` of GitHub, `projects/ID/hooks/ID` or `groups/ID/hooks/ID` of GitLab"),
     Key::new("url", ValueType::Text, "\"https://github.example.com/api/v3\"")
         .absence("the provider's")
         .doc("where the API is, if you run the server yourself; `http` only on loopback"),
@@ -38,6 +38,10 @@ pub(crate) enum ProviderApi {
     GitHub {
         hook: String,
     },
+    /// The webhook, such as `projects/42/hooks/123`.
+    GitLab {
+        hook: String,
+    },
     Stripe,
 }
 
@@ -55,6 +59,7 @@ impl BackfillInFile {
         let (api, token) = (api?, token?.secret(table)?);
         let usual = match api {
             ProviderApi::GitHub { .. } => "https://api.github.com",
+            ProviderApi::GitLab { .. } => "https://gitlab.com/api/v4",
             ProviderApi::Stripe => "https://api.stripe.com",
         };
         let url = url.as_deref().unwrap_or(usual).trim_end_matches('/').to_owned();
@@ -64,16 +69,24 @@ impl BackfillInFile {
 
 pub(super) fn read(keys: &mut TableReader<'_>, provider: Option<&Provider>) -> BackfillInFile {
     let token = keys.reference("token");
-    let hook = keys.parse("hook", hook);
+    let name = provider.map(|provider| provider.name.as_str());
+    let hook = keys.parse("hook", |text| match name {
+        Some("gitlab") => gitlab_hook(text),
+        _ => github_hook(text),
+    });
     let url = keys.parse("url", api_url);
     let every = keys.parse("every", |text| match duration(text)? {
         every if every < EVERY_MIN => Err("every is shorter than 10 s".into()),
         every => Ok(every),
     });
-    let api = match provider.map(|provider| provider.name.as_str()) {
+    let api = match name {
         Some("github") => {
             keys.require("hook");
             hook.map(|hook| ProviderApi::GitHub { hook })
+        }
+        Some("gitlab") => {
+            keys.require("hook");
+            hook.map(|hook| ProviderApi::GitLab { hook })
         }
         Some("stripe") => {
             if keys.contains("hook") {
@@ -84,7 +97,10 @@ pub(super) fn read(keys: &mut TableReader<'_>, provider: Option<&Provider>) -> B
         }
         Some(other) => {
             let message = format!("wilco cannot ask {other} for what never arrived");
-            keys.error_here(&message, "remove backfill: only github and stripe can be asked");
+            keys.error_here(
+                &message,
+                "remove backfill: only github, gitlab and stripe can be asked",
+            );
             None
         }
         None => None,
@@ -92,7 +108,7 @@ pub(super) fn read(keys: &mut TableReader<'_>, provider: Option<&Provider>) -> B
     BackfillInFile { api, url, token, every: every.unwrap_or(EVERY) }
 }
 
-fn hook(text: &str) -> Result<String, String> {
+fn github_hook(text: &str) -> Result<String, String> {
     let parts: Vec<_> = text.split('/').collect();
     let id = match parts.as_slice() {
         ["repos", owner, repository, "hooks", id] if is_name(owner) && is_name(repository) => id,
@@ -102,6 +118,16 @@ fn hook(text: &str) -> Result<String, String> {
     match !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) {
         true => Ok(text.to_owned()),
         false => Err(format!("invalid hook {text:?}")),
+    }
+}
+
+fn gitlab_hook(text: &str) -> Result<String, String> {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.split('/').collect::<Vec<_>>().as_slice() {
+        ["projects" | "groups", owner, "hooks", id] if is_number(owner) && is_number(id) => {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("invalid hook {text:?}")),
     }
 }
 
