@@ -51,10 +51,12 @@ pub struct Client {
 }
 
 /// Which certificates are trusted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Those of the certificate authorities of the system.
     System,
+    /// Those of these authorities only, in DER.
+    Authorities(Vec<Vec<u8>>),
     /// Any: for a self-signed certificate on loopback, where nobody can intercept the connection.
     Anybody,
 }
@@ -121,6 +123,11 @@ impl Client {
                 if roots.is_empty() && url.scheme_str() == Some("https") {
                     return Err(ClientError::NoAuthorities);
                 }
+                config.with_root_certificates(roots).with_no_client_auth()
+            }
+            Trust::Authorities(authorities) => {
+                let mut roots = RootCertStore::empty();
+                roots.add_parsable_certificates(authorities.into_iter().map(Into::into));
                 config.with_root_certificates(roots).with_no_client_auth()
             }
         };
