@@ -1,4 +1,6 @@
-//! The certificate in use, and self-signed ones, which are made here.
+//! The certificate in use. Self-signed ones are made here, and others obtained by ACME.
+
+mod acme;
 
 use std::sync::Arc;
 
@@ -6,6 +8,8 @@ use wilco_server::{
     config::{Config, Diagnostics},
     service::{Certificate, SelfSigned, TlsError},
 };
+
+pub(crate) use acme::{InstantAcme, check_directory};
 
 /// The certificate that a configuration asks for; `None` if TLS is off.
 pub(crate) fn certificate_for(config: &Config) -> Result<Option<Arc<Certificate>>, TlsError> {

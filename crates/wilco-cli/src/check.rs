@@ -7,11 +7,14 @@ use std::{
 
 use clap::Args;
 use wilco_server::{
-    config::{self, Config},
-    service::{CheckedDestination, KINDS, check_destinations},
+    config::{self, Config, Tls},
+    service::{CheckedDestination, KINDS, certificate_plan, check_destinations},
 };
 
-use super::{ConfigArgs, Failure, Screen, Table, certificate_for_file, draw, is_coloured, print};
+use super::{
+    ConfigArgs, Failure, Screen, Table, certificate_for_file, check_directory, draw, is_coloured,
+    print,
+};
 
 /// Check the configuration and what it names: secrets, certificates, programs, rules
 ///
@@ -25,7 +28,8 @@ pub(crate) struct Check {
     #[arg(long)]
     strict: bool,
 
-    /// Check also that each destination can be reached, without sending an event
+    /// Check also that each destination can be reached, without sending an event, and the authority
+    /// that issues the certificate
     ///
     /// Exits with 1 if one of them cannot.
     #[arg(long)]
@@ -56,6 +60,9 @@ impl Check {
             count(config.destinations.len(), "destination"),
             count(config.routes.len(), "route"),
         ))?;
+        if let Some(plan) = certificate_plan(&config) {
+            print(&format!("{plan}\n"))?;
+        }
         match self.connect {
             true => connect(&config).await,
             false => Ok(ExitCode::SUCCESS),
@@ -63,9 +70,14 @@ impl Check {
     }
 }
 
-/// Checks each destination, and prints a line about it.
+/// Checks each destination and the certificate authority, and prints a line about each.
 async fn connect(config: &Config) -> Result<ExitCode, Failure> {
-    let checked = check_destinations(config).await;
+    let mut checked = check_destinations(config).await;
+    if let Tls::Acme(acme) = &config.listen.tls {
+        let result = check_directory(acme).await.map(|()| acme.directory.clone());
+        let result = result.map_err(|why| format!("{}: {why}", acme.directory));
+        checked.push(CheckedDestination { name: "[listen]".into(), kind: "acme", result });
+    }
     let has_failed = checked.iter().any(|destination| destination.result.is_err());
     let cells = checked.into_iter().map(|CheckedDestination { name, kind, result }| {
         let (state, what) = match result {

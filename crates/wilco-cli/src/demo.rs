@@ -127,7 +127,8 @@ impl Loopback {
         ];
         let config = config(folder, secret.clone(), functions)?;
         let certificate = certificate_for(&config)?;
-        let service = Service::start(config, certificate, None, PassedSockets::default()).await?;
+        let service =
+            Service::start(config, certificate, None, None, PassedSockets::default()).await?;
         let address = match service.addresses() {
             [Address::Tcp(address), ..] => *address,
             _ => return Err(Failure::failed("the demo has no address")),

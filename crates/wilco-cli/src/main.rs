@@ -46,7 +46,7 @@ use tracing_subscriber::EnvFilter;
 use wilco_server::{log::Queue, service};
 
 pub(crate) use arguments::{ConfigArgs, ListingArgs, ShowArgs, StoreArgs, require_store};
-pub(crate) use certificate::{certificate_for, certificate_for_file};
+pub(crate) use certificate::{InstantAcme, certificate_for, certificate_for_file, check_directory};
 pub(crate) use confinement::Confinement;
 pub(crate) use drawing::draw;
 pub(crate) use failure::Failure;

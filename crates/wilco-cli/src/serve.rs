@@ -3,6 +3,7 @@
 mod service_manager;
 
 use std::{
+    net::UdpSocket,
     path::PathBuf,
     pin::pin,
     process::ExitCode,
@@ -16,20 +17,22 @@ use wilco::Secret;
 use wilco_server::{
     admin::Reload,
     config::{self, Address, Config, DestinationConfig, Diagnostics},
-    service::{KINDS, PassedSockets, Service, StartError, raise_file_limit},
+    service::{AcmeClient, KINDS, PassedSockets, Service, StartError, raise_file_limit},
 };
 
 use service_manager::ServiceManager;
 
 use super::{
-    ConfigArgs, Confinement, Failure, LogFormat, certificate_for, certificate_for_file, draw,
+    ConfigArgs, Confinement, Failure, InstantAcme, LogFormat, certificate_for,
+    certificate_for_file, draw,
 };
 
 /// Run the service: receive, record, acknowledge and deliver webhooks
 ///
 /// Without a configuration file, it takes the secret from FREISPACE_SECRET, listens on
 /// https://127.0.0.1:8443/webhook with a self-signed certificate, records in ./wilco.db, and prints
-/// every event as a line of JSON.
+/// every event as a line of JSON. With --domain, it listens on port 443 instead, with a certificate
+/// from Let's Encrypt, whose terms of service you agree to by using it.
 #[derive(Args)]
 pub(crate) struct Serve {
     #[command(flatten)]
@@ -59,6 +62,14 @@ struct WithoutFile {
     /// Without a file: address to listen on, such as 127.0.0.1:8443
     #[arg(long, value_name = "ADDR", conflicts_with = "config", value_parser = config::address)]
     listen: Option<Address>,
+
+    /// Without a file: domain of a certificate from Let's Encrypt; several as --domain A --domain B
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["config", "no_tls"], value_parser = config::domain)]
+    domain: Vec<String>,
+
+    /// With --domain: directory of another ACME authority, or staging for trials
+    #[arg(long, value_name = "URL", requires = "domain", value_parser = config::directory)]
+    acme_directory: Option<String>,
 
     /// Without a file: plain HTTP, if a proxy in front handles TLS
     #[arg(long, conflicts_with = "config")]
@@ -95,8 +106,8 @@ impl Serve {
         let path = self.config.find();
         if let (Some(path), true) = (&path, self.without_file.is_asked_for()) {
             return Err(Failure::usage(format!(
-                "{} exists, and --listen, --no-tls, --store, --exec and --forward are only for use \
-                 without a file; write the settings into it, or start in another folder",
+                "{} exists, and --listen, --domain, --no-tls, --store, --exec and --forward are only \
+                 for use without a file; write the settings into it, or start in another folder",
                 path.display()
             )));
         }
@@ -136,7 +147,8 @@ impl Serve {
         // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;
         let starting = reloader.manager.starting();
-        let service = Service::start(config, certificate, reload, passed).await;
+        let acme = Some(Arc::new(InstantAcme) as Arc<dyn AcmeClient>);
+        let service = Service::start(config, certificate, acme, reload, passed).await;
         drop(starting);
         let service = service.map_err(|error| match (&error, path) {
             (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
@@ -159,8 +171,17 @@ impl Serve {
 
 impl WithoutFile {
     fn is_asked_for(&self) -> bool {
-        let Self { listen, no_tls, store, exec, forward } = self;
-        listen.is_some() || *no_tls || store.is_some() || exec.is_some() || forward.is_some()
+        let Self { listen, domain, acme_directory: _, no_tls, store, exec, forward } = self;
+        let is_about_tls = !domain.is_empty() || *no_tls;
+        listen.is_some() || is_about_tls || store.is_some() || exec.is_some() || forward.is_some()
+    }
+
+    fn usual_address(&self) -> &'static str {
+        match self.domain.is_empty() {
+            true => "127.0.0.1:8443",
+            false if has_ipv6() => "[::]:443",
+            false => "0.0.0.0:443",
+        }
     }
 
     fn config(&self) -> Result<Config, Failure> {
@@ -175,11 +196,17 @@ impl WithoutFile {
         }
         let to = destinations.iter().map(|destination| destination.name.clone()).collect();
         let route = config::Route::new("*", to).ok_or_else(|| unlikely("glob"))?;
-        let usual = || config::address("127.0.0.1:8443").map_err(Failure::usage);
+        let usual = || config::address(self.usual_address()).map_err(Failure::usage);
         let address = self.listen.clone().map_or_else(usual, Ok)?;
         let source = config::Source::new("freispace", "/webhook", None, vec![secret]);
         let mut config = Config::of(source.map_err(|_| unlikely("preset"))?, vec![address]);
-        if !self.no_tls {
+        if !self.domain.is_empty() {
+            let mut acme = config::Acme::new(self.domain.clone());
+            if let Some(directory) = &self.acme_directory {
+                acme.directory.clone_from(directory);
+            }
+            config.listen.tls = config::Tls::Acme(acme);
+        } else if !self.no_tls {
             let domains = vec!["localhost".into(), "127.0.0.1".into()];
             config.listen.tls = config::Tls::SelfSigned { domains };
         }
@@ -191,6 +218,11 @@ impl WithoutFile {
         config.routes = vec![route];
         Ok(config)
     }
+}
+
+/// Whether this machine has IPv6. A kernel without it has no such sockets.
+fn has_ipv6() -> bool {
+    UdpSocket::bind("[::]:0").is_ok()
 }
 
 /// Something that is compiled in is invalid; tests rule this out.

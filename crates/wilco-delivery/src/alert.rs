@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use wilco_store::{ALERTS, Alert};
 
@@ -88,6 +89,26 @@ impl AlertPolicy {
         );
         let data = json!({ "source": source, "error": error });
         self.alert(format!("backfill:{source}"), "alert.backfill", &text, &data)
+    }
+
+    /// The authority has not issued a certificate for these domains. `until` is when the one in use ends.
+    pub fn certificate_not_obtained(
+        &self,
+        domains: &str,
+        error: &str,
+        until: Option<Timestamp>,
+    ) -> LoggedAlert {
+        let in_use = match until {
+            Some(until) => format!("The one in use ends at {until}."),
+            None => "There is none, so that nothing can be received.".into(),
+        };
+        let text = format!("no certificate could be obtained for {domains}: {error}. {in_use}");
+        let data = json!({
+            "domains": domains,
+            "error": error,
+            "in_use_until": until.map(|until| until.to_string()),
+        });
+        self.alert("certificate".into(), "alert.certificate", &text, &data)
     }
 
     /// The records of `count` events are damaged, counted since the store was created. Each count is

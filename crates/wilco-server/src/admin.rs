@@ -53,6 +53,8 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     /// The token that every request to the API needs.
     pub(crate) token: Secret,
+    /// Says why nothing can be received although the store is ready; `None` if something can.
+    pub(crate) unready: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Whether only this machine can connect: health and metrics need no token then.
     pub(crate) is_local: bool,
 }
@@ -94,10 +96,13 @@ pub fn query(parameters: &impl serde::Serialize) -> Result<String, serde_json::E
     Ok(query.finish())
 }
 
-/// 200 only while an event could be committed.
+/// 200 only while an event could be received and committed.
 async fn ready(State(admin): State<Arc<Admin>>) -> Result<&'static str, Problem> {
     admin.store.ready()?;
-    Ok("ready\n")
+    match (admin.unready)() {
+        Some(why) => Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why)),
+        None => Ok("ready\n"),
+    }
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {

@@ -34,7 +34,7 @@ use destination::DestinationInFile;
 
 pub use addresses::{Address, address};
 pub use admin::Admin;
-pub use listen::{Listen, Tls};
+pub use listen::{Acme, Listen, Tls, directory, domain};
 pub(in crate::config) use provider::Providers;
 pub(crate) use source::{Backfill, ProviderApi};
 pub use source::{Source, SourceError};

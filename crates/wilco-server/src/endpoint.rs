@@ -212,7 +212,7 @@ impl Builder {
 
     async fn start(self, addresses: Vec<config::Address>) -> Result<Endpoint> {
         let config = self.into_config(addresses)?;
-        let service = Service::start(config, None, None, PassedSockets::default()).await?;
+        let service = Service::start(config, None, None, None, PassedSockets::default()).await?;
         Ok(Endpoint { service })
     }
 

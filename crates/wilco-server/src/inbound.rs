@@ -45,7 +45,8 @@ pub(crate) use gate::{Client, Network, UnreadableHop};
 pub(crate) use listen::{HeadFault, raise_file_limit};
 pub(crate) use probes::{ProbeError, ProbeRequest};
 pub(crate) use response::{Evidence, Refusal};
-pub use tls::{Certificate, SelfSigned, TlsError};
+pub(crate) use tls::CHALLENGE_PROTOCOL;
+pub use tls::{Certificate, Challenges, SelfSigned, TlsError};
 
 /// Handles every request, from any listener.
 pub(crate) struct Inbound {

@@ -21,6 +21,7 @@
 //! data ([`config`]); the service itself ([`service`]); its API ([`admin`]), and a client for it
 //! ([`client`]); the log ([`log`]) and the time ([`clock`]).
 
+mod acme;
 pub mod admin;
 mod backfill;
 mod blanking;

@@ -30,7 +30,7 @@ pub(crate) use report::log_report;
 pub(crate) struct Plan {
     pub(crate) routes: Routes,
     pub(crate) destinations: Vec<DestinationConfig>,
-    alerts: Option<AlertPolicy>,
+    pub(crate) alerts: Option<AlertPolicy>,
     /// How long each source may be silent before an alert is sent.
     expected: Vec<(SourceName, Duration)>,
 }

@@ -37,8 +37,9 @@ use crate::{
 };
 
 pub use crate::{
+    acme::{AcmeAccount, AcmeClient, AcmeError, AcmeOrder, Issued, Suggestion, certificate_plan},
     admin::Reload,
-    inbound::{Certificate, SelfSigned, TlsError},
+    inbound::{Certificate, Challenges, SelfSigned, TlsError},
     sockets::{BindError, PassedSocketError, PassedSockets},
 };
 pub use administration::api;
@@ -84,8 +85,9 @@ pub enum ReloadError {
 
 impl Service {
     /// Opens and recovers the store, and only then the listeners, of which some may have been passed to
-    /// this process. The admin listener calls `reload` when
-    /// it is asked to read the configuration again; `None` if wilco runs without a file.
+    /// this process. `acme` obtains the certificate if the configuration wants one from an authority. The
+    /// admin listener calls `reload` when it is asked to read the configuration again; `None` if wilco runs
+    /// without a file.
     ///
     /// # Errors
     ///
@@ -93,11 +95,13 @@ impl Service {
     pub async fn start(
         config: Config,
         certificate: Option<Arc<Certificate>>,
+        acme: Option<Arc<dyn AcmeClient>>,
         reload: Option<Reload>,
         passed: PassedSockets,
     ) -> Result<Arc<Self>, StartError> {
-        let opened = Opened::open(&config, certificate, passed).await?;
-        let Opened { metrics, certificate, acceptor, threads, store, public, admin } = opened;
+        let opened = Opened::open(&config, certificate, acme, passed).await?;
+        let Opened { metrics, certificate, acceptor, threads, store, public, admin, renewal } =
+            opened;
         let endpoints = Endpoints::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
         inbound.set_secrets();
@@ -120,6 +124,13 @@ impl Service {
         };
         tasks.spawn("the backfill", stop.clone(), on, backfiller.run(stop.clone()));
 
+        let missing = renewal.as_ref().map(|renewal| Arc::clone(&renewal.missing));
+        if let Some(renewal) = renewal {
+            // Before the listeners start, so that the first handshake finds the certificate.
+            let held = renewal.load();
+            let renewal = renewal.run(held, planned.clone(), stop.clone());
+            tasks.spawn("the certificate renewal", stop.clone(), on, renewal);
+        }
         let open = TaskTracker::new();
         let mut sockets = Vec::new();
         for (socket, listener) in public {
@@ -137,6 +148,7 @@ impl Service {
                 store: store.clone(),
                 metrics: Arc::clone(&metrics),
                 token,
+                unready: Box::new(move || missing.as_ref().and_then(|missing| missing.why())),
                 is_local: socket.address().is_local(),
             };
             tasks.spawn(

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "metrics", "threads"],
     &["sockets"],
     &["inbound", "outbound", "admin"],
-    &["backfill"],
+    &["acme", "backfill"],
     &["service"],
     &["endpoint"],
 ];
@@ -51,6 +51,7 @@ const FOREIGN_TO_THE_SERVICE: &[&str] = &[
     "comfy-table",
     "console",
     "indicatif",
+    "instant-acme",
     "mimalloc",
     "rcgen",
     "tracing-subscriber",

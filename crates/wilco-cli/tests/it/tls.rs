@@ -1,5 +1,8 @@
 //! TLS as a sender sees it: versions, the key exchange, and certificates that are replaced under load.
 
+mod acme;
+mod pebble;
+
 use std::{
     fs, io,
     net::{SocketAddr, TcpStream},
@@ -106,11 +109,16 @@ fn replace(world: &World, name: &str, text: &str) {
 pub(crate) struct Visitor {
     roots: RootCertStore,
     provider: CryptoProvider,
+    protocols: Vec<String>,
 }
 
 /// What a visitor saw.
 pub(crate) struct Seen {
     pub(crate) group: NamedGroup,
+    /// The certificate, in DER.
+    pub(crate) certificate: Vec<u8>,
+    /// The protocol that was agreed on.
+    pub(crate) protocol: Option<Vec<u8>>,
 }
 
 impl Visitor {
@@ -120,7 +128,7 @@ impl Visitor {
         for root in roots {
             store.add(root.to_vec().into()).unwrap();
         }
-        Self { roots: store, provider: aws_lc_rs::default_provider() }
+        Self { roots: store, provider: aws_lc_rs::default_provider(), protocols: Vec::new() }
     }
 
     fn offering(mut self, groups: &[&'static dyn SupportedKxGroup]) -> Self {
@@ -128,10 +136,22 @@ impl Visitor {
         self
     }
 
+    /// Offers these application protocols (ALPN).
+    pub(crate) fn speaking(mut self, protocols: &[&str]) -> Self {
+        self.protocols = protocols.iter().map(ToString::to_string).collect();
+        self
+    }
+
     /// Makes a handshake for this name, up to the first bytes after it.
     pub(crate) fn visit(&self, address: SocketAddr, name: &str) -> io::Result<Seen> {
-        let stream = self.connect(TcpStream::connect(address)?, name, &[])?;
-        Ok(Seen { group: stream.conn.negotiated_key_exchange_group().unwrap().name() })
+        let protocols: Vec<_> = self.protocols.iter().map(String::as_str).collect();
+        let stream = self.connect(TcpStream::connect(address)?, name, &protocols)?;
+        let session = &stream.conn;
+        Ok(Seen {
+            group: session.negotiated_key_exchange_group().unwrap().name(),
+            certificate: session.peer_certificates().unwrap()[0].to_vec(),
+            protocol: session.alpn_protocol().map(<[u8]>::to_vec),
+        })
     }
 
     /// Makes a handshake for this name over this connection, and offers these protocols.

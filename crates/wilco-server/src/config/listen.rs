@@ -1,5 +1,6 @@
 //! `[listen]`: the public listener.
 
+mod acme;
 mod certificate;
 
 use std::{fs, net::IpAddr, path::PathBuf};
@@ -13,6 +14,8 @@ use wilco_config::{
 use super::{Address, address, first_changed};
 use crate::clock;
 
+pub use acme::{Acme, directory, domain};
+
 pub(super) static TABLE: Table = Table {
     name: "listen",
     form: Form::Single,
@@ -23,11 +26,11 @@ pub(super) static TABLE: Table = Table {
              [socket unit](service.md#restart-without-a-gap). On a Unix socket there is no TLS. `[::]` \
              accepts IPv4 as well, unless an IPv4 address with the same port is listed too",
         ),
-        Key::new("tls", ValueType::OneOf(&["files", "self-signed", "off"]), "\"off\"")
+        Key::new("tls", ValueType::OneOf(&["files", "acme", "self-signed", "off"]), "\"off\"")
             .required()
             .doc(
-                "`\"files\"`, `\"self-signed\"`, or `\"off\"` behind a proxy that handles \
-                 TLS",
+                "`\"files\"`, [`\"acme\"`](tls.md) for a certificate that wilco obtains and renews, \
+                 `\"self-signed\"`, or `\"off\"` behind a proxy that handles TLS",
             ),
         Key::new("certificate", ValueType::Path, "\"/etc/wilco/cert.pem\"")
             .absence("required with `tls = \"files\"`")
@@ -37,11 +40,14 @@ pub(super) static TABLE: Table = Table {
             .secret()
             .doc("PEM: the private key of `certificate`"),
         Key::new("domains", ValueType::ListOf(&ValueType::Text), "[\"hooks.example.com\"]")
-            .default("[\"localhost\", \"127.0.0.1\"]")
+            .absence("`[\"localhost\", \"127.0.0.1\"]` with `\"self-signed\"`; required with `\"acme\"`")
             .doc(
-                "with `\"self-signed\"`: what the certificate is for; with `\"files\"`: \
-                 what it has to name, else there is a warning",
+                "with `\"acme\"` and `\"self-signed\"`: what the certificate is for; with \
+                 `\"files\"`: what it has to name, else there is a warning",
             ),
+        Key::new("acme", ValueType::Table("acme", acme::KEYS), ACME_EXAMPLE)
+            .absence("Let's Encrypt")
+            .doc("with `\"acme\"`: the certificate authority"),
         Key::new("trusted_proxies", ValueType::ListOf(&ValueType::Text), "[\"10.0.0.0/8\"]").doc(
             "networks whose `X-Forwarded-For` is believed, read right to left; a hop \
              that cannot be read is [refused](answers.md#who-the-sender-is)",
@@ -90,6 +96,8 @@ pub enum Tls {
         /// The names that it is for.
         domains: Vec<String>,
     },
+    /// With a certificate from an authority, obtained and renewed by wilco.
+    Acme(Acme),
     /// With a certificate from files, read again when they change.
     Files {
         /// The certificate and its chain, PEM.
@@ -139,6 +147,10 @@ impl Tls {
             (Self::SelfSigned { domains }, Self::SelfSigned { domains: other }) => {
                 first_changed([("[listen] domains", domains == other)])
             }
+            (Self::Acme(acme), Self::Acme(other)) => first_changed([
+                ("[listen] domains", acme.domains == other.domains),
+                ("[listen] acme", acme == other),
+            ]),
             (
                 Self::Files { certificate, key },
                 Self::Files { certificate: other_certificate, key: other_key },
@@ -164,6 +176,9 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
     let trusted_proxies = keys.parse_list("trusted_proxies", network).unwrap_or_default();
     let domains = keys.parse_list("domains", |text| Ok(text.to_owned()));
     let tls = tls(keys, domains.clone());
+    if let (Some(Tls::Acme(acme)), Some(addresses)) = (&tls, &addresses) {
+        warn_about_port(keys, acme, addresses);
+    }
     let is_exposed = addresses.iter().flatten().any(is_public) && trusted_proxies.is_empty();
     if tls == Some(Tls::Off) && is_exposed {
         let what = "webhooks come in without TLS, at an address that others can reach".into();
@@ -185,6 +200,9 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
         check_readable(table, "certificate");
         check_readable(table, "key");
         let tls = tls?;
+        if let (Tls::Acme(Acme { ca: Some(ca), .. }), Some(table)) = (&tls, table.inner("acme")) {
+            acme::check_ca(&table, ca);
+        }
         if let Tls::Files { certificate, .. } = &tls {
             let now = u64::try_from(clock::now().as_second()).unwrap_or_default();
             let domains = domains.as_deref().unwrap_or_default();
@@ -208,19 +226,41 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
 fn tls(keys: &mut TableReader<'_>, domains: Option<Vec<String>>) -> Option<Tls> {
     let path = |text: &str| Ok(PathBuf::from(text));
     let (certificate, key) = (keys.parse("certificate", path), keys.parse("key", path));
-    let files = certificate.zip(key).map(|(certificate, key)| Tls::Files { certificate, key });
-    let domains = domains.unwrap_or_else(|| DOMAINS.map(String::from).into());
+    let acme = keys.table("acme", acme::read);
     let ways = [
-        ("files", files),
-        ("self-signed", Some(Tls::SelfSigned { domains })),
-        ("off", Some(Tls::Off)),
+        ("files", Way::Files),
+        ("acme", Way::Acme),
+        ("self-signed", Way::SelfSigned),
+        ("off", Way::Off),
     ];
-    let way = keys.one_of("tls", &ways.each_ref().map(|(word, way)| (*word, way)))?;
-    if way.is_none() {
-        keys.require("certificate");
-        keys.require("key");
+    match keys.one_of("tls", &ways)? {
+        Way::Off => Some(Tls::Off),
+        Way::SelfSigned => {
+            let domains = domains.unwrap_or_else(|| DOMAINS.map(String::from).into());
+            Some(Tls::SelfSigned { domains })
+        }
+        Way::Files => {
+            keys.require("certificate");
+            keys.require("key");
+            Some(Tls::Files { certificate: certificate?, key: key? })
+        }
+        Way::Acme => {
+            keys.require("domains");
+            domains?; // what is not a text has been reported
+            let domains = keys.parse_list("domains", acme::domain)?;
+            let acme = if keys.contains("acme") { acme? } else { Acme::new(Vec::new()) };
+            Some(Tls::Acme(Acme { domains, ..acme }))
+        }
     }
-    way.clone()
+}
+
+/// The values of `tls`.
+#[derive(Clone, Copy)]
+enum Way {
+    Files,
+    Acme,
+    SelfSigned,
+    Off,
 }
 
 /// Checks that the file that a key names can be read.
@@ -231,6 +271,28 @@ fn check_readable(table: &TableView<'_>, key: &str) {
         let shown = if is_path(path) { path } else { "the file that it names" };
         table.error_about(key, format!("cannot read {shown}: {cause}"), &table.example_hint(key));
     }
+}
+
+/// An authority connects to the usual ports, whatever this machine listens on.
+fn warn_about_port(keys: &TableReader<'_>, acme: &Acme, addresses: &[Address]) {
+    let has_port = |number: u16| {
+        addresses.iter().any(|address| matches!(address, Address::Tcp(tcp) if tcp.port() == number))
+    };
+    let (key, message, hint) = match acme.http_address {
+        Some(address) if address.port() != 80 => (
+            "acme",
+            "the authority asks for the challenge at port 80, and http_address has another",
+            "acme = { http_address = \"0.0.0.0:80\" }, unless port 80 is forwarded to it",
+        ),
+        None if !has_port(443) => (
+            "address",
+            "the authority connects to port 443, and no address has that port",
+            "address = \"0.0.0.0:443\", unless port 443 is forwarded to it; or acme = { \
+             http_address = \"0.0.0.0:80\" }",
+        ),
+        _ => return,
+    };
+    keys.warn_about(key, message.into(), hint);
 }
 
 /// Whether others than this machine and its own network can reach it.
@@ -254,6 +316,8 @@ fn body_limit(text: &str) -> Result<usize, String> {
     }
 }
 
+const ACME_EXAMPLE: &str = "{ directory = \"staging\", contact = \"ops@example.com\", profile = \
+     \"shortlived\", ca = \"/etc/wilco/authority.pem\", http_address = \"0.0.0.0:80\" }";
 /// The largest body that is read, in bytes, unless `max_body` says otherwise.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
 /// What `max_body` may be at most, in bytes: a body is held in memory until it is recorded.

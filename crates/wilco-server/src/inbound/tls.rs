@@ -1,11 +1,12 @@
-//! The TLS certificate: self-signed at each start, or loaded from files and reloaded when they
-//! change.
+//! The TLS certificate: self-signed at each start, loaded from files and reloaded when they change, or
+//! issued by an authority.
 
+mod challenges;
 mod files;
 
 use std::{io, path::PathBuf, sync::Arc};
 
-use arc_swap::ArcSwap;
+use arc_swap::ArcSwapOption;
 use rustls::{
     ServerConfig,
     crypto::aws_lc_rs,
@@ -19,7 +20,9 @@ use x509_cert::der::Decode as _;
 use crate::config::Tls;
 use files::Files;
 
-/// A certificate that was made for this start, which nobody else trusts, and its key, in DER.
+pub use challenges::Challenges;
+
+/// A certificate that was made here, which nobody else trusts, and its key, in DER.
 pub struct SelfSigned {
     /// The certificate.
     pub certificate: Vec<u8>,
@@ -30,8 +33,11 @@ pub struct SelfSigned {
 /// The certificate in use, which can be replaced while connections are served.
 #[derive(Debug)]
 pub struct Certificate {
-    current: ArcSwap<Current>,
+    /// `None` until an authority has issued the first one.
+    current: ArcSwapOption<Current>,
     files: Option<Files>,
+    /// `None` unless an authority issues the certificate.
+    challenges: Option<Arc<Challenges>>,
 }
 
 #[derive(Debug)]
@@ -135,15 +141,21 @@ impl Certificate {
         tls: &Tls,
         make: impl FnOnce(&[String]) -> Result<SelfSigned, String>,
     ) -> Result<Option<Arc<Self>>, TlsError> {
-        let (current, files) = match tls {
+        let (mut files, mut challenges) = (None, None);
+        let current = match tls {
             Tls::Off => return Ok(None),
-            Tls::SelfSigned { domains } => (given(domains, make(domains))?, None),
+            Tls::SelfSigned { domains } => Some(given(domains, make(domains))?),
             Tls::Files { certificate, key } => {
-                let files = Files::new(certificate.clone(), key.clone());
-                (files.read()?, Some(files))
+                let pair = files.insert(Files::new(certificate.clone(), key.clone()));
+                Some(pair.read()?)
+            }
+            Tls::Acme(_) => {
+                challenges = Some(Arc::default());
+                None
             }
         };
-        Ok(Some(Arc::new(Self { current: ArcSwap::from_pointee(current), files })))
+        let current = ArcSwapOption::new(current.map(Arc::new));
+        Ok(Some(Arc::new(Self { current, files, challenges })))
     }
 
     /// Accepts TLS with this certificate. Only HTTP/1.1 is offered, because a webhook is one
@@ -156,12 +168,30 @@ impl Certificate {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver(Arc::clone(self))));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        if self.challenges.is_some() {
+            config.alpn_protocols.push(CHALLENGE_PROTOCOL.to_vec());
+        }
         Ok(TlsAcceptor::from(Arc::new(config)))
     }
 
-    /// When it ends, in Unix seconds.
+    /// When it ends, in Unix seconds; 0 as long as there is none.
     pub(crate) fn ends(&self) -> i64 {
-        self.current.load().ends
+        self.current.load().as_ref().map_or(0, |current| current.ends)
+    }
+
+    /// What an authority may ask for; `None` unless one issues the certificate.
+    pub(crate) fn challenges(&self) -> Option<&Arc<Challenges>> {
+        self.challenges.as_ref()
+    }
+
+    /// Uses this certificate from now on.
+    pub(crate) fn replace(
+        &self,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> Result<(), rustls::Error> {
+        self.current.store(Some(Arc::new(certified(chain, key)?)));
+        Ok(())
     }
 
     /// Reads the files again if they changed. On an error the old certificate stays in use.
@@ -170,7 +200,7 @@ impl Certificate {
         if !files.have_changed() {
             return Ok(false);
         }
-        self.current.store(Arc::new(files.read()?));
+        self.current.store(Some(Arc::new(files.read()?)));
         Ok(true)
     }
 }
@@ -179,9 +209,20 @@ impl Certificate {
 struct Resolver(Arc<Certificate>);
 
 impl ResolvesServerCert for Resolver {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.current.load().key))
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let Certificate { current, challenges, .. } = &*self.0;
+        match challenges {
+            Some(challenges) if is_challenge(&hello) => {
+                challenges.certificate(hello.server_name()?)
+            }
+            _ => current.load().as_ref().map(|current| Arc::clone(&current.key)),
+        }
     }
+}
+
+/// Whether an authority connects: it offers this protocol and no other (RFC 8737, section 3).
+fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    hello.alpn().is_some_and(|offered| offered.eq([CHALLENGE_PROTOCOL]))
 }
 
 fn given(domains: &[String], made: Result<SelfSigned, String>) -> Result<Current, TlsError> {
@@ -205,3 +246,6 @@ fn ends(certificate: &CertificateDer<'_>) -> i64 {
     let ends = parsed.map(|c| c.tbs_certificate().validity().not_after.to_unix_duration());
     ends.map_or(0, |ends| i64::try_from(ends.as_secs()).unwrap_or(i64::MAX))
 }
+
+/// The application protocol (ALPN) of the challenge tls-alpn-01.
+pub(crate) const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";

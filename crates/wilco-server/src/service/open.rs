@@ -9,8 +9,9 @@ use wilco::Secret;
 use wilco_store::{OpenError, Options, SqliteStore, Store};
 
 use crate::{
+    acme::{AcmeClient, Folder, Renewal},
     admin, clock,
-    config::{Config, Tls},
+    config::{Acme, Address, Config, Tls},
     inbound::{Certificate, TlsError},
     metrics::Metrics,
     sockets::{BindError, Listener, PassedSockets, Socket},
@@ -28,6 +29,8 @@ pub(super) struct Opened {
     pub(super) public: Vec<(Socket, Listener)>,
     /// The socket of the admin listener, with its token.
     pub(super) admin: Option<(Socket, Listener, Secret)>,
+    /// What keeps the certificate of an authority in use.
+    pub(super) renewal: Option<Renewal>,
 }
 
 /// Why wilco could not start.
@@ -39,6 +42,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// The configuration wants a certificate from an authority, and nothing obtains one.
+    #[error("tls = \"acme\" needs an ACME client, which this program does not have")]
+    NoAcmeClient,
     /// The admin token can neither be read nor created.
     #[error(
         "cannot store the admin token in {path}: {cause}; let the user that runs wilco write there"
@@ -72,15 +78,42 @@ impl Opened {
     pub(super) async fn open(
         config: &Config,
         certificate: Option<Arc<Certificate>>,
+        acme: Option<Arc<dyn AcmeClient>>,
         passed: PassedSockets,
     ) -> Result<Self, StartError> {
         let metrics = Metrics::new(config.listen.tls != Tls::Off);
         let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        let acme = match &config.listen.tls {
+            Tls::Acme(settings) => {
+                let folder = Folder::of(&SqliteStore::path(&config.store.url)?);
+                Some((settings.clone(), acme.ok_or(StartError::NoAcmeClient)?, folder))
+            }
+            _ => None,
+        };
         let threads = Threads::start().map_err(StartError::Threads)?;
         let store = open_store(config, &metrics)?;
         match open_sockets(config, passed, threads.handle()).await {
-            Ok((public, admin)) => {
-                Ok(Self { metrics, certificate, acceptor, threads, store, public, admin })
+            Ok(Sockets { public, admin, http }) => {
+                let challenges = certificate.as_ref().and_then(|certificate| {
+                    Some((Arc::clone(certificate), Arc::clone(certificate.challenges()?)))
+                });
+                let renewal = acme.zip(challenges);
+                let renewal = renewal.map(|((acme, client, folder), (certificate, challenges))| {
+                    let (store, metrics) = (store.clone(), Arc::clone(&metrics));
+                    let missing = Arc::default();
+                    Renewal {
+                        acme,
+                        client,
+                        folder,
+                        certificate,
+                        challenges,
+                        missing,
+                        store,
+                        metrics,
+                        http,
+                    }
+                });
+                Ok(Self { metrics, certificate, acceptor, threads, store, public, admin, renewal })
             }
             Err(error) => {
                 // Close the store that was just opened, so that the failed start leaves no trace.
@@ -113,14 +146,19 @@ fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
     token.map(Some).map_err(wrong)
 }
 
-type Public = Vec<(Socket, Listener)>;
+struct Sockets {
+    public: Vec<(Socket, Listener)>,
+    admin: Option<(Socket, Listener, Secret)>,
+    /// For the challenge http-01.
+    http: Option<Listener>,
+}
 
 /// Opens all sockets, that of the admin listener together with its token.
 async fn open_sockets(
     config: &Config,
     mut passed: PassedSockets,
     threads: &Handle,
-) -> Result<(Public, Option<(Socket, Listener, Secret)>), StartError> {
+) -> Result<Sockets, StartError> {
     let token = admin_token(config)?;
     let mut public = Vec::new();
     let all = &config.listen.addresses;
@@ -129,18 +167,29 @@ async fn open_sockets(
         let socket = Socket::open(address, &mut passed, all, PUBLIC_SOCKET_MODE).await;
         public.push(with_listener(socket.map_err(refused)?)?);
     }
+    // The connections of the other two are served by the threads for deliveries.
     let admin = match config.admin.as_ref().zip(token) {
         Some((admin, token)) => {
             let address = &admin.address;
             let refused =
                 |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
             let socket = Socket::open(address, &mut passed, all, ADMIN_SOCKET_MODE).await;
-            // Its connections are served by the threads for deliveries.
             let _entered = threads.enter();
             let (socket, listener) = with_listener(socket.map_err(refused)?)?;
             Some((socket, listener, token))
         }
         None => None,
+    };
+    let http = match &config.listen.tls {
+        Tls::Acme(Acme { http_address: Some(address), .. }) => {
+            let refused =
+                |cause| StartError::Listen { address: format!("{address} (http_address)"), cause };
+            let address = Address::Tcp(*address);
+            let socket = Socket::open(&address, &mut passed, all, PUBLIC_SOCKET_MODE).await;
+            let _entered = threads.enter();
+            Some(with_listener(socket.map_err(refused)?)?.1)
+        }
+        _ => None,
     };
     let rest = passed.take_rest();
     if config.listen.takes_passed {
@@ -156,7 +205,7 @@ async fn open_sockets(
             tracing::warn!(%address, "closed a socket that was passed and is not in [listen] address");
         }
     }
-    Ok((public, admin))
+    Ok(Sockets { public, admin, http })
 }
 
 fn with_listener(socket: Socket) -> Result<(Socket, Listener), StartError> {

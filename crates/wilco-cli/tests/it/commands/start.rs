@@ -49,6 +49,7 @@ fn an_option_for_a_start_without_a_file_is_refused_if_there_is_one() {
     fs::write(folder.path().join("wilco.toml"), "of somebody").unwrap();
     for options in [
         &["--listen", "127.0.0.1:0"][..],
+        &["--domain", "hooks.example.com"],
         &["--no-tls"],
         &["--store", "sqlite:other.db"],
         &["--exec", "cat"],
@@ -59,7 +60,10 @@ fn an_option_for_a_start_without_a_file_is_refused_if_there_is_one() {
         let output = output.output().unwrap();
         let said = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{options:?} {said}");
-        assert!(said.starts_with("wilco: wilco.toml exists, and --listen, --no-tls"), "{said}");
+        assert!(
+            said.starts_with("wilco: wilco.toml exists, and --listen, --domain, --no-tls"),
+            "{said}"
+        );
         assert!(said.contains("write the settings into it, or start in another folder"), "{said}");
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "nothing was created");

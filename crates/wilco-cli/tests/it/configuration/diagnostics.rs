@@ -132,7 +132,7 @@ const DIAGNOSTICS: &[(&str, &str, &str)] = &[
         "invalid address \"0.0.0.0\": expected IP:PORT, such as \"0.0.0.0:443\", or \"unix:PATH\"",
         "",
     ),
-    ("4:7", "invalid tls \"maybe\"", "\"files\", \"self-signed\" or \"off\""),
+    ("4:7", "invalid tls \"maybe\"", "\"files\", \"acme\", \"self-signed\" or \"off\""),
     ("5:12", "invalid size \"1 mib\": expected one such as \"1 MiB\" or \"500 kB\"", ""),
     ("6:34", "invalid network \"nowhere\": expected one such as \"203.0.113.0/24\"", ""),
     ("9:7", "the store url is not understood; write sqlite:PATH", "url = \"sqlite:wilco.db\""),

@@ -140,7 +140,7 @@ every = "15 min"
 "#;
 
 /// A key, a text in the file and its replacement, and the name by which the key is reported if it is fixed.
-const KEYS: [(&str, &str, &str, &str); 75] = [
+const KEYS: [(&str, &str, &str, &str); 81] = [
     ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
     ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
@@ -156,6 +156,13 @@ const KEYS: [(&str, &str, &str, &str); 75] = [
     ("key", "key = \"FOLDER/", "key = \"FOLDER/other-", "[listen] key"),
     // For a certificate from files, it only says which domains that should have.
     ("domains", "max_body", "domains = [\"localhost\"]\nmax_body", ""),
+    // With a certificate from files, they have no effect.
+    ("acme", "max_body", "acme = {  }\nmax_body", ""),
+    ("directory", "max_body", "acme = { directory = \"staging\" }\nmax_body", ""),
+    ("contact", "max_body", "acme = { contact = \"a@example.com\" }\nmax_body", ""),
+    ("profile", "max_body", "acme = { profile = \"shortlived\" }\nmax_body", ""),
+    ("ca", "max_body", "acme = { ca = \"FOLDER/ca.pem\" }\nmax_body", ""),
+    ("http_address", "max_body", "acme = { http_address = \"127.0.0.1:80\" }\nmax_body", ""),
     ("trusted_proxies", "trusted_proxies = [\"10", "trusted_proxies = [\"11", ""),
     ("proxy_protocol", "trusted_proxies = [", "proxy_protocol = false\ntrusted_proxies = [", ""),
     ("health_path", "health_path = \"/up\"", "health_path = \"/down\"", ""),

@@ -18,15 +18,15 @@ use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
     time::{Instant, timeout},
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    inbound::{Client, Inbound},
+    inbound::{CHALLENGE_PROTOCOL, Client, Inbound},
     sockets::Stream,
 };
 use handshake::Reason;
@@ -54,6 +54,10 @@ impl Connection {
     async fn serve_tls(&self, stream: TcpStream, tls: &TlsAcceptor) {
         let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)));
         match handshake.await {
+            Ok(Ok(mut stream)) if is_challenge(&stream) => {
+                // The handshake was all that the authority wanted to see. It may have gone already.
+                let _ = timeout(HANDSHAKE_TIMEOUT, stream.shutdown()).await;
+            }
             Ok(Ok(stream)) => self.serve(Box::new(stream)).await,
             Ok(Err(error)) => self.log_failed_handshake(Reason::of(&error), &error),
             Err(late) => self.log_failed_handshake(Reason::TooSlow, &late.into()),
@@ -119,6 +123,11 @@ impl Connection {
         }
         connection.into_parts().io.into_inner()
     }
+}
+
+/// Whether a certificate authority has connected in order to see a challenge answered.
+fn is_challenge(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(CHALLENGE_PROTOCOL)
 }
 
 /// Keeps reading for a while what the client still sends. Closing a socket with unread bytes resets

@@ -17,6 +17,8 @@ pub(super) enum Reason {
     BrokenOff,
     /// It was not complete in time.
     TooSlow,
+    /// No authority has issued a certificate yet.
+    NoCertificate,
     /// Anything else.
     Other,
 }
@@ -42,6 +44,10 @@ impl Reason {
                 | Error::NoApplicationProtocol
                 | Error::AlertReceived(Alert::ProtocolVersion | Alert::HandshakeFailure),
             ) => Self::Incompatible,
+            // rustls has no variant for it.
+            Some(Error::General(text)) if text == "no server certificate chain resolved" => {
+                Self::NoCertificate
+            }
             Some(_) => Self::Other,
         }
     }
@@ -54,6 +60,7 @@ impl Reason {
             Self::Incompatible => "incompatible",
             Self::BrokenOff => "broken_off",
             Self::TooSlow => "too_slow",
+            Self::NoCertificate => "no_certificate",
             Self::Other => "other",
         }
     }
@@ -78,6 +85,9 @@ impl Reason {
                  sender that does not trust the certificate"
             }
             Self::TooSlow => "nothing arrived in time: a port scan, or a broken network",
+            Self::NoCertificate => {
+                "there is no certificate yet, or no challenge to answer: /readyz says why, and the log"
+            }
             Self::Other => "see the error",
         }
     }
