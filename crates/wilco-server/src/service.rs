@@ -2,6 +2,7 @@
 
 mod administration;
 mod open;
+mod start;
 
 use std::{
     ffi::OsString,
@@ -12,7 +13,6 @@ use std::{
 
 use futures_util::future::join_all;
 use tokio::{
-    runtime::Handle,
     sync::watch,
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
@@ -25,12 +25,11 @@ use wilco_destinations::{SUPERVISOR_VERB, supervisor_main};
 use wilco_store::{Store, StoreError};
 
 use crate::{
-    admin::Admin,
-    backfill::{self, Backfiller, Trigger},
+    backfill,
     config::{Address, Config},
     inbound::{self, Endpoints, Inbound},
     metrics::Metrics,
-    outbound::{Outbound, Plan},
+    outbound::Plan,
     sockets::Socket,
     supervise::Tasks,
     threads::Threads,
@@ -47,6 +46,7 @@ pub use open::StartError;
 
 use administration::api_of;
 use open::Opened;
+use start::Starter;
 
 pub use wilco_destinations::{Function, KINDS};
 
@@ -106,66 +106,41 @@ impl Service {
         let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
         inbound.set_secrets();
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
-        let stop = CancellationToken::new();
-        let outbound =
-            Outbound { store: store.clone(), metrics: Arc::clone(&metrics), plan: planned.clone() };
-        let mut tasks = Tasks::default();
-        let on = threads.handle();
-        let delivering = TaskTracker::new();
-        let outbound = delivering.track_future(outbound.run(stop.clone()));
-        tasks.spawn("the outbound half", stop.clone(), on, outbound);
-
         let (backfills, planned_backfills) = watch::channel(Arc::new(backfill::Plan::new(&config)));
-        let trigger = Arc::<Trigger>::default();
-        let backfiller = Backfiller {
+        let stop = CancellationToken::new();
+        let mut starter = Starter {
+            inbound: Arc::clone(&inbound),
             store: store.clone(),
-            plan: planned_backfills,
-            trigger: Arc::clone(&trigger),
+            metrics: Arc::clone(&metrics),
+            on: threads.handle().clone(),
+            stop: stop.clone(),
+            tasks: Tasks::default(),
         };
-        tasks.spawn("the backfill", stop.clone(), on, backfiller.run(stop.clone()));
-
+        let delivering = starter.deliver(planned.clone());
+        let trigger = starter.backfill(planned_backfills);
         let missing = renewal.as_ref().map(|renewal| Arc::clone(&renewal.missing));
         if let Some(renewal) = renewal {
             // Before the listeners start, so that the first handshake finds the certificate.
-            let held = renewal.load();
-            let renewal = renewal.run(held, planned.clone(), stop.clone());
-            tasks.spawn("the certificate renewal", stop.clone(), on, renewal);
+            starter.renew(renewal, planned.clone());
         }
         let open = TaskTracker::new();
         let mut sockets = Vec::new();
         for (socket, listener) in public {
-            let name = format!("the listener on {}", socket.address());
-            let serve = Arc::clone(&inbound);
-            let serve = serve.listen(listener, acceptor.clone(), open.clone(), stop.clone());
-            tasks.spawn(name, stop.clone(), &Handle::current(), open.track_future(serve));
+            starter.listen(&socket, listener, acceptor.clone(), &open);
             sockets.push(socket);
         }
         let addresses = sockets.iter().map(|socket| socket.address().clone()).collect();
         let mut admin_address = None;
         if let Some((socket, listener, token)) = admin {
-            let admin = Admin {
-                api: api_of(&inbound, store.clone(), planned, reload, trigger),
-                store: store.clone(),
-                metrics: Arc::clone(&metrics),
-                token,
-                unready: Box::new(move || missing.as_ref().and_then(|missing| missing.why())),
-                is_local: socket.address().is_local(),
-            };
-            tasks.spawn(
-                "the admin listener",
-                stop.clone(),
-                on,
-                admin.serve(listener, stop.clone()),
-            );
+            let api = api_of(&inbound, store.clone(), planned, reload, trigger);
+            starter.administer(&socket, listener, token, api, missing);
             admin_address = Some(socket.address().clone());
             sockets.push(socket);
         }
         if let Some(certificate) = &certificate {
-            metrics.certificate_ends(certificate.ends());
-            let watch = watch(Arc::clone(certificate), Arc::clone(&metrics), stop.clone());
-            tasks.spawn("the certificate watch", stop.clone(), on, watch);
+            starter.watch(certificate);
         }
-        let supervisor = supervise(tasks, Arc::clone(&store), stop.clone());
+        let supervisor = supervise(starter.tasks, Arc::clone(&store), stop.clone());
         Ok(Arc::new(Self {
             inbound,
             store,
@@ -316,33 +291,16 @@ async fn supervise(mut tasks: Tasks, store: Arc<dyn Store>, stop: CancellationTo
     tasks
 }
 
-/// Reloads the certificate whenever its files change.
-async fn watch(certificate: Arc<Certificate>, metrics: Arc<Metrics>, stop: CancellationToken) {
-    while stop.run_until_cancelled(tokio::time::sleep(CERTIFICATE_LOOK)).await.is_some() {
-        match certificate.refresh() {
-            Ok(false) => {}
-            Ok(true) => {
-                metrics.certificate_ends(certificate.ends());
-                tracing::info!("certificate reloaded");
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot reload the certificate; the old one stays in use");
-            }
-        }
-    }
-}
-
 #[expect(clippy::disallowed_methods, reason = "kept in Service::supervisor, which aborts it")]
 fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(task)
 }
 
-const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
-
 #[cfg(test)]
 mod tests {
     use std::future::pending;
 
+    use tokio::runtime::Handle;
     use wilco_store::{MemoryStore, StoreStatus as _};
 
     use super::*;

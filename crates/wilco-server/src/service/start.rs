@@ -1,0 +1,121 @@
+//! Starts the tasks that run as long as the service does.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{runtime::Handle, sync::watch};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wilco::Secret;
+use wilco_store::Store;
+
+use crate::{
+    acme::{Missing, Renewal},
+    admin::{Admin, Api},
+    backfill::{self, Backfiller, Trigger},
+    inbound::{Certificate, Inbound},
+    metrics::Metrics,
+    outbound::{Outbound, Plan},
+    sockets::{Listener, Socket},
+    supervise::Tasks,
+};
+
+/// What the tasks of a service share, and those that it has started.
+pub(super) struct Starter {
+    pub(super) inbound: Arc<Inbound>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) metrics: Arc<Metrics>,
+    /// The threads of everything but the path to a 2xx.
+    pub(super) on: Handle,
+    pub(super) stop: CancellationToken,
+    pub(super) tasks: Tasks,
+}
+
+impl Starter {
+    /// Starts the outbound half. The tracker is done when that has ended.
+    pub(super) fn deliver(&mut self, plan: watch::Receiver<Arc<Plan>>) -> TaskTracker {
+        let delivering = TaskTracker::new();
+        let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
+        let outbound = Outbound { store, metrics, plan }.run(self.stop.clone());
+        self.spawn("the outbound half", delivering.track_future(outbound));
+        delivering
+    }
+
+    /// Starts the backfill, and returns what asks for a round of it.
+    pub(super) fn backfill(&mut self, plan: watch::Receiver<Arc<backfill::Plan>>) -> Arc<Trigger> {
+        let trigger = Arc::<Trigger>::default();
+        let backfiller =
+            Backfiller { store: self.store.clone(), plan, trigger: Arc::clone(&trigger) };
+        self.spawn("the backfill", backfiller.run(self.stop.clone()));
+        trigger
+    }
+
+    /// Reads the certificate that was obtained before, and starts to renew it.
+    pub(super) fn renew(&mut self, renewal: Renewal, plan: watch::Receiver<Arc<Plan>>) {
+        let held = renewal.load();
+        self.spawn("the certificate renewal", renewal.run(held, plan, self.stop.clone()));
+    }
+
+    /// Starts to accept connections, on the threads of the path to a 2xx.
+    pub(super) fn listen(
+        &mut self,
+        socket: &Socket,
+        listener: Listener,
+        acceptor: Option<TlsAcceptor>,
+        open: &TaskTracker,
+    ) {
+        let name = format!("the listener on {}", socket.address());
+        let inbound = Arc::clone(&self.inbound);
+        let serve = inbound.listen(listener, acceptor, open.clone(), self.stop.clone());
+        let serve = open.track_future(serve);
+        self.tasks.spawn(name, self.stop.clone(), &Handle::current(), serve);
+    }
+
+    /// Starts the admin listener.
+    pub(super) fn administer(
+        &mut self,
+        socket: &Socket,
+        listener: Listener,
+        token: Secret,
+        api: Api,
+        missing: Option<Arc<Missing>>,
+    ) {
+        let admin = Admin {
+            store: self.store.clone(),
+            api,
+            metrics: Arc::clone(&self.metrics),
+            token,
+            unready: Box::new(move || missing.as_ref().and_then(|missing| missing.why())),
+            is_local: socket.address().is_local(),
+        };
+        self.spawn("the admin listener", admin.serve(listener, self.stop.clone()));
+    }
+
+    /// Starts to look for changes of the certificate's files.
+    pub(super) fn watch(&mut self, certificate: &Arc<Certificate>) {
+        self.metrics.certificate_ends(certificate.ends());
+        let watch = watch(Arc::clone(certificate), Arc::clone(&self.metrics), self.stop.clone());
+        self.spawn("the certificate watch", watch);
+    }
+
+    fn spawn(&mut self, name: &str, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(name, self.stop.clone(), &self.on, task);
+    }
+}
+
+/// Reloads the certificate whenever its files change.
+async fn watch(certificate: Arc<Certificate>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(CERTIFICATE_LOOK)).await.is_some() {
+        match certificate.refresh() {
+            Ok(false) => {}
+            Ok(true) => {
+                metrics.certificate_ends(certificate.ends());
+                tracing::info!("certificate reloaded");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot reload the certificate; the old one stays in use");
+            }
+        }
+    }
+}
+
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(5);
