@@ -8,12 +8,12 @@ use wilco_destinations::Kinds;
 use super::File;
 
 pub(super) fn check(file: &File<'_>, kinds: Kinds) {
-    paths_differ(file);
-    written_paths_differ(file, kinds);
-    unused(file);
+    report_shared_paths(file);
+    report_shared_files(file, kinds);
+    warn_about_unused(file);
 }
 
-fn paths_differ(file: &File<'_>) {
+fn report_shared_paths(file: &File<'_>) {
     let health_path = file.listen.as_ref().and_then(|(listen, _)| listen.peek("health_path"));
     let paths = file.sources.iter().filter_map(|(table, _)| Some((table, table.peek("path")?)));
     for (table, path) in paths.clone() {
@@ -23,20 +23,24 @@ fn paths_differ(file: &File<'_>) {
         }
     }
     let message = |first: &str, path: &str| format!("[{first}] has the path {path} too");
-    differ(paths.collect(), message, "give each source a path of its own");
+    report_repeats(paths.collect(), message, "give each source a path of its own");
 }
 
-fn written_paths_differ(file: &File<'_>, kinds: Kinds) {
+fn report_shared_files(file: &File<'_>, kinds: Kinds) {
     let paths = file.destinations.iter().filter_map(|(table, _)| {
         let kind = kinds.find(table.peek("type")?.text)?;
         Some((table, table.peek(kind.written_path?)?))
     });
     let message = |first: &str, path: &str| format!("[{first}] writes to {path} too");
-    differ(paths.collect(), message, "give each a file of its own, or one route to one of them");
+    report_repeats(
+        paths.collect(),
+        message,
+        "give each a file of its own, or one route to one of them",
+    );
 }
 
 /// Of tables with the same text, which only one can have, every one but the first is an error.
-fn differ(
+fn report_repeats(
     mut texts: Vec<(&TableView<'_>, SpannedStr<'_>)>,
     message: impl Fn(&str, &str) -> String,
     hint: &str,
@@ -55,7 +59,7 @@ fn differ(
 
 /// Warns about destinations that get nothing, and about events that go nowhere. What is named counts,
 /// also in a route with something wrong.
-fn unused(file: &File<'_>) {
+fn warn_about_unused(file: &File<'_>) {
     if file.routes.is_empty() {
         for (source, _) in &file.sources {
             source.warn_here("no route: its events are recorded and go nowhere", ROUTE_EXAMPLE);
