@@ -8,9 +8,24 @@ use wilco_destinations::Kinds;
 use super::File;
 
 pub(super) fn check(file: &File<'_>, kinds: Kinds) {
+    report_shared_addresses(file);
     report_shared_paths(file);
     report_shared_files(file, kinds);
     warn_about_unused(file);
+}
+
+/// Otherwise only a start would find out, when the second of them is in use. The system can choose port 0
+/// several times.
+fn report_shared_addresses(file: &File<'_>) {
+    let mut addresses = Vec::new();
+    if let Some((listen, _)) = &file.listen {
+        addresses.extend(listen.peek_list("address").into_iter().map(|address| (listen, address)));
+    }
+    let (admin, _) = &file.admin;
+    addresses.extend(admin.peek("address").map(|address| (admin, address)));
+    addresses.retain(|(_, address)| address.text.contains(':') && !address.text.ends_with(":0"));
+    let message = |first: &str, address: &str| format!("[{first}] listens on {address} too");
+    report_repeats(addresses, message, "give each an address of its own");
 }
 
 fn report_shared_paths(file: &File<'_>) {

@@ -43,6 +43,27 @@ fn a_conflict_between_two_tables_is_reported_at_the_second_and_names_the_first()
 }
 
 #[test]
+fn an_address_that_two_listeners_have_is_reported_at_the_second() {
+    let one = "\"127.0.0.1:8443\"";
+    for (listen, admin, expected) in [
+        (one, one, Some("9:11")),
+        ("[\"127.0.0.1:8080\", \"127.0.0.1:8443\"]", one, Some("9:11")),
+        ("[\"127.0.0.1:8443\", \"127.0.0.1:8443\"]", "\"127.0.0.1:9440\"", Some("2:30")),
+        (one, "\"127.0.0.1:9440\"", None),
+        ("[\"127.0.0.1:0\", \"127.0.0.1:0\"]", "\"127.0.0.1:0\"", None),
+    ] {
+        let good = GOOD.replace("\"127.0.0.1:0\"", listen);
+        let output = check(format!("{good}[admin]\naddress = {admin}\n{PRINT}").as_bytes());
+        let said = text(&output.stderr) + &text(&output.stdout);
+        let message = "Error: [listen] listens on 127.0.0.1:8443 too\n";
+        assert_eq!(said.contains(message), expected.is_some(), "{listen} {admin}\n{said}");
+        let place = expected.map_or_else(String::new, |place| format!("[ wilco.toml:{place} ]"));
+        assert!(said.contains(&place), "{place}\n{said}");
+        assert_eq!(output.status.code(), Some(if expected.is_some() { 78 } else { 0 }), "{said}");
+    }
+}
+
+#[test]
 fn a_misspelt_table_is_one_diagnostic_and_its_content_is_still_read() {
     let good = format!("{GOOD}{PRINT}");
     for (file, expected) in [
