@@ -150,14 +150,7 @@ impl Serve {
         let acme = Some(Arc::new(InstantAcme) as Arc<dyn AcmeClient>);
         let service = Service::start(config, certificate, acme, reload, passed).await;
         drop(starting);
-        let service = service.map_err(|error| match (&error, path) {
-            (StartError::Listen { address, .. }, None) if address.contains("[admin]") => {
-                let hint =
-                    "a second wilco needs a file with a different [admin] address; `wilco init`";
-                Failure::failed(format!("{error}; {hint} writes one"))
-            }
-            _ => error.into(),
-        })?;
+        let service = service.map_err(|error| not_started(error, path.is_some()))?;
         // It is empty, because nothing else fills it.
         let _ = slot.set(Arc::downgrade(&service));
         log_startup(&service, &sources, is_tls, path);
@@ -166,6 +159,18 @@ impl Serve {
         }
         reloader.manager.ready(&status(&service));
         run_until_stopped(&service, &reloader, self.drain, signals).await
+    }
+}
+
+fn not_started(error: StartError, has_file: bool) -> Failure {
+    match error {
+        StartError::Listen { ref address, .. } if !has_file && address.contains("[admin]") => {
+            Failure::failed(format!(
+                "{error}; a second wilco needs a file with a different [admin] address; `wilco init` \
+                 writes one"
+            ))
+        }
+        _ => error.into(),
     }
 }
 

@@ -115,46 +115,7 @@ fn what_is_wrong_with_an_argument_is_said_before_anything_is_asked() {
 fn each_refusal_of_freispace_is_explained() {
     let api = Freispace::start();
     let folder = tempfile::tempdir().unwrap();
-    let invalid = r#"{"message":"The url is taken.","errors":[{"url":"The url is taken."}]}"#;
-    let laravel =
-        r#"{"message":"Invalid.","errors":{"url":["Not reachable.","Too \u001b[31mlong."]}}"#;
-    for (status, fields, body, expected) in [
-        (
-            401,
-            "",
-            r#"{"message":"Unauthenticated."}"#,
-            "does not accept the token in FREISPACE_TOKEN (401: Unauthenticated); copy it again",
-        ),
-        (
-            403,
-            "",
-            r#"{"message":"Forbidden"}"#,
-            "refuses the token in FREISPACE_TOKEN (403: Forbidden); is it complete and not expired, and may it write webhooks?",
-        ),
-        (404, "", "", "(404)"),
-        (422, "", invalid, "freispace does not accept this endpoint (422: The url is taken)"),
-        (422, "", laravel, "(422: Invalid: Not reachable: Too \u{fffd}[31mlong)"),
-        (
-            429,
-            "retry-after: 86400\r\n",
-            "",
-            "takes no more requests of this team for 86400 s (429)",
-        ),
-        (
-            429,
-            "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n",
-            "",
-            "takes no more requests of this team for 25",
-        ),
-        (500, "", "<html>", "freispace has a problem of its own (500); try again later"),
-        (302, "location: /login\r\n", "", "(302); is --api right?"),
-        (
-            201,
-            "",
-            r#"{"id":"1","sekret":"a-made-up-secret"}"#,
-            "the endpoint may have been created all the same",
-        ),
-    ] {
+    for &(status, fields, body, expected) in REFUSALS {
         api.answers("POST", status, fields, body);
         let register = ["register", "--url", URL, "--secret-file", "secret"];
         let (code, said, noted) = run(freispace(&api.api(), folder.path(), &register));
@@ -177,6 +138,43 @@ fn each_refusal_of_freispace_is_explained() {
     let (code, _, noted) = run(freispace(&api.api(), folder.path(), &remove));
     assert!(code == 1 && noted.contains("endpoint 12345678-0000 not found"), "{noted}");
 }
+
+/// What freispace answers, with further headers and a body, and what is said about it.
+const REFUSALS: &[(u16, &str, &str, &str)] = &[
+    (
+        401,
+        "",
+        r#"{"message":"Unauthenticated."}"#,
+        "does not accept the token in FREISPACE_TOKEN (401: Unauthenticated); copy it again",
+    ),
+    (
+        403,
+        "",
+        r#"{"message":"Forbidden"}"#,
+        "refuses the token in FREISPACE_TOKEN (403: Forbidden); is it complete and not expired, and may it write webhooks?",
+    ),
+    (404, "", "", "(404)"),
+    (422, "", INVALID, "freispace does not accept this endpoint (422: The url is taken)"),
+    (422, "", LARAVEL, "(422: Invalid: Not reachable: Too \u{fffd}[31mlong)"),
+    (429, "retry-after: 86400\r\n", "", "takes no more requests of this team for 86400 s (429)"),
+    (
+        429,
+        "retry-after: Fri, 31 Dec 9999 23:59:59 GMT\r\n",
+        "",
+        "takes no more requests of this team for 25",
+    ),
+    (500, "", "<html>", "freispace has a problem of its own (500); try again later"),
+    (302, "location: /login\r\n", "", "(302); is --api right?"),
+    (
+        201,
+        "",
+        r#"{"id":"1","sekret":"a-made-up-secret"}"#,
+        "the endpoint may have been created all the same",
+    ),
+];
+const INVALID: &str = r#"{"message":"The url is taken.","errors":[{"url":"The url is taken."}]}"#;
+const LARAVEL: &str =
+    r#"{"message":"Invalid.","errors":{"url":["Not reachable.","Too \u001b[31mlong."]}}"#;
 
 #[test]
 fn too_many_requests_are_sent_again_after_the_wait_that_freispace_asks_for() {

@@ -157,23 +157,33 @@ fn what_was_acknowledged_survives_kill_dash_nine_under_load() {
         acknowledged.len()
     );
 
+    check_delivered(&world, &catcher, &recorded, seed);
+    assert!(world.stop().success());
+    assert_eq!(integrity(&world), "ok", "seed {seed}");
+    let again = catcher.caught().len() - recorded.len();
+    report(&format!("{} events, {kills} kills, {again} delivered once more", recorded.len()));
+}
+
+/// Every event that was recorded reaches every destination.
+fn check_delivered(
+    world: &World,
+    catcher: &Catcher,
+    recorded: &HashMap<String, String>,
+    seed: u64,
+) {
     world.eventually("every delivery", |world| unfinished(world) == 0.0);
     let by_http: HashMap<String, String> = catcher
         .caught()
         .iter()
         .map(|c| (c.header("webhook-id").to_owned(), Digest::of(&c.body).to_string()))
         .collect();
-    assert_eq!(by_http, recorded, "seed {seed}: delivered by http");
+    assert_eq!(by_http, *recorded, "seed {seed}: delivered by http");
     let printed = complete_lines(&fs::read_to_string(world.path("stdout")).unwrap());
     let not_printed: Vec<_> = recorded.keys().filter(|id| !printed.contains(*id)).collect();
     assert!(not_printed.is_empty(), "seed {seed}: not printed: {not_printed:?}");
-    let in_files = in_files(&world);
+    let in_files = in_files(world);
     let not_in_files: Vec<_> = recorded.keys().filter(|id| !in_files.contains(*id)).collect();
     assert!(not_in_files.is_empty(), "seed {seed}: not in a file: {not_in_files:?}");
-    assert!(world.stop().success());
-    assert_eq!(integrity(&world), "ok", "seed {seed}");
-    let again = catcher.caught().len() - recorded.len();
-    report(&format!("{} events, {kills} kills, {again} delivered once more", recorded.len()));
 }
 
 /// `strace` on a running process, if this machine allows that.

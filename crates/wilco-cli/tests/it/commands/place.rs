@@ -14,25 +14,7 @@ use crate::world::{SECRET, World, booking, wilco};
 
 #[test]
 fn no_command_needs_a_secret_without_a_server() {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("secret"), "made-up-and-in-a-file").unwrap();
-    fs::write(folder.path().join("credential"), "made-up-and-passed").unwrap();
-    let at = folder.path().display().to_string();
-    let plan = World::plan()
-        .admin("token = { env = \"TOKEN\" }")
-        .and(&format!(
-            "[destination.h]\ntype = \"http\"\nurl = {{ env = \"URL\" }}\n\
-             secret = {{ file = \"{at}/secret\" }}\n\
-             headers = {{ authorization = {{ credential = \"credential\" }} }}\n\
-             [destination.s]\ntype = \"slack\"\nurl = {{ env = \"URL\" }}\ntext = \"{{{{ id }}}}\"\n\
-             [destination.c]\ntype = \"command\"\ncommand = \"/bin/true\"\n\
-             environment = {{ A = {{ env = \"URL\" }} }}\norder_by = \"id\"\n\
-             [[route]]\nto = [\"h\", \"s\", \"c\"]\n"
-        ))
-        .env("TOKEN", "made-up-for-the-verbs")
-        .env("URL", "http://127.0.0.1:1/")
-        .env("CREDENTIALS_DIRECTORY", &at);
-    let mut world = plan.start_in(folder);
+    let mut world = with_secrets();
     assert_eq!(world.send(&booking("b-1", "A")).status, 200);
     world.eventually("it is delivered", |world| {
         world.events()[0]["deliveries"][2]["state"] == "delivered"
@@ -77,6 +59,29 @@ fn no_command_needs_a_secret_without_a_server() {
     }
     let checked = run(&world, &["check"], "wilco.toml");
     assert_eq!(checked.status.code(), Some(78), "a check reads them");
+}
+
+/// A world whose configuration refers to secrets in every way.
+fn with_secrets() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("secret"), "made-up-and-in-a-file").unwrap();
+    fs::write(folder.path().join("credential"), "made-up-and-passed").unwrap();
+    let at = folder.path().display().to_string();
+    let plan = World::plan()
+        .admin("token = { env = \"TOKEN\" }")
+        .and(&format!(
+            "[destination.h]\ntype = \"http\"\nurl = {{ env = \"URL\" }}\n\
+             secret = {{ file = \"{at}/secret\" }}\n\
+             headers = {{ authorization = {{ credential = \"credential\" }} }}\n\
+             [destination.s]\ntype = \"slack\"\nurl = {{ env = \"URL\" }}\ntext = \"{{{{ id }}}}\"\n\
+             [destination.c]\ntype = \"command\"\ncommand = \"/bin/true\"\n\
+             environment = {{ A = {{ env = \"URL\" }} }}\norder_by = \"id\"\n\
+             [[route]]\nto = [\"h\", \"s\", \"c\"]\n"
+        ))
+        .env("TOKEN", "made-up-for-the-verbs")
+        .env("URL", "http://127.0.0.1:1/")
+        .env("CREDENTIALS_DIRECTORY", &at);
+    plan.start_in(folder)
 }
 
 #[test]

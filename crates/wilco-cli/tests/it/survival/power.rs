@@ -182,40 +182,16 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_call() {
     if let Err(error) = std::process::Command::new("strace").arg("-V").output() {
         return skip(&format!("no strace: {error}"));
     }
-    let mut world = World::plan()
+    let world = World::plan()
         .and(
             "[store]\nurl = \"sqlite:FOLDER/store/wilco.db\"\nreserve = \"1 MiB\"\n\
              [destination.it]\ntype = \"print\"\n[[route]]\nto = [\"it\"]\n",
         )
         .under(&[&strace[..], &["-o", "FOLDER/trace"]].concat())
         .start_in(folder);
-    let acknowledged = Mutex::new(Vec::new());
-    let count = AtomicU64::new(0);
-    // The log is copied into the database at each of these starts, and at the stop.
-    for life in 0..4 {
-        thread::scope(|scope| {
-            let senders = (0..3).map(|sender| {
-                let (world, acknowledged, count) = (&world, &acknowledged, &count);
-                scope.spawn(move || {
-                    let mut chance = Chance::new(seed ^ (life * 3 + sender));
-                    send(world, &mut chance, count, acknowledged);
-                })
-            });
-            let senders: Vec<_> = senders.collect();
-            let until = Instant::now() + Duration::from_millis(300);
-            let wanted = 30 * (life + 1);
-            while count.load(Ordering::Relaxed) < wanted || Instant::now() < until {
-                assert!(Instant::now() < until + Duration::from_secs(60), "nothing is accepted");
-                thread::sleep(Duration::from_millis(5));
-            }
-            world.signal("KILL");
-            senders.into_iter().for_each(|sender| sender.join().unwrap());
-        });
-        world = world.kill_and_restart();
-    }
+    let (mut world, acknowledged) = killed_under_load(world, seed);
     assert!(world.stop().success());
     let calls = read_calls(&world);
-    let acknowledged = acknowledged.into_inner().unwrap();
 
     // Each cut happens before one of the calls.
     let mut chance = Chance::new(seed);
@@ -242,6 +218,35 @@ fn what_was_acknowledged_survives_a_power_cut_at_any_call() {
     let count = acknowledged.len();
     assert!(count > 50 && unsynced_cuts * 5 > cuts, "{count}, {unsynced_cuts}");
     report(&format!("{count} events, {} calls, {cuts} cuts", calls.len()));
+}
+
+/// Sends events while the process is killed and started again, several times.
+fn killed_under_load(mut world: World, seed: u64) -> (World, Vec<Acknowledged>) {
+    let acknowledged = Mutex::new(Vec::new());
+    let count = AtomicU64::new(0);
+    // The log is copied into the database at each of these starts, and at the stop.
+    for life in 0..4 {
+        thread::scope(|scope| {
+            let senders = (0..3).map(|sender| {
+                let (world, acknowledged, count) = (&world, &acknowledged, &count);
+                scope.spawn(move || {
+                    let mut chance = Chance::new(seed ^ (life * 3 + sender));
+                    send(world, &mut chance, count, acknowledged);
+                })
+            });
+            let senders: Vec<_> = senders.collect();
+            let until = Instant::now() + Duration::from_millis(300);
+            let wanted = 30 * (life + 1);
+            while count.load(Ordering::Relaxed) < wanted || Instant::now() < until {
+                assert!(Instant::now() < until + Duration::from_secs(60), "nothing is accepted");
+                thread::sleep(Duration::from_millis(5));
+            }
+            world.signal("KILL");
+            senders.into_iter().for_each(|sender| sender.join().unwrap());
+        });
+        world = world.kill_and_restart();
+    }
+    (world, acknowledged.into_inner().unwrap())
 }
 
 /// Sends events until the process is gone.

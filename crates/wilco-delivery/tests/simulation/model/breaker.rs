@@ -103,15 +103,13 @@ impl BreakerModel {
                 format!("its breaker was {before:?}, and then {change:?}")
             })?;
         }
-        let config = policy.breaker;
-        let wait = after.open_until.map(|until| until.as_millisecond() - now.wall);
         // Whether it asked for a wait before that is not over by the clock that it sees.
         let is_held = before.open_until.is_some_and(|until| until.as_millisecond() > now.wall);
         if verdict == Verdict::Unsendable {
             return hold(after == before, || format!("it was not asked, and then {after:?}"));
         }
         let Verdict::Failed { not_before } = verdict else {
-            let was_asked = is_held && self.failures < config.failures;
+            let was_asked = is_held && self.failures < policy.breaker.failures;
             self.failures = 0;
             if !was_asked {
                 self.open = None;
@@ -121,6 +119,20 @@ impl BreakerModel {
             });
         };
         let asked = not_before.map_or(0, |wait| millis(wait.min(policy.retry.max)));
+        self.failed(policy, asked, is_held, [before, after], now)
+    }
+
+    /// A destination failed, and asked for this wait.
+    fn failed(
+        &mut self,
+        policy: &Policy,
+        asked: i64,
+        is_held: bool,
+        [before, after]: [Breaker; 2],
+        now: Now,
+    ) -> Held {
+        let config = policy.breaker;
+        let wait = after.open_until.map(|until| until.as_millisecond() - now.wall);
         if is_held {
             // An attempt that was running when it opened changes nothing, but may ask for more time.
             let more = wait.unwrap_or(0).max(asked);
