@@ -12,7 +12,8 @@ use crate::{
 #[async_trait]
 pub trait AdminStore: StoreStatus {
     /// Recorded events with the state of their deliveries, newest first unless the query follows on.
-    /// An event whose record is damaged is listed as far as it can be read, and marked.
+    /// An event whose record is damaged is listed as far as it can be read, and marked. A listing that
+    /// [`is_full`](crate::is_full) ends early, and the next one follows on behind its last event.
     ///
     /// # Errors
     ///

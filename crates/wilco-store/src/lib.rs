@@ -68,7 +68,9 @@ pub use error::{OpenError, StoreError};
 pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
-pub use query::{EventDetail, EventQuery, EventSummary, SecretMatches, title};
+pub use query::{
+    EventDetail, EventQuery, EventSummary, LISTING_BYTES_MAX, SecretMatches, is_full, title,
+};
 pub use rejection::{
     Accepted, Rejection, RejectionDetail, RejectionQuery, RejectionReason, RejectionSummary,
 };

@@ -61,6 +61,28 @@ pub struct EventSummary {
     pub deliveries: Vec<Delivery>,
 }
 
+impl EventSummary {
+    /// About how much memory it takes, in bytes.
+    pub(crate) fn listed_bytes(&self) -> usize {
+        let texts = |delivery: &Delivery| {
+            let Delivery { destination, last_error, order_key, reason, .. } = delivery;
+            let optional = [last_error, order_key, reason];
+            let optional = optional.into_iter().flatten().map(String::len).sum::<usize>();
+            size_of::<Delivery>() + destination.len() + optional
+        };
+        let deliveries = self.deliveries.iter().map(texts).sum::<usize>();
+        let optional = [&self.subject, &self.title];
+        let optional = optional.into_iter().flatten().map(String::len).sum::<usize>();
+        size_of::<Self>() + self.name.len() + self.secret_name.len() + optional + deliveries
+    }
+}
+
+/// Whether a listing ends with these events, whether or not there are more: they take
+/// [`LISTING_BYTES_MAX`] or more, because an event that was split has many deliveries.
+pub fn is_full(listed: &[EventSummary]) -> bool {
+    listed.iter().map(EventSummary::listed_bytes).sum::<usize>() >= LISTING_BYTES_MAX
+}
+
 /// One event, whole.
 #[derive(Clone, Debug)]
 pub struct EventDetail {
@@ -103,6 +125,9 @@ pub fn title(body: &[u8]) -> Option<String> {
     let name = names.into_iter().find_map(|name| body.pointer(name)?.as_str())?.trim();
     (!name.is_empty()).then(|| name.chars().take(TITLE_CHARS_MAX).collect())
 }
+
+/// Bytes of the events in one listing, after which it ends with the event that reached them.
+pub const LISTING_BYTES_MAX: usize = 4 << 20;
 
 /// A larger body is not read for a listing.
 pub(crate) const TITLE_BODY_BYTES_MAX: usize = 64 << 10;

@@ -85,8 +85,14 @@ impl Record {
         if query.after.is_none() {
             found.reverse();
         }
-        found.truncate(query.limit);
-        found.into_iter().map(|event| self.summary(event)).collect()
+        let mut listed = Vec::new();
+        for event in found.into_iter().take(query.limit) {
+            listed.push(self.summary(event));
+            if query::is_full(&listed) {
+                break;
+            }
+        }
+        listed
     }
 
     pub(super) fn is_paused(&self, destination: &str) -> bool {

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     Accepted, AdminStore, BackfillStatus, Duplicates, EventDetail, EventQuery, EventSummary,
-    Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay, SecretMatches, State,
-    StoreError,
+    LISTING_BYTES_MAX, Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay,
+    SecretMatches, State, StoreError,
 };
 
 #[async_trait]
@@ -26,14 +26,17 @@ impl AdminStore for SqliteStore {
 
     async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
         let limit = query.limit;
-        let mut found = Vec::new();
+        let (mut found, mut bytes) = (Vec::new(), 0);
         let mut part = Some(Part::all(&query, self.limits));
         while let Some(next) = part {
             let (query, wanted) = (query.clone(), query.limit - found.len());
-            let read = move |connection: &Connection| events(connection, &query, wanted, next);
+            let read = move |connection: &Connection| {
+                events(connection, &query, (wanted, LISTING_BYTES_MAX - bytes), next)
+            };
             let (some, rest) = self.query_readers.read(read).await?;
+            bytes += some.iter().map(EventSummary::listed_bytes).sum::<usize>();
             found.extend(some);
-            part = rest.filter(|_| found.len() < limit);
+            part = rest.filter(|_| found.len() < limit && bytes < LISTING_BYTES_MAX);
         }
         let damaged = found.iter().filter(|summary| summary.is_damaged);
         self.found_damaged(damaged.map(|summary| seq_of(summary.id)).collect(), "a listing").await;

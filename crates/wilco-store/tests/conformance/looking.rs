@@ -6,7 +6,7 @@ use crate::{
     bench::Bench,
     support::{NOW, SENT, Sent, after},
 };
-use wilco_store::{EventQuery, EventSummary};
+use wilco_store::{EventQuery, EventSummary, LISTING_BYTES_MAX, is_full};
 
 promises! {
     a_listing_has_everything_but_headers_and_body,
@@ -14,6 +14,7 @@ promises! {
     pages_follow_on_without_gap_or_overlap,
     a_rare_event_is_found_among_many,
     an_unknown_id_finds_nothing,
+    a_listing_of_events_with_many_deliveries_ends_early_and_follows_on,
 }
 
 async fn a_listing_has_everything_but_headers_and_body(bench: Bench) {
@@ -138,4 +139,21 @@ async fn an_unknown_id_finds_nothing(bench: Bench) {
         assert!(bench.store.event(unknown).await.unwrap().is_none(), "{unknown}");
     }
     assert!(bench.store.event(id).await.unwrap().is_some());
+}
+
+async fn a_listing_of_events_with_many_deliveries_ends_early_and_follows_on(bench: Bench) {
+    let ids = bench.record_many(5).await;
+    // Each event takes half of what a listing may.
+    let destination = "x".repeat(LISTING_BYTES_MAX / 16);
+    bench.fan_out(&ids, &[destination.as_str(); 8], NOW).await;
+    let (mut listed, mut before) = (Vec::new(), None);
+    for expected in [2, 2, 1] {
+        let query = EventQuery { before, limit: 10, ..EventQuery::default() };
+        let page = bench.store.events(query).await.unwrap();
+        assert_eq!((page.len(), is_full(&page)), (expected, expected == 2));
+        listed.extend(page.iter().map(|event| event.id));
+        before = listed.last().copied();
+    }
+    listed.reverse();
+    assert_eq!(listed, ids);
 }

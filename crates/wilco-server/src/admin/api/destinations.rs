@@ -31,7 +31,8 @@ pub(super) async fn list(
     for (name, configured) in names.into_iter().take(limit + 1) {
         items.push(status(&backend, name, configured, &counts).await?);
     }
-    Ok(Json(Page::new(LISTING, items, limit, |item: &DestinationStatus| item.destination.clone())))
+    let position = |item: &DestinationStatus| item.destination.clone();
+    Ok(Json(Page::new(LISTING, items, limit, false, position)))
 }
 
 pub(super) async fn pause(

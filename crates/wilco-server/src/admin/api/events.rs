@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
 use wilco::EventId;
-use wilco_store::{EventDetail as Found, EventQuery, Replay, StoreError, Target};
+use wilco_store::{EventDetail as Found, EventQuery, Replay, StoreError, Target, is_full};
 
 use super::{Backend, Routing};
 use crate::admin::{
@@ -37,8 +37,10 @@ pub(super) async fn list(
         limit: limit + 1,
     };
     let found = backend.store.events(query).await?;
+    let is_full = is_full(&found);
     let found = found.into_iter().map(EventSummary::from).collect();
-    Ok(Json(Page::new(listing, found, limit, |event: &EventSummary| event.id.to_string())))
+    let position = |event: &EventSummary| event.id.to_string();
+    Ok(Json(Page::new(listing, found, limit, is_full, position)))
 }
 
 pub(super) async fn show(

@@ -39,7 +39,8 @@ pub(super) async fn list(
     let query = RejectionQuery { source, since, after, before, limit: limit + 1 };
     let found = backend.store.rejections(query).await?;
     let found = found.into_iter().map(RejectionSummary::from).collect();
-    Ok(Json(Page::new(listing, found, limit, |kept: &RejectionSummary| kept.id.to_string())))
+    let position = |kept: &RejectionSummary| kept.id.to_string();
+    Ok(Json(Page::new(listing, found, limit, false, position)))
 }
 
 pub(super) async fn show(

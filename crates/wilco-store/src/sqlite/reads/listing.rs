@@ -38,13 +38,13 @@ impl Part {
     }
 }
 
-/// Events in the next part, at most `limit`, and the part behind that, if any is left. A listing is
+/// Events in the next part, at most `limit`, and those that reach `bytes_max`, and the part behind that, if any is left. A listing is
 /// read in such parts, each a transaction of its own: a filter that few events meet looks at all of
 /// them, and a reader that takes long keeps the log from being emptied.
 pub(crate) fn events(
     connection: &Connection,
     query: &EventQuery,
-    limit: usize,
+    (limit, bytes_max): (usize, usize),
     part: Part,
 ) -> Result<(Vec<EventSummary>, Option<Part>), StoreError> {
     let (part, rest) = if query.is_dead {
@@ -67,12 +67,16 @@ pub(crate) fn events(
         ],
         |row| Ok((row.get::<_, i64>(0)?, summary(row)?)),
     )?;
-    let mut events = Vec::new();
+    let (mut events, mut bytes) = (Vec::new(), 0);
     for row in rows {
         let (seq, mut summary) = row?;
         summary.deliveries = deliveries(connection, seq)?;
         summary.title = title(connection, seq)?;
+        bytes += summary.listed_bytes();
         events.push(summary);
+        if bytes >= bytes_max {
+            break;
+        }
     }
     Ok((events, rest))
 }
