@@ -7,6 +7,7 @@ mod description;
 mod envelope;
 mod file;
 mod handshake;
+mod vector;
 
 use std::{
     collections::BTreeMap,
@@ -23,6 +24,7 @@ pub(in crate::provider) use envelope::EnvelopePlaces;
 pub use envelope::{Content, Envelope, EnvelopeError, EqualBodies};
 pub use file::ProviderText;
 pub use handshake::{Challenge, Handshake, HandshakeMethod, HandshakeSecrets};
+pub(in crate::provider) use vector::Vector;
 
 /// Every provider that this version knows.
 pub fn all() -> &'static [Arc<Provider>] {

@@ -161,3 +161,44 @@ fn equal_pings_are_events_of_their_own_if_the_provider_says_so_and_the_source_do
         assert_eq!(world.recorded(), recorded, "{path}");
     }
 }
+
+#[test]
+fn the_vectors_of_a_provider_in_the_file_are_checked() {
+    let provider = "[provider.pin]\nscheme = { family = \"token\", signature = { header = \"x-pin\" } }\n\
+                    envelope = { name = [{ json = \"type\" }] }\n\
+                    [[provider.pin.vector]]\nname = \"one\"\n";
+    let secret = "secret = \"made-up-in-a-vector\"\n";
+    let right = "headers = { x-pin = \"made-up-in-a-vector\" }\n";
+    let (valid, body) = ("is-valid = true\n", "body = '{\"type\":\"ping\"}'\n");
+    let lines = |lines: &[&str]| lines.concat();
+    for (vector, expected) in [
+        (lines(&[valid, secret, right, body, "event = \"ping\"\n"]), None),
+        (lines(&["is-valid = false\n", secret, "headers = { x-pin = \"other\" }\n", body]), None),
+        (
+            lines(&[valid, secret, "headers = { x-pin = \"other\" }\n", body]),
+            Some("vector \"one\": the request is refused: "),
+        ),
+        (
+            lines(&["is-valid = false\n", secret, right, body]),
+            Some("vector \"one\": the request is accepted, and is-valid is false"),
+        ),
+        (
+            lines(&[valid, secret, right, body, "event = \"pong\"\n"]),
+            Some("vector \"one\": event is \"ping\", expected \"pong\""),
+        ),
+        (
+            lines(&[valid, secret, right, body, "subject = \"x\"\n"]),
+            Some("vector \"one\": subject is missing, expected \"x\""),
+        ),
+        (lines(&[valid, secret, right]), Some("expected either body or body-base64")),
+        (lines(&[valid, secret, body]), Some("headers")),
+    ] {
+        let world = World::plan().start();
+        world.reconfigure(|text| format!("{text}\n{provider}{vector}"));
+        let output = world.run_verb(&["reload"]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), expected.is_none(), "{vector}\n{said}");
+        assert!(said.contains(expected.unwrap_or_default()), "{vector}\n{said}");
+        assert!(!said.contains("made-up-in-a-vector"), "{said}");
+    }
+}

@@ -43,6 +43,8 @@ pub(super) static TABLE: Table = Table {
             HANDSHAKE_EXAMPLE,
         )
         .doc("its requests that are [no events](providers.md#handshakes), each a table"),
+        Key::new("vector", ValueType::ListOf(&ValueType::Table("vector", VECTOR)), VECTOR_EXAMPLE)
+            .doc("requests as [tests](providers.md#write-your-own) of all this, each a table"),
     ],
 };
 
@@ -139,6 +141,36 @@ static ANSWER: &[Key] = &[
         .doc("further headers"),
 ];
 
+static VECTOR: &[Key] = &[
+    Key::new("name", ValueType::Text, "\"finished\"").required().doc("what errors call it"),
+    Key::new("source", ValueType::Text, "\"https://example.com/docs/webhooks\"")
+        .doc("where the request was found"),
+    Key::new("is-valid", ValueType::Boolean, "true").required().doc("whether it is accepted"),
+    Key::new("now-secs", ValueType::Integer(0, u32::MAX as u64), "1700000000")
+        .absence("required if the scheme has a tolerance")
+        .doc("when it is received, in seconds since 1970"),
+    Key::new("secret", ValueType::Text, "\"a-made-up-secret\"")
+        .required()
+        .secret()
+        .doc("the secret that it is checked with; never a real one"),
+    Key::new("method", ValueType::Text, "\"POST\"").default("\"POST\"").doc("the method"),
+    Key::new("url", ValueType::Text, "\"https://hooks.example.com/in\"").doc("the URL"),
+    Key::new("headers", ValueType::MapOf(&ValueType::Text), "{ x-mine-signature = \"00\" }")
+        .required()
+        .doc("the headers"),
+    Key::new("body", ValueType::Text, "\"{}\"")
+        .absence("required, or `body-base64`")
+        .doc("the body"),
+    Key::new("body-base64", ValueType::Text, "\"e30=\"").doc("a body that is not text"),
+    Key::new("event", ValueType::Text, "\"file.created\"")
+        .doc("the event that it is, if it is valid"),
+    Key::new("subject", ValueType::Text, "\"file/7\"").doc("its subject"),
+    Key::new("delivery-id", ValueType::Text, "\"d-1\"").doc("its delivery id"),
+];
+
+const VECTOR_EXAMPLE: &str = "[{ name = \"refused\", is-valid = false, secret = \"made-up\", \
+                              headers = { x-mine-signature = \"00\" }, body = \"{}\" }]";
+
 const PLACE: ValueType = ValueType::Table(
     "place",
     &[
@@ -224,14 +256,14 @@ mod tests {
             ("[[handshake]]\nunheard-of = 1".into(), HANDSHAKE),
             ("[[handshake]]\nanswer.unheard-of = 1".into(), ANSWER),
             ("[[handshake]]\nwhen = [{ unheard-of = 1 }]".into(), CONDITION),
+            ("[[vector]]\nunheard-of = 1".into(), VECTOR),
         ] {
             let error = toml::from_str::<ProviderText>(&text).map(drop).unwrap_err().to_string();
             let (_, known) = error.split_once("expected one of ").expect(&error);
             let mut known: Vec<_> =
                 known.trim().split(", ").map(|key| key.trim_matches('`')).collect();
             known.retain(|key| {
-                !["name", "unconfirmed", "vector"].contains(key)
-                    || keys.as_ptr() != TABLE.keys.as_ptr()
+                !["name", "unconfirmed"].contains(key) || keys.as_ptr() != TABLE.keys.as_ptr()
             });
             let mut rows: Vec<_> = keys.iter().map(|key| key.name).collect();
             known.sort_unstable();

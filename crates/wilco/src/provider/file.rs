@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Answers, EnvelopePlaces, Events, Handshake, Provider};
+use super::{Answers, EnvelopePlaces, Events, Handshake, Provider, Vector};
 use crate::{Algorithm, Scheme};
 
 /// A provider as files write it.
@@ -21,9 +21,9 @@ pub struct ProviderText {
     answers: Answers,
     #[serde(default)]
     handshake: Vec<Handshake>,
-    /// Requests that the provider or its libraries publish as tests. The tests read them.
-    #[serde(default, rename = "vector")]
-    _vectors: serde::de::IgnoredAny,
+    /// Requests as tests of all this. Those of a provider that wilco knows are checked by wilco's own tests.
+    #[serde(default)]
+    vector: Vec<Vector>,
 }
 
 impl ProviderText {
@@ -31,8 +31,8 @@ impl ProviderText {
     ///
     /// # Errors
     ///
-    /// What contradicts itself.
-    pub fn named(self, name: &str) -> Result<Provider, String> {
+    /// What contradicts itself, and the first vector that fails.
+    pub fn named(mut self, name: &str) -> Result<Provider, String> {
         if self.name.as_ref().is_some_and(|own| own != name) {
             return Err("the name of a provider is that of its table: remove \"name\"".into());
         }
@@ -42,7 +42,10 @@ impl ProviderText {
             );
         }
         let title = self.title.clone().unwrap_or_else(|| name.to_owned());
-        self.checked(name.to_owned(), title)
+        let vectors = std::mem::take(&mut self.vector);
+        let provider = self.checked(name.to_owned(), title)?;
+        vectors.iter().try_for_each(|vector| vector.check(&provider))?;
+        Ok(provider)
     }
 
     fn checked(self, name: String, title: String) -> Result<Provider, String> {
