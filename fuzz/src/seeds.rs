@@ -1,31 +1,45 @@
-//! Writes what the fuzzer begins with: the requests that providers publish.
+//! What fuzzing begins with: the requests that providers publish, and examples of the configuration.
 
-use std::{env, error::Error, fmt::Write as _, fs, path::Path};
+use std::{error::Error, fmt::Write as _, fs, path::Path};
 
 use toml::Table;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let corpus = env::args_os().nth(1).map_or(root.join("corpus"), Into::into);
-    for target in ["signature", "provider", "envelope", "doctor"] {
-        fs::create_dir_all(corpus.join(target))?;
-    }
+/// An input for a target.
+pub struct Seed {
+    pub target: &'static str,
+    pub name: String,
+    pub data: Vec<u8>,
+}
+
+/// All seeds, out of the files of the repository.
+pub fn all(repository: &Path) -> Result<Vec<Seed>, Box<dyn Error>> {
+    let mut seeds = Vec::new();
     for (number, provider) in wilco::provider::all().iter().enumerate() {
-        let path = root.join(format!("../crates/wilco/providers/{}.toml", provider.name));
+        let path = repository.join(format!("crates/wilco/providers/{}.toml", provider.name));
         let text = fs::read_to_string(path)?;
         let vectors = text.find("[[vector]]").unwrap_or(text.len());
         let table: Table = toml::from_str(&text)?;
         let vector = table.get("vector").and_then(|all| all.get(0)).and_then(toml::Value::as_table);
         let request = vector.map(request).unwrap_or_default();
         let [first, ..] = number.to_le_bytes();
-        let numbered = [&[first], request.as_bytes()].concat();
+        let mut add = |target, data| {
+            seeds.push(Seed { target, name: provider.name.clone(), data });
+        };
         for target in ["signature", "envelope", "doctor"] {
-            fs::write(corpus.join(target).join(&provider.name), &numbered)?;
+            add(target, [&[first], request.as_bytes()].concat());
         }
-        let whole = format!("{}\n---\n{request}", &text[..vectors]);
-        fs::write(corpus.join("provider").join(&provider.name), whole)?;
+        add("provider", format!("{}\n---\n{request}", &text[..vectors]).into_bytes());
     }
-    Ok(())
+    let example = fs::read_to_string(repository.join("examples/wilco.toml"))?;
+    let manual = fs::read_to_string(repository.join("docs/providers.md"))?;
+    let blocks = manual.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let uncommented = example.replace("\n# ", "\n").replace("\n#", "\n");
+    let configurations = [example.as_str(), &uncommented].into_iter().chain(blocks);
+    for (number, text) in configurations.enumerate() {
+        let (name, data) = (number.to_string(), text.as_bytes().to_vec());
+        seeds.push(Seed { target: "configuration", name, data });
+    }
+    Ok(seeds)
 }
 
 /// A vector as the text of a request.

@@ -120,6 +120,17 @@ pub fn outline(path: &Path, kinds: Kinds) -> Result<Outline, Diagnostics> {
     read_with(path, kinds, |file| File::read(file, kinds).outline()).map(|(outline, _)| outline)
 }
 
+/// The outline of a file that has this text. Nothing outside the text is looked at.
+///
+/// # Errors
+///
+/// Every error and warning about the text.
+pub fn outline_of(text: String, kinds: Kinds) -> Result<Outline, Diagnostics> {
+    let path = Path::new("wilco.toml");
+    read_text(path, text, kinds, |file| File::read(file, kinds).outline())
+        .map(|(outline, _)| outline)
+}
+
 /// What a verb needs to find a running wilco or its store. The rest of the file is not read.
 pub struct Places {
     /// The admin listener.
@@ -155,9 +166,18 @@ fn read_with<T>(
     kinds: Kinds,
     read: impl FnOnce(FileReader<'_>) -> Option<T>,
 ) -> Result<(T, Diagnostics), Diagnostics> {
-    let schema = Arc::new(schema(kinds));
     let text = fs::read_to_string(path)
-        .map_err(|cause| Diagnostics::unreadable(path, schema.clone(), &cause))?;
+        .map_err(|cause| Diagnostics::unreadable(path, Arc::new(schema(kinds)), &cause))?;
+    read_text(path, text, kinds, read)
+}
+
+fn read_text<T>(
+    path: &Path,
+    text: String,
+    kinds: Kinds,
+    read: impl FnOnce(FileReader<'_>) -> Option<T>,
+) -> Result<(T, Diagnostics), Diagnostics> {
+    let schema = Arc::new(schema(kinds));
     let sink = DiagnosticSink::default();
     let root = parse(&text, &sink);
     let value = root.as_ref().and_then(|root| read(FileReader::new(root, &sink, &schema)));
