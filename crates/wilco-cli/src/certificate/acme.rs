@@ -7,7 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use instant_acme::{
     Account, AccountCredentials, AuthorizationStatus, CertificateIdentifier, ChallengeHandle,
-    ChallengeType, Error, Identifier, NewAccount, NewOrder, Order, OrderStatus, RetryPolicy,
+    ChallengeType, Error, Identifier, NewAccount, NewOrder, Order, OrderStatus, Problem,
+    RetryPolicy,
 };
 use jiff::Timestamp;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, KeyPair};
@@ -30,7 +31,7 @@ impl AcmeClient for InstantAcme {
         let http = Http::new(order.acme).map_err(|error| failed(&error, None))?;
         let result = match obtain(&http, order).await {
             // The authority has lost the account, or closed it.
-            Err(Error::Api(problem)) if has_type(&problem, &["accountDoesNotExist"]) => {
+            Err(Error::Api(problem)) if has_type(&problem, "accountDoesNotExist") => {
                 match create_account(&http, order).await {
                     Ok(account) => obtain_with(&account, order).await,
                     Err(error) => Err(error),
@@ -125,12 +126,10 @@ async fn place(account: &Account, order: &AcmeOrder<'_>) -> Result<Order, Error>
         return account.new_order(&new()).await;
     };
     match account.new_order(&new().replaces(id)).await {
-        Err(Error::Unsupported(_)) => account.new_order(&new()).await,
-        // It has been replaced before, or was issued by another authority.
-        Err(Error::Api(problem)) if has_type(&problem, &["alreadyReplaced", "malformed"]) => {
-            account.new_order(&new()).await
-        }
-        placed => placed,
+        Err(Error::Api(problem)) if !is_about_replacing(&problem) => Err(Error::Api(problem)),
+        // The authority does not care, or does not know the certificate.
+        Err(_) => account.new_order(&new()).await,
+        Ok(placed) => Ok(placed),
     }
 }
 
@@ -196,7 +195,7 @@ async fn refusal(order: &mut Order) -> Error {
     Error::Other(text.into())
 }
 
-fn detail(problem: instant_acme::Problem) -> String {
+fn detail(problem: Problem) -> String {
     match &problem.detail {
         Some(detail) => detail.clone(),
         None => Error::Api(problem).to_string(),
@@ -212,9 +211,14 @@ fn identifier(certificate: &[u8]) -> Option<CertificateIdentifier<'static>> {
     Some(CertificateIdentifier::new(Der::from_slice(key.as_bytes()), Der::from_slice(serial)))
 }
 
-fn has_type(problem: &instant_acme::Problem, names: &[&str]) -> bool {
-    let found = problem.r#type.as_deref().and_then(|text| text.rsplit(':').next());
-    found.is_some_and(|found| names.contains(&found))
+/// Whether the certificate that is to be replaced may be the reason: it was replaced before, or was issued by
+/// another authority, or for another account.
+fn is_about_replacing(problem: &Problem) -> bool {
+    ["alreadyReplaced", "malformed", "unauthorized"].iter().any(|name| has_type(problem, name))
+}
+
+fn has_type(problem: &Problem, name: &str) -> bool {
+    problem.r#type.as_deref().and_then(|text| text.rsplit(':').next()) == Some(name)
 }
 
 fn failed(error: &Error, retry_after: Option<Duration>) -> AcmeError {
@@ -230,3 +234,30 @@ fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
 /// How an order is asked about: soon, then ever more rarely, and as the authority says.
 const PATIENCE: RetryPolicy =
     RetryPolicy::new().initial_delay(Duration::from_millis(250)).timeout(Duration::from_secs(300));
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{Issuer, KeyIdMethod, SerialNumber};
+
+    use super::*;
+
+    /// The numbers are those of the example of RFC 9773, appendix A. The serial number is positive, so a zero
+    /// is in front of it.
+    #[test]
+    fn a_certificate_is_named_as_the_standard_says() {
+        let key = [
+            0x69, 0x88, 0x5b, 0x6b, 0x87, 0x46, 0x40, 0x41, 0xe1, 0xb3, 0x7b, 0x84, 0x7b, 0xa0,
+            0xae, 0x2c, 0xde, 0x01, 0xc8, 0xd4,
+        ];
+        let mut authority = CertificateParams::new(Vec::new()).unwrap();
+        authority.key_identifier_method = KeyIdMethod::PreSpecified(key.to_vec());
+        let mut parameters = CertificateParams::new(vec!["example.com".to_owned()]).unwrap();
+        parameters.serial_number = Some(SerialNumber::from_slice(&[0x87, 0x65, 0x43, 0x21]));
+        parameters.use_authority_key_identifier_extension = true;
+        let pair = KeyPair::generate().unwrap();
+        let certificate =
+            parameters.signed_by(&pair, &Issuer::from_params(&authority, &pair)).unwrap();
+        let name = identifier(certificate.der()).unwrap().to_string();
+        assert_eq!(name, "aYhba4dGQEHhs3uEe6CuLN4ByNQ.AIdlQyE");
+    }
+}

@@ -2,13 +2,18 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
+    process::Stdio,
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Visitor, pebble::Pebble};
-use crate::world::World;
+use super::{
+    Visitor,
+    pebble::{Pebble, Server},
+};
+use crate::world::{SECRET, World, wilco};
 
 const NAME: &str = "hooks.example.com";
 
@@ -24,6 +29,14 @@ fn a_certificate_is_obtained_and_a_restart_asks_nobody() {
         let found = fs::metadata(world.path("acme").join(name)).unwrap().permissions().mode();
         assert_eq!(found & 0o777, mode, "{name}");
     }
+    let said = said(&world, &["check", "--connect"], 0);
+    let from =
+        format!("certificate for {NAME} from {} by tls-alpn-01: it ends at", pebble.directory());
+    assert!(said.contains(&from), "{said}");
+    assert!(
+        said.lines().any(|line| line.starts_with("[listen]") && line.contains(" ok ")),
+        "{said}"
+    );
     pebble.stop();
     let world = world.kill_and_restart();
     let seen = visitor.visit(world.address, NAME).unwrap();
@@ -76,6 +89,11 @@ fn an_authority_that_is_down_rejects_nonces_and_is_slow_still_issues_in_the_end(
     let nobody = Visitor::trusting(&[]);
     assert!(nobody.visit(world.address, NAME).is_err());
     world.log_with("there is no certificate yet");
+    let said = said(&world, &["check", "--connect"], 1);
+    assert!(said.contains("by tls-alpn-01: it is obtained at the start"), "{said}");
+    let is_failure =
+        |line: &str| line.starts_with("[listen]") && line.contains("Connection refused");
+    assert!(said.lines().any(is_failure), "{said}");
     wait("an alert", 60, || {
         fs::read_to_string(world.path("alerts")).unwrap_or_default().contains("alert.certificate")
     });
@@ -160,6 +178,84 @@ fn a_reload_changes_neither_the_authority_nor_the_domains() {
         world.log_with(key);
         world.reconfigure(|text| text.replacen(after, before, 1));
     }
+}
+
+#[test]
+fn what_no_authority_can_issue_is_refused_with_the_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    for (lines, expected) in [
+        ("", "[listen] needs domains"),
+        (
+            "domains = \"*.example.com\"",
+            "invalid domain \"*.example.com\": a wildcard is validated in the DNS",
+        ),
+        ("domains = [\"a.example.com\", \"192.0.2.1\"]", "invalid domain \"192.0.2.1\""),
+        ("domains = \"https://a.example.com\"", "invalid domain \"https://a.example.com\""),
+        (
+            "domains = \"a.example.com\"\nacme = { directory = \"http://a.example/\" }",
+            "ACME requires https",
+        ),
+        ("domains = \"a.example.com\"\nacme = { directory = \"stagin\" }", "invalid"),
+        ("domains = \"a.example.com\"\nacme = { contact = \"ops\" }", "invalid contact \"ops\""),
+        ("domains = \"a.example.com\"\nacme = { http_address = \"80\" }", "expected IP:PORT"),
+        (
+            "domains = \"a.example.com\"\nacme = { ca = \"/nowhere/ca.pem\" }",
+            "cannot read /nowhere/ca.pem",
+        ),
+        (
+            "domains = \"a.example.com\"\nacme = { ca = \"wilco.toml\" }",
+            "wilco.toml contains no certificate",
+        ),
+    ] {
+        let file = format!(
+            "[listen]\naddress = \"127.0.0.1:443\"\ntls = \"acme\"\n{lines}\n\
+             [source.a]\nprovider = \"freispace\"\npath = \"/\"\nsecrets = [{{ env = \"S\" }}]\n"
+        );
+        fs::write(folder.path().join("wilco.toml"), file).unwrap();
+        let output = wilco(folder.path()).env("S", SECRET).arg("check").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{lines} {said}");
+        assert!(said.contains(expected), "{lines} {said}");
+    }
+}
+
+#[test]
+fn a_domain_is_all_that_a_start_without_a_file_needs() {
+    let Some(pebble) = Pebble::start() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let address = SocketAddr::from(([127, 0, 0, 1], pebble.tls_port));
+    let start = || {
+        let mut command = wilco(folder.path());
+        command.env("FREISPACE_SECRET", SECRET).env("SSL_CERT_FILE", pebble.ca());
+        command.args(["serve", "--domain", NAME, "--acme-directory", &pebble.directory()]);
+        command.args(["--listen", &address.to_string()]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Server(command.spawn().unwrap())
+    };
+    let visitor = Visitor::trusting(&[&pebble.root()]);
+    let mut server = start();
+    wait("a certificate", 120, || {
+        if server.0.try_wait().unwrap().is_some() {
+            // The port of the admin listener is fixed, and another test may have it.
+            server = start();
+        }
+        visitor.visit(address, NAME).is_ok()
+    });
+    assert!(folder.path().join("acme/certificate.pem").exists(), "it is next to the store");
+}
+
+/// What a command says that ends with this code.
+#[track_caller]
+fn said(world: &World, arguments: &[&str], code: i32) -> String {
+    let output = world.run_verb(arguments);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{said} {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said
 }
 
 /// Waits for a certificate for this name, and returns it.

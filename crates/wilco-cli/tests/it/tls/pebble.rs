@@ -38,7 +38,7 @@ pub(crate) struct Pebble {
 }
 
 /// A process that is ended with the test.
-struct Server(Child);
+pub(crate) struct Server(pub(crate) Child);
 
 impl Drop for Server {
     fn drop(&mut self) {
