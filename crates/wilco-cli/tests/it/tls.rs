@@ -2,6 +2,7 @@
 
 mod acme;
 mod pebble;
+mod suggesting;
 
 use std::{
     fs, io,

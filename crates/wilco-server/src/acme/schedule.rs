@@ -31,16 +31,17 @@ impl InUse {
         }
         let lifetime = self.ends.duration_since(self.begins);
         let is_usable = |window: &Window| window.start < window.end && window.start < self.ends;
-        let due = match window.filter(is_usable) {
+        let (due, at_least) = match window.filter(is_usable) {
             Some(window) => {
                 let length = window.end.duration_since(window.start);
-                later(window.start, length.mul_f64(chance)).min(self.ends)
+                let due = later(window.start, length.mul_f64(chance)).min(self.ends);
+                (due, SUGGESTIONS_APART.min(lifetime / 10))
             }
-            None => later(self.begins, lifetime.mul_f64(2.0 / 3.0)),
+            None => (later(self.begins, lifetime.mul_f64(2.0 / 3.0)), lifetime / 10),
         };
-        // If the clock is wrong, a certificate that was just issued may seem to be due. The authority is
-        // not asked again at once.
-        self.obtained.map_or(due, |obtained| due.max(later(obtained, lifetime / 10)))
+        // If the clock is wrong, or the authority is, a certificate that was just issued may seem to be due. It
+        // is not replaced at once.
+        self.obtained.map_or(due, |obtained| due.max(later(obtained, at_least)))
     }
 }
 
@@ -62,6 +63,9 @@ fn later(time: Timestamp, by: SignedDuration) -> Timestamp {
     time.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
+/// How soon after a certificate was obtained a suggestion of the authority is followed: it may have to revoke
+/// what it has just issued.
+const SUGGESTIONS_APART: SignedDuration = SignedDuration::from_hours(1);
 /// The wait after a first failure. It trebles with each further one, so that five failures, which is what
 /// Let's Encrypt allows for a domain in an hour, take 20 minutes.
 const RETRY_FIRST: Duration = Duration::from_secs(10);
@@ -123,6 +127,13 @@ mod tests {
                 None,
                 0.5,
                 day(89.0),
+            ),
+            (
+                "just obtained, and to be revoked",
+                InUse { obtained: Some(day(1.0)), ..ninety },
+                window(0.0, 0.5),
+                0.5,
+                day(1.0 + 1.0 / 24.0),
             ),
             ("just obtained", InUse { obtained: Some(day(0.0)), ..ninety }, None, 0.5, day(60.0)),
         ] {

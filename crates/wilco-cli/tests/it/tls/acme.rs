@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     process::Stdio,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -12,6 +13,7 @@ use std::{
 use super::{
     Visitor,
     pebble::{Pebble, Server},
+    suggesting::Suggesting,
 };
 use crate::world::{SECRET, World, wilco};
 
@@ -142,6 +144,22 @@ fn a_certificate_is_renewed_in_time_and_one_that_cannot_be_stays_in_use() {
     pebble.run(157_766_400, &[]);
     let visitor = Visitor::trusting(&[&pebble.root()]);
     wait("a certificate of a new account", 120, || visitor.visit(world.address, NAME).is_ok());
+}
+
+#[test]
+fn a_certificate_is_replaced_when_the_authority_suggests_it() {
+    let Some(mut pebble) = Pebble::prepare() else { return };
+    // By itself, it would be renewed after 200 s, and because of the suggestion after 30 s.
+    pebble.run(300, &[]);
+    let pebble = Arc::new(pebble);
+    let suggesting = Suggesting::start(Arc::clone(&pebble));
+    let world = pebble.plan_with(&suggesting.directory, &format!("{NAME:?}"), "").start();
+    let visitor = Visitor::trusting(&[&pebble.root()]);
+    let first = wait_for_certificate(&world, &visitor, NAME);
+    wait("the next certificate", 150, || {
+        visitor.visit(world.address, NAME).unwrap().certificate != first
+    });
+    assert!(suggesting.was_followed(), "the order says which certificate it replaces");
 }
 
 #[test]

@@ -5,19 +5,19 @@ use std::{
     fs,
     io::{BufReader, Write as _},
     net::{TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned,
-    crypto::aws_lc_rs,
+    ClientConnection, StreamOwned,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use tempfile::TempDir;
 
+use super::Visitor;
 use crate::{
     configuration::certificate::{Issued, pem},
     survival::skip,
@@ -151,19 +151,24 @@ impl Pebble {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
+    /// A file in its folder.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A connection to its directory.
+    pub(crate) fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        self.connect_to(self.directory_port)
+    }
+
+    fn connect_to(&self, port: u16) -> StreamOwned<ClientConnection, TcpStream> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Visitor::trusting(&[&self.own_root]).connect(stream, "127.0.0.1", &[]).unwrap()
+    }
+
     /// The root of what it issues, in DER.
     pub(crate) fn root(&self) -> Vec<u8> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.own_root.clone().into()).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let name = "127.0.0.1".try_into().unwrap();
-        let session = ClientConnection::new(Arc::new(config), name).unwrap();
-        let socket = TcpStream::connect(("127.0.0.1", self.management_port)).unwrap();
-        let mut stream = StreamOwned::new(session, socket);
+        let mut stream = self.connect_to(self.management_port);
         stream.write_all(b"GET /roots/0 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
         let root = Reply::read(&mut BufReader::new(stream)).unwrap().body;
         CertificateDer::from_pem_slice(root.as_bytes()).unwrap().to_vec()
@@ -171,7 +176,12 @@ impl Pebble {
 
     /// A wilco with a certificate of this authority for these domains, and further keys of `acme`.
     pub(crate) fn plan(&self, domains: &str, more: &str) -> Plan {
-        let (directory, ca) = (self.directory(), self.ca());
+        self.plan_with(&self.directory(), domains, more)
+    }
+
+    /// As [`Pebble::plan`], with another directory.
+    pub(crate) fn plan_with(&self, directory: &str, domains: &str, more: &str) -> Plan {
+        let ca = self.ca();
         World::plan().address(&format!("\"127.0.0.1:{}\"", self.tls_port)).tls(&format!(
             "tls = \"acme\"\ndomains = {domains}\n\
              acme = {{ directory = {directory:?}, ca = {ca:?}{more} }}"
