@@ -41,6 +41,24 @@ fn tls_1_2_and_1_3_are_served_and_nothing_older() {
 }
 
 #[test]
+fn the_strongest_cipher_suite_that_the_client_can_is_chosen() {
+    let world = World::plan().tls("tls = \"self-signed\"").start();
+    let address = world.address.to_string();
+    let (strong, weaker) = ("ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256");
+    for (offered, expected) in [
+        (format!("{weaker}:{strong}"), strong),
+        (format!("{strong}:{weaker}"), strong),
+        (weaker.into(), weaker),
+    ] {
+        let mut client = Command::new("openssl");
+        client.args(["s_client", "-connect", &address, "-tls1_2", "-cipher", &offered]);
+        let output = client.stdin(Stdio::null()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(said.contains(&format!("Cipher is {expected}")), "{offered} {said}");
+    }
+}
+
+#[test]
 fn the_key_exchange_is_post_quantum_with_clients_that_prefer_that() {
     let pem = Pem::make();
     let world = start_with(&pem);

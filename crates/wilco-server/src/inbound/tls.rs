@@ -167,6 +167,8 @@ impl Certificate {
             .map_err(TlsError::Setup)?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver(Arc::clone(self))));
+        // Of the cipher suites that the client can, the strongest, whatever the client prefers.
+        config.ignore_client_order = true;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if self.challenges.is_some() {
             config.alpn_protocols.push(CHALLENGE_PROTOCOL.to_vec());
