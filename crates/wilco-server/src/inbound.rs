@@ -291,6 +291,19 @@ impl Inbound {
     /// Then waits, in a flood of refusals, until the request may be answered.
     async fn refuse(&self, source: Option<&config::Source>, refusal: Refusal, client: Client) {
         let unsigned_bytes = refusal.unsigned_bytes();
+        self.log_refused(source, &refusal, client);
+        if let Some(source) = source {
+            self.keep(source, refusal);
+        }
+        let Some(bytes) = unsigned_bytes else { return };
+        let wait = self.throttle.refuse(bytes, Instant::now());
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+    }
+
+    /// Counts a refusal, and logs it unless there were too many of its kind.
+    fn log_refused(&self, source: Option<&config::Source>, refusal: &Refusal, client: Client) {
         let name = source.map_or("-", |source| source.name.as_str());
         let (usual, outcome, _) = refusal.outcome();
         self.counters.answered(name, outcome);
@@ -304,14 +317,6 @@ impl Inbound {
             }
         }
         self.log_suppressed();
-        if let Some(source) = source {
-            self.keep(source, refusal);
-        }
-        let Some(bytes) = unsigned_bytes else { return };
-        let wait = self.throttle.refuse(bytes, Instant::now());
-        if !wait.is_zero() {
-            sleep(wait).await;
-        }
     }
 
     /// Waits, in a flood of refusals, until more of an unread body may be discarded.
@@ -353,14 +358,6 @@ impl Inbound {
             self.counters.rejections_dropped.inc();
         }
     }
-
-    /// Refuses a request for its head.
-    async fn refuse_head(&self, fault: HeadFault, client: Client) -> WebhookResponse {
-        let refusal = Refusal::Head(fault);
-        let response = refusal.to_response(None, true);
-        self.refuse(None, refusal, client).await;
-        response
-    }
 }
 
 /// A request that was read completely.
@@ -381,6 +378,8 @@ enum Handled {
     Challenged(Challenge, Duration),
 }
 
+/// The name of HTTP/2 in a TLS handshake.
+const ALPN_HTTP2: &[u8] = b"h2";
 /// The outcome of a request that was answered and not recorded, as metrics and logs name it.
 const HANDSHAKE: &str = "handshake";
 /// Refusals of one outcome and source that are logged in each [`REFUSAL_LINES_WINDOW`].

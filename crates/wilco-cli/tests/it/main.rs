@@ -19,6 +19,7 @@ mod forgeries;
 mod freispace;
 mod handlers;
 mod handshakes;
+mod http2;
 mod landlock;
 mod layering;
 mod listener;

@@ -57,6 +57,10 @@ pub(super) static TABLE: Table = Table {
              protocol](answers.md#the-proxy-protocol), version 1 or 2; then only `trusted_proxies` and \
              Unix sockets may connect",
         ),
+        Key::new("http2", ValueType::Boolean, "true").default("false").doc(
+            "whether clients may use [HTTP/2](answers.md#http2): over TLS if they ask for it, without TLS \
+             if they know it beforehand",
+        ),
         Key::new("max_body", ValueType::Size, "\"1 MiB\"")
             .default("\"1 MiB\"")
             .doc("the largest body that is accepted, 1 B to 32 MiB"),
@@ -80,6 +84,8 @@ pub struct Listen {
     pub(crate) trusted_proxies: Vec<IpNet>,
     /// Whether every connection begins with a header of the PROXY protocol.
     pub(crate) proxy_protocol: bool,
+    /// Whether HTTP/2 is spoken as well.
+    pub(crate) http2: bool,
     /// The largest body that is read, in bytes.
     pub(crate) max_body: usize,
     /// The path that answers health checks; `None` for no such path.
@@ -116,6 +122,7 @@ impl Listen {
             tls: Tls::Off,
             trusted_proxies: Vec::new(),
             proxy_protocol: false,
+            http2: false,
             max_body: MAX_BODY_BYTES,
             health_path: None,
         }
@@ -131,12 +138,14 @@ impl Listen {
             tls,
             trusted_proxies: _,
             proxy_protocol: _,
+            http2,
             max_body: _,
             health_path: _,
         } = self;
         let is_same = *addresses == other.addresses && *takes_passed == other.takes_passed;
         let address = ("[listen] address", is_same);
-        first_changed([address]).or_else(|| tls.restart_for(&other.tls))
+        let http2 = ("[listen] http2", *http2 == other.http2);
+        first_changed([address, http2]).or_else(|| tls.restart_for(&other.tls))
     }
 }
 
@@ -194,6 +203,7 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
             "with proxy_protocol, only these may connect: trusted_proxies = [\"10.0.0.0/8\"]";
         keys.require_with_hint("trusted_proxies", hint);
     }
+    let http2 = keys.boolean("http2").unwrap_or_default();
     let max_body = keys.parse("max_body", body_limit).unwrap_or(MAX_BODY_BYTES);
     let health_path = keys.parse("health_path", url_path);
     Unresolved::new(move |table| {
@@ -216,6 +226,7 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
             tls,
             trusted_proxies,
             proxy_protocol,
+            http2,
             max_body,
             health_path,
         })

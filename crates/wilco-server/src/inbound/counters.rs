@@ -19,6 +19,7 @@ pub(super) struct Counters {
     connections: Gauge,
     pub(super) connections_refused: Counter,
     proxy_header_failures: Family<Reason, Counter>,
+    http2_closed: Family<Reason, Counter>,
 }
 
 impl Counters {
@@ -47,6 +48,10 @@ impl Counters {
                 "proxy_header_failures",
                 "Connections closed without a valid header of the PROXY protocol, by reason",
             ),
+            http2_closed: metrics.register(
+                "http2_closed",
+                "HTTP/2 connections closed, and streams reset, because of what their client does, by reason",
+            ),
         }
     }
 
@@ -69,6 +74,11 @@ impl Counters {
     /// A connection did not begin with a header of the PROXY protocol.
     pub(super) fn failed_proxy_header(&self, reason: &'static str) {
         self.proxy_header_failures.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// A connection of HTTP/2 was closed, or a stream of it reset, because of its client.
+    pub(super) fn closed_http2(&self, reason: &'static str) {
+        self.http2_closed.get_or_create(&Reason { reason }).inc();
     }
 
     /// Counts an open connection until the guard is dropped.

@@ -13,6 +13,7 @@ pub(crate) struct Endpoints {
     pub(super) sources: HashMap<String, Arc<config::Source>>,
     pub(super) trusted_proxies: Vec<IpNet>,
     pub(super) proxy_protocol: bool,
+    pub(super) http2: bool,
     pub(super) max_body: usize,
     health_path: Option<String>,
 }
@@ -30,6 +31,7 @@ impl Endpoints {
             sources: by_path.collect(),
             trusted_proxies: listen.trusted_proxies.clone(),
             proxy_protocol: listen.proxy_protocol,
+            http2: listen.http2,
             max_body: listen.max_body,
             health_path: listen.health_path.clone(),
         }
@@ -48,6 +50,7 @@ impl Endpoints {
             sources: sources.collect(),
             trusted_proxies: self.trusted_proxies.clone(),
             proxy_protocol: self.proxy_protocol,
+            http2: self.http2,
             max_body: self.max_body,
             health_path: self.health_path.clone(),
         }

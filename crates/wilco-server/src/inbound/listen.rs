@@ -20,7 +20,18 @@ pub(crate) use connection::HeadFault;
 pub(super) use limits::ConnectionLimits;
 pub(crate) use limits::raise_file_limit;
 
+/// A stream of HTTP/2 that counts like a connection until it is dropped.
+struct CountedStream {
+    _slot: Slot,
+}
+
 impl Inbound {
+    /// Counts a stream. `None` when a limit on connections is reached.
+    fn count_stream(&self, client: Client) -> Option<CountedStream> {
+        let mut slot = self.connections.take()?;
+        slot.count_for(client.into()).then_some(CountedStream { _slot: slot })
+    }
+
     /// Accepts connections until `stop`. Those that are open then finish their current requests;
     /// `open` tracks them.
     pub(crate) async fn listen(

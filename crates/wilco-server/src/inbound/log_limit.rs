@@ -87,6 +87,15 @@ impl Inbound {
             tracing::warn!(%client, "connection closed: too many are open");
         }
     }
+
+    /// Counts and logs a connection of HTTP/2 that was closed, or whose streams were reset, because of
+    /// its client.
+    pub(super) fn closed_http2(&self, client: Client, reason: &'static str) {
+        self.counters.closed_http2(reason);
+        if self.connection_lines.allows("http2", reason, Instant::now()) {
+            tracing::warn!(%client, reason, "HTTP/2 connection closed");
+        }
+    }
 }
 
 #[cfg(test)]

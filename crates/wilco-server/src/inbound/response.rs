@@ -11,7 +11,7 @@ use wilco::{
 };
 use wilco_store::{Receipt, StoreError};
 
-use super::{Client, HeadFault, UnreadableHop};
+use super::{Client, HeadFault, Inbound, UnreadableHop};
 
 /// The HTTP response to a webhook.
 pub(super) type WebhookResponse = Response<Full<Bytes>>;
@@ -125,6 +125,8 @@ pub(crate) enum Refusal {
     OtherSecret(PathBuf),
     #[error("unverified bodies fill the memory that is reserved for them")]
     Busy,
+    #[error("too many requests are in progress")]
+    TooManyStreams,
     #[error("{0}")]
     NotRecorded(#[from] StoreError),
 }
@@ -170,7 +172,9 @@ impl Refusal {
             Self::OtherSecret(_) => {
                 (StatusCode::FORBIDDEN, "invalid_signature", "Invalid signature")
             }
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy, try again later"),
+            Self::Busy | Self::TooManyStreams => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", "Busy, try again later")
+            }
             Self::NotRecorded(_) | Self::NotLearned(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "not_recorded", "Not recorded, try again later")
             }
@@ -203,7 +207,7 @@ impl Refusal {
                     headers.insert(header::ALLOW, allowed);
                 }
             }
-            Self::Busy | Self::NotRecorded(_) | Self::NotLearned(_) => {
+            Self::Busy | Self::TooManyStreams | Self::NotRecorded(_) | Self::NotLearned(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
             }
             Self::TooLarge { .. }
@@ -251,8 +255,27 @@ impl Refusal {
             | Self::TooLarge { .. }
             | Self::TooSlow { .. }
             | Self::Broken(_)
-            | Self::Busy => false,
+            | Self::Busy
+            | Self::TooManyStreams => false,
         }
+    }
+}
+
+impl Inbound {
+    /// Refuses a request for its head.
+    pub(super) async fn refuse_head(&self, fault: HeadFault, client: Client) -> WebhookResponse {
+        let refusal = Refusal::Head(fault);
+        let response = refusal.to_response(None, true);
+        self.refuse(None, refusal, client).await;
+        response
+    }
+
+    /// Refuses a request of HTTP/2 that its network has no slot for. The answer does not wait, because
+    /// nothing limits how many would.
+    pub(super) fn refuse_stream(&self, client: Client) -> WebhookResponse {
+        let refusal = Refusal::TooManyStreams;
+        self.log_refused(None, &refusal, client);
+        refusal.to_response(None, true)
     }
 }
 

@@ -17,6 +17,7 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 use x509_cert::der::Decode as _;
 
+use super::ALPN_HTTP2;
 use crate::config::Tls;
 use files::Files;
 
@@ -158,9 +159,8 @@ impl Certificate {
         Ok(Some(Arc::new(Self { current, files, challenges })))
     }
 
-    /// Accepts TLS with this certificate. Only HTTP/1.1 is offered, because a webhook is one
-    /// request.
-    pub(crate) fn acceptor(self: &Arc<Self>) -> Result<TlsAcceptor, TlsError> {
+    /// Accepts TLS with this certificate.
+    pub(crate) fn acceptor(self: &Arc<Self>, http2: bool) -> Result<TlsAcceptor, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -169,7 +169,9 @@ impl Certificate {
             .with_cert_resolver(Arc::new(Resolver(Arc::clone(self))));
         // Of the cipher suites that the client can, the strongest, whatever the client prefers.
         config.ignore_client_order = true;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let protocols = [ALPN_HTTP2, b"http/1.1"];
+        let offered = if http2 { &protocols[..] } else { &protocols[1..] };
+        config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
         if self.challenges.is_some() {
             config.alpn_protocols.push(CHALLENGE_PROTOCOL.to_vec());
         }

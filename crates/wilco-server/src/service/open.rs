@@ -82,7 +82,9 @@ impl Opened {
         passed: PassedSockets,
     ) -> Result<Self, StartError> {
         let metrics = Metrics::new(config.listen.tls != Tls::Off);
-        let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+        let acceptor =
+            certificate.as_ref().map(|certificate| certificate.acceptor(config.listen.http2));
+        let acceptor = acceptor.transpose()?;
         let acme = match &config.listen.tls {
             Tls::Acme(settings) => {
                 let folder = Folder::of(&SqliteStore::path(&config.store.url)?);

@@ -140,7 +140,7 @@ every = "15 min"
 "#;
 
 /// A key, a text in the file and its replacement, and the name by which the key is reported if it is fixed.
-const KEYS: [(&str, &str, &str, &str); 81] = [
+const KEYS: [(&str, &str, &str, &str); 82] = [
     ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
     ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
@@ -164,6 +164,7 @@ const KEYS: [(&str, &str, &str, &str); 81] = [
     ("ca", "max_body", "acme = { ca = \"FOLDER/ca.pem\" }\nmax_body", ""),
     ("http_address", "max_body", "acme = { http_address = \"127.0.0.1:80\" }\nmax_body", ""),
     ("trusted_proxies", "trusted_proxies = [\"10", "trusted_proxies = [\"11", ""),
+    ("http2", "trusted_proxies = [", "http2 = true\ntrusted_proxies = [", "[listen] http2"),
     ("proxy_protocol", "trusted_proxies = [", "proxy_protocol = false\ntrusted_proxies = [", ""),
     ("health_path", "health_path = \"/up\"", "health_path = \"/down\"", ""),
     ("max_body", "max_body = \"1 MiB\"", "max_body = \"2 MiB\"", ""),

@@ -1,6 +1,7 @@
 //! One connection: its TLS handshake, its requests, and its end.
 
 mod handshake;
+mod http2;
 mod wire;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BytesMut;
 use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -26,13 +28,25 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    inbound::{CHALLENGE_PROTOCOL, Client, Inbound},
+    inbound::{ALPN_HTTP2, CHALLENGE_PROTOCOL, Client, Inbound},
     sockets::Stream,
 };
 use handshake::Reason;
-use wire::{HEADERS_MAX, HeadVerdict, Wire};
+use wire::{HeadVerdict, Wire};
 
-pub(crate) use wire::HeadFault;
+/// Why a head was not let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum HeadFault {
+    /// Not HTTP/1, or to be read in more than one way.
+    #[error("the request head is malformed or ambiguous")]
+    Malformed = 1,
+    /// Larger than 16 KiB, or more than [`HEADERS_MAX`] fields.
+    #[error("the request head is too large")]
+    TooLarge = 2,
+    /// Begun, but not complete in time.
+    #[error("the request head was not complete in time")]
+    TooSlow = 3,
+}
 
 /// A connection, from its TLS handshake to its last byte.
 pub(super) struct Connection {
@@ -43,11 +57,12 @@ pub(super) struct Connection {
 
 impl Connection {
     pub(super) async fn run(&self, stream: Stream, tls: Option<TlsAcceptor>) {
+        let is_http2_allowed = self.inbound.endpoints.load().http2;
         match (stream, tls) {
             // Boxed because it is large: connections without TLS need less memory.
             (Stream::Tcp(stream), Some(tls)) => Box::pin(self.serve_tls(stream, &tls)).await,
-            (Stream::Tcp(stream), None) => self.serve(stream).await,
-            (Stream::Unix(stream), _) => self.serve(stream).await,
+            (Stream::Tcp(stream), None) => self.serve(stream, is_http2_allowed).await,
+            (Stream::Unix(stream), _) => self.serve(stream, is_http2_allowed).await,
         }
     }
 
@@ -58,7 +73,10 @@ impl Connection {
                 // The handshake was all that the authority wanted to see. It may have gone already.
                 let _ = timeout(HANDSHAKE_TIMEOUT, stream.shutdown()).await;
             }
-            Ok(Ok(stream)) => self.serve(Box::new(stream)).await,
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) => {
+                Box::pin(self.serve_http2(stream, BytesMut::new())).await;
+            }
+            Ok(Ok(stream)) => self.serve(Box::new(stream), false).await,
             Ok(Err(error)) => self.log_failed_handshake(Reason::of(&error), &error),
             Err(late) => self.log_failed_handshake(Reason::TooSlow, &late.into()),
         }
@@ -75,12 +93,19 @@ impl Connection {
 
     /// Waits for a request, serves it and those that follow closely, and waits again. hyper exists
     /// only while requests are served: its buffers would make idle connections expensive.
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) {
+    async fn serve<S>(&self, stream: S, is_http2_allowed: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
         let verdict = Arc::new(HeadVerdict::default());
-        let mut wire = Wire::new(stream, Arc::clone(&verdict));
+        let mut wire = Wire::new(stream, Arc::clone(&verdict), is_http2_allowed);
         while wire.is_open()
             && let Some(true) = self.stop.run_until_cancelled(wire.has_request()).await
         {
+            if wire.is_http2() {
+                let (stream, read) = wire.into_http2();
+                return Box::pin(self.serve_http2(stream, read)).await;
+            }
             wire = Box::pin(self.serve_requests(wire, &verdict)).await;
         }
         let mut lingering = pin!(linger(wire.close().await, &self.inbound));
@@ -161,6 +186,26 @@ async fn discard<S: AsyncRead + Unpin>(stream: &mut S) -> io::Result<usize> {
     .await
 }
 
+/// Whether this is a host with or without a port (RFC 3986, sections 3.2.2 and 3.2.3). It may be
+/// empty.
+fn is_host(value: &[u8]) -> bool {
+    let is_of_a_name =
+        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
+    let is_of_an_ipv6 = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
+    let (has_host, after) = match value.strip_prefix(b"[") {
+        None => {
+            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
+            (value[..end].iter().all(is_of_a_name), &value[end..])
+        }
+        Some(rest) => match rest.iter().position(|&byte| byte == b']') {
+            Some(end) => (end > 0 && rest[..end].iter().all(is_of_an_ipv6), &rest[end + 1..]),
+            None => return false,
+        },
+    };
+    let port = after.strip_prefix(b":");
+    has_host && port.map_or(after.is_empty(), |port| port.iter().all(u8::is_ascii_digit))
+}
+
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is read after its last response.
@@ -172,3 +217,11 @@ const LINGER_AT_STOP: Duration = Duration::from_millis(500);
 /// How many bytes are discarded after the last response.
 const LINGER_BYTES: usize = 128 << 20;
 const BUFFER_BYTES: usize = 64 << 10;
+/// How long a connection may wait for its next request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a client may read nothing of a response.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a client of HTTP/2 sends first.
+const HTTP2_PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The most header fields of a request.
+const HEADERS_MAX: usize = 100;

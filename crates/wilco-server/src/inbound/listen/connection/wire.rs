@@ -26,10 +26,8 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
+use super::{HTTP2_PREFACE, HeadFault, IDLE_TIMEOUT, WRITE_TIMEOUT};
 use head::{Framing, examine};
-
-pub(super) use head::HEADERS_MAX;
-pub(crate) use head::HeadFault;
 
 /// A stream that hands on one checked request after another.
 pub(super) struct Wire<S> {
@@ -38,6 +36,8 @@ pub(super) struct Wire<S> {
     unread: BytesMut,
     cleared: usize,
     verdict: Arc<HeadVerdict>,
+    /// Whether the connection may begin with the preface of HTTP/2.
+    is_http2_allowed: bool,
     /// Whether a byte of the current head has arrived.
     is_begun: bool,
     /// Whether it was preceded by the one empty line that is allowed.
@@ -96,7 +96,7 @@ impl HeadVerdict {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(stream: S, verdict: Arc<HeadVerdict>) -> Self {
+    pub(super) fn new(stream: S, verdict: Arc<HeadVerdict>, is_http2_allowed: bool) -> Self {
         let due = Instant::now() + HEAD_TIMEOUT;
         Self {
             stream,
@@ -104,6 +104,7 @@ impl<S> Wire<S> {
             unread: BytesMut::new(),
             cleared: 0,
             verdict,
+            is_http2_allowed,
             is_begun: false,
             had_empty_line: false,
             service: Service::Waiting,
@@ -116,6 +117,16 @@ impl<S> Wire<S> {
     /// Whether more requests may come after hyper has ended.
     pub(super) fn is_open(&self) -> bool {
         self.service != Service::Serving
+    }
+
+    /// Whether the client speaks HTTP/2 without having asked: it knows that this is allowed.
+    pub(super) fn is_http2(&self) -> bool {
+        self.is_http2_allowed && self.unread.starts_with(HTTP2_PREFACE)
+    }
+
+    /// The stream, and what was read of it.
+    pub(super) fn into_http2(self) -> (S, BytesMut) {
+        (self.stream, self.unread)
     }
 
     /// Looks for a complete head in the bytes read so far, and decides how far hyper may read.
@@ -219,7 +230,13 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         self.service = Service::Waiting;
         let has_request = poll_fn(|cx| {
             loop {
-                self.examine();
+                if self.is_http2() {
+                    return Poll::Ready(true);
+                }
+                // What may still become the preface is not yet a malformed head.
+                if !(self.is_http2_allowed && HTTP2_PREFACE.starts_with(&self.unread)) {
+                    self.examine();
+                }
                 if self.cleared > 0 {
                     return Poll::Ready(true);
                 }
@@ -230,6 +247,7 @@ impl<S: AsyncRead + Unpin> Wire<S> {
         });
         let has_request = has_request.await;
         self.service = Service::Serving;
+        self.is_http2_allowed &= self.is_http2();
         has_request
     }
 
@@ -371,10 +389,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: wilco\r\nconnection: close\r\n\r\n";
 /// From the first byte of a head, or from the start of the connection, to its last.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may wait for its next request.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a client may read nothing of a response.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection idles until its buffers are freed.
 const REST_AFTER: Duration = Duration::from_secs(2);
 const READ_BYTES: usize = 4 << 10;

@@ -6,19 +6,7 @@
 
 use http::Uri;
 
-/// Why a head was not let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum HeadFault {
-    /// Not HTTP/1, or to be read in more than one way.
-    #[error("the request head is malformed or ambiguous")]
-    Malformed = 1,
-    /// Larger than [`HEAD_BYTES_MAX`], or more than [`HEADERS_MAX`] fields.
-    #[error("the request head is too large")]
-    TooLarge = 2,
-    /// Begun, but not complete in time.
-    #[error("the request head was not complete in time")]
-    TooSlow = 3,
-}
+use crate::inbound::listen::connection::{HEADERS_MAX, HeadFault, is_host};
 
 /// Where the body ends that follows a head.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,33 +82,11 @@ fn framing(request: &httparse::Request<'_, '_>) -> Option<Framing> {
     }
 }
 
-/// Whether this is a host with or without a port (RFC 3986, sections 3.2.2 and 3.2.3). It may be
-/// empty.
-fn is_host(value: &[u8]) -> bool {
-    let is_of_a_name =
-        |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte);
-    let is_of_an_ipv6 = |byte: &u8| byte.is_ascii_hexdigit() || b":.".contains(byte);
-    let (has_host, after) = match value.strip_prefix(b"[") {
-        None => {
-            let end = value.iter().position(|&byte| byte == b':').unwrap_or(value.len());
-            (value[..end].iter().all(is_of_a_name), &value[end..])
-        }
-        Some(rest) => match rest.iter().position(|&byte| byte == b']') {
-            Some(end) => (end > 0 && rest[..end].iter().all(is_of_an_ipv6), &rest[end + 1..]),
-            None => return false,
-        },
-    };
-    let port = after.strip_prefix(b":");
-    has_host && port.map_or(after.is_empty(), |port| port.iter().all(u8::is_ascii_digit))
-}
-
 /// The largest length that is accepted. hyper reserves the last few numbers and answers them in its
 /// own way.
 const LENGTH_MAX: u64 = u64::MAX >> 1;
 /// The largest head, in bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
-/// The most header fields of a request.
-pub(in crate::inbound::listen::connection) const HEADERS_MAX: usize = 100;
 
 #[cfg(test)]
 mod tests {
