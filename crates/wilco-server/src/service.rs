@@ -99,9 +99,8 @@ impl Service {
         reload: Option<Reload>,
         passed: PassedSockets,
     ) -> Result<Arc<Self>, StartError> {
-        let opened = Opened::open(&config, certificate, acme, passed).await?;
         let Opened { metrics, certificate, acceptor, threads, store, public, admin, renewal } =
-            opened;
+            Opened::open(&config, certificate, acme, passed).await?;
         let endpoints = Endpoints::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
         inbound.set_secrets();
@@ -118,18 +117,14 @@ impl Service {
         };
         let delivering = starter.deliver(planned.clone());
         let trigger = starter.backfill(planned_backfills);
-        let missing = renewal.as_ref().map(|renewal| Arc::clone(&renewal.missing));
-        if let Some(renewal) = renewal {
-            // Before the listeners start, so that the first handshake finds the certificate.
-            starter.renew(renewal, planned.clone());
-        }
-        let open = TaskTracker::new();
-        let mut sockets = Vec::new();
+        // Before the listeners start, so that the first handshake finds the certificate.
+        let missing = renewal.map(|renewal| starter.renew(renewal, planned.clone()));
+        let (open, mut sockets) = (TaskTracker::new(), Vec::new());
         for (socket, listener) in public {
             starter.listen(&socket, listener, acceptor.clone(), &open);
             sockets.push(socket);
         }
-        let addresses = sockets.iter().map(|socket| socket.address().clone()).collect();
+        let addresses = sockets.iter().map(Socket::address).cloned().collect();
         let mut admin_address = None;
         if let Some((socket, listener, token)) = admin {
             let api = api_of(&inbound, store.clone(), planned, reload, trigger);
@@ -137,10 +132,8 @@ impl Service {
             admin_address = Some(socket.address().clone());
             sockets.push(socket);
         }
-        if let Some(certificate) = &certificate {
-            starter.watch(certificate);
-        }
-        let supervisor = supervise(starter.tasks, Arc::clone(&store), stop.clone());
+        certificate.iter().for_each(|certificate| starter.watch(certificate));
+        let tasks = supervise(starter.tasks, Arc::clone(&store), stop.clone());
         Ok(Arc::new(Self {
             inbound,
             store,
@@ -155,7 +148,7 @@ impl Service {
             open,
             stop,
             delivering,
-            supervisor: Mutex::new(Some(AbortOnDropHandle::new(spawn(supervisor)))),
+            supervisor: Mutex::new(Some(AbortOnDropHandle::new(spawn(tasks)))),
             threads,
         }))
     }

@@ -49,10 +49,16 @@ impl Starter {
         trigger
     }
 
-    /// Reads the certificate that was obtained before, and starts to renew it.
-    pub(super) fn renew(&mut self, renewal: Renewal, plan: watch::Receiver<Arc<Plan>>) {
-        let held = renewal.load();
+    /// Reads the certificate that was obtained before, and starts to renew it. Returns what says why there is
+    /// none.
+    pub(super) fn renew(
+        &mut self,
+        renewal: Renewal,
+        plan: watch::Receiver<Arc<Plan>>,
+    ) -> Arc<Missing> {
+        let (held, missing) = (renewal.load(), Arc::clone(&renewal.missing));
         self.spawn("the certificate renewal", renewal.run(held, plan, self.stop.clone()));
+        missing
     }
 
     /// Starts to accept connections, on the threads of the path to a 2xx.
