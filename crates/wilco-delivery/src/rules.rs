@@ -65,6 +65,8 @@ pub struct View {
     names: Value,
     /// Bytes of the event's body.
     body_bytes: usize,
+    /// Why nothing of the body is among the names.
+    unread: Option<String>,
 }
 
 impl Rule {
@@ -124,6 +126,7 @@ impl Rule {
     }
 
     fn evaluate(&self, view: &View) -> Result<Value, RuleError> {
+        view.require_names_of(&self.compiled)?;
         view.try_both(|names| self.compiled.evaluate(names, steps(view.body_bytes)))
     }
 }
@@ -152,6 +155,7 @@ impl Text {
     ///
     /// [`RuleError`] where it fails for this event.
     pub fn render(&self, view: &View) -> Result<String, RuleError> {
+        view.require_names_of(&self.compiled)?;
         let bytes_max = TEXT_BYTES_MAX + TEXT_BYTES_PER_BYTE * view.body_bytes;
         view.try_both(|names| self.compiled.render(names, steps(view.body_bytes), bytes_max))
     }
@@ -179,7 +183,7 @@ fn try_out(run: impl Fn(&View) -> Result<(), RuleError>) -> Result<(), RuleError
 
 impl View {
     /// Reads an event. What cannot be read as JSON is seen as a text or as nothing, so this fails only
-    /// where reading panics.
+    /// where reading panics. Of a body over 4 MiB nothing is read: rules that look into it fail.
     ///
     /// # Errors
     ///
@@ -189,8 +193,10 @@ impl View {
     }
 
     fn read(event: &Event) -> Self {
-        let json = event.body.contiguous();
-        let text = std::str::from_utf8(&json).ok();
+        let json = event.body.contiguous(RULE_BODY_BYTES_MAX);
+        let unread = json.as_ref().err().map(ToString::to_string);
+        let json = json.unwrap_or_default();
+        let text = std::str::from_utf8(&json).ok().filter(|_| unread.is_none());
         let (whole, mut names) = match (text.and_then(body::read), text) {
             (Some(Body::Object(members)), _) => (Value::from_pairs(members.clone()), members),
             (Some(Body::Other(value)), _) => (value, BTreeMap::new()),
@@ -219,7 +225,19 @@ impl View {
         names.insert("event".into(), Value::from_pairs(about));
         names.insert("headers".into(), Value::from_pairs(headers));
         names.insert("body".into(), whole);
-        Self { names: Value::from_pairs(names), body_bytes: event.body.len() }
+        let body_bytes = if unread.is_none() { event.body.len() } else { 0 };
+        Self { names: Value::from_pairs(names), body_bytes, unread }
+    }
+
+    /// Fails if a rule looks into a body that was not read: it would see an event without values.
+    fn require_names_of(&self, compiled: &Compiled) -> Result<(), RuleError> {
+        let Some(unread) = &self.unread else { return Ok(()) };
+        let is_of_body =
+            |member: &String| !matches!(member.split('.').next(), Some("event" | "headers"));
+        match compiled.members().iter().any(is_of_body) {
+            true => Err(RuleError::failed(unread.clone())),
+            false => Ok(()),
+        }
     }
 
     /// Runs a rule over the variables. If it fails with numbers that are kept as they were written, it is
@@ -344,6 +362,9 @@ fn sample(name: &str, body: &str) -> Option<View> {
 /// Steps that one run of a rule may take: instructions, and for every 64 bytes of text that it makes
 /// or every 4 bytes of JSON one more. So they bound its memory as well as its time.
 const FUEL: u64 = 100_000;
+/// The largest body that rules, templates and `split` read, in bytes. It is in memory meanwhile, as values
+/// that take several times as much.
+pub(crate) const RULE_BODY_BYTES_MAX: usize = 4 << 20;
 /// Further steps for each byte of the body.
 const FUEL_PER_BYTE: u64 = 1;
 /// The longest key, in bytes.

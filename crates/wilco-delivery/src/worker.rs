@@ -346,7 +346,8 @@ impl Worker {
             self.backlog = Backlog::Unknown;
         }
         let limit = self.scheduler.allowed(self.slots_taken(), at);
-        let held = self.running.values().map(|running| running.claim.event().body.len());
+        let held =
+            self.running.values().map(|running| running.claim.event().body.bytes_in_memory());
         if limit == 0 || held.sum::<usize>() >= CLAIM_BYTES_MAX {
             // What is known now will be outdated when a slot is free again.
             self.backlog = Backlog::Unknown;

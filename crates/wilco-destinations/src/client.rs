@@ -182,7 +182,7 @@ impl Client {
         timeout: Duration,
         body_max: usize,
     ) -> Result<Answer, ClientError> {
-        let mut request = request.map(|body| Payload::new(&body));
+        let mut request = request.map(Payload::new);
         let end = Instant::now() + timeout;
         let flooded = stop_at_interim_flood(&mut request);
         let connection = capture_connection(&mut request);
@@ -224,7 +224,7 @@ pub async fn send_to_socket(
     timeout: Duration,
     body_max: usize,
 ) -> Result<Answer, ClientError> {
-    let request = request.map(|body| Payload::new(&body));
+    let request = request.map(Payload::new);
     let exchange = async {
         let stream = UnixStream::connect(path).await.map_err(|error| failed(&error))?;
         let connection = http1::handshake(TokioIo::new(stream)).await;

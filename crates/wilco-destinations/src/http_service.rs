@@ -1,6 +1,6 @@
 //! What HTTP destinations share: their URL, how a request is sent, and what a response means.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderMap, Request, StatusCode, Uri, header, request};
@@ -16,14 +16,35 @@ use crate::{
     client::{Answer, Client, Trust, retry_after},
     clock,
     kind::{OUTPUT_BYTES_MAX, OpenError},
+    stored_body::while_reading,
     text::legible,
 };
 
 /// What a kind of HTTP destination sends.
 pub(crate) trait Requests: Send + Sync + 'static {
     /// Completes a POST request to the URL of the destination with further headers, and gives its
-    /// body. `Err` says why no attempt can send one: that depends only on the event and the file.
-    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String>;
+    /// body.
+    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, NotFilled>;
+}
+
+/// Why there is no request.
+pub(crate) enum NotFilled {
+    /// No attempt can send one: that depends only on the event and the file.
+    Unsendable(String),
+    /// The body could not be read.
+    Unread(io::Error),
+}
+
+impl From<String> for NotFilled {
+    fn from(why: String) -> Self {
+        Self::Unsendable(why)
+    }
+}
+
+impl From<io::Error> for NotFilled {
+    fn from(error: io::Error) -> Self {
+        Self::Unread(error)
+    }
 }
 
 /// A request and its body.
@@ -31,7 +52,7 @@ pub(crate) type Filled = (request::Builder, Body);
 
 /// An HTTP destination of any kind.
 pub(crate) struct HttpService<R> {
-    requests: R,
+    requests: Arc<R>,
     url: ServiceUrl,
     timeout: Duration,
     client: Client,
@@ -45,23 +66,28 @@ impl<R: Requests> HttpService<R> {
     ) -> Result<Arc<dyn Destination>, OpenError> {
         let client = Client::new(&url.uri.0, Trust::System);
         let client = client.map_err(|error| OpenError(error.to_string()))?;
-        Ok(Arc::new(Self { requests, url: url.clone(), timeout, client }))
+        Ok(Arc::new(Self { requests: Arc::new(requests), url: url.clone(), timeout, client }))
     }
 
-    fn request(&self, claim: &Claim) -> Result<Request<Body>, String> {
+    async fn request(&self, claim: &Claim) -> Result<Request<Body>, NotFilled> {
         let request = Request::post(&self.url.uri.0)
             .header(header::USER_AGENT, concat!("wilco/", env!("CARGO_PKG_VERSION")));
-        let (request, body) = self.requests.fill(request, claim)?;
-        request.body(body).map_err(|error| format!("cannot build the request: {error}"))
+        let (requests, its_claim) = (Arc::clone(&self.requests), claim.clone());
+        let (request, body) =
+            while_reading(claim, move || Ok(requests.fill(request, &its_claim))).await??;
+        Ok(request.body(body).map_err(|error| format!("cannot build the request: {error}"))?)
     }
 }
 
 #[async_trait]
 impl<R: Requests> Destination for HttpService<R> {
     async fn deliver(&self, claim: &Claim) -> Reply {
-        let request = match self.request(claim) {
+        let request = match self.request(claim).await {
             Ok(request) => request,
-            Err(why) => return Reply::unsendable(why),
+            Err(NotFilled::Unsendable(why)) => return Reply::unsendable(why),
+            Err(NotFilled::Unread(error)) => {
+                return Reply::failed(format!("the body cannot be read: {error}"));
+            }
         };
         match self.client.send(request, self.timeout, OUTPUT_BYTES_MAX).await {
             Ok(answer) => reply(answer, &self.url),

@@ -22,6 +22,7 @@ mod kinds;
 mod opener;
 #[cfg(feature = "command")]
 mod script;
+mod stored_body;
 mod text;
 
 #[cfg(feature = "command")]

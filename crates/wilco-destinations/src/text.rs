@@ -14,7 +14,7 @@ pub(crate) fn message_text(event: &Event, template: &Text) -> Result<String, Str
         text: String,
     }
     let text = if is_alert(event) {
-        let alert: Result<Alert, _> = serde_json::from_slice(&event.body.contiguous());
+        let alert: Result<Alert, _> = serde_json::from_reader(event.body.reader());
         alert.map_err(|_| "the alert has no text")?.text
     } else {
         let text = View::of(event).and_then(|view| template.render(&view));

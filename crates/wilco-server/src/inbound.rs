@@ -350,7 +350,7 @@ impl Inbound {
             hidden,
             headers: head.headers,
             bytes: body.len() as u64,
-            digest: Digest::of_body(&body),
+            digest: Digest::of_body(&body).unwrap_or(Digest([0; 32])),
             body,
             is_complete,
         });

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::Value;
-use wilco::{Digest, Event, EventId, Origin, SourceName};
+use wilco::{Body, Digest, Event, EventId, Origin, SourceName};
 
 use crate::Delivery;
 
@@ -116,11 +116,9 @@ pub struct SecretMatches {
 /// What people call the thing that an event is about: `data.name`, `data.title`, `data.subject` or
 /// `data.storage.name` of the body, the first of them that is a text. `None` where there is none, or
 /// the body has more than 64 KiB.
-pub fn title(body: &[u8]) -> Option<String> {
-    if body.len() > TITLE_BODY_BYTES_MAX {
-        return None;
-    }
-    let body: Value = serde_json::from_slice(body).ok()?;
+pub fn title(body: &Body) -> Option<String> {
+    let body = body.contiguous(TITLE_BODY_BYTES_MAX).ok()?;
+    let body: Value = serde_json::from_slice(&body).ok()?;
     let names = ["/data/name", "/data/title", "/data/subject", "/data/storage/name"];
     let name = names.into_iter().find_map(|name| body.pointer(name)?.as_str())?.trim();
     (!name.is_empty()).then(|| name.chars().take(TITLE_CHARS_MAX).collect())
@@ -152,7 +150,7 @@ mod tests {
             ("not JSON", None),
             (&long, None),
         ] {
-            assert_eq!(title(body.as_bytes()).as_deref(), expected, "{body:.60}");
+            assert_eq!(title(&body.as_bytes().to_vec().into()).as_deref(), expected, "{body:.60}");
         }
     }
 }

@@ -105,7 +105,8 @@ impl From<&Mismatch> for RejectionReason {
             Mismatch::Malformed { .. } => Self::MalformedSignature,
             Mismatch::Wrong => Self::WrongSignature,
             Mismatch::OutOfTime { .. } | Mismatch::TokenOutOfTime { .. } => Self::OutOfTime,
-            Mismatch::BodyNotCovered => Self::BodyNotCovered,
+            // Where it ends early, it is not what was signed.
+            Mismatch::BodyNotCovered | Mismatch::BodyUnread { .. } => Self::BodyNotCovered,
         }
     }
 }
@@ -130,13 +131,10 @@ impl Rejection {
     /// With no more of its body than is stored, in memory of its own: a part of a larger buffer
     /// would keep all of it.
     pub(crate) fn clamped(mut self) -> Self {
-        if !self.is_complete && self.body.len() > REJECTION_BODY_BYTES_MAX {
-            let mut start = Vec::with_capacity(REJECTION_BODY_BYTES_MAX);
-            for chunk in self.body.chunks() {
-                let left = REJECTION_BODY_BYTES_MAX - start.len();
-                start.extend_from_slice(&chunk[..chunk.len().min(left)]);
-            }
-            self.body = start.into();
+        let bytes_max = if self.is_complete { usize::MAX } else { REJECTION_BODY_BYTES_MAX };
+        if self.body.is_stored() || self.body.len() > bytes_max {
+            let start = self.body.part(0..self.body.len().min(bytes_max));
+            self.body = start.unwrap_or_default().into();
         }
         self
     }

@@ -71,6 +71,7 @@ pub(super) use files::{StoreFiles, users};
 pub(super) use ids::{
     TAIL_BITS, bad_column, digest_of, id_at, id_of, instant, origin_of, seq_at, seq_of, time_of,
 };
+pub(super) use inbound::unread;
 pub(super) use latest_events::{Keys, LatestEvents, earlier};
 pub(super) use leases::{AttemptId, Lease, LeaseChanges, Leases};
 pub(super) use mark_damaged::{DamagedEvent, RECORD_DAMAGED, log_damaged};

@@ -144,6 +144,7 @@ impl Search<'_, '_> {
     /// The first match of the request as it came, with each secret: first those of its source.
     fn starts(&self) -> Vec<Possible> {
         let Case { scheme, secrets, others, arrival } = self.case;
+        let Ok(body) = arrival.body.in_one_piece() else { return Vec::new() };
         let scheme = Rc::new(scheme.timeless());
         let own = secrets.iter().map(|secret| (secret, None));
         let others = others.iter().map(|(source, secret)| (secret, Some(of_source(source))));
@@ -151,7 +152,7 @@ impl Search<'_, '_> {
             scheme: Rc::clone(&scheme),
             secret: Rc::new(secret.clone()),
             head: arrival.head.clone(),
-            body: arrival.body.contiguous(),
+            body: body.clone(),
             changes: change.into_iter().collect(),
         });
         starts.collect()

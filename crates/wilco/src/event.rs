@@ -5,7 +5,7 @@ mod headers;
 mod id;
 mod origin;
 
-use std::{borrow::Cow, fmt, sync::Arc};
+use std::{borrow::Cow, fmt, io, sync::Arc};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -141,29 +141,38 @@ impl Event {
         }
     }
 
-    /// One of its items as an event, with the bytes of that item in memory of their own; `None` if the body
-    /// does not reach that far.
-    pub fn item(&self, item: Item) -> Option<Self> {
-        let body = self.body.part(item.start..item.end)?;
-        let (digest, item) = (Digest::of(&body), Some(item.number));
-        Some(Self { digest, body: body.into(), item, ..self.clone() })
-    }
-
-    /// Reads the member `data` of the JSON body as a `T`: a type of [`freispace`](crate::freispace)
-    /// or one of your own.
+    /// One of its items as an event, with a copy of the bytes of that item in memory.
     ///
     /// # Errors
     ///
-    /// [`DataError`] if the body has no `data`, or if its shape is another.
+    /// The body does not reach that far, or cannot be read.
+    pub fn item(&self, item: Item) -> io::Result<Self> {
+        let body = self.body.part(item.start..item.end)?;
+        let (digest, item) = (Digest::of(&body), Some(item.number));
+        Ok(Self { digest, body: body.into(), item, ..self.clone() })
+    }
+
+    /// Reads the member `data` of the JSON body as a `T`: a type of [`freispace`](crate::freispace)
+    /// or one of your own. A large body is read chunk by chunk, which blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`DataError`] if the body has no `data`, if its shape is another, or if it cannot be read.
     pub fn data<T: DeserializeOwned>(&self) -> Result<T, DataError> {
         #[derive(serde::Deserialize)]
         struct Data<T> {
             data: T,
         }
-        match serde_json::from_slice::<Data<T>>(&self.body.contiguous()) {
-            Ok(Data { data }) => Ok(data),
-            Err(cause) => Err(DataError { event: self.name.clone(), cause }),
-        }
+        let read: Result<Data<T>, _> = match self.body.is_stored() {
+            true => serde_json::from_reader(self.body.reader()),
+            false => self
+                .body
+                .contiguous(usize::MAX)
+                .map_err(serde_json::Error::io)
+                .and_then(|whole| serde_json::from_slice(&whole)),
+        };
+        let wrong = |cause| DataError { event: self.name.clone(), cause };
+        read.map(|Data { data }| data).map_err(wrong)
     }
 }
 
@@ -228,7 +237,7 @@ mod tests {
             subject: None,
             received_at,
             secret_name: "env:X".into(),
-            digest: Digest::of(&body.contiguous()),
+            digest: Digest::of_body(&body).unwrap(),
             conflict: false,
             origin: Origin::Webhook,
             item: None,

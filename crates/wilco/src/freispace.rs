@@ -199,7 +199,7 @@ pub fn url(event: &Event) -> Option<String> {
     struct Url {
         url: Option<String>,
     }
-    serde_json::from_slice::<Url>(&event.body.contiguous()).ok()?.url
+    serde_json::from_reader::<_, Url>(event.body.reader()).ok()?.url
 }
 
 /// A made-up body of this event, to try things out. `None` for an event that is not documented.

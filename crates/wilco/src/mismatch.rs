@@ -1,5 +1,7 @@
 //! What can be wrong with a signature.
 
+use std::io;
+
 /// Why a signature was not accepted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Mismatch {
@@ -54,4 +56,16 @@ pub enum Mismatch {
     /// The signature is valid but does not cover this body.
     #[error("the signature is valid but does not cover the body; was the body changed on its way?")]
     BodyNotCovered,
+    /// The body is not there to be checked.
+    #[error("the body cannot be checked: {why}")]
+    BodyUnread {
+        /// Why it cannot be read.
+        why: String,
+    },
+}
+
+impl Mismatch {
+    pub(crate) fn unread(error: &io::Error) -> Self {
+        Self::BodyUnread { why: error.to_string() }
+    }
 }

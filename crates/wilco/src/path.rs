@@ -1,5 +1,7 @@
 //! Reads single values of a JSON body by their paths, in one pass and without building a tree.
 
+mod stored;
+
 use std::{borrow::Cow, fmt};
 
 use serde::{
@@ -7,6 +9,8 @@ use serde::{
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
+
+pub(crate) use stored::stored_values;
 
 /// Where a value is in a JSON body: `event`, `data.object.id`, `items[0].name`, `[0].event`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

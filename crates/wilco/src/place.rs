@@ -187,8 +187,14 @@ impl Place {
             (At::Query(name), Half::Head(head)) => {
                 values.extend(in_form(head.query().as_bytes(), name));
             }
-            (At::Json(path), Half::Body(body)) => values.extend(in_json(&body.contiguous(), path)),
-            (At::Form(name), Half::Body(body)) => values.extend(in_form(&body.contiguous(), name)),
+            (At::Json(path), Half::Body(body)) => {
+                let body = body.in_one_piece().ok();
+                values.extend(body.and_then(|body| in_json(&body, path)));
+            }
+            (At::Form(name), Half::Body(body)) => {
+                let body = body.in_one_piece().ok();
+                values.extend(body.and_then(|body| in_form(&body, name)));
+            }
             (At::Text(text), Half::Head(_)) => values.push(text.clone().into_bytes()),
             // A claim is read by the scheme, which knows the token.
             (At::Headers(_) | At::Query(_) | At::Text(_), Half::Body(_))

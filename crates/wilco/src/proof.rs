@@ -148,8 +148,11 @@ mod tests {
         let page =
             r#"{"object":"list","data":[{"id":"evt_2", "a":1.50},{"id":"evt_1"}],"has_more":true}"#;
         let listed = read(page).unwrap();
-        let bodies: Vec<_> =
-            listed.events.iter().map(|event| event.arrival().body.contiguous()).collect();
+        let bodies: Vec<_> = listed
+            .events
+            .iter()
+            .map(|event| event.arrival().body.contiguous(99).unwrap())
+            .collect();
         assert_eq!(bodies, [&br#"{"id":"evt_2", "a":1.50}"#[..], br#"{"id":"evt_1"}"#]);
         assert_eq!(listed.next.as_deref(), Some("evt_1"));
         let proof = Proof::Fetched(listed.events[0].clone());

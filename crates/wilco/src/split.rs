@@ -46,6 +46,9 @@ pub enum SplitError {
         /// How many there may be.
         max: usize,
     },
+    /// The body is too large for that, or cannot be read.
+    #[error("{0}")]
+    Unread(String),
 }
 
 impl ArrayPath {

@@ -4,15 +4,20 @@
 //! head, [`Verifier::update`] takes each chunk of the body, and [`Verifier::finish`] decides. The
 //! verifier owns the head and the chunks that it was given, so that nothing else can be called
 //! verified. Nothing is copied, and one pass over the body computes both the signatures and
-//! the digest.
+//! the digest. Chunks of a large body need not stay in memory: [`Verifier::take_kept`] hands them over
+//! to be stored.
 
 mod scheme;
+
+use std::io::ErrorKind::UnexpectedEof;
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::{Arrival, Body, Digest, Head, SourceName, mismatch::Mismatch, place::Half};
+use crate::{
+    Arrival, Body, Digest, Head, SourceName, body::InMemory, mismatch::Mismatch, place::Half,
+};
 use scheme::{Stream, Values};
 
 pub use scheme::{
@@ -33,8 +38,13 @@ pub fn verify(
 ) -> Result<Verified, Box<Refused>> {
     let Arrival { received_at, head, body } = arrival;
     let mut verifier = scheme.begin(head, keys, received_at);
-    body.chunks().for_each(|chunk| verifier.update(chunk.clone()));
-    verifier.finish(source, received_at)
+    for chunk in body.chunks() {
+        match chunk {
+            Ok(chunk) => verifier.compute(&chunk),
+            Err(error) => verifier.computation = Err(Mismatch::unread(&error)),
+        }
+    }
+    verifier.finish_stored(source, received_at, body)
 }
 
 impl Scheme {
@@ -43,7 +53,8 @@ impl Scheme {
     /// includes its body.
     pub fn begin<'k>(&'k self, head: Head, keys: &'k [Key], now: Timestamp) -> Verifier<'k> {
         let computation = Computation::begin(self, &head, keys);
-        Verifier { scheme: self, keys, now, head, body: Body::default(), computation }
+        let body = InMemory::default();
+        Verifier { scheme: self, keys, now, head, body, bytes: 0, computation }
     }
 }
 
@@ -54,17 +65,31 @@ pub struct Verifier<'k> {
     keys: &'k [Key],
     now: Timestamp,
     head: Head,
-    body: Body,
+    /// What was not handed over to be stored.
+    body: InMemory,
+    /// All that it was given.
+    bytes: usize,
     computation: Result<Computation, Mismatch>,
 }
 
 impl Verifier<'_> {
     /// Takes the next chunk of the body.
     pub fn update(&mut self, chunk: Bytes) {
-        if let Ok(computation) = &mut self.computation {
-            computation.update(&chunk);
-        }
+        self.compute(&chunk);
         self.body.push(chunk);
+    }
+
+    /// Gives back the chunks that it holds, for a caller who stores all of them elsewhere and calls
+    /// [`finish_stored`](Self::finish_stored).
+    pub fn take_kept(&mut self) -> Body {
+        std::mem::take(&mut self.body).into()
+    }
+
+    fn compute(&mut self, chunk: &[u8]) {
+        if let Ok(computation) = &mut self.computation {
+            computation.update(chunk);
+        }
+        self.bytes += chunk.len();
     }
 
     /// Decides, after the last chunk of the body, which was received at this time.
@@ -73,11 +98,36 @@ impl Verifier<'_> {
     ///
     /// [`Refused`], which says what is wrong with the signature, and gives the request back.
     pub fn finish(
-        self,
+        mut self,
         source: &SourceName,
         received_at: Timestamp,
     ) -> Result<Verified, Box<Refused>> {
-        let Self { scheme, keys, now, head, body, computation } = self;
+        let body = self.take_kept();
+        self.finish_stored(source, received_at, body)
+    }
+
+    /// Decides as [`finish`](Self::finish) does. `body` holds the chunks that
+    /// [`take_kept`](Self::take_kept) gave back, in their order. It may be read again, if the provider
+    /// signs something else than the bytes as they are.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`], also if `body` is longer or shorter than what was verified.
+    pub fn finish_stored(
+        self,
+        source: &SourceName,
+        received_at: Timestamp,
+        body: Body,
+    ) -> Result<Verified, Box<Refused>> {
+        let Self { scheme, keys, now, head, body: _, bytes, computation } = self;
+        let computation = computation.and_then(|computation| match () {
+            () if body.len() != bytes => Err(Mismatch::unread(&UnexpectedEof.into())),
+            () if body.is_stored() && scheme.needs_whole_body() => {
+                body.in_one_piece().map_err(|error| Mismatch::unread(&error))?;
+                Ok(computation)
+            }
+            () => Ok(computation),
+        });
         let decided =
             computation.and_then(|computation| computation.decide(scheme, keys, now, &body));
         match decided {
@@ -218,8 +268,10 @@ pub struct Refused {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::{Headers, Secret, provider};
+    use crate::{Headers, Secret, body::tests::Pieces, provider};
 
     const BODY: &[u8] = br#"{"event":"booking.created"}"#;
     const HEADER: &str = "x-freispace-signature";
@@ -350,6 +402,50 @@ mod tests {
                 verifier.finish(&SourceName::new("t").unwrap(), Timestamp::UNIX_EPOCH).unwrap_err();
             assert_eq!(refused.arrival.body, BODY.into());
             assert_eq!(refused.arrival.head.headers, headers);
+        }
+    }
+
+    #[test]
+    fn chunks_that_were_stored_elsewhere_are_verified_as_those_in_memory() {
+        let signature = signed("a-made-up-secret");
+        let headers = Headers::from_pairs([(HEADER, &signature)]);
+        let head = Head { headers, ..Head::default() };
+        let keys = [key("a-made-up-secret")];
+        let (scheme, now) = (&provider::find("freispace").unwrap().scheme, Timestamp::UNIX_EPOCH);
+        let source = SourceName::new("t").unwrap();
+        let verifier = || {
+            let mut verifier = scheme.begin(head.clone(), &keys, now);
+            let mut stored = Vec::new();
+            for chunk in BODY.chunks(5) {
+                verifier.update(Bytes::from_static(chunk));
+                stored.push(verifier.take_kept().contiguous(5).unwrap().to_vec());
+            }
+            (verifier, stored)
+        };
+        let (complete, pieces) = verifier();
+        let body = Body::stored(Arc::new(Pieces(pieces)));
+        let verified = complete.finish_stored(&source, now, body.clone()).unwrap();
+        assert!(verified.arrival().body == BODY.into() && verified.digest() == Digest::of(BODY));
+        let arrival = Arrival { received_at: now, head: head.clone(), body };
+        assert!(verify(scheme, &source, &keys, arrival).is_ok());
+        let (complete, mut pieces) = verifier();
+        pieces.pop();
+        let short = Body::stored(Arc::new(Pieces(pieces)));
+        for refused in [
+            complete.finish_stored(&source, now, short).unwrap_err(),
+            verifier().0.finish(&source, now).unwrap_err(),
+        ] {
+            assert!(matches!(refused.mismatch, Mismatch::BodyUnread { .. }), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_scheme_says_whether_it_needs_the_whole_body_in_memory() {
+        for (provider, expected) in
+            [("freispace", false), ("github", false), ("stripe", false), ("twilio", true)]
+        {
+            let scheme = &provider::find(provider).unwrap().scheme;
+            assert_eq!(scheme.needs_whole_body(), expected, "{provider}");
         }
     }
 

@@ -50,7 +50,7 @@ impl Row {
     pub(super) fn of_another(shown: &EventDetail) -> Self {
         Self {
             label: shown.event.name.clone(),
-            about: about(&shown.event.body.contiguous()),
+            about: about(&shown.event.body.contiguous(usize::MAX).unwrap_or_default()),
             answer: "200".into(),
             handled: said(shown),
             after: after(shown),

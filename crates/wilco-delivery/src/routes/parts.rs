@@ -1,11 +1,11 @@
 //! What a route decides about: an event, or each item of the array that it splits.
 
-use std::{borrow::Cow, cell::OnceCell};
+use std::{borrow::Cow, cell::OnceCell, io};
 
 use wilco::{ArrayPath, Event, Item, SplitError};
 
 use super::Route;
-use crate::rules::{RuleError, View};
+use crate::rules::{RULE_BODY_BYTES_MAX, RuleError, View};
 
 /// An event or an item of one, parsed when the first rule needs it.
 pub(super) struct Looked<'e> {
@@ -48,18 +48,21 @@ impl<'e> Parts<'e> {
 }
 
 fn items<'e>(event: &Event, path: &ArrayPath) -> Result<Vec<Looked<'e>>, SplitError> {
-    let items = path.items(&event.body.contiguous(), SPLIT_ITEMS_MAX)?;
-    let looked = items.into_iter().filter_map(|item| {
-        let event = Cow::Owned(event.item(item)?);
-        Some(Looked { event, item: Some(item), view: OnceCell::new() })
+    let unread = |error: io::Error| SplitError::Unread(error.to_string());
+    let body = event.body.contiguous(RULE_BODY_BYTES_MAX).map_err(unread)?;
+    let items = path.items(&body, SPLIT_ITEMS_MAX)?.into_iter().map(|item| {
+        let event = Cow::Owned(event.item(item).map_err(unread)?);
+        Ok(Looked { event, item: Some(item), view: OnceCell::new() })
     });
-    Ok(looked.collect())
+    items.collect()
 }
 
 /// Why an event that is to be delivered whole cannot be split by the routes with these paths.
 pub(super) fn why_not_split(event: &Event, paths: &[&ArrayPath]) -> RuleError {
-    let body = event.body.contiguous();
-    let error = paths.iter().find_map(|path| path.items(&body, SPLIT_ITEMS_MAX).err());
+    let error = match event.body.contiguous(RULE_BODY_BYTES_MAX) {
+        Ok(body) => paths.iter().find_map(|path| path.items(&body, SPLIT_ITEMS_MAX).err()),
+        Err(error) => Some(SplitError::Unread(error.to_string())),
+    };
     let what = match (error, paths) {
         (Some(error), _) => error.to_string(),
         (None, [first, others @ ..]) if others.iter().any(|other| other != first) => {

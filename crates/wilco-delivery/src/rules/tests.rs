@@ -23,6 +23,32 @@ fn view(body: &[u8]) -> View {
     .unwrap()
 }
 
+#[test]
+fn a_rule_that_looks_into_a_body_that_is_too_large_fails_and_others_hold() {
+    let body = |bytes: usize| format!("{{\"id\":\"{}\"}}", "x".repeat(bytes - 9)).into_bytes();
+    let (largest, larger) =
+        (view(&body(RULE_BODY_BYTES_MAX)), view(&body(RULE_BODY_BYTES_MAX + 1)));
+    for (rule, looks_inside) in [
+        ("event.name == 'booking.updated'", false),
+        ("headers['x-one'] == '1' or event.item", false),
+        ("id != 'y'", true),
+        ("body.id", true),
+        ("event.name == 'booking.updated' and id", true),
+    ] {
+        let rule = Rule::new(rule).unwrap();
+        assert_eq!(rule.holds(&largest), Ok(true), "{rule:?}");
+        match rule.holds(&larger) {
+            Ok(holds) => assert!(holds && !looks_inside, "{rule:?}"),
+            Err(error) => {
+                let expected = format!("the body has {} bytes", RULE_BODY_BYTES_MAX + 1);
+                assert!(looks_inside && error.what.starts_with(&expected), "{rule:?}: {error}");
+            }
+        }
+    }
+    assert!(Text::new("{{ event.name }}").unwrap().render(&larger).is_ok());
+    assert!(Text::new("{{ id }}").unwrap().render(&larger).is_err());
+}
+
 const BODY: &[u8] = br#"{"event":"other","id":"7f","data":{"size":9007199254740993,
     "huge":170141183460469231731687303715884105727,"long":123456789012345678901234567890123456789012,
     "net":-12.5,"name":"A \"b\"","null":null,"list":[1,{"x":"y"}],"status":{"name":"Confirmed"},

@@ -10,7 +10,7 @@ use wilco_delivery::{Destination, Text};
 use wilco_store::Claim;
 
 use crate::{
-    http_service::{Filled, HttpService, Requests, ServiceUrl},
+    http_service::{Filled, HttpService, NotFilled, Requests, ServiceUrl},
     kind::{Kind, OpenError, Settings, SharedSettings},
     text::{cut, message_text},
 };
@@ -116,7 +116,7 @@ impl Settings for ChatSettings {
 }
 
 impl Requests for ChatSettings {
-    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String> {
+    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, NotFilled> {
         let text = message_text(claim.event(), &self.text)?;
         let request = request.header(header::CONTENT_TYPE, "application/json");
         Ok((request, message(self.service, &text).to_string().into()))

@@ -22,7 +22,7 @@ use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
 
 use crate::{
-    json_line::json_line,
+    json_line::JsonLine,
     kind::{Kind, OpenError, Settings, SharedSettings},
 };
 
@@ -109,7 +109,7 @@ impl Destination for File {
 
     async fn deliver_many(&self, claims: &[Claim]) -> Vec<Reply> {
         let file = Arc::clone(&self.0);
-        let lines: Vec<_> = claims.iter().map(|claim| json_line(claim.event())).collect();
+        let lines: Vec<_> = claims.iter().map(|claim| JsonLine::of(claim.event())).collect();
         // No timeout: while the disk hangs, it is unknown whether the lines will be written, and another
         // attempt would hang as well.
         let appended = tokio::task::spawn_blocking(move || file.append(&lines)).await;
@@ -139,9 +139,14 @@ impl Destination for File {
 impl Lines {
     /// Appends lines to the file. Returns how many of them, counted from the first, are on the disk then, and
     /// why the others are not.
-    fn append(&self, lines: &[String]) -> (usize, Option<FileError>) {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+    fn append(&self, lines: &[JsonLine]) -> (usize, Option<FileError>) {
         let mut on_disk = 0;
+        let lengths: Result<Vec<u64>, _> = lines.iter().map(JsonLine::len).collect();
+        let lines: Vec<_> = match lengths {
+            Ok(lengths) => lines.iter().zip(lengths).collect(),
+            Err(cause) => return (on_disk, Some(self.cannot("read an event for")(cause))),
+        };
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         while on_disk < lines.len() {
             match self.append_some(&lines[on_disk..]) {
                 Ok(count) => on_disk += count,
@@ -153,13 +158,13 @@ impl Lines {
 
     /// Appends as many lines as fit into the file, at least one, and returns their number when they are on the
     /// disk.
-    fn append_some(&self, lines: &[String]) -> Result<usize, FileError> {
+    fn append_some(&self, lines: &[(&JsonLine, u64)]) -> Result<usize, FileError> {
         let (mut file, mut found) = self.open()?;
-        let is_full = |length: u64, line: &str| {
+        let is_full = |length: u64, line_bytes: u64| {
             // A line that is longer than `max_size` gets a separate file.
-            length > 0 && length.saturating_add(line.len() as u64) > self.max_size
+            length > 0 && length.saturating_add(line_bytes) > self.max_size
         };
-        if lines.first().is_some_and(|line| is_full(found.len(), line)) {
+        if lines.first().is_some_and(|(_, bytes)| is_full(found.len(), *bytes)) {
             self.rotate()?;
             drop(file); // and its lock with it
             (file, found) = self.open()?;
@@ -176,14 +181,14 @@ impl Lines {
         let line_break: &[u8] = if is_torn { b"\n" } else { b"" };
         let mut written = file.write_all(line_break);
         let (mut count, mut end) = (0, before.saturating_add(line_break.len() as u64));
-        for line in lines {
-            if written.is_err() || (count > 0 && is_full(end, line)) {
+        for (line, bytes) in lines {
+            if written.is_err() || (count > 0 && is_full(end, *bytes)) {
                 break;
             }
-            written = file.write_all(line.as_bytes());
+            written = line.write_to(&mut file);
             if written.is_ok() {
                 count += 1;
-                end += line.len() as u64;
+                end += bytes;
             }
         }
         if count > 0 && written.is_err() {

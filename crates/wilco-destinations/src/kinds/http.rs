@@ -2,7 +2,7 @@
 
 mod form;
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
@@ -16,7 +16,7 @@ use wilco_store::Claim;
 use crate::{
     clock,
     destination::DestinationConfig,
-    http_service::{Filled, HttpService, Requests, ServiceUrl, UrlInFile},
+    http_service::{Filled, HttpService, NotFilled, Requests, ServiceUrl, UrlInFile},
     kind::{Kind, OpenError, Settings, SharedSettings},
 };
 
@@ -113,7 +113,7 @@ fn signing_secret(reference: &Reference, table: &TableView<'_>) -> Option<Settin
 }
 
 impl Requests for HttpSettings {
-    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String> {
+    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, NotFilled> {
         let event = claim.event();
         let (id, unix_seconds) = (event.delivered_id(), clock::now().as_second());
         let mut request = request
@@ -129,7 +129,7 @@ impl Requests for HttpSettings {
             request = request.header(name, value);
         }
         if let Some(key) = self.secret.as_ref().and_then(key) {
-            request = request.header("webhook-signature", sign(&key, &id, unix_seconds, &body));
+            request = request.header("webhook-signature", sign(&key, &id, unix_seconds, &body)?);
         }
         Ok((request, body))
     }
@@ -137,11 +137,13 @@ impl Requests for HttpSettings {
 
 /// The signed text is `id.timestamp.body`. The key is the Base64 after `whsec_`, or else the bytes of the
 /// secret (<https://github.com/standard-webhooks/standard-webhooks>, spec).
-fn sign(key: &[u8], id: &str, unix_seconds: i64, body: &Body) -> String {
+fn sign(key: &[u8], id: &str, unix_seconds: i64, body: &Body) -> io::Result<String> {
     let mut mac = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, key));
     mac.update(format!("{id}.{unix_seconds}.").as_bytes());
-    body.chunks().for_each(|chunk| mac.update(chunk));
-    format!("v1,{}", BASE64_STANDARD.encode(mac.sign()))
+    for chunk in body.chunks() {
+        mac.update(&chunk?);
+    }
+    Ok(format!("v1,{}", BASE64_STANDARD.encode(mac.sign())))
 }
 
 fn key(secret: &Setting) -> Option<Vec<u8>> {

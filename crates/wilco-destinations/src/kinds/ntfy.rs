@@ -17,7 +17,7 @@ use wilco_store::Claim;
 
 use crate::{
     hidden::hidden_value,
-    http_service::{Filled, HttpService, Requests, ServiceUrl, UrlInFile},
+    http_service::{Filled, HttpService, NotFilled, Requests, ServiceUrl, UrlInFile},
     kind::{Kind, OpenError, Settings, SharedSettings},
     text::{cut, is_alert, message_text},
 };
@@ -184,7 +184,7 @@ impl NtfySettings {
 }
 
 impl Requests for NtfySettings {
-    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, String> {
+    fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, NotFilled> {
         let message = self.message(claim.event())?;
         let body = serde_json::to_vec(&message).map_err(|error| error.to_string())?;
         let mut request =

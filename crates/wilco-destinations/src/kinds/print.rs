@@ -17,7 +17,7 @@ use wilco_store::Claim;
 
 use crate::{
     destination::DestinationConfig,
-    json_line::json_line,
+    json_line::JsonLine,
     kind::{Kind, OpenError, Settings, SharedSettings},
 };
 
@@ -61,7 +61,7 @@ struct Printer {
 #[async_trait]
 impl Destination for Printer {
     async fn deliver(&self, claim: &Claim) -> Reply {
-        let line = json_line(claim.event());
+        let line = JsonLine::of(claim.event());
         let is_at_start = Arc::clone(&self.is_at_start);
         // A pipe that nobody reads blocks, so this runs on a thread for blocking work.
         let printed = tokio::task::spawn_blocking(move || {
@@ -69,7 +69,7 @@ impl Destination for Printer {
             if !is_at_start.swap(false, Ordering::Relaxed) && is_torn().unwrap_or(false) {
                 stdout.write_all(b"\n")?;
             }
-            stdout.write_all(line.as_bytes())?;
+            line.write_to(&mut stdout)?;
             stdout.flush()?;
             is_at_start.store(true, Ordering::Relaxed);
             Ok::<_, io::Error>(())

@@ -1,16 +1,18 @@
 //! What handlers take and answer. Each of them describes itself for the OpenAPI document, so that
 //! the document follows from the signatures of the handlers.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
 use axum::{
-    body::Bytes,
+    body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
+use futures_util::stream;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
+use tokio::task::spawn_blocking;
 
 use super::Problem;
 
@@ -26,8 +28,8 @@ pub(crate) struct Json<T>(pub(crate) T);
 /// A response without a body.
 pub(crate) struct NoContent;
 
-/// A response of arbitrary bytes.
-pub(crate) struct Octets(pub(crate) Bytes);
+/// A response of arbitrary bytes, which is sent chunk by chunk.
+pub(crate) struct Octets(pub(crate) wilco::Body);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Path<T> {
     type Rejection = Problem;
@@ -99,7 +101,18 @@ impl IntoResponse for Octets {
             (header::CONTENT_TYPE, "application/octet-stream"),
             (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         ];
-        (headers, self.0).into_response()
+        let length = [(header::CONTENT_LENGTH, self.0.len())];
+        let chunks = stream::try_unfold((self.0, 0), |(body, at)| async move {
+            if at >= body.len() {
+                return Ok(None);
+            }
+            let read = spawn_blocking(move || (body.read_at(at), body)).await;
+            let (chunk, body) = read.map_err(io::Error::other)?;
+            let chunk = chunk?;
+            let next = at + chunk.len();
+            Ok::<_, io::Error>(Some((chunk, (body, next))))
+        });
+        (headers, length, Body::from_stream(chunks)).into_response()
     }
 }
 

@@ -265,9 +265,12 @@ impl ProbeRequest {
 
 impl ProbeBody {
     fn of(body: &Body) -> Self {
-        let bytes = body.contiguous();
-        let start = bytes[..bytes.len().min(PROBE_BODY_BYTES_MAX)].to_vec();
-        Self { bytes: bytes.len(), digest: Digest::of(&bytes), start }
+        let start = body.part(0..body.len().min(PROBE_BODY_BYTES_MAX));
+        Self {
+            bytes: body.len(),
+            digest: Digest::of_body(body).unwrap_or(Digest([0; 32])),
+            start: start.unwrap_or_default().into(),
+        }
     }
 }
 

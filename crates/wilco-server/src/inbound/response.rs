@@ -163,7 +163,8 @@ impl Refusal {
                 | Mismatch::Wrong
                 | Mismatch::OutOfTime { .. }
                 | Mismatch::TokenOutOfTime { .. }
-                | Mismatch::BodyNotCovered,
+                | Mismatch::BodyNotCovered
+                | Mismatch::BodyUnread { .. },
                 _,
             ) => (StatusCode::FORBIDDEN, "invalid_signature", "Invalid signature"),
             Self::NotAnObject(..) => {

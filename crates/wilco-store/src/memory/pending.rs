@@ -65,7 +65,7 @@ impl Pending {
         now: Timestamp,
     ) {
         let Some(event) = self.find(event_id) else { return };
-        let part = target.item.and_then(|item| event.item(item)).map(Arc::new);
+        let part = target.item.and_then(|item| event.item(item).ok()).map(Arc::new);
         let event = part.unwrap_or(event);
         let burst = target.burst.as_ref();
         let began = burst.and_then(|burst| self.supersede(event_id, target, burst, now));

@@ -125,7 +125,7 @@ impl Record {
             source: event.source.clone(),
             name: event.name.clone(),
             subject: event.subject.clone(),
-            title: query::title(&event.body.contiguous()),
+            title: query::title(&event.body),
             received_at: event.received_at,
             bytes: event.body.len() as u64,
             digest: event.digest,

@@ -6,7 +6,7 @@ use wilco::{EventId, Proof, RejectionId};
 
 use super::{
     Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, events,
-    rejection, rejections, secret_matches, seq_at, seq_of, show, slices, unfinished,
+    rejection, rejections, secret_matches, seq_at, seq_of, show, slices, unfinished, unread,
 };
 use crate::{
     Accepted, AdminStore, BackfillStatus, Duplicates, EventDetail, EventQuery, EventSummary,
@@ -93,7 +93,8 @@ impl AdminStore for SqliteStore {
         let Accepted { id, verified, envelope, duplicates } = accepted;
         let mut search = None;
         loop {
-            let mut prepared = Prepared::of(Proof::Signed(verified.clone()), envelope.clone());
+            let mut prepared =
+                Prepared::of(Proof::Signed(verified.clone()), envelope.clone()).map_err(unread)?;
             let first = Search::new(&prepared, behind(&prepared, duplicates));
             let searched = search.clone();
             let accept = move |state: &mut WriterState| {

@@ -1,5 +1,7 @@
 //! The checksums of an event: whatever single byte of a record flips, they differ.
 
+use std::io;
+
 use jiff::Timestamp;
 use wilco::{Digest, Event, EventId, Origin};
 
@@ -32,14 +34,14 @@ pub(crate) struct Unsealed {
 }
 
 impl Checksums {
-    pub(super) fn of(event: &Event, delivery_id: Option<&str>) -> Self {
-        Unsealed::of(event, delivery_id).seal(event.id, event.conflict)
+    pub(super) fn of(event: &Event, delivery_id: Option<&str>) -> io::Result<Self> {
+        Ok(Unsealed::of(event, delivery_id)?.seal(event.id, event.conflict))
     }
 }
 
 impl Unsealed {
     /// Of an event whose id and conflict do not count yet.
-    pub(super) fn of(event: &Event, delivery_id: Option<&str>) -> Self {
+    pub(super) fn of(event: &Event, delivery_id: Option<&str>) -> io::Result<Self> {
         let head = Head {
             source: event.source.as_str(),
             provider: &event.provider,
@@ -56,8 +58,10 @@ impl Unsealed {
         let mut whole = head.clone();
         add(&mut whole, event.headers.as_bytes());
         // Its length is in the head.
-        event.body.chunks().for_each(|chunk| whole.update(chunk));
-        Self { head, whole }
+        for chunk in event.body.chunks() {
+            whole.update(&chunk?);
+        }
+        Ok(Self { head, whole })
     }
 
     pub(super) fn seal(&self, id: EventId, conflict: bool) -> Checksums {

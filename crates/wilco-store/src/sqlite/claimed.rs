@@ -143,7 +143,7 @@ impl SqliteStore {
 fn part(event: &Arc<Event>, item: Option<Item>) -> Result<Arc<Event>, StoreError> {
     let Some(item) = item else { return Ok(Arc::clone(event)) };
     let part = event.item(item).map(Arc::new);
-    part.ok_or_else(|| StoreError::Damaged(format!("{}, item {}", event.id, item.number)))
+    part.map_err(|_| StoreError::Damaged(format!("{}, item {}", event.id, item.number)))
 }
 
 /// Until what could not be read is tried again.

@@ -1,10 +1,17 @@
 //! What the inbound half asks of the SQLite store.
 
+use std::io;
+
 use async_trait::async_trait;
 use wilco::{Envelope, Proof};
 
 use super::{Kind, Prepared, SqliteStore};
 use crate::{Duplicates, InboundStore, Receipt, Rejection, StoreError};
+
+/// The body of an event that is about to be recorded cannot be read.
+pub(crate) fn unread(error: io::Error) -> StoreError {
+    StoreError::Internal(format!("the body cannot be read: {error}"))
+}
 
 #[async_trait]
 impl InboundStore for SqliteStore {
@@ -15,7 +22,7 @@ impl InboundStore for SqliteStore {
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
         self.writer.require_space()?;
-        let mut prepared = Prepared::of(proof, envelope);
+        let mut prepared = Prepared::of(proof, envelope).map_err(unread)?;
         self.writer.write(Kind::Event, move |state| state.record(&mut prepared, duplicates)).await
     }
 

@@ -82,8 +82,8 @@ pub(crate) fn checked(connection: &Connection, row: &Row<'_>) -> Result<Event, S
     let read = event(connection, row).and_then(|event| {
         let delivery_id: Option<String> = row.get("delivery_id")?;
         let stored = Checksums { head: row.get("head_checksum")?, whole: row.get("checksum")? };
-        let is_whole = stored == Checksums::of(&event, delivery_id.as_deref())
-            && row.get::<_, usize>("bytes")? == event.body.len();
+        let found = Checksums::of(&event, delivery_id.as_deref()).map_err(super::bad_column)?;
+        let is_whole = stored == found && row.get::<_, usize>("bytes")? == event.body.len();
         Ok((event, is_whole))
     });
     match read {
@@ -172,7 +172,7 @@ fn title(connection: &Connection, seq: i64) -> rusqlite::Result<Option<String>> 
         .prepare_cached("SELECT body FROM event JOIN payload ON payload.event = seq WHERE seq = ?1 AND bytes <= ?2")?
         .query_row(params![seq, TITLE_BODY_BYTES_MAX], |row| row.get(0))
         .optional()?;
-    Ok(body.and_then(|body| query::title(&body)))
+    Ok(body.and_then(|body| query::title(&body.into())))
 }
 
 fn deliveries(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Delivery>> {
@@ -244,14 +244,14 @@ fn body(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Body> {
     if row.get::<_, usize>("bytes")? <= first.len() {
         return Ok(first.into());
     }
-    let mut body = Body::from(first);
+    let mut chunks = vec![first.into()];
     let mut statement = connection
         .prepare_cached("SELECT body FROM payload_chunk WHERE event = ?1 ORDER BY number")?;
     let mut rows = statement.query([row.get::<_, i64>("seq")?])?;
     while let Some(row) = rows.next()? {
-        body.push(row.get::<_, Vec<u8>>(0)?.into());
+        chunks.push(row.get::<_, Vec<u8>>(0)?.into());
     }
-    Ok(body)
+    Ok(Body::from_iter(chunks))
 }
 
 fn source_of(row: &Row<'_>) -> rusqlite::Result<SourceName> {

@@ -1,13 +1,12 @@
 //! Records an event.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use bytes::Bytes;
 use jiff::Timestamp;
 use rusqlite::{Connection, params};
-use wilco::{Arrival, Body, Digest, Envelope, Event, EventId, Origin, Proof};
+use wilco::{Arrival, BODY_CHUNK_BYTES, Digest, Envelope, Event, EventId, Origin, Proof};
 
-use super::{DamagedEvent, Keys, TAIL_BITS, Unsealed, WriterState, is_intact, seq_of};
+use super::{DamagedEvent, Keys, TAIL_BITS, Unsealed, WriterState, bad_column, is_intact, seq_of};
 use crate::{
     Duplicates, Receipt,
     rules::{Content, DuplicateDecision, Earlier, Request},
@@ -24,7 +23,7 @@ pub(crate) struct Prepared {
 }
 
 impl Prepared {
-    pub(super) fn of(proof: Proof, envelope: Envelope) -> Self {
+    pub(super) fn of(proof: Proof, envelope: Envelope) -> io::Result<Self> {
         let Envelope { provider, name, subject, delivery_id } = envelope;
         let (source, digest) = (proof.source().clone(), proof.digest());
         let (secret_name, origin) = (proof.secret_name().to_owned(), proof.origin());
@@ -51,19 +50,19 @@ impl Prepared {
         )
     }
 
-    pub(super) fn with(keys: Keys, delivery_id: Option<String>, mut event: Event) -> Self {
-        event.body = in_rows(event.body);
-        let checksums = Unsealed::of(&event, delivery_id.as_deref());
-        Self { keys, event: Arc::new(event), delivery_id, checksums }
+    pub(super) fn with(keys: Keys, delivery_id: Option<String>, event: Event) -> io::Result<Self> {
+        let checksums = Unsealed::of(&event, delivery_id.as_deref())?;
+        Ok(Self { keys, event: Arc::new(event), delivery_id, checksums })
     }
 
     /// The provider sent it because it was asked to.
-    fn mark_redelivered(&mut self) {
+    fn mark_redelivered(&mut self) -> io::Result<()> {
         let event = Arc::make_mut(&mut self.event);
         if event.origin == Origin::Webhook {
             event.origin = Origin::Redelivered;
-            self.checksums = Unsealed::of(event, self.delivery_id.as_deref());
+            self.checksums = Unsealed::of(event, self.delivery_id.as_deref())?;
         }
+        Ok(())
     }
 
     pub(super) fn keys(&self) -> Keys {
@@ -128,7 +127,7 @@ impl WriterState {
         if let Some(delivery_id) = &prepared.delivery_id
             && self.was_asked_for(prepared.event.source.as_str(), delivery_id)?
         {
-            prepared.mark_redelivered();
+            prepared.mark_redelivered().map_err(bad_column)?;
         }
         if let DuplicateDecision::DuplicateOf(event_id) = decision {
             if is_intact(&self.connection, event_id)? {
@@ -197,32 +196,22 @@ impl WriterState {
 }
 
 fn insert_payload(connection: &Connection, seq: i64, event: &Event) -> rusqlite::Result<()> {
-    let mut chunks = event.body.chunks();
-    let first = chunks.next().map_or(&[][..], |chunk| chunk);
+    let body = &event.body;
+    let row = |at: usize| {
+        let end = body.len().min(at + BODY_CHUNK_BYTES);
+        let row = if body.len() == end - at { body.contiguous(end) } else { body.part(at..end) };
+        row.map_err(bad_column)
+    };
     connection
         .prepare_cached("INSERT INTO payload (event, headers, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![seq, event.headers.as_bytes(), first])?;
-    for (number, chunk) in (1_i64..).zip(chunks) {
+        .execute(params![seq, event.headers.as_bytes(), &row(0)?[..]])?;
+    let starts = (0..body.len()).step_by(BODY_CHUNK_BYTES).skip(1);
+    for (number, at) in (1_i64..).zip(starts) {
         connection
             .prepare_cached("INSERT INTO payload_chunk (event, number, body) VALUES (?1, ?2, ?3)")?
-            .execute(params![seq, number, &chunk[..]])?;
+            .execute(params![seq, number, &row(at)?[..]])?;
     }
     Ok(())
-}
-
-/// The body in chunks of the size of a row. One that came through the service is so already.
-fn in_rows(body: Body) -> Body {
-    let chunks = body.chunks().count();
-    let is_row = |(number, chunk): (usize, &Bytes)| match number + 1 < chunks {
-        true => chunk.len() == PAYLOAD_CHUNK_BYTES,
-        false => chunk.len() <= PAYLOAD_CHUNK_BYTES,
-    };
-    if body.chunks().enumerate().all(is_row) {
-        return body;
-    }
-    let whole = body.contiguous();
-    let starts = (0..whole.len()).step_by(PAYLOAD_CHUNK_BYTES);
-    starts.map(|at| whole.slice(at..whole.len().min(at + PAYLOAD_CHUNK_BYTES))).collect()
 }
 
 /// The time and the order come first, followed by bits of the digest, which make the id hard to guess and need no
@@ -232,6 +221,3 @@ pub(crate) fn id_bits(seq: i64, digest: Digest) -> u128 {
     let tail = bits & ((1 << TAIL_BITS) - 1);
     (u128::from(seq.unsigned_abs()) << TAIL_BITS) | tail
 }
-
-/// Bytes of a body in one row.
-const PAYLOAD_CHUNK_BYTES: usize = 256 << 10;

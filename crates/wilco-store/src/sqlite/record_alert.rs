@@ -41,7 +41,8 @@ impl WriterState {
             body: alert.body.clone().into(),
         };
         let keys = Keys::of(ALERTS, None, None, digest);
-        let event_id = self.insert(&mut Prepared::with(keys, None, event), false)?;
+        let event_id =
+            self.insert(&mut Prepared::with(keys, None, event).map_err(bad_column)?, false)?;
         self.deliver(seq_of(event_id), &Target::to(alert.to.as_str()), None, now)?;
         Ok(true)
     }

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension as _, params};
 use wilco::RejectionId;
 
-use super::{TAIL_BITS, WriterState, id_bits, seq_at};
+use super::{TAIL_BITS, WriterState, bad_column, id_bits, seq_at};
 use crate::{REJECTION_BYTES_MAX, REJECTIONS_MAX, Rejection};
 
 /// How many rejections are kept, and the bytes of their headers and bodies.
@@ -70,6 +70,7 @@ impl WriterState {
             .query_row([], |row| row.get(0))?;
         // Behind the last one, even if the clock was set back: the order is that of their receipt.
         let seq = seq_at(rejection.received_at).max(last.map_or(0, |last| last + 1));
+        let body = rejection.body.contiguous(usize::MAX).map_err(bad_column)?;
         let id = RejectionId::from_bits(id_bits(seq, rejection.digest));
         self.connection
             .prepare_cached(
@@ -93,7 +94,7 @@ impl WriterState {
                 &rejection.digest.0[..],
                 rejection.is_complete,
                 rejection.headers.as_bytes(),
-                &rejection.body.contiguous()[..],
+                &body[..],
             ])?;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! The digest of a body.
 
-use std::fmt;
+use std::{fmt, io};
 
 use aws_lc_rs::digest;
 
@@ -19,10 +19,16 @@ impl Digest {
     }
 
     /// The digest of this body.
-    pub fn of_body(body: &Body) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The body cannot be read.
+    pub fn of_body(body: &Body) -> io::Result<Self> {
         let mut context = digest::Context::new(&digest::SHA256);
-        body.chunks().for_each(|chunk| context.update(chunk));
-        Self::finish(context)
+        for chunk in body.chunks() {
+            context.update(&chunk?);
+        }
+        Ok(Self::finish(context))
     }
 
     /// The digest of what a context for SHA-256 was given.

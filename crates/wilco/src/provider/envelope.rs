@@ -1,7 +1,8 @@
 //! Which event a request is, and what it is about.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, io};
 
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::error::Category;
 
@@ -50,16 +51,21 @@ impl Provider {
         let EnvelopePlaces { name, subject, delivery_id, content, .. } = &self.envelope;
         let places = || name.iter().chain(subject).chain(delivery_id);
         let paths: Vec<&Path> = places().filter_map(Place::path).collect();
-        let whole = arrival.body.contiguous();
-        let mut members = match content {
+        let is_array_allowed = *content == Content::Json;
+        let whole: Bytes;
+        let members = match content {
+            Content::Any => Vec::new(),
+            _ if arrival.body.is_stored() => {
+                let values = path::stored_values(&arrival.body, &paths, is_array_allowed);
+                values.map_err(EnvelopeError::of)?.into_iter().map(|v| v.map(Cow::Owned)).collect()
+            }
             Content::Object | Content::Json => {
+                whole = arrival.body.contiguous(usize::MAX)?;
                 let text = std::str::from_utf8(&whole).map_err(|_| EnvelopeError::NotUtf8)?;
-                let is_array_allowed = *content == Content::Json;
                 path::values(text, &paths, is_array_allowed).map_err(EnvelopeError::of)?
             }
-            Content::Any => Vec::new(),
-        }
-        .into_iter();
+        };
+        let mut members = members.into_iter();
         let mut values = places().map(|place| match place.path() {
             Some(_) => members.next().flatten(),
             None => {
@@ -108,11 +114,20 @@ pub enum EnvelopeError {
         /// In bytes, counted from 1.
         column: usize,
     },
+    /// It is stored somewhere else, and not there any more.
+    #[error("body cannot be read: {0}")]
+    Unread(#[from] io::Error),
 }
 
 impl EnvelopeError {
-    #[expect(clippy::needless_pass_by_value, reason = "it is the end of the error")]
     fn of(error: serde_json::Error) -> Self {
+        if error.is_io() {
+            let error = io::Error::from(error);
+            return match error.kind() {
+                io::ErrorKind::InvalidData => Self::NotUtf8,
+                _ => Self::Unread(error),
+            };
+        }
         let what = match error.classify() {
             Category::Data => "another kind of value",
             Category::Eof => "an early end",

@@ -107,6 +107,18 @@ impl Scheme {
         self.signed.iter().all(|template| template.has(&Part::Body))
     }
 
+    /// Whether a signature can be checked only with all of the body in memory, which is possible up to
+    /// [`WHOLE_BODY_BYTES_MAX`](crate::WHOLE_BODY_BYTES_MAX).
+    pub fn needs_whole_body(&self) -> bool {
+        let places = [Some(&self.signature), self.timestamp.as_ref(), self.id.as_ref()];
+        let is_whole = |template: &Template| {
+            template.has_value_of_body()
+                || template.has(&Part::Body)
+                    && (template.around_body().is_none() || !self.algorithm.is_streamed())
+        };
+        places.into_iter().flatten().any(Place::is_in_body) || self.signed.iter().any(is_whole)
+    }
+
     /// How old a signature may be, or ahead of the clock.
     pub fn tolerance(&self) -> Option<SignedDuration> {
         self.tolerance
@@ -326,6 +338,24 @@ impl Scheme {
 }
 
 impl Algorithm {
+    /// Whether a signature can be computed while the body arrives.
+    fn is_streamed(self) -> bool {
+        match self {
+            Self::HmacSha1
+            | Self::HmacSha256
+            | Self::HmacSha384
+            | Self::HmacSha512
+            | Self::Sha1
+            | Self::Sha256 => true,
+            Self::Ed25519
+            | Self::EcdsaP256
+            | Self::RsaSha256
+            | Self::RsaSha512
+            | Self::JwtHs256
+            | Self::Token => false,
+        }
+    }
+
     /// The length of a signature; `None` if it varies.
     fn signature_bytes(self) -> Option<usize> {
         match self {

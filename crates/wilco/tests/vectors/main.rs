@@ -7,14 +7,15 @@
 
 mod mutations;
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use wilco::{
-    Algorithm, Arrival, Encoding, Head, Headers, Key, KeyText, Mismatch, Scheme, Secret,
-    SourceName, TimestampUnit, Unsigned, Verified, provider,
+    Algorithm, Arrival, Body, Encoding, Head, Headers, Key, KeyText, Mismatch, Scheme, Secret,
+    SourceName, StoredBytes, TimestampUnit, Unsigned, Verified, provider,
 };
 
 #[derive(Deserialize)]
@@ -82,6 +83,21 @@ impl Vector {
         let source = SourceName::new("source").unwrap();
         verifier.finish(&source, now).map_err(|refused| refused.mismatch)
     }
+
+    /// The same with a body that is not in memory.
+    fn verify_stored(&self, scheme: &Scheme, chunk_bytes: usize) -> Result<Verified, Mismatch> {
+        let keys = self.keys(scheme);
+        let received_at = Timestamp::from_second(self.now_secs.unwrap_or_default()).unwrap();
+        let head = Head {
+            method: self.method.clone().into(),
+            url: self.url.clone(),
+            headers: Headers::from_pairs(&self.headers),
+        };
+        let body = Body::stored(Arc::new(InFile { bytes: self.body(), chunk_bytes }));
+        let arrival = Arrival { received_at, head, body };
+        let source = SourceName::new("source").unwrap();
+        wilco::verify(scheme, &source, &keys, arrival).map_err(|refused| refused.mismatch)
+    }
 }
 
 fn files() -> Vec<(PathBuf, File)> {
@@ -112,6 +128,23 @@ fn scheme_of(table: &toml::Table, vector: &Vector) -> Scheme {
     scheme(&table)
 }
 
+/// A body that is read in chunks of this size.
+struct InFile {
+    bytes: Vec<u8>,
+    chunk_bytes: usize,
+}
+
+impl StoredBytes for InFile {
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn read_at(&self, start: usize) -> io::Result<Bytes> {
+        let end = self.bytes.len().min(start.saturating_add(self.chunk_bytes));
+        Ok(self.bytes[start..end].to_vec().into())
+    }
+}
+
 #[test]
 fn each_published_request_is_accepted_or_refused_as_its_source_says() {
     let mut vectors = 0;
@@ -121,9 +154,11 @@ fn each_published_request_is_accepted_or_refused_as_its_source_says() {
                 let result = vector.verify(&scheme_of(&file.scheme, vector), chunk_bytes);
                 let what = format!("{path:?} {}: {:?}", vector.name, result.as_ref().err());
                 assert_eq!(result.is_ok(), vector.is_valid, "{what}");
-                if let Ok(verified) = result {
+                if let Ok(verified) = &result {
                     assert_eq!(verified.secret_name(), "it", "{what}");
                 }
+                let stored = vector.verify_stored(&scheme_of(&file.scheme, vector), chunk_bytes);
+                assert_eq!(stored.err(), result.err(), "{what}, of a stored body");
             }
             vectors += 1;
         }
@@ -231,6 +266,8 @@ fn each_published_request_is_the_event_that_its_file_says() {
             let verified = vector.verify(&scheme_of(&file.scheme, vector), usize::MAX).unwrap();
             let envelope = provider.envelope(&verified);
             let envelope = envelope.unwrap_or_else(|why| panic!("{what}: {why}"));
+            let stored = vector.verify_stored(&scheme_of(&file.scheme, vector), 7).unwrap();
+            assert_eq!(provider.envelope(&stored).unwrap(), envelope, "{what}, of a stored body");
             let found = [&Some(envelope.name), &envelope.subject, &envelope.delivery_id];
             for (found, expected) in found.into_iter().zip(expected) {
                 assert!(expected.is_none() || found == expected, "{what}: {found:?}");

@@ -55,7 +55,10 @@ pub(super) fn picture(
                 text.push_str(&format!("  {}\n", visible(line)));
             }
         }
-        None => text.push_str("  not text; see it with --raw\n"),
+        None if shown.body_base64.is_some() => {
+            text.push_str("  not text; see it with --raw\n");
+        }
+        None => text.push_str("  too large to be shown here; see it with --raw\n"),
     }
     text
 }

@@ -24,6 +24,7 @@ use super::{PIPES_GRACE, check, while_driving};
 use crate::{
     child::{ChildProcess, OutputTail, Pipes, Program},
     hidden::Hidden,
+    stored_body::while_reading,
     text::legible,
 };
 use flight::InFlight;
@@ -75,12 +76,19 @@ impl Destination for Lines {
             Err(why) => return Reply::failed(why),
         };
         let id = claim.event().delivered_id();
+        let (event, attempt) = (Arc::clone(claim.event()), claim.attempt());
+        let line = match while_reading(claim, move || line(&event, attempt)).await {
+            Ok(line) => line,
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+                return Reply::unsendable(error.to_string());
+            }
+            Err(error) => return Reply::failed(format!("the body cannot be read: {error}")),
+        };
         let answer = match worker.in_flight.enter(&id) {
             Ok(answer) => answer,
             Err(why) => return Reply::failed(why),
         };
         let asked = async {
-            let line = line(claim.event(), claim.attempt(), &id);
             // If the write fails, the worker has ended, and the reply says so.
             let _ = worker.lines.send(line).await;
             answer.await
@@ -160,11 +168,12 @@ struct Line<'a> {
     body_base64: Option<String>,
 }
 
-fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
-    let whole = event.body.contiguous();
+/// A worker reads a line as a whole, so that of its body is in memory here too.
+fn line(event: &Event, attempt: u32) -> io::Result<Vec<u8>> {
+    let whole = event.body.contiguous(LINE_BODY_BYTES_MAX)?;
     let body = std::str::from_utf8(&whole);
     let line = Line {
-        id,
+        id: &event.delivered_id(),
         item: event.item,
         event: &event.name,
         source: event.source.as_str(),
@@ -176,7 +185,7 @@ fn line(event: &Event, attempt: u32, id: &str) -> Vec<u8> {
     // Texts and numbers can always be serialized.
     let mut line = serde_json::to_vec(&line).unwrap_or_default();
     line.push(b'\n');
-    line
+    Ok(line)
 }
 
 /// Why the output of a worker is no longer read.
@@ -288,6 +297,8 @@ async fn feed(stdin: Option<ChildStdin>, mut lines: mpsc::Receiver<Vec<u8>>) -> 
 
 /// The time from the end of its input to SIGTERM.
 const CLOSE_GRACE: Duration = Duration::from_secs(5);
+/// The largest body that a worker gets, in bytes.
+const LINE_BODY_BYTES_MAX: usize = 4 << 20;
 /// The longest line that a worker may write, in bytes.
 const LINE_BYTES_MAX: u64 = 64 << 10;
 /// Lines a second that answer no event; after that many, the output is not read until the second is over.
@@ -336,8 +347,9 @@ mod tests {
                 headers: Headers::default(),
                 body: body.into(),
             };
-            let expected = format!("{{\"id\":\"e\",\"event\":\"a\\nb\",{rest},{expected}}}\n");
-            assert_eq!(String::from_utf8(line(&event, 2, "e")).unwrap(), expected);
+            let id = event.delivered_id();
+            let expected = format!("{{\"id\":\"{id}\",\"event\":\"a\\nb\",{rest},{expected}}}\n");
+            assert_eq!(String::from_utf8(line(&event, 2).unwrap()).unwrap(), expected);
         }
     }
 

@@ -1,16 +1,19 @@
 //! A program that is started for each event: it reads the raw body, and its exit code is the answer.
 
-use std::{pin::pin, time::Duration};
+use std::{io, pin::pin, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::{FutureExt as _, future::FusedFuture as _};
-use tokio::{io::AsyncWriteExt as _, time::timeout};
+use tokio::{io::AsyncWriteExt as _, sync::oneshot, time::timeout};
 use wilco::Body;
 use wilco_delivery::{Destination, Reply, Verdict};
 use wilco_store::Claim;
 
 use super::{FAILED, PIPES_GRACE, check, while_driving};
-use crate::child::{ChildProcess, OutputTail, Pipes, Program};
+use crate::{
+    child::{ChildProcess, OutputTail, Pipes, Program},
+    stored_body::read_at,
+};
 
 pub(super) struct Once {
     program: Program,
@@ -31,8 +34,17 @@ impl Destination for Once {
             Err(why) => return Reply::failed(why),
         };
         let output = OutputTail::new(self.program.limits.output);
-        let mut talk = pin!(talk(pipes, &claim.event().body, &output).fuse());
-        let ended = timeout(self.timeout, while_driving(child.wait(), talk.as_mut())).await;
+        let (unread, is_unread) = oneshot::channel();
+        let mut talk = pin!(talk(pipes, &claim.event().body, unread, &output).fuse());
+        let ended = async {
+            tokio::select! {
+                ended = child.wait() => Ok(ended),
+                Ok(error) = is_unread => Err(format!("the body cannot be read: {error}")),
+            }
+        };
+        let ended = timeout(self.timeout, while_driving(ended, talk.as_mut())).await;
+        let ended =
+            ended.unwrap_or_else(|_| Err(format!("killed after {} s", self.timeout.as_secs_f32())));
         if ended.is_err() {
             while_driving(child.terminate(), talk.as_mut()).await;
         }
@@ -46,7 +58,7 @@ impl Destination for Once {
                 let (code, how) = child.describe_end(ended, &output);
                 (judge(code), how)
             }
-            Err(_) => (FAILED, format!("killed after {} s", self.timeout.as_secs_f32())),
+            Err(why) => (FAILED, why),
         };
         Reply { verdict, result, output }
     }
@@ -77,13 +89,28 @@ fn variable(name: &str) -> String {
 }
 
 /// Writes the body and reads the output at the same time, so that no full pipe blocks the other.
-async fn talk(pipes: Pipes, body: &Body, output: &OutputTail) -> ((), (), ()) {
+/// The input of a program does not end before the body does: it would take the part for the whole.
+async fn talk(
+    pipes: Pipes,
+    body: &Body,
+    unread: oneshot::Sender<io::Error>,
+    output: &OutputTail,
+) -> ((), (), ()) {
     let feed = async {
-        if let Some(mut stdin) = pipes.stdin {
-            for chunk in body.chunks() {
-                // A program may succeed without reading its input.
-                if stdin.write_all(chunk).await.is_err() {
-                    return;
+        let Some(mut stdin) = pipes.stdin else { return };
+        let mut at = 0;
+        while at < body.len() {
+            match read_at(body, at).await {
+                Ok(chunk) => {
+                    // A program may succeed without reading its input.
+                    if stdin.write_all(&chunk).await.is_err() {
+                        return;
+                    }
+                    at += chunk.len();
+                }
+                Err(error) => {
+                    let _ = unread.send(error);
+                    return std::future::pending().await;
                 }
             }
         }

@@ -54,7 +54,7 @@ pub(super) async fn body(
     State(backend): State<Arc<Backend>>,
     Path(path): Path<EventPath>,
 ) -> Result<Octets, Problem> {
-    Ok(Octets(find(&backend, path.id).await?.event.body.contiguous()))
+    Ok(Octets(find(&backend, path.id).await?.event.body))
 }
 
 pub(super) async fn why(

@@ -54,7 +54,7 @@ pub(super) async fn body(
     State(backend): State<Arc<Backend>>,
     Path(path): Path<RejectionPath>,
 ) -> Result<Octets, Problem> {
-    Ok(Octets(find(&backend, path.id).await?.body.contiguous()))
+    Ok(Octets(find(&backend, path.id).await?.body))
 }
 
 pub(super) async fn accept(

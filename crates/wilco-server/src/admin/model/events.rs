@@ -104,10 +104,10 @@ pub struct EventDetail {
     pub conflict: bool,
     /// The headers in the order received; those with credentials without their values.
     pub headers: Vec<Header>,
-    /// The body, if it is text.
+    /// The body, if it is text of at most 1 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// The body in Base64, if it is not text.
+    /// The body in Base64, if it is something else of at most 1 MiB.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body_base64: Option<String>,
 }

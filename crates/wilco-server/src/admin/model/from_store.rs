@@ -38,14 +38,16 @@ impl From<wilco_store::EventDetail> for EventDetail {
             },
         });
         let headers = headers.collect();
-        let whole = event.body.contiguous();
-        let body = std::str::from_utf8(&whole).ok().map(ToOwned::to_owned);
-        let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(&whole));
+        let whole = event.body.contiguous(SHOWN_BODY_BYTES_MAX).ok();
+        let text = whole.as_deref().map(std::str::from_utf8);
+        let body = text.and_then(Result::ok).map(ToOwned::to_owned);
+        let body_base64 = whole.as_ref().filter(|_| body.is_none());
+        let body_base64 = body_base64.map(|whole| BASE64_STANDARD.encode(whole));
         let summary = EventSummary {
             id: event.id,
             source: event.source.to_string(),
             subject: event.subject,
-            title: wilco_store::title(&whole),
+            title: wilco_store::title(&event.body),
             received_at: event.received_at,
             bytes: event.body.len() as u64,
             sha256: event.digest.to_string(),
@@ -99,3 +101,6 @@ impl From<State> for DeliveryState {
         }
     }
 }
+
+/// The largest body that is part of the answer about an event, in bytes.
+const SHOWN_BODY_BYTES_MAX: usize = 1 << 20;

@@ -198,7 +198,8 @@ impl From<wilco_store::RejectionDetail> for RejectionDetail {
             value: String::from_utf8_lossy(value).into_owned(),
         });
         let headers = headers.collect();
-        let kept = body.contiguous();
+        // It was small enough to be kept in one row.
+        let kept = body.contiguous(usize::MAX).unwrap_or_default();
         let body = std::str::from_utf8(&kept).ok().map(ToOwned::to_owned);
         let body_base64 = body.is_none().then(|| BASE64_STANDARD.encode(&kept));
         Self { summary: summary.into(), headers, body, body_base64 }

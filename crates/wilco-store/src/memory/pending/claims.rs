@@ -65,7 +65,8 @@ impl Pending {
             }
         }
         due.sort_by_key(|row| (row.delivery.due_at, row.delivery.id));
-        let count = within_bytes(due.iter().map(|row| row.event.body.len()), CLAIM_BYTES_MAX);
+        let bytes = due.iter().map(|row| row.event.body.bytes_in_memory());
+        let count = within_bytes(bytes, CLAIM_BYTES_MAX);
         due.truncate(count.min(limit));
         due.into_iter()
             .map(

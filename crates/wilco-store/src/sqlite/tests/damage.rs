@@ -187,7 +187,7 @@ async fn a_damaged_event_that_is_sent_again_is_recorded_again() {
         let second = record(&store, again("booking/1")).await.unwrap();
         assert!(!ids.contains(&second), "{change}");
         let shown = store.event(second).await.unwrap().unwrap();
-        assert_eq!(&shown.event.body.contiguous()[..], SENT.body, "{change}");
+        assert_eq!(&shown.event.body.contiguous(usize::MAX).unwrap()[..], SENT.body, "{change}");
         // The next copy is one of this record, and what is whole is still recognised.
         assert_eq!(record(&store, again("booking/1")).await.unwrap(), second, "{change}");
         assert_eq!(record(&store, again("booking/0")).await.unwrap(), ids[0], "{change}");

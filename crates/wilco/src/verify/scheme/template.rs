@@ -128,6 +128,11 @@ impl Template {
         (!again).then_some((before, after))
     }
 
+    /// Whether a part is a value out of the body.
+    pub(super) fn has_value_of_body(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Form | Part::Json(_)))
+    }
+
     pub(super) fn parts(&self) -> &[Part] {
         &self.0
     }
@@ -149,14 +154,16 @@ impl Template {
 
     /// The signed message: all parts of the template, joined.
     pub(super) fn message(&self, values: &Values, secret: &[u8], body: &Body) -> Vec<u8> {
-        let mut message = Vec::with_capacity(body.len() + 128);
+        let whole = || body.in_one_piece().unwrap_or_default();
+        let mut message = Vec::new();
         for part in &self.0 {
             match part {
-                Part::Body => message.extend(body.chunks().flatten()),
-                Part::Form if values.is_form => message.extend(sorted_form(&body.contiguous())),
-                Part::Json(path) => message.extend(json_value(&body.contiguous(), path)),
+                Part::Body => message.extend_from_slice(&whole()),
+                Part::Form if values.is_form => message.extend(sorted_form(&whole())),
+                Part::Json(path) => message.extend(json_value(&whole(), path)),
                 Part::BodySha256 => {
-                    message.extend(Digest::of(&body.contiguous()).to_string().into_bytes());
+                    let digest = Digest::of_body(body).ok().map(|digest| digest.to_string());
+                    message.extend(digest.unwrap_or_default().into_bytes());
                 }
                 _ => message.extend_from_slice(&part.bytes(values, secret).unwrap_or_default()),
             }
