@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use wilco::{Envelope, Proof, Verified};
 
-use crate::{Duplicates, Receipt, Rejection, StoreError};
+use crate::{Duplicates, Receipt, Rejection, Spool, StoreError};
 
 /// The store as the inbound half sees it. It cannot route, claim or settle anything.
 #[async_trait]
@@ -37,6 +37,14 @@ pub trait InboundStore: Send + Sync {
         envelope: Envelope,
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError>;
+
+    /// A place on the disk of the store for a large body that is not verified yet. What is written there is
+    /// not in the store, and is gone with its last user.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: there is no space for it.
+    fn spool(&self) -> Result<Spool, StoreError>;
 
     /// Stores a rejected request for a limited time, so that a person can find out why, and accept it. Never
     /// waits, and promises nothing: rejections are written while no event and no delivery waits, at

@@ -37,6 +37,7 @@ mod outbound;
 mod query;
 mod rejection;
 mod rules;
+mod spool;
 mod sqlite;
 mod status;
 #[cfg(test)]
@@ -75,6 +76,7 @@ pub use rejection::{
     Accepted, Rejection, RejectionDetail, RejectionQuery, RejectionReason, RejectionSummary,
 };
 pub use rules::Duplicates;
+pub use spool::Spool;
 pub use sqlite::{BackupError, Limits, Options, SqliteStore};
 pub use status::StoreStatus;
 pub use wakers::Wakers;
@@ -172,7 +174,8 @@ pub const REJECTION_QUEUE_MAX: usize = 256;
 /// Bytes of rejections that may wait to be written; a further one is dropped, unless nothing else waits.
 pub const REJECTION_QUEUE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of a rejected body that are stored, unless it may be accepted later: then it is stored whole.
+/// Bytes of a rejected body that are stored, unless it may be accepted later: then it is stored whole, if it
+/// has at most [`REJECTION_QUEUE_BYTES_MAX`].
 pub const REJECTION_BODY_BYTES_MAX: usize = 64 << 10;
 
 /// Between two writes of rejections.

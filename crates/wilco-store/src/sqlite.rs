@@ -8,6 +8,7 @@ mod cancel;
 mod check;
 mod checkpointer;
 mod checksum;
+mod chunks;
 mod claim;
 mod claimed;
 mod damage;
@@ -33,6 +34,7 @@ mod reads;
 mod recent;
 mod record;
 mod record_alert;
+mod record_large;
 mod reject;
 mod release_keys;
 mod replay;
@@ -64,6 +66,7 @@ pub(super) use check::{
 };
 pub(super) use checkpointer::{Checkpointer, leave_log};
 pub(super) use checksum::{Checksums, Head, Unsealed};
+pub(super) use chunks::{CHUNKS_PER_COMMIT, ChunkReader, chunk_count, each_chunk, partial_bodies};
 pub(super) use claim::Taken;
 pub(super) use damage::{Damage, is_damaged, mend};
 pub(super) use deliveries::{Ended, ended};
@@ -80,7 +83,7 @@ pub(super) use open::open as open_file;
 pub(super) use opening::Opening;
 pub use options::{Limits, Options};
 pub(super) use paths::{from_io, from_sqlite, private_file, sibling_path, sync_folder};
-pub(super) use queue::{Batch, Job, Kind, Queue};
+pub(super) use queue::{Batch, Job, Kind, Queue, REPAIR_PAUSE};
 pub(super) use readers::Readers;
 pub(super) use reads::{
     EVENT, Part, checked, damaged_events, destination_status, events, intact, is_intact,
@@ -88,6 +91,7 @@ pub(super) use reads::{
 };
 pub(super) use recent::RecentEvents;
 pub(super) use record::{Prepared, id_bits};
+pub(super) use record_large::{RecordLarge, RemovePartial};
 pub(super) use reject::{KeptRejections, rejection_seq};
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
@@ -108,6 +112,7 @@ pub struct SqliteStore {
     readers: Arc<Readers>,
     /// For people and metrics, whose questions may take long.
     query_readers: Arc<Readers>,
+    chunk_reader: Arc<ChunkReader>,
     thread: Mutex<Option<JoinHandle<()>>>,
     check: Arc<Mutex<Option<RunningCheck>>>,
     clock: Arc<dyn Clock>,
@@ -140,6 +145,7 @@ impl SqliteStore {
         let shared = Arc::new(Shared::new(space));
         let readers = Arc::new(Readers::of(&shared));
         let query_readers = Arc::new(Readers::of(&shared));
+        let chunk_reader = Arc::<ChunkReader>::default();
         let check = Arc::default();
         let opening = Opening {
             path: path.clone(),
@@ -150,6 +156,7 @@ impl SqliteStore {
             limits,
             readers: Arc::clone(&readers),
             query_readers: Arc::clone(&query_readers),
+            chunk_reader: Arc::clone(&chunk_reader),
             check: Arc::clone(&check),
         };
         let (writer, thread) = Writer::start(opening, shared, options.observer)?;
@@ -158,6 +165,7 @@ impl SqliteStore {
             writer,
             readers,
             query_readers,
+            chunk_reader,
             thread: Mutex::new(Some(thread)),
             clock,
             limits,
@@ -177,10 +185,13 @@ impl SqliteStore {
         let shared = Arc::new(Shared::new(space));
         let readers = Arc::new(Readers::of(&shared));
         readers.add(vec![open::open_to_read(&path)?]);
+        let chunk_reader = Arc::<ChunkReader>::default();
+        chunk_reader.open(open::open_to_read(&path)?);
         Ok(Self {
             writer: Writer::none(shared),
             query_readers: Arc::clone(&readers),
             readers,
+            chunk_reader,
             thread: Mutex::default(),
             check: Arc::default(),
             clock,
@@ -255,6 +266,7 @@ impl Store for SqliteStore {
         };
         self.readers.close();
         self.query_readers.close();
+        self.chunk_reader.close();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         // It has answered, so it is at its end.
         let _ = thread.map(JoinHandle::join);

@@ -36,7 +36,7 @@ pub trait StoredBytes: Send + Sync {
     }
 
     /// Some of them, from `start` on: at least one where there are any, and at most
-    /// [`BODY_CHUNK_BYTES`].
+    /// [`STORED_CHUNK_BYTES`].
     ///
     /// # Errors
     ///
@@ -92,7 +92,7 @@ impl Body {
     pub fn bytes_in_memory(&self) -> usize {
         match &self.0 {
             Kind::InMemory(body) => body.len,
-            Kind::Stored(bytes) => bytes.len().min(BODY_CHUNK_BYTES),
+            Kind::Stored(bytes) => bytes.len().min(STORED_CHUNK_BYTES),
         }
     }
 
@@ -341,6 +341,10 @@ impl fmt::Debug for Body {
 /// The largest chunk in which the service receives a body, and the largest body that it keeps in memory,
 /// in bytes: a larger one is stored elsewhere.
 pub const BODY_CHUNK_BYTES: usize = 256 << 10;
+
+/// The chunks in which a stored body is written and read, in bytes. Allocators keep several of a size for
+/// each thread, and many threads read.
+pub const STORED_CHUNK_BYTES: usize = 64 << 10;
 /// The largest body of which a provider may sign something else than the bytes as they are, such as the
 /// sorted fields of a form, or which it may sign with a public key, in bytes.
 pub const WHOLE_BODY_BYTES_MAX: usize = 1 << 20;

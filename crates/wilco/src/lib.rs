@@ -51,7 +51,7 @@ mod split;
 mod verify;
 mod words;
 
-pub use body::{BODY_CHUNK_BYTES, Body, StoredBytes, WHOLE_BODY_BYTES_MAX};
+pub use body::{BODY_CHUNK_BYTES, Body, STORED_CHUNK_BYTES, StoredBytes, WHOLE_BODY_BYTES_MAX};
 pub use event::{
     Arrival, DataError, Digest, Event, EventId, EventIdError, Head, Headers, NameError, Origin,
     RejectionId, RejectionIdError, SourceName,

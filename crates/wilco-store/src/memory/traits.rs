@@ -1,6 +1,6 @@
 //! What each reader asks of the store: every method is one commit, or one look at what is durable.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -11,7 +11,7 @@ use crate::{
     Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, Claim, DestinationStatus,
     Duplicates, EventDetail, EventQuery, EventSummary, InboundStore, OutboundStore, Outcome,
     Receipt, Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, RoutedBatch,
-    SecretMatches, Settled, State, Store, StoreError, StoreStatus, Usage, Wakers,
+    SecretMatches, Settled, Spool, State, Store, StoreError, StoreStatus, Usage, Wakers,
     rules::{wait_until, whole_millis},
 };
 
@@ -24,6 +24,10 @@ impl InboundStore for MemoryStore {
         duplicates: Duplicates,
     ) -> Result<Receipt, StoreError> {
         self.commit(|pending| pending.record(&proof, envelope, duplicates))
+    }
+
+    fn spool(&self) -> Result<Spool, StoreError> {
+        Spool::new(&std::env::temp_dir(), Arc::new(|| Ok(())))
     }
 
     fn reject(&self, rejection: Rejection) -> bool {

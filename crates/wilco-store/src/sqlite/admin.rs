@@ -1,5 +1,7 @@
 //! What people ask of the SQLite store, by the admin API and the command line.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::Connection;
 use wilco::{EventId, Proof, RejectionId};
@@ -44,7 +46,9 @@ impl AdminStore for SqliteStore {
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError> {
-        let shown = self.query_readers.read(move |connection| show(connection, seq_of(id))).await;
+        let chunk_reader = Arc::clone(&self.chunk_reader);
+        let show = move |connection: &Connection| show(connection, &chunk_reader, seq_of(id));
+        let shown = self.query_readers.read(show).await;
         if let Err(StoreError::Damaged(_)) = shown {
             self.found_damaged(vec![seq_of(id)], "a person who looked at it").await;
         }

@@ -33,15 +33,18 @@ pub(crate) struct Unsealed {
     whole: crc32fast::Hasher,
 }
 
-impl Checksums {
-    pub(super) fn of(event: &Event, delivery_id: Option<&str>) -> io::Result<Self> {
-        Ok(Unsealed::of(event, delivery_id)?.seal(event.id, event.conflict))
-    }
-}
-
 impl Unsealed {
     /// Of an event whose id and conflict do not count yet.
     pub(super) fn of(event: &Event, delivery_id: Option<&str>) -> io::Result<Self> {
+        let mut unsealed = Self::without_body(event, delivery_id, event.body.len() as u64);
+        for chunk in event.body.chunks() {
+            unsealed.add_body(&chunk?);
+        }
+        Ok(unsealed)
+    }
+
+    /// The same, before any of its body of this length.
+    pub(super) fn without_body(event: &Event, delivery_id: Option<&str>, body_bytes: u64) -> Self {
         let head = Head {
             source: event.source.as_str(),
             provider: &event.provider,
@@ -52,16 +55,18 @@ impl Unsealed {
             secret_name: &event.secret_name,
             origin: event.origin,
             digest: event.digest,
-            body_bytes: event.body.len() as u64,
+            body_bytes,
         };
         let head = head.hasher();
         let mut whole = head.clone();
         add(&mut whole, event.headers.as_bytes());
         // Its length is in the head.
-        for chunk in event.body.chunks() {
-            whole.update(&chunk?);
-        }
-        Ok(Self { head, whole })
+        Self { head, whole }
+    }
+
+    /// Adds the next part of the body.
+    pub(super) fn add_body(&mut self, part: &[u8]) {
+        self.whole.update(part);
     }
 
     pub(super) fn seal(&self, id: EventId, conflict: bool) -> Checksums {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::{Row, params};
-use wilco::{Event, Item};
+use wilco::{BODY_CHUNK_BYTES, Event, Item, STORED_CHUNK_BYTES};
 
 use super::{Lease, WriterState, row_limit};
 use crate::{
@@ -74,13 +74,14 @@ impl WriterState {
         let due = self
             .connection
             .prepare_cached(
-                // The size of a damaged event may be anything, and it may have none.
-                "SELECT delivery.id, max(coalesce(item_end - item_start, bytes, 0), 0) FROM delivery \
+                // Of a large body one chunk is in memory. The size of a damaged event may be anything, and it
+                // may have none.
+                "SELECT delivery.id, max(coalesce(item_end - item_start, iif(bytes > ?4, ?5, bytes), 0), 0) FROM delivery \
                  LEFT JOIN event ON event.seq = delivery.event \
                  WHERE destination = ?1 AND due_at_ms <= ?2 \
                  ORDER BY due_at_ms, delivery.id LIMIT ?3",
             )?
-            .query_map(params![destination, now.as_millisecond(), row_limit(limit)], |row| {
+            .query_map(params![destination, now.as_millisecond(), row_limit(limit), BODY_CHUNK_BYTES, STORED_CHUNK_BYTES], |row| {
                 Ok((row.get(0)?, row.get(1)?))
             })?
             .collect::<rusqlite::Result<Vec<(i64, usize)>>>()?;

@@ -70,13 +70,13 @@ impl SqliteStore {
         if places.is_empty() {
             return VecDeque::new();
         }
-        let count = places.len();
+        let (count, chunk_reader) = (places.len(), Arc::clone(&self.chunk_reader));
         let read = self.readers.read(move |connection: &Connection| {
             let mut last: Option<(i64, Arc<Event>)> = None;
             let read_one = |(seq, item)| {
                 let event = match last.take().filter(|(last, _)| *last == seq) {
                     Some((_, event)) => event,
-                    None => match intact(connection, seq)? {
+                    None => match intact(connection, &chunk_reader, seq)? {
                         Some(event) => Arc::new(event),
                         None => return Ok(None),
                     },

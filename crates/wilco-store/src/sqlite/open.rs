@@ -18,6 +18,8 @@ pub(crate) struct Opened {
     pub(super) writing: Connection,
     pub(super) reading: Vec<Connection>,
     pub(super) unchecked: Option<Unchecked>,
+    /// For the chunks of large bodies.
+    pub(super) reading_chunks: Connection,
     /// For the check that runs while the store is open.
     pub(super) scrubbing: Connection,
     /// Commits that damage in the write-ahead log has taken, at the least.
@@ -54,9 +56,19 @@ pub(crate) fn open(named: &Path, limits: &Limits) -> Result<Opened, OpenError> {
     let copying = copier(path).map_err(at)?;
     let reading =
         (0..READERS).map(|_| reader(path)).collect::<Result<_, rusqlite::Error>>().map_err(at)?;
+    let reading_chunks = chunk_reader(path).map_err(at)?;
     let scrubbing = reader(path).map_err(at)?;
     files.watch().map_err(|cause| from_io(path, &cause))?;
-    Ok(Opened { writing, copying, reading, unchecked, scrubbing, lost_commits, files })
+    Ok(Opened {
+        writing,
+        copying,
+        reading,
+        reading_chunks,
+        unchecked,
+        scrubbing,
+        lost_commits,
+        files,
+    })
 }
 
 /// Reports and repairs damage in the log before SQLite opens it, which would truncate the log
@@ -219,12 +231,20 @@ fn reader(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// One that reads chunk after chunk, none of them twice.
+fn chunk_reader(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = reader(path)?;
+    connection.pragma_update(None, "cache_size", -CHUNK_CACHE_KIB)?;
+    Ok(connection)
+}
+
 /// `wilc` in ASCII: what the `file` command and other tools can tell a store by.
 const APPLICATION_ID: i64 = 0x7769_6c63;
 const MIGRATIONS: &[&str] = &[include_str!("schema.sql")];
 #[expect(clippy::cast_possible_wrap, reason = "a handful of migrations")]
 const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;
 const CACHE_KIB: i64 = 2 << 10;
+const CHUNK_CACHE_KIB: i64 = 256;
 /// A commit writes whole pages. An event that is recorded, routed, claimed and settled alone writes
 /// 49 KiB to the log with these, 28 with pages of 2 KiB and 93 with 8. But headers and body often fill
 /// a page of 2 KiB by themselves, and where many events are recorded at once, a page for each of them

@@ -11,8 +11,9 @@ use std::{
 };
 
 use super::{
-    Changes, Checkpointer, DELIVERY_READERS, LatestEvents, Limits, Queue, Readers, RunningCheck,
-    Scrub, Shared, Wal, WriterState, from_io, from_sqlite, open_file,
+    Changes, Checkpointer, ChunkReader, DELIVERY_READERS, LatestEvents, Limits, Queue, Readers,
+    RemovePartial, RunningCheck, Scrub, Shared, Wal, WriterState, from_io, from_sqlite, open_file,
+    partial_bodies,
 };
 use crate::{Clock, OpenError};
 
@@ -26,6 +27,7 @@ pub(crate) struct Opening {
     pub(super) limits: Limits,
     pub(super) readers: Arc<Readers>,
     pub(super) query_readers: Arc<Readers>,
+    pub(super) chunk_reader: Arc<ChunkReader>,
     pub(super) check: Arc<Mutex<Option<RunningCheck>>>,
 }
 
@@ -48,7 +50,11 @@ impl Opening {
         let checkpointer = Checkpointer::start(opened.copying, Arc::clone(&self.shared));
         let checkpointer = checkpointer.map_err(|cause| from_io(path, &cause))?;
         let wal = Wal::of(&opened.writing, checkpointer);
+        let (partial, last_chunks) = partial_bodies(&opened.writing).map_err(at)?;
+        partial.into_iter().for_each(|chunks| RemovePartial::begin(&self.queue, chunks));
+        self.chunk_reader.open(opened.reading_chunks);
         let state = WriterState {
+            last_chunks,
             latest_events: LatestEvents::load(&opened.writing, self.limits).map_err(at)?,
             connection: opened.writing,
             last_seq,

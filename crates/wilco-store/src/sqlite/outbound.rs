@@ -21,7 +21,9 @@ impl OutboundStore for SqliteStore {
         if let Some(events) = self.writer.shared().recent_events.unrouted(limit) {
             return Ok(Batch { events });
         }
-        let unrouted = self.readers.read(move |connection| unrouted(connection, limit));
+        let chunk_reader = Arc::clone(&self.chunk_reader);
+        let read = move |connection: &Connection| unrouted(connection, &chunk_reader, limit);
+        let unrouted = self.readers.read(read);
         let (events, damaged) = unrouted.await?;
         self.found_damaged(damaged, "routing").await;
         Ok(Batch { events })

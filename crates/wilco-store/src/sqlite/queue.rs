@@ -1,4 +1,4 @@
-//! What waits for the writing thread: three bounded queues, and repairs.
+//! What waits for the writing thread: bounded queues, and repairs.
 //!
 //! Events and deliveries have a queue each, and every batch takes from both, so that a flood of one
 //! never holds up the other. Rejections are written only while nothing else waits, in batches of
@@ -33,6 +33,8 @@ pub(crate) type Stopped = oneshot::Sender<Result<(), StoreError>>;
 pub(crate) enum Kind {
     Event,
     Delivery,
+    /// A part of an event with a large body.
+    Large,
 }
 
 /// What the writing thread does next.
@@ -55,6 +57,7 @@ pub(crate) struct Queue {
 struct Waiting {
     events: VecDeque<Box<dyn Job>>,
     deliveries: VecDeque<Box<dyn Job>>,
+    large: VecDeque<Box<dyn Job>>,
     rejections: Vec<Rejection>,
     rejection_bytes: usize,
     rejections_not_before: Option<Instant>,
@@ -85,6 +88,7 @@ impl Queue {
         let queue = match kind {
             Kind::Event => &mut waiting.events,
             Kind::Delivery => &mut waiting.deliveries,
+            Kind::Large => &mut waiting.large,
         };
         if queue.len() >= QUEUE_MAX {
             return Err(StoreError::Busy);
@@ -92,6 +96,21 @@ impl Queue {
         queue.push_back(job);
         self.wake(waiting);
         Ok(())
+    }
+
+    /// Queues the next part of an event with a large body, of which one is completed before the next one
+    /// begins. It is written even if the queue has been closed.
+    pub(super) fn resume(&self, job: Box<dyn Job>) {
+        let mut waiting = self.lock();
+        waiting.large.push_front(job);
+        self.wake(waiting);
+    }
+
+    /// Queues a job behind the events with large bodies. It is executed even if the queue has been closed.
+    pub(super) fn push_last(&self, job: Box<dyn Job>) {
+        let mut waiting = self.lock();
+        waiting.large.push_back(job);
+        self.wake(waiting);
     }
 
     /// Whether there was room for it.
@@ -226,7 +245,8 @@ impl Waiting {
         }
     }
 
-    /// Half a batch of each kind, and more where the other has less.
+    /// Half a batch of each kind, and more where the other has less; and one part of a large event, so that
+    /// the others wait for no more than that.
     fn jobs(&mut self) -> Vec<Box<dyn Job>> {
         let (events, deliveries) = (self.events.len(), self.deliveries.len());
         let events = events.min(BATCH_MAX.saturating_sub(deliveries).max(BATCH_MAX / 2));
@@ -234,6 +254,7 @@ impl Waiting {
         let mut jobs = Vec::with_capacity(events + deliveries);
         jobs.extend(self.events.drain(..events));
         jobs.extend(self.deliveries.drain(..deliveries));
+        jobs.extend(self.large.pop_front());
         jobs
     }
 
@@ -245,6 +266,8 @@ impl Waiting {
     }
 }
 
+/// Between two tries of a repair.
+pub(crate) const REPAIR_PAUSE: Duration = Duration::from_secs(1);
 /// Jobs in one transaction: enough that the sync costs each next to nothing.
 pub(super) const BATCH_MAX: usize = 512;
 

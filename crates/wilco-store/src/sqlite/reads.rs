@@ -7,9 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use wilco::{Body, Event, EventId, Headers, SourceName};
+use wilco::{Event, EventId, Headers, SourceName};
 
-use super::{Checksums, digest_of, id_of, instant, origin_of, seq_of};
+use super::{
+    Checksums, ChunkReader, Unsealed, digest_of, each_chunk, id_of, instant, origin_of, seq_of,
+};
 use crate::{
     Attempt, Breaker, Delivery, DestinationStatus, EventDetail, ROUTING_BYTES_MAX, State,
     StoreError,
@@ -24,6 +26,7 @@ pub(crate) use rejections::{rejection, rejections};
 /// to be damaged does not block those behind it.
 pub(crate) fn unrouted(
     connection: &Connection,
+    chunk_reader: &Arc<ChunkReader>,
     limit: usize,
 ) -> Result<(Vec<Arc<Event>>, Vec<i64>), StoreError> {
     let mut statement = connection.prepare_cached(&format!(
@@ -37,7 +40,7 @@ pub(crate) fn unrouted(
         && let Some(row) = rows.next()?
     {
         let event = match checked(connection, row) {
-            Ok(event) => event,
+            Ok(intact) => intact.event(chunk_reader),
             Err(StoreError::Pruned(_)) => continue,
             Err(_) => {
                 damaged.push(row.get("seq")?);
@@ -59,38 +62,79 @@ pub(crate) fn is_intact(connection: &Connection, id: EventId) -> rusqlite::Resul
     let mut rows = statement.query([seq_of(id)])?;
     let Some(row) = rows.next()? else { return Ok(false) };
     Ok(match checked(connection, row) {
-        Ok(event) => event.id == id,
+        Ok(intact) => intact.event.id == id,
         Err(error) => matches!(error, StoreError::Pruned(_)),
     })
 }
 
 /// The event in this place, its checksum compared with what was read.
-pub(crate) fn intact(connection: &Connection, seq: i64) -> Result<Option<Event>, StoreError> {
+pub(crate) fn intact(
+    connection: &Connection,
+    chunk_reader: &Arc<ChunkReader>,
+    seq: i64,
+) -> Result<Option<Event>, StoreError> {
     let mut statement = connection.prepare_cached(&format!("SELECT {EVENT} WHERE seq = ?1"))?;
     let mut rows = statement.query([seq])?;
-    rows.next()?.map(|row| checked(connection, row)).transpose()
+    let checked = rows.next()?.map(|row| checked(connection, row)).transpose()?;
+    Ok(checked.map(|intact| intact.event(chunk_reader)))
+}
+
+/// An event that was found to be what was written.
+pub(crate) struct Intact {
+    /// Without its body, if that is in chunks.
+    event: Event,
+    chunks: Option<i64>,
+    body_bytes: usize,
+}
+
+impl Intact {
+    /// The event. Of a large body, each chunk is read when it is needed.
+    fn event(self, chunk_reader: &Arc<ChunkReader>) -> Event {
+        let Self { event, chunks, body_bytes } = self;
+        match chunks {
+            Some(chunks) => Event { body: chunk_reader.body(chunks, body_bytes), ..event },
+            None => event,
+        }
+    }
+
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body_bytes
+    }
 }
 
 /// The event of a row that is what was written.
-pub(crate) fn checked(connection: &Connection, row: &Row<'_>) -> Result<Event, StoreError> {
+pub(crate) fn checked(connection: &Connection, row: &Row<'_>) -> Result<Intact, StoreError> {
     if let Ok(true) = row.get("is_pruned") {
         return Err(match head(row) {
             Ok(Some(head)) => StoreError::Pruned(head.id.to_string()),
             Ok(None) | Err(_) => StoreError::Damaged("an event without a payload".into()),
         });
     }
-    let read = event(connection, row).and_then(|event| {
-        let delivery_id: Option<String> = row.get("delivery_id")?;
-        let stored = Checksums { head: row.get("head_checksum")?, whole: row.get("checksum")? };
-        let found = Checksums::of(&event, delivery_id.as_deref()).map_err(super::bad_column)?;
-        let is_whole = stored == found && row.get::<_, usize>("bytes")? == event.body.len();
-        Ok((event, is_whole))
-    });
-    match read {
-        Ok((event, true)) => Ok(event),
-        Ok((event, false)) => Err(StoreError::Damaged(event.id.to_string())),
+    match compare(connection, row) {
+        Ok((intact, true)) => Ok(intact),
+        Ok((damaged, false)) => Err(StoreError::Damaged(damaged.event.id.to_string())),
         Err(error) => Err(StoreError::Damaged(format!("an event ({error})"))),
     }
+}
+
+/// Reads an event, and all of its body, and says whether they are what was written.
+fn compare(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<(Intact, bool)> {
+    let (event, body_bytes) = (event(row)?, row.get("bytes")?);
+    let (delivery_id, chunks): (Option<String>, Option<i64>) =
+        (row.get("delivery_id")?, row.get("chunks")?);
+    let stored = Checksums { head: row.get("head_checksum")?, whole: row.get("checksum")? };
+    let mut found = Unsealed::without_body(&event, delivery_id.as_deref(), body_bytes as u64);
+    let mut found_bytes = 0;
+    let mut add = |part: &[u8]| {
+        found.add_body(part);
+        found_bytes += part.len();
+    };
+    match chunks {
+        Some(chunks) => each_chunk(connection, chunks, add)?,
+        None => add(row.get_ref("body")?.as_blob().map_err(super::bad_column)?),
+    }
+    let is_whole = found.seal(event.id, event.conflict) == stored && found_bytes == body_bytes;
+    Ok((Intact { event, chunks, body_bytes }, is_whole))
 }
 
 pub(crate) fn next_due(
@@ -112,12 +156,16 @@ pub(crate) fn next_due(
     Ok(wait.into_iter().chain(next_lease_end).min())
 }
 
-pub(crate) fn show(connection: &Connection, seq: i64) -> Result<Option<EventDetail>, StoreError> {
+pub(crate) fn show(
+    connection: &Connection,
+    chunk_reader: &Arc<ChunkReader>,
+    seq: i64,
+) -> Result<Option<EventDetail>, StoreError> {
     // One transaction: routing continues meanwhile, and an event that is routed between two of these
     // statements would look as if no route had taken it.
     let transaction = connection.unchecked_transaction()?;
     let connection = &*transaction;
-    let Some(event) = intact(connection, seq)? else { return Ok(None) };
+    let Some(event) = intact(connection, chunk_reader, seq)? else { return Ok(None) };
     let mut deliveries = deliveries(connection, seq)?;
     for delivery in &mut deliveries {
         delivery.history = attempts(connection, delivery.id)?;
@@ -220,7 +268,7 @@ fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Atte
         .collect()
 }
 
-fn event(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Event> {
+fn event(row: &Row<'_>) -> rusqlite::Result<Event> {
     Ok(Event {
         id: id_of(&row.get::<_, String>("id")?)?,
         source: source_of(row)?,
@@ -234,24 +282,8 @@ fn event(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Event> {
         origin: origin_of(row, "origin")?,
         item: None,
         headers: Headers::from_block(row.get::<_, Vec<u8>>("headers")?.into()),
-        body: body(connection, row)?,
+        body: row.get::<_, Vec<u8>>("body")?.into(),
     })
-}
-
-/// The body in its chunks; only one that has more than the first asks for them.
-fn body(connection: &Connection, row: &Row<'_>) -> rusqlite::Result<Body> {
-    let first: Vec<u8> = row.get("body")?;
-    if row.get::<_, usize>("bytes")? <= first.len() {
-        return Ok(first.into());
-    }
-    let mut chunks = vec![first.into()];
-    let mut statement = connection
-        .prepare_cached("SELECT body FROM payload_chunk WHERE event = ?1 ORDER BY number")?;
-    let mut rows = statement.query([row.get::<_, i64>("seq")?])?;
-    while let Some(row) = rows.next()? {
-        chunks.push(row.get::<_, Vec<u8>>(0)?.into());
-    }
-    Ok(Body::from_iter(chunks))
 }
 
 fn source_of(row: &Row<'_>) -> rusqlite::Result<SourceName> {
@@ -280,6 +312,6 @@ fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
 /// The columns of an event with its payload, and where they are.
 pub(crate) const EVENT: &str = "seq, id, source, provider, name, subject, delivery_id, \
                                 received_at_ms, secret_name, bytes, digest, conflict, origin, \
-                                head_checksum, checksum, headers, body, (headers IS NULL \
+                                head_checksum, checksum, headers, body, chunks, (headers IS NULL \
                                 AND seq <= (SELECT pruned_through FROM progress)) AS is_pruned \
                                 FROM event LEFT JOIN payload ON payload.event = seq";

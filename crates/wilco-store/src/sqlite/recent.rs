@@ -1,4 +1,5 @@
-//! The newest events, kept in memory, so that what was just written is not read back.
+//! The newest events, kept in memory, so that what was just written is not read back. Events with large
+//! bodies are not kept.
 
 use std::{
     collections::VecDeque,
@@ -7,7 +8,7 @@ use std::{
 
 use wilco::Event;
 
-use super::seq_of;
+use super::{chunk_count, seq_of};
 
 /// The end of the table of events: every event behind a certain place, or none.
 pub(crate) struct RecentEvents(Mutex<Inner>);
@@ -44,6 +45,12 @@ impl RecentEvents {
     pub(super) fn extend(&self, events: Vec<Arc<Event>>) {
         let mut inner = self.lock();
         for event in events {
+            if chunk_count(event.body.len()) > 0 {
+                // It is read from the file, and with it what was recorded before it and is not routed.
+                inner.events.clear();
+                (inner.bytes, inner.behind) = (0, seq_of(event.id));
+                continue;
+            }
             let bytes = bytes_of(&event);
             inner.bytes += bytes;
             inner.events.push_back(Recent { seq: seq_of(event.id), bytes, event });

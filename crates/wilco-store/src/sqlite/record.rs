@@ -2,11 +2,15 @@
 
 use std::{io, sync::Arc};
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use rusqlite::{Connection, params};
+use rusqlite::params;
 use wilco::{Arrival, BODY_CHUNK_BYTES, Digest, Envelope, Event, EventId, Origin, Proof};
 
-use super::{DamagedEvent, Keys, TAIL_BITS, Unsealed, WriterState, bad_column, is_intact, seq_of};
+use super::{
+    DamagedEvent, Keys, TAIL_BITS, Unsealed, WriterState, bad_column, chunk_count, is_intact,
+    seq_of,
+};
 use crate::{
     Duplicates, Receipt,
     rules::{Content, DuplicateDecision, Earlier, Request},
@@ -20,6 +24,8 @@ pub(crate) struct Prepared {
     event: Arc<Event>,
     delivery_id: Option<String>,
     checksums: Unsealed,
+    /// The number of its chunks, if they are written already.
+    pub(super) chunks: Option<i64>,
 }
 
 impl Prepared {
@@ -52,7 +58,12 @@ impl Prepared {
 
     pub(super) fn with(keys: Keys, delivery_id: Option<String>, event: Event) -> io::Result<Self> {
         let checksums = Unsealed::of(&event, delivery_id.as_deref())?;
-        Ok(Self { keys, event: Arc::new(event), delivery_id, checksums })
+        Ok(Self { keys, event: Arc::new(event), delivery_id, checksums, chunks: None })
+    }
+
+    /// Whether its body is written in chunks.
+    pub(super) fn is_large(&self) -> bool {
+        chunk_count(self.event.body.len()) > 0
     }
 
     /// The provider sent it because it was asked to.
@@ -159,6 +170,7 @@ impl WriterState {
         prepared: &mut Prepared,
         conflict: bool,
     ) -> rusqlite::Result<EventId> {
+        let chunks = self.chunks_of(prepared)?;
         let Prepared { event, delivery_id, checksums, .. } = prepared;
         let seq = self.next_seq(event.received_at);
         let id = EventId::from_bits(id_bits(seq, event.digest));
@@ -189,29 +201,39 @@ impl WriterState {
                 checksums.head,
                 checksums.whole,
             ])?;
-        insert_payload(&self.connection, seq, event)?;
+        // The row of a large body has none of it.
+        let body = if chunks.is_none() {
+            event.body.contiguous(BODY_CHUNK_BYTES)
+        } else {
+            Ok(Bytes::new())
+        };
+        self.connection
+            .prepare_cached(
+                "INSERT INTO payload (event, headers, body, chunks) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute(params![
+                seq,
+                event.headers.as_bytes(),
+                &body.map_err(bad_column)?[..],
+                chunks,
+            ])?;
         self.changes.recorded.push(Arc::clone(event));
         Ok(id)
     }
-}
 
-fn insert_payload(connection: &Connection, seq: i64, event: &Event) -> rusqlite::Result<()> {
-    let body = &event.body;
-    let row = |at: usize| {
-        let end = body.len().min(at + BODY_CHUNK_BYTES);
-        let row = if body.len() == end - at { body.contiguous(end) } else { body.part(at..end) };
-        row.map_err(bad_column)
-    };
-    connection
-        .prepare_cached("INSERT INTO payload (event, headers, body) VALUES (?1, ?2, ?3)")?
-        .execute(params![seq, event.headers.as_bytes(), &row(0)?[..]])?;
-    let starts = (0..body.len()).step_by(BODY_CHUNK_BYTES).skip(1);
-    for (number, at) in (1_i64..).zip(starts) {
-        connection
-            .prepare_cached("INSERT INTO payload_chunk (event, number, body) VALUES (?1, ?2, ?3)")?
-            .execute(params![seq, number, &row(at)?[..]])?;
+    /// The number of the chunks of a large body, which are written now unless they are there.
+    fn chunks_of(&mut self, prepared: &Prepared) -> rusqlite::Result<Option<i64>> {
+        if let Some(chunks) = prepared.chunks {
+            self.finish_partial(chunks)?;
+            return Ok(Some(chunks));
+        }
+        if !prepared.is_large() {
+            return Ok(None);
+        }
+        let (body, chunks) = (&prepared.event.body, self.next_chunks());
+        self.write_chunks(chunks, body, 0..chunk_count(body.len()))?;
+        Ok(Some(chunks))
     }
-    Ok(())
 }
 
 /// The time and the order come first, followed by bits of the digest, which make the id hard to guess and need no

@@ -25,16 +25,22 @@ CREATE TABLE event (
 CREATE TABLE payload (
   event   INTEGER PRIMARY KEY REFERENCES event (seq),
   headers BLOB NOT NULL,  -- `name: value`, each ended by CR LF
-  body    BLOB NOT NULL   -- the first 256 KiB
+  body    BLOB NOT NULL,  -- empty if it has more than 256 KiB
+  chunks  INTEGER         -- then the number of its chunks
 ) STRICT;
 
--- The rest of a longer body, in chunks of 256 KiB.
+-- A body of more than 256 KiB, in chunks of 64 KiB. They are there before the event is.
 CREATE TABLE payload_chunk (
-  event  INTEGER NOT NULL REFERENCES event (seq),
-  number INTEGER NOT NULL,  -- from 1
+  chunks INTEGER NOT NULL,  -- the number of the body
+  number INTEGER NOT NULL,  -- of the chunk, from 0
   body   BLOB    NOT NULL,
-  PRIMARY KEY (event, number)
+  PRIMARY KEY (chunks, number)
 ) STRICT, WITHOUT ROWID;
+
+-- Bodies of which chunks are written that no event has yet. A start removes those of the last process.
+CREATE TABLE partial_body (
+  chunks INTEGER PRIMARY KEY
+) STRICT;
 
 -- Few events have another origin than a webhook; they are counted by source and time.
 CREATE INDEX event_backfilled ON event (source, received_at_ms) WHERE origin <> 'webhook';

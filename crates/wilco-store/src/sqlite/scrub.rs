@@ -125,7 +125,7 @@ fn events(connection: &Connection, (after, _): Place, limits: &Limits) -> rusqli
     {
         last = row.get("seq")?;
         match checked(connection, row) {
-            Ok(event) => body_bytes += event.body.len(),
+            Ok(intact) => body_bytes += intact.body_bytes(),
             Err(StoreError::Pruned(_)) => {}
             Err(_) => found.push(damaged(last, RECORD_DAMAGED)),
         }

@@ -70,6 +70,22 @@ impl Space {
         Ok(())
     }
 
+    /// Whether there is space for a body that nobody has verified: it must not be what makes verified
+    /// events be refused.
+    pub(super) fn require_for_spool(&self) -> Result<(), StoreError> {
+        self.measure().map_err(|error| StoreError::Internal(error.to_string()))?;
+        let reserve = self.reserve.saturating_mul(SPOOL_RESERVES);
+        match self.free.load(Ordering::Relaxed) < reserve {
+            true => Err(StoreError::Full { reserve: Some(reserve) }),
+            false => Ok(()),
+        }
+    }
+
+    /// The folder of the store.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     pub(super) fn is_low(&self) -> bool {
         self.is_low.load(Ordering::Relaxed)
     }
@@ -121,5 +137,7 @@ pub(crate) fn is_no_room(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
+/// Large bodies that are not verified yet leave so many times the reserve free.
+const SPOOL_RESERVES: u64 = 2;
 /// Bytes of the file that is written to learn whether there is room.
 const PROBE_BYTES: usize = 64 << 10;

@@ -3,6 +3,7 @@
 mod check;
 mod damage;
 mod files;
+mod large;
 mod pruning;
 mod trouble;
 
@@ -16,7 +17,7 @@ use std::{
 use rusqlite::{Connection, params};
 use tokio::task::JoinSet;
 
-use wilco::EventId;
+use wilco::{EventId, STORED_CHUNK_BYTES};
 
 use super::*;
 use crate::{

@@ -12,8 +12,11 @@ use std::{
 
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{Batch, Job, Kind, Opening, Queue, Shared, StoreFiles, Wal, WriterState, from_io};
-use crate::{CommitObserver, OpenError, Rejection, StoreError};
+use super::{
+    Batch, Job, Kind, Opening, Prepared, Queue, RecordLarge, Shared, StoreFiles, Wal, WriterState,
+    from_io,
+};
+use crate::{CommitObserver, Duplicates, OpenError, Receipt, Rejection, StoreError};
 use thread::Thread;
 
 /// The way to the writing thread.
@@ -67,6 +70,17 @@ impl Writer {
         work: impl FnMut(&mut WriterState) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let answer = submit(&self.queue, kind, work)?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Records an event with a large body in several transactions, and answers when it is durable.
+    pub(super) async fn record_large(
+        &self,
+        prepared: Prepared,
+        duplicates: Duplicates,
+    ) -> Result<Receipt, StoreError> {
+        let (job, answer) = RecordLarge::new(&self.queue, prepared, duplicates);
+        self.queue.push(Kind::Large, Box::new(job))?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 

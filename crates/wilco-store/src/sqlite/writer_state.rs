@@ -12,6 +12,8 @@ pub(crate) struct WriterState {
     pub(super) connection: Connection,
     /// The place of the newest event.
     pub(super) last_seq: i64,
+    /// The largest number of a large body.
+    pub(super) last_chunks: i64,
     /// Every event up to this place is routed.
     pub(super) routed_through: i64,
     /// How duplicates are detected.

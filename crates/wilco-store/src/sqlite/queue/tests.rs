@@ -97,6 +97,18 @@ async fn a_commit_that_hangs_keeps_events_from_queueing_behind_the_next_one() {
 }
 
 #[test]
+fn a_batch_has_one_part_of_a_large_event_and_completes_one_before_the_next() {
+    let queue = Queue::default();
+    for kind in [Kind::Large, Kind::Large, Kind::Event] {
+        fill(&queue, kind, 1);
+    }
+    assert_eq!(queue.lock().jobs().len(), 2);
+    queue.resume(Box::new(Named("part")));
+    queue.push_last(Box::new(Named("last")));
+    assert_eq!(kinds(&queue), [("jobs", 1), ("jobs", 1), ("jobs", 1)]);
+}
+
+#[test]
 fn a_full_queue_refuses_only_writes_of_its_own_kind() {
     let queue = Queue::default();
     fill(&queue, Kind::Event, QUEUE_MAX);

@@ -1,15 +1,14 @@
 //! The thread's loop: a batch, its transaction, and what follows when that was committed or was not.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use rusqlite::Connection;
 use tokio::time::Instant;
 
 use super::{
-    super::{Batch, Changes, Job, LOCK_WAIT, Queue, Shared, Wal, WriterState, log_damaged},
+    super::{
+        Batch, Changes, Job, LOCK_WAIT, Queue, REPAIR_PAUSE, Shared, Wal, WriterState, log_damaged,
+    },
     Unseen, answer_all,
 };
 use crate::{CommitObserver, Rejection, StoreError};
@@ -84,8 +83,9 @@ impl Thread {
         for repair in repairs {
             let mut job = [repair];
             match self.commit(&mut job) {
-                // After a latch the next start repairs all of it.
-                Ok(()) | Err(Failure { error: StoreError::Latched(_), .. }) => {}
+                Ok(()) => answer_all(job.into(), &Ok(())),
+                // The next start repairs all of it.
+                Err(Failure { error: StoreError::Latched(_), .. }) => {}
                 Err(Failure { error, .. }) => {
                     tracing::warn!(%error, "a write failed, and is repeated until it succeeds");
                     failed.extend(job);
@@ -209,5 +209,3 @@ fn run(connection: &Connection, sql: &str) -> rusqlite::Result<()> {
 
 /// IMMEDIATE: the lock is taken before anything is read, so that a batch never has to begin again.
 const BEGIN: &str = "BEGIN IMMEDIATE";
-/// Between two tries of a repair.
-const REPAIR_PAUSE: Duration = Duration::from_secs(1);
