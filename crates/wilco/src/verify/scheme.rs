@@ -240,6 +240,7 @@ impl Scheme {
             headers: self.signed_headers(head)?,
             is_form: has(|part| *part == Part::Form)
                 && head.headers.all("content-type").any(is_form),
+            digest: None,
         })
     }
 

@@ -76,6 +76,7 @@ impl Scheme {
             url: request.url.to_owned(),
             headers: signed_headers.collect(),
             is_form: parts.contains(&Part::Form),
+            digest: None,
         };
         let signature = self.signature_with(key, &values, request)?;
         let mut headers: Vec<(String, String)> = Vec::new();

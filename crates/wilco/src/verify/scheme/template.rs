@@ -162,8 +162,9 @@ impl Template {
                 Part::Form if values.is_form => message.extend(sorted_form(&whole())),
                 Part::Json(path) => message.extend(json_value(&whole(), path)),
                 Part::BodySha256 => {
-                    let digest = Digest::of_body(body).ok().map(|digest| digest.to_string());
-                    message.extend(digest.unwrap_or_default().into_bytes());
+                    let digest = values.digest.or_else(|| Digest::of_body(body).ok());
+                    let text = digest.map(|digest| digest.to_string());
+                    message.extend(text.unwrap_or_default().into_bytes());
                 }
                 _ => message.extend_from_slice(&part.bytes(values, secret).unwrap_or_default()),
             }
@@ -184,6 +185,8 @@ pub(in crate::verify) struct Values {
     pub(super) headers: Vec<(Place, Vec<u8>)>,
     /// Whether the body is a form that is signed.
     pub(super) is_form: bool,
+    /// The digest of the body, if it was computed while that arrived.
+    pub(in crate::verify) digest: Option<Digest>,
 }
 
 impl Part {
