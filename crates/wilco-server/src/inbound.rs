@@ -25,13 +25,13 @@ use http_body::Body;
 use jiff::Timestamp;
 use tokio::time::{Instant, sleep};
 use wilco::{
-    Arrival, Digest, Key, Refused, Scheme, Verified,
+    Arrival, Key, Refused, Scheme, Verified,
     provider::{Challenge, HandshakeSecrets},
 };
-use wilco_store::{InboundStore, Receipt, Rejection, RejectionReason};
+use wilco_store::{InboundStore, REJECTION_QUEUE_BYTES_MAX, Receipt, Rejection, RejectionReason};
 
 use crate::{clock, config, metrics::Metrics};
-use body::{BodyBudget, Charge};
+use body::{Arriving, BodyBudget, Charge, envelope, read_rejected};
 use counters::Counters;
 use gate::legible;
 use listen::ConnectionLimits;
@@ -186,7 +186,8 @@ impl Inbound {
             Refusal::NotVerified(mismatch, Box::new(Evidence { arrival, client: sender }))
         })?;
         self.counters.matched(source.name.as_str(), verified.secret_name());
-        let envelope = source.provider.envelope(&verified).map_err(|cause| {
+        let (verified, envelope) = envelope(source, verified).await?;
+        let envelope = envelope.map_err(|cause| {
             let arrival = verified.arrival().clone();
             Refusal::NotAnObject(cause, Box::new(Evidence { arrival, client: sender }))
         })?;
@@ -216,13 +217,15 @@ impl Inbound {
         if !gate::allows(&source.allow_from, sender) {
             return Err(Refusal::Address(sender));
         }
-        body::check_announced(&request, max_body)?;
+        let limit = body::limit(scheme, max_body);
+        body::check_announced(&request, limit)?;
         let mut charge = self.budget.charge(sender.into());
         let (parts, body) = request.into_parts();
         let head = head::head(&parts, method, source);
-        let mut verifier = scheme.begin(head, keys, clock::now());
-        let bytes = body::read(body, max_body, &mut charge, |chunk| verifier.update(chunk)).await?;
-        let decided = verifier.finish(&source.name, clock::now());
+        let verifier = scheme.begin(head, keys, clock::now());
+        let mut arriving = Arriving::new(scheme, verifier, self.store.as_ref());
+        let bytes = body::read(body, limit, &mut charge, &mut arriving).await?;
+        let decided = arriving.finish(&source.name);
         Ok(Checked { decided, method, bytes, sender, charge })
     }
 
@@ -293,7 +296,7 @@ impl Inbound {
         let unsigned_bytes = refusal.unsigned_bytes();
         self.log_refused(source, &refusal, client);
         if let Some(source) = source {
-            self.keep(source, refusal);
+            self.keep(source, refusal).await;
         }
         let Some(bytes) = unsigned_bytes else { return };
         let wait = self.throttle.refuse(bytes, Instant::now());
@@ -324,8 +327,9 @@ impl Inbound {
         sleep(self.throttle.discard(bytes, Instant::now())).await;
     }
 
-    /// Stores a complete request that was refused, unless too many wait to be stored.
-    fn keep(&self, source: &config::Source, refusal: Refusal) {
+    /// Stores a complete request that was refused, unless too many wait to be stored. Of a large body not more
+    /// than its beginning is in memory, unless it may be accepted later.
+    async fn keep(&self, source: &config::Source, refusal: Refusal) {
         let message = refusal.to_string();
         let (reason, evidence) = match refusal {
             Refusal::NotVerified(mismatch, evidence) => {
@@ -335,9 +339,15 @@ impl Inbound {
             _ => return,
         };
         let Evidence { arrival: Arrival { received_at, head, body }, client } = *evidence;
-        let (scheme, is_complete) = (&source.provider.scheme, reason.may_be_accepted());
+        let bytes = body.len();
+        let is_complete = reason.may_be_accepted() && bytes <= REJECTION_QUEUE_BYTES_MAX;
+        let scheme = &source.provider.scheme;
         let hidden = head::sent_secrets(&head, scheme);
         let head = if is_complete { head } else { head::blanked(&head, scheme) };
+        let Some((digest, body)) = read_rejected(body, is_complete).await else {
+            self.counters.rejections_dropped.inc();
+            return;
+        };
         let is_kept = self.store.reject(Rejection {
             received_at,
             source: source.name.clone(),
@@ -349,8 +359,8 @@ impl Inbound {
             url: head.url,
             hidden,
             headers: head.headers,
-            bytes: body.len() as u64,
-            digest: Digest::of_body(&body).unwrap_or(Digest([0; 32])),
+            bytes: bytes as u64,
+            digest,
             body,
             is_complete,
         });

@@ -76,8 +76,8 @@ fn a_file_that_cannot_be_parsed_is_refused_with_the_reason() {
         ),
         (GOOD.replace("\"off\"", "true").into(), "such as tls = \"off\""),
         (GOOD.replace("\"127.0.0.1:0\"", "8").into(), "address must be a text, not an integer"),
-        (GOOD.replace("[listen]", "[listen]\nmax_body = \"33 MiB\"").into(), "from 1 B to 32 MiB"),
-        (GOOD.replace("[listen]", "[listen]\nmax_body = \"0 B\"").into(), "from 1 B to 32 MiB"),
+        (GOOD.replace("[listen]", "[listen]\nmax_body = \"65 MiB\"").into(), "from 1 B to 64 MiB"),
+        (GOOD.replace("[listen]", "[listen]\nmax_body = \"0 B\"").into(), "from 1 B to 64 MiB"),
         (GOOD.replace("[{ env = \"S\" }]", "[]").into(), "secrets is empty"),
         (GOOD.replace("[{ env = \"S\" }]", "{ env = \"S\" }").into(), "secrets must be a list"),
         (

@@ -44,14 +44,18 @@ fn a_sender_that_announces_a_body_and_sends_little_of_it_causes_no_refusals() {
 #[test]
 fn stalled_large_bodies_block_only_large_ones_from_the_same_address() {
     let world = World::plan().listen("max_body = \"32 MiB\"").start();
-    let most = "x".repeat(31 << 20);
-    let length = 32 << 20;
+    // Each of these stays in memory, and together they take all of it that one address gets.
+    let most = "x".repeat(255 << 10);
+    let length = 256 << 10;
     let stall = || {
-        let mut stream = world.connect();
         let head = format!("POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: {length}\r\n\r\n");
-        // It may have been refused already, if another large one was faster.
-        let _ = stream.write_all(format!("{head}{most}").as_bytes());
-        stream
+        let stalled = (0..64).map(|_| {
+            let mut stream = world.connect();
+            // It may have been refused already, if another large one was faster.
+            let _ = stream.write_all(format!("{head}{most}").as_bytes());
+            stream
+        });
+        stalled.collect::<Vec<_>>()
     };
     // The bytes in the kernel's buffers arrive a moment later.
     let stalled = RefCell::new(stall());

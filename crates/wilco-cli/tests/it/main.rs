@@ -21,6 +21,7 @@ mod handlers;
 mod handshakes;
 mod http2;
 mod landlock;
+mod large;
 mod layering;
 mod listener;
 mod packaging;

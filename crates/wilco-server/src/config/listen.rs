@@ -63,7 +63,7 @@ pub(super) static TABLE: Table = Table {
         ),
         Key::new("max_body", ValueType::Size, "\"1 MiB\"")
             .default("\"1 MiB\"")
-            .doc("the largest body that is accepted, 1 B to 32 MiB"),
+            .doc("the largest body that is accepted, 1 B to 64 MiB"),
         Key::new("health_path", ValueType::Text, "\"/healthz\"").doc(
             "a path that answers GET and HEAD with 200 while wilco serves, for load \
              balancers; [metrics](metrics.md#health) has checks that say more",
@@ -331,7 +331,7 @@ const ACME_EXAMPLE: &str = "{ directory = \"staging\", contact = \"ops@example.c
      \"shortlived\", ca = \"/etc/wilco/authority.pem\", http_address = \"0.0.0.0:80\" }";
 /// The largest body that is read, in bytes, unless `max_body` says otherwise.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
-/// What `max_body` may be at most, in bytes: a body is held in memory until it is recorded.
-const MAX_BODY_BYTES_MAX: usize = 32 << 20;
+/// What `max_body` may be at most, in bytes: a body has to arrive within 20 s.
+const MAX_BODY_BYTES_MAX: usize = 64 << 20;
 /// What a self-signed certificate is for, unless `domains` says otherwise.
 const DOMAINS: [&str; 2] = ["localhost", "127.0.0.1"];

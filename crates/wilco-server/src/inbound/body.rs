@@ -1,6 +1,8 @@
-//! Reads a body within its limits on size and time, and charges it to the budget as it arrives.
+//! Reads a body within its limits on size and time, and charges it to the budget as it arrives. A large one
+//! goes to the disk.
 
 mod budget;
+mod stored;
 
 use std::time::Duration;
 
@@ -8,33 +10,67 @@ use bytes::Bytes;
 use http::Request;
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use tokio::time::{Instant, timeout_at};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout_at},
+};
+use wilco::{
+    BODY_CHUNK_BYTES, Refused, STORED_CHUNK_BYTES, Scheme, SourceName, Verified, Verifier,
+    WHOLE_BODY_BYTES_MAX,
+};
+use wilco_store::{InboundStore, Spool, StoreError};
 
 use super::Refusal;
+use crate::clock;
 
 pub(crate) use budget::{BodyBudget, Charge};
+use stored::with_one_of;
+pub(super) use stored::{envelope, read_rejected};
 
-/// Refuses a body that announces more than `limit`, before any of it is read.
-pub(super) fn check_announced<B: Body>(request: &Request<B>, limit: usize) -> Result<(), Refusal> {
-    match usize::try_from(request.body().size_hint().lower()) {
-        Ok(least) if least <= limit => Ok(()),
-        Ok(_) | Err(_) => Err(Refusal::TooLarge { limit }),
+/// The largest body that is read, and what a larger one is refused with.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    bytes_max: usize,
+    is_of_scheme: bool,
+}
+
+/// The limit of requests that are signed like this.
+pub(super) fn limit(scheme: &Scheme, max_body: usize) -> Limit {
+    let is_of_scheme = scheme.needs_whole_body() && max_body > WHOLE_BODY_BYTES_MAX;
+    Limit { bytes_max: if is_of_scheme { WHOLE_BODY_BYTES_MAX } else { max_body }, is_of_scheme }
+}
+
+impl Limit {
+    fn check(self, bytes: u64) -> Result<(), Refusal> {
+        match usize::try_from(bytes) {
+            Ok(bytes) if bytes <= self.bytes_max => Ok(()),
+            _ if self.is_of_scheme => Err(Refusal::TooLargeForScheme),
+            _ => Err(Refusal::TooLarge { limit: self.bytes_max }),
+        }
     }
 }
 
-/// Reads the body, hands each complete chunk of it to `take`, and gives its length.
+/// Refuses a body that announces more than the limit, before any of it is read.
+pub(super) fn check_announced<B: Body>(request: &Request<B>, limit: Limit) -> Result<(), Refusal> {
+    limit.check(request.body().size_hint().lower())
+}
+
+/// Reads the body, hands each complete chunk of it to `arriving`, and gives its length.
 pub(super) async fn read<B>(
     mut body: B,
-    limit: usize,
+    limit: Limit,
     charge: &mut Charge,
-    mut take: impl FnMut(Bytes),
+    arriving: &mut Arriving<'_>,
 ) -> Result<usize, Refusal>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::error::Error,
 {
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
-    let most = announced.unwrap_or(limit);
+    let most = announced.unwrap_or(limit.bytes_max);
+    if announced.is_some_and(|bytes| bytes > BODY_CHUNK_BYTES) {
+        arriving.leave_memory();
+    }
     let mut progress = Progress::new(Instant::now());
     let mut received = 0;
     // Frames are copied, because each would keep all of hyper's buffer in memory as long as the
@@ -43,28 +79,29 @@ where
     loop {
         let frame = timeout_at(progress.due(), body.frame()).await;
         progress.check(Instant::now(), received)?;
-        if progress.is_slow() && !charge.raise_to(received - chunk.len() + chunk.capacity(), true) {
+        if progress.is_slow() && !charge.hold(arriving.held_bytes + chunk.capacity(), true) {
             return Err(Refusal::Busy);
         }
         let Ok(frame) = frame else { continue };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|error| Refusal::Broken(error.to_string()))?;
         let Ok(mut data) = frame.into_data() else { continue }; // trailers are not signed
-        if received + data.len() > limit {
-            return Err(Refusal::TooLarge { limit });
-        }
+        limit.check((received + data.len()) as u64)?;
         while !data.is_empty() {
-            if chunk.len() == CHUNK_BYTES_MAX {
-                take(std::mem::take(&mut chunk).into());
+            if chunk.len() == arriving.chunk_bytes_max() {
+                arriving.leave_memory();
+                arriving.take(std::mem::take(&mut chunk).into(), charge).await?;
             }
-            let part = data.split_to(data.len().min(CHUNK_BYTES_MAX - chunk.len()));
+            let chunk_bytes_max = arriving.chunk_bytes_max();
+            let part = data.split_to(data.len().min(chunk_bytes_max - chunk.len()));
             let before = received - chunk.len();
             let bytes = chunk.len() + part.len();
             if bytes > chunk.capacity() {
-                let most = most.saturating_sub(before).clamp(bytes, CHUNK_BYTES_MAX);
+                let most = most.saturating_sub(before).clamp(bytes, chunk_bytes_max);
                 let doubled = before + chunk.capacity() * 2;
                 let capacity = bytes.max(doubled).max(FIRST_BYTES).min(most);
-                if !charge.raise_to(before + capacity, progress.is_slow()) {
+                let is_slow = progress.is_slow() || arriving.is_large();
+                if !charge.hold(arriving.held_bytes + capacity, is_slow) {
                     return Err(Refusal::Busy);
                 }
                 chunk.reserve_exact(capacity - chunk.len());
@@ -74,8 +111,94 @@ where
         }
     }
     chunk.shrink_to_fit();
-    take(chunk.into());
+    arriving.take(chunk.into(), charge).await?;
     Ok(received)
+}
+
+/// A body that is verified while it arrives. A large one is written to the disk meanwhile.
+pub(super) struct Arriving<'k> {
+    verifier: Verifier<'k>,
+    spooling: Spooling<'k>,
+    /// Bytes of complete chunks in memory.
+    held_bytes: usize,
+}
+
+enum Spooling<'k> {
+    /// The signature can only be checked with all of the body in memory.
+    Never,
+    /// It is not large, as far as it has arrived.
+    NotYet(&'k dyn InboundStore),
+    /// It is large, and nothing of it is written yet.
+    Due(&'k dyn InboundStore),
+    Begun(Spool),
+}
+
+impl<'k> Arriving<'k> {
+    pub(super) fn new(
+        scheme: &Scheme,
+        verifier: Verifier<'k>,
+        store: &'k dyn InboundStore,
+    ) -> Self {
+        let spooling = match scheme.needs_whole_body() {
+            true => Spooling::Never,
+            false => Spooling::NotYet(store),
+        };
+        Self { verifier, spooling, held_bytes: 0 }
+    }
+
+    /// Decides whether the signature is right.
+    pub(super) fn finish(self, source: &SourceName) -> Result<Verified, Box<Refused>> {
+        let now = clock::now();
+        match self.spooling {
+            Spooling::Begun(spool) => self.verifier.finish_stored(source, now, spool.into_body()),
+            _ => self.verifier.finish(source, now),
+        }
+    }
+
+    /// The body is large: it goes to the disk, if it need not be in memory.
+    fn leave_memory(&mut self) {
+        if let Spooling::NotYet(store) = self.spooling {
+            self.spooling = Spooling::Due(store);
+        }
+    }
+
+    fn is_large(&self) -> bool {
+        matches!(self.spooling, Spooling::Due(_) | Spooling::Begun(_))
+    }
+
+    /// While a body goes to the disk, its chunks are small, because there may be many at once.
+    fn chunk_bytes_max(&self) -> usize {
+        if self.is_large() { STORED_CHUNK_BYTES } else { BODY_CHUNK_BYTES }
+    }
+
+    async fn take(&mut self, chunk: Bytes, charge: &mut Charge) -> Result<(), Refusal> {
+        self.held_bytes += chunk.len();
+        self.verifier.update(chunk);
+        if !self.is_large() || self.held_bytes == 0 {
+            return Ok(());
+        }
+        if !charge.spool(self.held_bytes) {
+            return Err(Refusal::Busy);
+        }
+        let mut spool = match std::mem::replace(&mut self.spooling, Spooling::Never) {
+            Spooling::Begun(spool) => spool,
+            Spooling::Due(store) | Spooling::NotYet(store) => store.spool()?,
+            Spooling::Never => return Ok(()),
+        };
+        let kept = self.verifier.take_kept();
+        // Apart from the threads that read: a body that arrives must not wait for those.
+        static THREADS: Semaphore = Semaphore::const_new(CHUNKS_WRITTEN_MAX);
+        let written = with_one_of(&THREADS, move || {
+            for chunk in kept.chunks().map_while(Result::ok) {
+                spool.write(&chunk)?;
+            }
+            Ok::<_, StoreError>(spool)
+        });
+        self.spooling = Spooling::Begun(written.await??);
+        self.held_bytes = 0;
+        charge.release_memory();
+        Ok(())
+    }
 }
 
 /// Whether a body arrives quickly enough.
@@ -137,8 +260,8 @@ const BODY_WINDOW: Duration = Duration::from_secs(10);
 const BODY_WINDOW_BYTES_MIN: usize = 10 << 10;
 /// What the first bytes of a chunk reserve, unless the body is smaller.
 const FIRST_BYTES: usize = 4 << 10;
-/// The largest chunk of a body: a larger body is neither moved while it grows nor joined.
-const CHUNK_BYTES_MAX: usize = 256 << 10;
+/// Chunks of large bodies that are written to the disk at a time.
+const CHUNKS_WRITTEN_MAX: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -147,26 +270,36 @@ mod tests {
     use futures_util::stream;
     use http_body::Frame;
     use http_body_util::StreamBody;
+    use wilco::{Head, provider};
+    use wilco_store::MemoryStore;
 
     use super::*;
     use crate::inbound::Network;
 
     #[tokio::test]
-    async fn a_body_of_any_size_is_kept_completely_in_bounded_chunks() {
-        for bytes in [0, 1, 1_000, CHUNK_BYTES_MAX, CHUNK_BYTES_MAX + 1, 3 * CHUNK_BYTES_MAX + 7] {
-            for frame_bytes in [999, 70_000, 4 * CHUNK_BYTES_MAX] {
+    async fn a_body_of_any_size_is_kept_completely_and_a_large_one_on_the_disk() {
+        let store = MemoryStore::new(clock::system());
+        const CHUNK: usize = BODY_CHUNK_BYTES;
+        for bytes in [0, 1, 1_000, CHUNK, CHUNK + 1, 3 * CHUNK + 7] {
+            for frame_bytes in [999, 70_000, 4 * CHUNK] {
                 let sent: Bytes = (0..=250).cycle().take(bytes).collect();
                 let frames = sent.chunks(frame_bytes).map(|part| sent.slice_ref(part));
                 let frames = frames.map(|part| Ok::<_, Infallible>(Frame::data(part)));
                 let body = StreamBody::new(stream::iter(frames));
                 let budget = Arc::<BodyBudget>::default();
                 let mut charge = budget.charge(Network::Local);
-                let mut chunks = Vec::new();
-                let read = read(body, bytes, &mut charge, |chunk| chunks.push(chunk)).await;
-                assert_eq!(read.unwrap(), bytes, "in frames of {frame_bytes}");
-                assert!(chunks.concat() == sent, "{bytes} in frames of {frame_bytes}");
-                assert!(chunks.iter().all(|chunk| chunk.len() <= CHUNK_BYTES_MAX));
-                assert_eq!(chunks.len(), bytes.div_ceil(CHUNK_BYTES_MAX).max(1));
+                let provider = provider::find("freispace").unwrap();
+                let verifier = provider.scheme.begin(Head::default(), &[], clock::now());
+                let mut arriving = Arriving::new(&provider.scheme, verifier, &store);
+                let received =
+                    read(body, limit(&provider.scheme, bytes), &mut charge, &mut arriving);
+                let received = received.await;
+                assert_eq!(received.unwrap(), bytes, "in frames of {frame_bytes}");
+                let refused = arriving.finish(&SourceName::new("t").unwrap()).unwrap_err();
+                let body = refused.arrival.body;
+                assert!(body == sent.into(), "{bytes} in frames of {frame_bytes}");
+                assert_eq!(body.is_stored(), bytes > CHUNK);
+                assert!(body.chunks().all(|chunk| chunk.unwrap().len() <= CHUNK));
             }
         }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use wilco::{
-    Arrival, EnvelopeError, Mismatch, Provider,
+    Arrival, EnvelopeError, Mismatch, Provider, WHOLE_BODY_BYTES_MAX,
     provider::{Accepted, AnswerType, Challenge},
 };
 use wilco_store::{Receipt, StoreError};
@@ -107,6 +107,11 @@ pub(crate) enum Refusal {
     Head(HeadFault),
     #[error("the body has more than {limit} bytes, which [listen] max_body allows")]
     TooLarge { limit: usize },
+    #[error(
+        "the body has more than {WHOLE_BODY_BYTES_MAX} bytes; the signature of this provider can only be \
+         checked over smaller ones"
+    )]
+    TooLargeForScheme,
     #[error("{what} within {seconds} s")]
     TooSlow { what: &'static str, seconds: u64 },
     #[error("the body ended early: {0}")]
@@ -123,7 +128,7 @@ pub(crate) enum Refusal {
         .0.display()
     )]
     OtherSecret(PathBuf),
-    #[error("unverified bodies fill the memory that is reserved for them")]
+    #[error("unverified bodies fill the memory or the disk space that is reserved for them")]
     Busy,
     #[error("too many requests are in progress")]
     TooManyStreams,
@@ -151,7 +156,7 @@ impl Refusal {
             Self::Head(HeadFault::TooSlow) | Self::TooSlow { .. } => {
                 (StatusCode::REQUEST_TIMEOUT, "too_slow", "Request took too long")
             }
-            Self::TooLarge { .. } => {
+            Self::TooLarge { .. } | Self::TooLargeForScheme => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large", "Request body too large")
             }
             Self::NotVerified(Mismatch::Missing { .. }, _) => {
@@ -212,6 +217,7 @@ impl Refusal {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECS));
             }
             Self::TooLarge { .. }
+            | Self::TooLargeForScheme
             | Self::TooSlow { .. }
             | Self::Broken(_)
             | Self::Head(_)
@@ -254,6 +260,7 @@ impl Refusal {
             | Self::Hop(_)
             | Self::Head(_)
             | Self::TooLarge { .. }
+            | Self::TooLargeForScheme
             | Self::TooSlow { .. }
             | Self::Broken(_)
             | Self::Busy

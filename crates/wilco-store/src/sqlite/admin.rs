@@ -97,8 +97,8 @@ impl AdminStore for SqliteStore {
         let Accepted { id, verified, envelope, duplicates } = accepted;
         let mut search = None;
         loop {
-            let mut prepared =
-                Prepared::of(Proof::Signed(verified.clone()), envelope.clone()).map_err(unread)?;
+            let mut prepared = Prepared::of(Proof::Signed(verified.clone()), envelope.clone())
+                .map_err(|error| unread(&error))?;
             let first = Search::new(&prepared, behind(&prepared, duplicates));
             let searched = search.clone();
             let accept = move |state: &mut WriterState| {

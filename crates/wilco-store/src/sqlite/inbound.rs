@@ -10,7 +10,7 @@ use super::{Kind, Prepared, SqliteStore};
 use crate::{Duplicates, InboundStore, Receipt, Rejection, Spool, StoreError};
 
 /// The body of an event that is about to be recorded cannot be read.
-pub(crate) fn unread(error: io::Error) -> StoreError {
+pub(crate) fn unread(error: &io::Error) -> StoreError {
     StoreError::Internal(format!("the body cannot be read: {error}"))
 }
 
@@ -32,7 +32,7 @@ impl InboundStore for SqliteStore {
             }
             false => Prepared::of(proof, envelope),
         }
-        .map_err(unread)?;
+        .map_err(|error| unread(&error))?;
         if prepared.is_large() {
             return self.writer.record_large(prepared, duplicates).await;
         }

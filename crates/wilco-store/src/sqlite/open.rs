@@ -15,11 +15,11 @@ pub(crate) struct Opened {
     /// For copying the log into the database while another connection writes. Closed before that one,
     /// which empties the log.
     pub(super) copying: Connection,
+    /// For the chunks of large bodies. Closed before the one that writes, too.
+    pub(super) reading_chunks: Connection,
     pub(super) writing: Connection,
     pub(super) reading: Vec<Connection>,
     pub(super) unchecked: Option<Unchecked>,
-    /// For the chunks of large bodies.
-    pub(super) reading_chunks: Connection,
     /// For the check that runs while the store is open.
     pub(super) scrubbing: Connection,
     /// Commits that damage in the write-ahead log has taken, at the least.

@@ -1,9 +1,10 @@
-//! Limits the memory for bodies that are not verified yet.
+//! Limits the memory and the disk space for bodies that are not verified yet.
 //!
 //! A body is charged for the bytes that arrived, not for those that it announces, so that a sender
 //! that announces much and sends nothing takes nothing from the others. Small bodies that arrive
-//! quickly, which is what providers send, have a separate part of the memory. Each network is
-//! limited to a share of both parts, so that one cannot take everything.
+//! quickly, which is what providers send, have a separate part of the memory. Of a large body that goes to
+//! the disk, only what is not written yet takes memory. Each network is limited to a share of everything,
+//! so that one cannot take all of it.
 
 use std::{
     collections::HashMap,
@@ -12,7 +13,7 @@ use std::{
 
 use crate::inbound::Network;
 
-/// The memory that all bodies have taken.
+/// The memory and the disk space that all bodies have taken.
 #[derive(Debug, Default)]
 pub(crate) struct BodyBudget(Mutex<Taken>);
 
@@ -20,6 +21,9 @@ pub(crate) struct BodyBudget(Mutex<Taken>);
 struct Taken {
     small: Part,
     large: Part,
+    spooled: Part,
+    /// Of each body on the disk one, because it has a file open.
+    files: Part,
 }
 
 #[derive(Debug, Default)]
@@ -28,13 +32,14 @@ struct Part {
     by_network: HashMap<Network, usize>,
 }
 
-/// The memory that one body has taken; released when it is dropped.
+/// The memory and the disk space that one body has taken; released when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Charge {
     budget: Arc<BodyBudget>,
     network: Network,
     class: Class,
     bytes: usize,
+    spooled_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +57,20 @@ struct Limits {
 impl BodyBudget {
     /// An empty charge for a body that is sent from `network`.
     pub(in crate::inbound) fn charge(self: &Arc<Self>, network: Network) -> Charge {
-        Charge { budget: Arc::clone(self), network, class: Class::Small, bytes: 0 }
+        Charge {
+            budget: Arc::clone(self),
+            network,
+            class: Class::Small,
+            bytes: 0,
+            spooled_bytes: 0,
+        }
     }
 }
 
 impl Charge {
-    /// Raises the charge to `bytes`. `false`, and the charge is as before, when the budget has no
+    /// Raises the charge for memory to `bytes`. `false`, and the charge is as before, when the budget has no
     /// room. A body that has become large or slow is charged to the part for those and stays there.
-    pub(super) fn raise_to(&mut self, bytes: usize, is_slow: bool) -> bool {
+    pub(super) fn hold(&mut self, bytes: usize, is_slow: bool) -> bool {
         let bytes = bytes.max(self.bytes);
         let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_small = self.class == Class::Small && bytes <= SMALL_BODY_BYTES_MAX && !is_slow;
@@ -78,15 +89,41 @@ impl Charge {
         self.bytes = bytes;
         true
     }
-}
 
-impl Drop for Charge {
-    fn drop(&mut self) {
+    /// Charges further bytes that are about to be written to the disk. `false` when the budget has no room.
+    pub(super) fn spool(&mut self, bytes: usize) -> bool {
+        let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_file = self.spooled_bytes > 0;
+        if !has_file && !taken.files.take(self.network, 1, &FILES) {
+            return false;
+        }
+        if !taken.spooled.take(self.network, bytes, &SPOOLED) {
+            if !has_file {
+                taken.files.give_back(self.network, 1);
+            }
+            return false;
+        }
+        self.spooled_bytes += bytes;
+        true
+    }
+
+    /// All that was held is on the disk.
+    pub(super) fn release_memory(&mut self) {
         let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
         match self.class {
             Class::Small => taken.small.give_back(self.network, self.bytes),
             Class::Large => taken.large.give_back(self.network, self.bytes),
         }
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.release_memory();
+        let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        taken.spooled.give_back(self.network, self.spooled_bytes);
+        taken.files.give_back(self.network, usize::from(self.spooled_bytes > 0));
     }
 }
 
@@ -122,10 +159,14 @@ const SMALL_BODY_BYTES_MAX: usize = 64 << 10;
 const SMALL_BODIES_BYTES_MAX: usize = 32 << 20;
 /// Those of one network.
 const SMALL_BODIES_PER_NETWORK_BYTES_MAX: usize = 16 << 20;
-/// All other bodies together.
-const LARGE_BODIES_BYTES_MAX: usize = 96 << 20;
-/// Those of one network: one body of the largest size that can be configured.
-const LARGE_BODIES_PER_NETWORK_BYTES_MAX: usize = 32 << 20;
+/// What is in memory of all other bodies together.
+const LARGE_BODIES_BYTES_MAX: usize = 32 << 20;
+/// Those of one network.
+const LARGE_BODIES_PER_NETWORK_BYTES_MAX: usize = 16 << 20;
+/// What is on the disk of large bodies that are not recorded yet.
+const SPOOLED_BYTES_MAX: usize = 4 << 30;
+/// Those of one network.
+const SPOOLED_PER_NETWORK_BYTES_MAX: usize = 3 << 30;
 const SMALL: Limits = Limits {
     bytes_max: SMALL_BODIES_BYTES_MAX,
     network_bytes_max: SMALL_BODIES_PER_NETWORK_BYTES_MAX,
@@ -134,6 +175,14 @@ const LARGE: Limits = Limits {
     bytes_max: LARGE_BODIES_BYTES_MAX,
     network_bytes_max: LARGE_BODIES_PER_NETWORK_BYTES_MAX,
 };
+/// Large bodies that are on the disk.
+const SPOOLED_BODIES_MAX: usize = 256;
+/// Those of one network.
+const SPOOLED_BODIES_PER_NETWORK_MAX: usize = 128;
+const FILES: Limits =
+    Limits { bytes_max: SPOOLED_BODIES_MAX, network_bytes_max: SPOOLED_BODIES_PER_NETWORK_MAX };
+const SPOOLED: Limits =
+    Limits { bytes_max: SPOOLED_BYTES_MAX, network_bytes_max: SPOOLED_PER_NETWORK_BYTES_MAX };
 
 #[cfg(test)]
 mod tests {
@@ -153,7 +202,7 @@ mod tests {
         let mut held = Vec::new();
         loop {
             let mut charge = budget.charge(network);
-            if !charge.raise_to(bytes, is_slow) {
+            if !charge.hold(bytes, is_slow) {
                 return held;
             }
             held.push(charge);
@@ -166,10 +215,9 @@ mod tests {
         const MIB: usize = 1 << 20;
         for (bytes, is_slow, of_one, of_all) in [
             (64 * KIB, false, 16 * MIB, 32 * MIB),
-            (64 * KIB + 1, false, 32 * MIB, 96 * MIB),
-            (MIB, false, 32 * MIB, 96 * MIB),
-            (32 * MIB, false, 32 * MIB, 96 * MIB),
-            (64 * KIB, true, 32 * MIB, 96 * MIB),
+            (64 * KIB + 1, false, 16 * MIB, 32 * MIB),
+            (MIB, false, 16 * MIB, 32 * MIB),
+            (64 * KIB, true, 16 * MIB, 32 * MIB),
         ] {
             let budget = Arc::<BodyBudget>::default();
             let first = fill(&budget, network(1), bytes, is_slow);
@@ -189,19 +237,42 @@ mod tests {
         let large: Vec<_> =
             (0..9).flat_map(|n| fill(&budget, network(n), 1 << 20, false)).collect();
         let small = fill(&budget, network(1), 1_000, false);
-        assert_eq!((large.len(), small.len()), (96, (16 << 20) / 1_000));
+        assert_eq!((large.len(), small.len()), (32, (16 << 20) / 1_000));
     }
 
     #[test]
     fn a_small_body_that_becomes_slow_no_longer_uses_the_budget_of_fast_ones() {
         let budget = Arc::<BodyBudget>::default();
         let mut small = fill(&budget, network(1), 64 << 10, false);
-        assert!(!budget.charge(network(1)).raise_to(1, false));
-        assert!(small[0].raise_to(0, true));
+        assert!(!budget.charge(network(1)).hold(1, false));
+        assert!(small[0].hold(0, true));
         let mut next = budget.charge(network(1));
-        assert!(next.raise_to(64 << 10, false));
-        assert!(small[0].raise_to(1 << 20, false), "and stays in the other one");
-        assert!(!budget.charge(network(1)).raise_to(1, false));
+        assert!(next.hold(64 << 10, false));
+        assert!(small[0].hold(1 << 20, false), "and stays in the other one");
+        assert!(!budget.charge(network(1)).hold(1, false));
+    }
+
+    #[test]
+    fn a_body_on_the_disk_takes_no_memory_and_disk_space_is_bounded_and_shared() {
+        let budget = Arc::<BodyBudget>::default();
+        let spool = |network| {
+            let mut charge = budget.charge(network);
+            let is_kept = charge.hold(1 << 20, false) && charge.spool(1 << 30);
+            charge.release_memory();
+            is_kept.then_some(charge)
+        };
+        let first: Vec<_> = (0..9).map_while(|_| spool(network(1))).collect();
+        let second: Vec<_> = (0..9).map_while(|_| spool(network(2))).collect();
+        assert_eq!((first.len(), second.len()), (3, 1));
+        assert_eq!(fill(&budget, network(1), 1 << 20, false).len(), 16);
+        drop(first);
+        assert!(spool(network(1)).is_some());
+        let files = |network| {
+            let held = std::iter::repeat_with(|| budget.charge(network));
+            held.map_while(|mut charge| charge.spool(1).then_some(charge)).collect::<Vec<_>>()
+        };
+        let (three, four) = (files(network(3)), files(network(4)));
+        assert_eq!((three.len(), four.len()), (128, 127), "and the one of the second network");
     }
 
     #[test]
@@ -211,10 +282,11 @@ mod tests {
             drop(fill(&budget, network, 1 << 20, false));
             drop(fill(&budget, network, 1_000, false));
             let mut moved = budget.charge(network);
-            assert!(moved.raise_to(1_000, false) && moved.raise_to(1_000, true));
+            assert!(moved.hold(1_000, false) && moved.hold(1_000, true) && moved.spool(1_000));
         }
         let taken = budget.0.lock().unwrap();
-        assert_eq!((taken.small.bytes, taken.large.bytes), (0, 0));
-        assert!(taken.small.by_network.is_empty() && taken.large.by_network.is_empty());
+        assert_eq!((taken.small.bytes, taken.large.bytes, taken.files.bytes), (0, 0, 0));
+        let parts = [&taken.small, &taken.large, &taken.spooled, &taken.files];
+        assert!(parts.iter().all(|part| part.by_network.is_empty()));
     }
 }
