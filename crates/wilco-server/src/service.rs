@@ -65,6 +65,8 @@ pub struct Service {
     sockets: Mutex<Vec<Socket>>,
     open: TaskTracker,
     stop: CancellationToken,
+    /// Cancelled first, while requests are still accepted.
+    stop_delivering: CancellationToken,
     /// Done when the outbound half has ended.
     delivering: TaskTracker,
     /// Aborts every task that still runs, when it is dropped.
@@ -106,13 +108,14 @@ impl Service {
         inbound.set_secrets();
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
         let (backfills, planned_backfills) = watch::channel(Arc::new(backfill::Plan::new(&config)));
-        let stop = CancellationToken::new();
+        let (stop, stop_delivering) = (CancellationToken::new(), CancellationToken::new());
         let mut starter = Starter {
             inbound: Arc::clone(&inbound),
             store: store.clone(),
             metrics: Arc::clone(&metrics),
             on: threads.handle().clone(),
             stop: stop.clone(),
+            stop_delivering: stop_delivering.clone(),
             tasks: Tasks::default(),
         };
         let delivering = starter.deliver(planned.clone());
@@ -147,6 +150,7 @@ impl Service {
             sockets: Mutex::new(sockets),
             open,
             stop,
+            stop_delivering,
             delivering,
             supervisor: Mutex::new(Some(AbortOnDropHandle::new(spawn(tasks)))),
             threads,
@@ -175,27 +179,58 @@ impl Service {
         Ok(())
     }
 
-    /// Stops accepting requests, answers those under way, lets running attempts end, and closes the
-    /// store, all within `within`. Attempts that are cut off are repeated at the next start.
+    /// Lets running attempts end, while requests are still accepted, for as long as `within`. Then it
+    /// stops accepting, answers the requests under way and closes the store. Attempts that are cut off
+    /// are repeated at the next start.
     ///
     /// # Errors
     ///
     /// The store could not write the last outcomes.
     pub async fn drain(&self, within: Duration) -> Result<(), StoreError> {
         let until = Instant::now() + within;
-        self.stop.cancel();
-        self.sockets.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.open.close();
-        if timeout_at(until, self.open.wait()).await.is_err() {
-            tracing::warn!(open = self.open.len(), "connections were cut off");
+        let is_broken = matches!(self.store.ready(), Err(StoreError::Latched(_)));
+        if is_broken {
+            self.stop.cancel();
         }
+        self.stop_delivering.cancel();
         self.delivering.close();
         if timeout_at(until, self.delivering.wait()).await.is_err() {
             tracing::warn!("attempts were cut off and will be repeated at the next start");
         }
+        self.stop.cancel();
+        // Where connections wait in the socket for a successor, one slow request must not hold up all.
+        let requests_until = Instant::now() + REQUESTS_GRACE;
+        let requests_until = match self.close_sockets() {
+            true => requests_until,
+            false => requests_until.max(until),
+        };
+        self.open.close();
+        if timeout_at(requests_until, self.open.wait()).await.is_err() {
+            tracing::warn!(open = self.open.len(), "connections were cut off");
+        }
         drop(self.supervisor.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.threads.end().await;
         self.store.close().await
+    }
+
+    /// Closes the sockets here. Whether one of them stays open elsewhere.
+    fn close_sockets(&self) -> bool {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        // They have been taken by [`Service::take_sockets`], or systemd has them.
+        let is_kept = sockets.is_empty() || sockets.iter().any(Socket::is_passed);
+        sockets.clear();
+        is_kept
+    }
+
+    /// Takes the sockets, so that they stay open when this service stops.
+    pub fn take_sockets(&self) -> PassedSockets {
+        let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
+        PassedSockets::new(std::mem::take(&mut sockets))
+    }
+
+    /// The configuration that it uses.
+    pub fn config(&self) -> Config {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Returns when the store has stopped for good.
@@ -235,6 +270,7 @@ impl Service {
 /// A dropped service stops and closes its store.
 impl Drop for Service {
     fn drop(&mut self) {
+        self.stop_delivering.cancel();
         self.stop.cancel();
     }
 }
@@ -260,11 +296,10 @@ pub async fn check_destinations(config: &Config) -> Vec<CheckedDestination> {
     join_all(checks).await
 }
 
-/// Raises the soft limit on open files. Programs that this process starts get the previous limit.
-pub fn raise_file_limit() {
-    if let Some(soft) = inbound::raise_file_limit() {
-        wilco_destinations::keep_file_limit(soft);
-    }
+/// Raises the soft limit on open files, and returns the previous one, if there was one. Programs that
+/// destinations start get the previous limit.
+pub fn raise_file_limit() -> Option<u64> {
+    inbound::raise_file_limit().inspect(|&soft| wilco_destinations::keep_file_limit(soft))
 }
 
 /// A service starts its own program again as the supervisor of each command that it runs. If this process
@@ -288,6 +323,9 @@ async fn supervise(mut tasks: Tasks, store: Arc<dyn Store>, stop: CancellationTo
 fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(task)
 }
+
+/// How long requests under way may take at a stop while others wait for a successor.
+const REQUESTS_GRACE: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -24,8 +24,9 @@ pub use passed::{PassedSocketError, PassedSockets};
 pub(crate) struct Socket {
     fd: OwnedFd,
     address: Address,
-    /// Kept until the socket is closed.
-    _file: Option<SocketFile>,
+    /// The address of the configuration that it was opened for; `None` if systemd opened it.
+    configured: Option<Address>,
+    file: Option<SocketFile>,
 }
 
 /// Accepts connections of a socket.
@@ -70,13 +71,20 @@ impl Socket {
         if let Some(socket) = passed.take(address) {
             return Ok(socket);
         }
-        match address {
-            Address::Tcp(address) => bind_tcp(*address, all),
+        let mut socket = match address {
+            Address::Tcp(address) => bind_tcp(*address, all)?,
             Address::Unix(path) => {
                 remove_stale_socket(path).await?;
-                bind_unix(path, mode).map_err(|cause| BindError::new(cause, false))
+                bind_unix(path, mode).map_err(|cause| BindError::new(cause, false))?
             }
-        }
+        };
+        socket.configured = Some(address.clone());
+        Ok(socket)
+    }
+
+    /// Whether systemd opened it, and keeps it open.
+    pub(crate) fn is_passed(&self) -> bool {
+        self.configured.is_none()
     }
 
     /// The address that was bound, with the port that the system chose for port 0.
@@ -109,6 +117,13 @@ impl Listener {
             }
             Self::Unix(listener) => Ok((Stream::Unix(listener.accept().await?.0), None)),
         }
+    }
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        let identity = identity(&fs::symlink_metadata(path)?);
+        Ok(Self { path: path.into(), identity })
     }
 }
 
@@ -156,7 +171,7 @@ fn bind_tcp(address: SocketAddr, all: &[Address]) -> Result<Socket, BindError> {
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?.into_std()?;
         let address = Address::Tcp(listener.local_addr()?);
-        Ok(Socket { fd: listener.into(), address, _file: None })
+        Ok(Socket { fd: listener.into(), address, configured: None, file: None })
     };
     listen().map_err(|cause| BindError::new(cause, has_port_twice(address, all)))
 }
@@ -182,10 +197,10 @@ fn has_port_twice(address: SocketAddr, all: &[Address]) -> bool {
 
 fn bind_unix(path: &Path, mode: u32) -> io::Result<Socket> {
     let listener = UnixListener::bind(path)?.into_std()?;
-    let identity = identity(&fs::symlink_metadata(path)?);
-    let file = SocketFile { path: path.into(), identity };
+    let file = SocketFile::of(path)?;
     fs::set_permissions(path, Permissions::from_mode(mode))?;
-    Ok(Socket { fd: listener.into(), address: Address::Unix(path.into()), _file: Some(file) })
+    let address = Address::Unix(path.into());
+    Ok(Socket { fd: listener.into(), address, configured: None, file: Some(file) })
 }
 
 /// Removes a socket that nobody listens on, which a killed process has left. Any other file stays.
@@ -212,8 +227,9 @@ fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// Connections that may wait to be accepted.
-const BACKLOG: u32 = 1_024;
+/// Connections that may wait to be accepted, as they do during a hand-over; the system has a limit of
+/// its own.
+const BACKLOG: u32 = 4_096;
 
 #[cfg(test)]
 mod tests {

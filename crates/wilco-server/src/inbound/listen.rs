@@ -12,7 +12,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{Client, Inbound};
 use crate::sockets::{Listener, Stream};
-use connection::Connection;
+use connection::{Connection, FIRST_REQUEST_GRACE, until_stopped};
 use limits::Slot;
 use proxy_header::{Origin, ProxyHeaderError};
 
@@ -101,8 +101,8 @@ impl Admitted {
     async fn serve(mut self, mut stream: Stream, tls: Option<TlsAcceptor>) {
         let _counted = self.inbound.counters.connected();
         if self.is_proxied {
-            let identified =
-                self.stop.clone().run_until_cancelled_owned(self.identify(&mut stream));
+            let stop = self.stop.clone();
+            let identified = until_stopped(&stop, FIRST_REQUEST_GRACE, self.identify(&mut stream));
             if identified.await != Some(true) {
                 return;
             }

@@ -193,7 +193,8 @@ async fn open_sockets(
         }
         _ => None,
     };
-    let rest = passed.take_rest();
+    // What a predecessor has opened for an address that is no longer configured is closed.
+    let rest = passed.take_rest().into_iter().filter(Socket::is_passed).collect::<Vec<_>>();
     if config.listen.takes_passed {
         if rest.is_empty() {
             return Err(StartError::NothingPassed);

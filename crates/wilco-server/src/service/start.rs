@@ -27,6 +27,8 @@ pub(super) struct Starter {
     /// The threads of everything but the path to a 2xx.
     pub(super) on: Handle,
     pub(super) stop: CancellationToken,
+    /// Ends the outbound half, before `stop` ends the rest.
+    pub(super) stop_delivering: CancellationToken,
     pub(super) tasks: Tasks,
 }
 
@@ -35,8 +37,10 @@ impl Starter {
     pub(super) fn deliver(&mut self, plan: watch::Receiver<Arc<Plan>>) -> TaskTracker {
         let delivering = TaskTracker::new();
         let (store, metrics) = (self.store.clone(), Arc::clone(&self.metrics));
-        let outbound = Outbound { store, metrics, plan }.run(self.stop.clone());
-        self.spawn("the outbound half", delivering.track_future(outbound));
+        let stop = self.stop_delivering.clone();
+        let outbound = Outbound { store, metrics, plan }.run(stop.clone());
+        let outbound = delivering.track_future(outbound);
+        self.tasks.spawn("the outbound half", stop, &self.on, outbound);
         delivering
     }
 

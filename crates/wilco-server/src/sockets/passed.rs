@@ -1,23 +1,29 @@
-//! Sockets that whoever started this process has opened for it, as systemd does.
+//! Sockets that this process has not opened itself: systemd did, or the wilco whose place it takes.
 
 use std::{
-    io,
+    io::{self, IoSlice, IoSliceMut},
+    mem::MaybeUninit,
     net::TcpListener,
-    os::{fd::OwnedFd, unix::net::UnixListener},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::net::UnixListener,
+    },
 };
 
 use rustix::{
+    cmsg_space,
     io::{FdFlags, fcntl_getfd, fcntl_setfd},
     net::{
-        AddressFamily, SocketType,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketType, recvmsg, sendmsg,
         sockopt::{socket_acceptconn, socket_domain, socket_type},
     },
 };
 
-use super::Socket;
-use crate::config::Address;
+use super::{Socket, SocketFile};
+use crate::config::{self, Address};
 
-/// Listening sockets that were passed to this process, and that it does not use yet.
+/// Listening sockets that were passed to this process, or that it passes on.
 #[derive(Default)]
 pub struct PassedSockets(Vec<Socket>);
 
@@ -38,6 +44,10 @@ pub enum PassedSocketError {
 }
 
 impl PassedSockets {
+    pub(crate) fn new(sockets: Vec<Socket>) -> Self {
+        Self(sockets)
+    }
+
     /// Takes the sockets that [sd_listen_fds(3)] describes. To be called once, before anything else is
     /// opened: it takes the file descriptors that the environment announces.
     ///
@@ -54,10 +64,86 @@ impl PassedSockets {
         Ok(Self(sockets.collect::<Result<_, _>>()?))
     }
 
+    /// Sends them to another process, which [receives](Self::receive) them. They stay open here as well.
+    ///
+    /// # Errors
+    ///
+    /// The other process has ended, or there are too many.
+    pub fn send(&self, to: impl AsFd) -> io::Result<()> {
+        let mut names = String::new();
+        for socket in &self.0 {
+            let name = socket.configured.as_ref().map_or(SYSTEMD.into(), ToString::to_string);
+            names += &format!("{name}\n");
+        }
+        let fds: Vec<_> = self.0.iter().map(|socket| socket.fd.as_fd()).collect();
+        let mut space = vec![MaybeUninit::uninit(); cmsg_space!(ScmRights(fds.len()))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&fds));
+        let bytes = [IoSlice::new(names.as_bytes())];
+        match sendmsg(to, &bytes, &mut control, SendFlags::NOSIGNAL)? {
+            sent if sent == names.len() => Ok(()),
+            _ => Err(io::ErrorKind::WriteZero.into()),
+        }
+    }
+
+    /// Receives what another process sent, which waits already. `None` if that has ended.
+    ///
+    /// # Errors
+    ///
+    /// What it sent is not what [`send`](Self::send) sends.
+    pub fn receive(from: impl AsFd) -> io::Result<Option<Self>> {
+        let mut space = vec![MaybeUninit::uninit(); cmsg_space!(ScmRights(SOCKETS_MAX))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut bytes = vec![0; NAMES_BYTES_MAX];
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let received = recvmsg(from, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+        if received.bytes == 0 {
+            return Ok(None);
+        }
+        let mut fds = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = message {
+                fds.extend(received);
+            }
+        }
+        let names = std::str::from_utf8(&bytes[..received.bytes]).ok();
+        let names: Vec<_> = names.ok_or(io::ErrorKind::InvalidData)?.lines().collect();
+        if names.len() != fds.len() {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        let sockets = names.into_iter().zip(fds).map(|(name, fd)| {
+            let mut socket = adopt(fd)?;
+            if name != SYSTEMD {
+                let address = config::address(name).map_err(io::Error::other)?;
+                if let Address::Unix(path) = &address {
+                    socket.file = SocketFile::of(path).ok();
+                }
+                socket.configured = Some(address);
+            }
+            Ok(socket)
+        });
+        Ok(Some(Self(sockets.collect::<io::Result<_>>()?)))
+    }
+
+    /// Leaves the files of Unix sockets to whoever has got the sockets.
+    pub fn leave(self) {
+        for file in self.0.into_iter().filter_map(|socket| socket.file) {
+            // Its drop would remove the file.
+            std::mem::forget(file);
+        }
+    }
+
     /// The socket for this address of the configuration.
     pub(crate) fn take(&mut self, address: &Address) -> Option<Socket> {
-        let index = self.0.iter().position(|socket| socket.address == *address)?;
-        Some(self.0.swap_remove(index))
+        let is_it = |socket: &Socket| {
+            socket.configured.as_ref() == Some(address) || socket.address == *address
+        };
+        let index = self.0.iter().position(is_it)?;
+        let mut socket = self.0.swap_remove(index);
+        if let Some(configured) = &mut socket.configured {
+            *configured = address.clone();
+        }
+        Some(socket)
     }
 
     /// All that are left.
@@ -90,9 +176,14 @@ fn adopt(fd: OwnedFd) -> io::Result<Socket> {
         }
     };
     // Who bound a Unix socket also removes its file.
-    Ok(Socket { fd, address, _file: None })
+    Ok(Socket { fd, address, configured: None, file: None })
 }
 
 /// The number of the first file descriptor that is passed.
 const FIRST_NUMBER: usize = 3;
+/// The name of a socket that systemd opened.
+const SYSTEMD: &str = "systemd";
+/// Sockets that are received; the system sends at most 253 at once.
+const SOCKETS_MAX: usize = 253;
+const NAMES_BYTES_MAX: usize = 64 << 10;
 const HINT: &str = "use ListenStream= with a port or a path, and Accept=no";

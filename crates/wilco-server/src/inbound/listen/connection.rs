@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
-    time::{Instant, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -99,14 +99,17 @@ impl Connection {
     {
         let verdict = Arc::new(HeadVerdict::default());
         let mut wire = Wire::new(stream, Arc::clone(&verdict), is_http2_allowed);
+        // Whoever has just connected is about to send, and is served also at a stop.
+        let mut grace = FIRST_REQUEST_GRACE;
         while wire.is_open()
-            && let Some(true) = self.stop.run_until_cancelled(wire.has_request()).await
+            && let Some(true) = until_stopped(&self.stop, grace, wire.has_request()).await
         {
             if wire.is_http2() {
                 let (stream, read) = wire.into_http2();
                 return Box::pin(self.serve_http2(stream, read)).await;
             }
             wire = Box::pin(self.serve_requests(wire, &verdict)).await;
+            grace = Duration::ZERO;
         }
         let mut lingering = pin!(linger(wire.close().await, &self.inbound));
         if self.stop.run_until_cancelled(&mut lingering).await.is_none() {
@@ -137,6 +140,8 @@ impl Connection {
             .max_buf_size(BUFFER_BYTES)
             .serve_connection(TokioIo::new(wire), service);
         let ended = tokio::select! {
+            // First it reads its request: without one, a graceful shutdown would end it at once.
+            biased;
             ended = &mut connection => ended,
             () = self.stop.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
@@ -153,6 +158,23 @@ impl Connection {
 /// Whether a certificate authority has connected in order to see a challenge answered.
 fn is_challenge(stream: &TlsStream<TcpStream>) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(CHALLENGE_PROTOCOL)
+}
+
+/// What a future returns, unless it takes until `grace` after a stop.
+pub(super) async fn until_stopped<T>(
+    stop: &CancellationToken,
+    grace: Duration,
+    future: impl Future<Output = T>,
+) -> Option<T> {
+    let late = async {
+        stop.cancelled().await;
+        sleep(grace).await;
+    };
+    tokio::select! {
+        biased;
+        output = future => Some(output),
+        () = late => None,
+    }
 }
 
 /// Keeps reading for a while what the client still sends. Closing a socket with unread bytes resets
@@ -206,6 +228,8 @@ fn is_host(value: &[u8]) -> bool {
     has_host && port.map_or(after.is_empty(), |port| port.iter().all(u8::is_ascii_digit))
 }
 
+/// How long a connection may take to send its first request after wilco was asked to stop.
+pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 /// How long a TLS handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is read after its last response.
