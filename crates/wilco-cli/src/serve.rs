@@ -1,30 +1,30 @@
 //! `wilco serve`: runs the service until it is asked to stop.
 
+mod hand_over;
+mod run;
 mod service_manager;
 
 use std::{
     net::UdpSocket,
-    path::PathBuf,
-    pin::pin,
+    path::{Path, PathBuf},
     process::ExitCode,
-    sync::{Arc, OnceLock, Weak},
+    sync::Arc,
     time::Duration,
 };
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use wilco::Secret;
 use wilco_server::{
-    admin::Reload,
     config::{self, Address, Config, DestinationConfig, Diagnostics},
-    service::{AcmeClient, KINDS, PassedSockets, Service, StartError, raise_file_limit},
+    service::{Certificate, KINDS, PassedSockets, Service, raise_file_limit},
 };
 
+pub(crate) use hand_over::{Predecessor, Successor, Upgrade};
+use run::{End, Run, Signals};
 use service_manager::ServiceManager;
 
 use super::{
-    ConfigArgs, Confinement, Failure, InstantAcme, LogFormat, certificate_for,
-    certificate_for_file, draw,
+    ConfigArgs, Confinement, Failure, LogFormat, certificate_for, certificate_for_file, draw,
 };
 
 /// Run the service: receive, record, acknowledge and deliver webhooks
@@ -102,6 +102,8 @@ impl Serve {
     }
 
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        let mut predecessor = Predecessor::find()?;
+        let mut upgrade = Upgrade::new();
         let passed = PassedSockets::from_environment().map_err(Failure::failed)?;
         let path = self.config.find();
         if let (Some(path), true) = (&path, self.without_file.is_asked_for()) {
@@ -111,66 +113,46 @@ impl Serve {
                 path.display()
             )));
         }
-        let (config, certificate) = match &path {
-            Some(path) => {
-                let (config, warnings) = config::load(path, KINDS)?;
-                // A certificate and key that are just being renewed will soon match, so another start
-                // may succeed. Exit code 78 would keep systemd from trying.
-                let (certificate, warnings) = certificate_for_file(&config, warnings)
-                    .map_err(|found| Failure { code: 1, ..found.into() })?;
-                warn(&warnings);
-                (config, certificate)
-            }
-            None => {
-                let config = self.without_file.config()?;
-                let certificate = certificate_for(&config)?;
-                (config, certificate)
-            }
-        };
-        raise_file_limit();
-        let slot: Arc<OnceLock<Weak<Service>>> = Arc::default();
-        let reloader = Arc::new(Reloader {
-            path,
-            confinement: self.confinement,
-            manager: ServiceManager::find(),
-        });
-        let path = reloader.path.as_ref();
-        let reload = path.map(|_| -> Reload {
-            let (slot, reloader) = (Arc::clone(&slot), Arc::clone(&reloader));
-            Arc::new(move || {
-                let service = slot.get().and_then(Weak::upgrade);
-                reloader.reload(&*service.ok_or("wilco is still starting; try again")?)
-            })
-        });
-        let sources = config.sources.clone();
-        let is_tls = config.listen.tls != config::Tls::Off;
+        let (config, certificate) = self.load(path.as_deref())?;
+        if let Some(predecessor) = &mut predecessor {
+            predecessor.begin().await;
+        }
+        upgrade.had_file_limit(raise_file_limit());
         // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;
-        let starting = reloader.manager.starting();
-        let acme = Some(Arc::new(InstantAcme) as Arc<dyn AcmeClient>);
-        let service = Service::start(config, certificate, acme, reload, passed).await;
-        drop(starting);
-        let service = service.map_err(|error| not_started(error, path.is_some()))?;
-        // It is empty, because nothing else fills it.
-        let _ = slot.set(Arc::downgrade(&service));
-        log_startup(&service, &sources, is_tls, path);
-        if let Some(confinement) = &reloader.confinement {
-            tracing::info!(writes = confinement.folders(), "restricted by Landlock");
+        let manager = ServiceManager::find();
+        let reloader = Reloader { path, confinement: self.confinement, manager };
+        let reloader = Arc::new(reloader);
+        let mut run = Run::new(reloader, certificate, signals, upgrade, self.drain);
+        let passed = match &mut predecessor {
+            Some(predecessor) => predecessor.sockets().await?,
+            None => passed,
+        };
+        let mut service = run.start(config, passed, predecessor).await?;
+        loop {
+            match run.until_end(&service).await? {
+                End::Exit => return Ok(ExitCode::SUCCESS),
+                End::Resume(sockets) => {
+                    service = run.start(service.config(), sockets, None).await?;
+                }
+            }
         }
-        reloader.manager.ready(&status(&service));
-        run_until_stopped(&service, &reloader, self.drain, signals).await
     }
-}
 
-fn not_started(error: StartError, has_file: bool) -> Failure {
-    match error {
-        StartError::Listen { ref address, .. } if !has_file && address.contains("[admin]") => {
-            Failure::failed(format!(
-                "{error}; a second wilco needs a file with a different [admin] address; `wilco init` \
-                 writes one"
-            ))
-        }
-        _ => error.into(),
+    /// What the file says, or the arguments if there is none.
+    fn load(&self, path: Option<&Path>) -> Result<(Config, Option<Arc<Certificate>>), Failure> {
+        let Some(path) = path else {
+            let config = self.without_file.config()?;
+            let certificate = certificate_for(&config)?;
+            return Ok((config, certificate));
+        };
+        let (config, warnings) = config::load(path, KINDS)?;
+        // A certificate and key that are just being renewed will soon match, so another start may
+        // succeed. Exit code 78 would keep systemd from trying.
+        let (certificate, warnings) = certificate_for_file(&config, warnings)
+            .map_err(|found| Failure { code: 1, ..found.into() })?;
+        warn(&warnings);
+        Ok((config, certificate))
     }
 }
 
@@ -235,15 +217,11 @@ fn unlikely(what: &str) -> Failure {
     Failure::failed(format!("this wilco was built without its {what}"))
 }
 
-fn log_startup(
-    service: &Service,
-    sources: &[config::Source],
-    is_tls: bool,
-    path: Option<&PathBuf>,
-) {
-    let scheme = if is_tls { "https" } else { "http" };
+fn log_startup(service: &Service, path: Option<&Path>) {
+    let config = service.config();
+    let scheme = if config.listen.tls == config::Tls::Off { "http" } else { "https" };
     for address in service.addresses() {
-        for source in sources {
+        for source in &config.sources {
             let url = match address {
                 Address::Tcp(address) => format!("{scheme}://{address}{}", source.path),
                 Address::Unix(_) => format!("{address} {}", source.path),
@@ -274,60 +252,6 @@ fn warn(warnings: &Diagnostics) {
     for line in warnings.lines() {
         tracing::warn!("{line}");
     }
-}
-
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-    /// Reloads, too, for people who are used to adnanh/webhook.
-    usr1: Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-            usr1: signal(SignalKind::user_defined1())?,
-        })
-    }
-}
-
-async fn run_until_stopped(
-    service: &Arc<Service>,
-    reloader: &Reloader,
-    drain: Duration,
-    signals: Signals,
-) -> Result<ExitCode, Failure> {
-    let Signals { mut terminate, mut interrupt, mut hangup, mut usr1 } = signals;
-    let mut watching = pin!(reloader.manager.watch(service));
-    let has_failed = loop {
-        tokio::select! {
-            () = &mut watching => {}
-            _ = terminate.recv() => break false,
-            _ = interrupt.recv() => break false,
-            () = service.failed() => break true,
-            _ = hangup.recv() => {}
-            _ = usr1.recv() => {}
-        }
-        // The result is logged; a signal has no caller to return it to.
-        let _ = reloader.reload(service);
-    };
-    tracing::info!(within = ?drain, "stopping");
-    reloader.manager.stopping(drain);
-    let closed = tokio::select! {
-        closed = service.drain(drain) => closed,
-        _ = terminate.recv() => return Err(Failure::failed("stopped by a second signal")),
-        _ = interrupt.recv() => return Err(Failure::failed("stopped by a second signal")),
-    };
-    if has_failed {
-        return Err(Failure::failed("the store stopped after an error; see the log"));
-    }
-    closed?;
-    tracing::info!("stopped");
-    Ok(ExitCode::SUCCESS)
 }
 
 /// Applies the file again while the service runs.

@@ -3,6 +3,7 @@
 //! [sd_notify(3)]: https://www.freedesktop.org/software/systemd/man/latest/sd_notify.html
 
 use std::{
+    convert::Infallible,
     env,
     ffi::OsStr,
     future::pending,
@@ -79,8 +80,14 @@ impl ServiceManager {
         self.send(&format!("STOPPING=1\nSTATUS=finishing requests and attempts\n{extension}"));
     }
 
-    /// Tells it again and again that wilco works, as long as that is so.
-    pub(super) async fn watch(&self, service: &Service) {
+    /// Another process takes the place of this one.
+    pub(super) fn replaced(&self, by: u32, status: &str) {
+        self.send(&format!("WATCHDOG=1\nMAINPID={by}\nSTATUS={status}"));
+    }
+
+    /// Tells it again and again that wilco works, as long as that is so. A service that was closed
+    /// responds, too.
+    pub(super) async fn watch(&self, service: &Service) -> Infallible {
         let Some(half) = self.watchdog.map(|watchdog| watchdog / 2) else { return pending().await };
         let mut interval = interval(half);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

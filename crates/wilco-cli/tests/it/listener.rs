@@ -286,11 +286,11 @@ pub(super) fn connect_from(from: &str, address: SocketAddr) -> TcpStream {
     stream
 }
 
-fn send_by(path: &Path, body: &str) -> Reply {
+pub(crate) fn send_by(path: &Path, body: &str) -> Reply {
     send_on(UnixStream::connect(path).unwrap(), body)
 }
 
-fn send_on<S: std::io::Read + std::io::Write>(mut stream: S, body: &str) -> Reply {
+pub(crate) fn send_on<S: std::io::Read + std::io::Write>(mut stream: S, body: &str) -> Reply {
     let (signature, length) = (sign(body.as_bytes()), body.len());
     write!(
         stream,

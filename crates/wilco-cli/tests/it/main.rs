@@ -28,6 +28,7 @@ mod packaging;
 mod probe;
 mod providers;
 mod rejections;
+mod restarts;
 mod secrets;
 mod service_manager;
 mod survival;

@@ -1,0 +1,161 @@
+//! Restarts and hand-overs under load: no connection is refused or reset, and nothing acknowledged is lost.
+
+mod load;
+
+use std::{
+    env, fs,
+    net::{TcpListener, TcpStream},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    listener::{send_by, send_on},
+    service_manager::Manager,
+    world::{World, booking},
+};
+use load::{Client, Load};
+
+#[test]
+fn restarts_with_a_passed_socket_refuse_and_reset_nothing() {
+    for client in [Client::ConnectsEachTime, Client::KeepsConnections] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        rustix::net::listen(&listener, 4_096).unwrap();
+        let address = listener.local_addr().unwrap();
+        let plan = World::plan().address("\"systemd\"").pass(vec![listener.into()]);
+        let mut world = plan.start();
+        let load = Load::start(address, client, rate());
+        for _ in 0..times() {
+            thread::sleep(PAUSE);
+            world = world.restart();
+        }
+        thread::sleep(PAUSE);
+        let sent = load.end("restart").all_acknowledged();
+        assert_eq!(world.recorded(), sent, "{client:?}");
+    }
+}
+
+#[test]
+fn hand_overs_refuse_and_reset_nothing() {
+    for client in [Client::ConnectsEachTime, Client::KeepsConnections] {
+        let world = World::plan().start();
+        let load = Load::start(world.address, client, rate());
+        let mut process = Process(world.pid());
+        for number in 1..=times() {
+            thread::sleep(PAUSE);
+            process = process.hand_over(&world, number);
+        }
+        thread::sleep(PAUSE);
+        let sent = load.end("hand-over").all_acknowledged();
+        assert_eq!(world.recorded(), sent, "{client:?}");
+        process.stop(&world);
+    }
+}
+
+#[test]
+fn a_successor_that_cannot_start_leaves_everything_as_it_was() {
+    let world = World::plan().start();
+    let before = fs::read_to_string(world.path("wilco.toml")).unwrap();
+    world.reconfigure(|text| text + "[nothing]\n");
+    world.signal("USR2");
+    world.log_with("[nothing]");
+    world.log_with("not handed over, this process goes on: the new process has ended");
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+
+    // What cannot be listened on is found only when the old process has stopped already.
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let other = busy.local_addr().unwrap();
+    let both = format!("address = [\"127.0.0.1:0\", \"{other}\"]\ntls");
+    world.reconfigure(|_| before.replace("address = \"127.0.0.1:0\"\ntls", &both));
+    world.signal("USR2");
+    world.log_with(&format!("cannot listen on {other}"));
+    world
+        .eventually("it goes on", |world| world.log().matches("this process goes on").count() == 2);
+    assert_eq!(world.send(&booking("b-2", "A")).status, 200);
+    assert!(world.run_verb(&["events", "list"]).status.success());
+
+    drop(busy);
+    let process = Process(world.pid()).hand_over(&world, 1);
+    for (number, address) in [world.address, other].iter().enumerate() {
+        let stream = TcpStream::connect(address).unwrap();
+        let reply = send_on(stream, &booking(&format!("c-{number}"), "A"));
+        assert_eq!(reply.status, 200, "{address}");
+    }
+    assert_eq!(world.recorded(), 4);
+    process.stop(&world);
+}
+
+#[test]
+fn a_successor_has_the_files_of_sockets_and_removes_them_at_its_end() {
+    let world = World::plan().address(r#"["127.0.0.1:0", "unix:FOLDER/wilco.sock"]"#).start();
+    let process = Process(world.pid()).hand_over(&world, 1).hand_over(&world, 2);
+    let path = world.path("wilco.sock");
+    assert_eq!(send_by(&path, &booking("b-1", "A")).status, 200);
+    process.stop(&world);
+    assert!(!path.exists());
+}
+
+#[test]
+fn systemd_is_told_which_process_takes_over() {
+    let (manager, plan, _folder) = Manager::of(World::plan().env("WATCHDOG_USEC", "2000000"));
+    let world = plan.start();
+    let process = Process(world.pid()).hand_over(&world, 1);
+    let replaced = manager.next("MAINPID=");
+    assert!(replaced.contains(&format!("MAINPID={}\n", process.0)), "{replaced}");
+    assert!(replaced.contains(&format!("STATUS=listening on {}", world.address)), "{replaced}");
+    manager.next("WATCHDOG=1");
+    process.stop(&world);
+    manager.next("STOPPING=1");
+}
+
+/// The process that serves a world at the moment. It is killed when this is dropped.
+struct Process(u32);
+
+impl Process {
+    /// Has it hand over to a new process, for the nth time in this world.
+    fn hand_over(self, world: &World, number: usize) -> Self {
+        self.signal("USR2");
+        world.eventually("a hand-over", |world| successors(&world.log()).len() == number);
+        Self(successors(&world.log())[number - 1])
+    }
+
+    fn stop(self, world: &World) {
+        self.signal("TERM");
+        world.log_with("\"message\":\"stopped\"");
+    }
+
+    fn signal(&self, name: &str) {
+        let signal = [format!("-{name}"), self.0.to_string()];
+        assert!(Command::new("kill").args(signal).status().unwrap().success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = Command::new("kill").args(["-KILL", &self.0.to_string()]).output();
+    }
+}
+
+/// The processes to which was handed over.
+fn successors(log: &str) -> Vec<u32> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let lines = lines.filter(|line| line["message"] == "handed over");
+    lines.map(|line| u32::try_from(line["process"].as_u64().unwrap()).unwrap()).collect()
+}
+
+fn times() -> usize {
+    number("WILCO_RESTARTS").unwrap_or(5)
+}
+
+/// Requests a second.
+fn rate() -> u32 {
+    number("WILCO_RATE").unwrap_or(200)
+}
+
+fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
+    env::var(variable).ok().and_then(|text| text.parse().ok())
+}
+
+const PAUSE: Duration = Duration::from_millis(500);
