@@ -185,7 +185,8 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
     let trusted_proxies = keys.parse_list("trusted_proxies", network).unwrap_or_default();
     let domains = keys.parse_list("domains", |text| Ok(text.to_owned()));
     let tls = tls(keys, domains.clone());
-    if let (Some(Tls::Acme(acme)), Some(addresses)) = (&tls, &addresses) {
+    // The ports of sockets that are passed are not known yet.
+    if let (Some(Tls::Acme(acme)), Some(addresses), false) = (&tls, &addresses, takes_passed) {
         warn_about_port(keys, acme, addresses);
     }
     let is_exposed = addresses.iter().flatten().any(is_public) && trusted_proxies.is_empty();
@@ -260,7 +261,7 @@ fn tls(keys: &mut TableReader<'_>, domains: Option<Vec<String>>) -> Option<Tls> 
             domains?; // what is not a text has been reported
             let domains = keys.parse_list("domains", acme::domain)?;
             let acme = if keys.contains("acme") { acme? } else { Acme::new(Vec::new()) };
-            Some(Tls::Acme(Acme { domains, ..acme }))
+            Some(Tls::Acme(Acme { domains: acme::distinct(domains), ..acme }))
         }
     }
 }

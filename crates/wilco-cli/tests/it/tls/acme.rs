@@ -50,7 +50,7 @@ fn a_certificate_is_obtained_and_a_restart_asks_nobody() {
 #[test]
 fn several_domains_are_validated_by_http_01_where_an_address_is_given() {
     let Some(pebble) = Pebble::start() else { return };
-    let domains = "[\"b.example.com\", \"A.example.com\"]";
+    let domains = "[\"b.example.com\", \"A.example.com\", \"B.example.com\"]";
     let more = format!(", http_address = \"127.0.0.1:{}\"", pebble.http_port);
     let world = pebble.plan(domains, &more).start();
     let visitor = Visitor::trusting(&[&pebble.root()]);

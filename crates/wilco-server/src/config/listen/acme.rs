@@ -1,6 +1,7 @@
 //! `acme` of `[listen]`: the certificate authority, and how it is convinced.
 
 use std::{
+    collections::HashSet,
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -51,7 +52,7 @@ impl Acme {
     /// From Let's Encrypt, by tls-alpn-01.
     pub fn new(domains: Vec<String>) -> Self {
         Self {
-            domains,
+            domains: distinct(domains),
             directory: PRODUCTION.into(),
             contact: Vec::new(),
             profile: None,
@@ -70,6 +71,13 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Acme {
         ca: keys.parse("ca", |text| Ok(PathBuf::from(text))),
         http_address: keys.parse("http_address", http_address),
     }
+}
+
+/// Each domain once, because an authority may refuse an order that names one twice.
+pub(super) fn distinct(mut domains: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    domains.retain(|domain| seen.insert(domain.clone()));
+    domains
 }
 
 /// Checks that the roots can be read.
