@@ -62,6 +62,8 @@ pub(crate) enum Command {
     Backlog(Backlog),
     /// Measures what a flood of unsigned requests costs the signed ones: failures, latency, memory
     Flood(Flood),
+    /// Measures what thousands of slow clients cost the signed requests, and when they are gone
+    Slow(Slow),
     /// Measures what a destination that floods wilco costs those who wait for their 2xx
     Neighbours(Neighbours),
     /// The server that wilco is compared with
@@ -139,6 +141,19 @@ pub(crate) struct Flood {
     /// How large the bodies of the flood are
     #[arg(long, value_name = "N", default_value_t = 1 << 20)]
     pub(crate) body_bytes: usize,
+}
+
+/// How `slow` measures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Slow {
+    #[command(flatten)]
+    pub(crate) steady: Steady,
+    /// How many slow clients connect
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = value_parser!(u32).range(1..=20_000))]
+    pub(crate) clients: u32,
+    /// How many loopback addresses they come from: wilco accepts 2,048 from each, and 8,192 in all
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
+    pub(crate) addresses: u32,
 }
 
 /// How `neighbours` measures.

@@ -18,6 +18,7 @@ mod rounds;
 mod servers;
 mod sheet;
 mod sink;
+mod slow;
 mod stock;
 mod ways;
 
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         Some(Command::Deliver(args)) => measure(one_thread(), deliver::run(args)),
         Some(Command::Backlog(args)) => measure(all_threads(), backlog::run(args)),
         Some(Command::Flood(args)) => measure(one_thread(), flood::run(args)),
+        Some(Command::Slow(args)) => measure(all_threads(), slow::run(args)),
         Some(Command::Neighbours(args)) => measure(all_threads(), neighbours::run(args)),
         None => measure(one_thread(), rounds::run(&args)),
     };

@@ -31,6 +31,7 @@ mod rejections;
 mod restarts;
 mod secrets;
 mod service_manager;
+mod slow;
 mod survival;
 mod tls;
 mod wire;

@@ -22,7 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
@@ -183,13 +183,17 @@ pub(super) async fn until_stopped<T>(
 async fn linger<S: AsyncRead + Unpin>(mut stream: S, inbound: &Inbound) {
     let drain = async {
         let mut left = LINGER_BYTES;
+        let (mut window_ends, mut in_window) = (Instant::now() + LINGER_WINDOW, 0);
         while left > 0 {
-            match timeout(LINGER_IDLE, discard(&mut stream)).await {
+            match timeout_at(window_ends, discard(&mut stream)).await {
                 Ok(Ok(read @ 1..)) => {
                     left = left.saturating_sub(read);
+                    in_window += read;
                     inbound.wait_for_discarded(read).await;
                 }
-                Ok(Ok(0) | Err(_)) | Err(_) => break,
+                Ok(Ok(0) | Err(_)) => break,
+                Err(_) if in_window < LINGER_WINDOW_BYTES_MIN => break,
+                Err(_) => (window_ends, in_window) = (Instant::now() + LINGER_WINDOW, 0),
             }
         }
     };
@@ -234,8 +238,9 @@ pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_secs(1);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is read after its last response.
 const LINGER: Duration = Duration::from_secs(30);
-/// How long it may send nothing meanwhile: as long as a body may pause.
-const LINGER_IDLE: Duration = Duration::from_secs(10);
+/// In this time, [`LINGER_WINDOW_BYTES_MIN`] have to arrive meanwhile, as of a body.
+const LINGER_WINDOW: Duration = Duration::from_secs(10);
+const LINGER_WINDOW_BYTES_MIN: usize = 10 << 10;
 /// How long it is read while wilco stops.
 const LINGER_AT_STOP: Duration = Duration::from_millis(500);
 /// How many bytes are discarded after the last response.
