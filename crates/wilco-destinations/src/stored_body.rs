@@ -15,7 +15,7 @@ pub(crate) async fn read_at(body: &Body, start: usize) -> io::Result<Bytes> {
     }
 }
 
-/// The same of a stored body, for a caller who cannot wait.
+/// The same of a stored body for callers that cannot wait.
 pub(crate) fn begin_to_read_at(body: &Body, start: usize) -> JoinHandle<io::Result<Bytes>> {
     let body = body.clone();
     spawn_blocking(move || body.read_at(start))

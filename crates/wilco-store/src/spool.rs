@@ -99,7 +99,7 @@ fn unnamed(folder: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The name of a file where the file system has no unnamed ones, for a moment.
+/// The name of a file for a moment, where the file system has no unnamed ones.
 const NAME: &str = ".wilco-body";
 /// Bytes of a body after which free space is looked at again.
 const ROOM_CHECK_BYTES: usize = 4 << 20;

@@ -93,7 +93,7 @@ async fn what_could_not_be_recorded_leaves_no_chunks() {
     assert!(record(&store, Sent { body: &body, ..SENT }).await.is_ok());
 }
 
-/// A body of so many chunks and bytes, of which each chunk differs.
+/// A body with this number of chunks and further bytes, of which each chunk differs.
 fn body(chunks: usize, more: usize) -> Vec<u8> {
     let bytes = chunks * STORED_CHUNK_BYTES + more;
     (0..bytes).map(|place| (place >> 10).to_le_bytes()[0] ^ place.to_le_bytes()[0]).collect()
