@@ -21,7 +21,7 @@ pub(crate) struct Confinement {
 
 impl Confinement {
     /// Allows this thread, and those that it starts, to write only where the configuration says, and to
-    /// start no programs. Has to be called while there are no other threads: the kernel does not reach them.
+    /// start no programs. Has to be called before another thread exists: the kernel does not reach them.
     pub(crate) fn enter(config: &Config) -> Result<Self, Failure> {
         if let Some(name) = config.program_starter() {
             let why = format!("destination {name} starts programs, and --landlock forbids that");

@@ -1,4 +1,4 @@
-//! The HTTP client: for destinations, for the admin API of a running wilco, and for `wilco send`.
+//! The HTTP client of destinations, of commands that ask a running wilco, and of `wilco send`.
 
 mod payload;
 mod retry_after;

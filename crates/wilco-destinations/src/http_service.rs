@@ -27,7 +27,7 @@ pub(crate) trait Requests: Send + Sync + 'static {
     fn fill(&self, request: request::Builder, claim: &Claim) -> Result<Filled, NotFilled>;
 }
 
-/// Why there is no request.
+/// Why no request was made.
 pub(crate) enum NotFilled {
     /// No attempt can send one: that depends only on the event and the file.
     Unsendable(String),

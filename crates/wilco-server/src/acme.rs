@@ -82,7 +82,7 @@ pub(crate) struct Renewal {
     pub(crate) http: Option<Listener>,
 }
 
-/// Why there is no certificate yet.
+/// Why the certificate is still missing.
 #[derive(Default)]
 pub(crate) struct Missing(Mutex<Option<String>>);
 

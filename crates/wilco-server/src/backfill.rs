@@ -31,7 +31,7 @@ use crate::{
     outbound::record_alert,
 };
 pub(crate) use api::{Api, RoundError};
-pub(crate) use redelivery::{Deliveries, Pace};
+pub(crate) use redelivery::{Deliveries, Throttle};
 
 pub(crate) use trigger::Trigger;
 

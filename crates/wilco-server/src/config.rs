@@ -143,7 +143,7 @@ pub struct Places {
     pub store: Store,
 }
 
-/// The places that a file names, or the default ones if there is no file.
+/// The places that a file names, or the default ones without a file.
 ///
 /// # Errors
 ///

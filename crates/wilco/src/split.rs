@@ -56,7 +56,7 @@ impl ArrayPath {
     ///
     /// # Errors
     ///
-    /// [`SplitError`] if there is no array, or it has more than `max` items.
+    /// [`SplitError`] if the array is missing, or has more than `max` items.
     pub fn items(&self, body: &[u8], max: usize) -> Result<Vec<Item>, SplitError> {
         let text = std::str::from_utf8(body).map_err(|_| SplitError::NotJson)?;
         let found = path::raw(text, &self.0).map_err(|_| SplitError::NotJson)?;

@@ -113,7 +113,7 @@ fn systemd_is_told_which_process_takes_over() {
 struct Process(u32);
 
 impl Process {
-    /// Has it hand over to a new process, for the nth time in this world.
+    /// Has it hand over to a new process, which is the nth of this world.
     fn hand_over(self, world: &World, number: usize) -> Self {
         self.signal("USR2");
         world.eventually("a hand-over", |world| successors(&world.log()).len() == number);

@@ -80,7 +80,7 @@ impl AcmeError {
 }
 
 impl AcmeAccount<'_> {
-    /// What was stored; `None` if there is no account yet.
+    /// What was stored; `None` before the first account.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use wilco_store::Store;
 
-use super::{Api, Deliveries, Pace, Round, RoundError, read_list};
+use super::{Api, Deliveries, Round, RoundError, Throttle, read_list};
 
 /// One attempt of GitHub to deliver something. The attempts of one delivery have the same `guid`.
 #[derive(Deserialize)]
@@ -29,7 +29,7 @@ pub(super) async fn round(
 ) -> Result<usize, RoundError> {
     let deliveries = list(api, round, hook).await?;
     let path = |attempt| format!("/{hook}/deliveries/{attempt}/attempts");
-    deliveries.ask_again(api, round, store, path, PACE).await
+    deliveries.ask_again(api, round, store, path, THROTTLE).await
 }
 
 /// The deliveries of this round.
@@ -74,6 +74,6 @@ const PAGE_DELIVERIES: usize = 100;
 /// Pages in a round.
 const PAGES_MAX: usize = 500;
 /// GitHub allows 80 requests a minute that make something.
-const PACE: Pace = Pace { burst: 20, pause: Duration::from_secs(15) };
+const THROTTLE: Throttle = Throttle { burst: 20, pause: Duration::from_secs(15) };
 /// How long GitHub keeps deliveries.
 const KEPT: SignedDuration = SignedDuration::from_hours(3 * 24);

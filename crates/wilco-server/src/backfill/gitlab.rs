@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Deserialize;
 use wilco_store::Store;
 
-use super::{Api, Deliveries, Pace, Round, RoundError, read_list};
+use super::{Api, Deliveries, Round, RoundError, Throttle, read_list};
 
 /// One attempt of GitLab to deliver something.
 #[derive(Deserialize)]
@@ -46,7 +46,7 @@ pub(super) async fn round(
 ) -> Result<usize, RoundError> {
     let deliveries = list(api, round, hook).await?;
     let path = |attempt| format!("/{hook}/events/{attempt}/resend");
-    deliveries.ask_again(api, round, store, path, PACE).await
+    deliveries.ask_again(api, round, store, path, THROTTLE).await
 }
 
 /// The deliveries of this round.
@@ -91,6 +91,6 @@ const PAGE_EVENTS: usize = 20;
 /// Pages in a round.
 const PAGES_MAX: usize = 2_000;
 /// GitLab allows five such requests a minute.
-const PACE: Pace = Pace { burst: 5, pause: Duration::from_secs(61) };
+const THROTTLE: Throttle = Throttle { burst: 5, pause: Duration::from_secs(61) };
 /// How long GitLab lists events.
 const KEPT: SignedDuration = SignedDuration::from_hours(7 * 24);

@@ -22,7 +22,7 @@ struct Delivery {
 }
 
 /// How fast a provider may be asked to send deliveries again.
-pub(crate) struct Pace {
+pub(crate) struct Throttle {
     /// Requests after which there is a pause.
     pub(super) burst: usize,
     pub(super) pause: Duration,
@@ -44,7 +44,7 @@ impl Deliveries {
         round: &Round<'_>,
         store: &dyn Store,
         path: impl Fn(u64) -> String,
-        pace: Pace,
+        throttle: Throttle,
     ) -> Result<usize, RoundError> {
         let source = round.source.name.as_str();
         let (mut asked, mut refused) = (0, None);
@@ -55,8 +55,8 @@ impl Deliveries {
                 if !missing.contains(id) || !may_ask(store, source, id).await? {
                     continue;
                 }
-                if asked > 0 && asked % pace.burst == 0 {
-                    sleep(pace.pause).await;
+                if asked > 0 && asked % throttle.burst == 0 {
+                    sleep(throttle.pause).await;
                 }
                 match api.send(Method::POST, &path(*latest_attempt)).await {
                     Ok(_) => {

@@ -6,7 +6,7 @@ use super::{WriterState, id_at};
 #[derive(Clone)]
 pub(crate) struct DamagedEvent {
     pub(super) seq: i64,
-    /// What is wrong with it, for the log.
+    /// What is wrong with it, as the log says it.
     pub(super) what: &'static str,
     /// What found it.
     pub(super) by: &'static str,

@@ -137,7 +137,7 @@ pub(crate) fn is_no_room(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Large bodies that are not verified yet leave so many times the reserve free.
+/// Large bodies that are not verified yet leave this multiple of the reserve free.
 const SPOOL_RESERVES: u64 = 2;
 /// Bytes of the file that is written to learn whether there is room.
 const PROBE_BYTES: usize = 64 << 10;

@@ -90,7 +90,7 @@ fn an_authority_that_is_down_rejects_nonces_and_is_slow_still_issues_in_the_end(
     assert_eq!(world.metric("wilco_tls_expiry_timestamp_seconds"), 0.0);
     let nobody = Visitor::trusting(&[]);
     assert!(nobody.visit(world.address, NAME).is_err());
-    world.log_with("there is no certificate yet");
+    world.log_with("the certificate is still missing");
     let said = said(&world, &["check", "--connect"], 1);
     assert!(said.contains("by tls-alpn-01: it is obtained at the start"), "{said}");
     let is_failure =

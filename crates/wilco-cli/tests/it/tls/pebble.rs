@@ -97,7 +97,7 @@ impl Pebble {
         Some(pebble)
     }
 
-    /// Runs it with these variables, which plant faults. It issues certificates that are valid for so many
+    /// Runs it with these variables, which plant faults. It issues certificates that are valid for this many
     /// seconds. It has forgotten every account, and has a new root.
     pub(crate) fn run(&mut self, valid_secs: u64, faults: &[(&str, &str)]) {
         self.stop();

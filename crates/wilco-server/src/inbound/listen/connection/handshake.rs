@@ -86,7 +86,7 @@ impl Reason {
             }
             Self::TooSlow => "nothing arrived in time: a port scan, or a broken network",
             Self::NoCertificate => {
-                "there is no certificate yet, or no challenge to answer: /readyz says why, and the log"
+                "the certificate is still missing, or no challenge to answer: /readyz says why, and the log"
             }
             Self::Other => "see the error",
         }

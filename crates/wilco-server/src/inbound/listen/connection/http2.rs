@@ -46,7 +46,7 @@ impl Connection {
             let (slots, answered) = (Arc::clone(&slots), answered.clone());
             async move {
                 let answer = self.answer(request, &slots).await;
-                // That the connection would have to end is how HTTP/1 is told of an unread body.
+                // `connection: close` is how a response of HTTP/1 announces an unread body.
                 answered.set(answer.headers().contains_key(header::CONNECTION));
                 Ok::<_, Infallible>(answer)
             }
