@@ -5,7 +5,6 @@ use std::{
     net::SocketAddr,
     os::unix::fs::PermissionsExt as _,
     process::Stdio,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -27,6 +26,8 @@ fn a_certificate_is_obtained_and_a_restart_asks_nobody() {
     let obtained = wait_for_certificate(&world, &visitor, NAME);
     assert_eq!(world.ask("GET", "/readyz", &[], "").status, 200);
     assert!(world.metric("wilco_tls_expiry_timestamp_seconds") > 1e9);
+    // It is used at once, and stored then.
+    world.log_with("certificate obtained");
     for (name, mode) in [("", 0o700), ("account.json", 0o600), ("certificate.pem", 0o600)] {
         let found = fs::metadata(world.path("acme").join(name)).unwrap().permissions().mode();
         assert_eq!(found & 0o777, mode, "{name}");
@@ -151,8 +152,7 @@ fn a_certificate_is_replaced_when_the_authority_suggests_it() {
     let Some(mut pebble) = Pebble::prepare() else { return };
     // By itself, it would be renewed after 200 s, and because of the suggestion after 30 s.
     pebble.run(300, &[]);
-    let pebble = Arc::new(pebble);
-    let suggesting = Suggesting::start(Arc::clone(&pebble));
+    let suggesting = Suggesting::start(&pebble);
     let world = pebble.plan_with(&suggesting.directory, &format!("{NAME:?}"), "").start();
     let visitor = Visitor::trusting(&[&pebble.root()]);
     let first = wait_for_certificate(&world, &visitor, NAME);
@@ -259,7 +259,8 @@ fn a_domain_is_all_that_a_start_without_a_file_needs() {
         }
         visitor.visit(address, NAME).is_ok()
     });
-    assert!(folder.path().join("acme/certificate.pem").exists(), "it is next to the store");
+    let stored = folder.path().join("acme/certificate.pem");
+    wait("the file next to the store", 30, || stored.exists());
 }
 
 /// What a command says that ends with this code.

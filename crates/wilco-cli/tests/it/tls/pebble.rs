@@ -156,19 +156,15 @@ impl Pebble {
         self.folder.path().join(name)
     }
 
-    /// A connection to its directory.
-    pub(crate) fn connect(&self) -> StreamOwned<ClientConnection, TcpStream> {
-        self.connect_to(self.directory_port)
-    }
-
-    fn connect_to(&self, port: u16) -> StreamOwned<ClientConnection, TcpStream> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        Visitor::trusting(&[&self.own_root]).connect(stream, "127.0.0.1", &[]).unwrap()
+    /// What connects to its directory.
+    pub(crate) fn connector(&self) -> impl Fn() -> ClientStream + Send + use<> {
+        let (root, port) = (self.own_root.clone(), self.directory_port);
+        move || connect(&root, port)
     }
 
     /// The root of what it issues, in DER.
     pub(crate) fn root(&self) -> Vec<u8> {
-        let mut stream = self.connect_to(self.management_port);
+        let mut stream = connect(&self.own_root, self.management_port);
         stream.write_all(b"GET /roots/0 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
         let root = Reply::read(&mut BufReader::new(stream)).unwrap().body;
         CertificateDer::from_pem_slice(root.as_bytes()).unwrap().to_vec()
@@ -187,4 +183,11 @@ impl Pebble {
              acme = {{ directory = {directory:?}, ca = {ca:?}{more} }}"
         ))
     }
+}
+
+pub(crate) type ClientStream = StreamOwned<ClientConnection, TcpStream>;
+
+fn connect(root: &[u8], port: u16) -> ClientStream {
+    let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    Visitor::trusting(&[root]).connect(stream, "127.0.0.1", &[]).unwrap()
 }

@@ -17,7 +17,7 @@ use rustls::{
 };
 use serde_json::Value;
 
-use super::pebble::Pebble;
+use super::pebble::{ClientStream, Pebble};
 
 /// The proxy, and what it has seen. Its thread ends with the test binary.
 pub(crate) struct Suggesting {
@@ -33,10 +33,11 @@ struct Seen {
     replaced: Vec<String>,
 }
 
+type Connect = dyn Fn() -> ClientStream;
 type Stream = StreamOwned<ServerConnection, TcpStream>;
 
 impl Suggesting {
-    pub(crate) fn start(pebble: Arc<Pebble>) -> Self {
+    pub(crate) fn start(pebble: &Pebble) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let host = listener.local_addr().unwrap().to_string();
         let (cert, key) = (fs::read(pebble.file("cert.pem")), fs::read(pebble.file("key.pem")));
@@ -51,11 +52,13 @@ impl Suggesting {
         let config = Arc::new(config);
         let seen = Arc::<Mutex<Seen>>::default();
         let (directory, noted) = (format!("https://{host}/dir"), Arc::clone(&seen));
+        // Not pebble itself: the test ends it.
+        let connect = pebble.connector();
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let session = ServerConnection::new(Arc::clone(&config)).unwrap();
                 let stream = StreamOwned::new(session, stream.unwrap());
-                answer(stream, &pebble, &host, &noted);
+                answer(stream, &connect, &host, &noted);
             }
         });
         Self { directory, seen }
@@ -69,7 +72,7 @@ impl Suggesting {
 }
 
 /// Answers one request, and closes the connection.
-fn answer(mut stream: Stream, pebble: &Pebble, host: &str, seen: &Mutex<Seen>) {
+fn answer(mut stream: Stream, connect: &Connect, host: &str, seen: &Mutex<Seen>) {
     let mut reader = BufReader::new(&mut stream);
     let (mut head, mut length) = (Vec::new(), 0);
     loop {
@@ -100,7 +103,7 @@ fn answer(mut stream: Stream, pebble: &Pebble, host: &str, seen: &Mutex<Seen>) {
         }
         None => {
             seen.lock().unwrap().replaced.extend(replaced(&body));
-            let response = forward(pebble, &head, &body);
+            let response = forward(connect(), &head, &body);
             if path == "/dir" { with_renewal_info(&response, host) } else { response }
         }
     };
@@ -119,8 +122,7 @@ fn replaced(body: &[u8]) -> Option<String> {
 }
 
 /// What pebble answers. With HTTP/1.0, that is everything until it closes the connection.
-fn forward(pebble: &Pebble, head: &[String], body: &[u8]) -> Vec<u8> {
-    let mut upstream = pebble.connect();
+fn forward(mut upstream: ClientStream, head: &[String], body: &[u8]) -> Vec<u8> {
     let first = head[0].replace("HTTP/1.1", "HTTP/1.0");
     let request = format!("{first}\r\n{}\r\n\r\n", head[1..].join("\r\n"));
     upstream.write_all(request.as_bytes()).unwrap();
