@@ -8,6 +8,7 @@ mod proxy_protocol;
 use std::{
     fs,
     io::{BufReader, Read as _, Write as _},
+    iter,
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     os::unix::{
         fs::{FileTypeExt as _, PermissionsExt as _, symlink},
@@ -15,6 +16,7 @@ use std::{
     },
     path::Path,
     process::{Command, Output, Stdio},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::Duration,
 };
@@ -271,8 +273,16 @@ fn start(folder: &TempDir, addresses: &str) -> Output {
     command.output().unwrap()
 }
 
+/// A port that nobody listens on. It is below those that the system chooses for the other tests, of
+/// which one could get it before the caller binds it.
 fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = u16::try_from(std::process::id() % 100).unwrap();
+    let mut ports = iter::repeat_with(|| {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        20_000 + process * 100 + number % 100
+    });
+    ports.find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok()).unwrap()
 }
 
 /// A connection to `address` from another address of this machine.

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufReader, Write as _},
+    thread,
     time::Duration,
 };
 
@@ -12,12 +13,12 @@ use crate::world::{Reply, World, booking, sign};
 fn what_a_slow_disk_cannot_take_in_time_is_refused_and_the_rest_is_recorded() {
     let world = World::plan().start();
     assert_eq!(world.send(&booking("before", "A")).status, 200);
-    // Each commit takes 4 s, for at most 512 events.
-    let strace = match Strace::inject(world.pid(), SYNCS, "delay_enter=4000000") {
+    // Each commit takes 8 s, for at most 512 events.
+    let strace = match Strace::inject(world.pid(), SYNCS, "delay_enter=8000000") {
         Ok(strace) => strace,
         Err(why) => return skip(&format!("no strace: {why}")),
     };
-    let sent = (0..1_900).map(|number| {
+    let send = |number: usize| {
         let body = booking(&number.to_string(), "A");
         let request = format!(
             "POST /webhook HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\
@@ -26,11 +27,14 @@ fn what_a_slow_disk_cannot_take_in_time_is_refused_and_the_rest_is_recorded() {
             sign(body.as_bytes())
         );
         let mut stream = world.connect();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
         stream.write_all(request.as_bytes()).unwrap();
         stream
-    });
-    let sent: Vec<_> = sent.collect();
+    };
+    let mut sent: Vec<_> = (0..1_100).map(send).collect();
+    // Long enough to see that the disk is slow.
+    thread::sleep(Duration::from_secs(3));
+    sent.extend((1_100..1_400).map(send));
     let replies = sent.into_iter().map(|s| Reply::read(&mut BufReader::new(s)).unwrap());
     let (acknowledged, refused): (Vec<_>, Vec<_>) = replies.partition(|reply| reply.status == 200);
     assert!(acknowledged.len() >= 512, "{}", acknowledged.len());
