@@ -25,13 +25,17 @@ pub(crate) struct Init {
     #[arg(long)]
     force: bool,
 
-    /// Address to receive webhooks at, such as 0.0.0.0:443
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-
-    /// files, self-signed, or off if a proxy in front handles TLS
+    /// acme, files, self-signed, or off if a proxy in front handles TLS
     #[arg(long, value_name = "TLS")]
     tls: Option<String>,
+
+    /// Domain to obtain a certificate for, by ACME
+    #[arg(long, value_name = "NAME")]
+    domain: Option<String>,
+
+    /// Address to receive webhooks at, such as [::]:443
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
 
     /// Environment variable that contains freispace's secret
     #[arg(long, value_name = "NAME")]
@@ -83,18 +87,30 @@ impl Init {
     }
 
     fn ask(&self) -> Result<Answers, Failure> {
-        let address = |text: &str| config::address(text).map(|_| text.to_owned());
-        let listen = ask(
-            "Address to receive webhooks at?",
-            self.listen.as_deref(),
-            "0.0.0.0:8443",
-            address,
-        )?;
-        let tls = "TLS: files (your certificate), self-signed, or off (a proxy handles it)?";
-        let tls = ask(tls, self.tls.as_deref(), "self-signed", |text| match text {
-            "files" | "self-signed" | "off" => Ok(text.to_owned()),
-            _ => Err(format!("invalid tls {text:?}: expected files, self-signed or off")),
+        let question = "TLS: acme (wilco obtains a certificate), files (you have one), self-signed, or off \
+                        (a proxy handles it)?";
+        let given = self.tls.as_deref().or(self.domain.as_ref().map(|_| "acme"));
+        let tls = ask(question, given, "self-signed", |text| match text {
+            "acme" | "files" | "self-signed" | "off" => Ok(text.to_owned()),
+            _ => Err(format!("invalid tls {text:?}: expected acme, files, self-signed or off")),
         })?;
+        let (domain, listen) = match tls.as_str() {
+            "acme" => {
+                let question = "Domain name of this machine?";
+                let domain = ask(question, self.domain.as_deref(), "", |text| match text {
+                    "" => {
+                        Err("a certificate needs a domain, such as --domain hooks.example.com"
+                            .into())
+                    }
+                    name => config::domain(name),
+                })?;
+                (domain, "[::]:443")
+            }
+            _ => (String::new(), "0.0.0.0:8443"),
+        };
+        let question = "Address to receive webhooks at?";
+        let address = |text: &str| config::address(text).map(|_| text.to_owned());
+        let listen = ask(question, self.listen.as_deref(), listen, address)?;
         let question = "Environment variable with freispace's secret?";
         let variable = |text: &str| match config::is_variable_name(text) {
             true => Ok(text.to_owned()),
@@ -114,13 +130,15 @@ impl Init {
             "" => Ok(String::new()),
             url => config::url(url).map(|_| url.to_owned()),
         })?;
-        Ok(Answers { listen, tls, secret_env, command, forward })
+        Ok(Answers { listen, tls, domain, secret_env, command, forward })
     }
 }
 
 struct Answers {
     listen: String,
     tls: String,
+    /// Empty unless a certificate is obtained for it.
+    domain: String,
     secret_env: String,
     command: Vec<String>,
     forward: String,
@@ -129,9 +147,14 @@ struct Answers {
 impl Answers {
     fn to_toml(&self) -> String {
         let tls = match self.tls.as_str() {
-            "files" => TLS_FILES,
-            "off" => TLS_OFF,
-            _ => TLS_SELF_SIGNED,
+            "acme" => format!(
+                "tls = \"acme\"                            # obtained and renewed by wilco\n\
+                 domains = [{}]\n",
+                quote(&self.domain)
+            ),
+            "files" => TLS_FILES.into(),
+            "off" => TLS_OFF.into(),
+            _ => TLS_SELF_SIGNED.into(),
         };
         let (listen, secret) = (quote(&self.listen), quote(&self.secret_env));
         let mut text = format!(
@@ -216,7 +239,7 @@ const TLS_OFF: &str = r#"tls = "off"                             # a proxy in fr
 "#;
 
 const TLS_SELF_SIGNED: &str = r#"tls = "self-signed"                     # for trying out; freispace requires a valid
-                                        # certificate: tls = "files"
+                                        # certificate: tls = "acme" or "files"
 "#;
 
 const COMMAND: &str = r#"

@@ -198,6 +198,8 @@ fn init_writes_a_file_that_check_finds_fine() {
         (&["--output", "wilco.toml", "--secret-env", "FREISPACE_SECRET"], 0),
         (&["--tls", "files"], 78), // until there is a certificate
         (&["--secret-env", "NOT_SET"], 78),
+        (&["--domain", "hooks.example.com"], 0),
+        (&["--tls", "acme", "--domain", "hooks.example.com", "--listen", "[::]:8443"], 0),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let here = |arguments: &[&str]| {
