@@ -66,6 +66,8 @@ pub(crate) enum Command {
     Slow(Slow),
     /// Measures what a destination that floods wilco costs those who wait for their 2xx
     Neighbours(Neighbours),
+    /// Measures what becomes of events when many times as many arrive as can be recorded
+    Overload(Overload),
     /// The server that wilco is compared with
     #[command(hide = true)]
     Bare {
@@ -167,6 +169,25 @@ pub(crate) struct Neighbours {
     /// How many rounds there are of each kind, alternating
     #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) rounds: u32,
+}
+
+/// How `overload` measures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Overload {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How long it measures the peak, the overload, and the time before and after
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// How many times the peak is sent
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = value_parser!(u32).range(2..=100))]
+    pub(crate) times: u32,
+    /// How many connections the peak is measured with
+    #[arg(long, value_name = "N", default_value_t = 1_500, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// How many connections the overload may open
+    #[arg(long, value_name = "N", default_value_t = 6_000, value_parser = connections)]
+    pub(crate) connections_max: usize,
 }
 
 /// The signed requests that a flood must not disturb.

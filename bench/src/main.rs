@@ -12,6 +12,7 @@ mod http;
 mod load;
 mod machine;
 mod neighbours;
+mod overload;
 mod process;
 mod report;
 mod rounds;
@@ -44,6 +45,7 @@ fn main() -> ExitCode {
         Some(Command::Flood(args)) => measure(one_thread(), flood::run(args)),
         Some(Command::Slow(args)) => measure(all_threads(), slow::run(args)),
         Some(Command::Neighbours(args)) => measure(all_threads(), neighbours::run(args)),
+        Some(Command::Overload(args)) => measure(one_thread(), overload::run(args)),
         None => measure(one_thread(), rounds::run(&args)),
     };
     match outcome {
