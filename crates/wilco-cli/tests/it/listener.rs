@@ -16,7 +16,7 @@ use std::{
     },
     path::Path,
     process::{Command, Output, Stdio},
-    sync::atomic::{AtomicU16, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::Duration,
 };
@@ -275,12 +275,11 @@ fn start(folder: &TempDir, addresses: &str) -> Output {
 
 /// A port that nobody listens on. It is below those that the system chooses for the other tests, of
 /// which one could get it before the caller binds it.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = u16::try_from(std::process::id() % 100).unwrap();
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     let mut ports = iter::repeat_with(|| {
-        let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        20_000 + process * 100 + number % 100
+        let number = std::process::id() * 100 + NEXT.fetch_add(1, Ordering::Relaxed);
+        u16::try_from(20_000 + number % 12_000).unwrap()
     });
     ports.find(|port| TcpListener::bind(("0.0.0.0", *port)).is_ok()).unwrap()
 }

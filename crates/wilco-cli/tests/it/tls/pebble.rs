@@ -4,7 +4,7 @@
 use std::{
     fs,
     io::{BufReader, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
@@ -20,6 +20,7 @@ use tempfile::TempDir;
 use super::Visitor;
 use crate::{
     configuration::certificate::{Issued, pem},
+    listener::free_port,
     survival::skip,
     world::{Plan, Reply, World},
 };
@@ -65,18 +66,15 @@ impl Pebble {
         fs::write(folder.path().join("key.pem"), key).unwrap();
         let own_root = fs::read(folder.path().join("ca.pem")).unwrap();
         let own_root = CertificateDer::from_pem_slice(&own_root).unwrap().to_vec();
-        let ports: Vec<_> = (0..6).map(|_| TcpListener::bind(("127.0.0.1", 0)).unwrap()).collect();
-        let mut ports = ports.iter().map(|port| port.local_addr().unwrap().port());
-        let mut port = || ports.next().unwrap();
-        let dns_port = port();
+        let dns_port = free_port();
         let mut dns = Command::new("pebble-challtestsrv");
         dns.args(["-defaultIPv6", "", "-http01", "", "-https01", "", "-tlsalpn01", ""]);
         dns.args(["-dns01", &format!("127.0.0.1:{dns_port}")]);
-        dns.args(["-management", &format!("127.0.0.1:{}", port())]);
+        dns.args(["-management", &format!("127.0.0.1:{}", free_port())]);
         dns.stdout(Stdio::null()).stderr(Stdio::null());
         let dns = Server(dns.spawn().unwrap());
-        let (directory_port, management_port) = (port(), port());
-        let (tls_port, http_port) = (port(), port());
+        let (directory_port, management_port) = (free_port(), free_port());
+        let (tls_port, http_port) = (free_port(), free_port());
         Some(Self {
             folder,
             own_root,
