@@ -106,6 +106,9 @@ impl Init {
                 })?;
                 (domain, "[::]:443")
             }
+            _ if self.domain.is_some() => {
+                return Err(Failure::usage("--domain is for --tls acme; leave one of them out"));
+            }
             _ => (String::new(), "0.0.0.0:8443"),
         };
         let question = "Address to receive webhooks at?";

@@ -245,6 +245,7 @@ fn wrong_usage_exits_with_2_and_explains_the_right_one() {
         (&["events", "list", "--since", "someday"], "expected 2026-11-24, 14:00"),
         (&["completions", "basic"], "[possible values: bash"),
         (&["init", "--tls", "on"], "invalid tls \"on\": expected acme, files, self-signed or off"),
+        (&["init", "--tls", "off", "--domain", "a.example.com"], "--domain is for --tls acme"),
         (&["init", "--listen", "x"], ": expected IP:PORT"),
         (&["serve", "--log-format", "xml"], "[possible values: text, json]"),
         (&["check", "--log-format", "json"], "unexpected argument '--log-format'"),
