@@ -8,6 +8,7 @@ mod model;
 mod openapi;
 mod page;
 mod problem;
+mod role;
 mod token;
 
 use std::{net::IpAddr, sync::Arc};
@@ -21,9 +22,7 @@ use axum::{
     routing::get,
 };
 use serde_json::Value;
-use subtle::ConstantTimeEq as _;
 use tokio_util::sync::CancellationToken;
-use wilco::Secret;
 use wilco_store::AdminStore;
 
 use crate::{metrics::Metrics, sockets::Listener};
@@ -43,6 +42,7 @@ pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS, ProbePath, Reject
 pub(crate) use openapi::{Describe, Described, document};
 pub(crate) use page::position;
 pub use problem::{Problem, ProblemType};
+pub(crate) use role::{Role, Tokens};
 pub(crate) use token::read_or_make as token_of;
 pub use token::{path as token_path, read as read_token};
 
@@ -51,8 +51,8 @@ pub(crate) struct Admin {
     pub(crate) store: Arc<dyn AdminStore>,
     pub(crate) api: Api,
     pub(crate) metrics: Arc<Metrics>,
-    /// The token that every request to the API needs.
-    pub(crate) token: Secret,
+    /// Every request to the API needs one of them.
+    pub(crate) tokens: Tokens,
     /// Says why nothing can be received although the store is ready; `None` if something can.
     pub(crate) unready: Box<dyn Fn() -> Option<String> + Send + Sync>,
     /// Whether only this machine can connect: health and metrics need no token then.
@@ -115,18 +115,20 @@ async fn metrics(State(admin): State<Arc<Admin>>) -> Result<Response, Problem> {
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
 
-/// A request with the token may ask for everything. On loopback, health and metrics need no token,
-/// but a page in a browser must not read the metrics: it can send requests here, with a host name that it
-/// chose and with its own origin.
+/// Lets a request through whose token gives the role that it needs, and notes that [`Role`] with it.
+/// On loopback, health and metrics need no token, but a page in a browser must not read the metrics: it can
+/// send requests here, with a host name that it chose and with its own origin.
 async fn guard(
     State(admin): State<Arc<Admin>>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, Problem> {
     let headers = request.headers();
     let path = request.uri().path();
-    let refused = if has_token(headers, &admin.token) {
-        None
+    let role = admin.tokens.role_of(headers);
+    let refused = if let Some(role) = role {
+        let lacks_role = role < Role::needed_for(request.method());
+        lacks_role.then_some((StatusCode::FORBIDDEN, OPERATOR_NEEDED))
     } else if !(admin.is_local && OPEN.contains(&path)) {
         Some((StatusCode::UNAUTHORIZED, "the token is required: Authorization: Bearer …"))
     } else if path != "/metrics" {
@@ -140,14 +142,13 @@ async fn guard(
     };
     match refused {
         Some((status, why)) => Err(Problem::new(status, why)),
-        None => Ok(next.run(request).await),
+        None => {
+            if let Some(role) = role {
+                request.extensions_mut().insert(role);
+            }
+            Ok(next.run(request).await)
+        }
     }
-}
-
-fn has_token(headers: &HeaderMap, token: &Secret) -> bool {
-    let shown = headers.get(header::AUTHORIZATION).map(|value| value.as_bytes());
-    let shown = shown.and_then(|value| value.strip_prefix(b"Bearer ")).unwrap_or_default();
-    shown.ct_eq(token.expose()).into()
 }
 
 fn has_local_host(headers: &HeaderMap) -> bool {
@@ -159,3 +160,5 @@ fn has_local_host(headers: &HeaderMap) -> bool {
 
 /// What needs no token on loopback.
 const OPEN: [&str; 4] = ["/livez", "/readyz", "/healthz", "/metrics"];
+const OPERATOR_NEEDED: &str = "this needs the role operator, and the token gives the role reader; use the \
+                               token of [admin] token";

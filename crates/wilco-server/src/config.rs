@@ -156,7 +156,7 @@ pub fn places(path: Option<&Path>, kinds: Kinds) -> Result<Places, Diagnostics> 
             read_with(path, kinds, read)?.0
         }
     };
-    let AdminInFile { address, token } = admin;
+    let AdminInFile { address, token, .. } = admin;
     let token_name = token.as_ref().map(Reference::name);
     Ok(Places { address, token: token.and_then(|token| token.find()), token_name, store })
 }

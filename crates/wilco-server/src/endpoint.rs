@@ -221,7 +221,9 @@ impl Builder {
             return Err(Error::Path(self.path));
         }
         let admin = self.admin.map(|text| match config::address(&text) {
-            Ok(address) if address.is_local() => Ok(config::Admin { address, token: None }),
+            Ok(address) if address.is_local() => {
+                Ok(config::Admin { address, token: None, reader_token: None })
+            }
             Ok(_) | Err(_) => Err(Error::AdminAddress(text)),
         });
         let mut destinations = Vec::new();

@@ -129,9 +129,9 @@ impl Service {
         }
         let addresses = sockets.iter().map(Socket::address).cloned().collect();
         let mut admin_address = None;
-        if let Some((socket, listener, token)) = admin {
+        if let Some((socket, listener, tokens)) = admin {
             let api = api_of(&inbound, store.clone(), planned, reload, trigger);
-            starter.administer(&socket, listener, token, api, missing);
+            starter.administer(&socket, listener, tokens, api, missing);
             admin_address = Some(socket.address().clone());
             sockets.push(socket);
         }

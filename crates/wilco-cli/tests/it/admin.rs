@@ -1,5 +1,7 @@
 //! The admin listener: who may use it, and how it refuses.
 
+mod roles;
+
 use std::{
     fs,
     io::{ErrorKind, Read as _, Write as _},

@@ -28,6 +28,13 @@ pub(super) static TABLE: Table = Table {
                  neither loopback nor a socket. Without it one is made next to the store \
                  (`wilco.db.token`, mode 0600), which the command line reads",
             ),
+        Key::new("reader_token", ValueType::Reference, "{ env = \"WILCO_READER_TOKEN\" }")
+            .absence("no other token")
+            .secret()
+            .doc(
+                "a second token, for callers who may look at everything and change nothing; at \
+                 least 8 bytes",
+            ),
     ],
 };
 
@@ -38,23 +45,27 @@ pub struct Admin {
     pub address: Address,
     /// What callers show; `None` for one that wilco makes and keeps beside the store.
     pub token: Option<Secret>,
+    /// What callers show who may only look; `None` if there are none.
+    pub reader_token: Option<Secret>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: Address::Tcp(ADMIN_ADDRESS), token: None }
+        Self { address: Address::Tcp(ADMIN_ADDRESS), token: None, reader_token: None }
     }
 }
 
 impl Admin {
     /// The first key in which the other one differs. A reload can change none: the listener stays open.
     pub(super) fn restart_for(&self, other: &Self) -> Option<&'static str> {
-        let Self { address, token } = self;
-        let [token, other_token] =
-            [token, &other.token].map(|token| token.as_ref().map(Secret::expose));
+        let Self { address, token, reader_token } = self;
+        let is_same = |token: &Option<Secret>, other: &Option<Secret>| {
+            token.as_ref().map(Secret::expose) == other.as_ref().map(Secret::expose)
+        };
         first_changed([
             ("[admin] address", *address == other.address),
-            ("[admin] token", token == other_token),
+            ("[admin] token", is_same(token, &other.token)),
+            ("[admin] reader_token", is_same(reader_token, &other.reader_token)),
         ])
     }
 }
@@ -63,34 +74,44 @@ impl Admin {
 pub(super) struct AdminInFile {
     pub(super) address: Address,
     pub(super) token: Option<Reference>,
+    reader_token: Option<Reference>,
 }
 
 impl Default for AdminInFile {
     fn default() -> Self {
-        Self { address: Address::Tcp(ADMIN_ADDRESS), token: None }
+        Self { address: Address::Tcp(ADMIN_ADDRESS), token: None, reader_token: None }
     }
 }
 
 impl AdminInFile {
     pub(super) fn resolve(self, table: &TableView<'_>) -> Option<Admin> {
-        let Self { address, token } = self;
-        let token = match token {
-            Some(reference) => Some(reference.secret(table)?),
-            None => None,
+        let Self { address, token, reader_token } = self;
+        let follow = |token: &Option<Reference>| match token {
+            Some(reference) => reference.secret(table).map(Some),
+            None => Some(None),
         };
-        Some(Admin { address, token })
+        let (operators, readers) = (follow(&token), follow(&reader_token));
+        let (operators, readers) = (operators?, readers?);
+        if let (Some(operator), Some(reader)) = (&operators, &readers)
+            && operator.expose() == reader.expose()
+        {
+            let what = "reader_token is the same as token, so that readers could change things";
+            table.error_about("reader_token", what.into(), "give readers another token");
+            return None;
+        }
+        Some(Admin { address, token: operators, reader_token: readers })
     }
 }
 
 pub(super) fn read(keys: &mut TableReader<'_>) -> AdminInFile {
     let address = keys.parse("address", address).unwrap_or(Address::Tcp(ADMIN_ADDRESS));
-    let token = keys.reference("token");
+    let (token, reader_token) = (keys.reference("token"), keys.reference("reader_token"));
     if !keys.contains("token") && !address.is_local() {
         let what = format!("[admin] needs a token, for {address} is not loopback");
         let hint = "token = { env = \"WILCO_ADMIN_TOKEN\" }, or address = \"127.0.0.1:9440\"";
         keys.error_about("address", what, hint);
     }
-    AdminInFile { address, token }
+    AdminInFile { address, token, reader_token }
 }
 
 /// The admin listener where the file has none: this machine only.

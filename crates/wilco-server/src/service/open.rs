@@ -1,16 +1,16 @@
-//! Opens the store, the sockets and the token at a start. Nothing runs yet, so that a failure leaves
+//! Opens the store, the sockets and the tokens at a start. Nothing runs yet, so that a failure leaves
 //! nothing behind.
 
 use std::{io, path::PathBuf, sync::Arc};
 
 use tokio::runtime::Handle;
 use tokio_rustls::TlsAcceptor;
-use wilco::Secret;
 use wilco_store::{OpenError, Options, SqliteStore, Store};
 
 use crate::{
     acme::{AcmeClient, Folder, Renewal},
-    admin, clock,
+    admin::{self, Tokens},
+    clock,
     config::{Acme, Address, Config, Tls},
     inbound::{Certificate, TlsError},
     metrics::Metrics,
@@ -27,8 +27,8 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     /// The public sockets, each with its listener.
     pub(super) public: Vec<(Socket, Listener)>,
-    /// The socket of the admin listener, with its token.
-    pub(super) admin: Option<(Socket, Listener, Secret)>,
+    /// The socket of the admin listener, with its tokens.
+    pub(super) admin: Option<(Socket, Listener, Tokens)>,
     /// What keeps the certificate of an authority in use.
     pub(super) renewal: Option<Renewal>,
 }
@@ -136,32 +136,34 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>,
     Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::system())?))
 }
 
-/// The token that the configuration names, or else the one next to the store.
-fn admin_token(config: &Config) -> Result<Option<Secret>, StartError> {
+/// The tokens that the configuration names; that of operators is otherwise the one next to the store.
+fn admin_tokens(config: &Config) -> Result<Option<Tokens>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
-    if let Some(token) = &settings.token {
-        return Ok(Some(token.clone()));
-    }
-    let store = SqliteStore::path(&config.store.url)?;
-    let token = admin::token_of(&store);
-    let wrong = |cause| StartError::Token { path: admin::token_path(&store), cause };
-    token.map(Some).map_err(wrong)
+    let operator = match &settings.token {
+        Some(token) => token.clone(),
+        None => {
+            let store = SqliteStore::path(&config.store.url)?;
+            let wrong = |cause| StartError::Token { path: admin::token_path(&store), cause };
+            admin::token_of(&store).map_err(wrong)?
+        }
+    };
+    Ok(Some(Tokens { operator, reader: settings.reader_token.clone() }))
 }
 
 struct Sockets {
     public: Vec<(Socket, Listener)>,
-    admin: Option<(Socket, Listener, Secret)>,
+    admin: Option<(Socket, Listener, Tokens)>,
     /// For the challenge http-01.
     http: Option<Listener>,
 }
 
-/// Opens all sockets, that of the admin listener together with its token.
+/// Opens all sockets, that of the admin listener together with its tokens.
 async fn open_sockets(
     config: &Config,
     mut passed: PassedSockets,
     threads: &Handle,
 ) -> Result<Sockets, StartError> {
-    let token = admin_token(config)?;
+    let tokens = admin_tokens(config)?;
     let mut public = Vec::new();
     let all = &config.listen.addresses;
     for address in all {
@@ -170,15 +172,15 @@ async fn open_sockets(
         public.push(with_listener(socket.map_err(refused)?)?);
     }
     // The connections of the other two are served by the threads for deliveries.
-    let admin = match config.admin.as_ref().zip(token) {
-        Some((admin, token)) => {
+    let admin = match config.admin.as_ref().zip(tokens) {
+        Some((admin, tokens)) => {
             let address = &admin.address;
             let refused =
                 |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
             let socket = Socket::open(address, &mut passed, all, ADMIN_SOCKET_MODE).await;
             let _entered = threads.enter();
             let (socket, listener) = with_listener(socket.map_err(refused)?)?;
-            Some((socket, listener, token))
+            Some((socket, listener, tokens))
         }
         None => None,
     };

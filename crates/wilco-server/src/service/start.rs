@@ -5,12 +5,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wilco::Secret;
 use wilco_store::Store;
 
 use crate::{
     acme::{Missing, Renewal},
-    admin::{Admin, Api},
+    admin::{Admin, Api, Tokens},
     backfill::{self, Backfiller, Trigger},
     inbound::{Certificate, Inbound},
     metrics::Metrics,
@@ -85,7 +84,7 @@ impl Starter {
         &mut self,
         socket: &Socket,
         listener: Listener,
-        token: Secret,
+        tokens: Tokens,
         api: Api,
         missing: Option<Arc<Missing>>,
     ) {
@@ -93,7 +92,7 @@ impl Starter {
             store: self.store.clone(),
             api,
             metrics: Arc::clone(&self.metrics),
-            token,
+            tokens,
             unready: Box::new(move || missing.as_ref().and_then(|missing| missing.why())),
             is_local: socket.address().is_local(),
         };
