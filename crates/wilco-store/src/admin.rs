@@ -1,11 +1,14 @@
 //! What a person may do, through the admin API or the command line: look, replay, cancel, pause, accept.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
 use wilco::{EventId, RejectionId};
 
 use crate::{
-    Accepted, BackfillStatus, EventDetail, EventQuery, EventSummary, Receipt, RejectionDetail,
-    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError, StoreStatus,
+    Accepted, BackfillStatus, ChangeQuery, Changes, EventDetail, EventQuery, EventSummary,
+    Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay, SecretMatches,
+    State, StoreError, StoreStatus,
 };
 
 /// The store as the admin listener and the command line see it.
@@ -19,6 +22,25 @@ pub trait AdminStore: StoreStatus {
     ///
     /// [`StoreError`] where the store cannot be read.
     async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError>;
+
+    /// What was recorded and changed behind a position, in order. An event is read once it is routed, and
+    /// nothing behind it before that.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn changes(&self, query: ChangeQuery) -> Result<Changes, StoreError>;
+
+    /// The position behind which all events are that were received at this time or later; without a time
+    /// the newest position.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn position(&self, since: Option<Timestamp>) -> Result<Position, StoreError>;
+
+    /// Changes with each commit after which there may be more to read with [`changes`](Self::changes).
+    fn commits(&self) -> watch::Receiver<u64>;
 
     /// One event, whole, with all its deliveries and attempts. `None` where there is none of that id.
     ///

@@ -301,6 +301,14 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// About how much memory it takes without its history, in bytes.
+    pub(crate) fn listed_bytes(&self) -> usize {
+        let Self { destination, last_error, order_key, reason, .. } = self;
+        let optional = [last_error, order_key, reason];
+        let optional = optional.into_iter().flatten().map(String::len).sum::<usize>();
+        size_of::<Self>() + destination.len() + optional
+    }
+
     /// Whether a replay of an item, or of the whole event, goes in its place: it is dead, was not replayed
     /// yet, and is about the same. An item is a part of the whole.
     pub fn is_replaced_by(&self, item: Option<u32>) -> bool {

@@ -8,7 +8,7 @@
 //! ```text
 //!   inbound ──▶ InboundStore     record ──▶ Receipt, reject, set_secrets
 //!   outbound ─▶ OutboundStore    unrouted ──▶ fan_out, claim ──▶ Claim ──▶ settle
-//!   admin ────▶ AdminStore       events, event, replay, cancel, pause,
+//!   admin ────▶ AdminStore       events, event, changes, replay, cancel, pause,
 //!                              rejections, accept, secret_matches
 //!   backfill ─▶ BackfillStore    covered_through, missing, ask_again, record_proven,
 //!                              end_round
@@ -28,6 +28,7 @@
 mod admin;
 mod backfill;
 mod batch;
+mod changes;
 mod clock;
 mod delivery;
 mod error;
@@ -60,6 +61,7 @@ pub use backfill::{
 };
 pub(crate) use batch::Routed;
 pub use batch::{Batch, RoutedBatch};
+pub use changes::{Change, ChangeKind, ChangeQuery, Changes, DeliveryChange, Position};
 pub use clock::Clock;
 pub use delivery::{
     Attempt, Breaker, Burst, Claim, Delivery, DestinationStatus, Outcome, Replay, Settled, State,

@@ -1,6 +1,7 @@
 //! The model that [`SqliteStore`](crate::SqliteStore) is compared with: a store as simple as possible.
 
 mod backfill;
+mod changes;
 mod match_counts;
 mod pending;
 mod record;
@@ -60,11 +61,13 @@ impl MemoryStore {
         let mut disk = self.disk();
         disk.is_closed = true;
         let mut durable = disk.durable.clone();
-        for DeliveryRow { delivery, .. } in &mut durable.rows {
+        for DeliveryRow { delivery, changed, .. } in &mut durable.rows {
             if delivery.state == State::Running {
                 delivery.state = State::Retrying;
                 delivery.due_at = Some(self.now());
                 delivery.last_error = Some(INTERRUPTED.into());
+                durable.last_change += 1;
+                *changed = durable.last_change;
             }
         }
         let disk = Disk { durable, ..Disk::default() };
@@ -92,6 +95,7 @@ impl MemoryStore {
         // The line. Above it nothing has happened, below it everything has.
         disk.durable = pending.record;
 
+        self.wakers.changed.send_modify(|commits| *commits += 1);
         if pending.has_recorded {
             self.wakers.recorded.notify_one();
         }
@@ -140,6 +144,8 @@ enum Fault {
 /// All that is promised to last.
 #[derive(Clone, Default)]
 struct Record {
+    /// The number of the last change: an event that was recorded, or a delivery that changed.
+    last_change: i64,
     /// Oldest first, so in the order of their ids.
     events: Vec<Kept>,
     routed_through: Option<EventId>,
@@ -183,6 +189,7 @@ struct Destination {
 #[derive(Clone)]
 struct Kept {
     event: Arc<Event>,
+    number: i64,
     delivery_id: Option<String>,
     /// It was rejected first, and so received before others that were recorded before it.
     is_accepted: bool,
@@ -194,6 +201,8 @@ struct DeliveryRow {
     /// What it delivers: the event, or one of its items.
     event: Arc<Event>,
     delivery: Delivery,
+    /// The number of its last change.
+    changed: i64,
     waited: Duration,
     needs_reevaluation: bool,
     /// When it may be claimed again although it is running, by the time that only grows.

@@ -64,13 +64,7 @@ pub struct EventSummary {
 impl EventSummary {
     /// About how much memory it takes, in bytes.
     pub(crate) fn listed_bytes(&self) -> usize {
-        let texts = |delivery: &Delivery| {
-            let Delivery { destination, last_error, order_key, reason, .. } = delivery;
-            let optional = [last_error, order_key, reason];
-            let optional = optional.into_iter().flatten().map(String::len).sum::<usize>();
-            size_of::<Delivery>() + destination.len() + optional
-        };
-        let deliveries = self.deliveries.iter().map(texts).sum::<usize>();
+        let deliveries = self.deliveries.iter().map(Delivery::listed_bytes).sum::<usize>();
         let optional = [&self.subject, &self.title];
         let optional = optional.into_iter().flatten().map(String::len).sum::<usize>();
         size_of::<Self>() + self.name.len() + self.secret_name.len() + optional + deliveries

@@ -1,13 +1,13 @@
-//! What wakes the loops that wait for work.
+//! What wakes the loops that wait for work, and those who follow along.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
-/// Wakes the loops of the outbound half. A notification is kept until somebody waits for it, so none is
+/// Wakes the loops of the outbound half, and those who follow what happens. A notification is kept until somebody waits for it, so none is
 /// lost.
 #[derive(Debug, Default)]
 pub struct Wakers {
@@ -15,6 +15,7 @@ pub struct Wakers {
     due: Mutex<HashMap<String, Arc<Notify>>>,
     pub(crate) damaged: Notify,
     pub(crate) failed: Notify,
+    pub(crate) changed: watch::Sender<u64>,
 }
 
 impl Wakers {

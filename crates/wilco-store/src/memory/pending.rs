@@ -49,6 +49,8 @@ impl Pending {
                 && delivery.is_replaced_by(target.item.map(|item| item.number))
             {
                 delivery.replaced_by = Some(event_id);
+                self.record.last_change += 1;
+                row.changed = self.record.last_change;
                 let held = std::mem::take(&mut row.holds_key);
                 if held && row.delivery.order_key != target.order_key {
                     self.promote(place, now);
@@ -86,9 +88,11 @@ impl Pending {
             last_error: None,
             history: Vec::new(),
         };
+        let changed = self.record.next_change();
         self.record.rows.push(DeliveryRow {
             event,
             delivery,
+            changed,
             waited: Duration::ZERO,
             needs_reevaluation: target.needs_reevaluation,
             lease_ends: Duration::ZERO,
@@ -120,7 +124,9 @@ impl Pending {
 
     /// Ends a delivery that waits.
     fn end(&mut self, place: usize, state: State, now: Timestamp) {
+        let changed = self.record.next_change();
         let row = &mut self.record.rows[place];
+        row.changed = changed;
         let was_held = row.delivery.state == State::Pending && row.delivery.due_at.is_none();
         row.delivery.state = state;
         row.delivery.due_at = None;

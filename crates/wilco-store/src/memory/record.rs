@@ -117,7 +117,7 @@ impl Record {
                 || self.deliveries(event.id).any(is_meant))
     }
 
-    fn summary(&self, event: &Event) -> EventSummary {
+    pub(super) fn summary(&self, event: &Event) -> EventSummary {
         let without_history =
             |delivery: &Delivery| Delivery { history: Vec::new(), ..delivery.clone() };
         EventSummary {

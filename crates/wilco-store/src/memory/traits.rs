@@ -4,14 +4,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use wilco::{Envelope, Event, EventId, Proof, RejectionId};
 
 use super::{DeliveryRow, MemoryStore, Record};
 use crate::{
-    Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, Claim, DestinationStatus,
-    Duplicates, EventDetail, EventQuery, EventSummary, InboundStore, OutboundStore, Outcome,
-    Receipt, Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, RoutedBatch,
-    SecretMatches, Settled, Spool, State, Store, StoreError, StoreStatus, Usage, Wakers,
+    Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, ChangeQuery, Changes,
+    Claim, DestinationStatus, Duplicates, EventDetail, EventQuery, EventSummary, InboundStore,
+    OutboundStore, Outcome, Position, Receipt, Rejection, RejectionDetail, RejectionQuery,
+    RejectionSummary, Replay, RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError,
+    StoreStatus, Usage, Wakers,
     rules::{wait_until, whole_millis},
 };
 
@@ -129,6 +131,18 @@ impl AdminStore for MemoryStore {
 
     async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
         self.read(|record| record.list(&query))
+    }
+
+    async fn changes(&self, query: ChangeQuery) -> Result<Changes, StoreError> {
+        self.read(|record| record.changes(&query))
+    }
+
+    async fn position(&self, since: Option<Timestamp>) -> Result<Position, StoreError> {
+        self.read(|record| record.position(since))
+    }
+
+    fn commits(&self) -> watch::Receiver<u64> {
+        self.wakers.changed.subscribe()
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError> {

@@ -3,17 +3,20 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use rusqlite::Connection;
+use tokio::sync::watch;
 use wilco::{EventId, Proof, RejectionId};
 
 use super::{
-    Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, events,
-    rejection, rejections, secret_matches, seq_at, seq_of, show, slices, unfinished, unread,
+    Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, changes, events,
+    newest_position, position_before, rejection, rejections, secret_matches, seq_at, seq_of, show,
+    slices, unfinished, unread,
 };
 use crate::{
-    Accepted, AdminStore, BackfillStatus, Duplicates, EventDetail, EventQuery, EventSummary,
-    LISTING_BYTES_MAX, Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay,
-    SecretMatches, State, StoreError,
+    Accepted, AdminStore, BackfillStatus, ChangeQuery, Changes, Duplicates, EventDetail,
+    EventQuery, EventSummary, LISTING_BYTES_MAX, Position, Receipt, RejectionDetail,
+    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError,
 };
 
 #[async_trait]
@@ -43,6 +46,21 @@ impl AdminStore for SqliteStore {
         let damaged = found.iter().filter(|summary| summary.is_damaged);
         self.found_damaged(damaged.map(|summary| seq_of(summary.id)).collect(), "a listing").await;
         Ok(found)
+    }
+
+    async fn changes(&self, query: ChangeQuery) -> Result<Changes, StoreError> {
+        self.query_readers.read(move |connection| changes(connection, &query)).await
+    }
+
+    async fn position(&self, since: Option<Timestamp>) -> Result<Position, StoreError> {
+        match since {
+            Some(since) => Ok(position_before(since)),
+            None => self.query_readers.read(newest_position).await,
+        }
+    }
+
+    fn commits(&self) -> watch::Receiver<u64> {
+        self.writer.shared().wakers.changed.subscribe()
     }
 
     async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError> {

@@ -38,12 +38,13 @@ impl WriterState {
             Some(key) => self.has_head(&target.destination, key)?,
         };
         let Joined { burst, role, due_at } = rules::join(target, began, has_head, now);
+        let changed = self.next_change();
         self.connection
             .prepare_cached(
                 "INSERT INTO delivery (event, destination, state, due_at_ms, attempts, waited_ms, \
                  needs_reevaluation, order_key, key_role, burst_key, burst_began_ms, not_before_ms, reason, \
-                 item, item_start, item_end) \
-                 VALUES (?1, ?2, 'pending', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 item, item_start, item_end, changed) \
+                 VALUES (?1, ?2, 'pending', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?
             .execute(params![
                 seq,
@@ -59,6 +60,7 @@ impl WriterState {
                 target.item.map(|item| item.number),
                 target.item.map(|item| item.start),
                 target.item.map(|item| item.end),
+                changed,
             ])?;
         if !self.changes.to_wake.contains(&target.destination) {
             self.changes.to_wake.insert(target.destination.clone());
@@ -89,6 +91,12 @@ impl WriterState {
         Ok(Some(began))
     }
 
+    /// The number of the change of a delivery that is made now. That an attempt begins is not one.
+    pub(super) fn next_change(&mut self) -> i64 {
+        self.last_seq += 1;
+        self.last_seq
+    }
+
     fn has_head(&self, destination: &str, key: &str) -> rusqlite::Result<bool> {
         self.connection
             .prepare_cached(
@@ -106,13 +114,14 @@ impl WriterState {
         replaced_by: Option<i64>,
         now: Timestamp,
     ) -> rusqlite::Result<()> {
+        let changed = self.next_change();
         let ended = self
             .connection
             .prepare_cached(
-                "UPDATE delivery SET state = ?2, due_at_ms = NULL, replaced_by = ?3 WHERE id = ?1 \
-                 RETURNING destination, iif(key_role = 'head', order_key, NULL)",
+                "UPDATE delivery SET state = ?2, due_at_ms = NULL, replaced_by = ?3, changed = ?4 \
+                 WHERE id = ?1 RETURNING destination, iif(key_role = 'head', order_key, NULL)",
             )?
-            .query_row(params![id, state.as_str(), replaced_by], ended)?;
+            .query_row(params![id, state.as_str(), replaced_by, changed], ended)?;
         self.leave_key(id, ended, now)
     }
 

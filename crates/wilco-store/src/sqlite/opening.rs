@@ -37,14 +37,15 @@ impl Opening {
         let at = |error: rusqlite::Error| from_sqlite(path, &error);
         let mut opened = open_file(path, &self.limits)?;
         let query_readers = opened.reading.split_off(DELIVERY_READERS);
-        let (last_seq, routed_through) = opened
+        let (last_event, last_change, routed_through): (i64, i64, i64) = opened
             .writing
             .query_row(
                 // An id never goes back behind what was routed, not even if events were removed.
                 "SELECT max((SELECT coalesce(max(seq), 0) FROM event), routed_through, \
-                 indexed_through, pruned_through), routed_through FROM progress",
+                 indexed_through, pruned_through), (SELECT coalesce(max(changed), 0) FROM delivery), \
+                 routed_through FROM progress",
                 [],
-                |row| Ok((row.get(0)?, row.get(1)?)),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )
             .map_err(at)?;
         let checkpointer = Checkpointer::start(opened.copying, Arc::clone(&self.shared));
@@ -53,11 +54,11 @@ impl Opening {
         let (partial, last_chunks) = partial_bodies(&opened.writing).map_err(at)?;
         partial.into_iter().for_each(|chunks| RemovePartial::begin(&self.queue, chunks));
         self.chunk_reader.open(opened.reading_chunks);
-        let state = WriterState {
+        let mut state = WriterState {
             last_chunks,
             latest_events: LatestEvents::load(&opened.writing, self.limits).map_err(at)?,
             connection: opened.writing,
-            last_seq,
+            last_seq: last_event.max(last_change),
             routed_through,
             rejections_kept: None,
             changes: Changes::default(),
@@ -76,7 +77,7 @@ impl Opening {
         let check = RunningCheck::start(opened.unchecked, scrub, Arc::clone(&self.shared));
         let check = check.map_err(|cause| from_io(path, &cause))?;
         *self.check.lock().unwrap_or_else(PoisonError::into_inner) = Some(check);
-        self.shared.recent_events.begin(last_seq, routed_through);
+        self.shared.recent_events.begin(last_event, routed_through);
         self.shared.lost_commits.store(opened.lost_commits as u64, Ordering::Relaxed);
         self.readers.add(opened.reading);
         self.query_readers.add(query_readers);

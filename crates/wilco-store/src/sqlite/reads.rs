@@ -1,5 +1,6 @@
 //! What is read, on connections that cannot write.
 
+mod changes;
 mod listing;
 mod rejections;
 
@@ -18,6 +19,7 @@ use crate::{
     query::{self, TITLE_BODY_BYTES_MAX},
     rules::wait_until,
 };
+pub(crate) use changes::{changes, newest_position, position_before};
 use listing::head;
 pub(crate) use listing::{Part, events, last_received};
 pub(crate) use rejections::{rejection, rejections};
@@ -230,25 +232,24 @@ fn deliveries(connection: &Connection, seq: i64) -> rusqlite::Result<Vec<Deliver
              (SELECT id FROM event WHERE seq = replaced_by), item FROM delivery \
              WHERE event = ?1 ORDER BY id",
         )?
-        .query_map([seq], |row| {
-            Ok(Delivery {
-                id: row.get(0)?,
-                destination: row.get(1)?,
-                state: state_of(row, 2)?,
-                attempts: row.get(3)?,
-                due_at: row.get::<_, Option<i64>>(4)?.map(instant).transpose()?,
-                last_error: row.get(5)?,
-                order_key: row.get(6)?,
-                reason: row.get(7)?,
-                replaced_by: row
-                    .get::<_, Option<String>>(8)?
-                    .map(|text| id_of(&text))
-                    .transpose()?,
-                item: row.get(9)?,
-                history: Vec::new(),
-            })
-        })?
+        .query_map([seq], delivery_of)?
         .collect()
+}
+
+fn delivery_of(row: &Row<'_>) -> rusqlite::Result<Delivery> {
+    Ok(Delivery {
+        id: row.get(0)?,
+        destination: row.get(1)?,
+        state: state_of(row, 2)?,
+        attempts: row.get(3)?,
+        due_at: row.get::<_, Option<i64>>(4)?.map(instant).transpose()?,
+        last_error: row.get(5)?,
+        order_key: row.get(6)?,
+        reason: row.get(7)?,
+        replaced_by: row.get::<_, Option<String>>(8)?.map(|text| id_of(&text)).transpose()?,
+        item: row.get(9)?,
+        history: Vec::new(),
+    })
 }
 
 fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Attempt>> {

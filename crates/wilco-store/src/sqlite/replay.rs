@@ -39,9 +39,12 @@ impl WriterState {
             })?
             .collect::<rusqlite::Result<Vec<(i64, Ended)>>>()?;
         for (id, mut ended) in dead {
+            let changed = self.next_change();
             self.connection
-                .prepare_cached("UPDATE delivery SET replaced_by = event WHERE id = ?1")?
-                .execute([id])?;
+                .prepare_cached(
+                    "UPDATE delivery SET replaced_by = event, changed = ?2 WHERE id = ?1",
+                )?
+                .execute([id, changed])?;
             ended.head_of = ended.head_of.filter(|key| Some(key) != target.order_key.as_ref());
             self.leave_key(id, ended, now)?;
         }

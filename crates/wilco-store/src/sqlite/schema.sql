@@ -86,10 +86,13 @@ CREATE TABLE delivery (
   not_before_ms      INTEGER,          -- of a burst: when it is over
   reason             TEXT,             -- why it was made, where no route did: a replay's reason
   replaced_by        INTEGER,          -- the event that went in its place
-  last_error         TEXT
+  last_error         TEXT,
+  changed            INTEGER NOT NULL  -- when it was made or changed last: a number of the sequence of `event.seq`
 ) STRICT;
 
 CREATE INDEX delivery_by_event ON delivery (event);
+-- For whoever follows what happens. It takes about 20 bytes and 1 µs for each delivery.
+CREATE INDEX delivery_changed ON delivery (changed);
 CREATE INDEX delivery_due ON delivery (destination, due_at_ms, id, state) WHERE due_at_ms IS NOT NULL;
 -- With all that a list of dead letters asks for, so that it looks at no other row.
 CREATE INDEX delivery_unfinished ON delivery (destination, state, event, replaced_by)

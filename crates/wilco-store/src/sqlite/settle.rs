@@ -25,15 +25,16 @@ impl WriterState {
             rules::settle(outcome, attempt, waited, now);
         let due_at_ms = due_at.map(Timestamp::as_millisecond);
         let waited_ms = i64::try_from(waited.as_millis()).unwrap_or(i64::MAX);
+        let changed = self.next_change();
         let settled = self
             .connection
             .prepare_cached(
-                "UPDATE delivery SET state = ?2, due_at_ms = ?3, last_error = ?4, waited_ms = ?6 \
-                 WHERE id = ?1 AND state = 'running' AND attempts = ?5 \
+                "UPDATE delivery SET state = ?2, due_at_ms = ?3, last_error = ?4, waited_ms = ?6, \
+                 changed = ?7 WHERE id = ?1 AND state = 'running' AND attempts = ?5 \
                  RETURNING destination, iif(key_role = 'head', order_key, NULL)",
             )?
             .query_row(
-                params![delivery, state.as_str(), due_at_ms, error, number, waited_ms],
+                params![delivery, state.as_str(), due_at_ms, error, number, waited_ms, changed],
                 ended,
             )
             .optional()?;

@@ -10,7 +10,7 @@ use super::{BatchMatches, DamagedEvent, KeptRejections, LatestEvents, LeaseChang
 /// What the writing thread keeps from one write to the next.
 pub(crate) struct WriterState {
     pub(super) connection: Connection,
-    /// The place of the newest event.
+    /// The place of the newest event, or the number of the newest change of a delivery.
     pub(super) last_seq: i64,
     /// The largest number of a large body.
     pub(super) last_chunks: i64,

@@ -59,6 +59,7 @@ mod claiming;
 mod counting;
 mod duplicates;
 mod ending;
+mod following;
 mod leasing;
 mod looking;
 mod memory;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::Pending;
 use crate::{
     Attempt, Breaker, CLAIM_BYTES_MAX, Claim, Delivery, Outcome, Settled, State,
-    memory::{DeliveryRow, Destination, in_micros},
+    memory::{DeliveryRow, Destination, Record, in_micros},
     rules::{self, Settlement, later, latest_due, lease_end, whole_millis, within_bytes},
 };
 
@@ -19,7 +19,8 @@ impl Pending {
         now: Timestamp,
         elapsed: Duration,
     ) {
-        for DeliveryRow { delivery, lease_ends, .. } in &mut self.record.rows {
+        let Record { rows, last_change, .. } = &mut self.record;
+        for DeliveryRow { delivery, lease_ends, changed, .. } in rows {
             if delivery.destination == destination
                 && delivery.state == State::Running
                 && *lease_ends <= elapsed
@@ -27,6 +28,8 @@ impl Pending {
                 delivery.state = State::Retrying;
                 delivery.due_at = Some(now);
                 delivery.last_error = Some(rules::LEASE_ENDED.into());
+                *last_change += 1;
+                *changed = *last_change;
             }
         }
     }
@@ -105,7 +108,9 @@ impl Pending {
         if let Some(breaker) = breaker {
             self.set_breaker(&claim.destination, breaker, now);
         }
+        let changed = self.record.next_change();
         let row = &mut self.record.rows[place];
+        row.changed = changed;
         let delivery = &mut row.delivery;
         let Settlement { state, due_at, waited, error, leaves_key } =
             rules::settle(outcome, attempt, claim.waited, now);

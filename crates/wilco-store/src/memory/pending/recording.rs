@@ -90,7 +90,9 @@ impl Pending {
             body: arrival.body.clone(),
         };
         let receipt = Receipt { event_id: event.id, is_first: true };
-        let kept = Kept { event: Arc::new(event), delivery_id: envelope.delivery_id, is_accepted };
+        let number = self.record.next_change();
+        let delivery_id = envelope.delivery_id;
+        let kept = Kept { event: Arc::new(event), number, delivery_id, is_accepted };
         self.record.events.push(kept);
         self.has_recorded = true;
         receipt
@@ -119,7 +121,9 @@ impl Pending {
             body: alert.body.into(),
         };
         let event_id = event.id;
-        let kept = Kept { event: Arc::new(event), delivery_id: None, is_accepted: false };
+        let number = self.record.next_change();
+        let (event, delivery_id) = (Arc::new(event), None);
+        let kept = Kept { event, number, delivery_id, is_accepted: false };
         self.record.events.push(kept);
         self.has_recorded = true;
         self.deliver(event_id, &Target::to(alert.to), None, now);

@@ -159,7 +159,7 @@ pub(crate) fn last_received(
     Ok((received_at_ms.map(instant).transpose()?, rest))
 }
 
-fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
+pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
     let seq: i64 = row.get("seq")?;
     let (is_routed, is_damaged) = (row.get("is_routed")?, row.get("is_damaged")?);
     // One damaged row must not hide all the others.
@@ -224,7 +224,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
     }
 }
 
-const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
+pub(super) const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
                       conflict, origin, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those
 /// that are damaged and have none, because they will never get one.

@@ -127,7 +127,7 @@ impl Thread {
     fn commit(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<(), Failure> {
         self.shared.require_sound()?;
         let began = Instant::now();
-        let routed_before = self.state.routed_through;
+        let (routed_before, last_before) = (self.state.routed_through, self.state.last_seq);
         let committed = self.commit_in_place(jobs);
         let is_full = matches!(&committed, Err(Failure { error: StoreError::Full { .. }, .. }));
         self.shared.space.set_full(is_full);
@@ -150,6 +150,9 @@ impl Thread {
             }
             for destination in to_wake {
                 self.shared.wakers.due(&destination).notify_one();
+            }
+            if (self.state.routed_through, self.state.last_seq) != (routed_before, last_before) {
+                self.shared.wakers.changed.send_modify(|commits| *commits += 1);
             }
         } else {
             self.state.latest_events.rolled_back();
