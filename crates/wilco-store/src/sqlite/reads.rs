@@ -20,7 +20,7 @@ use crate::{
     rules::wait_until,
 };
 pub(crate) use changes::{changes, newest_position, position_before};
-use listing::head;
+use listing::{LISTED, head, summary};
 pub(crate) use listing::{Part, events, last_received};
 pub(crate) use rejections::{rejection, rejections};
 

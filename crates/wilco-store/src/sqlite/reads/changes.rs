@@ -5,9 +5,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{
     super::{id_of, row_limit, seq_at},
-    deliveries, delivery_of,
-    listing::{LISTED, summary},
-    title,
+    LISTED, deliveries, delivery_of, summary, title,
 };
 use crate::{
     Change, ChangeKind, ChangeQuery, Changes, DeliveryChange, Position, StoreError,
