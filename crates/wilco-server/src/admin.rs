@@ -28,15 +28,18 @@ use wilco_store::AdminStore;
 use crate::{metrics::Metrics, sockets::Listener};
 
 pub use api::{Api, REPLAY_REASON, REPLAYED_EVENTS_MAX, Reload};
-pub(crate) use api::{Backend, ConfiguredDestination, Probing, Routing, RunBackfill};
+pub(crate) use api::{
+    Backend, ConfiguredDestination, Probing, Routing, RunBackfill, Running, Unready,
+};
 pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
 pub use model::{
-    AcceptRequest, AcceptedRejection, Attempt, BackfillStatus, Backfills, CancelRequest, Cancelled,
-    Delivery, DeliveryState, DestinationStatus, EventDetail, EventSummary, ExplainedChange,
-    Explanation, Gap, Header, ListDestinations, ListEvents, ListRejections, PAGE_ITEMS_MAX, Page,
-    Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail, RejectionReason,
-    RejectionSummary, ReplayRequest, Replayed, ReplayedEvent, RouteClause, RouteDecision,
-    RouteDecisions, SecretStatus, Secrets,
+    AcceptRequest, AcceptedRejection, Activity, Attempt, BackfillStatus, Backfills, CancelRequest,
+    Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail, EventSummary,
+    ExplainedChange, Explanation, Gap, Header, Latency, ListDestinations, ListEvents,
+    ListRejections, Overview, PAGE_ITEMS_MAX, Page, Probe, ProbeReport, ProbeRequest, ProbedBody,
+    ProbedRequest, RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest, Replayed,
+    ReplayedEvent, RouteClause, RouteDecision, RouteDecisions, SecretStatus, Secrets, SourceStatus,
+    StoreUsage,
 };
 pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath};
 pub(crate) use openapi::{Describe, Described, document};
@@ -53,8 +56,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     /// Every request to the API needs one of them.
     pub(crate) tokens: Tokens,
-    /// Says why nothing can be received although the store is ready; `None` if something can.
-    pub(crate) unready: Box<dyn Fn() -> Option<String> + Send + Sync>,
+    pub(crate) unready: Unready,
     /// Whether only this machine can connect: health and metrics need no token then.
     pub(crate) is_local: bool,
 }

@@ -29,6 +29,7 @@ pub use wilco_destinations::client;
 pub mod clock;
 pub mod config;
 mod endpoint;
+mod history;
 mod inbound;
 pub mod log;
 mod metrics;

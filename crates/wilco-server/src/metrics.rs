@@ -171,6 +171,11 @@ impl Metrics {
         self.tls_expiry.set(unix_seconds);
     }
 
+    /// When the certificate in use expires, in Unix time; `None` if there is none.
+    pub(crate) fn certificate_end(&self) -> Option<i64> {
+        Some(self.tls_expiry.get()).filter(|&seconds| seconds > 0)
+    }
+
     /// The text that Prometheus scrapes. The caller reads the state of the store for each scrape.
     pub(crate) fn text(
         &self,
@@ -191,6 +196,11 @@ impl Metrics {
             let count = i64::try_from(count).unwrap_or(i64::MAX);
             self.deliveries.get_or_create(&InState { destination, state }).set(count);
         }
+        self.encoded()
+    }
+
+    /// The metrics as they are, without asking the store.
+    pub(crate) fn encoded(&self) -> String {
         let mut text = String::new();
         // Writing to memory cannot fail.
         let _ = encode(&mut text, &self.registry());

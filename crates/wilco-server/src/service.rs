@@ -130,8 +130,10 @@ impl Service {
         let addresses = sockets.iter().map(Socket::address).cloned().collect();
         let mut admin_address = None;
         if let Some((socket, listener, tokens)) = admin {
-            let api = api_of(&inbound, store.clone(), planned, reload, trigger);
-            starter.administer(&socket, listener, tokens, api, missing);
+            let running = starter.observe(missing);
+            let unready = Arc::clone(&running.unready);
+            let api = api_of(&inbound, store.clone(), planned, reload, trigger, running);
+            starter.administer(&socket, listener, tokens, api, unready);
             admin_address = Some(socket.address().clone());
             sockets.push(socket);
         }

@@ -1,5 +1,7 @@
 //! What a person may do, through the admin API or the command line: look, replay, cancel, pause, accept.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -56,6 +58,21 @@ pub trait AdminStore: StoreStatus {
     ///
     /// [`StoreError`] where the store cannot be read.
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError>;
+
+    /// When the earliest delivery that waits for a destination is due, or was. `None` if none waits.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn earliest_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError>;
+
+    /// When the last request of each source came that was recorded or recognised as a duplicate, by name. A
+    /// source is missing if none of its current secrets signed anything, and it has none of the newest events.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn last_of_sources(&self) -> Result<BTreeMap<String, Timestamp>, StoreError>;
 
     /// Makes new deliveries for events that were routed before: for each event all of it or nothing,
     /// and in their order. A dead delivery

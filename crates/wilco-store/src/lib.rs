@@ -140,6 +140,10 @@ pub struct Alert {
 pub struct Usage {
     /// Free space of the file system, in bytes.
     pub free_bytes: u64,
+    /// Free space below which nothing is recorded, in bytes.
+    pub reserve_bytes: u64,
+    /// Size of the store without its write-ahead log, in bytes.
+    pub store_bytes: u64,
     /// What the write-ahead log holds, in bytes.
     pub wal_bytes: u64,
     /// Commits that damage in the write-ahead log had taken when the store was opened, at the least.

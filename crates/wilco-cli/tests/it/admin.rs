@@ -258,3 +258,39 @@ fn the_manual_has_every_metric_with_its_type() {
     assert!(metrics > 12, "{text}");
     assert_eq!(world.metric("wilco_body_bytes_count"), 1.0);
 }
+
+#[test]
+fn the_overview_says_what_happens_what_waits_and_what_is_wrong() {
+    let world = World::plan()
+        .source("expect_every = \"3 days\"")
+        .and("[destination.crm]\ntype = \"command\"\ncommand = [\"false\"]\nretry = { first = \"100 ms\", give_up_after = \"200 ms\" }\n[[route]]\nto = [\"crm\"]")
+        .start();
+    let overview =
+        || -> Value { serde_json::from_str(&world.get("/api/v1/overview").body).unwrap() };
+    let before = overview();
+    assert_eq!(before["ready"], true, "{before}");
+    assert_eq!(before["sources"][0]["silent"], false);
+    assert_eq!(before["sources"][0]["last_event_at"], Value::Null);
+    assert_eq!(before["last_minute"]["ack"], Value::Null);
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+    assert_eq!(world.post(&booking("b-2", "A"), &[]).status, 400);
+    world.eventually("a dead delivery", |_| overview()["destinations"][0]["dead"] == 1);
+    let after = overview();
+    assert_eq!(after["version"], env!("CARGO_PKG_VERSION"));
+    for activity in [&after["last_minute"], &after["last_hour"], &after["minutes"][0]] {
+        assert_eq!(activity["events"], 1, "{activity}");
+        assert_eq!(activity["requests"]["recorded"], 1, "{activity}");
+        assert_eq!(activity["requests"]["duplicate"], 1, "{activity}");
+        assert_eq!(activity["ack"]["count"], 2, "{activity}");
+        let (p50, p99) = (activity["ack"]["p50_ms"].as_f64(), activity["ack"]["p99_ms"].as_f64());
+        assert!(p50 > Some(0.0) && p99 >= p50, "{activity}");
+        assert_eq!(activity["attempts"]["dead"], 1, "{activity}");
+        assert!(activity["commits"].as_u64() > Some(0), "{activity}");
+    }
+    assert_eq!(after["destinations"][0]["destination"], "crm");
+    assert_ne!(after["sources"][0]["last_event_at"], Value::Null, "{after}");
+    assert_eq!(after["sources"][0]["expect_every_secs"], 3 * 86_400);
+    assert!(after["store"]["store_bytes"].as_u64() > Some(0), "{after}");
+    assert!(after["store"]["free_bytes"].as_u64() > Some(0), "{after}");
+}

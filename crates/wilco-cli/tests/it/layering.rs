@@ -21,7 +21,7 @@ use sources::{Crate, path_of};
 const LAYERS: &[&[&str]] = &[
     &["blanking", "clock", "log", "supervise"],
     &["config", "metrics", "threads"],
-    &["sockets"],
+    &["history", "sockets"],
     &["inbound", "outbound", "admin"],
     &["acme", "backfill"],
     &["service"],

@@ -4,6 +4,7 @@
 mod backfill;
 mod destinations;
 mod events;
+mod overview;
 mod probes;
 mod rejections;
 mod secrets;
@@ -31,7 +32,7 @@ use super::{
     Describe, Described, NoContent, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
     document,
 };
-use crate::config::Source;
+use crate::{config::Source, history::History, metrics::Metrics};
 
 pub use events::{REPLAY_REASON, REPLAYED_EVENTS_MAX};
 
@@ -40,6 +41,16 @@ pub(crate) type RunBackfill = Box<dyn Fn() -> BoxFuture<'static, bool> + Send + 
 
 /// Reads the configuration again; an error says what is wrong with it.
 pub type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Says why nothing can be received although the store is ready; `None` if something can.
+pub(crate) type Unready = Arc<dyn Fn() -> Option<String> + Send + Sync>;
+
+/// What only a running service knows.
+pub(crate) struct Running {
+    pub(crate) history: Arc<History>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) unready: Unready,
+}
 
 /// The routes and destinations of a configuration.
 pub(crate) trait Routing: Send + Sync {
@@ -84,6 +95,8 @@ pub(crate) struct Backend {
     pub(crate) probing: Option<Arc<dyn Probing>>,
     /// `None` if no service uses the store.
     pub(crate) backfill: Option<RunBackfill>,
+    /// `None` if no service uses the store.
+    pub(crate) running: Option<Running>,
 }
 
 impl Backend {
@@ -207,6 +220,12 @@ fn about_rejections() -> Vec<Operation> {
 
 fn about_configuration() -> Vec<Operation> {
     vec![
+        read(
+            "/api/v1/overview",
+            "show_overview",
+            "Says whether all is well, and if not, what is wrong",
+            overview::show,
+        ),
         read(
             "/api/v1/destinations",
             "list_destinations",

@@ -13,6 +13,7 @@ use crate::{
     admin::{
         Api, Backend, ConfiguredDestination, Header, Probe, ProbeReport, ProbeRequest, ProbedBody,
         ProbedRequest, Probing, Problem, Reload, RouteClause, RouteDecision, Routing, RunBackfill,
+        Running,
     },
     backfill::Trigger,
     config::{Config, Outline},
@@ -30,8 +31,8 @@ pub fn api(
     let routing = move || Ok(Arc::new(Outlined::new(outline()?)) as Arc<dyn Routing>);
     let sources = move || Ok(whole()?.sources.into_iter().map(Arc::new).collect());
     let (routing, sources) = (Box::new(routing), Box::new(sources));
-    let (reload, began_at, probing, backfill) = (None, None, None, None);
-    Api::new(Backend { store, routing, sources, reload, began_at, probing, backfill })
+    let (reload, began_at, probing, backfill, running) = (None, None, None, None, None);
+    Api::new(Backend { store, routing, sources, reload, began_at, probing, backfill, running })
 }
 
 /// The admin API of the running service, over its store and what it uses at the moment.
@@ -41,6 +42,7 @@ pub(super) fn api_of(
     plan: watch::Receiver<Arc<Plan>>,
     reload: Option<Reload>,
     trigger: Arc<Trigger>,
+    running: Running,
 ) -> Api {
     let configured = Arc::clone(inbound);
     Api::new(Backend {
@@ -51,6 +53,7 @@ pub(super) fn api_of(
         began_at: Some(inbound.began_at()),
         probing: Some(Arc::clone(inbound) as Arc<dyn Probing>),
         backfill: Some(backfill(trigger)),
+        running: Some(running),
     })
 }
 

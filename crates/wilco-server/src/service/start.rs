@@ -9,8 +9,9 @@ use wilco_store::Store;
 
 use crate::{
     acme::{Missing, Renewal},
-    admin::{Admin, Api, Tokens},
+    admin::{Admin, Api, Running, Tokens, Unready},
     backfill::{self, Backfiller, Trigger},
+    history::History,
     inbound::{Certificate, Inbound},
     metrics::Metrics,
     outbound::{Outbound, Plan},
@@ -79,6 +80,14 @@ impl Starter {
         self.tasks.spawn(name, self.stop.clone(), &Handle::current(), serve);
     }
 
+    /// Starts to take samples of the metrics, for the admin API.
+    pub(super) fn observe(&mut self, missing: Option<Arc<Missing>>) -> Running {
+        let history = History::new(Arc::clone(&self.metrics));
+        self.spawn("the history", Arc::clone(&history).run(self.stop.clone()));
+        let unready = Arc::new(move || missing.as_ref().and_then(|missing| missing.why()));
+        Running { history, metrics: Arc::clone(&self.metrics), unready }
+    }
+
     /// Starts the admin listener.
     pub(super) fn administer(
         &mut self,
@@ -86,14 +95,14 @@ impl Starter {
         listener: Listener,
         tokens: Tokens,
         api: Api,
-        missing: Option<Arc<Missing>>,
+        unready: Unready,
     ) {
         let admin = Admin {
             store: self.store.clone(),
             api,
             metrics: Arc::clone(&self.metrics),
             tokens,
-            unready: Box::new(move || missing.as_ref().and_then(|missing| missing.why())),
+            unready,
             is_local: socket.address().is_local(),
         };
         self.spawn("the admin listener", admin.serve(listener, self.stop.clone()));

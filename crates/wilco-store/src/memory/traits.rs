@@ -169,6 +169,29 @@ impl AdminStore for MemoryStore {
         })
     }
 
+    async fn earliest_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
+        self.read(|record| {
+            let here = record.rows.iter().filter(|row| row.delivery.destination == destination);
+            here.filter_map(|row| row.delivery.due_at).min()
+        })
+    }
+
+    async fn last_of_sources(&self) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        self.read(|record| {
+            let matched = record.secret_matches.values();
+            let matched = matched.filter_map(|of| Some((of.source.clone(), of.last_at?)));
+            let recorded = record.events.iter();
+            let recorded =
+                recorded.map(|kept| (kept.event.source.to_string(), kept.event.received_at));
+            let mut last = BTreeMap::new();
+            for (source, at) in matched.chain(recorded) {
+                let latest = last.entry(source).or_insert(at);
+                *latest = at.max(*latest);
+            }
+            last
+        })
+    }
+
     async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError> {
         self.commit(|pending| pending.replay(&replays, self.now()))
     }

@@ -1,6 +1,6 @@
 //! What people ask of the SQLite store, by the admin API and the command line.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use wilco::{EventId, Proof, RejectionId};
 
 use super::{
-    Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, changes, events,
-    newest_position, position_before, rejection, rejections, secret_matches, seq_at, seq_of, show,
-    slices, unfinished, unread,
+    Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, changes,
+    earliest_due, events, last_of_sources, newest_position, position_before, rejection, rejections,
+    secret_matches, seq_at, seq_of, show, slices, unfinished, unread,
 };
 use crate::{
     Accepted, AdminStore, BackfillStatus, ChangeQuery, Changes, Duplicates, EventDetail,
@@ -75,6 +75,15 @@ impl AdminStore for SqliteStore {
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
         self.query_readers.read(unfinished).await
+    }
+
+    async fn earliest_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {
+        let name = destination.to_owned();
+        self.query_readers.read(move |connection| earliest_due(connection, &name)).await
+    }
+
+    async fn last_of_sources(&self) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+        self.query_readers.read(last_of_sources).await
     }
 
     async fn replay(&self, replays: Vec<Replay>) -> Result<(), StoreError> {

@@ -4,14 +4,15 @@ mod changes;
 mod listing;
 mod rejections;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use wilco::{Event, EventId, Headers, SourceName};
 
 use super::{
-    Checksums, ChunkReader, Unsealed, digest_of, each_chunk, id_of, instant, origin_of, seq_of,
+    Checksums, ChunkReader, Unsealed, digest_of, each_chunk, id_of, instant, origin_of, row_limit,
+    seq_of,
 };
 use crate::{
     Attempt, Breaker, Delivery, DestinationStatus, EventDetail, ROUTING_BYTES_MAX, State,
@@ -149,13 +150,36 @@ pub(crate) fn next_due(
     if destination_status(connection, destination, now)?.is_paused {
         return Ok(None);
     }
+    let wait = earliest_due(connection, destination)?.map(|due| wait_until(due, now));
+    Ok(wait.into_iter().chain(next_lease_end).min())
+}
+
+/// When the earliest delivery that waits for a destination is due.
+pub(crate) fn earliest_due(
+    connection: &Connection,
+    destination: &str,
+) -> Result<Option<Timestamp>, StoreError> {
     let due: Option<i64> = connection
         .prepare_cached(
             "SELECT min(due_at_ms) FROM delivery WHERE destination = ?1 AND due_at_ms IS NOT NULL",
         )?
         .query_row([destination], |row| row.get(0))?;
-    let wait = due.map(instant).transpose()?.map(|due| wait_until(due, now));
-    Ok(wait.into_iter().chain(next_lease_end).min())
+    Ok(due.map(instant).transpose()?)
+}
+
+/// When the last request of each source came: as far as its secrets say, and the newest events, which are also
+/// those that were fetched.
+pub(crate) fn last_of_sources(
+    connection: &Connection,
+) -> Result<BTreeMap<String, Timestamp>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT source, max(last_ms) FROM (SELECT source, last_ms FROM secret_match UNION ALL \
+         SELECT * FROM (SELECT source, received_at_ms FROM event ORDER BY seq DESC LIMIT ?1)) \
+         WHERE last_ms IS NOT NULL GROUP BY source",
+    )?;
+    let rows = statement
+        .query_map([row_limit(NEWEST_EVENTS)], |row| Ok((row.get(0)?, instant(row.get(1)?)?)))?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
 pub(crate) fn show(
@@ -309,6 +333,9 @@ fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     State::parse(&word)
         .ok_or_else(|| super::bad_column(StoreError::Internal(format!("state {word:?}"))))
 }
+
+/// Events among which the last one of each source is looked for.
+const NEWEST_EVENTS: usize = 1_000;
 
 /// The columns of an event with its payload, and where they are.
 pub(crate) const EVENT: &str = "seq, id, source, provider, name, subject, delivery_id, \

@@ -89,6 +89,8 @@ impl Shared {
     pub(super) fn usage(&self) -> Usage {
         Usage {
             free_bytes: self.space.free_bytes(),
+            reserve_bytes: self.space.reserve_bytes(),
+            store_bytes: self.space.store_bytes(),
             wal_bytes: self.wal_bytes.load(Ordering::Relaxed),
             lost_commits: self.lost_commits.load(Ordering::Relaxed),
         }

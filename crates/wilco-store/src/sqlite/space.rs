@@ -105,6 +105,15 @@ impl Space {
         self.free.load(Ordering::Relaxed)
     }
 
+    pub(super) fn reserve_bytes(&self) -> u64 {
+        self.reserve
+    }
+
+    /// Size of the store without its write-ahead log; 0 if the system cannot say.
+    pub(super) fn store_bytes(&self) -> u64 {
+        fs::metadata(&self.store).map_or(0, |metadata| metadata.len())
+    }
+
     /// Whether a statement failed for lack of space, which is temporary.
     pub(super) fn ran_out(&self, error: &rusqlite::Error) -> bool {
         ran_out(&self.store, error)

@@ -64,6 +64,7 @@ mod leasing;
 mod looking;
 mod memory;
 mod ordering;
+mod overview;
 mod recording;
 mod rejecting;
 mod replaying;

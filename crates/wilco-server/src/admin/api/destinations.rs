@@ -35,6 +35,18 @@ pub(super) async fn list(
     Ok(Json(Page::new(LISTING, items, limit, false, position)))
 }
 
+impl Backend {
+    /// The status of every destination.
+    pub(crate) async fn destination_statuses(&self) -> Result<Vec<DestinationStatus>, Problem> {
+        let counts = self.store.unfinished().await?;
+        let mut items = Vec::new();
+        for (name, configured) in names(self, &counts)? {
+            items.push(status(self, name, configured, &counts).await?);
+        }
+        Ok(items)
+    }
+}
+
 pub(super) async fn pause(
     State(backend): State<Arc<Backend>>,
     Path(path): Path<DestinationPath>,
@@ -90,6 +102,7 @@ async fn status(
         running: count(DeliveryState::Running),
         retrying: count(DeliveryState::Retrying),
         dead: count(DeliveryState::Dead),
+        earliest_due_at: backend.store.earliest_due(&name).await?,
         destination: name,
     })
 }

@@ -56,6 +56,10 @@ pub struct DestinationStatus {
     pub retrying: u64,
     /// Deliveries that were given up and not replayed.
     pub dead: u64,
+    /// When the earliest of those that wait is due, or was: a pause or an open circuit breaker keeps it waiting.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub earliest_due_at: Option<Timestamp>,
 }
 
 impl DestinationStatus {
