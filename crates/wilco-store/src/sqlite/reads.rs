@@ -1,6 +1,5 @@
 //! What is read, on connections that cannot write.
 
-mod changes;
 mod listing;
 mod rejections;
 
@@ -20,9 +19,8 @@ use crate::{
     query::{self, TITLE_BODY_BYTES_MAX},
     rules::wait_until,
 };
-pub(crate) use changes::{changes, newest_position, position_before};
-use listing::{LISTED, head, summary};
-pub(crate) use listing::{Part, events, last_received};
+use listing::head;
+pub(crate) use listing::{Part, changes, events, last_received, newest_position, position_before};
 pub(crate) use rejections::{rejection, rejections};
 
 /// The oldest unrouted events that have their payload, and the places of those that are damaged. One that is known

@@ -1,5 +1,7 @@
 //! Listings of events, and the search for the last one of a source.
 
+mod changes;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use wilco::{Digest, Origin};
@@ -9,9 +11,10 @@ use super::{
         Head, Limits, digest_of, id_at, id_of, instant, origin_of, row_limit, seq_at, seq_of,
         time_of,
     },
-    deliveries, source_of, title, unknown_source,
+    deliveries, delivery_of, source_of, title, unknown_source,
 };
 use crate::{EventQuery, EventSummary, StoreError};
+pub(crate) use changes::{changes, newest_position, position_before};
 
 /// A part of the events, which a listing looks through one part after another: those behind `after`
 /// and before `before`.
@@ -159,7 +162,7 @@ pub(crate) fn last_received(
     Ok((received_at_ms.map(instant).transpose()?, rest))
 }
 
-pub(super) fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
+fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
     let seq: i64 = row.get("seq")?;
     let (is_routed, is_damaged) = (row.get("is_routed")?, row.get("is_damaged")?);
     // One damaged row must not hide all the others.
@@ -224,7 +227,7 @@ fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
     }
 }
 
-pub(super) const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
+const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
                       conflict, origin, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those
 /// that are damaged and have none, because they will never get one.

@@ -3,10 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{
-    super::{id_of, row_limit, seq_at},
-    LISTED, deliveries, delivery_of, summary, title,
-};
+use super::{LISTED, deliveries, delivery_of, id_of, row_limit, seq_at, summary, title};
 use crate::{
     Change, ChangeKind, ChangeQuery, Changes, DeliveryChange, Position, StoreError,
     changes::CHANGES_BYTES_MAX,
@@ -148,7 +145,7 @@ mod tests {
     #[test]
     fn the_next_changes_are_found_by_their_numbers_and_are_not_sorted() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("../schema.sql")).unwrap();
+        connection.execute_batch(include_str!("../../schema.sql")).unwrap();
         let sql = format!("EXPLAIN QUERY PLAN {EVENTS} UNION ALL {DELIVERIES} ORDER BY 1 LIMIT ?3");
         let mut statement = connection.prepare(&sql).unwrap();
         let steps = statement.query_map([1, 2, 3], |row| row.get(3)).unwrap();
