@@ -12,7 +12,10 @@ use std::{
 
 use serde_json::Value;
 
-use crate::world::{World, booking};
+use crate::{
+    generated::check_file,
+    world::{World, booking},
+};
 
 #[test]
 fn without_a_configured_token_one_is_made_that_the_commands_find() {
@@ -220,16 +223,7 @@ fn the_manual_has_the_openapi_document_that_wilco_serves() {
     let world = World::plan().start();
     let reply = world.get("/api/openapi.json");
     assert_eq!(reply.header("content-type"), Some("application/json"));
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/openapi.json");
-    if std::env::var_os("WILCO_BLESS").is_some() {
-        fs::write(path, &reply.body).unwrap();
-    }
-    let golden = fs::read_to_string(path).unwrap_or_default();
-    assert!(
-        reply.body == golden,
-        "docs/openapi.json differs from what wilco serves; if that is intended: WILCO_BLESS=1 cargo \
-         test -p wilco-cli --test it openapi"
-    );
+    check_file("docs/openapi.json", &reply.body);
     let document: Value = serde_json::from_str(&reply.body).unwrap();
     assert_eq!(document["openapi"], "3.1.0");
     let manual = include_str!("../../../../docs/metrics.md");

@@ -17,6 +17,7 @@ mod examples;
 mod flood;
 mod forgeries;
 mod freispace;
+mod generated;
 mod handlers;
 mod handshakes;
 mod http2;

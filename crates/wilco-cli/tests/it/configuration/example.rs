@@ -5,7 +5,7 @@ use std::{collections::HashSet, fs};
 use wilco_config::{Key, Schema};
 use wilco_server::{config, service::KINDS};
 
-use super::keys::{check_generated, root};
+use crate::generated::{check_file, root};
 
 #[test]
 fn the_commented_example_has_every_key_that_its_tables_can_have() {
@@ -15,7 +15,7 @@ fn the_commented_example_has_every_key_that_its_tables_can_have() {
     let blocks = blocks(&example);
     let generated: String =
         blocks.iter().map(|block| complete(block, &schema, &mut shown)).collect();
-    check_generated(EXAMPLE, &format!("{}\n", generated.trim_end()));
+    check_file(EXAMPLE, &format!("{}\n", generated.trim_end()));
     for table in schema.tables {
         let is_there =
             shown.contains(table.name) || example.contains(&format!("# [{}", table.name));

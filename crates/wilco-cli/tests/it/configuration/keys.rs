@@ -1,12 +1,15 @@
 //! What is generated from the rows of the keys: the tables in the manual and the JSON schema.
 
-use std::{fmt::Write as _, fs, path::PathBuf};
+use std::{fmt::Write as _, fs};
 
 use serde_json::{Value, json};
 use wilco_config::{Key, Schema, ValueType};
 use wilco_server::{config, service::KINDS};
 
-use crate::world::wilco;
+use crate::{
+    generated::{check_file, root},
+    world::wilco,
+};
 
 #[test]
 fn the_manual_and_the_json_schema_have_every_key() {
@@ -19,9 +22,9 @@ fn the_manual_and_the_json_schema_have_every_key() {
         let (_, after) = rest.split_once(ENDS).expect(ENDS);
         manual = format!("{before}{begins}{}{ENDS}{after}", section(&schema, table.name));
     }
-    check_generated("docs/configuration.md", &manual);
+    check_file("docs/configuration.md", &manual);
     let schema = format!("{:#}\n", schema.to_json_schema("wilco.toml"));
-    check_generated("docs/wilco.schema.json", &schema);
+    check_file("docs/wilco.schema.json", &schema);
     let output = wilco(&root(".")).arg("schema").output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), schema, "wilco schema");
 }
@@ -192,17 +195,6 @@ fn rows(keys: &[Key]) -> String {
     rows
 }
 
-/// Compares a file with what is generated, or writes it with `WILCO_BLESS=1`.
-#[track_caller]
-pub(super) fn check_generated(name: &str, expected: &str) {
-    if std::env::var_os("WILCO_BLESS").is_some() {
-        fs::write(root(name), expected).unwrap();
-    }
-    let found = fs::read_to_string(root(name)).unwrap_or_default();
-    let again = "WILCO_BLESS=1 cargo test -p wilco-cli --test it configuration::";
-    assert!(found == expected, "{name} is not what the rows of the keys say; update it: {again}");
-}
-
 /// The schemas of all keys, in whatever table.
 fn properties(schema: &Value) -> Vec<&Value> {
     let own = ["properties", "$defs"].into_iter().filter_map(|word| schema[word].as_object());
@@ -278,10 +270,6 @@ fn invalid_key(root: &Value, schema: &Value, value: &Value) -> Option<String> {
 fn to_json(text: &str) -> Value {
     let table: toml::Table = text.parse().unwrap();
     serde_json::to_value(table).unwrap()
-}
-
-pub(super) fn root(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)
 }
 
 const ENDS: &str = "<!-- end of keys -->\n";
