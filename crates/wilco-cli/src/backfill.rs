@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Args;
 use wilco_server::admin::{BackfillStatus, Backfills, Gap};
 
-use super::{Failure, Record, Screen, StoreArgs, Table, json_line, note, print};
+use super::{Column, Failure, Record, Screen, StoreArgs, Table, json_line, note, print};
 
 /// Take in events that never arrived, and show when wilco did not run
 ///
@@ -51,26 +51,32 @@ impl Backfill {
 
     fn table(&self, sources: &[BackfillStatus]) -> String {
         if sources.is_empty() {
-            return "no source has a backfill\n".into();
+            return "no source has a backfill; sources of GitHub, GitLab and Stripe can have one\n"
+                .into();
         }
         let times = self.store.times();
         let mut rows = Vec::new();
         for status in sources {
             let covered = format!("covered through {}", times.full(status.covered_through));
             let taken_in = status.taken_in.to_string();
-            rows.push(vec![status.source.clone(), "all".into(), covered, taken_in]);
+            rows.push(vec![status.source.clone(), "all".into(), taken_in, covered]);
             if status.given_up > 0 {
                 let count = status.given_up;
                 let what = format!("{count} deliveries, asked for too often; see the log");
-                rows.push(vec![status.source.clone(), "given up".into(), what, String::new()]);
+                rows.push(vec![status.source.clone(), "given up".into(), String::new(), what]);
             }
             for Gap { from, to, closed_at, taken_in } in &status.gaps {
                 let span = format!("{} to {}", times.full(*from), times.full(*to));
                 let what = if closed_at.is_some() { "gap" } else { "gap, open" };
-                rows.push(vec![status.source.clone(), what.into(), span, taken_in.to_string()]);
+                rows.push(vec![status.source.clone(), what.into(), taken_in.to_string(), span]);
             }
         }
-        let columns = [("source", 6), ("what", 9), ("when", 60), ("taken in", 8)];
-        Table::new(&columns, Screen::stdout()).draw(&rows)
+        let columns = [
+            Column::text("source", 6),
+            Column::text("what", 9),
+            Column::number("taken in"),
+            Column::wrapped("when", 29),
+        ];
+        Table::new(columns, Screen::stdout()).draw(&rows)
     }
 }

@@ -12,8 +12,8 @@ use wilco_server::{
 };
 
 use super::{
-    ConfigArgs, Failure, Screen, Table, certificate_for_file, check_directory, draw, is_coloured,
-    print,
+    Column, ConfigArgs, Failure, Screen, Table, certificate_for_file, check_directory, draw,
+    is_coloured, print,
 };
 
 /// Check the configuration and what it names: secrets, certificates, programs, rules
@@ -86,9 +86,12 @@ async fn connect(config: &Config) -> Result<ExitCode, Failure> {
         };
         vec![name, kind.into(), state.into(), what]
     });
-    // Nothing is shortened: the reason of a failure may be at the end.
-    let screen = Screen { width: None, ..Screen::stdout() };
-    let columns = [("destination", 0), ("type", 0), ("state", 0), ("result", 0)];
-    print(&Table::new(&columns, screen).draw(&cells.collect::<Vec<_>>()))?;
+    let columns = [
+        Column::text("destination", 11),
+        Column::text("type", 7),
+        Column::state("state", 6),
+        Column::wrapped("result", 40),
+    ];
+    print(&Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>()))?;
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }

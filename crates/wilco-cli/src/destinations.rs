@@ -7,7 +7,9 @@ use clap::{Args, Subcommand};
 use http::Method;
 use wilco_server::admin::DestinationStatus;
 
-use super::{Failure, ListingArgs, Record, Screen, StoreArgs, Table, Times, json_line, print};
+use super::{
+    Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, Times, json_line, print,
+};
 
 /// List, pause and resume destinations
 #[derive(Args)]
@@ -104,40 +106,57 @@ impl List {
             return print(&lines);
         }
         if rows.is_empty() {
-            return print("no destinations\n");
+            let text =
+                "no destinations: events are recorded only; add [destination.NAME] to wilco.toml\n";
+            return print(text);
         }
         let columns = [
-            ("destination", 11),
-            ("type", 7),
-            ("state", 14),
-            ("pending", 7),
-            ("running", 7),
-            ("retrying", 8),
-            ("dead", 4),
+            Column::text("destination", 11),
+            Column::text("type", 7),
+            Column::state("state", 7),
+            Column::number("pending"),
+            Column::number("running"),
+            Column::number("retrying"),
+            Column::alarm("dead"),
+            Column::wrapped("note", 16),
         ];
         let times = self.store.times();
         let cells = rows.iter().map(|row| {
-            let kind = row.kind.as_deref().unwrap_or("not in the file");
+            let kind = row.kind.clone().unwrap_or_else(|| "-".into());
             let counts = [row.pending, row.running, row.retrying, row.dead];
-            let mut cells = vec![row.destination.clone(), kind.into(), state(row, &times)];
+            let mut cells = vec![row.destination.clone(), kind, state(row).into()];
             cells.extend(counts.map(|count| count.to_string()));
+            cells.push(note(row, &times));
             cells
         });
-        print(&Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>()))
+        print(&Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>()))
     }
 }
 
-/// Whether deliveries are attempted, and if not, why.
-fn state(row: &DestinationStatus, times: &Times) -> String {
-    let failures = match row.failures {
-        0 => String::new(),
-        1 => ", the last attempt failed".into(),
-        failures => format!(", the last {failures} attempts failed"),
-    };
-    match (row.paused, row.waits(|until| times.time(until))) {
-        (true, None) => format!("paused{failures}"),
-        (true, Some(waits)) => format!("paused, {waits}{failures}"),
-        (false, Some(waits)) => format!("{waits}{failures}"),
-        (false, None) => format!("ok{failures}"),
+/// Whether deliveries are attempted, in a word.
+fn state(row: &DestinationStatus) -> &'static str {
+    match row {
+        DestinationStatus { paused: true, .. } => "paused",
+        DestinationStatus { open_until: Some(_), .. } => "open",
+        DestinationStatus { asked_until: Some(_), .. } => "waiting",
+        DestinationStatus { failures: 1.., .. } => "failing",
+        _ => "ok",
     }
+}
+
+/// What the state is about.
+fn note(row: &DestinationStatus, times: &Times) -> String {
+    let removed = row.kind.is_none().then(|| "no longer in the file".into());
+    let waits = match (row.open_until, row.asked_until) {
+        _ if row.paused => row.waits(|until| times.time(until)),
+        (Some(until), _) => Some(format!("until {}", times.time(until))),
+        (None, Some(until)) => Some(format!("until {}, as its service asked", times.time(until))),
+        (None, None) => None,
+    };
+    let failures = match row.failures {
+        0 => None,
+        1 => Some("the last attempt failed".into()),
+        failures => Some(format!("the last {failures} attempts failed")),
+    };
+    [removed, waits, failures].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }

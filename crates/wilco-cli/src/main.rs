@@ -30,6 +30,7 @@ mod send;
 mod serve;
 mod server;
 mod shell;
+mod table;
 mod verify;
 
 use std::{
@@ -53,11 +54,12 @@ pub(crate) use failure::Failure;
 pub(crate) use id_ref::distinct_chars;
 use json_log::JsonLines;
 pub(crate) use output::{
-    Screen, Table, Times, did_you_mean, instant, labelled, painted, readable, visible, wrapped,
+    Screen, Times, did_you_mean, instant, labelled, readable, visible, wrapped,
 };
 pub(crate) use record::{Filter, Record};
 pub(crate) use reload::reload;
 pub(crate) use server::{Server, client_for, refusal};
+pub(crate) use table::{Column, Table};
 
 /// Requests are allocated on one thread and freed on another, which is slow with the system's
 /// allocator.

@@ -1,8 +1,8 @@
-//! How results are printed: tables that fit the terminal, colours, and times.
+//! How results are printed: for which screen, without what a sender could control it with, and times.
 
 use std::{io, time::Duration};
 
-use console::{measure_text_width, truncate_str};
+use console::measure_text_width;
 use jiff::{Timestamp, ZonedDateTime, civil::Date, tz::TimeZone};
 use wilco_server::{clock, config};
 
@@ -28,97 +28,33 @@ impl Screen {
     pub(crate) fn is_terminal(self) -> bool {
         self.width.is_some()
     }
-}
 
-/// A table without lines. The first rows decide the widths of the columns; later rows keep them.
-pub(crate) struct Table {
-    header: Vec<String>,
-    /// The width below which a column is not shortened.
-    shortest: Vec<usize>,
-    widths: Vec<usize>,
-    screen: Screen,
-    is_begun: bool,
-}
-
-impl Table {
-    /// Each column has a title, and a width below which it is not shortened.
-    pub(crate) fn new(columns: &[(&str, usize)], screen: Screen) -> Self {
-        let header: Vec<_> = columns.iter().map(|(title, _)| visible(title)).collect();
-        Self {
-            widths: header.iter().map(|title| measure_text_width(title)).collect(),
-            shortest: columns.iter().map(|(_, shortest)| *shortest).collect(),
-            header,
-            screen,
-            is_begun: false,
-        }
+    /// Whether a row has to do without what its reader most likely knows.
+    pub(crate) fn is_narrow(self) -> bool {
+        self.width.is_some_and(|width| width < NARROW_COLUMNS)
     }
 
-    /// The rows as text; the first time with the header.
-    pub(crate) fn draw(&mut self, rows: &[Vec<String>]) -> String {
-        let rows: Vec<Vec<_>> =
-            rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
-        for row in &rows {
-            for (width, cell) in self.widths.iter_mut().zip(row) {
-                *width = measure_text_width(cell).max(*width);
-            }
-        }
-        match self.screen.width {
-            Some(screen) => fit(&mut self.widths, &self.shortest, screen),
-            // One long name must not push all others aside.
-            None => self.widths.iter_mut().for_each(|width| *width = (*width).min(PAD_CHARS_MAX)),
-        }
-        let mut text = String::new();
-        if !self.is_begun {
-            text.push_str(&self.line(&self.header));
-            self.is_begun = true;
-        }
-        for row in &rows {
-            let line = self.line(row);
-            text.push_str(&if self.screen.is_coloured { painted(&line) } else { line });
-        }
-        text
-    }
-
-    fn line(&self, cells: &[String]) -> String {
-        let mut line = String::new();
-        for (cell, width) in cells.iter().zip(&self.widths) {
-            let cell = match self.screen.width {
-                Some(_) => truncate_str(cell, *width, "…"),
-                None => cell.into(),
-            };
-            line.push_str(&cell);
-            let padding = width.saturating_sub(measure_text_width(&cell)) + GAP;
-            line.extend(std::iter::repeat_n(' ', padding));
-        }
-        format!("{}\n", line.trim_end())
-    }
-}
-
-/// Shortens the widest columns until the row fits the screen, or no column can be shortened
-/// further.
-fn fit(widths: &mut [usize], shortest: &[usize], screen: usize) {
-    let gaps = GAP * widths.len().saturating_sub(1);
-    while widths.iter().sum::<usize>() + gaps > screen {
-        let can_give = |(width, shortest): &(&mut usize, &usize)| **width > **shortest;
-        let widest = widths.iter_mut().zip(shortest).filter(can_give).max_by_key(|(w, _)| **w);
-        let Some((width, _)) = widest else { return };
-        *width -= 1;
+    /// Words with a colour each, where they are states of deliveries and destinations.
+    pub(crate) fn painted(self, words: &str) -> String {
+        if self.is_coloured { painted(words) } else { words.to_owned() }
     }
 }
 
 /// Colours the states of deliveries and destinations.
-pub(crate) fn painted(line: &str) -> String {
-    let colour = |word: &str| match word.trim_end_matches([',', ';', ':']) {
-        "delivered" | "ok" | "✓" => Some(32),
-        "dead" | "failed" | "✗" => Some(31),
-        "retrying" | "paused" | "damaged" => Some(33),
+fn painted(words: &str) -> String {
+    let colour = |word: &str| match word.trim_end_matches([',', ';', ':', '…']) {
+        "delivered" | "ok" | "yes" | "✓" => Some(GREEN),
+        "dead" | "failed" | "open" | "✗" => Some(RED),
+        "retrying" | "paused" | "damaged" | "failing" | "waiting" => Some(YELLOW),
+        "skipped" | "superseded" | "cancelled" => Some(DIM),
         _ => None,
     };
     let word = |word: &str| match colour(word) {
-        Some(colour) => format!("\u{1b}[{colour}m{word}\u{1b}[0m"),
+        Some(colour) => styled(colour, word),
         None => word.to_owned(),
     };
-    line.split_inclusive([' ', '\n'])
+    words
+        .split_inclusive([' ', '\n'])
         .map(|part| {
             let bare = part.trim_end_matches([' ', '\n']);
             word(bare) + &part[bare.len()..]
@@ -126,14 +62,19 @@ pub(crate) fn painted(line: &str) -> String {
         .collect()
 }
 
+pub(super) fn styled(style: u8, text: &str) -> String {
+    format!("\u{1b}[{style}m{text}\u{1b}[0m")
+}
+
 /// Text from a sender without what a terminal would interpret or what could hide other text:
 /// control characters, bidirectional overrides, and characters without a width.
 pub(crate) fn visible(text: &str) -> String {
     let is_hidden = |c: char| {
         (c.is_control() && c != '\t')
-            || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+            || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
     };
     text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
 }
@@ -154,9 +95,42 @@ impl Times {
     /// `2026-11-25 14:04:49`, with the offset if it differs from `usual`.
     pub(crate) fn short(&self, at: Timestamp, usual: &str) -> String {
         let zoned = self.zoned(at);
-        let text = zoned.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        self.with_offset(zoned.strftime("%Y-%m-%d %H:%M:%S").to_string(), at, usual)
+    }
+
+    fn with_offset(&self, text: String, at: Timestamp, usual: &str) -> String {
         let offset = self.offset(at);
         if offset == usual { text } else { text + &offset }
+    }
+
+    /// The title of a column of times, most of which have this offset.
+    pub(crate) fn title(&self, screen: Screen, usual: &str) -> String {
+        match (screen.is_terminal(), screen.is_narrow()) {
+            (true, true) => format!("at ({usual})"),
+            (true, false) => format!("received ({usual})"),
+            (false, _) => "received".into(),
+        }
+    }
+
+    /// A time in such a column: complete, unless it is for a terminal.
+    pub(crate) fn cell(&self, at: Timestamp, screen: Screen, usual: &str) -> String {
+        match (screen.is_terminal(), screen.is_narrow()) {
+            (true, true) => self.brief(at, clock::now(), usual),
+            (true, false) => self.short(at, usual),
+            (false, _) => self.full(at),
+        }
+    }
+
+    /// `14:04:49` of today, `11-24 14:04` of this year, else `2025-11-24`, with the offset if it differs from
+    /// `usual`.
+    fn brief(&self, at: Timestamp, now: Timestamp, usual: &str) -> String {
+        let (zoned, now) = (self.zoned(at), self.zoned(now));
+        let format = match zoned.date() {
+            date if date == now.date() => "%H:%M:%S",
+            date if date.year() == now.date().year() => "%m-%d %H:%M",
+            _ => "%Y-%m-%d",
+        };
+        self.with_offset(zoned.strftime(format).to_string(), at, usual)
     }
 
     /// `14:04:49+01:00`
@@ -255,64 +229,36 @@ pub(crate) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n s
     near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
 }
 
-const GAP: usize = 2;
 const LABEL_CHARS: usize = 13;
 const LINE_COLUMNS: usize = 80;
-/// If nothing is shortened, columns are aligned up to this width.
-const PAD_CHARS_MAX: usize = 40;
+/// Below this, a listing leaves out dates of today.
+const NARROW_COLUMNS: usize = 100;
+
+/// How a terminal is told to draw text.
+pub(super) const BOLD: u8 = 1;
+const DIM: u8 = 2;
+pub(super) const RED: u8 = 31;
+const GREEN: u8 = 32;
+const YELLOW: u8 = 33;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_table_fits_the_screen_and_shortens_its_widest_columns() {
-        let rows = [
-            vec!["2026-11-25 14:04:49".to_owned(), "booking.updated".into(), "x".repeat(90)],
-            vec![
-                "2026-11-25 14:04:50".into(),
-                "映画祭映画祭映画祭映画祭".into(),
-                "delivered".into(),
-            ],
-        ];
-        for width in [40, 50, 80, 120, 200] {
-            let screen = Screen { width: Some(width), is_coloured: false };
-            let columns = [("received", 19), ("event", 6), ("about", 6)];
-            let drawn = Table::new(&columns, screen).draw(&rows);
-            let widest = drawn.lines().map(measure_text_width).max().unwrap();
-            assert!(widest <= width, "{width}: {widest}\n{drawn}");
-            assert!(drawn.contains("2026-11-25 14:04:49  "), "{drawn}");
-            assert_eq!(drawn.contains('…'), width < 130, "{width}\n{drawn}");
-        }
-    }
-
-    #[test]
-    fn without_a_terminal_nothing_is_shortened_and_a_long_name_does_not_widen_its_column() {
-        let rows = [vec!["x".repeat(300), "a".into()], vec!["y".into(), "b".into()]];
-        let screen = Screen { width: None, is_coloured: false };
-        let drawn = Table::new(&[("event", 6), ("about", 6)], screen).draw(&rows);
-        let lines: Vec<_> = drawn.lines().collect();
-        assert_eq!(lines[1], format!("{}  a", "x".repeat(300)));
-        assert!(lines[2].len() < 50 && lines[2].ends_with("  b"), "{drawn}");
-    }
-
-    #[test]
-    fn later_rows_are_aligned_with_the_same_header() {
-        let screen = Screen { width: None, is_coloured: false };
-        let mut table = Table::new(&[("event", 6), ("id", 6)], screen);
-        let first = table.draw(&[vec!["booking.updated".into(), "a".into()]]);
-        let second = table.draw(&[vec!["x".into(), "b".into()]]);
-        assert_eq!(first.lines().count(), 2);
-        assert_eq!(second, "x                b\n");
-        assert_eq!(first.lines().nth(1).unwrap().find(" a"), second.find(" b"));
-    }
-
-    #[test]
-    fn no_cell_of_a_table_hides_text_or_controls_the_terminal() {
-        for text in ["a\u{1b}[2Jb", "a\u{202e}b", "a\u{2066}b", "a\u{200b}b", "a\u{9b}b", "a\nb"] {
-            let screen = Screen { width: Some(80), is_coloured: false };
-            let drawn = Table::new(&[("event", 6)], screen).draw(&[vec![text.into()]]);
-            assert!(drawn.contains("a\u{fffd}") && drawn.lines().count() == 2, "{drawn:?}");
+    fn text_from_a_sender_hides_nothing_and_controls_nothing() {
+        for text in [
+            "a\u{1b}[2Jb",
+            "a\u{202e}b",
+            "a\u{2066}b",
+            "a\u{200b}b",
+            "a\u{9b}b",
+            "a\nb",
+            "a\u{e0100}b",
+            "a\u{3164}b",
+            "a\u{34f}b",
+        ] {
+            assert!(visible(text).starts_with("a\u{fffd}"), "{text:?}");
         }
         assert_eq!(visible("Größe 映画 🎬\t"), "Größe 映画 🎬\t");
     }
@@ -358,6 +304,24 @@ mod tests {
         }
         for text in ["", "soon", "25:00", "2026-13-01", "-2h", "10"] {
             assert!(instant_at(text, &now).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_listing_leaves_out_what_its_reader_knows() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let times = Times(TimeZone::fixed(jiff::tz::offset(1)));
+        for (text, expected) in [
+            ("2026-11-25T13:04:49Z", "14:04:49"),
+            ("2026-11-24T23:00:00Z", "00:00:00"),
+            ("2026-11-24T22:59:59Z", "11-24 23:59"),
+            ("2025-12-31T22:00:00Z", "2025-12-31"),
+        ] {
+            assert_eq!(
+                times.brief(at(text), at("2026-11-25T14:00:00Z"), "+01:00"),
+                expected,
+                "{text}"
+            );
         }
     }
 

@@ -9,7 +9,7 @@ use wilco::{
     provider::{self, Description},
 };
 
-use super::{Failure, Screen, Table, did_you_mean, json_line, labelled, print};
+use super::{Column, Failure, Screen, Table, did_you_mean, json_line, labelled, print};
 
 /// List the providers that wilco understands, or show how to set one up
 #[derive(Args)]
@@ -79,7 +79,12 @@ impl<'a> Row<'a> {
 }
 
 fn listed(providers: &[&Provider]) -> String {
-    let columns = [("provider", 16), ("title", 12), ("signs with", 12), ("page", 12)];
+    let columns = [
+        Column::text("provider", 16),
+        Column::text("title", 12),
+        Column::text("signs with", 12),
+        Column::optional("page"),
+    ];
     let rows = providers.iter().map(|provider| {
         let signs = provider.description().signs;
         let signs = match provider.unconfirmed {
@@ -89,7 +94,7 @@ fn listed(providers: &[&Provider]) -> String {
         let page = provider.docs.trim_start_matches("https://").to_owned();
         vec![provider.name.clone(), provider.title.clone(), signs, page]
     });
-    Table::new(&columns, Screen::stdout()).draw(&rows.collect::<Vec<_>>())
+    Table::new(columns, Screen::stdout()).draw(&rows.collect::<Vec<_>>())
 }
 
 /// Everything that one needs to know to set up a source.

@@ -10,7 +10,7 @@ use wilco_server::{
     clock,
 };
 
-use super::{Failure, Record, Screen, StoreArgs, Table, did_you_mean, json_line, print};
+use super::{Column, Failure, Record, Screen, StoreArgs, Table, did_you_mean, json_line, print};
 
 /// Look at how often and when each secret matched
 #[derive(Args)]
@@ -115,14 +115,19 @@ fn table(judged: &[Judged], shown: impl Fn(Timestamp) -> String) -> String {
     if judged.is_empty() {
         return "no secrets\n".into();
     }
-    let columns =
-        [("source", 6), ("secret", 16), ("matches", 7), ("last match", 19), ("verdict", 6)];
+    let columns = [
+        Column::text("source", 6),
+        Column::text("secret", 16),
+        Column::number("matches"),
+        Column::text("last match", 19),
+        Column::wrapped("verdict", 12),
+    ];
     let cells = judged.iter().map(|secret| {
         let SecretStatus { source, secret_name, matches, last_match, .. } = &secret.status;
         let last = last_match.map_or_else(|| "never".into(), &shown);
         vec![source.clone(), secret_name.clone(), matches.to_string(), last, secret.verdict.clone()]
     });
-    Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
+    Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
 }
 
 /// How long others have to match while a secret does not, before it is said that it can be removed.

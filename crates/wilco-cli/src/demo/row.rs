@@ -6,7 +6,7 @@ use http::StatusCode;
 use wilco_store::{EventDetail, State};
 
 use super::{Expected, Step};
-use crate::{Screen, Table, readable};
+use crate::{Column, Screen, Table, readable};
 
 /// A line of the table.
 pub(super) struct Row {
@@ -108,7 +108,12 @@ fn about(body: &[u8]) -> String {
 }
 
 pub(super) fn table() -> Table {
-    let columns =
-        [("  event", 12), ("about", 10), ("answered", 14), ("handled by", 14), ("after", 7)];
-    Table::new(&columns, Screen::stdout())
+    let columns = [
+        Column::text("  event", 12),
+        Column::text("about", 10),
+        Column::text("answered", 14),
+        Column::state("handled by", 14),
+        Column::text("after", 7),
+    ];
+    Table::new(columns, Screen::stdout())
 }

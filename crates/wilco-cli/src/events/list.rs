@@ -38,11 +38,18 @@ impl List {
         if listed == 0 && self.listing.items_max() > 0 {
             // A misspelt name is a better explanation than an empty listing.
             self.filter.check_names(record).await?;
-            return if self.listing.json { Ok(()) } else { print("no events\n") };
+            return if self.listing.json { Ok(()) } else { print(self.nothing()) };
         }
         if query.cursor.is_some() {
             self.listing.note_more(listed);
         }
         Ok(())
+    }
+
+    fn nothing(&self) -> &'static str {
+        match self.filter.is_set() {
+            true => "no events that match\n",
+            false => "no events; `wilco send booking.created` sends a sample\n",
+        }
     }
 }

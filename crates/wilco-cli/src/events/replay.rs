@@ -11,7 +11,9 @@ use wilco_server::admin::{
 };
 
 use super::EventRef;
-use crate::{Failure, Filter, Record, Screen, StoreArgs, Table, json_line, print, progress, rate};
+use crate::{
+    Column, Failure, Filter, Record, Screen, StoreArgs, Table, json_line, print, progress, rate,
+};
 
 /// Deliver events again, with the current routes
 ///
@@ -163,8 +165,9 @@ fn table(events: &[ReplayedEvent]) -> String {
         };
         vec![event.event.clone().unwrap_or_else(|| "-".into()), event.id.to_string(), to]
     });
-    let columns = [("event", 8), ("id", 30), ("would go to", 11)];
-    Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
+    let columns =
+        [Column::text("event", 8), Column::text("id", 30), Column::wrapped("would go to", 11)];
+    Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
 }
 
 /// Why an event goes nowhere.

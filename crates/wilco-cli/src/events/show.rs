@@ -7,7 +7,7 @@ use clap::Args;
 use http::Method;
 
 use super::{EventRef, about, deliveries};
-use crate::{Failure, Record, Screen, ShowArgs, StoreArgs, json_line, painted, print_bytes};
+use crate::{Failure, Record, Screen, ShowArgs, StoreArgs, json_line, print_bytes};
 
 /// Show one event: its headers, its body, and every attempt to deliver it
 #[derive(Args)]
@@ -38,8 +38,7 @@ impl Show {
         }
         // Without the destinations only the reasons for waiting are missing.
         let destinations = record.destinations().await.unwrap_or_default();
-        let text = picture::picture(&event, &destinations, &self.store.times());
-        let is_coloured = Screen::stdout().is_coloured;
-        Ok(if is_coloured { picture::with_colours(&text) } else { text }.into_bytes())
+        let times = self.store.times();
+        Ok(picture::picture(&event, &destinations, &times, Screen::stdout()).into_bytes())
     }
 }

@@ -4,7 +4,9 @@ use std::collections::{HashMap, hash_map::Entry};
 
 use wilco_server::admin::{Delivery, DeliveryState, EventSummary};
 
-use crate::{Failure, Screen, StoreArgs, Table, Times, distinct_chars, json_line, print, visible};
+use crate::{
+    Column, Failure, Screen, StoreArgs, Table, Times, distinct_chars, json_line, print, visible,
+};
 
 /// Prints events as rows, a table of which begins with the first of them.
 pub(crate) struct Rows {
@@ -40,38 +42,29 @@ impl Rows {
     }
 
     fn begin(&self) -> Table {
-        let received = match self.screen.is_terminal() {
-            true => format!("received ({})", self.offset),
-            false => "received".into(),
-        };
         let mut columns = vec![
-            (received.as_str(), 19),
-            ("event", 8),
-            ("about", 8),
-            ("id", 26),
-            ("deliveries", 12),
+            Column::text(&self.times.title(self.screen, &self.offset), 11),
+            Column::text("event", 8),
+            Column::text("about", 8),
+            Column::text("id", 26),
+            Column::state("deliveries", 12),
         ];
         if self.has_error {
-            columns.push(("error", 12));
+            columns.push(Column::wrapped("error", 12));
         }
-        Table::new(&columns, self.screen)
+        Table::new(columns, self.screen)
     }
 
     /// A terminal gets short cells, and everything else complete ones.
     fn cells(&self, event: &EventSummary, id_chars: usize) -> Vec<String> {
-        let [received, about, id, deliveries] = match self.screen.is_terminal() {
+        let received = self.times.cell(event.received_at, self.screen, &self.offset);
+        let [about, id, deliveries] = match self.screen.is_terminal() {
             true => [
-                self.times.short(event.received_at, &self.offset),
                 event.title.clone().unwrap_or_else(|| about(event)),
                 ulid(event).chars().take(id_chars).collect(),
                 by_state(event),
             ],
-            false => [
-                self.times.full(event.received_at),
-                about(event),
-                event.id.to_string(),
-                deliveries(event),
-            ],
+            false => [about(event), event.id.to_string(), deliveries(event)],
         };
         let mut cells = vec![received, event.event.clone(), about, id, deliveries];
         if self.has_error {

@@ -45,6 +45,9 @@ impl Tail {
         if self.lines > 0 {
             rows.print(&latest)?;
         }
+        if latest.is_empty() && !self.json {
+            note("no events so far; they appear here as they are received");
+        }
         loop {
             tokio::time::sleep(POLL_INTERVAL).await;
             let (after, limit) = (Some(followed.after()), Some(PAGE_ITEMS_MAX));

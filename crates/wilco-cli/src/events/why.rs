@@ -4,7 +4,7 @@ use clap::Args;
 use wilco_server::admin::{EventDetail, RouteDecision, RouteDecisions};
 
 use super::{EventRef, deliveries};
-use crate::{Failure, Record, Screen, StoreArgs, Table, json_line, print, visible};
+use crate::{Column, Failure, Record, Screen, StoreArgs, Table, json_line, print, visible};
 
 /// Say for each route whether it takes an event, and which clause decides
 ///
@@ -39,7 +39,7 @@ impl Why {
             "{} {}\n\n{table}\ndeliveries: {}\n",
             event.id,
             visible(&event.event),
-            deliveries(&event)
+            Screen::stdout().painted(&deliveries(&event))
         ))
     }
 
@@ -51,7 +51,12 @@ impl Why {
 }
 
 fn table(decisions: &[RouteDecision]) -> String {
-    let columns = [("route", 5), ("to", 8), ("taken", 6), ("because", 20)];
+    let columns = [
+        Column::number("route"),
+        Column::text("to", 8),
+        Column::state("taken", 6),
+        Column::wrapped("because", 20),
+    ];
     let cells = decisions.iter().map(|decision| {
         let taken = match (decision.takes, decision.failed) {
             (true, _) => "yes",
@@ -61,5 +66,5 @@ fn table(decisions: &[RouteDecision]) -> String {
         let (route, to) = (decision.route.to_string(), decision.to.join(", "));
         vec![route, to, taken.into(), decision.why.clone()]
     });
-    Table::new(&columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
+    Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::ApiArgs;
-use crate::{Failure, Screen, Table, json_line, print};
+use crate::{Column, Failure, Screen, Table, json_line, print};
 
 /// List the endpoints that freispace sends to
 #[derive(Args)]
@@ -25,8 +25,13 @@ impl List {
         if endpoints.is_empty() {
             return print("no endpoints; `wilco freispace register` creates one\n");
         }
-        let columns =
-            [("id", UUID_CHARS), ("url", 12), ("events", 6), ("status", 8), ("description", 8)];
+        let columns = [
+            Column::text("id", UUID_CHARS),
+            Column::text("url", 12),
+            Column::number("events"),
+            Column::state("status", 6),
+            Column::text("description", 8),
+        ];
         let rows = endpoints.into_iter().map(|endpoint| {
             let status = endpoint.status.unwrap_or_else(|| "-".into());
             let events = endpoint.events.len().to_string();
@@ -39,7 +44,7 @@ impl List {
             ]
         });
         let rows: Vec<_> = rows.collect();
-        print(&Table::new(&columns, Screen::stdout()).draw(&rows))
+        print(&Table::new(columns, Screen::stdout()).draw(&rows))
     }
 }
 

@@ -7,16 +7,21 @@ use serde_json::json;
 use wilco_server::{admin::Probe, clock};
 
 use super::{Judged, Presented};
-use crate::{Failure, Screen, Table, json_line, labelled, readable, visible, wrapped};
+use crate::{Column, Failure, Screen, Table, json_line, labelled, readable, visible, wrapped};
 
 pub(super) fn text(url: &Uri, probe: &Probe, judged: &Judged) -> String {
     let mut text = format!("{url}: source {}, provider {}\n\n", probe.source, probe.provider);
-    let columns = [("request", 15), ("result", 9), ("time", 7), ("", 10)];
+    let columns = [
+        Column::text("request", 15),
+        Column::state("result", 9),
+        Column::text("time", 7),
+        Column::wrapped("", 10),
+    ];
     let rows = judged.rows.iter().map(|row| {
         let (took, note) = (readable(row.took), row.note.clone());
         vec![row.case.to_owned(), row.outcome.as_str().to_owned(), took, note]
     });
-    text += &Table::new(&columns, Screen::stdout()).draw(&rows.collect::<Vec<_>>());
+    text += &Table::new(columns, Screen::stdout()).draw(&rows.collect::<Vec<_>>());
     text.push('\n');
     if let Some(presented) = &judged.certificates {
         text += &certificates(presented);

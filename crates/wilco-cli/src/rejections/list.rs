@@ -6,8 +6,8 @@ use wilco_server::admin::{ListRejections, PAGE_ITEMS_MAX, RejectionSummary};
 
 use super::Record;
 use crate::{
-    Failure, ListingArgs, Screen, StoreArgs, Table, Times, distinct_chars, instant, json_line,
-    print,
+    Column, Failure, ListingArgs, Screen, StoreArgs, Table, Times, distinct_chars, instant,
+    json_line, print,
 };
 
 /// List rejected requests, newest first
@@ -51,7 +51,14 @@ impl List {
         }
         if listed == 0 && self.listing.items_max() > 0 {
             record.check_source(self.source.as_deref())?;
-            return if self.listing.json { Ok(()) } else { print("no rejections\n") };
+            return if self.listing.json {
+                Ok(())
+            } else {
+                print(match self.source.is_none() && self.since.is_none() {
+                    true => "no rejections: no request was refused\n",
+                    false => "no rejections that match\n",
+                })
+            };
         }
         if cursor.is_some() {
             self.listing.note_more(listed);
@@ -73,23 +80,22 @@ impl Rows {
         let screen = Screen::stdout();
         if self.table.is_none() {
             self.offset = self.times.offset(first.received_at);
-            let received = match screen.is_terminal() {
-                true => format!("received ({})", self.offset),
-                false => "received".into(),
-            };
-            let columns =
-                [(received.as_str(), 19), ("source", 6), ("reason", 15), ("client", 7), ("id", 26)];
-            self.table = Some(Table::new(&columns, screen));
+            let columns = [
+                Column::text(&self.times.title(screen, &self.offset), 11),
+                Column::text("source", 6),
+                Column::text("reason", 17),
+                Column::text("client", 7),
+                Column::text("id", 26),
+            ];
+            self.table = Some(Table::new(columns, screen));
         }
         let ids: Vec<_> = rejections.iter().map(ulid).collect();
         let chars = distinct_chars(&ids.iter().map(String::as_str).collect::<Vec<_>>());
         let cells = rejections.iter().zip(&ids).map(|(rejection, ulid)| {
-            let [received, id] = match screen.is_terminal() {
-                true => [
-                    self.times.short(rejection.received_at, &self.offset),
-                    ulid.chars().take(chars).collect(),
-                ],
-                false => [self.times.full(rejection.received_at), rejection.id.to_string()],
+            let received = self.times.cell(rejection.received_at, screen, &self.offset);
+            let id = match screen.is_terminal() {
+                true => ulid.chars().take(chars).collect(),
+                false => rejection.id.to_string(),
             };
             let client = rejection.client.map_or_else(|| "-".into(), |client| client.to_string());
             let reason = rejection.reason.as_str().replace('_', " ");

@@ -18,6 +18,19 @@ pub(crate) fn check_file(name: &str, expected: &str) {
     );
 }
 
+/// Compares the output of a command in a page of the manual, the block below
+/// `<!-- output of NAME: generated, see CONTRIBUTING.md -->`, with what the command printed.
+#[track_caller]
+pub(crate) fn check_output(page: &str, name: &str, printed: &str) {
+    let begins = format!("<!-- output of {name}: generated, see CONTRIBUTING.md -->\n```text\n");
+    let text = fs::read_to_string(root(page)).unwrap();
+    assert!(text.contains(&begins), "{page} has no block {begins}");
+    let (before, rest) = text.split_once(&begins).unwrap();
+    let (_, after) = rest.split_once("```\n").unwrap();
+    let lines: Vec<_> = printed.trim_end().lines().map(str::trim_end).collect();
+    check_file(page, &format!("{before}{begins}{}\n```\n{after}", lines.join("\n")));
+}
+
 /// A file of the repository.
 pub(crate) fn root(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(name)

@@ -25,6 +25,7 @@ mod landlock;
 mod large;
 mod layering;
 mod listener;
+mod listings;
 mod packaging;
 mod probe;
 mod providers;

@@ -210,7 +210,7 @@ fn rejections_are_listed_shown_and_accepted_with_and_without_a_running_wilco() {
         assert_eq!(json(&listed)["reason"], "wrong_signature", "{noted}");
         let (_, _, noted) = run(&world, &["list", "--limit", "1"]);
         assert!(noted.contains("these are the newest 1"), "{noted}");
-        assert_eq!(run(&world, &["list", "--source", "freispace"]).1, "no rejections\n");
+        assert_eq!(run(&world, &["list", "--source", "freispace"]).1, "no rejections that match\n");
         let (code, _, said) = run(&world, &["list", "--source", "fils"]);
         assert!(code == 1 && said.contains("did you mean files"), "{said}");
         let (_, shown, _) = run(&world, &["show", &id[..29]]);

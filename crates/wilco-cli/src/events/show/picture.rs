@@ -5,14 +5,15 @@ use std::time::Duration;
 use wilco::EventId;
 use wilco_server::admin::{Delivery, DeliveryState, DestinationStatus, EventDetail};
 
-use super::{about, deliveries, painted};
-use crate::{Times, readable, visible};
+use super::{about, deliveries};
+use crate::{Screen, Times, readable, visible};
 
 /// The event with its deliveries, and what holds them up.
 pub(super) fn picture(
     shown: &EventDetail,
     destinations: &[DestinationStatus],
     times: &Times,
+    screen: Screen,
 ) -> String {
     let event = &shown.summary;
     let mut text = format!("{}\n", event.id);
@@ -41,12 +42,13 @@ pub(super) fn picture(
     }
     text.push_str("\ndeliveries\n");
     if event.deliveries.is_empty() {
-        text.push_str(&format!("  {}\n", deliveries(event)));
+        text.push_str(&format!("  {}\n", screen.painted(&deliveries(event))));
     }
     for delivery in &event.deliveries {
         let destination = destinations.iter().find(|row| row.destination == delivery.destination);
-        text.push_str(&line(delivery, destination, event.id, times));
-        text.push_str(&attempts(delivery, times));
+        let state = screen.painted(delivery.state.as_str());
+        text.push_str(&line(delivery, &state, destination, event.id, times));
+        text.push_str(&attempts(delivery, times, screen));
     }
     text.push_str("\nbody\n");
     match &shown.body {
@@ -66,13 +68,14 @@ pub(super) fn picture(
 /// A delivery, and when or why not it is tried next.
 fn line(
     delivery: &Delivery,
+    state: &str,
     destination: Option<&DestinationStatus>,
     event_id: EventId,
     times: &Times,
 ) -> String {
     let item = delivery.item.map_or_else(String::new, |item| format!(", item {item}"));
     let destination_name = visible(&delivery.destination);
-    let mut text = format!("  {destination_name}{item}: {}", delivery.state.as_str());
+    let mut text = format!("  {destination_name}{item}: {state}");
     if let Some(due) = delivery.due_at {
         text.push_str(&format!(", due {}", times.full(due)));
     } else if delivery.state == DeliveryState::Pending {
@@ -105,22 +108,20 @@ fn line(
     text + "\n"
 }
 
-fn attempts(delivery: &Delivery, times: &Times) -> String {
+fn attempts(delivery: &Delivery, times: &Times, screen: Screen) -> String {
     let mut text = String::new();
     for (number, attempt) in (1..).zip(&delivery.history) {
         let took = readable(Duration::from_secs_f64(attempt.took_ms / 1_000.0));
         let at = times.full(attempt.started_at);
-        text.push_str(&format!("    {number}. {at}  {took}  {}\n", visible(&attempt.result)));
+        // A result is text of the destination, unless it is that word alone.
+        let result = match attempt.result.as_str() {
+            delivered @ "delivered" => screen.painted(delivered),
+            other => visible(other),
+        };
+        text.push_str(&format!("    {number}. {at}  {took}  {result}\n"));
         for line in attempt.output.lines() {
             text.push_str(&format!("       | {}\n", visible(line)));
         }
     }
     text
-}
-
-/// Colours the states of the deliveries, and nothing that a sender wrote.
-pub(super) fn with_colours(text: &str) -> String {
-    let Some((head, rest)) = text.split_once("\ndeliveries\n") else { return text.into() };
-    let Some((deliveries, body)) = rest.split_once("\nbody\n") else { return text.into() };
-    format!("{head}\ndeliveries\n{}\nbody\n{body}", painted(deliveries))
 }

@@ -203,7 +203,7 @@ fn a_dead_item_is_replayed_alone_with_the_same_id() {
     assert_eq!(ids, [format!("{}_1", id(&reply)), format!("{}_1", id(&reply))]);
     let text = said(&world, &["events", "replay", id(&reply)]);
     assert!(text.contains("1 event replayed in 3 new deliveries"), "{text}");
-    assert_eq!(said(&world, &["events", "list", "--dead"]), "no events\n");
+    assert_eq!(said(&world, &["events", "list", "--dead"]), "no events that match\n");
 }
 
 #[test]
