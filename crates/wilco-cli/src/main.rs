@@ -6,6 +6,7 @@ mod backup;
 mod certificate;
 mod check;
 mod confinement;
+mod dashboard;
 mod demo;
 mod destinations;
 mod drawing;
@@ -131,6 +132,7 @@ enum Verb {
     Serve(serve::Serve),
     Reload(reload::Reload),
     Health(health::Health),
+    Dashboard(dashboard::Dashboard),
     Send(send::Send),
     Probe(probe::Probe),
     Verify(verify::Verify),
@@ -180,6 +182,7 @@ impl Cli {
             Verb::Providers(providers) => providers.run(),
             Verb::Reload(reload) => reload.run().await,
             Verb::Health(health) => health.run().await,
+            Verb::Dashboard(dashboard) => dashboard.run().await,
             Verb::Schema(schema) => schema.run(),
             Verb::Completions(completions) => completions.run(),
             Verb::Man(man) => man.run(),

@@ -82,19 +82,28 @@ impl Server {
         }))
     }
 
+    /// Where a browser on this machine reaches it; `None` for a Unix socket.
+    pub(crate) fn origin(&self) -> Option<String> {
+        self.host().map(|host| format!("http://{host}"))
+    }
+
+    fn host(&self) -> Option<String> {
+        match &self.address {
+            Address::Tcp(address) if address.ip().is_unspecified() => {
+                Some(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())).to_string())
+            }
+            Address::Tcp(address) => Some(address.to_string()),
+            Address::Unix(_) => None,
+        }
+    }
+
     async fn exchange(
         &self,
         method: Method,
         path: &str,
         body: Bytes,
     ) -> Result<Answer, ClientError> {
-        let host = match &self.address {
-            Address::Tcp(address) if address.ip().is_unspecified() => {
-                SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())).to_string()
-            }
-            Address::Tcp(address) => address.to_string(),
-            Address::Unix(_) => "localhost".into(),
-        };
+        let host = self.host().unwrap_or_else(|| "localhost".into());
         let mut request = Request::builder().method(method).uri(format!("http://{host}{path}"));
         request = request.header(header::HOST, host);
         if let Some(token) = &self.token {

@@ -221,9 +221,7 @@ impl Builder {
             return Err(Error::Path(self.path));
         }
         let admin = self.admin.map(|text| match config::address(&text) {
-            Ok(address) if address.is_local() => {
-                Ok(config::Admin { address, token: None, reader_token: None })
-            }
+            Ok(address) if address.is_local() => Ok(config::Admin::at(address)),
             Ok(_) | Err(_) => Err(Error::AdminAddress(text)),
         });
         let mut destinations = Vec::new();

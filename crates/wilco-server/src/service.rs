@@ -129,11 +129,11 @@ impl Service {
         }
         let addresses = sockets.iter().map(Socket::address).cloned().collect();
         let mut admin_address = None;
-        if let Some((socket, listener, tokens)) = admin {
-            let running = starter.observe(missing);
+        if let Some((socket, listener, access)) = admin {
+            let running = starter.observe(missing, &access);
             let unready = Arc::clone(&running.unready);
             let api = api_of(&inbound, store.clone(), planned, reload, trigger, running);
-            starter.administer(&socket, listener, tokens, api, unready);
+            starter.administer(&socket, listener, access, api, unready);
             admin_address = Some(socket.address().clone());
             sockets.push(socket);
         }

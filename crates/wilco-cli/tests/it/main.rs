@@ -9,6 +9,7 @@ mod backfill;
 mod catcher;
 mod commands;
 mod configuration;
+mod dashboard;
 mod deliveries;
 mod docs;
 mod duplicates;

@@ -8,6 +8,7 @@ mod overview;
 mod probes;
 mod rejections;
 mod secrets;
+mod sessions;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -30,7 +31,7 @@ use wilco_store::{AdminStore, Target};
 
 use super::{
     Describe, Described, NoContent, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
-    document,
+    Sessions, document,
 };
 use crate::{config::Source, history::History, metrics::Metrics};
 
@@ -50,6 +51,7 @@ pub(crate) struct Running {
     pub(crate) history: Arc<History>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) unready: Unready,
+    pub(crate) sessions: Arc<Sessions>,
 }
 
 /// The routes and destinations of a configuration.
@@ -107,6 +109,7 @@ impl Backend {
 
 /// The admin API over an open store. The admin listener serves it; a program that has opened the
 /// store itself calls it in process.
+#[derive(Clone)]
 pub struct Api {
     router: Router,
 }
@@ -274,6 +277,12 @@ fn about_configuration() -> Vec<Operation> {
             "close_probe",
             "Closes a probe and forgets what arrived",
             probes::close,
+        ),
+        write(
+            "/api/v1/sessions",
+            "open_session",
+            "Makes a link that begins a session of the dashboard; it works once, within 5 minutes",
+            sessions::open,
         ),
         write(
             "/api/v1/reload",

@@ -11,6 +11,7 @@ mod probe;
 mod rejections;
 mod routes;
 mod secrets;
+mod sessions;
 
 use std::{fmt::Display, str::FromStr};
 
@@ -40,6 +41,7 @@ pub use rejections::{
 };
 pub use routes::{RouteClause, RouteDecision, RouteDecisions};
 pub use secrets::{SecretStatus, Secrets};
+pub use sessions::{LoginLink, SessionRequest};
 
 /// One part of a listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -50,6 +50,10 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, detail)
     }
 
+    pub(crate) fn internal(error: &impl ToString) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    }
+
     pub(crate) fn invalid_configuration(diagnostics: String) -> Self {
         let status = StatusCode::UNPROCESSABLE_ENTITY.as_u16();
         let (kind, title) = (ProblemType::InvalidConfiguration, "Invalid configuration".into());

@@ -1,12 +1,15 @@
 //! Who may do what on the admin listener.
 
 use axum::http::{HeaderMap, Method, header};
+use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq as _;
+use utoipa::ToSchema;
 use wilco::Secret;
 
 /// What a caller of the admin listener may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Role {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
     /// Looks at everything, and changes nothing.
     Reader,
     /// Changes things too.
@@ -17,6 +20,19 @@ impl Role {
     /// The role that a request with this method needs: every operation that changes something is a POST.
     pub(crate) fn needed_for(method: &Method) -> Self {
         if method.is_safe() { Self::Reader } else { Self::Operator }
+    }
+
+    /// The word for the role.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The role with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Reader, Self::Operator].into_iter().find(|role| role.as_str() == word)
     }
 }
 

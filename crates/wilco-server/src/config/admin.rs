@@ -35,6 +35,12 @@ pub(super) static TABLE: Table = Table {
                 "a second token, for callers who may look at everything and change nothing; at \
                  least 8 bytes",
             ),
+        Key::new("hosts", ValueType::ListOf(&ValueType::Text), "[\"wilco.example.com\"]")
+            .absence("none")
+            .doc(
+                "names by which a browser may reach the dashboard, where a proxy is in front of it; \
+                 `localhost` and IP addresses always work",
+            ),
     ],
 };
 
@@ -47,18 +53,25 @@ pub struct Admin {
     pub token: Option<Secret>,
     /// What callers show who may only look; `None` if there are none.
     pub reader_token: Option<Secret>,
+    /// Names by which a browser may reach the dashboard, in lower case.
+    pub hosts: Vec<String>,
 }
 
 impl Default for Admin {
     fn default() -> Self {
-        Self { address: Address::Tcp(ADMIN_ADDRESS), token: None, reader_token: None }
+        Self::at(Address::Tcp(ADMIN_ADDRESS))
     }
 }
 
 impl Admin {
+    /// The admin listener at this address, with the defaults of everything else.
+    pub(crate) fn at(address: Address) -> Self {
+        Self { address, token: None, reader_token: None, hosts: Vec::new() }
+    }
+
     /// The first key in which the other one differs. A reload can change none: the listener stays open.
     pub(super) fn restart_for(&self, other: &Self) -> Option<&'static str> {
-        let Self { address, token, reader_token } = self;
+        let Self { address, token, reader_token, hosts } = self;
         let is_same = |token: &Option<Secret>, other: &Option<Secret>| {
             token.as_ref().map(Secret::expose) == other.as_ref().map(Secret::expose)
         };
@@ -66,6 +79,7 @@ impl Admin {
             ("[admin] address", *address == other.address),
             ("[admin] token", is_same(token, &other.token)),
             ("[admin] reader_token", is_same(reader_token, &other.reader_token)),
+            ("[admin] hosts", *hosts == other.hosts),
         ])
     }
 }
@@ -75,17 +89,19 @@ pub(super) struct AdminInFile {
     pub(super) address: Address,
     pub(super) token: Option<Reference>,
     reader_token: Option<Reference>,
+    hosts: Vec<String>,
 }
 
 impl Default for AdminInFile {
     fn default() -> Self {
-        Self { address: Address::Tcp(ADMIN_ADDRESS), token: None, reader_token: None }
+        let address = Address::Tcp(ADMIN_ADDRESS);
+        Self { address, token: None, reader_token: None, hosts: Vec::new() }
     }
 }
 
 impl AdminInFile {
     pub(super) fn resolve(self, table: &TableView<'_>) -> Option<Admin> {
-        let Self { address, token, reader_token } = self;
+        let Self { address, token, reader_token, hosts } = self;
         let follow = |token: &Option<Reference>| match token {
             Some(reference) => reference.secret(table).map(Some),
             None => Some(None),
@@ -99,7 +115,7 @@ impl AdminInFile {
             table.error_about("reader_token", what.into(), "give readers another token");
             return None;
         }
-        Some(Admin { address, token: operators, reader_token: readers })
+        Some(Admin { address, token: operators, reader_token: readers, hosts })
     }
 }
 
@@ -111,7 +127,16 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> AdminInFile {
         let hint = "token = { env = \"WILCO_ADMIN_TOKEN\" }, or address = \"127.0.0.1:9440\"";
         keys.error_about("address", what, hint);
     }
-    AdminInFile { address, token, reader_token }
+    let hosts = keys.parse_list("hosts", host).unwrap_or_default();
+    AdminInFile { address, token, reader_token, hosts }
+}
+
+fn host(text: &str) -> Result<String, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match !text.is_empty() && text.bytes().all(is_name) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(format!("invalid host {text:?}: expected a name without scheme and port")),
+    }
 }
 
 /// The admin listener where the file has none: this machine only.

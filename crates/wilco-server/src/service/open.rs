@@ -9,7 +9,7 @@ use wilco_store::{OpenError, Options, SqliteStore, Store};
 
 use crate::{
     acme::{AcmeClient, Folder, Renewal},
-    admin::{self, Tokens},
+    admin::{self, Access, Tokens},
     clock,
     config::{Acme, Address, Config, Tls},
     inbound::{Certificate, TlsError},
@@ -27,8 +27,8 @@ pub(super) struct Opened {
     pub(super) store: Arc<dyn Store>,
     /// The public sockets, each with its listener.
     pub(super) public: Vec<(Socket, Listener)>,
-    /// The socket of the admin listener, with its tokens.
-    pub(super) admin: Option<(Socket, Listener, Tokens)>,
+    /// The socket of the admin listener, with who may use it.
+    pub(super) admin: Option<(Socket, Listener, Access)>,
     /// What keeps the certificate of an authority in use.
     pub(super) renewal: Option<Renewal>,
 }
@@ -136,8 +136,9 @@ fn open_store(config: &Config, metrics: &Arc<Metrics>) -> Result<Arc<dyn Store>,
     Ok(Arc::new(SqliteStore::open(&config.store.url, options, clock::system())?))
 }
 
-/// The tokens that the configuration names; that of operators is otherwise the one next to the store.
-fn admin_tokens(config: &Config) -> Result<Option<Tokens>, StartError> {
+/// Who may use the admin listener: with the tokens that the configuration names; that of operators is
+/// otherwise the one next to the store.
+fn admin_access(config: &Config) -> Result<Option<Access>, StartError> {
     let Some(settings) = &config.admin else { return Ok(None) };
     let operator = match &settings.token {
         Some(token) => token.clone(),
@@ -147,23 +148,24 @@ fn admin_tokens(config: &Config) -> Result<Option<Tokens>, StartError> {
             admin::token_of(&store).map_err(wrong)?
         }
     };
-    Ok(Some(Tokens { operator, reader: settings.reader_token.clone() }))
+    let tokens = Tokens { operator, reader: settings.reader_token.clone() };
+    Ok(Some(Access::new(tokens, settings.hosts.clone())))
 }
 
 struct Sockets {
     public: Vec<(Socket, Listener)>,
-    admin: Option<(Socket, Listener, Tokens)>,
+    admin: Option<(Socket, Listener, Access)>,
     /// For the challenge http-01.
     http: Option<Listener>,
 }
 
-/// Opens all sockets, that of the admin listener together with its tokens.
+/// Opens all sockets, that of the admin listener together with who may use it.
 async fn open_sockets(
     config: &Config,
     mut passed: PassedSockets,
     threads: &Handle,
 ) -> Result<Sockets, StartError> {
-    let tokens = admin_tokens(config)?;
+    let access = admin_access(config)?;
     let mut public = Vec::new();
     let all = &config.listen.addresses;
     for address in all {
@@ -172,15 +174,15 @@ async fn open_sockets(
         public.push(with_listener(socket.map_err(refused)?)?);
     }
     // The connections of the other two are served by the threads for deliveries.
-    let admin = match config.admin.as_ref().zip(tokens) {
-        Some((admin, tokens)) => {
+    let admin = match config.admin.as_ref().zip(access) {
+        Some((admin, access)) => {
             let address = &admin.address;
             let refused =
                 |cause| StartError::Listen { address: format!("{address} ([admin])"), cause };
             let socket = Socket::open(address, &mut passed, all, ADMIN_SOCKET_MODE).await;
             let _entered = threads.enter();
             let (socket, listener) = with_listener(socket.map_err(refused)?)?;
-            Some((socket, listener, tokens))
+            Some((socket, listener, access))
         }
         None => None,
     };

@@ -9,7 +9,7 @@ use wilco_store::Store;
 
 use crate::{
     acme::{Missing, Renewal},
-    admin::{Admin, Api, Running, Tokens, Unready},
+    admin::{Access, Admin, Api, Running, Unready},
     backfill::{self, Backfiller, Trigger},
     history::History,
     inbound::{Certificate, Inbound},
@@ -81,11 +81,12 @@ impl Starter {
     }
 
     /// Starts to take samples of the metrics, for the admin API.
-    pub(super) fn observe(&mut self, missing: Option<Arc<Missing>>) -> Running {
+    pub(super) fn observe(&mut self, missing: Option<Arc<Missing>>, access: &Access) -> Running {
         let history = History::new(Arc::clone(&self.metrics));
         self.spawn("the history", Arc::clone(&history).run(self.stop.clone()));
         let unready = Arc::new(move || missing.as_ref().and_then(|missing| missing.why()));
-        Running { history, metrics: Arc::clone(&self.metrics), unready }
+        let sessions = Arc::clone(&access.sessions);
+        Running { history, metrics: Arc::clone(&self.metrics), unready, sessions }
     }
 
     /// Starts the admin listener.
@@ -93,7 +94,7 @@ impl Starter {
         &mut self,
         socket: &Socket,
         listener: Listener,
-        tokens: Tokens,
+        access: Access,
         api: Api,
         unready: Unready,
     ) {
@@ -101,7 +102,7 @@ impl Starter {
             store: self.store.clone(),
             api,
             metrics: Arc::clone(&self.metrics),
-            tokens,
+            access,
             unready,
             is_local: socket.address().is_local(),
         };

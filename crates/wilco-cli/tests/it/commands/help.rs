@@ -59,6 +59,7 @@ fn every_help_fits_a_terminal_of_80_columns() {
         "serve",
         "init",
         "check",
+        "dashboard",
         "send",
         "probe",
         "events",

@@ -140,7 +140,7 @@ every = "15 min"
 "#;
 
 /// A key, a text in the file and its replacement, and the name by which the key is reported if it is fixed.
-const KEYS: [(&str, &str, &str, &str); 83] = [
+const KEYS: [(&str, &str, &str, &str); 84] = [
     ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
     ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
@@ -188,6 +188,7 @@ const KEYS: [(&str, &str, &str, &str); 83] = [
         "[admin]\nreader_token = { env = \"FREISPACE_SECRET\" }\n",
         "[admin] reader_token",
     ),
+    ("hosts", "[admin]\n", "[admin]\nhosts = [\"wilco.example.com\"]\n", "[admin] hosts"),
     // There is one provider only.
     ("provider", "provider = \"freispace\"", "provider = 'freispace'", ""),
     ("path", "path = \"/webhook\"", "path = \"/other\"", ""),

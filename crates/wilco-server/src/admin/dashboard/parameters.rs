@@ -1,0 +1,87 @@
+//! The parameters of a page: its state, which is all in the URL, or what a form carries.
+
+use std::convert::Infallible;
+
+use axum::{extract::FromRequestParts, http::request::Parts};
+
+/// Names and values, without those that are empty: a form sends them for what is not filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(in crate::admin) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Reads a query, or the body of a form.
+    pub(in crate::admin) fn parse(text: &[u8]) -> Self {
+        let pairs = form_urlencoded::parse(text).into_owned();
+        Self(pairs.filter(|(_, value)| !value.trim().is_empty()).collect())
+    }
+
+    /// The value with this name; empty if there is none.
+    pub(in crate::admin) fn get(&self, name: &str) -> &str {
+        self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// Whether there are none.
+    pub(in crate::admin) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// These with another value, or without any if it is empty.
+    pub(in crate::admin) fn with(&self, name: &str, value: &str) -> Self {
+        let mut pairs = self.0.clone();
+        pairs.retain(|(key, _)| key != name);
+        if !value.is_empty() {
+            pairs.push((name.into(), value.into()));
+        }
+        Self(pairs)
+    }
+
+    /// As a query.
+    pub(in crate::admin) fn query(&self) -> String {
+        form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
+    }
+
+    /// The page that a form names to go back to: only one of here.
+    pub(in crate::admin) fn back(&self) -> &str {
+        let back = self.get("back");
+        let is_local = back.starts_with('/') && !back.starts_with("//") && !back.starts_with("/\\");
+        let is_plain = back.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_local && is_plain { back } else { "/" }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Parameters {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(parts.uri.query().unwrap_or_default().as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_parameters_are_dropped_and_the_others_kept() {
+        let parameters = Parameters::parse(b"source=&event=booking.*&state=dead&cursor=+");
+        assert_eq!((parameters.get("event"), parameters.get("source")), ("booking.*", ""));
+        assert_eq!(parameters.with("state", "").query(), "event=booking.*");
+        assert_eq!(parameters.with("event", "a b&c").query(), "state=dead&event=a+b%26c");
+    }
+
+    #[test]
+    fn a_form_leads_back_only_to_a_page_of_the_dashboard() {
+        for (back, expected) in [
+            ("/events?state=dead", "/events?state=dead"),
+            ("//evil.example/", "/"),
+            ("/\\evil.example", "/"),
+            ("https://evil.example/", "/"),
+            ("javascript:alert(1)", "/"),
+            ("/a\r\nset-cookie: x", "/"),
+            ("", "/"),
+        ] {
+            let query = Parameters::default().with("back", back).query();
+            assert_eq!(Parameters::parse(query.as_bytes()).back(), expected, "{back}");
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! How pages say times, sizes and states.
+
+use jiff::Timestamp;
+
+use super::super::{Delivery, DeliveryState, EventSummary};
+
+/// How long ago it was, or how long it still takes: `4 min ago`, `in 12 s`.
+pub(super) fn relative(at: &Timestamp, now: &Timestamp) -> String {
+    let seconds = now.as_second() - at.as_second();
+    let text = span(seconds.unsigned_abs());
+    match seconds {
+        0 => "now".into(),
+        1.. => format!("{text} ago"),
+        _ => format!("in {text}"),
+    }
+}
+
+/// A length of time in its largest unit.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// The whole time, in UTC.
+pub(super) fn absolute(at: &Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()
+}
+
+/// A number of bytes in a readable unit.
+pub(super) fn size(bytes: &u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "it is rounded anyway")]
+    let number = *bytes as f64;
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", number / 1_024.0),
+        1_048_576..1_073_741_824 => format!("{:.1} MiB", number / 1_048_576.0),
+        _ => format!("{:.1} GiB", number / 1_073_741_824.0),
+    }
+}
+
+/// The one word for an event: the state of the delivery that most needs attention.
+pub(super) fn state(event: &EventSummary) -> &'static str {
+    if event.damaged {
+        return "damaged";
+    }
+    if !event.routed {
+        return "pending";
+    }
+    let rank = |delivery: &&Delivery| match delivery.state {
+        DeliveryState::Dead if delivery.replaced_by.is_none() => 7,
+        DeliveryState::Retrying => 6,
+        DeliveryState::Running => 5,
+        DeliveryState::Pending => 4,
+        DeliveryState::Delivered => 3,
+        DeliveryState::Superseded => 2,
+        DeliveryState::Cancelled => 1,
+        DeliveryState::Skipped | DeliveryState::Dead => 0,
+    };
+    let foremost = event.deliveries.iter().max_by_key(rank);
+    foremost.map_or("skipped", |delivery| delivery.state.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_said_in_its_largest_unit() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        for (at, expected) in [
+            (1_000_000, "now"),
+            (999_999, "1 s ago"),
+            (999_940, "1 min ago"),
+            (996_400, "1 h ago"),
+            (900_000, "1 d ago"),
+            (1_000_059, "in 59 s"),
+        ] {
+            assert_eq!(relative(&Timestamp::from_second(at).unwrap(), &now), expected);
+        }
+    }
+
+    #[test]
+    fn numbers_are_readable() {
+        for (bytes, expected) in [
+            (0, "0 B"),
+            (1_023, "1023 B"),
+            (1_536, "1.5 KiB"),
+            (5 << 20, "5.0 MiB"),
+            (3 << 30, "3.0 GiB"),
+        ] {
+            assert_eq!(size(&bytes), expected);
+        }
+    }
+}
