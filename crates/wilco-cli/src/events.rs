@@ -1,6 +1,7 @@
 //! `wilco events`: what was recorded, and what became of it.
 
 mod cancel;
+mod diff;
 mod event_ref;
 mod list;
 mod replay;
@@ -31,6 +32,7 @@ enum Verb {
     Show(show::Show),
     Tail(tail::Tail),
     Why(why::Why),
+    Diff(Box<diff::Diff>),
     Replay(Box<replay::Replay>),
     Cancel(cancel::Cancel),
 }
@@ -42,9 +44,14 @@ impl Events {
             Verb::Show(show) => show.run().await?,
             Verb::Tail(tail) => tail.run().await?,
             Verb::Why(why) => why.run().await?,
+            Verb::Diff(diff) => return diff.run().await,
             Verb::Replay(replay) => replay.run().await?,
             Verb::Cancel(cancel) => cancel.run().await?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -16,6 +16,7 @@ use crate::{
     client::{Answer, Client, Trust, retry_after},
     clock,
     kind::{OUTPUT_BYTES_MAX, OpenError},
+    preview::PreviewPart,
     stored_body::while_reading,
     text::legible,
 };
@@ -127,6 +128,12 @@ impl ServiceUrl {
     pub(crate) fn new(uri: Uri, is_by_reference: bool) -> Self {
         let is_secret = is_by_reference || has_credential(&uri);
         Self { uri: Setting(uri), is_secret }
+    }
+
+    /// The URL as a part of a preview.
+    pub(crate) fn preview(&self) -> PreviewPart {
+        let url = self.uri.0.to_string();
+        if self.is_secret { PreviewPart::secret("url", url) } else { PreviewPart::text("url", url) }
     }
 
     /// The path and the query of a secret URL, and each of their parts: a "not found" page often names what

@@ -3,7 +3,10 @@
 use std::{any::Any, fmt, ops::Deref, path::Path, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use wilco::Event;
 use wilco_config::{Key, TableReader, TableView, Unresolved};
+
+use crate::preview::PreviewPart;
 
 /// A kind of destination that a file can name.
 #[derive(Debug)]
@@ -44,6 +47,16 @@ pub trait Settings: Same + fmt::Debug + Send + Sync {
         name: &str,
         timeout: Duration,
     ) -> Result<Arc<dyn wilco_delivery::Destination>, OpenError>;
+
+    /// What it would be given about an event, but for what is the same for every configuration: ids,
+    /// times, a body as it was received.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be sent about the event.
+    fn preview(&self, _event: &Event) -> Result<Vec<PreviewPart>, String> {
+        Ok(Vec::new())
+    }
 
     /// The secrets that no result, log line or stored output may show, each with the text that replaces it.
     fn hidden(&self) -> Vec<(String, String)> {

@@ -20,6 +20,7 @@ mod json_line;
 mod kind;
 mod kinds;
 mod opener;
+mod preview;
 #[cfg(feature = "command")]
 mod script;
 mod stored_body;
@@ -35,4 +36,5 @@ pub use kind::{Kind, Kinds, OUTPUT_BYTES_MAX, OpenError, Same, Settings, SharedS
 pub use kinds::command_line;
 pub use kinds::{Function, KINDS};
 pub use opener::{Opener, check};
+pub use preview::{PreviewPart, PreviewValue};
 pub use text::legible;

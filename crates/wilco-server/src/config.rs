@@ -120,6 +120,41 @@ pub fn outline(path: &Path, kinds: Kinds) -> Result<Outline, Diagnostics> {
     read_with(path, kinds, |file| File::read(file, kinds).outline()).map(|(outline, _)| outline)
 }
 
+/// The outline of a file, with its destinations as far as what they name can be found, and the errors about
+/// the others.
+///
+/// # Errors
+///
+/// Every error and warning about the file.
+pub(crate) fn outline_with_settings(
+    path: &Path,
+    kinds: Kinds,
+) -> Result<(Outline, Vec<DestinationConfig>, Diagnostics), Diagnostics> {
+    let schema = Arc::new(schema(kinds));
+    let text = fs::read_to_string(path)
+        .map_err(|cause| Diagnostics::unreadable(path, Arc::clone(&schema), &cause))?;
+    let read = |file: FileReader<'_>| File::read(file, kinds).outline();
+    let (outline, _) = read_text(path, text.clone(), kinds, read)?;
+    let sink = DiagnosticSink::default();
+    let root = parse(&text, &sink);
+    let mut destinations = Vec::new();
+    let mut errors = Vec::new();
+    if let Some(root) = &root {
+        let file = File::read(FileReader::new(root, &sink, &schema), kinds);
+        for (table, found) in file.destinations {
+            sink.take();
+            let found = found.and_then(|found| found.resolve(&table));
+            let missing = sink.take().into_iter();
+            let missing: Vec<_> =
+                missing.filter(|found| found.severity == Severity::Error).collect();
+            destinations.extend(found.filter(|_| missing.is_empty()));
+            errors.extend(missing);
+        }
+    }
+    drop(root);
+    Ok((outline, destinations, Diagnostics::new(path, text, schema, errors)))
+}
+
 /// The outline of a file that has this text. Nothing outside the text is looked at.
 ///
 /// # Errors

@@ -18,7 +18,7 @@
 //! your own uses it as an [`Endpoint`]: the same pipeline around Rust functions.
 //!
 //! The modules are what that command line is built on: a configuration, and what is wrong with it as
-//! data ([`config`]); the service itself ([`service`]); its API ([`admin`]), and a client for it
+//! data ([`config`]); what it would deliver ([`forecast`]); the service itself ([`service`]); its API ([`admin`]), and a client for it
 //! ([`client`]); the log ([`log`]) and the time ([`clock`]).
 
 mod acme;
@@ -29,6 +29,7 @@ pub use wilco_destinations::client;
 pub mod clock;
 pub mod config;
 mod endpoint;
+pub mod forecast;
 mod history;
 mod inbound;
 pub mod log;

@@ -10,7 +10,7 @@ use wilco_server::admin::{
     ReplayedEvent,
 };
 
-use super::EventRef;
+use super::{EventRef, counted};
 use crate::{
     Column, Failure, Filter, Record, Screen, StoreArgs, Table, json_line, print, progress, rate,
 };
@@ -173,10 +173,6 @@ fn table(events: &[ReplayedEvent]) -> String {
 /// Why an event goes nowhere.
 fn reason(event: &ReplayedEvent) -> &'static str {
     if event.damaged { DAMAGED } else { NO_ROUTE }
-}
-
-fn counted(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 const NO_ROUTE: &str = "no route matches now";

@@ -1,6 +1,7 @@
 //! The command line: what each verb prints, exits with, and leaves behind.
 
 mod backup;
+mod diff;
 mod events;
 mod explain;
 mod health;

@@ -22,7 +22,7 @@ const LAYERS: &[&[&str]] = &[
     &["blanking", "clock", "log", "supervise"],
     &["config", "metrics", "threads"],
     &["history", "sockets"],
-    &["inbound", "outbound", "admin"],
+    &["inbound", "outbound", "admin", "forecast"],
     &["acme", "backfill"],
     &["service"],
     &["endpoint"],

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use http::{header, request};
 use serde_json::{Value, json};
+use wilco::Event;
 use wilco_config::{Key, TableReader, TableView, Unresolved, ValueType, url};
 use wilco_delivery::{Destination, Text};
 use wilco_store::Claim;
@@ -12,6 +13,7 @@ use wilco_store::Claim;
 use crate::{
     http_service::{Filled, HttpService, NotFilled, Requests, ServiceUrl},
     kind::{Kind, OpenError, Settings, SharedSettings},
+    preview::PreviewPart,
     text::{cut, message_text},
 };
 
@@ -104,6 +106,11 @@ impl Settings for ChatSettings {
 
     async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
         HttpService::open(&self.url, timeout, self.clone())
+    }
+
+    fn preview(&self, event: &Event) -> Result<Vec<PreviewPart>, String> {
+        let text = message_text(event, &self.text)?;
+        Ok(vec![self.url.preview(), PreviewPart::text("text", text)])
     }
 
     fn hidden(&self) -> Vec<(String, String)> {

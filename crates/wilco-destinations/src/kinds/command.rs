@@ -12,7 +12,8 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::FusedFuture;
-use wilco_config::{Key, ValueType};
+use wilco::Event;
+use wilco_config::{Key, Setting, ValueType};
 use wilco_delivery::{Destination, Verdict};
 
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     destination::DestinationConfig,
     hidden::{Hidden, hidden_value},
     kind::{Kind, OpenError, Settings, SharedSettings},
+    preview::PreviewPart,
     script::executable,
 };
 
@@ -124,6 +126,30 @@ impl Settings for Command {
         })
     }
 
+    /// An argument may be a credential as well as a variable, so neither is shown.
+    fn preview(&self, _: &Event) -> Result<Vec<PreviewPart>, String> {
+        let Program { argv, environment, folder, run_as, limits: _ } = &self.program;
+        let (program, arguments) = argv.split_first().ok_or("the command is empty")?;
+        let mut parts = vec![
+            PreviewPart::text("command", program),
+            PreviewPart::secret("command (arguments)", arguments.join("\0")),
+        ];
+        let variable = |(name, value): &(String, Setting)| {
+            PreviewPart::secret(format!("environment.{name}"), value.0.clone())
+        };
+        parts.extend(environment.iter().map(variable));
+        let folder = folder.iter().map(|folder| folder.display().to_string());
+        parts.extend(folder.map(|folder| PreviewPart::text("folder", folder)));
+        let run_as = run_as.map(|user| format!("{}:{}", user.user, user.group));
+        parts.extend(run_as.map(|user| PreviewPart::text("run_as", user)));
+        let protocol = match self.protocol {
+            Protocol::Once => "once",
+            Protocol::Lines => "lines",
+        };
+        parts.push(PreviewPart::text("protocol", protocol));
+        Ok(parts)
+    }
+
     fn hidden(&self) -> Vec<(String, String)> {
         let values = self.program.environment.iter();
         values.filter_map(|(name, value)| hidden_value(name, value)).collect()
@@ -185,7 +211,6 @@ mod tests {
     use wilco_delivery::Reply;
 
     use super::*;
-    use wilco_config::Setting;
 
     #[test]
     fn secrets_given_to_a_program_are_named_and_not_shown() {

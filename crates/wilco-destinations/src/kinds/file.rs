@@ -17,6 +17,7 @@ use rustix::{
     fs::{Access, access},
     io::Errno,
 };
+use wilco::Event;
 use wilco_config::{Key, TableReader, Unresolved, ValueType, folder_of, size};
 use wilco_delivery::{Destination, Reply};
 use wilco_store::Claim;
@@ -24,6 +25,7 @@ use wilco_store::Claim;
 use crate::{
     json_line::JsonLine,
     kind::{Kind, OpenError, Settings, SharedSettings},
+    preview::PreviewPart,
 };
 
 pub(crate) static KIND: Kind = Kind {
@@ -79,6 +81,10 @@ impl Settings for FileSettings {
     async fn open(&self, _: &str, _: Duration) -> Result<Arc<dyn Destination>, OpenError> {
         let Self { path, max_size, keep } = self.clone();
         Ok(Arc::new(File(Arc::new(Lines { path, max_size, keep, turn: Mutex::default() }))))
+    }
+
+    fn preview(&self, _: &Event) -> Result<Vec<PreviewPart>, String> {
+        Ok(vec![PreviewPart::text("path", self.path.display().to_string())])
     }
 
     fn batch_max(&self) -> usize {

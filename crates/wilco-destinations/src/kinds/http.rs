@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use aws_lc_rs::hmac;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use http::request;
-use wilco::Body;
+use wilco::{Body, Event};
 use wilco_config::{Key, Reference, Setting, TableReader, TableView, Unresolved, ValueType, url};
 use wilco_delivery::Destination;
 use wilco_store::Claim;
@@ -18,6 +18,7 @@ use crate::{
     destination::DestinationConfig,
     http_service::{Filled, HttpService, NotFilled, Requests, ServiceUrl, UrlInFile},
     kind::{Kind, OpenError, Settings, SharedSettings},
+    preview::PreviewPart,
 };
 
 use form::{Form, FormInFile};
@@ -91,6 +92,13 @@ impl Settings for HttpSettings {
 
     async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
         HttpService::open(&self.url, timeout, self.clone())
+    }
+
+    fn preview(&self, event: &Event) -> Result<Vec<PreviewPart>, String> {
+        let secret = self.secret.as_ref();
+        let secret = secret.map(|secret| PreviewPart::secret("secret", secret.0.clone()));
+        let form = self.form.preview(event)?;
+        Ok([self.url.preview()].into_iter().chain(secret).chain(form).collect())
     }
 
     fn hidden(&self) -> Vec<(String, String)> {

@@ -19,6 +19,7 @@ use crate::{
     hidden::hidden_value,
     http_service::{Filled, HttpService, NotFilled, Requests, ServiceUrl, UrlInFile},
     kind::{Kind, OpenError, Settings, SharedSettings},
+    preview::PreviewPart,
     text::{cut, is_alert, message_text},
 };
 
@@ -117,6 +118,23 @@ impl Settings for NtfySettings {
 
     async fn open(&self, _: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
         HttpService::open(&self.url, timeout, self.clone())
+    }
+
+    fn preview(&self, event: &Event) -> Result<Vec<PreviewPart>, String> {
+        let Message { topic: _, message, title, priority, tags, click } = self.message(event)?;
+        let token = self.token.as_ref();
+        let token = token.map(|token| PreviewPart::secret("token", token.0.clone()));
+        let priority = priority.map(|priority| priority.to_string()).unwrap_or_default();
+        let texts = [
+            ("text", message),
+            ("title", title),
+            ("priority", priority),
+            ("tags", tags.join(", ")),
+            ("click", click),
+        ];
+        let texts = texts.into_iter().filter(|(_, text)| !text.is_empty());
+        let texts = texts.map(|(name, text)| PreviewPart::text(name, text));
+        Ok([self.url.preview()].into_iter().chain(token).chain(texts).collect())
     }
 
     fn hidden(&self) -> Vec<(String, String)> {

@@ -12,7 +12,7 @@ use wilco_config::{
 };
 use wilco_delivery::{Text, View};
 
-use crate::{hidden::hidden_value, text::is_alert};
+use crate::{hidden::hidden_value, preview::PreviewPart, text::is_alert};
 
 /// The template that replaces the body of the event, and the added headers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -92,6 +92,30 @@ impl Form {
             ));
         }
         Ok((headers, body.into()))
+    }
+
+    /// The headers and the body as parts of a preview. A credential is not shown, wherever it comes from.
+    pub(super) fn preview(&self, event: &Event) -> Result<Vec<PreviewPart>, String> {
+        let (headers, body) = self.fill(event)?;
+        let mut parts = Vec::new();
+        for (name, value) in &headers {
+            let part = format!("headers.{name}");
+            let is_secret = value.is_sensitive() || is_credential_name(name.as_str());
+            parts.push(match is_secret {
+                true => PreviewPart::secret(part, value.as_bytes()),
+                false => PreviewPart::text(part, String::from_utf8_lossy(value.as_bytes())),
+            });
+        }
+        let rendered = self.body.as_ref().filter(|_| !is_alert(event));
+        let body = match rendered.map(|_| body.contiguous(usize::MAX)) {
+            Some(body) => {
+                let body = body.map_err(|error| error.to_string())?;
+                String::from_utf8_lossy(&body).into_owned()
+            }
+            None => "(the body as it was received)".into(),
+        };
+        parts.push(PreviewPart::text("body", body));
+        Ok(parts)
     }
 
     /// The values that must not appear in any output, each with what is shown instead.
