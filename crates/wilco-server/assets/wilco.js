@@ -60,3 +60,36 @@ document.addEventListener("click", (event) => {
 });
 
 findAll("[data-help]").forEach((button) => button.removeAttribute("hidden"));
+
+// Copying. The buttons are hidden without this script.
+async function copy(button) {
+  const { copy: text, copyUrl, copyFrom } = button.dataset;
+  const wanted = copyUrl ? await (await fetch(copyUrl)).text() : copyFrom ? find(copyFrom).textContent : text;
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(wanted);
+  } else {
+    // Without TLS, a browser has no clipboard for pages that are not from this machine.
+    const field = document.createElement("textarea");
+    field.value = wanted;
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+    button.focus();
+  }
+  announce("Copied");
+}
+
+function announce(text) {
+  const place = find("#said");
+  place.textContent = text;
+  place.classList.add("shown");
+  setTimeout(() => place.classList.remove("shown"), 1500);
+}
+
+const COPIES = "[data-copy], [data-copy-url], [data-copy-from]";
+findAll(COPIES).forEach((button) => button.removeAttribute("hidden"));
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(COPIES);
+  if (button) copy(button).catch(() => announce("Cannot copy here"));
+});

@@ -1,5 +1,7 @@
 //! The dashboard: who gets in, what a browser is told, and what cannot be done from elsewhere.
 
+mod event;
+
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
@@ -251,13 +253,8 @@ fn an_action_says_once_what_it_did() {
     let cookie = sign_in(&world, "operator");
     let id = world.events()[0]["id"].as_str().unwrap().to_owned();
     let token = form_token(&world, &cookie);
-    let kind = ("content-type", "application/x-www-form-urlencoded");
-    let headers = [("cookie", cookie.as_str()), kind];
     let body = format!("token={token}&back=//evil.example/");
-    let reply = world.ask("POST", &format!("/events/{id}/replay"), &headers, &body);
-    assert_eq!((reply.status, reply.header("location")), (303, Some("/")), "never to elsewhere");
-    let notice = reply.header("set-cookie").unwrap().split(';').next().unwrap();
-    let page = visit(&world, "/events", &[("cookie", &format!("{cookie}; {notice}"))]);
+    let page = act(&world, &cookie, &format!("/events/{id}/replay"), &body);
     assert!(page.body.contains("Replayed to out."), "{}", page.body);
     assert!(page.header("set-cookie").unwrap().starts_with("wilco_notice=; "), "it is forgotten");
 }
@@ -356,6 +353,17 @@ fn sign_in(world: &World, role: &str) -> String {
 fn visit(world: &World, path: &str, headers: &[(&str, &str)]) -> Reply {
     let accept = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
     world.ask("GET", path, &[headers, &[accept]].concat(), "")
+}
+
+/// Sends a form as a browser does, and follows to the page that says what it did.
+fn act(world: &World, cookie: &str, path: &str, form: &str) -> Reply {
+    let kind = ("content-type", "application/x-www-form-urlencoded");
+    let reply = world.ask("POST", path, &[("cookie", cookie), kind], form);
+    assert_eq!(reply.status, 303, "{path} {}", reply.body);
+    let page = reply.header("location").unwrap();
+    assert!(page.starts_with('/') && !page.starts_with("//"), "never to elsewhere: {page}");
+    let notice = reply.header("set-cookie").unwrap().split(';').next().unwrap();
+    visit(world, page, &[("cookie", &format!("{cookie}; {notice}"))])
 }
 
 fn form_token(world: &World, cookie: &str) -> String {

@@ -5,10 +5,12 @@
 //! To add a page: a file with its handler and its template, a row of [`pages`], and a link in `layout.html`.
 
 mod assets;
+mod event;
 mod events;
 mod layout;
 mod login;
 mod parameters;
+mod payload;
 mod view;
 
 use std::sync::Arc;
@@ -30,6 +32,7 @@ use crate::clock;
 
 pub(super) use layout::{Layout, Notice, SHORTCUTS_COOKIE, THEME_COOKIE, THEMES, back_to};
 pub(super) use parameters::Parameters;
+pub(super) use payload::{Line, Payload};
 
 /// What the pages work with.
 pub(super) struct Dashboard {
@@ -96,7 +99,9 @@ fn pages() -> Router<Arc<Dashboard>> {
     Router::new()
         .route("/", get(events::list))
         .route("/events", get(events::list))
-        .route("/events/{id}/replay", post(events::replay))
+        .route("/events/{id}", get(event::show))
+        .route("/events/{id}/replay", post(event::replay))
+        .route("/events/{id}/cancel", post(event::cancel))
         .route("/logout", post(login::logout))
         .route("/settings", post(login::settings))
 }

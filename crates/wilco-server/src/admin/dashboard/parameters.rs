@@ -20,6 +20,11 @@ impl Parameters {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
     }
 
+    /// The value with this name, if there is one.
+    pub(in crate::admin) fn text(&self, name: &str) -> Option<String> {
+        Some(self.get(name).to_owned()).filter(|text| !text.is_empty())
+    }
+
     /// Whether there are none.
     pub(in crate::admin) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -25,6 +25,15 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// How long something took.
+pub(super) fn duration(millis: &f64) -> String {
+    match *millis {
+        0.0..10.0 => format!("{millis:.1} ms"),
+        10.0..1_000.0 => format!("{millis:.0} ms"),
+        _ => format!("{:.1} s", millis / 1_000.0),
+    }
+}
+
 /// The whole time, in UTC.
 pub(super) fn absolute(at: &Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()

@@ -1,0 +1,121 @@
+//! The page about one event, and what can be done with it.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use askama::Template;
+use axum::{
+    Extension,
+    extract::{Path, State},
+    response::Response,
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use wilco::EventId;
+
+use super::{
+    super::{
+        CancelRequest, Cancelled, EventDetail, ReplayRequest, Replayed, RouteDecision,
+        RouteDecisions,
+    },
+    Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to,
+};
+
+#[derive(Template)]
+#[template(path = "event.html")]
+struct EventPage<'p> {
+    layout: &'p Layout,
+    event: &'p EventDetail,
+    /// How the routes decide about it now, or why that is not known.
+    routes: Result<Vec<RouteDecision>, String>,
+    payload: Payload,
+    curl: Option<String>,
+}
+
+pub(super) async fn show(
+    State(dashboard): State<Arc<Dashboard>>,
+    layout: Layout,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = event_id(&id)?;
+    let event: EventDetail = dashboard.get(&format!("/api/v1/events/{id}")).await?;
+    let routes = dashboard.get::<RouteDecisions>(&format!("/api/v1/events/{id}/why")).await;
+    let routes = routes.map(|decisions| decisions.routes).map_err(|problem| problem.detail);
+    let payload = match (&event.body, &event.body_base64) {
+        (Some(text), _) => Payload::of_text(text),
+        (None, Some(coded)) => {
+            Payload::of_bytes(&BASE64_STANDARD.decode(coded).unwrap_or_default())
+        }
+        (None, None) => Payload::TooLarge,
+    };
+    let curl = curl(&event);
+    Ok(layout.page(&EventPage { layout: &layout, event: &event, routes, payload, curl }))
+}
+
+/// Delivers one event again.
+pub(super) async fn replay(
+    State(dashboard): State<Arc<Dashboard>>,
+    layout: Layout,
+    Path(id): Path<String>,
+    Extension(form): Extension<Parameters>,
+) -> Result<Response, Problem> {
+    let (destination, reason) = (form.text("destination"), form.text("reason"));
+    let ids = vec![event_id(&id)?];
+    let request = ReplayRequest { ids, destination, reason, ..ReplayRequest::default() };
+    let replayed: Replayed = dashboard.post("/api/v1/replay", &request, layout.role).await?;
+    let event = replayed.events.first().ok_or_else(unknown)?;
+    let notice = match event.deliveries {
+        0 => "Nothing was replayed: no route takes the event there now.".to_owned(),
+        _ => format!("Replayed to {}.", event.destinations.join(", ")),
+    };
+    Ok(back_to(form.back(), &Notice(notice)))
+}
+
+/// Cancels the pending deliveries of an event, or one of them.
+pub(super) async fn cancel(
+    State(dashboard): State<Arc<Dashboard>>,
+    layout: Layout,
+    Path(id): Path<String>,
+    Extension(form): Extension<Parameters>,
+) -> Result<Response, Problem> {
+    let path = format!("/api/v1/events/{}/cancel", event_id(&id)?);
+    let request = CancelRequest { destination: form.text("destination") };
+    let Cancelled { cancelled } = dashboard.post(&path, &request, layout.role).await?;
+    let notice = match cancelled {
+        0 => "Nothing was cancelled: no delivery is pending any more.".to_owned(),
+        1 => "Cancelled 1 delivery.".to_owned(),
+        count => format!("Cancelled {count} deliveries."),
+    };
+    Ok(back_to(form.back(), &Notice(notice)))
+}
+
+/// A command that sends the body to a handler on the machine of whoever looks. Its signature is that of the
+/// provider, which may be too old by then.
+fn curl(event: &EventDetail) -> Option<String> {
+    let body = event.body.as_ref().filter(|body| body.len() <= CURL_BODY_BYTES_MAX)?;
+    let mut command = String::from("curl http://localhost:3000/");
+    let hidden = ["host", "content-length", "connection", "transfer-encoding", "accept-encoding"];
+    for header in &event.headers {
+        let name = header.name.to_ascii_lowercase();
+        if !hidden.contains(&name.as_str()) && header.value != "(not shown)" {
+            // Writing to a text in memory does not fail.
+            let _ = write!(command, " \\\n  -H {}", quoted(&format!("{name}: {}", header.value)));
+        }
+    }
+    let _ = write!(command, " \\\n  --data-binary {}", quoted(body));
+    Some(command)
+}
+
+/// As one word of a shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn event_id(text: &str) -> Result<EventId, Problem> {
+    text.parse().map_err(|_| unknown())
+}
+
+fn unknown() -> Problem {
+    Problem::not_found("there is no such event")
+}
+
+/// The longest argument of a program on Linux is 128 KiB.
+const CURL_BODY_BYTES_MAX: usize = 64 << 10;
