@@ -51,6 +51,14 @@ pub trait AdminStore: StoreStatus {
     /// [`StoreError`] where the store cannot be read, the record is damaged, or its payload was removed.
     async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError>;
 
+    /// One event without its payload, which may have been removed, with all its deliveries and attempts. `None`
+    /// where there is none of that id.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn summary(&self, id: EventId) -> Result<Option<EventSummary>, StoreError>;
+
     /// How many deliveries there are by destination and state: those that wait or run, and the dead
     /// that were not replayed.
     ///
@@ -77,8 +85,8 @@ pub trait AdminStore: StoreStatus {
     /// Makes new deliveries for events that were routed before: for each event all of it or nothing,
     /// and in their order. A dead delivery
     /// of the same event and destination, and of the same item where both are of one, is marked as
-    /// replaced; where it held its key, the new one takes its place. An event that is not there is
-    /// passed over.
+    /// replaced; where it held its key, the new one takes its place. An event that is not there, or
+    /// has lost its payload, is passed over.
     ///
     /// # Errors
     ///

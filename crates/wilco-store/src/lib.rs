@@ -12,6 +12,7 @@
 //!                              rejections, accept, secret_matches
 //!   backfill ─▶ BackfillStore    covered_through, missing, ask_again, record_proven,
 //!                              end_round
+//!   retention ▶ RetentionStore   prune
 //! ```
 //!
 //! [`Store`] is all of them, and what the service does with a whole store: latch it, close it.
@@ -37,6 +38,7 @@ mod memory;
 mod outbound;
 mod query;
 mod rejection;
+mod retention;
 mod rules;
 mod spool;
 mod sqlite;
@@ -72,11 +74,14 @@ pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
 pub use query::{
-    EventDetail, EventQuery, EventSummary, LISTING_BYTES_MAX, SecretMatches, is_full, title,
+    EventDetail, EventQuery, EventSummary, LISTING_BYTES_MAX, PayloadState, SecretMatches, is_full,
+    title,
 };
 pub use rejection::{
     Accepted, Rejection, RejectionDetail, RejectionQuery, RejectionReason, RejectionSummary,
 };
+pub(crate) use retention::PruneStage;
+pub use retention::{PrunePlace, Pruned, Retention, RetentionStore};
 pub use rules::Duplicates;
 pub use spool::Spool;
 pub use sqlite::{BackupError, Limits, Options, SqliteStore};
@@ -88,7 +93,9 @@ pub use wakers::Wakers;
 /// A store has a [`Clock`] of its own, which alone decides what is due. Times are kept to the
 /// millisecond, and how long an attempt took to the microsecond.
 #[async_trait]
-pub trait Store: InboundStore + OutboundStore + AdminStore + BackfillStore {
+pub trait Store:
+    InboundStore + OutboundStore + AdminStore + BackfillStore + RetentionStore
+{
     /// Stops the store for good, as an I/O error does: nothing more is acknowledged, and the process
     /// should end. For whoever finds that wilco cannot keep its promises any more.
     fn latch(&self, cause: &str);

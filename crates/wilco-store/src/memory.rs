@@ -4,6 +4,7 @@ mod backfill;
 mod changes;
 mod match_counts;
 mod pending;
+mod prune;
 mod record;
 mod traits;
 
@@ -17,8 +18,8 @@ use jiff::Timestamp;
 use wilco::{Event, EventId};
 
 use crate::{
-    BackfillStatus, Clock, Delivery, Gap, RejectionDetail, SecretMatches, State, StoreError,
-    Wakers,
+    BackfillStatus, Clock, Delivery, Gap, PayloadState, RejectionDetail, SecretMatches, State,
+    StoreError, Wakers,
     rules::{BurstTimes, INTERRUPTED, whole_millis},
 };
 
@@ -148,6 +149,10 @@ struct Record {
     last_change: i64,
     /// Oldest first, so in the order of their ids.
     events: Vec<Kept>,
+    /// No event gets this id or one before it, whatever was removed.
+    last_id: Option<EventId>,
+    /// The same for the number of a delivery.
+    last_delivery: i64,
     routed_through: Option<EventId>,
     /// In the order in which they were made.
     rows: Vec<DeliveryRow>,
@@ -188,8 +193,12 @@ struct Destination {
 
 #[derive(Clone)]
 struct Kept {
+    /// Without headers and body, if its payload was removed.
     event: Arc<Event>,
     number: i64,
+    payload: PayloadState,
+    /// The length of the body, whether or not it is there.
+    bytes: u64,
     delivery_id: Option<String>,
     /// It was rejected first, and so received before others that were recorded before it.
     is_accepted: bool,

@@ -55,10 +55,26 @@ pub struct EventSummary {
     pub origin: Origin,
     /// Whether it was routed; with no deliveries it was skipped.
     pub is_routed: bool,
+    /// The provider gave its delivery id before, to another body.
+    pub is_conflict: bool,
     /// Its record is not what was written. Of the other fields only what could be read is set.
     pub is_damaged: bool,
+    /// Whether its headers and body are there.
+    pub payload: PayloadState,
     /// Its deliveries, in the order in which they were made.
     pub deliveries: Vec<Delivery>,
+}
+
+/// What has become of the headers and the body of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PayloadState {
+    /// They are there.
+    #[default]
+    Kept,
+    /// They were removed because of their age.
+    Pruned,
+    /// A person had them removed.
+    Erased,
 }
 
 impl EventSummary {

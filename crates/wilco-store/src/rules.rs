@@ -4,6 +4,7 @@
 //! Times come out in whole milliseconds, which is what a store keeps.
 
 mod duplicates;
+mod retention;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use jiff::Timestamp;
 use crate::{Attempt, Burst, Outcome, State, Target};
 pub use duplicates::Duplicates;
 pub(crate) use duplicates::{Content, DuplicateDecision, Earlier, Request, Surroundings};
+pub(crate) use retention::{Cutoffs, needs_payload, needs_record};
 
 /// The state of a new delivery when it has joined the burst and the order key of its target.
 #[derive(Debug, PartialEq, Eq)]

@@ -28,6 +28,7 @@ mod options;
 mod outbound;
 mod paths;
 mod pause;
+mod prune;
 mod queue;
 mod readers;
 mod reads;
@@ -88,7 +89,7 @@ pub(super) use readers::Readers;
 pub(super) use reads::{
     EVENT, Part, changes, checked, damaged_events, destination_status, earliest_due, events,
     intact, is_intact, last_of_sources, last_received, newest_position, next_due, position_before,
-    rejection, rejections, show, unfinished, unrouted,
+    rejection, rejections, show, show_summary, unfinished, unrouted,
 };
 pub(super) use recent::RecentEvents;
 pub(super) use record::{Prepared, id_bits};

@@ -19,7 +19,7 @@ impl Record {
         let end = unrouted.map_or(i64::MAX, |kept| kept.number);
         let events = self.events.iter().filter(|_| query.is_about(ChangeKind::Event));
         let events = events.map(|kept| {
-            let summary = self.summary(&kept.event);
+            let summary = self.summary(kept);
             let is_wanted = query.wants(summary.source.as_str(), &summary.name)
                 && query.wants_any(&summary.deliveries);
             (kept.number, is_wanted, Change::Event(Box::new(summary)))

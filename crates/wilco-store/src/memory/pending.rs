@@ -10,7 +10,7 @@ use wilco::{Event, EventId};
 
 use super::{DeliveryRow, InBurst, Pending};
 use crate::{
-    Burst, Delivery, Replay, Routed, State, Target,
+    Burst, Delivery, PayloadState, Replay, Routed, State, Target,
     rules::{self, Joined},
 };
 
@@ -29,7 +29,9 @@ impl Pending {
 
     pub(super) fn replay(&mut self, replays: &[Replay], now: Timestamp) {
         for Replay { event_id, targets, reason } in replays {
-            if self.find(*event_id).is_none() {
+            let mut events = self.record.events.iter();
+            if !events.any(|kept| kept.event.id == *event_id && kept.payload == PayloadState::Kept)
+            {
                 continue;
             }
             for target in targets {
@@ -76,7 +78,7 @@ impl Pending {
         let burst = burst.zip(times);
         let burst = burst.map(|(burst, times)| InBurst { key: burst.key.clone(), times });
         let delivery = Delivery {
-            id: self.record.rows.last().map_or(1, |row| row.delivery.id + 1),
+            id: self.record.next_delivery(),
             destination: target.destination.clone(),
             item: target.item.map(|item| item.number),
             state: State::Pending,

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use jiff::Timestamp;
-use wilco::{Envelope, Event, EventId, Proof, RejectionId};
+use wilco::{Body, Envelope, Event, EventId, Headers, Proof, RejectionId};
 
 use super::{Destination, Kept, Record};
 use crate::{
-    Breaker, Delivery, DestinationStatus, EventQuery, EventSummary, REJECTION_BYTES_MAX,
-    REJECTIONS_MAX, ROUTING_BYTES_MAX, Rejection, RejectionDetail, RejectionQuery,
-    RejectionSummary, State, query,
+    Breaker, Delivery, DestinationStatus, EventQuery, EventSummary, PayloadState,
+    REJECTION_BYTES_MAX, REJECTIONS_MAX, ROUTING_BYTES_MAX, Rejection, RejectionDetail,
+    RejectionQuery, RejectionSummary, State, query,
     rules::{Content, Earlier, wait_until, whole_millis, within_bytes},
 };
 
@@ -26,8 +27,8 @@ impl Record {
     pub(super) fn next_id(&self, received_at: Timestamp) -> EventId {
         let millis = u128::try_from(received_at.as_millisecond()).unwrap_or(0);
         let from_clock = EventId::from_bits(millis << CHOICE_BITS);
-        let behind_last =
-            self.events.last().map(|kept| EventId::from_bits(kept.event.id.to_bits() + 1));
+        let last = self.events.last().map(|kept| kept.event.id).max(self.last_id);
+        let behind_last = last.map(|last| EventId::from_bits(last.to_bits() + 1));
         behind_last.map_or(from_clock, |behind_last| from_clock.max(behind_last))
     }
 
@@ -65,8 +66,13 @@ impl Record {
     }
 
     pub(super) fn unrouted(&self, limit: usize) -> Vec<Arc<Event>> {
-        let waiting =
-            || self.events.iter().map(|kept| &kept.event).filter(|event| !self.is_routed(event.id));
+        let waiting = || {
+            self.events
+                .iter()
+                .filter(|kept| kept.payload == PayloadState::Kept)
+                .map(|kept| &kept.event)
+                .filter(|event| !self.is_routed(event.id))
+        };
         let count = within_bytes(waiting().map(|event| event.body.len()), ROUTING_BYTES_MAX);
         waiting().take(count.min(limit)).cloned().collect()
     }
@@ -80,19 +86,27 @@ impl Record {
     }
 
     pub(super) fn list(&self, query: &EventQuery) -> Vec<EventSummary> {
-        let events = self.events.iter().map(|kept| &*kept.event);
-        let mut found: Vec<_> = events.filter(|event| self.is_asked_for(event, query)).collect();
+        let events = self.events.iter();
+        let mut found: Vec<_> =
+            events.filter(|kept| self.is_asked_for(&kept.event, query)).collect();
         if query.after.is_none() {
             found.reverse();
         }
         let mut listed = Vec::new();
-        for event in found.into_iter().take(query.limit) {
-            listed.push(self.summary(event));
+        for kept in found.into_iter().take(query.limit) {
+            listed.push(self.summary(kept));
             if query::is_full(&listed) {
                 break;
             }
         }
         listed
+    }
+
+    /// One event without its payload, with the attempts of its deliveries.
+    pub(super) fn summary_of(&self, id: EventId) -> Option<EventSummary> {
+        let kept = self.events.iter().find(|kept| kept.event.id == id)?;
+        let deliveries = self.deliveries(id).cloned().collect();
+        Some(EventSummary { deliveries, ..self.summary(kept) })
     }
 
     pub(super) fn is_paused(&self, destination: &str) -> bool {
@@ -117,7 +131,8 @@ impl Record {
                 || self.deliveries(event.id).any(is_meant))
     }
 
-    pub(super) fn summary(&self, event: &Event) -> EventSummary {
+    pub(super) fn summary(&self, kept: &Kept) -> EventSummary {
+        let event = &kept.event;
         let without_history =
             |delivery: &Delivery| Delivery { history: Vec::new(), ..delivery.clone() };
         EventSummary {
@@ -127,12 +142,14 @@ impl Record {
             subject: event.subject.clone(),
             title: query::title(&event.body),
             received_at: event.received_at,
-            bytes: event.body.len() as u64,
+            bytes: kept.bytes,
             digest: event.digest,
             secret_name: event.secret_name.clone(),
             origin: event.origin,
             is_routed: self.is_routed(event.id),
+            is_conflict: event.conflict,
             is_damaged: false,
+            payload: kept.payload,
             deliveries: self.deliveries(event.id).map(without_history).collect(),
         }
     }
@@ -147,6 +164,25 @@ fn latest<'k>(events: impl Iterator<Item = &'k Kept>) -> Option<&'k Kept> {
 }
 
 impl Kept {
+    /// An event with its payload.
+    pub(super) fn new(
+        event: Event,
+        number: i64,
+        delivery_id: Option<String>,
+        is_accepted: bool,
+    ) -> Self {
+        let (bytes, payload) = (event.body.len() as u64, PayloadState::Kept);
+        Self { event: Arc::new(event), number, payload, bytes, delivery_id, is_accepted }
+    }
+
+    /// Removes headers and body.
+    pub(super) fn remove_payload(&mut self, payload: PayloadState) {
+        self.payload = payload;
+        let event = Arc::make_mut(&mut self.event);
+        event.headers = Headers::from_block(Bytes::new());
+        event.body = Body::from(Vec::new());
+    }
+
     /// Whether a request could be a copy of this event, apart from its body.
     pub(super) fn could_be(&self, proof: &Proof, envelope: &Envelope) -> bool {
         self.event.source == *proof.source()

@@ -7,14 +7,15 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 use wilco::{Envelope, Event, EventId, Proof, RejectionId};
 
-use super::{DeliveryRow, MemoryStore, Record};
+use super::{DeliveryRow, Kept, MemoryStore, Record};
 use crate::{
     Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, ChangeQuery, Changes,
     Claim, DestinationStatus, Duplicates, EventDetail, EventQuery, EventSummary, InboundStore,
-    OutboundStore, Outcome, Position, Receipt, Rejection, RejectionDetail, RejectionQuery,
-    RejectionSummary, Replay, RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError,
-    StoreStatus, Usage, Wakers,
-    rules::{wait_until, whole_millis},
+    OutboundStore, Outcome, PayloadState, Position, PrunePlace, Pruned, Receipt, Rejection,
+    RejectionDetail, RejectionQuery, RejectionSummary, Replay, Retention, RetentionStore,
+    RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError, StoreStatus, Usage,
+    Wakers,
+    rules::{Cutoffs, wait_until, whole_millis},
 };
 
 #[async_trait]
@@ -124,6 +125,18 @@ impl OutboundStore for MemoryStore {
 }
 
 #[async_trait]
+impl RetentionStore for MemoryStore {
+    async fn prune(
+        &self,
+        retention: Retention,
+        _: PrunePlace,
+    ) -> Result<(Pruned, Option<PrunePlace>), StoreError> {
+        let cutoffs = Cutoffs::at(self.now(), retention);
+        self.commit(|pending| (pending.prune(cutoffs), None))
+    }
+}
+
+#[async_trait]
 impl AdminStore for MemoryStore {
     async fn backfills(&self) -> Result<Vec<BackfillStatus>, StoreError> {
         self.read(Record::backfills)
@@ -147,14 +160,24 @@ impl AdminStore for MemoryStore {
 
     async fn event(&self, id: EventId) -> Result<Option<EventDetail>, StoreError> {
         self.read(|record| {
-            let event =
-                record.events.iter().map(|kept| &kept.event).find(|event| event.id == id)?;
-            Some(EventDetail {
+            let Some(Kept { event, payload, .. }) =
+                record.events.iter().find(|kept| kept.event.id == id)
+            else {
+                return Ok(None);
+            };
+            if *payload != PayloadState::Kept {
+                return Err(StoreError::Pruned(id.to_string()));
+            }
+            Ok(Some(EventDetail {
                 event: Event::clone(event),
                 is_routed: record.is_routed(id),
                 deliveries: record.deliveries(id).cloned().collect(),
-            })
-        })
+            }))
+        })?
+    }
+
+    async fn summary(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
+        self.read(|record| record.summary_of(id))
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {

@@ -110,7 +110,7 @@ impl WriterState {
             let of = prepared.as_earlier(event_id);
             self.latest_events.insert_unless_later(&self.connection, prepared.keys(), &of)?;
         }
-        self.remove_rejection(id)?;
+        self.remove_rejection(rejection_seq(id))?;
         Ok(Acceptance::Recorded(receipt))
     }
 

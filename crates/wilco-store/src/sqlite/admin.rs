@@ -11,7 +11,7 @@ use wilco::{EventId, Proof, RejectionId};
 use super::{
     Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, changes,
     earliest_due, events, last_of_sources, newest_position, position_before, rejection, rejections,
-    secret_matches, seq_at, seq_of, show, slices, unfinished, unread,
+    secret_matches, seq_at, seq_of, show, show_summary, slices, unfinished, unread,
 };
 use crate::{
     Accepted, AdminStore, BackfillStatus, ChangeQuery, Changes, Duplicates, EventDetail,
@@ -71,6 +71,12 @@ impl AdminStore for SqliteStore {
             self.found_damaged(vec![seq_of(id)], "a person who looked at it").await;
         }
         Ok(shown?.filter(|shown| shown.event.id == id))
+    }
+
+    async fn summary(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
+        let show = move |connection: &Connection| show_summary(connection, seq_of(id));
+        let shown = self.query_readers.read(show).await?;
+        Ok(shown.filter(|shown| shown.id == id))
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {

@@ -41,10 +41,11 @@ impl WriterState {
         let changed = self.next_change();
         self.connection
             .prepare_cached(
-                "INSERT INTO delivery (event, destination, state, due_at_ms, attempts, waited_ms, \
+                "INSERT INTO delivery (id, event, destination, state, due_at_ms, attempts, waited_ms, \
                  needs_reevaluation, order_key, key_role, burst_key, burst_began_ms, not_before_ms, reason, \
                  item, item_start, item_end, changed) \
-                 VALUES (?1, ?2, 'pending', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                 VALUES (max((SELECT coalesce(max(id), 0) FROM delivery), \
+                 (SELECT last_delivery FROM progress)) + 1, ?1, ?2, 'pending', ?3, 0, 0, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?
             .execute(params![
                 seq,

@@ -15,7 +15,7 @@ use std::{
 use rusqlite::{Connection, OptionalExtension as _};
 use wilco::Digest;
 
-use super::{Limits, digest_of, id_of, instant, origin_of, seq_of};
+use super::{Limits, WriterState, digest_of, id_of, instant, origin_of, seq_of};
 use crate::rules::{Content, Earlier};
 
 /// Keys are digests already, which no sender can choose: hashing them again is not needed.
@@ -48,6 +48,8 @@ pub(crate) struct LatestEvents {
     inserted: usize,
     /// What the batch under way put into `recent`, and what was there before.
     undo: Vec<(i64, Option<Earlier>)>,
+    /// What the batch under way removed: the key, what was there, and whether it was on its way into the table.
+    forgotten: Vec<(i64, Earlier, bool)>,
     /// The generation that is on its way into the table.
     flushing: ByKey,
     /// Its keys and the places of their events, in the order of the table.
@@ -65,21 +67,18 @@ impl LatestEvents {
         let mut latest = Self { limits, ..Self::default() };
         let mut statement = connection.prepare(
             "SELECT id, received_at_ms, digest, name, origin, source, subject, delivery_id, \
-             EXISTS (SELECT 1 FROM accepted WHERE accepted.event = seq) AS is_accepted FROM event \
-             WHERE seq > (SELECT indexed_through FROM progress) ORDER BY seq",
+             erased.key AS erased_key, erased.body_key AS erased_body_key, \
+             EXISTS (SELECT 1 FROM accepted WHERE accepted.event = seq) AS is_accepted \
+             FROM event LEFT JOIN erased ON erased.event = seq WHERE seq > (SELECT indexed_through FROM progress) ORDER BY seq",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             // Duplicates cannot be recognised by a damaged row.
             let Ok(earlier) = earlier(row) else { continue };
-            let source: String = row.get("source")?;
-            let subject: Option<String> = row.get("subject")?;
-            let delivery_id: Option<String> = row.get("delivery_id")?;
-            let digest = digest_of(row, 2)?;
-            let keys = Keys::of(&source, subject.as_deref(), delivery_id.as_deref(), digest);
+            let keys = Keys::of_row(row)?;
             match row.get("is_accepted")? {
                 true => latest.insert_unless_later(connection, keys, &earlier)?,
-                false => latest.insert(keys, earlier),
+                false => latest.insert(keys, &earlier),
             }
         }
         latest.committed();
@@ -103,14 +102,8 @@ impl LatestEvents {
     }
 
     /// Makes this the latest event for these keys.
-    pub(super) fn insert(&mut self, keys: Keys, event: Earlier) {
-        match keys {
-            Keys::Subject(key) => self.set(key, event),
-            Keys::DeliveryId { id, id_and_body } => {
-                self.set(id, event.clone());
-                self.set(id_and_body, event);
-            }
-        }
+    pub(super) fn insert(&mut self, keys: Keys, event: &Earlier) {
+        keys.each().for_each(|key| self.set(key, event.clone()));
     }
 
     /// Makes an event that was received in the past the latest one for those keys for which none was received
@@ -121,15 +114,33 @@ impl LatestEvents {
         keys: Keys,
         event: &Earlier,
     ) -> rusqlite::Result<()> {
-        let keys = match keys {
-            Keys::Subject(key) => [Some(key), None],
-            Keys::DeliveryId { id, id_and_body } => [Some(id), Some(id_and_body)],
-        };
-        for key in keys.into_iter().flatten() {
+        for key in keys.each() {
             let latest = self.latest(connection, key)?;
             if latest.is_none_or(|latest| latest.received_at <= event.received_at) {
                 self.set(key, event.clone());
             }
+        }
+        Ok(())
+    }
+
+    /// The event in this place is removed, so that nothing can be a copy of it any more.
+    pub(super) fn forget(
+        &mut self,
+        connection: &Connection,
+        keys: Keys,
+        seq: i64,
+    ) -> rusqlite::Result<()> {
+        for key in keys.each() {
+            for (map, is_flushing) in [(&mut self.recent, false), (&mut self.flushing, true)] {
+                if is_at(map.get(&key), seq)
+                    && let Some(before) = map.remove(&key)
+                {
+                    self.forgotten.push((key, before, is_flushing));
+                }
+            }
+            connection
+                .prepare_cached("DELETE FROM latest_event WHERE key = ?1 AND event = ?2")?
+                .execute([key, seq])?;
         }
         Ok(())
     }
@@ -148,7 +159,9 @@ impl LatestEvents {
         let mut upsert = connection
             .prepare_cached("INSERT OR REPLACE INTO latest_event (key, event) VALUES (?1, ?2)")?;
         for (key, seq) in part {
-            upsert.execute([key, seq])?;
+            if is_at(self.flushing.get(key), *seq) {
+                upsert.execute([key, seq])?;
+            }
         }
         self.flushed_in_batch = part.len();
         if !part.is_empty() && part.len() == left.len() {
@@ -177,6 +190,7 @@ impl LatestEvents {
     pub(super) fn committed(&mut self) {
         self.inserted += self.undo.len();
         self.undo.clear();
+        self.forgotten.clear();
         self.flushed += self.flushed_in_batch;
         self.flushed_in_batch = 0;
         if self.is_flushed() && self.inserted >= self.limits.index_keys {
@@ -203,6 +217,10 @@ impl LatestEvents {
                 Some(before) => self.recent.insert(key, before),
                 None => self.recent.remove(&key),
             };
+        }
+        while let Some((key, before, is_flushing)) = self.forgotten.pop() {
+            let map = if is_flushing { &mut self.flushing } else { &mut self.recent };
+            map.insert(key, before);
         }
         self.flushed_in_batch = 0;
     }
@@ -239,7 +257,47 @@ pub(crate) enum Keys {
     DeliveryId { id: i64, id_and_body: i64 },
 }
 
+impl WriterState {
+    /// The keys of the event in this place. `None` if it is not there, or cannot be read.
+    pub(super) fn keys_of(&self, seq: i64) -> rusqlite::Result<Option<Keys>> {
+        let keys = self
+            .connection
+            .prepare_cached(
+                "SELECT source, subject, delivery_id, digest, erased.key AS erased_key, \
+                 erased.body_key AS erased_body_key \
+                 FROM event LEFT JOIN erased ON erased.event = seq WHERE seq = ?1",
+            )?
+            .query_row([seq], |row| Ok(Keys::of_row(row).ok()))
+            .optional()?;
+        Ok(keys.flatten())
+    }
+}
+
 impl Keys {
+    fn each(self) -> impl Iterator<Item = i64> {
+        let keys = match self {
+            Self::Subject(key) => [Some(key), None],
+            Self::DeliveryId { id, id_and_body } => [Some(id), Some(id_and_body)],
+        };
+        keys.into_iter().flatten()
+    }
+
+    /// The keys of an event that is recorded: a row with its `source`, `subject`, `delivery_id` and `digest`, or if
+    /// it was erased with the keys that it had.
+    pub(super) fn of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+        if let Some(key) = row.get("erased_key")? {
+            return Ok(match row.get("erased_body_key")? {
+                Some(id_and_body) => Self::DeliveryId { id: key, id_and_body },
+                None => Self::Subject(key),
+            });
+        }
+        let source: String = row.get("source")?;
+        let (subject, delivery_id): (Option<String>, Option<String>) =
+            (row.get("subject")?, row.get("delivery_id")?);
+        let digest = digest_of(row, "digest")?;
+        Ok(Self::of(&source, subject.as_deref(), delivery_id.as_deref(), digest))
+    }
+
     pub(super) fn of(
         source: &str,
         subject: Option<&str>,
@@ -257,6 +315,10 @@ impl Keys {
             }),
         }
     }
+}
+
+fn is_at(event: Option<&Earlier>, seq: i64) -> bool {
+    event.is_some_and(|event| seq_of(event.event_id) == seq)
 }
 
 fn key(parts: &[&[u8]]) -> i64 {

@@ -42,7 +42,7 @@ impl Opening {
             .query_row(
                 // An id never goes back behind what was routed, not even if events were removed.
                 "SELECT max((SELECT coalesce(max(seq), 0) FROM event), routed_through, \
-                 indexed_through, pruned_through), (SELECT coalesce(max(changed), 0) FROM delivery), \
+                 indexed_through, pruned_through, last_change), (SELECT coalesce(max(changed), 0) FROM delivery), \
                  routed_through FROM progress",
                 [],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),

@@ -57,6 +57,17 @@ pub struct Limits {
     pub scrub_pause: Duration,
     /// A further pause where something was committed meanwhile.
     pub scrub_busy_pause: Duration,
+    /// Events that one slice of pruning removes; of those with many deliveries and attempts, four times as many
+    /// rows.
+    pub prune_rows: usize,
+    /// Bytes that it removes, or by which it makes the file shorter, unless a single row has more.
+    pub prune_bytes: usize,
+    /// Events among which it looks for them.
+    pub prune_looks: usize,
+    /// Events that one slice counts.
+    pub count_rows: usize,
+    /// Free pages that stay in the file, if an eighth of all pages are fewer.
+    pub free_pages: u64,
     /// How long a start waits for the lock of another process.
     pub lock_wait: Duration,
     /// How long a start waits for another program's read transaction.
@@ -78,6 +89,10 @@ impl Limits {
             index_keys_at_close: self.index_keys_at_close.max(1),
             scrub_events: self.scrub_events.max(1),
             scrub_rows: self.scrub_rows.max(1),
+            prune_rows: self.prune_rows.max(1),
+            prune_bytes: self.prune_bytes.max(1),
+            prune_looks: self.prune_looks.max(1),
+            count_rows: self.count_rows.max(1),
             ..self
         }
     }
@@ -96,6 +111,11 @@ impl Default for Limits {
             scrub_rows: 1_024,
             scrub_pause: Duration::from_millis(100),
             scrub_busy_pause: Duration::from_millis(900),
+            prune_rows: 256,
+            prune_bytes: 1 << 20,
+            prune_looks: 1_024,
+            count_rows: 4_096,
+            free_pages: 4_096,
             lock_wait: Duration::from_secs(3),
             reader_wait: Duration::from_secs(2),
             open_retry: Duration::from_millis(500),

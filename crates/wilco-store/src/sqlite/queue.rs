@@ -35,6 +35,8 @@ pub(crate) enum Kind {
     Delivery,
     /// A part of an event with a large body.
     Large,
+    /// A slice of work that can wait, such as pruning: alone in its commit, and at most every other one.
+    Maintenance,
 }
 
 /// What the writing thread does next.
@@ -58,6 +60,9 @@ struct Waiting {
     events: VecDeque<Box<dyn Job>>,
     deliveries: VecDeque<Box<dyn Job>>,
     large: VecDeque<Box<dyn Job>>,
+    maintenance: VecDeque<Box<dyn Job>>,
+    /// The last batch was a slice of maintenance.
+    was_maintenance: bool,
     rejections: Vec<Rejection>,
     rejection_bytes: usize,
     rejections_not_before: Option<Instant>,
@@ -89,6 +94,7 @@ impl Queue {
             Kind::Event => &mut waiting.events,
             Kind::Delivery => &mut waiting.deliveries,
             Kind::Large => &mut waiting.large,
+            Kind::Maintenance => &mut waiting.maintenance,
         };
         if queue.len() >= QUEUE_MAX {
             return Err(StoreError::Busy);
@@ -215,9 +221,21 @@ impl Waiting {
             self.repairs_not_before = None;
             return Some(Batch::Repairs(std::mem::take(&mut self.repairs)));
         }
+        // An event that comes now waits for one slice at most.
+        if !self.was_maintenance
+            && let Some(job) = self.maintenance.pop_front()
+        {
+            self.was_maintenance = true;
+            return Some(Batch::Jobs(vec![job]));
+        }
+        self.was_maintenance = false;
         let jobs = self.jobs();
         if !jobs.is_empty() {
             return Some(Batch::Jobs(jobs));
+        }
+        if let Some(job) = self.maintenance.pop_front() {
+            self.was_maintenance = true;
+            return Some(Batch::Jobs(vec![job]));
         }
         if !self.rejections.is_empty() && (self.is_closed || is_time(self.rejections_not_before)) {
             self.rejections_not_before = Some(now + REJECTION_INTERVAL);

@@ -14,8 +14,8 @@ use super::{
     seq_of,
 };
 use crate::{
-    Attempt, Breaker, Delivery, DestinationStatus, EventDetail, ROUTING_BYTES_MAX, State,
-    StoreError,
+    Attempt, Breaker, Delivery, DestinationStatus, EventDetail, EventSummary, ROUTING_BYTES_MAX,
+    State, StoreError,
     query::{self, TITLE_BODY_BYTES_MAX},
     rules::wait_until,
 };
@@ -200,6 +200,21 @@ pub(crate) fn show(
     Ok(Some(EventDetail { event, is_routed, deliveries }))
 }
 
+/// An event without its payload.
+pub(crate) fn show_summary(
+    connection: &Connection,
+    seq: i64,
+) -> Result<Option<EventSummary>, StoreError> {
+    let transaction = connection.unchecked_transaction()?;
+    let Some(mut summary) = listing::one(&transaction, seq)? else { return Ok(None) };
+    summary.title = title(&transaction, seq)?;
+    summary.deliveries = deliveries(&transaction, seq)?;
+    for delivery in &mut summary.deliveries {
+        delivery.history = attempts(&transaction, delivery.id)?;
+    }
+    Ok(Some(summary))
+}
+
 pub(crate) fn unfinished(connection: &Connection) -> Result<Vec<(String, State, u64)>, StoreError> {
     // Each branch is answered from an index that covers it; the finished ones are in none of them.
     // What is due is counted in the order of its index: by state too, a million would be sorted.
@@ -339,5 +354,6 @@ const NEWEST_EVENTS: usize = 1_000;
 pub(crate) const EVENT: &str = "seq, id, source, provider, name, subject, delivery_id, \
                                 received_at_ms, secret_name, bytes, digest, conflict, origin, \
                                 head_checksum, checksum, headers, body, chunks, (headers IS NULL \
-                                AND seq <= (SELECT pruned_through FROM progress)) AS is_pruned \
+                                AND (seq <= (SELECT pruned_through FROM progress) OR EXISTS \
+                                (SELECT 1 FROM erased WHERE erased.event = seq))) AS is_pruned \
                                 FROM event LEFT JOIN payload ON payload.event = seq";

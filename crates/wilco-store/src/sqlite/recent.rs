@@ -62,6 +62,16 @@ impl RecentEvents {
         }
     }
 
+    /// The payloads of these were removed: all events up to the last of them are read from the file from now on.
+    pub(super) fn remove(&self, places: &[i64]) {
+        let Some(last) = places.iter().copied().max() else { return };
+        let mut inner = self.lock();
+        inner.behind = inner.behind.max(last);
+        while let Some(oldest) = inner.events.pop_front_if(|oldest| oldest.seq <= last) {
+            inner.bytes -= oldest.bytes;
+        }
+    }
+
     pub(super) fn routed(&self, through: i64) {
         let mut inner = self.lock();
         inner.routed_through = inner.routed_through.max(through);

@@ -110,7 +110,7 @@ impl WriterState {
         let receipt = self.record_as(prepared, decision)?;
         if receipt.is_first {
             let of = prepared.as_earlier(receipt.event_id);
-            self.latest_events.insert(prepared.keys, of);
+            self.latest_events.insert(prepared.keys, &of);
         }
         Ok(receipt)
     }

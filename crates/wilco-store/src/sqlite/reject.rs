@@ -47,20 +47,20 @@ impl WriterState {
         Ok(())
     }
 
-    /// Removes a rejection. False if it is not there.
-    pub(super) fn remove_rejection(&mut self, id: RejectionId) -> rusqlite::Result<bool> {
+    /// Removes the rejection in this place, if there is one.
+    pub(super) fn remove_rejection(&mut self, seq: i64) -> rusqlite::Result<()> {
         let removed = self
             .connection
             .prepare_cached(
-                "DELETE FROM rejection WHERE seq = ?1 AND id = ?2 RETURNING length(headers) + length(body)",
+                "DELETE FROM rejection WHERE seq = ?1 RETURNING length(headers) + length(body)",
             )?
-            .query_row(params![rejection_seq(id), id.to_string()], |row| row.get::<_, u64>(0))
+            .query_row([seq], |row| row.get::<_, u64>(0))
             .optional()?;
         if let (Some(kept), Some(removed)) = (&mut self.rejections_kept, removed) {
             kept.rejections -= 1;
             kept.bytes -= removed;
         }
-        Ok(removed.is_some())
+        Ok(())
     }
 
     fn insert_rejection(&mut self, rejection: &Rejection) -> rusqlite::Result<()> {

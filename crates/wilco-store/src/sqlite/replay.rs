@@ -12,7 +12,7 @@ impl WriterState {
             let seq = seq_of(*event_id);
             let is_there = self
                 .connection
-                .prepare_cached("SELECT 1 FROM event WHERE seq = ?1 AND id = ?2")?
+                .prepare_cached("SELECT 1 FROM event JOIN payload ON payload.event = seq WHERE seq = ?1 AND id = ?2")?
                 .exists(params![seq, event_id.to_string()])?;
             for target in targets.iter().filter(|_| is_there) {
                 let target = Target { burst: None, ..target.clone() };

@@ -51,20 +51,40 @@ CREATE TABLE latest_event (
   event INTEGER NOT NULL
 ) STRICT;
 
+-- Events that were erased: their payload was removed before its time, and so was what they are about. Duplicates
+-- of them are still detected, by the keys that they had in `latest_event`.
+CREATE TABLE erased (
+  event    INTEGER PRIMARY KEY,
+  key      INTEGER NOT NULL,  -- of the subject, or of the delivery id
+  body_key INTEGER            -- of the delivery id and the body
+) STRICT;
+
 -- Events whose record was found not to be what was written.
 CREATE TABLE damaged (
   event INTEGER PRIMARY KEY
 ) STRICT;
 
 -- One row. No event is recorded at or below any of these places, whatever was removed. Payloads of
--- events up to `pruned_through` may have been removed. Every event up to `routed_through` has been
+-- events up to `pruned_through` may have been removed, those of events with unfinished deliveries have not. Every event up to `routed_through` has been
 -- routed, and every event up to `indexed_through` is in `latest_event`; the newer ones are held in memory.
 CREATE TABLE progress (
   routed_through  INTEGER NOT NULL,
   indexed_through INTEGER NOT NULL,
-  pruned_through  INTEGER NOT NULL
+  pruned_through  INTEGER NOT NULL,
+  last_delivery   INTEGER NOT NULL, -- the largest number of a delivery that was removed
+  last_change     INTEGER NOT NULL  -- the largest number of a change of one
 ) STRICT;
-INSERT INTO progress VALUES (0, 0, 0);
+INSERT INTO progress VALUES (0, 0, 0, 0, 0);
+
+-- One row: how much there is, but for the events behind `counted_through`, which are counted when somebody asks.
+-- What is removed is subtracted at once, so that a number may be negative for a while.
+CREATE TABLE contents (
+  counted_through INTEGER NOT NULL,
+  events          INTEGER NOT NULL,
+  payloads        INTEGER NOT NULL,
+  body_bytes      INTEGER NOT NULL  -- of these payloads
+) STRICT;
+INSERT INTO contents VALUES (0, 0, 0, 0);
 
 -- One event on its way to one destination.
 CREATE TABLE delivery (

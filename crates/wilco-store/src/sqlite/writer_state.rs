@@ -30,6 +30,10 @@ pub(crate) struct Changes {
     pub(super) recorded: Vec<Arc<Event>>,
     /// Secrets that matched; written at the end of the transaction.
     pub(super) matches: BatchMatches,
+    /// Places of events whose payload was removed.
+    pub(super) removed: Vec<i64>,
+    /// Numbers of large bodies that no event has any more.
+    pub(super) unused_chunks: Vec<i64>,
     /// Events that were not known to be damaged.
     pub(super) found_damaged: Vec<DamagedEvent>,
     /// Destinations for which something is due.

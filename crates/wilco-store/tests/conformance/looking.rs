@@ -6,7 +6,7 @@ use crate::{
     bench::Bench,
     support::{NOW, SENT, Sent, after},
 };
-use wilco_store::{EventQuery, EventSummary, LISTING_BYTES_MAX, is_full};
+use wilco_store::{EventQuery, EventSummary, LISTING_BYTES_MAX, PayloadState, is_full};
 
 promises! {
     a_listing_has_everything_but_headers_and_body,
@@ -31,7 +31,9 @@ async fn a_listing_has_everything_but_headers_and_body(bench: Bench) {
         digest: Digest::of(b"twelve bytes"),
         secret_name: "test:secret".into(),
         is_routed: false,
+        is_conflict: false,
         is_damaged: false,
+        payload: PayloadState::Kept,
         deliveries: vec![],
     };
     assert_eq!(bench.all().await, [expected]);

@@ -65,6 +65,7 @@ mod looking;
 mod memory;
 mod ordering;
 mod overview;
+mod pruning;
 mod recording;
 mod rejecting;
 mod replaying;

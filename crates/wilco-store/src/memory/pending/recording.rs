@@ -1,7 +1,5 @@
 //! Recording events, those that a person accepts, and alerts.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use wilco::{Digest, Envelope, Event, Headers, Origin, Proof, SourceName};
 
@@ -91,8 +89,7 @@ impl Pending {
         };
         let receipt = Receipt { event_id: event.id, is_first: true };
         let number = self.record.next_change();
-        let delivery_id = envelope.delivery_id;
-        let kept = Kept { event: Arc::new(event), number, delivery_id, is_accepted };
+        let kept = Kept::new(event, number, envelope.delivery_id, is_accepted);
         self.record.events.push(kept);
         self.has_recorded = true;
         receipt
@@ -122,8 +119,7 @@ impl Pending {
         };
         let event_id = event.id;
         let number = self.record.next_change();
-        let (event, delivery_id) = (Arc::new(event), None);
-        let kept = Kept { event, number, delivery_id, is_accepted: false };
+        let kept = Kept::new(event, number, None, false);
         self.record.events.push(kept);
         self.has_recorded = true;
         self.deliver(event_id, &Target::to(alert.to), None, now);

@@ -13,7 +13,7 @@ use super::{
     },
     deliveries, delivery_of, source_of, title, unknown_source,
 };
-use crate::{EventQuery, EventSummary, StoreError};
+use crate::{EventQuery, EventSummary, PayloadState, StoreError};
 pub(crate) use changes::{changes, newest_position, position_before};
 
 /// A part of the events, which a listing looks through one part after another: those behind `after`
@@ -84,6 +84,18 @@ pub(crate) fn events(
     Ok((events, rest))
 }
 
+/// One event, without its deliveries.
+pub(super) fn one(connection: &Connection, seq: i64) -> rusqlite::Result<Option<EventSummary>> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM progress) AS is_routed, \
+             EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) AS is_damaged, {PAYLOAD_STATE} \
+             FROM event WHERE seq = ?1"
+        ))?
+        .query_row([seq], summary)
+        .optional()
+}
+
 /// Cuts off the first events of a part, in the order of the query.
 fn cut(
     connection: &Connection,
@@ -122,7 +134,7 @@ fn listing(query: &EventQuery) -> String {
     };
     format!(
         "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM progress) AS is_routed, \
-         EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) AS is_damaged FROM event \
+         EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) AS is_damaged, {PAYLOAD_STATE} FROM event \
          WHERE (?1 IS NULL OR source = ?1) AND (?2 IS NULL OR name = ?2 OR (?2 LIKE '%*' \
          AND substr(name, 1, length(?2) - 1) = substr(?2, 1, length(?2) - 1))) \
          AND (?3 IS NULL OR received_at_ms >= ?3) AND (?4 IS NULL OR received_at_ms < ?4) \
@@ -167,7 +179,12 @@ fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
     let (is_routed, is_damaged) = (row.get("is_routed")?, row.get("is_damaged")?);
     // One damaged row must not hide all the others.
     let head = head(row).unwrap_or_default().unwrap_or_else(|| unreadable(row, seq));
-    Ok(EventSummary { is_routed, is_damaged: is_damaged || head.is_damaged, ..head })
+    let payload = match row.get_ref("payload")?.as_str()? {
+        "erased" => PayloadState::Erased,
+        "pruned" => PayloadState::Pruned,
+        _ => PayloadState::Kept,
+    };
+    Ok(EventSummary { is_routed, is_damaged: is_damaged || head.is_damaged, payload, ..head })
 }
 
 /// What a row says, unless that is not what was written.
@@ -187,7 +204,9 @@ pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
         secret_name: row.get("secret_name")?,
         origin: origin_of(row, "origin")?,
         is_routed: false,
+        is_conflict: conflict,
         is_damaged: false,
+        payload: PayloadState::Kept,
         deliveries: Vec::new(),
     };
     let head = Head {
@@ -222,11 +241,16 @@ fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
         secret_name: String::new(),
         origin: Origin::Webhook,
         is_routed: false,
+        is_conflict: false,
         is_damaged: true,
+        payload: PayloadState::Kept,
         deliveries: Vec::new(),
     }
 }
 
+const PAYLOAD_STATE: &str = "CASE WHEN EXISTS (SELECT 1 FROM erased WHERE erased.event = seq) THEN 'erased' \
+     WHEN seq <= (SELECT pruned_through FROM progress) \
+     AND NOT EXISTS (SELECT 1 FROM payload WHERE payload.event = seq) THEN 'pruned' ELSE 'kept' END AS payload";
 const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
                       conflict, origin, head_checksum";
 /// Events with a dead delivery, for which the first two conditions are those of the index, and those

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::{
     super::{
-        Batch, Changes, Job, LOCK_WAIT, Queue, REPAIR_PAUSE, Shared, Wal, WriterState, log_damaged,
+        Batch, Changes, Job, LOCK_WAIT, Queue, REPAIR_PAUSE, RemovePartial, Shared, Wal,
+        WriterState, log_damaged,
     },
     Unseen, answer_all,
 };
@@ -133,8 +134,16 @@ impl Thread {
         self.shared.space.set_full(is_full);
         let is_locked = matches!(&committed, Err(Failure { error: StoreError::Locked, .. }));
         self.shared.is_locked.store(is_locked, Ordering::Relaxed);
-        let Changes { recorded, matches: _, found_damaged, to_wake, leases } =
-            std::mem::take(&mut self.state.changes);
+        let changes = std::mem::take(&mut self.state.changes);
+        let Changes {
+            recorded,
+            matches: _,
+            removed,
+            unused_chunks,
+            found_damaged,
+            to_wake,
+            leases,
+        } = changes;
         if committed.is_ok() {
             (self.observer)(recorded.len(), began.elapsed());
             self.state.latest_events.committed();
@@ -144,6 +153,8 @@ impl Thread {
                 self.shared.recent_events.extend(recorded);
                 self.shared.wakers.recorded.notify_one();
             }
+            self.shared.recent_events.remove(&removed);
+            unused_chunks.into_iter().for_each(|chunks| RemovePartial::begin(&self.queue, chunks));
             if !found_damaged.is_empty() {
                 log_damaged(&found_damaged);
                 self.shared.wakers.damaged.notify_one();

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{LISTED, deliveries, delivery_of, id_of, row_limit, seq_at, summary, title};
+use super::{deliveries, delivery_of, id_of, one, row_limit, seq_at, title};
 use crate::{
     Change, ChangeKind, ChangeQuery, Changes, DeliveryChange, Position, StoreError,
     changes::CHANGES_BYTES_MAX,
@@ -72,12 +72,13 @@ fn candidates(
 }
 
 /// Nothing behind an event is read before that is routed: it would be passed over, or its deliveries were
-/// not known. One that is damaged is never routed by itself, and holds up nothing.
+/// not known. One that is damaged or erased is never routed by itself, and holds up nothing.
 fn first_unrouted(connection: &Connection) -> rusqlite::Result<Option<i64>> {
     connection
         .prepare_cached(
             "SELECT seq FROM event WHERE seq > (SELECT routed_through FROM progress) \
-             AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) ORDER BY seq LIMIT 1",
+             AND NOT EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) \
+             AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.event = seq) ORDER BY seq LIMIT 1",
         )?
         .query_row([], |row| row.get(0))
         .optional()
@@ -88,14 +89,7 @@ fn event(
     seq: i64,
     query: &ChangeQuery,
 ) -> rusqlite::Result<Option<Change>> {
-    let found = connection
-        .prepare_cached(&format!(
-            "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM progress) AS is_routed, \
-             EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) AS is_damaged FROM event \
-             WHERE seq = ?1"
-        ))?
-        .query_row([seq], summary)
-        .optional()?;
+    let found = one(connection, seq)?;
     let Some(mut event) = found.filter(|found| query.wants(found.source.as_str(), &found.name))
     else {
         return Ok(None);
