@@ -107,6 +107,9 @@ impl Shapes {
                 self.named("size", |_| text("^[0-9]+ *(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)?$"))
             }
             ValueType::Duration => self.named("time", |_| text("^[0-9]+ *(ms|s|min|h|days?)$")),
+            ValueType::DurationOrForever => self.named("time-or-forever", |_| {
+                text("^([0-9]+ *(ms|s|min|h|days?)|forever)$")
+            }),
             ValueType::Rate => self.named("rate", |_| text("^[0-9]+ */ *(s|min|h)$")),
             ValueType::Integer(least, most) => {
                 json!({ "type": "integer", "minimum": least, "maximum": most })

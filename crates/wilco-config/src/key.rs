@@ -42,6 +42,8 @@ pub enum ValueType {
     Size,
     /// A time span, such as `"30 s"`.
     Duration,
+    /// A time span, or `"forever"`.
+    DurationOrForever,
     /// `true` or `false`.
     Boolean,
     /// A number in a time span, such as `"10/s"`.
@@ -194,6 +196,7 @@ impl ValueType {
             Self::TextOrReference => "text or reference".into(),
             Self::ListOf(item) => format!("list of {}s", item.name()),
             Self::Table(..) => "table".into(),
+            Self::DurationOrForever => "time or forever".into(),
             Self::MapOf(_) => "table of names".into(),
         }
     }

@@ -60,6 +60,24 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A time span as [`duration`] reads it, or `forever`, which is `None`.
+///
+/// # Errors
+///
+/// The text is neither.
+pub fn duration_or_forever(text: &str) -> Result<Option<Duration>, String> {
+    if text == "forever" {
+        return Ok(None);
+    }
+    duration(text).map(Some).map_err(|error| {
+        if error.starts_with("invalid") {
+            format!("invalid time {text:?}: expected one such as \"30 days\", or \"forever\"")
+        } else {
+            error
+        }
+    })
+}
+
 /// A number in a time span: `10/s`, `100/min`, `1000/h`.
 ///
 /// # Errors
@@ -157,6 +175,16 @@ mod tests {
         }
         for text in ["", "30", "0 s", "1 month", "-5 s", "9999999 days"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_can_be_forever() {
+        assert_eq!(duration_or_forever("30 days"), duration("30 days").map(Some));
+        assert_eq!(duration_or_forever("forever"), Ok(None));
+        for text in ["", "Forever", "0 days", "never"] {
+            let error = duration_or_forever(text).unwrap_err();
+            assert!(error.contains("\"forever\""), "{error}");
         }
     }
 

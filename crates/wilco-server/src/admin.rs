@@ -41,10 +41,10 @@ pub use model::{
     AcceptRequest, AcceptedRejection, Activity, Attempt, BackfillStatus, Backfills, CancelRequest,
     Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail, EventSummary,
     ExplainedChange, Explanation, Gap, Header, Latency, ListDestinations, ListEvents,
-    ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page, Probe, ProbeReport, ProbeRequest,
-    ProbedBody, ProbedRequest, RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest,
-    Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions, SecretStatus, Secrets,
-    SessionRequest, SourceStatus, StoreUsage,
+    ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page, PayloadState, Probe, ProbeReport,
+    ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail, RejectionReason, RejectionSummary,
+    ReplayRequest, Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions,
+    SecretStatus, Secrets, SessionRequest, SourceStatus, StoreUsage,
 };
 pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath};
 pub(crate) use openapi::{Describe, Described, document};

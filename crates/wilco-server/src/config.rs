@@ -21,6 +21,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use wilco::Secret;
@@ -378,6 +379,8 @@ fn known(name: &str, what: &str, names: &[String]) -> Result<String, String> {
     Err(format!("there is no [{what}.{name}]{near}"))
 }
 
+/// How long a copy of an event is recognised, unless `duplicate_window` says otherwise.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(24 * 3_600);
 const PLACES: [&str; 2] = ["wilco.toml", "/etc/wilco/wilco.toml"];
 /// All tables, in the order of the manual.
 static TABLES: [&Table; 8] = [

@@ -35,6 +35,7 @@ mod inbound;
 pub mod log;
 mod metrics;
 mod outbound;
+mod retention;
 pub mod service;
 mod sockets;
 mod supervise;

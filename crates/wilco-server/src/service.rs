@@ -22,7 +22,7 @@ use tokio_util::{
     task::{AbortOnDropHandle, TaskTracker},
 };
 use wilco_destinations::{SUPERVISOR_VERB, supervisor_main};
-use wilco_store::{Store, StoreError};
+use wilco_store::{Retention, Store, StoreError};
 
 use crate::{
     backfill,
@@ -58,6 +58,7 @@ pub struct Service {
     certificate: Option<Arc<Certificate>>,
     plan: watch::Sender<Arc<Plan>>,
     backfills: watch::Sender<Arc<backfill::Plan>>,
+    retention: watch::Sender<Retention>,
     config: Mutex<Config>,
     addresses: Vec<Address>,
     admin_address: Option<Address>,
@@ -108,6 +109,7 @@ impl Service {
         inbound.set_secrets();
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
         let (backfills, planned_backfills) = watch::channel(Arc::new(backfill::Plan::new(&config)));
+        let (retention, kept) = watch::channel(config.store.retention);
         let (stop, stop_delivering) = (CancellationToken::new(), CancellationToken::new());
         let mut starter = Starter {
             inbound: Arc::clone(&inbound),
@@ -120,6 +122,7 @@ impl Service {
         };
         let delivering = starter.deliver(planned.clone());
         let trigger = starter.backfill(planned_backfills);
+        starter.prune(kept);
         // Before the listeners start, so that the first handshake finds the certificate.
         let missing = renewal.map(|renewal| starter.renew(renewal, planned.clone()));
         let (open, mut sockets) = (TaskTracker::new(), Vec::new());
@@ -146,6 +149,7 @@ impl Service {
             certificate,
             plan,
             backfills,
+            retention,
             config: Mutex::new(config),
             addresses,
             admin_address,
@@ -177,6 +181,7 @@ impl Service {
         self.inbound.replace(&config.listen, &config.sources);
         self.plan.send_replace(Arc::new(Plan::new(&config)));
         self.backfills.send_replace(Arc::new(backfill::Plan::new(&config)));
+        self.retention.send_replace(config.store.retention);
         *current = config;
         Ok(())
     }

@@ -74,6 +74,8 @@ pub(crate) const MILLISECOND: u128 = 1 << 80;
 
 #[cfg(test)]
 mod tests {
+    use wilco_server::admin::PayloadState;
+
     use super::*;
 
     #[test]
@@ -111,6 +113,7 @@ mod tests {
             secret_name: String::new(),
             routed: false,
             damaged: false,
+            payload: PayloadState::Kept,
             deliveries: Vec::new(),
         }
     }

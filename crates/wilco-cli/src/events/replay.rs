@@ -6,8 +6,8 @@ use clap::Args;
 use tokio::time::Instant;
 use wilco::EventId;
 use wilco_server::admin::{
-    ListEvents, PAGE_ITEMS_MAX, REPLAY_REASON, REPLAYED_EVENTS_MAX, ReplayRequest, Replayed,
-    ReplayedEvent,
+    ListEvents, PAGE_ITEMS_MAX, PayloadState, REPLAY_REASON, REPLAYED_EVENTS_MAX, ReplayRequest,
+    Replayed, ReplayedEvent,
 };
 
 use super::{EventRef, counted};
@@ -144,7 +144,7 @@ impl Replay {
         let deliveries = counted(deliveries, "new delivery", "new deliveries");
         let would = if self.dry_run { "would be " } else { "" };
         let mut text = format!("{replayed} {would}replayed in {deliveries}");
-        for why in [NO_ROUTE, DAMAGED] {
+        for why in [NO_ROUTE, DAMAGED, PRUNED, ERASED] {
             match left.iter().filter(|event| reason(event) == why).count() {
                 0 => {}
                 left => {
@@ -172,11 +172,18 @@ fn table(events: &[ReplayedEvent]) -> String {
 
 /// Why an event goes nowhere.
 fn reason(event: &ReplayedEvent) -> &'static str {
-    if event.damaged { DAMAGED } else { NO_ROUTE }
+    match event.payload {
+        PayloadState::Pruned => PRUNED,
+        PayloadState::Erased => ERASED,
+        PayloadState::Kept if event.damaged => DAMAGED,
+        PayloadState::Kept => NO_ROUTE,
+    }
 }
 
 const NO_ROUTE: &str = "no route matches now";
 const DAMAGED: &str = "damaged";
+const PRUNED: &str = "the payload was pruned";
+const ERASED: &str = "erased";
 /// Events that are replayed in one request.
 const BATCH_EVENTS: usize = 100;
 const _: () = assert!(BATCH_EVENTS <= REPLAYED_EVENTS_MAX);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use wilco_server::admin::{Delivery, DeliveryState, EventSummary};
+use wilco_server::admin::{Delivery, DeliveryState, EventSummary, PayloadState};
 
 use crate::{
     Column, Failure, Screen, StoreArgs, Table, Times, distinct_chars, json_line, print, visible,
@@ -88,6 +88,18 @@ pub(crate) fn about(event: &EventSummary) -> String {
 
 /// The state of the latest delivery to each destination, with the number of attempts, or of items.
 pub(crate) fn deliveries(event: &EventSummary) -> String {
+    with_payload(event, all_deliveries(event))
+}
+
+/// Says so where headers and body were removed.
+fn with_payload(event: &EventSummary, deliveries: String) -> String {
+    match event.payload {
+        PayloadState::Kept => deliveries,
+        state => format!("{}, {deliveries}", state.as_str()),
+    }
+}
+
+fn all_deliveries(event: &EventSummary) -> String {
     if event.deliveries.is_empty() {
         let state = match (event.damaged, event.routed) {
             (true, _) => "damaged",
@@ -126,7 +138,8 @@ fn by_state(event: &EventSummary) -> String {
         let names: Vec<_> = names.collect();
         (!names.is_empty()).then(|| format!("{} {}", state.as_str(), names.join(", ")))
     };
-    WORST_FIRST.into_iter().filter_map(of_state).collect::<Vec<_>>().join("; ")
+    let states = WORST_FIRST.into_iter().filter_map(of_state).collect::<Vec<_>>().join("; ");
+    with_payload(event, states)
 }
 
 /// What a listing shows in one piece: a delivery of a whole event, or those of items in the same state.

@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["config", "metrics", "threads"],
     &["history", "sockets"],
     &["inbound", "outbound", "admin", "forecast"],
-    &["acme", "backfill"],
+    &["acme", "backfill", "retention"],
     &["service"],
     &["endpoint"],
 ];

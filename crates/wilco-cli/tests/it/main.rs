@@ -32,6 +32,7 @@ mod probe;
 mod providers;
 mod rejections;
 mod restarts;
+mod retention;
 mod secrets;
 mod service_manager;
 mod slow;

@@ -6,6 +6,7 @@ mod hang;
 mod hindered;
 mod log;
 mod power;
+mod short_space;
 mod slow_disk;
 
 use std::{

@@ -29,7 +29,7 @@ pub use deliveries::{
 pub(crate) use destinations::DestinationPath;
 pub use destinations::{DestinationStatus, ListDestinations};
 pub(crate) use events::EventPath;
-pub use events::{EventDetail, EventSummary, Header, ListEvents};
+pub use events::{EventDetail, EventSummary, Header, ListEvents, PayloadState};
 pub use explanation::{ExplainedChange, Explanation};
 pub use overview::{Activity, Latency, Overview, SourceStatus, StoreUsage};
 pub(crate) use probe::ProbePath;

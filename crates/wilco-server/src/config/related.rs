@@ -2,15 +2,16 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
-use wilco_config::{SpannedStr, TableView};
+use wilco_config::{SpannedStr, TableView, duration};
 use wilco_destinations::Kinds;
 
-use super::File;
+use super::{DUPLICATE_WINDOW, File};
 
 pub(super) fn check(file: &File<'_>, kinds: Kinds) {
     report_shared_addresses(file);
     report_shared_paths(file);
     report_shared_files(file, kinds);
+    report_forgotten_duplicates(file);
     warn_about_unused(file);
 }
 
@@ -52,6 +53,33 @@ fn report_shared_files(file: &File<'_>, kinds: Kinds) {
         message,
         "give each a file of its own, or one route to one of them",
     );
+}
+
+/// A source cannot recognise copies of events that are gone.
+fn report_forgotten_duplicates(file: &File<'_>) {
+    let Some(records) = file.store.retention.records else { return };
+    let hint = "raise keep_records in [store], or lower duplicate_window";
+    let store = file.root.inner("store").filter(|store| store.contains("keep_records"));
+    for (source, _) in &file.sources {
+        let window = source.peek("duplicate_window");
+        let window = window.and_then(|window| duration(window.text).ok());
+        let is_kept = source.peek("duplicates").is_some_and(|text| text.text == "keep");
+        if is_kept || window.unwrap_or(DUPLICATE_WINDOW) <= records {
+            continue;
+        }
+        let Some(store) = &store else {
+            let message =
+                "duplicates cannot be recognised for longer than [store] keep_records, 180 days";
+            source.error_about("duplicate_window", message.into(), hint);
+            continue;
+        };
+        let message = format!(
+            "[{}] recognises duplicates for longer than keep_records: what they are recognised by \
+             would be gone",
+            source.full_name()
+        );
+        return store.error_about("keep_records", message, hint);
+    }
 }
 
 /// Of tables with the same text, which only one can have, every one but the first is an error.

@@ -17,7 +17,7 @@ use wilco_config::{
 };
 use wilco_store::{ALERTS, Duplicates};
 
-use super::Providers;
+use super::{DUPLICATE_WINDOW, Providers};
 
 pub(crate) use backfill::{Backfill, ProviderApi};
 
@@ -349,6 +349,3 @@ fn warn_about_unused(keys: &TableView<'_>, provider: &Provider) {
         _ => {}
     }
 }
-
-/// How long a copy of an event is recognised, unless `duplicate_window` says otherwise.
-const DUPLICATE_WINDOW: Duration = Duration::from_secs(24 * 3_600);

@@ -1,12 +1,13 @@
 //! `[store]`: where events are recorded.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rustix::fs::{Access, access, statvfs};
 use wilco_config::{
-    Form, Key, Table, TableReader, TableView, ValueType, folder_of, format_size, size,
+    Form, Key, Table, TableReader, TableView, ValueType, duration_or_forever, folder_of,
+    format_size, size,
 };
-use wilco_store::SqliteStore;
+use wilco_store::{Retention, SqliteStore};
 
 use super::first_changed;
 
@@ -22,6 +23,18 @@ pub(super) static TABLE: Table = Table {
         Key::new("reserve", ValueType::Size, "\"256 MiB\"")
             .default("\"256 MiB\"")
             .doc("free space of the file system below which nothing is recorded"),
+        Key::new("keep_payloads", ValueType::DurationOrForever, "\"30 days\"")
+            .default("\"30 days\"")
+            .doc(
+                "how long headers and bodies of finished events, what attempts put out, and rejected requests \
+                 [are kept](store.md#how-long-events-are-kept), or `\"forever\"`",
+            ),
+        Key::new("keep_records", ValueType::DurationOrForever, "\"180 days\"")
+            .default("\"180 days\"")
+            .doc(
+                "how long the rest of finished events is kept, and what duplicates are detected by; at least \
+                 as long as `keep_payloads` and every `duplicate_window`",
+            ),
     ],
 };
 
@@ -32,18 +45,20 @@ pub struct Store {
     pub url: String,
     /// Free space, in bytes, below which nothing is recorded.
     pub reserve: u64,
+    /// How long what is finished is kept.
+    pub retention: Retention,
 }
 
 impl Default for Store {
     fn default() -> Self {
-        Self { url: STORE_URL.into(), reserve: RESERVE_BYTES }
+        Self { url: STORE_URL.into(), reserve: RESERVE_BYTES, retention: RETENTION }
     }
 }
 
 impl Store {
-    /// The first key in which the other one differs. A reload can change none: the store stays open.
+    /// The first key that a reload cannot change, because the store stays open, and in which the other one differs.
     pub(super) fn restart_for(&self, other: &Self) -> Option<&'static str> {
-        let Self { url, reserve } = self;
+        let Self { url, reserve, retention: _ } = self;
         first_changed([
             ("[store] url", *url == other.url),
             ("[store] reserve", *reserve == other.reserve),
@@ -59,7 +74,21 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Store {
         Ok(text.to_owned())
     });
     let reserve = keys.parse("reserve", size).unwrap_or(RESERVE_BYTES);
-    Store { url: url.unwrap_or_else(|| STORE_URL.into()), reserve }
+    let payloads = keys.parse("keep_payloads", duration_or_forever);
+    let records = keys.parse("keep_records", duration_or_forever);
+    let retention = Retention {
+        payloads: payloads.unwrap_or(RETENTION.payloads),
+        records: records.unwrap_or(RETENTION.records),
+    };
+    if let Some(records) = retention.records
+        && retention.payloads.is_none_or(|payloads| payloads > records)
+    {
+        let message = "payloads cannot be kept longer than their records: keep_payloads is more than \
+                       keep_records";
+        let place = if payloads.is_some() { "keep_payloads" } else { "keep_records" };
+        keys.error_about(place, message.into(), "raise keep_records, or lower keep_payloads");
+    }
+    Store { url: url.unwrap_or_else(|| STORE_URL.into()), reserve, retention }
 }
 
 /// Warns where the store that was read would not record.
@@ -104,3 +133,9 @@ const STORE_URL: &str = "sqlite:wilco.db";
 
 /// Free space, in bytes, below which nothing is recorded, unless `reserve` says otherwise.
 const RESERVE_BYTES: u64 = 256 << 20;
+
+/// How long what is finished is kept, unless `keep_payloads` and `keep_records` say otherwise.
+const RETENTION: Retention = Retention {
+    payloads: Some(Duration::from_secs(30 * 86_400)),
+    records: Some(Duration::from_secs(180 * 86_400)),
+};

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, sync::watch};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use wilco_store::Store;
+use wilco_store::{Retention, Store};
 
 use crate::{
     acme::{Missing, Renewal},
@@ -15,6 +15,7 @@ use crate::{
     inbound::{Certificate, Inbound},
     metrics::Metrics,
     outbound::{Outbound, Plan},
+    retention::{Counters, Pruner},
     sockets::{Listener, Socket},
     supervise::Tasks,
 };
@@ -51,6 +52,13 @@ impl Starter {
             Backfiller { store: self.store.clone(), plan, trigger: Arc::clone(&trigger) };
         self.spawn("the backfill", backfiller.run(self.stop.clone()));
         trigger
+    }
+
+    /// Starts to remove what is older than it is to be kept.
+    pub(super) fn prune(&mut self, retention: watch::Receiver<Retention>) {
+        let counters = Counters::new(&self.metrics);
+        let pruner = Pruner { store: self.store.clone(), retention, counters };
+        self.spawn("the retention", pruner.run(self.stop.clone()));
     }
 
     /// Reads the certificate that was obtained before, and starts to renew it. Returns what says why there is

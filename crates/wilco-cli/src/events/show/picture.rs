@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use wilco::EventId;
-use wilco_server::admin::{Delivery, DeliveryState, DestinationStatus, EventDetail};
+use wilco_server::admin::{Delivery, DeliveryState, DestinationStatus, EventDetail, PayloadState};
 
 use super::{about, deliveries};
 use crate::{Screen, Times, readable, visible};
@@ -36,6 +36,9 @@ pub(super) fn picture(
             "  conflict   the provider sent this delivery id before, with another body\n",
         );
     }
+    if let Some(why) = why_removed(event.payload) {
+        text.push_str(&format!("  {:<9}  {why}\n", event.payload.as_str()));
+    }
     text.push_str("\nheaders\n");
     for header in &shown.headers {
         text.push_str(&format!("  {}: {}\n", visible(&header.name), visible(&header.value)));
@@ -57,12 +60,24 @@ pub(super) fn picture(
                 text.push_str(&format!("  {}\n", visible(line)));
             }
         }
+        None if !event.payload.is_kept() => text.push_str("  not kept\n"),
         None if shown.body_base64.is_some() => {
             text.push_str("  not text; see it with --raw\n");
         }
         None => text.push_str("  too large to be shown here; see it with --raw\n"),
     }
     text
+}
+
+/// Why an event has neither headers nor body, if that is so.
+fn why_removed(payload: PayloadState) -> Option<&'static str> {
+    match payload {
+        PayloadState::Kept => None,
+        PayloadState::Pruned => Some("headers and body were removed because of their age"),
+        PayloadState::Erased => {
+            Some("headers, body and what the event is about were removed by hand")
+        }
+    }
 }
 
 /// A delivery, and when or why not it is tried next.

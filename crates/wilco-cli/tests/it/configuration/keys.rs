@@ -44,6 +44,7 @@ fn every_row_has_a_description_and_an_example_that_its_type_allows() {
             let read = match key.value_type {
                 ValueType::Size => wilco_config::size(text).map(drop),
                 ValueType::Duration => wilco_config::duration(text).map(drop),
+                ValueType::DurationOrForever => wilco_config::duration_or_forever(text).map(drop),
                 ValueType::Rate => wilco_config::rate(text).map(drop),
                 _ => Ok(()),
             };

@@ -43,6 +43,41 @@ fn a_conflict_between_two_tables_is_reported_at_the_second_and_names_the_first()
 }
 
 #[test]
+fn what_is_forgotten_too_early_is_reported_where_it_is_said() {
+    let duplicates = "[source.a] recognises duplicates for longer than keep_records: what they are recognised by \
+                      would be gone";
+    let payloads = "payloads cannot be kept longer than their records: keep_payloads is more than keep_records";
+    let default = "duplicates cannot be recognised for longer than [store] keep_records, 180 days";
+    for (source, store, expected) in [
+        ("", "keep_payloads = \"1 h\"\nkeep_records = \"24 h\"", None),
+        ("", "keep_payloads = \"forever\"\nkeep_records = \"forever\"", None),
+        ("duplicates = \"keep\"\n", "keep_payloads = \"1 s\"\nkeep_records = \"1 s\"", None),
+        (
+            "",
+            "keep_payloads = \"1 h\"\nkeep_records = \"23 h\"",
+            Some(("keep_records", duplicates)),
+        ),
+        ("duplicate_window = \"200 days\"\n", "", Some(("duplicate_window", default))),
+        ("", "keep_payloads = \"200 days\"", Some(("keep_payloads", payloads))),
+        ("", "keep_payloads = \"forever\"", Some(("keep_payloads", payloads))),
+        ("", "keep_records = \"29 days\"", Some(("keep_records", payloads))),
+        ("", "keep_records = \"never\"", Some(("keep_records", "invalid time \"never\""))),
+    ] {
+        let good = GOOD.replace("[source.a]\n", &format!("[source.a]\n{source}"));
+        let output = check(format!("{good}{PRINT}[store]\n{store}\n").as_bytes());
+        let said = text(&output.stderr) + &text(&output.stdout);
+        let Some((key, message)) = expected else {
+            assert_eq!(output.status.code(), Some(0), "{source}{store}\n{said}");
+            continue;
+        };
+        assert_eq!(output.status.code(), Some(78), "{source}{store}\n{said}");
+        assert!(said.contains(message), "{source}{store}\n{said}");
+        assert!(said.contains(&format!(" {key} = ")), "{source}{store}\n{said}");
+        check_manners(&output);
+    }
+}
+
+#[test]
 fn an_address_that_two_listeners_have_is_reported_at_the_second() {
     let one = "\"127.0.0.1:8443\"";
     for (listen, admin, expected) in [

@@ -140,7 +140,7 @@ every = "15 min"
 "#;
 
 /// A key, a text in the file and its replacement, and the name by which the key is reported if it is fixed.
-const KEYS: [(&str, &str, &str, &str); 84] = [
+const KEYS: [(&str, &str, &str, &str); 86] = [
     ("learned_secret", "learned_secret = \"/nowhere/learned\"", "", ""),
     ("public_url", "public_url = \"https://a.example/x\"", "", ""),
     ("verify_token", "verify_token = { env = \"TOKEN\" }", "", ""),
@@ -175,6 +175,8 @@ const KEYS: [(&str, &str, &str, &str); 84] = [
         "[store] url",
     ),
     ("reserve", "reserve = \"1 MiB\"", "reserve = \"2 MiB\"", "[store] reserve"),
+    ("keep_payloads", "reserve = \"1 MiB\"", "keep_payloads = \"2 days\"\nreserve = \"1 MiB\"", ""),
+    ("keep_records", "reserve = \"1 MiB\"", "keep_records = \"forever\"\nreserve = \"1 MiB\"", ""),
     (
         "admin.address",
         "[admin]\naddress = \"127.0.0.1:0\"",

@@ -9,8 +9,8 @@ use wilco_store::{EventDetail as Found, EventQuery, Replay, StoreError, Target, 
 use super::{Backend, Routing};
 use crate::admin::{
     CancelRequest, Cancelled, EventDetail, EventPath, EventSummary, Json, ListEvents, Octets,
-    PAGE_ITEMS, Page, Path, Problem, Query, ReplayRequest, Replayed, ReplayedEvent, RouteDecisions,
-    position,
+    PAGE_ITEMS, Page, Path, PayloadState, Problem, Query, ReplayRequest, Replayed, ReplayedEvent,
+    RouteDecisions, position,
 };
 
 pub(super) async fn list(
@@ -47,7 +47,14 @@ pub(super) async fn show(
     State(backend): State<Arc<Backend>>,
     Path(path): Path<EventPath>,
 ) -> Result<Json<EventDetail>, Problem> {
-    Ok(Json(find(&backend, path.id).await?.into()))
+    match backend.store.event(path.id).await {
+        Ok(Some(found)) => Ok(Json(found.into())),
+        Ok(None) => Err(not_found(path.id)),
+        Err(StoreError::Pruned(_)) => {
+            Ok(Json(EventDetail::without_payload(find_summary(&backend, path.id).await?)))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) async fn body(
@@ -70,7 +77,7 @@ pub(super) async fn cancel(
     Path(path): Path<EventPath>,
     Json(request): Json<CancelRequest>,
 ) -> Result<Json<Cancelled>, Problem> {
-    let id = find(&backend, path.id).await?.event.id;
+    let id = find_summary(&backend, path.id).await?.id;
     let cancelled = backend.store.cancel(id, request.destination).await?;
     Ok(Json(Cancelled { cancelled }))
 }
@@ -87,14 +94,20 @@ pub(super) async fn replay(
     let routing = backend.routing()?;
     let (mut replays, mut events) = (Vec::new(), Vec::new());
     for id in &request.ids {
+        let mut payload = PayloadState::Kept;
         let (event, replay) = match backend.store.event(*id).await {
             Ok(Some(found)) => {
                 let replay = plan(&found, routing.as_ref(), &request);
                 (Some(found.event.name), replay)
             }
             Ok(None) => continue,
-            // A damaged event can never be delivered, but the others can.
+            // A damaged event can never be delivered, nor one without its payload, but the others can.
             Err(StoreError::Damaged(_)) => (None, None),
+            Err(StoreError::Pruned(_)) => {
+                let Some(summary) = backend.store.summary(*id).await? else { continue };
+                payload = summary.payload.into();
+                (Some(summary.name), None)
+            }
             Err(error) => return Err(error.into()),
         };
         let targets = replay.iter().flat_map(|replay| &replay.targets);
@@ -107,7 +120,7 @@ pub(super) async fn replay(
             }
         }
         let damaged = event.is_none();
-        events.push(ReplayedEvent { id: *id, damaged, event, destinations, deliveries });
+        events.push(ReplayedEvent { id: *id, damaged, payload, event, destinations, deliveries });
         replays.extend(replay);
     }
     if !request.dry_run && !replays.is_empty() {
@@ -137,7 +150,18 @@ fn is_dead(found: &Found, target: &Target) -> bool {
 
 async fn find(backend: &Backend, id: EventId) -> Result<Found, Problem> {
     let found = backend.store.event(id).await?;
-    found.ok_or_else(|| Problem::not_found(format!("event {id} not found")))
+    found.ok_or_else(|| not_found(id))
+}
+
+async fn find_summary(
+    backend: &Backend,
+    id: EventId,
+) -> Result<wilco_store::EventSummary, Problem> {
+    backend.store.summary(id).await?.ok_or_else(|| not_found(id))
+}
+
+fn not_found(id: EventId) -> Problem {
+    Problem::not_found(format!("event {id} not found"))
 }
 
 /// The reason of a replay, unless the request says otherwise.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use wilco::EventId;
 
-use super::EventIdText;
+use super::{EventIdText, PayloadState};
 
 /// One delivery of an event: the event on its way to one destination.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -117,8 +117,11 @@ pub struct ReplayedEvent {
     /// Whether the stored record differs from what was written, so that it can never be delivered.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
-    /// The destinations of the new deliveries, each once; empty if the event is damaged, or no route
-    /// takes it there now.
+    /// What has become of headers and body; without them it can never be delivered again.
+    #[serde(default, skip_serializing_if = "PayloadState::is_kept")]
+    pub payload: PayloadState,
+    /// The destinations of the new deliveries, each once; empty if the event is damaged or its payload
+    /// was removed, or no route takes it there now.
     pub destinations: Vec<String>,
     /// How many new deliveries there are: of an event that a route splits, one for each item.
     pub deliveries: usize,

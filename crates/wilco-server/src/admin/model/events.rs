@@ -90,8 +90,40 @@ pub struct EventSummary {
     /// Whether the stored record differs from what was written. Only readable fields are set then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub damaged: bool,
+    /// What has become of headers and body.
+    #[serde(default, skip_serializing_if = "PayloadState::is_kept")]
+    pub payload: PayloadState,
     /// The deliveries, oldest first.
     pub deliveries: Vec<Delivery>,
+}
+
+/// What has become of the headers and the body of an event. Missing while they are there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PayloadState {
+    /// They are there.
+    #[default]
+    Kept,
+    /// They were removed because of their age.
+    Pruned,
+    /// They were erased by hand, and so was what the event is about.
+    Erased,
+}
+
+impl PayloadState {
+    /// Whether headers and body are there.
+    pub fn is_kept(&self) -> bool {
+        *self == Self::Kept
+    }
+
+    /// The word that users see.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Pruned => "pruned",
+            Self::Erased => "erased",
+        }
+    }
 }
 
 /// One event with everything that is recorded of it.

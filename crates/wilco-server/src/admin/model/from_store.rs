@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use wilco::Origin;
 use wilco_store::State;
 
-use super::{Attempt, Delivery, DeliveryState, EventDetail, EventSummary, Header};
+use super::{Attempt, Delivery, DeliveryState, EventDetail, EventSummary, Header, PayloadState};
 
 impl From<wilco_store::EventSummary> for EventSummary {
     fn from(summary: wilco_store::EventSummary) -> Self {
@@ -22,6 +22,7 @@ impl From<wilco_store::EventSummary> for EventSummary {
             fetched: summary.origin == Origin::Fetched,
             routed: summary.is_routed,
             damaged: summary.is_damaged,
+            payload: summary.payload.into(),
             deliveries: summary.deliveries.into_iter().map(Delivery::from).collect(),
         }
     }
@@ -57,9 +58,29 @@ impl From<wilco_store::EventDetail> for EventDetail {
             event: event.name,
             routed: is_routed,
             damaged: false,
+            payload: PayloadState::Kept,
             deliveries: deliveries.into_iter().map(Delivery::from).collect(),
         };
         Self { summary, conflict: event.conflict, headers, body, body_base64 }
+    }
+}
+
+impl EventDetail {
+    /// An event whose payload was removed.
+    pub(crate) fn without_payload(summary: wilco_store::EventSummary) -> Self {
+        let conflict = summary.is_conflict;
+        let summary = summary.into();
+        Self { summary, conflict, headers: Vec::new(), body: None, body_base64: None }
+    }
+}
+
+impl From<wilco_store::PayloadState> for PayloadState {
+    fn from(state: wilco_store::PayloadState) -> Self {
+        match state {
+            wilco_store::PayloadState::Kept => Self::Kept,
+            wilco_store::PayloadState::Pruned => Self::Pruned,
+            wilco_store::PayloadState::Erased => Self::Erased,
+        }
     }
 }
 
