@@ -27,6 +27,7 @@ mod large;
 mod layering;
 mod listener;
 mod listings;
+mod observability;
 mod packaging;
 mod probe;
 mod providers;
