@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Neighbours(Neighbours),
     /// Measures what becomes of events when many times as many arrive as can be recorded
     Overload(Overload),
+    /// Fills a store with events and ended deliveries, to look at
+    Fill(Fill),
     /// The server that wilco is compared with
     #[command(hide = true)]
     Bare {
@@ -127,6 +129,16 @@ pub(crate) struct Backlog {
     /// One JSON object a line instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What `fill` fills.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Fill {
+    /// Where the store is written, as wilco.db; taken as it is if it is complete
+    pub(crate) folder: PathBuf,
+    /// How many events
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) events: u32,
 }
 
 /// How `flood` measures.

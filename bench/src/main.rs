@@ -7,6 +7,7 @@ mod bare;
 mod bodies;
 mod clock;
 mod deliver;
+mod fill;
 mod flood;
 mod http;
 mod load;
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Some(Command::Bare { address }) => bare::run(*address).map(|()| true),
         Some(Command::Deliver(args)) => measure(one_thread(), deliver::run(args)),
         Some(Command::Backlog(args)) => measure(all_threads(), backlog::run(args)),
+        Some(Command::Fill(args)) => measure(all_threads(), fill::run(args)),
         Some(Command::Flood(args)) => measure(one_thread(), flood::run(args)),
         Some(Command::Slow(args)) => measure(all_threads(), slow::run(args)),
         Some(Command::Neighbours(args)) => measure(all_threads(), neighbours::run(args)),

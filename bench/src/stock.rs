@@ -20,6 +20,7 @@ use crate::{
     bodies::{self, Signer},
     clock,
     deliver::DESTINATION,
+    fill,
     rounds::tell,
 };
 
@@ -37,8 +38,23 @@ impl Stock {
     ///
     /// The store cannot be made or written.
     pub(crate) async fn build(dir: PathBuf, count: u64, is_waiting: bool) -> io::Result<Self> {
-        let stock = Self { dir };
         let what = if is_waiting { "events that wait" } else { "events that wait for nobody" };
+        let targets = if is_waiting { Targets::One } else { Targets::None };
+        Self { dir }.make(count, what, targets).await
+    }
+
+    /// Records `count` events in a new store in `dir`, spread over the last 30 days, and ends their deliveries. A
+    /// store that is there already is taken as it is.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be made or written.
+    pub(crate) async fn fill(dir: PathBuf, count: u64) -> io::Result<Self> {
+        Self { dir }.make(count, "events that were delivered", Targets::Ended).await
+    }
+
+    async fn make(self, count: u64, what: &str, targets: Targets) -> io::Result<Self> {
+        let stock = self;
         if stock.mark().is_file() {
             tell(&format!("{count} {what} are there already"));
             return Ok(stock);
@@ -46,13 +62,22 @@ impl Stock {
         fs::create_dir_all(&stock.dir)?;
         let begun = Instant::now();
         let store = stock.open()?;
-        store.pause(DESTINATION, true).await.map_err(io::Error::other)?;
-        let signer = Arc::new(Sender::new()?);
+        if targets != Targets::Ended {
+            store.pause(DESTINATION, true).await.map_err(io::Error::other)?;
+        }
+        let every = match targets {
+            Targets::Ended => MONTH / u32::try_from(count).unwrap_or(u32::MAX).max(1),
+            Targets::One | Targets::None => Duration::ZERO,
+        };
+        let signer = Arc::new(Sender::new(count, every)?);
         let mut told = 0;
         for first in (0..count).step_by(AT_ONCE) {
             let end = count.min(first + AT_ONCE as u64);
             record(&store, &signer, first..end).await?;
-            route(store.as_ref(), is_waiting).await?;
+            route(store.as_ref(), targets).await?;
+            if targets == Targets::Ended {
+                fill::end(&store).await?;
+            }
             if end - told >= TELL_EVERY || end == count {
                 tell(&format!("{end} of {count} {what}, {:.0} s", begun.elapsed().as_secs_f64()));
                 told = end;
@@ -124,13 +149,23 @@ impl Stock {
 /// Makes what a server would have made of a request, by the library's own sign and verify.
 struct Sender {
     signer: Signer,
-    source: SourceName,
+    sources: Vec<SourceName>,
+    count: u64,
+    /// From one event to the next; the last one comes now.
+    every: Duration,
 }
 
 impl Sender {
-    fn new() -> io::Result<Self> {
-        let source = SourceName::new("freispace").map_err(io::Error::other)?;
-        Ok(Self { signer: Signer::new()?, source })
+    fn new(count: u64, every: Duration) -> io::Result<Self> {
+        let names: &[&str] =
+            if every.is_zero() { &["freispace"] } else { &["freispace", "office", "warehouse"] };
+        let sources = names.iter().map(|name| SourceName::new(name).map_err(io::Error::other));
+        Ok(Self {
+            signer: Signer::new()?,
+            sources: sources.collect::<Result<_, _>>()?,
+            count,
+            every,
+        })
     }
 
     fn verified(&self, number: u64) -> io::Result<(Verified, Envelope)> {
@@ -140,9 +175,13 @@ impl Sender {
         let signed = (name.as_str(), value.as_str());
         let headers = Headers::from_pairs(headers.into_iter().chain([signed]));
         let head = Head { method: "POST".into(), url: String::new(), headers };
-        let arrival = Arrival { received_at: clock::now(), head, body: body.into() };
+        let ago = self.every * u32::try_from(self.count - number).unwrap_or(u32::MAX);
+        let received_at = clock::now().checked_sub(ago).map_err(io::Error::other)?;
+        let arrival = Arrival { received_at, head, body: body.into() };
         let Signer { provider, keys, .. } = &self.signer;
-        let verified = verify(&provider.scheme, &self.source, keys, arrival);
+        let source =
+            &self.sources[usize::try_from(number % self.sources.len() as u64).unwrap_or(0)];
+        let verified = verify(&provider.scheme, source, keys, arrival);
         let verified = verified.map_err(io::Error::other)?;
         let envelope = provider.envelope(&verified).map_err(io::Error::other)?;
         Ok((verified, envelope))
@@ -171,14 +210,32 @@ async fn record(
     Ok(())
 }
 
-async fn route(store: &dyn Store, is_waiting: bool) -> io::Result<()> {
+/// Where the events of a stock go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Targets {
+    None,
+    /// To one destination that is paused.
+    One,
+    /// To destinations at which each delivery comes to its end.
+    Ended,
+}
+
+async fn route(store: &dyn Store, targets: Targets) -> io::Result<()> {
     loop {
         let batch = store.unrouted(AT_ONCE).await.map_err(io::Error::other)?;
         if batch.is_empty() {
             return Ok(());
         }
-        let targets = if is_waiting { vec![Target::to(DESTINATION)] } else { Vec::new() };
-        store.fan_out(batch.route(|_| targets.clone())).await.map_err(io::Error::other)?;
+        let mut number = 0;
+        let routed = batch.route(|_| {
+            number += 1;
+            match targets {
+                Targets::None => Vec::new(),
+                Targets::One => vec![Target::to(DESTINATION)],
+                Targets::Ended => fill::targets(number),
+            }
+        });
+        store.fan_out(routed).await.map_err(io::Error::other)?;
     }
 }
 
@@ -190,5 +247,6 @@ pub(crate) fn folder(dir: &Path, count: u64, is_waiting: bool) -> PathBuf {
 /// Events under way at once: half of what the store's queue takes.
 const AT_ONCE: usize = 4_096;
 const TELL_EVERY: u64 = 100_000;
+const MONTH: Duration = Duration::from_hours(30 * 24);
 /// As `wilco serve` has it if nothing else is said.
 const COPY_WINDOW: Duration = Duration::from_hours(24);
