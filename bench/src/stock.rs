@@ -12,9 +12,12 @@ use std::{
 
 use bytes::Bytes;
 use rustix::fs::{Advice, fadvise};
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use wilco::{Arrival, Envelope, Head, Headers, SourceName, Verified, verify};
-use wilco_store::{Duplicates, Options, SqliteStore, Store, Target};
+use wilco_store::{Duplicates, Options, SqliteStore, Store, StoreError, Target};
 
 use crate::{
     bodies::{self, Signer},
@@ -197,9 +200,15 @@ async fn record(
     for number in numbers {
         let (store, signer) = (Arc::clone(store), Arc::clone(signer));
         recording.spawn(async move {
-            let (verified, envelope) = signer.verified(number)?;
-            let duplicates = Duplicates::Suppress { window: COPY_WINDOW };
-            store.record(verified, envelope, duplicates).await.map_err(io::Error::other)
+            loop {
+                let (verified, envelope) = signer.verified(number)?;
+                let duplicates = Duplicates::Suppress { window: COPY_WINDOW };
+                match store.record(verified, envelope, duplicates).await {
+                    // Something else uses the machine.
+                    Err(StoreError::Busy) => sleep(BUSY_PAUSE).await,
+                    recorded => return recorded.map_err(io::Error::other),
+                }
+            }
         });
     }
     while let Some(recorded) = recording.join_next().await {
@@ -246,6 +255,7 @@ pub(crate) fn folder(dir: &Path, count: u64, is_waiting: bool) -> PathBuf {
 
 /// Events under way at once: half of what the store's queue takes.
 const AT_ONCE: usize = 4_096;
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 const TELL_EVERY: u64 = 100_000;
 const MONTH: Duration = Duration::from_hours(30 * 24);
 /// As `wilco serve` has it if nothing else is said.

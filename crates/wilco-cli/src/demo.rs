@@ -249,7 +249,7 @@ impl Loopback {
             tokio::time::sleep(FOLLOW).await;
             let after_that = after.unwrap_or(EventId::from_bits(0));
             let query = EventQuery { after: Some(after_that), limit: 1, ..EventQuery::default() };
-            let Some(listed) = store.events(query).await?.pop() else { continue };
+            let Some(listed) = store.events(query).await?.events.pop() else { continue };
             let Some(shown) = store.event(listed.id).await? else { continue };
             if is_handled(&shown) {
                 print(&table.draw(&[Row::of_another(&shown).cells()]))?;

@@ -39,8 +39,8 @@ pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
 pub(crate) use guard::Access;
 pub use model::{
     AcceptRequest, AcceptedRejection, Activity, Attempt, BackfillStatus, Backfills, CancelRequest,
-    Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail, EventSummary,
-    ExplainedChange, Explanation, Gap, Header, Latency, ListDestinations, ListEvents,
+    Cancelled, Delivery, DeliveryState, DestinationStatus, EventCount, EventCounts, EventDetail,
+    EventSummary, ExplainedChange, Explanation, Gap, Header, Latency, ListDestinations, ListEvents,
     ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page, PayloadState, Probe, ProbeReport,
     ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail, RejectionReason, RejectionSummary,
     ReplayRequest, Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions,

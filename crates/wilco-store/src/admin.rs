@@ -8,22 +8,29 @@ use tokio::sync::watch;
 use wilco::{EventId, RejectionId};
 
 use crate::{
-    Accepted, BackfillStatus, ChangeQuery, Changes, EventDetail, EventQuery, EventSummary,
-    Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay, SecretMatches,
-    State, StoreError, StoreStatus,
+    Accepted, BackfillStatus, ChangeQuery, Changes, EventCounts, EventDetail, EventList,
+    EventQuery, EventSummary, Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary,
+    Replay, SecretMatches, State, StoreError, StoreStatus,
 };
 
 /// The store as the admin listener and the command line see it.
 #[async_trait]
 pub trait AdminStore: StoreStatus {
     /// Recorded events with the state of their deliveries, newest first unless the query follows on.
-    /// An event whose record is damaged is listed as far as it can be read, and marked. A listing that
-    /// [`is_full`](crate::is_full) ends early, and the next one follows on behind its last event.
+    /// An event whose record is damaged is listed as far as it can be read, and marked. A listing may end early:
+    /// the next one follows on behind its [`rest`](EventList::rest).
     ///
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read.
-    async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError>;
+    async fn events(&self, query: EventQuery) -> Result<EventList, StoreError>;
+
+    /// How many events match a query, whatever its state, place and limit.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn count_events(&self, query: EventQuery) -> Result<EventCounts, StoreError>;
 
     /// What was recorded and changed behind a position, in order. An event is read once it is routed, and
     /// nothing behind it before that.

@@ -241,7 +241,8 @@ pub enum State {
 }
 
 impl State {
-    const ALL: [Self; 8] = [
+    /// All of them.
+    pub const ALL: [Self; 8] = [
         Self::Pending,
         Self::Running,
         Self::Delivered,
@@ -264,6 +265,11 @@ impl State {
             Self::Cancelled => "cancelled",
             Self::Superseded => "superseded",
         }
+    }
+
+    /// Its place in [`State::ALL`].
+    pub(crate) fn index(self) -> usize {
+        self as usize
     }
 
     /// The state that goes by this word.

@@ -40,6 +40,7 @@ mod query;
 mod rejection;
 mod retention;
 mod rules;
+mod search;
 mod spool;
 mod sqlite;
 mod status;
@@ -74,8 +75,8 @@ pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;
 pub use query::{
-    EventDetail, EventQuery, EventSummary, LISTING_BYTES_MAX, PayloadState, SecretMatches, is_full,
-    title,
+    COUNTED_EVENTS_MAX, EventCount, EventCounts, EventDetail, EventList, EventQuery, EventSummary,
+    LISTING_BYTES_MAX, PayloadState, SCANNED_BYTES_MAX, SCANNED_EVENTS_MAX, SecretMatches, title,
 };
 pub use rejection::{
     Accepted, Rejection, RejectionDetail, RejectionQuery, RejectionReason, RejectionSummary,

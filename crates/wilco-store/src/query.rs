@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use wilco::{Body, Digest, Event, EventId, Origin, SourceName};
 
-use crate::Delivery;
+use crate::{Delivery, State};
 
 /// Which events to list: all of them, narrowed by what is set, and at most `limit`.
 #[derive(Clone, Debug, Default)]
@@ -19,15 +19,59 @@ pub struct EventQuery {
     pub until: Option<Timestamp>,
     /// Only with a delivery to this destination.
     pub destination: Option<String>,
-    /// Only with a delivery that is dead and was not replayed; with a destination, that one's. Without
-    /// one also what is damaged and has no delivery at all.
-    pub is_dead: bool,
+    /// Only about this; a trailing `*` matches anything.
+    pub subject: Option<String>,
+    /// Only with this text in its name, subject or body, or with an id that begins with it.
+    pub search: Option<String>,
+    /// Only with a delivery in this state, and with a destination, that one's. Of the dead only those that were
+    /// not replayed. Without a destination, what is not routed yet is pending, what no route takes is skipped, and
+    /// what is damaged and has no delivery at all is dead.
+    pub state: Option<State>,
     /// Only recorded after this event, and then oldest first: for following along.
     pub after: Option<EventId>,
     /// Only recorded before this event: for the next page.
     pub before: Option<EventId>,
     /// At most this many.
     pub limit: usize,
+}
+
+/// Events that were listed.
+#[derive(Clone, Debug, Default)]
+pub struct EventList {
+    /// The events, in the order of the query.
+    pub events: Vec<EventSummary>,
+    /// The place behind which the listing follows on; `None` if nothing is left to look through. It may end before
+    /// `limit` events were found: [`LISTING_BYTES_MAX`], [`SCANNED_EVENTS_MAX`], [`SCANNED_BYTES_MAX`].
+    pub rest: Option<EventId>,
+}
+
+/// How many events match a query, by the state of their deliveries. An event counts once for each state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventCounts {
+    /// All that match.
+    pub all: EventCount,
+    /// By state, in the order of [`State::ALL`].
+    pub by_state: [EventCount; State::ALL.len()],
+}
+
+/// A number of events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventCount {
+    /// How many were counted.
+    pub events: u64,
+    /// Whether there may be more, because not all were looked at.
+    pub is_at_least: bool,
+}
+
+impl EventCounts {
+    /// The events in a state.
+    pub fn of(&self, state: State) -> EventCount {
+        self.by_state[state.index()]
+    }
+
+    pub(crate) fn of_mut(&mut self, state: State) -> &mut EventCount {
+        &mut self.by_state[state.index()]
+    }
 }
 
 /// An event in a listing: all but its headers and body.
@@ -89,7 +133,7 @@ impl EventSummary {
 
 /// Whether a listing ends with these events, whether or not there are more: they take
 /// [`LISTING_BYTES_MAX`] or more, because an event that was split has many deliveries.
-pub fn is_full(listed: &[EventSummary]) -> bool {
+pub(crate) fn is_full(listed: &[EventSummary]) -> bool {
     listed.iter().map(EventSummary::listed_bytes).sum::<usize>() >= LISTING_BYTES_MAX
 }
 
@@ -136,6 +180,15 @@ pub fn title(body: &Body) -> Option<String> {
 
 /// Bytes of the events in one listing, after which it ends with the event that reached them.
 pub const LISTING_BYTES_MAX: usize = 4 << 20;
+
+/// Events that one listing looks through, whether or not they match.
+pub const SCANNED_EVENTS_MAX: usize = 100_000;
+
+/// Bytes of bodies that one listing searches, and after which it ends.
+pub const SCANNED_BYTES_MAX: usize = 32 << 20;
+
+/// The newest events among which those that match are counted by state.
+pub const COUNTED_EVENTS_MAX: usize = 10_000;
 
 /// A larger body is not read for a listing.
 pub(crate) const TITLE_BODY_BYTES_MAX: usize = 64 << 10;

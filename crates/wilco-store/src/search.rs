@@ -16,8 +16,8 @@ impl SearchText {
         let ids = lower.strip_prefix(ID_PREFIX).filter(|rest| !rest.is_empty()).and_then(|rest| {
             let padded = |with: char| {
                 let rest = rest.to_ascii_uppercase();
-                let id = format!("{ID_PREFIX}{rest:{with}<ID_LETTERS$}", with = with);
-                id.parse().ok()
+                let padding = with.to_string().repeat(ID_LETTERS.saturating_sub(rest.len()));
+                format!("{ID_PREFIX}{rest}{padding}").parse().ok()
             };
             Some((padded('0')?, padded('Z')?))
         });

@@ -87,9 +87,9 @@ pub(super) use paths::{from_io, from_sqlite, private_file, sibling_path, sync_fo
 pub(super) use queue::{Batch, Job, Kind, Queue, REPAIR_PAUSE};
 pub(super) use readers::Readers;
 pub(super) use reads::{
-    EVENT, Part, changes, checked, damaged_events, destination_status, earliest_due, events,
-    intact, is_intact, last_of_sources, last_received, newest_position, next_due, position_before,
-    rejection, rejections, show, show_summary, unfinished, unrouted,
+    Budget, EVENT, Part, changes, checked, counts, damaged_events, destination_status,
+    earliest_due, events, intact, is_intact, last_of_sources, last_received, newest_position,
+    next_due, position_before, rejection, rejections, show, show_summary, unfinished, unrouted,
 };
 pub(super) use recent::RecentEvents;
 pub(super) use record::{Prepared, id_bits};

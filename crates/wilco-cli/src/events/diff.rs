@@ -100,9 +100,7 @@ impl Diff {
         let mut before: Option<EventId> = None;
         while summary.seen() < events_max {
             let page = store.events(self.query(before, events_max - summary.seen())).await?;
-            let Some(last) = page.last() else { break };
-            before = Some(last.id);
-            for listed in page {
+            for listed in page.events {
                 let event = match store.event(listed.id).await {
                     Ok(Some(found)) => found.event,
                     Ok(None) => continue,
@@ -124,23 +122,22 @@ impl Diff {
                     print(&self.draw(&event, &listed, &found)?)?;
                 }
             }
+            before = page.rest;
+            if before.is_none() {
+                break;
+            }
         }
         Ok(summary)
     }
 
     fn query(&self, before: Option<EventId>, left: usize) -> EventQuery {
-        let Filter { source, event, since, until, destination, dead } = &self.filter;
+        let all = EventQuery::from(self.filter.query());
         EventQuery {
-            source: source.clone(),
-            name: event.clone(),
-            since: *since,
-            until: *until,
             // What a destination would get for the first time has no delivery to it yet.
-            destination: destination.clone().filter(|_| *dead),
-            is_dead: *dead,
-            after: None,
+            destination: all.destination.clone().filter(|_| all.state.is_some()),
             before,
             limit: left.min(PAGE_EVENTS),
+            ..all
         }
     }
 

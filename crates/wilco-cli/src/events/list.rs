@@ -23,7 +23,7 @@ impl List {
     }
 
     async fn list(&self, record: &Record) -> Result<(), Failure> {
-        let mut rows = Rows::new(&self.store, self.filter.dead, self.listing.json);
+        let mut rows = Rows::new(&self.store, self.filter.is_dead(), self.listing.json);
         let (mut listed, mut query) = (0, self.filter.query());
         while listed < self.listing.items_max() {
             let limit = (self.listing.items_max() - listed).min(PAGE_ITEMS_MAX);

@@ -81,12 +81,13 @@ impl Replay {
 
     /// The events that match the filter.
     async fn matching(&self, record: &Record) -> Result<Vec<EventId>, Failure> {
+        let all = self.filter.query();
         let mut query = ListEvents {
             // A destination that gets an event for the first time has no delivery of it yet.
-            destination: self.filter.destination.clone().filter(|_| self.filter.dead),
+            destination: all.destination.clone().filter(|_| all.state.is_some()),
             after: Some(EventId::from_bits(0)),
             limit: Some(PAGE_ITEMS_MAX),
-            ..self.filter.query()
+            ..all
         };
         let mut ids = Vec::new();
         loop {
@@ -118,7 +119,7 @@ impl Replay {
             let request = ReplayRequest {
                 ids: ids.to_vec(),
                 destination: self.filter.destination.clone(),
-                dead: self.filter.dead,
+                dead: self.filter.is_dead(),
                 dry_run: self.dry_run,
                 reason: Some(self.reason.clone()),
             };

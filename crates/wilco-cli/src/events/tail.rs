@@ -36,7 +36,7 @@ impl Tail {
             let text = "no wilco is running here, so no event can arrive; see `wilco events list`";
             return Err(Failure::failed(text));
         }
-        let mut rows = Rows::new(&self.store, self.filter.dead, self.json);
+        let mut rows = Rows::new(&self.store, self.filter.is_dead(), self.json);
         let mut followed = Followed::default();
         let limit = Some(self.lines.clamp(1, PAGE_ITEMS_MAX));
         let mut latest = record.events(&ListEvents { limit, ..self.filter.query() }).await?.items;

@@ -3,8 +3,11 @@
 use clap::Args;
 use jiff::Timestamp;
 use wilco::freispace;
-use wilco_server::{admin::ListEvents, config};
-use wilco_store::ALERTS;
+use wilco_server::{
+    admin::{DeliveryState, ListEvents},
+    config,
+};
+use wilco_store::{ALERTS, State};
 
 use super::{Record, did_you_mean, instant};
 use crate::Failure;
@@ -27,9 +30,19 @@ pub(crate) struct Filter {
     /// Only events with a delivery to this destination
     #[arg(long, value_name = "NAME")]
     pub(crate) destination: Option<String>,
+    /// Only events about this subject; booking/1* matches every subject that begins so
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) subject: Option<String>,
+    /// Only events with this text in their name, subject or body, or with an id that begins with it
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) search: Option<String>,
+    /// Only events with a delivery in this state: pending, running, retrying, delivered, dead, skipped,
+    /// superseded or cancelled
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    pub(crate) state: Option<DeliveryState>,
     /// Only events with a dead delivery that was not replayed; without --destination also damaged
-    /// events that have no delivery
-    #[arg(long)]
+    /// events that have no delivery. The same as --state dead
+    #[arg(long, conflicts_with = "state")]
     pub(crate) dead: bool,
 }
 
@@ -42,19 +55,29 @@ impl Filter {
             since: self.since,
             until: self.until,
             destination: self.destination.clone(),
-            dead: self.dead,
+            subject: self.subject.clone(),
+            search: self.search.clone(),
+            state: if self.dead { Some(DeliveryState::Dead) } else { self.state },
             ..ListEvents::default()
         }
     }
 
+    /// Whether only dead deliveries are meant.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead || self.state == Some(DeliveryState::Dead)
+    }
+
     /// Whether it leaves any event out.
     pub(crate) fn is_set(&self) -> bool {
-        let Self { source, event, since, until, destination, dead } = self;
+        let Self { source, event, since, until, destination, subject, search, state, dead } = self;
         source.is_some()
             || event.is_some()
             || since.is_some()
             || until.is_some()
             || destination.is_some()
+            || subject.is_some()
+            || search.is_some()
+            || state.is_some()
             || *dead
     }
 
@@ -68,6 +91,15 @@ impl Filter {
         }
         record.check_source(self.source.as_deref())
     }
+}
+
+fn state(word: &str) -> Result<DeliveryState, String> {
+    let known = || State::ALL.into_iter().map(State::as_str);
+    State::parse(word).map(DeliveryState::from).ok_or_else(|| {
+        let hint = did_you_mean(word, known());
+        let known = known().collect::<Vec<_>>().join(", ");
+        format!("expected one of {known}{hint}")
+    })
 }
 
 fn check_event(glob: &str) -> Result<(), Failure> {

@@ -163,6 +163,12 @@ fn operations() -> impl Iterator<Item = Operation> {
 fn about_events() -> Vec<Operation> {
     vec![
         read("/api/v1/events", "list_events", "Lists events, newest first", events::list),
+        read(
+            "/api/v1/events/counts",
+            "count_events",
+            "Counts events by the state of their deliveries, whatever state, place and limit",
+            events::counts,
+        ),
         read("/api/v1/events/{id}", "show_event", "Shows one event", events::show),
         read("/api/v1/events/{id}/body", "read_body", "Gives the exact body", events::body),
         read(

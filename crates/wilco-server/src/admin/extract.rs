@@ -154,7 +154,7 @@ mod tests {
             ("limit=x", "invalid limit: invalid digit found in string"),
             ("limit=0", "invalid limit: expected a number from 1 to 1000"),
             ("limit=1001", "invalid limit: expected a number from 1 to 1000"),
-            ("dead=1", "invalid dead: provided string was not `true` or `false`"),
+            ("state=ended", "invalid state: unknown variant `ended`, expected one of `pending`"),
             ("source=a&nope=1", "invalid nope: unknown field `nope`, expected one of"),
             ("source=a&source=b", "source is given twice"),
             ("after=evt_1", "invalid after: "),
@@ -173,7 +173,7 @@ mod tests {
             source: Some("a b&c=d".into()),
             event: Some("booking.*".into()),
             since: Some("2026-11-24T08:00:00Z".parse().unwrap()),
-            dead: true,
+            state: Some(crate::admin::DeliveryState::Dead),
             after: Some("evt_01M89FXQAS000XWFNKEM3JNBGP".parse().unwrap()),
             limit: Some(7),
             ..ListEvents::default()

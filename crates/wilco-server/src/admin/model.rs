@@ -15,6 +15,7 @@ mod sessions;
 
 use std::{fmt::Display, str::FromStr};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -29,7 +30,9 @@ pub use deliveries::{
 pub(crate) use destinations::DestinationPath;
 pub use destinations::{DestinationStatus, ListDestinations};
 pub(crate) use events::EventPath;
-pub use events::{EventDetail, EventSummary, Header, ListEvents, PayloadState};
+pub use events::{
+    EventCount, EventCounts, EventDetail, EventSummary, Header, ListEvents, PayloadState,
+};
 pub use explanation::{ExplainedChange, Explanation};
 pub use overview::{Activity, Latency, Overview, SourceStatus, StoreUsage};
 pub(crate) use probe::ProbePath;
@@ -50,6 +53,10 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// The cursor of the next page; `null` on the last one.
     pub next: Option<String>,
+    /// Up to when events were looked through, if the page ended before it was full because few matched. The next page
+    /// goes on there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched_to: Option<Timestamp>,
 }
 
 /// An event's id: `evt_` and a ULID.

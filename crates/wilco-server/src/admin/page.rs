@@ -7,21 +7,20 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use super::{Page, Problem};
 
 impl<T> Page<T> {
-    /// The first `limit` of these items. If there are more, or may be because the listing was cut off, another
-    /// page follows; `position` gives the place
-    /// of an item in the listing.
+    /// The first `limit` of these items. If there are more, another page follows; `position` gives the place of an
+    /// item in the listing. If the listing ended early, `rest` is the place behind which it follows on.
     pub(crate) fn new(
         listing: &str,
         mut items: Vec<T>,
         limit: usize,
-        is_cut_off: bool,
+        rest: Option<String>,
         position: impl Fn(&T) -> String,
     ) -> Self {
-        let has_more = is_cut_off || items.len() > limit;
+        let has_more = items.len() > limit;
         items.truncate(limit);
-        let last = items.last().filter(|_| has_more);
-        let next = last.map(|last| encode(listing, &position(last)));
-        Self { items, next }
+        let place = if has_more { items.last().map(position) } else { rest };
+        let next = place.map(|place| encode(listing, &place));
+        Self { items, next, searched_to: None }
     }
 }
 
@@ -63,7 +62,7 @@ mod tests {
                 let last = position::<usize>("numbers", cursor.as_deref()).unwrap();
                 let begin = last.map_or(0, |last| last + 1);
                 let rest = all[begin..].iter().copied().take(limit + 1).collect();
-                let page = Page::new("numbers", rest, limit, false, ToString::to_string);
+                let page = Page::new("numbers", rest, limit, None, ToString::to_string);
                 assert!(page.items.len() <= limit);
                 seen.extend(page.items);
                 cursor = page.next;

@@ -8,10 +8,11 @@ use wilco::{Body, Envelope, Event, EventId, Headers, Proof, RejectionId};
 
 use super::{Destination, Kept, Record};
 use crate::{
-    Breaker, Delivery, DestinationStatus, EventQuery, EventSummary, PayloadState,
-    REJECTION_BYTES_MAX, REJECTIONS_MAX, ROUTING_BYTES_MAX, Rejection, RejectionDetail,
-    RejectionQuery, RejectionSummary, State, query,
+    Breaker, Delivery, DestinationStatus, EventCount, EventCounts, EventList, EventQuery,
+    EventSummary, PayloadState, REJECTION_BYTES_MAX, REJECTIONS_MAX, ROUTING_BYTES_MAX, Rejection,
+    RejectionDetail, RejectionQuery, RejectionSummary, State, query,
     rules::{Content, Earlier, wait_until, whole_millis, within_bytes},
+    search::SearchText,
 };
 
 impl Record {
@@ -85,21 +86,32 @@ impl Record {
         self.rows.iter().filter(move |row| row.event.id == id).map(|row| &row.delivery)
     }
 
-    pub(super) fn list(&self, query: &EventQuery) -> Vec<EventSummary> {
-        let events = self.events.iter();
-        let mut found: Vec<_> =
-            events.filter(|kept| self.is_asked_for(&kept.event, query)).collect();
+    pub(super) fn list(&self, query: &EventQuery) -> EventList {
+        let mut found = self.matching(query);
         if query.after.is_none() {
             found.reverse();
         }
-        let mut listed = Vec::new();
+        let (count, mut listed) = (found.len(), Vec::new());
         for kept in found.into_iter().take(query.limit) {
             listed.push(self.summary(kept));
             if query::is_full(&listed) {
                 break;
             }
         }
-        listed
+        let rest = listed.last().filter(|_| listed.len() < count).map(|last| last.id);
+        EventList { events: listed, rest }
+    }
+
+    pub(super) fn count(&self, query: &EventQuery) -> EventCounts {
+        let count = |state| {
+            let query = EventQuery { after: None, before: None, state, ..query.clone() };
+            EventCount { events: self.matching(&query).len() as u64, is_at_least: false }
+        };
+        EventCounts { all: count(None), by_state: State::ALL.map(|state| count(Some(state))) }
+    }
+
+    fn matching(&self, query: &EventQuery) -> Vec<&Kept> {
+        self.events.iter().filter(|kept| self.is_asked_for(&kept.event, query)).collect()
     }
 
     /// One event without its payload, with the attempts of its deliveries.
@@ -121,14 +133,26 @@ impl Record {
     }
 
     fn is_asked_for(&self, event: &Event, query: &EventQuery) -> bool {
-        let is_meant = |delivery: &Delivery| {
+        let to_it = |delivery: &&Delivery| {
             query.destination.as_ref().is_none_or(|name| delivery.destination == *name)
-                && (!query.is_dead
-                    || (delivery.state == State::Dead && delivery.replaced_by.is_none()))
         };
-        is_of_this_kind(event, query)
-            && ((query.destination.is_none() && !query.is_dead)
-                || self.deliveries(event.id).any(is_meant))
+        let mut deliveries = self.deliveries(event.id).filter(to_it);
+        let is_in_state = match query.state {
+            None if query.destination.is_none() => true,
+            None => deliveries.next().is_some(),
+            Some(state) => {
+                let has_none = query.destination.is_none()
+                    && self.deliveries(event.id).next().is_none()
+                    && state
+                        == if self.is_routed(event.id) { State::Skipped } else { State::Pending };
+                has_none
+                    || deliveries.any(|delivery| {
+                        let is_over = state == State::Dead && delivery.replaced_by.is_some();
+                        delivery.state == state && !is_over
+                    })
+            }
+        };
+        is_in_state && is_of_this_kind(event, query)
     }
 
     pub(super) fn summary(&self, kept: &Kept) -> EventSummary {
@@ -197,16 +221,27 @@ impl Kept {
 }
 
 fn is_of_this_kind(event: &Event, query: &EventQuery) -> bool {
-    let EventQuery { source, name, since, until, after, before, .. } = query;
-    source.as_ref().is_none_or(|source| event.source.as_str() == source)
-        && name.as_ref().is_none_or(|name| match name.strip_suffix('*') {
-            Some(front) => event.name.starts_with(front),
-            None => event.name == *name,
+    let EventQuery { source, name, subject, search, since, until, after, before, .. } = query;
+    let is_like = |text: &str, glob: &Option<String>| {
+        glob.as_ref().is_none_or(|glob| match glob.strip_suffix('*') {
+            Some(front) => text.starts_with(front),
+            None => text == glob,
         })
+    };
+    let search = search.as_deref().map(SearchText::new);
+    let is_found = search.is_none_or(|search| {
+        search.is_in_head(event.id, &event.name, event.subject.as_deref())
+            || search.ids().is_none()
+                && event.body.contiguous(usize::MAX).is_ok_and(|body| search.is_in(&body))
+    });
+    source.as_ref().is_none_or(|source| event.source.as_str() == source)
+        && is_like(&event.name, name)
+        && (subject.is_none() || event.subject.as_ref().is_some_and(|text| is_like(text, subject)))
         && since.is_none_or(|since| event.received_at >= whole_millis(since))
         && until.is_none_or(|until| event.received_at < whole_millis(until))
         && after.is_none_or(|after| event.id > after)
         && before.is_none_or(|before| event.id < before)
+        && is_found
 }
 
 /// Bits of an id behind its time.

@@ -10,11 +10,11 @@ use wilco::{Envelope, Event, EventId, Proof, RejectionId};
 use super::{DeliveryRow, Kept, MemoryStore, Record};
 use crate::{
     Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, ChangeQuery, Changes,
-    Claim, DestinationStatus, Duplicates, EventDetail, EventQuery, EventSummary, InboundStore,
-    OutboundStore, Outcome, PayloadState, Position, PrunePlace, Pruned, Receipt, Rejection,
-    RejectionDetail, RejectionQuery, RejectionSummary, Replay, Retention, RetentionStore,
-    RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError, StoreStatus, Usage,
-    Wakers,
+    Claim, DestinationStatus, Duplicates, EventCounts, EventDetail, EventList, EventQuery,
+    EventSummary, InboundStore, OutboundStore, Outcome, PayloadState, Position, PrunePlace, Pruned,
+    Receipt, Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, Retention,
+    RetentionStore, RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError,
+    StoreStatus, Usage, Wakers,
     rules::{Cutoffs, wait_until, whole_millis},
 };
 
@@ -142,8 +142,12 @@ impl AdminStore for MemoryStore {
         self.read(Record::backfills)
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
+    async fn events(&self, query: EventQuery) -> Result<EventList, StoreError> {
         self.read(|record| record.list(&query))
+    }
+
+    async fn count_events(&self, query: EventQuery) -> Result<EventCounts, StoreError> {
+        self.read(|record| record.count(&query))
     }
 
     async fn changes(&self, query: ChangeQuery) -> Result<Changes, StoreError> {

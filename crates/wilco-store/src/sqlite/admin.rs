@@ -9,13 +9,13 @@ use tokio::sync::watch;
 use wilco::{EventId, Proof, RejectionId};
 
 use super::{
-    Acceptance, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, changes,
-    earliest_due, events, last_of_sources, newest_position, position_before, rejection, rejections,
-    secret_matches, seq_at, seq_of, show, show_summary, slices, unfinished, unread,
+    Acceptance, Budget, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, changes,
+    counts, earliest_due, events, last_of_sources, newest_position, position_before, rejection,
+    rejections, secret_matches, seq_at, seq_of, show, show_summary, slices, unfinished, unread,
 };
 use crate::{
-    Accepted, AdminStore, BackfillStatus, ChangeQuery, Changes, Duplicates, EventDetail,
-    EventQuery, EventSummary, LISTING_BYTES_MAX, Position, Receipt, RejectionDetail,
+    Accepted, AdminStore, BackfillStatus, ChangeQuery, Changes, Duplicates, EventCounts,
+    EventDetail, EventList, EventQuery, EventSummary, Position, Receipt, RejectionDetail,
     RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError,
 };
 
@@ -29,23 +29,31 @@ impl AdminStore for SqliteStore {
         self.query_readers.read(secret_matches).await
     }
 
-    async fn events(&self, query: EventQuery) -> Result<Vec<EventSummary>, StoreError> {
-        let limit = query.limit;
-        let (mut found, mut bytes) = (Vec::new(), 0);
+    async fn events(&self, query: EventQuery) -> Result<EventList, StoreError> {
+        let mut found = Vec::new();
+        let mut budget = Budget::new(&query, self.limits);
         let mut part = Some(Part::all(&query, self.limits));
-        while let Some(next) = part {
-            let (query, wanted) = (query.clone(), query.limit - found.len());
+        while let Some(next) = part
+            && !budget.is_spent()
+        {
+            let query = query.clone();
             let read = move |connection: &Connection| {
-                events(connection, &query, (wanted, LISTING_BYTES_MAX - bytes), next)
+                let (some, rest) = events(connection, &query, &mut budget, next)?;
+                Ok((some, rest, budget))
             };
-            let (some, rest) = self.query_readers.read(read).await?;
-            bytes += some.iter().map(EventSummary::listed_bytes).sum::<usize>();
+            let (some, rest, left) = self.query_readers.read(read).await?;
             found.extend(some);
-            part = rest.filter(|_| found.len() < limit && bytes < LISTING_BYTES_MAX);
+            (part, budget) = (rest, left);
         }
         let damaged = found.iter().filter(|summary| summary.is_damaged);
         self.found_damaged(damaged.map(|summary| seq_of(summary.id)).collect(), "a listing").await;
-        Ok(found)
+        Ok(EventList { events: found, rest: part.map(|part| part.begin(&query)) })
+    }
+
+    async fn count_events(&self, query: EventQuery) -> Result<EventCounts, StoreError> {
+        let query = EventQuery { after: None, before: None, ..query };
+        let part = Part::all(&query, self.limits);
+        self.query_readers.read(move |connection| counts(connection, &query, part)).await
     }
 
     async fn changes(&self, query: ChangeQuery) -> Result<Changes, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::CommitObserver;
+use crate::{CommitObserver, SCANNED_EVENTS_MAX};
 
 /// How a store behaves.
 pub struct Options {
@@ -41,6 +41,8 @@ pub struct Limits {
     pub listing_events_first: usize,
     /// Events that it looks at in any one read.
     pub listing_events_max: usize,
+    /// Events that it looks at in all, after which it ends early.
+    pub listing_scanned_max: usize,
     /// Keys of the latest events that are gathered in memory before they are flushed. Twice as many
     /// are held, about 6 MB, and as many events are read at a start.
     pub index_keys: usize,
@@ -85,6 +87,7 @@ impl Limits {
                 .listing_events_first
                 .clamp(1, self.listing_events_max.max(1)),
             listing_events_max: self.listing_events_max.max(1),
+            listing_scanned_max: self.listing_scanned_max.max(1),
             index_keys: self.index_keys.max(1),
             index_keys_at_close: self.index_keys_at_close.max(1),
             scrub_events: self.scrub_events.max(1),
@@ -104,6 +107,7 @@ impl Default for Limits {
             write_rows: 512,
             listing_events_first: 256,
             listing_events_max: 10_000,
+            listing_scanned_max: SCANNED_EVENTS_MAX,
             index_keys: 32_768,
             index_keys_at_close: 8_192,
             first_check_bytes_max: 128 << 20,

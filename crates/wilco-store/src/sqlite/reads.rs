@@ -20,7 +20,9 @@ use crate::{
     rules::wait_until,
 };
 use listing::head;
-pub(crate) use listing::{Part, changes, events, last_received, newest_position, position_before};
+pub(crate) use listing::{
+    Budget, Part, changes, counts, events, last_received, newest_position, position_before,
+};
 pub(crate) use rejections::{rejection, rejections};
 
 /// The oldest unrouted events that have their payload, and the places of those that are damaged. One that is known

@@ -62,7 +62,7 @@ async fn an_event_keeps_how_it_got_here(mut bench: Bench) {
         let event = bench.store.event(id).await.unwrap().unwrap().event;
         assert_eq!(event.origin, origin);
         let query = EventQuery { limit: 9, ..EventQuery::default() };
-        let listed = bench.store.events(query).await.unwrap();
+        let listed = bench.store.events(query).await.unwrap().events;
         assert!(listed.iter().any(|event| event.id == id && event.origin == origin));
         assert_eq!(event.secret_name == "env:TOKEN", origin == Origin::Fetched);
     }

@@ -175,7 +175,7 @@ impl Bench {
     /// All events, oldest first.
     pub(crate) async fn all(&self) -> Vec<EventSummary> {
         let query = EventQuery { limit: 10_000, ..EventQuery::default() };
-        let mut events = self.store.events(query).await.unwrap();
+        let mut events = self.store.events(query).await.unwrap().events;
         events.reverse();
         events
     }

@@ -70,6 +70,7 @@ mod recording;
 mod rejecting;
 mod replaying;
 mod routing;
+mod searching;
 mod settling;
 mod sharing;
 mod splitting;

@@ -30,8 +30,9 @@ impl Bench {
 
     async fn dead(&self, destination: Option<&str>) -> Vec<wilco::EventId> {
         let destination = destination.map(Into::into);
-        let query = EventQuery { destination, is_dead: true, limit: 9, ..EventQuery::default() };
-        let events = self.store.events(query).await.unwrap();
+        let query =
+            EventQuery { destination, state: Some(State::Dead), limit: 9, ..EventQuery::default() };
+        let events = self.store.events(query).await.unwrap().events;
         events.into_iter().map(|event| event.id).collect()
     }
 }
@@ -94,7 +95,7 @@ async fn dead_letters_can_be_listed(bench: Bench) {
     bench.replay(ids[0], vec![Target::to("crm")], after(1)).await;
     assert_eq!(bench.dead(Some("crm")).await, []);
     let query = EventQuery { destination: Some("crm".into()), limit: 9, ..EventQuery::default() };
-    assert_eq!(bench.store.events(query).await.unwrap().len(), 3);
+    assert_eq!(bench.store.events(query).await.unwrap().events.len(), 3);
 }
 
 async fn a_cancelled_delivery_ends_and_a_running_attempt_continues(mut bench: Bench) {

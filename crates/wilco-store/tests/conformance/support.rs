@@ -211,6 +211,7 @@ pub(crate) fn to(batch: Batch, ids: &[EventId], targets: &[Target]) -> RoutedBat
 pub(crate) const SMALL: Limits = Limits {
     write_rows: 8,
     listing_events_first: 2,
+    listing_scanned_max: 1_000,
     listing_events_max: 8,
     index_keys: 64,
     index_keys_at_close: 16,

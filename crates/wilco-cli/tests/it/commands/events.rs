@@ -16,6 +16,53 @@ use crate::{
 };
 
 #[test]
+fn events_are_found_by_text_subject_and_state_and_counted() {
+    let http = format!(
+        "[destination.erp]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n{PATIENT}\n\
+         [[route]]\nevents = [\"booking.*\"]\nto = [\"erp\"]\n"
+    );
+    let world = World::plan().and(&http).start();
+    let bodies = [
+        booking("b-1", "Viewing"),
+        booking("b-2", "Grade"),
+        r#"{"event":"project.created"}"#.into(),
+    ];
+    let ids = bodies.map(|body| world.send(&body).header("x-wilco-event").unwrap().to_owned());
+    world.eventually("attempts and routing", |world| {
+        let events = world.events();
+        events[0]["deliveries"][0]["state"] == "retrying"
+            && events[1]["deliveries"][0]["state"] == "retrying"
+            && events[2]["routed"] == true
+    });
+    for (arguments, expected) in [
+        (&["--search", "VIEWING"][..], &[&ids[0]][..]),
+        (&["--search", &ids[1][..20]], &[&ids[1]]),
+        (&["--search", "project.cr"], &[&ids[2]]),
+        (&["--search", "nowhere"], &[]),
+        (&["--subject", "booking/b-2"], &[&ids[1]]),
+        (&["--subject", "booking/*", "--state", "retrying"], &[&ids[1], &ids[0]]),
+        (&["--state", "skipped"], &[&ids[2]]),
+        (&["--state", "dead"], &[]),
+    ] {
+        let listed = list(&world, &[arguments, &["--json"]].concat());
+        let listed = listed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let listed: Vec<_> = listed.map(|event| event["id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(listed.iter().collect::<Vec<_>>(), expected, "{arguments:?}");
+    }
+    let wrong = world.run_verb(&["events", "list", "--state", "retryed"]);
+    let said = String::from_utf8(wrong.stderr).unwrap();
+    assert!(said.contains("did you mean retrying?"), "{said}");
+    let counts = |query: &str| -> Value {
+        serde_json::from_str(&world.get(&format!("/api/v1/events/counts{query}")).body).unwrap()
+    };
+    let count = |count: u64| serde_json::json!({ "count": count, "at_least": false });
+    let all = counts("");
+    assert_eq!((&all["all"], &all["retrying"]), (&count(3), &count(2)), "{all}");
+    assert_eq!((&all["skipped"], &all["dead"]), (&count(1), &count(0)), "{all}");
+    assert_eq!(counts("?search=grade")["all"], count(1));
+}
+
+#[test]
 fn a_listed_event_has_the_fields_that_scripts_depend_on() {
     let http = format!(
         "[destination.erp]\ntype = \"http\"\nurl = \"http://127.0.0.1:1/\"\n{PATIENT}\n\

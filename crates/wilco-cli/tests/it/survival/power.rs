@@ -277,6 +277,7 @@ async fn check(folder: &Path, expected: Vec<&Acknowledged>, what: &str) {
         assert_eq!(body.as_ref(), Some(digest), "{what}: {id} of {}", expected.len());
     }
     let all = store.events(EventQuery { limit: 100_000, ..EventQuery::default() }).await.unwrap();
+    let all = all.events;
     assert!(all.iter().all(|event| !event.is_damaged), "{what}");
     assert!(all.len() >= expected.len(), "{what}");
     // A torn end does not count as damage.

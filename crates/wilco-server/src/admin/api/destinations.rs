@@ -32,7 +32,7 @@ pub(super) async fn list(
         items.push(status(&backend, name, configured, &counts).await?);
     }
     let position = |item: &DestinationStatus| item.destination.clone();
-    Ok(Json(Page::new(LISTING, items, limit, false, position)))
+    Ok(Json(Page::new(LISTING, items, limit, None, position)))
 }
 
 impl Backend {

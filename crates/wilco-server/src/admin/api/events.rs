@@ -3,44 +3,80 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::StatusCode};
+use jiff::Timestamp;
 use wilco::EventId;
-use wilco_store::{EventDetail as Found, EventQuery, Replay, StoreError, Target, is_full};
+use wilco_store::{EventDetail as Found, EventQuery, Replay, StoreError, Target};
 
 use super::{Backend, Routing};
 use crate::admin::{
-    CancelRequest, Cancelled, EventDetail, EventPath, EventSummary, Json, ListEvents, Octets,
-    PAGE_ITEMS, Page, Path, PayloadState, Problem, Query, ReplayRequest, Replayed, ReplayedEvent,
-    RouteDecisions, position,
+    CancelRequest, Cancelled, EventCounts, EventDetail, EventPath, EventSummary, Json, ListEvents,
+    Octets, PAGE_ITEMS, Page, Path, PayloadState, Problem, Query, ReplayRequest, Replayed,
+    ReplayedEvent, RouteDecisions, position,
 };
 
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
     Query(query): Query<ListEvents>,
 ) -> Result<Json<Page<EventSummary>>, Problem> {
-    let listing = if query.after.is_some() { OLDEST_FIRST } else { NEWEST_FIRST };
-    let behind = position::<EventId>(listing, query.cursor.as_deref())?;
-    let (after, before) = match query.after {
-        Some(after) => (behind.or(Some(after)), None),
-        None => (None, behind),
-    };
-    let limit = query.limit.unwrap_or(PAGE_ITEMS);
-    let query = EventQuery {
-        source: query.source,
-        name: query.event,
-        since: query.since,
-        until: query.until,
-        destination: query.destination,
-        is_dead: query.dead,
-        after,
-        before,
+    Ok(Json(backend.list_events(query).await?))
+}
+
+pub(super) async fn counts(
+    State(backend): State<Arc<Backend>>,
+    Query(query): Query<ListEvents>,
+) -> Result<Json<EventCounts>, Problem> {
+    Ok(Json(backend.count_events(query).await?))
+}
+
+impl Backend {
+    /// A page of events.
+    pub(crate) async fn list_events(
+        &self,
+        query: ListEvents,
+    ) -> Result<Page<EventSummary>, Problem> {
+        let listing = if query.after.is_some() { OLDEST_FIRST } else { NEWEST_FIRST };
+        let behind = position::<EventId>(listing, query.cursor.as_deref())?;
+        let (after, before) = match query.after {
+            Some(after) => (behind.or(Some(after)), None),
+            None => (None, behind),
+        };
+        let limit = query.limit.unwrap_or(PAGE_ITEMS);
         // One more tells whether another page follows.
-        limit: limit + 1,
-    };
-    let found = backend.store.events(query).await?;
-    let is_full = is_full(&found);
-    let found = found.into_iter().map(EventSummary::from).collect();
-    let position = |event: &EventSummary| event.id.to_string();
-    Ok(Json(Page::new(listing, found, limit, is_full, position)))
+        let query = EventQuery { after, before, limit: limit + 1, ..query.into() };
+        let found = self.store.events(query).await?;
+        let rest = found.rest.filter(|_| found.events.len() <= limit);
+        let events = found.events.into_iter().map(EventSummary::from).collect();
+        let position = |event: &EventSummary| event.id.to_string();
+        let page = Page::new(listing, events, limit, rest.map(|rest| rest.to_string()), position);
+        Ok(Page { searched_to: rest.map(received_at), ..page })
+    }
+
+    /// How many events match, by the state of their deliveries.
+    pub(crate) async fn count_events(&self, query: ListEvents) -> Result<EventCounts, Problem> {
+        Ok(self.store.count_events(query.into()).await?.into())
+    }
+}
+
+/// The time in an id.
+fn received_at(id: EventId) -> Timestamp {
+    let millis = i64::try_from(id.to_bits() >> 80).unwrap_or(i64::MAX);
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+}
+
+impl From<ListEvents> for EventQuery {
+    fn from(query: ListEvents) -> Self {
+        Self {
+            source: query.source,
+            name: query.event,
+            subject: query.subject,
+            search: query.search.filter(|text| !text.trim().is_empty()),
+            state: query.state.map(Into::into),
+            since: query.since,
+            until: query.until,
+            destination: query.destination,
+            ..Self::default()
+        }
+    }
 }
 
 pub(super) async fn show(

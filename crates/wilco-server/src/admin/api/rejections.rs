@@ -40,7 +40,7 @@ pub(super) async fn list(
     let found = backend.store.rejections(query).await?;
     let found = found.into_iter().map(RejectionSummary::from).collect();
     let position = |kept: &RejectionSummary| kept.id.to_string();
-    Ok(Json(Page::new(listing, found, limit, false, position)))
+    Ok(Json(Page::new(listing, found, limit, None, position)))
 }
 
 pub(super) async fn show(

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wilco::EventId;
 
-use super::{Delivery, EventIdText, PageItems, from_text, limit_from_text};
+use super::{Delivery, DeliveryState, EventIdText, PageItems, limit_from_text};
 
 /// Which events to list, and which part of the listing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
@@ -28,10 +28,18 @@ pub struct ListEvents {
     /// Only events with a delivery to this destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
-    /// Only events with a dead delivery that was not replayed; without `destination` also damaged
-    /// events that have no delivery.
-    #[serde(default, deserialize_with = "from_text")]
-    pub dead: bool,
+    /// Only events about this; a trailing `*` matches anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Only events with this text in their name, subject or body, without regard to the case of ASCII letters, or
+    /// with an id that begins with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub search: Option<String>,
+    /// Only events with a delivery in this state; `dead` means those that were not replayed. Without
+    /// `destination`, an event that is not routed yet is `pending`, one that no route takes is `skipped`, and a
+    /// damaged one that has no delivery is `dead`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<DeliveryState>,
     /// Only events recorded after this one, oldest first.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = EventIdText, inline, required = false)]
@@ -95,6 +103,39 @@ pub struct EventSummary {
     pub payload: PayloadState,
     /// The deliveries, oldest first.
     pub deliveries: Vec<Delivery>,
+}
+
+/// How many events match, by the state of their deliveries. An event counts once for each state that one of its
+/// deliveries is in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventCounts {
+    /// All that match.
+    pub all: EventCount,
+    /// With a delivery that was not attempted yet, or not routed yet.
+    pub pending: EventCount,
+    /// With an attempt under way.
+    pub running: EventCount,
+    /// With a delivery that is attempted again.
+    pub retrying: EventCount,
+    /// With a delivery that arrived.
+    pub delivered: EventCount,
+    /// With a delivery that was given up and not replayed.
+    pub dead: EventCount,
+    /// With a delivery that no route takes there, or without any.
+    pub skipped: EventCount,
+    /// With a delivery that a later event of the same burst replaced.
+    pub superseded: EventCount,
+    /// With a delivery that a person cancelled.
+    pub cancelled: EventCount,
+}
+
+/// A number of events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct EventCount {
+    /// How many were counted.
+    pub count: u64,
+    /// Whether there may be more: not all events were looked at.
+    pub at_least: bool,
 }
 
 /// What has become of the headers and the body of an event. Missing while they are there.

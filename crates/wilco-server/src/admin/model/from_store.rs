@@ -4,7 +4,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use wilco::Origin;
 use wilco_store::State;
 
-use super::{Attempt, Delivery, DeliveryState, EventDetail, EventSummary, Header, PayloadState};
+use super::{
+    Attempt, Delivery, DeliveryState, EventCount, EventCounts, EventDetail, EventSummary, Header,
+    PayloadState,
+};
 
 impl From<wilco_store::EventSummary> for EventSummary {
     fn from(summary: wilco_store::EventSummary) -> Self {
@@ -125,3 +128,40 @@ impl From<State> for DeliveryState {
 
 /// The largest body that is part of the answer about an event, in bytes.
 const SHOWN_BODY_BYTES_MAX: usize = 1 << 20;
+
+impl From<DeliveryState> for State {
+    fn from(state: DeliveryState) -> Self {
+        match state {
+            DeliveryState::Pending => Self::Pending,
+            DeliveryState::Running => Self::Running,
+            DeliveryState::Retrying => Self::Retrying,
+            DeliveryState::Delivered => Self::Delivered,
+            DeliveryState::Dead => Self::Dead,
+            DeliveryState::Skipped => Self::Skipped,
+            DeliveryState::Superseded => Self::Superseded,
+            DeliveryState::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl From<wilco_store::EventCounts> for EventCounts {
+    fn from(counts: wilco_store::EventCounts) -> Self {
+        Self {
+            all: counts.all.into(),
+            pending: counts.of(State::Pending).into(),
+            running: counts.of(State::Running).into(),
+            retrying: counts.of(State::Retrying).into(),
+            delivered: counts.of(State::Delivered).into(),
+            dead: counts.of(State::Dead).into(),
+            skipped: counts.of(State::Skipped).into(),
+            superseded: counts.of(State::Superseded).into(),
+            cancelled: counts.of(State::Cancelled).into(),
+        }
+    }
+}
+
+impl From<wilco_store::EventCount> for EventCount {
+    fn from(count: wilco_store::EventCount) -> Self {
+        Self { count: count.events, at_least: count.is_at_least }
+    }
+}

@@ -1,20 +1,25 @@
 //! Listings of events, and the search for the last one of a source.
 
 mod changes;
+mod counts;
+mod filter;
+mod summary;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
-use wilco::{Digest, Origin};
+use wilco::EventId;
 
 use super::{
-    super::{
-        Head, Limits, digest_of, id_at, id_of, instant, origin_of, row_limit, seq_at, seq_of,
-        time_of,
-    },
-    deliveries, delivery_of, source_of, title, unknown_source,
+    super::{Limits, each_chunk, id_at, instant, row_limit, seq_at, seq_of},
+    deliveries, delivery_of, title,
 };
-use crate::{EventQuery, EventSummary, PayloadState, StoreError};
+use crate::{
+    EventQuery, EventSummary, LISTING_BYTES_MAX, SCANNED_BYTES_MAX, StoreError, search::SearchText,
+};
 pub(crate) use changes::{changes, newest_position, position_before};
+pub(crate) use counts::counts;
+pub(crate) use filter::{bind, conditions, is_few};
+pub(crate) use summary::{LISTED, PAYLOAD_STATE, head, summary};
 
 /// A part of the events, which a listing looks through one part after another: those behind `after`
 /// and before `before`.
@@ -27,58 +32,102 @@ pub(crate) struct Part {
     events_max: usize,
 }
 
+/// How much a listing may still do.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Budget {
+    /// Events that are still wanted.
+    pub(crate) wanted: usize,
+    /// Bytes of what is listed.
+    listed_bytes: usize,
+    /// Events that are looked through, whether or not they match.
+    scanned_events: usize,
+    /// Bytes of bodies that are searched.
+    body_bytes: usize,
+}
+
 impl Part {
     /// All that a query can find.
     pub(crate) fn all(query: &EventQuery, limits: Limits) -> Self {
         // The place of an event is never behind its time.
         let since = query.since.map_or(0, |since| seq_at(since).saturating_sub(1));
+        let ids = query.search.as_deref().and_then(|text| SearchText::new(text).ids());
+        let (first, last) = ids.unwrap_or((EventId::from_bits(0), EventId::from_bits(u128::MAX)));
         Self {
-            after: query.after.map_or(0, seq_of).max(since),
-            before: query.before.map_or(i64::MAX, seq_of),
+            after: query.after.map_or(0, seq_of).max(since).max(seq_of(first).saturating_sub(1)),
+            before: query.before.map_or(i64::MAX, seq_of).min(seq_of(last).saturating_add(1)),
             events: limits.listing_events_first,
             events_max: limits.listing_events_max,
         }
     }
+
+    /// Where it begins, in the order of the query.
+    pub(crate) fn begin(&self, query: &EventQuery) -> EventId {
+        id_at(if query.after.is_some() { self.after } else { self.before })
+    }
+
+    /// What follows behind this place, in the order of the query.
+    fn behind(self, seq: i64, query: &EventQuery) -> Self {
+        match query.after {
+            Some(_) => Self { after: seq, ..self },
+            None => Self { before: seq, ..self },
+        }
+    }
 }
 
-/// Events in the next part, at most `limit`, and those that reach `bytes_max`, and the part behind that, if any is left. A listing is
-/// read in such parts, each a transaction of its own: a filter that few events meet looks at all of
+impl Budget {
+    pub(crate) fn new(query: &EventQuery, limits: Limits) -> Self {
+        Self {
+            wanted: query.limit,
+            listed_bytes: LISTING_BYTES_MAX,
+            scanned_events: limits.listing_scanned_max,
+            body_bytes: SCANNED_BYTES_MAX,
+        }
+    }
+
+    pub(crate) fn is_spent(&self) -> bool {
+        self.wanted == 0
+            || self.listed_bytes == 0
+            || self.scanned_events == 0
+            || self.body_bytes == 0
+    }
+}
+
+/// The events of the next part that match, as far as the budget goes, and what is left to look through. A listing is
+/// read in such parts, each a transaction of its own: a filter that few events meet looks at many of
 /// them, and a reader that takes long keeps the log from being emptied.
 pub(crate) fn events(
     connection: &Connection,
     query: &EventQuery,
-    (limit, bytes_max): (usize, usize),
-    part: Part,
+    budget: &mut Budget,
+    all: Part,
 ) -> Result<(Vec<EventSummary>, Option<Part>), StoreError> {
-    let (part, rest) = if query.is_dead {
-        // Looked up by the index of the dead, which are few: there is nothing to look through.
-        (part, None)
-    } else {
-        cut(connection, query, part)?
+    let is_few = is_few(connection, query)?;
+    let (part, rest) = match is_few {
+        true => (all, None),
+        false => {
+            cut(connection, query, Part { events: all.events.min(budget.scanned_events), ..all })?
+        }
     };
-    let mut statement = connection.prepare_cached(&listing(query))?;
-    let rows = statement.query_map(
-        params![
-            query.source,
-            query.name,
-            query.since.map(Timestamp::as_millisecond),
-            query.until.map(Timestamp::as_millisecond),
-            part.after,
-            part.before,
-            row_limit(limit),
-            query.destination,
-        ],
-        |row| Ok((row.get::<_, i64>(0)?, summary(row)?)),
-    )?;
-    let (mut events, mut bytes) = (Vec::new(), 0);
-    for row in rows {
-        let (seq, mut summary) = row?;
-        summary.deliveries = deliveries(connection, seq)?;
-        summary.title = title(connection, seq)?;
-        bytes += summary.listed_bytes();
-        events.push(summary);
-        if bytes >= bytes_max {
-            break;
+    if !is_few {
+        budget.scanned_events = budget.scanned_events.saturating_sub(all.events);
+    }
+    let mut statement = connection.prepare_cached(&listing(query, is_few))?;
+    // A search looks at more than it finds.
+    let rows_max = if query.search.is_some() { usize::MAX } else { budget.wanted };
+    let mut rows = bind(&mut statement, query, part, rows_max)?;
+    let (mut events, mut searched) = (Vec::new(), Searched::new(query));
+    while let Some(row) = rows.next()? {
+        let seq = row.get("seq")?;
+        if searched.is_match(connection, row, budget)? {
+            let mut summary = summary(row)?;
+            summary.deliveries = deliveries(connection, seq)?;
+            summary.title = title(connection, seq)?;
+            budget.listed_bytes = budget.listed_bytes.saturating_sub(summary.listed_bytes());
+            budget.wanted -= 1;
+            events.push(summary);
+        }
+        if budget.wanted == 0 || budget.listed_bytes == 0 || budget.body_bytes == 0 {
+            return Ok((events, Some(all.behind(seq, query))));
         }
     }
     Ok((events, rest))
@@ -94,6 +143,57 @@ pub(super) fn one(connection: &Connection, seq: i64) -> rusqlite::Result<Option<
         ))?
         .query_row([seq], summary)
         .optional()
+}
+
+/// What a query searches for.
+pub(crate) struct Searched(Option<SearchText>);
+
+impl Searched {
+    pub(crate) fn new(query: &EventQuery) -> Self {
+        Self(query.search.as_deref().map(SearchText::new))
+    }
+
+    /// Whether the event of this row has what is searched for. The body is read if it is not in the rest.
+    pub(crate) fn is_match(
+        &mut self,
+        connection: &Connection,
+        row: &Row<'_>,
+        budget: &mut Budget,
+    ) -> rusqlite::Result<bool> {
+        let Some(text) = &self.0 else { return Ok(true) };
+        let seq: i64 = row.get("seq")?;
+        // A damaged row is listed by what can be read of it.
+        let id = row.get::<_, String>("id").ok().and_then(|id| id.parse().ok());
+        let name = row.get::<_, String>("name").unwrap_or_default();
+        let subject = row.get::<_, Option<String>>("subject").unwrap_or_default();
+        if text.is_in_head(id.unwrap_or(id_at(seq)), &name, subject.as_deref()) {
+            return Ok(true);
+        }
+        if text.ids().is_some() {
+            return Ok(false);
+        }
+        let bytes = row.get::<_, usize>("bytes").unwrap_or_default();
+        budget.body_bytes = budget.body_bytes.saturating_sub(bytes.max(SEARCHED_BYTES_MIN));
+        is_in_body(connection, seq, text)
+    }
+}
+
+fn is_in_body(connection: &Connection, seq: i64, text: &SearchText) -> rusqlite::Result<bool> {
+    let mut statement =
+        connection.prepare_cached("SELECT body, chunks FROM payload WHERE event = ?1")?;
+    let mut rows = statement.query([seq])?;
+    let Some(row) = rows.next()? else { return Ok(false) };
+    let Some(chunks) = row.get::<_, Option<i64>>(1)? else {
+        return Ok(text.is_in(row.get_ref(0)?.as_blob().unwrap_or_default()));
+    };
+    let (mut is_found, mut read) = (false, Vec::new());
+    each_chunk(connection, chunks, |chunk| {
+        let kept = read.len() - text.overlap().min(read.len());
+        read.drain(..kept);
+        read.extend_from_slice(chunk);
+        is_found = is_found || text.is_in(&read);
+    })?;
+    Ok(is_found)
 }
 
 /// Cuts off the first events of a part, in the order of the query.
@@ -123,22 +223,14 @@ fn cut(
     })
 }
 
-fn listing(query: &EventQuery) -> String {
-    let order = if query.after.is_some() { "ASC" } else { "DESC" };
-    // SQLite does not choose an index for a condition with a plus in front.
-    let (plus, deliveries) = match (query.is_dead, query.destination.is_some()) {
-        (true, true) => ("+", DEAD_AT_ONE),
-        (true, false) => ("+", DEAD),
-        (false, true) => ("", AT_ONE),
-        (false, false) => ("", "?8 IS NULL"),
-    };
+fn listing(query: &EventQuery, is_few: bool) -> String {
+    let (order, plus) =
+        (if query.after.is_some() { "ASC" } else { "DESC" }, if is_few { "+" } else { "" });
+    let conditions = conditions(query, is_few);
     format!(
         "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM progress) AS is_routed, \
          EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) AS is_damaged, {PAYLOAD_STATE} FROM event \
-         WHERE (?1 IS NULL OR source = ?1) AND (?2 IS NULL OR name = ?2 OR (?2 LIKE '%*' \
-         AND substr(name, 1, length(?2) - 1) = substr(?2, 1, length(?2) - 1))) \
-         AND (?3 IS NULL OR received_at_ms >= ?3) AND (?4 IS NULL OR received_at_ms < ?4) \
-         AND {plus}seq > ?5 AND {plus}seq < ?6 AND {deliveries} ORDER BY {plus}seq {order} LIMIT ?7"
+         WHERE {conditions} ORDER BY {plus}seq {order} LIMIT ?7"
     )
 }
 
@@ -174,110 +266,21 @@ pub(crate) fn last_received(
     Ok((received_at_ms.map(instant).transpose()?, rest))
 }
 
-fn summary(row: &Row<'_>) -> rusqlite::Result<EventSummary> {
-    let seq: i64 = row.get("seq")?;
-    let (is_routed, is_damaged) = (row.get("is_routed")?, row.get("is_damaged")?);
-    // One damaged row must not hide all the others.
-    let head = head(row).unwrap_or_default().unwrap_or_else(|| unreadable(row, seq));
-    let payload = match row.get_ref("payload")?.as_str()? {
-        "erased" => PayloadState::Erased,
-        "pruned" => PayloadState::Pruned,
-        _ => PayloadState::Kept,
-    };
-    Ok(EventSummary { is_routed, is_damaged: is_damaged || head.is_damaged, payload, ..head })
-}
-
-/// What a row says, unless that is not what was written.
-pub(super) fn head(row: &Row<'_>) -> rusqlite::Result<Option<EventSummary>> {
-    let delivery_id: Option<String> = row.get("delivery_id")?;
-    let conflict = row.get("conflict")?;
-    let provider: String = row.get("provider")?;
-    let summary = EventSummary {
-        id: id_of(&row.get::<_, String>("id")?)?,
-        source: source_of(row)?,
-        name: row.get("name")?,
-        subject: row.get("subject")?,
-        title: None,
-        received_at: instant(row.get("received_at_ms")?)?,
-        bytes: row.get("bytes")?,
-        digest: digest_of(row, "digest")?,
-        secret_name: row.get("secret_name")?,
-        origin: origin_of(row, "origin")?,
-        is_routed: false,
-        is_conflict: conflict,
-        is_damaged: false,
-        payload: PayloadState::Kept,
-        deliveries: Vec::new(),
-    };
-    let head = Head {
-        source: summary.source.as_str(),
-        provider: &provider,
-        name: &summary.name,
-        subject: summary.subject.as_deref(),
-        delivery_id: delivery_id.as_deref(),
-        received_at: summary.received_at,
-        secret_name: &summary.secret_name,
-        origin: summary.origin,
-        digest: summary.digest,
-        body_bytes: summary.bytes,
-    };
-    let checksum = head.checksum(summary.id, conflict);
-    Ok((checksum == row.get::<_, u32>("head_checksum")?).then_some(summary))
-}
-
-/// A row that cannot be believed: what its place tells, the front of its id and its time, and the
-/// source to find it by.
-fn unreadable(row: &Row<'_>, seq: i64) -> EventSummary {
-    let id = row.get::<_, String>("id").and_then(|text| id_of(&text)).ok();
-    EventSummary {
-        id: id.filter(|id| seq_of(*id) == seq).unwrap_or(id_at(seq)),
-        source: source_of(row).unwrap_or_else(|_| unknown_source()),
-        name: "damaged".into(),
-        subject: None,
-        title: None,
-        received_at: time_of(seq),
-        bytes: 0,
-        digest: Digest([0; 32]),
-        secret_name: String::new(),
-        origin: Origin::Webhook,
-        is_routed: false,
-        is_conflict: false,
-        is_damaged: true,
-        payload: PayloadState::Kept,
-        deliveries: Vec::new(),
-    }
-}
-
-const PAYLOAD_STATE: &str = "CASE WHEN EXISTS (SELECT 1 FROM erased WHERE erased.event = seq) THEN 'erased' \
-     WHEN seq <= (SELECT pruned_through FROM progress) \
-     AND NOT EXISTS (SELECT 1 FROM payload WHERE payload.event = seq) THEN 'pruned' ELSE 'kept' END AS payload";
-const LISTED: &str = "id, source, provider, name, subject, delivery_id, received_at_ms, secret_name, bytes, digest, \
-                      conflict, origin, head_checksum";
-/// Events with a dead delivery, for which the first two conditions are those of the index, and those
-/// that are damaged and have none, because they will never get one.
-const DEAD: &str = "?8 IS NULL AND seq IN (SELECT event FROM delivery INDEXED BY \
-                    delivery_unfinished WHERE state IN ('running', 'dead') \
-                    AND replaced_by IS NULL AND state = 'dead' UNION ALL SELECT event FROM damaged \
-                    WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.event = damaged.event))";
-const DEAD_AT_ONE: &str = "seq IN (SELECT event FROM delivery INDEXED BY delivery_unfinished \
-                           WHERE state IN ('running', 'dead') AND replaced_by IS NULL \
-                           AND state = 'dead' AND destination = ?8)";
-const AT_ONE: &str =
-    "EXISTS (SELECT 1 FROM delivery WHERE delivery.event = seq AND destination = ?8)";
+/// A body counts as this many bytes at least when it is searched, because it is looked up.
+const SEARCHED_BYTES_MIN: usize = 512;
 
 #[cfg(test)]
 mod tests {
-    use wilco::EventId;
-
     use super::*;
+    use crate::State;
 
     /// How SQLite reads a listing, in an empty store: one line for each step.
-    fn plan(query: &EventQuery) -> String {
+    fn plan(query: &EventQuery, is_few: bool) -> String {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("../schema.sql")).unwrap();
         let mut statement =
-            connection.prepare(&format!("EXPLAIN QUERY PLAN {}", listing(query))).unwrap();
-        let nothing = [None::<i64>; 8];
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {}", listing(query, is_few))).unwrap();
+        let nothing = [None::<i64>; 9];
         let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3));
         let steps: Vec<String> = steps.unwrap().map(Result::unwrap).collect();
         steps.join("\n")
@@ -289,7 +292,7 @@ mod tests {
         let to_one = EventQuery { destination: Some("crm".into()), ..any.clone() };
         let onwards = EventQuery { after: Some(EventId::from_bits(0)), ..any.clone() };
         for query in [any, to_one, onwards] {
-            let plan = plan(&query);
+            let plan = plan(&query, false);
             let first = plan.lines().next().unwrap();
             assert!(first.contains("(rowid>? AND rowid<?)"), "{plan}");
             assert!(!plan.contains("TEMP B-TREE"), "{plan}");
@@ -299,8 +302,9 @@ mod tests {
     #[test]
     fn dead_letters_are_found_by_their_index_and_not_among_all_events() {
         for destination in [None, Some("crm".to_owned())] {
-            let query = EventQuery { is_dead: true, destination, ..EventQuery::default() };
-            let plan = plan(&query);
+            let query =
+                EventQuery { state: Some(State::Dead), destination, ..EventQuery::default() };
+            let plan = plan(&query, true);
             assert!(plan.starts_with("SEARCH event USING INTEGER PRIMARY KEY (rowid=?)"), "{plan}");
             assert!(plan.contains("USING COVERING INDEX delivery_unfinished"), "{plan}");
         }

@@ -129,7 +129,7 @@ async fn a_damaged_event_is_listed_as_damaged_and_does_not_hide_others() {
         let (store, ids) = with_damage(&disk, change).await;
         let query = EventQuery { limit: 9, ..EventQuery::default() };
         for _ in 0..2 {
-            let summary = store.events(query.clone()).await.unwrap();
+            let summary = store.events(query.clone()).await.unwrap().events;
             let seen: Vec<_> =
                 summary.iter().map(|event| (seq_of(event.id), event.is_damaged)).collect();
             let expected =
@@ -157,16 +157,16 @@ async fn a_damaged_event_found_by_routing_is_listed_and_delays_no_other() {
 
         let store = disk.open(small());
         let query = EventQuery { limit: 9, ..EventQuery::default() };
-        let summary = store.events(query).await.unwrap();
+        let summary = store.events(query).await.unwrap().events;
         let damaged: Vec<_> = summary.iter().map(|event| event.is_damaged).collect();
         assert_eq!(damaged, [false, true, false], "{change}");
         // It has no delivery that could be dead, and never gets one.
-        let dead = EventQuery { is_dead: true, limit: 9, ..EventQuery::default() };
-        let summary = store.events(dead.clone()).await.unwrap();
+        let dead = EventQuery { state: Some(State::Dead), limit: 9, ..EventQuery::default() };
+        let summary = store.events(dead.clone()).await.unwrap().events;
         let summary: Vec<_> = summary.iter().map(|event| seq_of(event.id)).collect();
         assert_eq!(summary, [seq_of(ids[1])], "{change}");
         let at_crm = EventQuery { destination: Some("crm".into()), ..dead };
-        assert_eq!(store.events(at_crm).await.unwrap(), [], "{change}");
+        assert_eq!(store.events(at_crm).await.unwrap().events, [], "{change}");
     }
 }
 

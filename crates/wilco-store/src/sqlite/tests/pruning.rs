@@ -20,7 +20,8 @@ async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
     }
 
     let store = disk.open(Options { scrub_after: Duration::ZERO, ..small() });
-    let listed = store.events(EventQuery { limit: 9, ..EventQuery::default() }).await.unwrap();
+    let listed =
+        store.events(EventQuery { limit: 9, ..EventQuery::default() }).await.unwrap().events;
     let listed: Vec<_> = listed.iter().map(|event| (event.id, event.is_damaged)).collect();
     assert_eq!(listed, [(pruned, false)]);
     assert!(matches!(store.event(pruned).await, Err(StoreError::Pruned(_))));

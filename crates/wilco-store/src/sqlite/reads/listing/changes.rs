@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
-use super::{deliveries, delivery_of, id_of, one, row_limit, seq_at, title};
+use super::{super::super::id_of, deliveries, delivery_of, one, row_limit, seq_at, title};
 use crate::{
     Change, ChangeKind, ChangeQuery, Changes, DeliveryChange, Position, StoreError,
     changes::CHANGES_BYTES_MAX,

@@ -82,7 +82,7 @@ fn states(row: &Row<'_>) -> rusqlite::Result<u16> {
 }
 
 fn bit(state: State) -> u16 {
-    1 << State::ALL.iter().position(|one| *one == state).unwrap_or_default()
+    1 << state.index()
 }
 
 /// The states of the deliveries of an event, those that are no longer dead because they were replayed left out;

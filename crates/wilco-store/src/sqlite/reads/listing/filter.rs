@@ -54,12 +54,10 @@ pub(crate) fn is_few(connection: &Connection, query: &EventQuery) -> rusqlite::R
     let mut left = FEW_MAX;
     let looked_at = looked_at(state, to_one);
     for places in &looked_at {
+        let places = places.replace("?8", "?2");
         let count: usize = connection
-            .prepare_cached(&format!("SELECT count(*) FROM ({places} LIMIT ?1) WHERE ?8 IS ?8"))?
-            .query_row(
-                params![row_limit(left + 1), (), (), (), (), (), (), query.destination],
-                |row| row.get(0),
-            )?;
+            .prepare_cached(&format!("SELECT count(*) FROM ({places} LIMIT ?1) WHERE ?2 IS ?2"))?
+            .query_row(params![row_limit(left + 1), query.destination], |row| row.get(0))?;
         if count > left {
             return Ok(false);
         }
@@ -71,9 +69,10 @@ pub(crate) fn is_few(connection: &Connection, query: &EventQuery) -> rusqlite::R
 /// The places of the events in a state, as far as an index has them.
 fn places(state: State, to_one: bool) -> Vec<String> {
     let of_state = format!(" AND state = '{state}'");
-    looked_at(state, to_one).into_iter().map(|places| {
-        if places.contains(DUE) { places + &of_state } else { places }
-    }).collect()
+    looked_at(state, to_one)
+        .into_iter()
+        .map(|places| if places.contains(DUE) { places + &of_state } else { places })
+        .collect()
 }
 
 /// What is read of the indexes to find the events in a state; nothing if no index has them.
