@@ -69,6 +69,19 @@ fn every_link_in_the_manual_has_a_target() {
 }
 
 #[test]
+fn the_book_has_every_page() {
+    let pages = pages();
+    let (summary, text) = pages.iter().find(|(path, _)| path.ends_with("docs/SUMMARY.md")).unwrap();
+    let named = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let named: Vec<_> =
+        named.map(|link| summary.with_file_name(link).canonicalize().unwrap()).collect();
+    let missing = pages.iter().map(|(path, _)| path);
+    let missing: Vec<_> =
+        missing.filter(|path| *path != summary && !named.contains(path)).collect();
+    assert!(missing.is_empty(), "add to docs/SUMMARY.md: {missing:?}");
+}
+
+#[test]
 fn every_command_in_the_manual_exists() {
     let mut commands = 0;
     for (path, page) in pages() {
