@@ -12,6 +12,7 @@ mod page;
 mod problem;
 mod role;
 mod session;
+mod streams;
 mod token;
 
 use std::sync::Arc;
@@ -35,24 +36,28 @@ pub(crate) use api::{
     Backend, ConfiguredDestination, Probing, Routing, RunBackfill, Running, Unready,
 };
 use dashboard::Dashboard;
-pub(crate) use extract::{Json, NoContent, Octets, Path, Query};
+pub(crate) use extract::{EventStream, Json, LastEventId, NoContent, Octets, Path, Query};
 pub(crate) use guard::Access;
 pub use model::{
     AcceptRequest, AcceptedRejection, Activity, Attempt, BackfillStatus, Backfills, CancelRequest,
-    Cancelled, Delivery, DeliveryState, DestinationStatus, EventCount, EventCounts, EventDetail,
-    EventSummary, ExplainedChange, Explanation, Gap, Header, Latency, ListDestinations, ListEvents,
-    ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page, PayloadState, Probe, ProbeReport,
-    ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail, RejectionReason, RejectionSummary,
-    ReplayRequest, Replayed, ReplayedEvent, RouteClause, RouteDecision, RouteDecisions,
-    SecretStatus, Secrets, SessionRequest, SourceStatus, StoreUsage,
+    Cancelled, Delivery, DeliveryChange, DeliveryState, DestinationStatus, EventCount, EventCounts,
+    EventDetail, EventSummary, ExplainedChange, Explanation, FollowChanges, Gap, Header, Latency,
+    ListDestinations, ListEvents, ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page,
+    PayloadState, Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail,
+    RejectionReason, RejectionSummary, ReplayRequest, Replayed, ReplayedEvent, RouteClause,
+    RouteDecision, RouteDecisions, SecretStatus, Secrets, SessionRequest, SourceStatus, StoreUsage,
+    StreamStart, StreamedKind,
 };
-pub(crate) use model::{DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath};
+pub(crate) use model::{
+    DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath, StreamedData,
+};
 pub(crate) use openapi::{Describe, Described, document};
-pub(crate) use page::position;
+pub(crate) use page::{encode, position};
 pub use problem::{Problem, ProblemType};
 pub use role::Role;
 pub(crate) use role::Tokens;
 pub(crate) use session::{CODE_LIFETIME, Session, Sessions, cookie};
+pub(crate) use streams::{OpenStream, Streams};
 pub(crate) use token::read_or_make as token_of;
 pub use token::{path as token_path, read as read_token};
 

@@ -37,6 +37,7 @@ mod retention;
 mod secrets;
 mod service_manager;
 mod slow;
+mod stream;
 mod survival;
 mod tls;
 mod wire;

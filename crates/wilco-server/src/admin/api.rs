@@ -9,6 +9,7 @@ mod probes;
 mod rejections;
 mod secrets;
 mod sessions;
+mod stream;
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -31,7 +32,7 @@ use wilco_store::{AdminStore, Target};
 
 use super::{
     Describe, Described, NoContent, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
-    Sessions, document,
+    Sessions, Streams, document,
 };
 use crate::{config::Source, history::History, metrics::Metrics};
 
@@ -52,6 +53,7 @@ pub(crate) struct Running {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) unready: Unready,
     pub(crate) sessions: Arc<Sessions>,
+    pub(crate) streams: Streams,
 }
 
 /// The routes and destinations of a configuration.
@@ -142,7 +144,8 @@ impl Api {
     pub async fn call(&self, request: http::Request<Bytes>) -> http::Response<Bytes> {
         let response = self.router.clone().call(request.map(Body::from)).await;
         let (head, body) = response.unwrap_or_else(|never: Infallible| match never {}).into_parts();
-        // Every response of this router is complete in memory, so this neither waits nor fails.
+        // Only a service has streams, so every response is complete in memory, and this neither waits nor
+        // fails.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
         http::Response::from_parts(head, body)
     }
@@ -171,6 +174,12 @@ fn about_events() -> Vec<Operation> {
         ),
         read("/api/v1/events/{id}", "show_event", "Shows one event", events::show),
         read("/api/v1/events/{id}/body", "read_body", "Gives the exact body", events::body),
+        read(
+            "/api/v1/stream",
+            "follow_changes",
+            "Streams events and changes of their deliveries, as server-sent events",
+            stream::follow,
+        ),
         read(
             "/api/v1/events/{id}/why",
             "explain_routes",

@@ -6,7 +6,7 @@ use std::{borrow::Cow, io};
 use axum::{
     body::{Body, Bytes},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
-    http::{StatusCode, header, request::Parts},
+    http::{HeaderName, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
 use futures_util::stream;
@@ -22,11 +22,17 @@ pub(crate) struct Path<T>(pub(crate) T);
 /// The parameters of the query.
 pub(crate) struct Query<T>(pub(crate) T);
 
+/// The header with which a client of a stream says which message it got last.
+pub(crate) struct LastEventId(pub(crate) Option<String>);
+
 /// A body of JSON: of a request, or of a response.
 pub(crate) struct Json<T>(pub(crate) T);
 
 /// A response without a body.
 pub(crate) struct NoContent;
+
+/// A response of server-sent events.
+pub(crate) struct EventStream(pub(crate) Body);
 
 /// A response of arbitrary bytes, which is sent chunk by chunk.
 pub(crate) struct Octets(pub(crate) wilco::Body);
@@ -48,6 +54,16 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         Ok(Self(from_texts(form_urlencoded::parse(query.as_bytes()))?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let Some(value) = parts.headers.get(LAST_EVENT_ID) else { return Ok(Self(None)) };
+        let text = value.to_str().map_err(|_| Problem::bad_request("invalid last-event-id"))?;
+        Ok(Self(Some(text.to_owned())))
     }
 }
 
@@ -91,6 +107,18 @@ impl<T: Serialize> IntoResponse for Json<T> {
 impl IntoResponse for NoContent {
     fn into_response(self) -> Response {
         StatusCode::NO_CONTENT.into_response()
+    }
+}
+
+impl IntoResponse for EventStream {
+    fn into_response(self) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, "text/event-stream"),
+            (header::CACHE_CONTROL, "no-store"),
+            // nginx would hold messages back to fill a buffer.
+            (HeaderName::from_static("x-accel-buffering"), "no"),
+        ];
+        (headers, self.0).into_response()
     }
 }
 
@@ -142,6 +170,7 @@ fn from_texts<'t, T: DeserializeOwned>(
 }
 
 const JSON: &str = "application/json";
+const LAST_EVENT_ID: &str = "last-event-id";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! The connections of the admin listener, with separate limits.
 
+mod write_timeout;
+
 use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
@@ -17,6 +19,7 @@ use crate::{
     metrics::Metrics,
     sockets::{Listener, Stream},
 };
+use write_timeout::WithWriteTimeout;
 
 /// Serves until `stop`, then finishes the requests under way.
 pub(super) async fn serve(
@@ -57,6 +60,7 @@ async fn serve_connection(
     router: Router,
     stop: CancellationToken,
 ) {
+    let stream = WithWriteTimeout::new(stream, ADMIN_WRITE_TIMEOUT);
     let service = service_fn(|request| router.clone().call(request));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -79,4 +83,6 @@ async fn serve_connection(
 const ADMIN_CONNECTIONS_MAX: usize = 128;
 /// From the last answer of a connection, or its start, to the end of the next head.
 const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Without a byte that the client takes of an answer, which may be a stream that never ends.
+const ADMIN_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);

@@ -12,6 +12,7 @@ mod rejections;
 mod routes;
 mod secrets;
 mod sessions;
+mod stream;
 
 use std::{fmt::Display, str::FromStr};
 
@@ -45,6 +46,8 @@ pub use rejections::{
 pub use routes::{RouteClause, RouteDecision, RouteDecisions};
 pub use secrets::{SecretStatus, Secrets};
 pub use sessions::{LoginLink, SessionRequest};
+pub(crate) use stream::StreamedData;
+pub use stream::{DeliveryChange, FollowChanges, StreamStart, StreamedKind};
 
 /// One part of a listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

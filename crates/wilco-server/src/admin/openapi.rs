@@ -7,14 +7,16 @@ use utoipa::{
     openapi::{
         ComponentsBuilder, Content, InfoBuilder, OpenApi, OpenApiBuilder, PathItem, PathsBuilder,
         Ref, RefOr, Required, ResponseBuilder, Schema,
-        path::{HttpMethod, Operation, OperationBuilder, ParameterIn},
+        path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
         schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
-use super::{Json, NoContent, Octets, Page, Path, Problem, Query};
+use super::{
+    EventStream, Json, LastEventId, NoContent, Octets, Page, Path, Problem, Query, StreamedData,
+};
 
 /// The schemas that an operation refers to, by name.
 pub(crate) type Schemas = Vec<(String, RefOr<Schema>)>;
@@ -178,6 +180,23 @@ impl Success for NoContent {
 
     fn content(_: &mut Schemas) -> Option<(&'static str, Content)> {
         None
+    }
+}
+
+impl Argument for LastEventId {
+    fn describe(operation: OperationBuilder, _: &mut Schemas) -> OperationBuilder {
+        let parameter = ParameterBuilder::new()
+            .name("Last-Event-ID")
+            .parameter_in(ParameterIn::Header)
+            .description(Some("Begins behind the message with this id."))
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String)));
+        operation.parameter(parameter)
+    }
+}
+
+impl Success for EventStream {
+    fn content(schemas: &mut Schemas) -> Option<(&'static str, Content)> {
+        Some(("text/event-stream", Content::new(Some(refer::<StreamedData>(schemas)))))
     }
 }
 

@@ -25,7 +25,7 @@ impl<T> Page<T> {
 }
 
 /// A cursor names its listing, because a position in another one means something else.
-fn encode(listing: &str, position: &str) -> String {
+pub(crate) fn encode(listing: &str, position: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(format!("{listing}:{position}"))
 }
 

@@ -9,7 +9,7 @@ use wilco_store::{Retention, Store};
 
 use crate::{
     acme::{Missing, Renewal},
-    admin::{Access, Admin, Api, Running, Unready},
+    admin::{Access, Admin, Api, Running, Streams, Unready},
     backfill::{self, Backfiller, Trigger},
     history::History,
     inbound::{Certificate, Inbound},
@@ -94,7 +94,9 @@ impl Starter {
         self.spawn("the history", Arc::clone(&history).run(self.stop.clone()));
         let unready = Arc::new(move || missing.as_ref().and_then(|missing| missing.why()));
         let sessions = Arc::clone(&access.sessions);
-        Running { history, metrics: Arc::clone(&self.metrics), unready, sessions }
+        let metrics = Arc::clone(&self.metrics);
+        let streams = Streams::new(&metrics, self.stop.clone());
+        Running { history, metrics, unready, sessions, streams }
     }
 
     /// Starts the admin listener.

@@ -173,6 +173,9 @@ pub struct EventDetail {
     /// What a listing says of the event.
     #[serde(flatten)]
     pub summary: EventSummary,
+    /// Who sent the event, the word in the configuration; absent if its headers and body were removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
     /// Whether the provider sent the same delivery id before, with another body.
     pub conflict: bool,
     /// The headers in the order received; those with credentials without their values.

@@ -64,7 +64,8 @@ impl From<wilco_store::EventDetail> for EventDetail {
             payload: PayloadState::Kept,
             deliveries: deliveries.into_iter().map(Delivery::from).collect(),
         };
-        Self { summary, conflict: event.conflict, headers, body, body_base64 }
+        let (provider, conflict) = (Some(event.provider), event.conflict);
+        Self { summary, provider, conflict, headers, body, body_base64 }
     }
 }
 
@@ -72,8 +73,8 @@ impl EventDetail {
     /// An event whose payload was removed.
     pub(crate) fn without_payload(summary: wilco_store::EventSummary) -> Self {
         let conflict = summary.is_conflict;
-        let summary = summary.into();
-        Self { summary, conflict, headers: Vec::new(), body: None, body_base64: None }
+        let (summary, provider) = (summary.into(), None);
+        Self { summary, provider, conflict, headers: Vec::new(), body: None, body_base64: None }
     }
 }
 
