@@ -18,6 +18,7 @@ mod health;
 mod id_ref;
 mod init;
 mod json_log;
+mod listen;
 mod output;
 mod probe;
 mod providers;
@@ -59,7 +60,7 @@ pub(crate) use output::{
 };
 pub(crate) use record::{Filter, Record};
 pub(crate) use reload::reload;
-pub(crate) use server::{Server, client_for, refusal};
+pub(crate) use server::{Messages, RemoteArgs, Server, client_for, refusal};
 pub(crate) use table::{Column, Table};
 
 /// Requests are allocated on one thread and freed on another, which is slow with the system's
@@ -134,6 +135,7 @@ enum Verb {
     Health(health::Health),
     Dashboard(dashboard::Dashboard),
     Send(send::Send),
+    Listen(listen::Listen),
     Probe(probe::Probe),
     Verify(verify::Verify),
     Explain(explain::Explain),
@@ -171,6 +173,7 @@ impl Cli {
             Verb::Backfill(backfill) => backfill.run().await,
             Verb::Backup(backup) => backup.run(),
             Verb::Send(send) => send.run().await,
+            Verb::Listen(listen) => listen.run().await,
             Verb::Probe(probe) => probe.run().await,
             Verb::Verify(verify) => verify.run(),
             Verb::Explain(explain) => explain.run().await,

@@ -1,25 +1,39 @@
 //! A client of the admin API of a running wilco.
 
+mod messages;
+mod remote;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
+use tokio::task::JoinSet;
 use wilco::{Body, Secret};
 use wilco_server::{
     admin::{self, Problem, ProblemType},
-    client::{Answer, Client, ClientError, Trust, send_to_socket},
+    client::{Answer, Client, ClientError, Trust, open_on_socket, send_to_socket},
     config::{Address, Places},
 };
 use wilco_store::SqliteStore;
 
 use super::Failure;
 
+pub(crate) use messages::Messages;
+use messages::read_problem;
+pub(crate) use remote::RemoteArgs;
+
 /// The admin listener of a running wilco.
 pub(crate) struct Server {
-    address: Address,
+    /// Its address or URL, as it is shown.
+    shown: String,
+    /// What is before the path in a URL.
+    base: String,
+    /// Where to connect to instead of the host of the URL.
+    socket: Option<PathBuf>,
     token: Option<Secret>,
     /// Where the token is, or should be.
     token_place: String,
@@ -29,7 +43,6 @@ pub(crate) struct Server {
 impl Server {
     /// Uses the token of the configuration, else the one that the server keeps next to its store.
     pub(crate) fn find(places: &Places) -> Result<Self, Failure> {
-        let client = client_for(&http::Uri::from_static("http://localhost/"))?;
         let store = SqliteStore::path(&places.store.url)?;
         let (token_place, token) = match &places.token_name {
             Some(name) => (name.clone(), places.token.clone()),
@@ -38,7 +51,30 @@ impl Server {
                 (path, admin::read_token(&store).ok().flatten())
             }
         };
-        Ok(Self { address: places.address.clone(), token, token_place, client })
+        let (base, socket) = match &places.address {
+            Address::Tcp(address) if address.ip().is_unspecified() => {
+                let here = SocketAddr::from((Ipv4Addr::LOCALHOST, address.port()));
+                (format!("http://{here}"), None)
+            }
+            Address::Tcp(address) => (format!("http://{address}"), None),
+            Address::Unix(path) => ("http://localhost".into(), Some(path.into())),
+        };
+        let client = client_for(&http::Uri::from_static("http://localhost/"))?;
+        let shown = places.address.to_string();
+        Ok(Self { shown, base, socket, token, token_place, client })
+    }
+
+    /// The wilco at this URL, with this token.
+    pub(crate) fn at(url: &http::Uri, token: Secret) -> Result<Self, Failure> {
+        let base = url.to_string().trim_end_matches('/').to_owned();
+        let (client, token_place) = (client_for(url)?, token.name().to_owned());
+        let (shown, token) = (base.clone(), Some(token));
+        Ok(Self { shown, base, socket: None, token, token_place, client })
+    }
+
+    /// Its address or URL.
+    pub(crate) fn shown(&self) -> &str {
+        &self.shown
     }
 
     pub(crate) async fn is_there(&self) -> Result<bool, Failure> {
@@ -61,15 +97,48 @@ impl Server {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, Failure> {
-        let answer = self.exchange(method, path, body).await.map_err(|error| {
-            let address = &self.address;
-            Failure::failed(format!("no answer from wilco at {address}: {error}; is it running?"))
-        })?;
-        if answer.status != StatusCode::UNAUTHORIZED {
-            return Ok(answer);
+        let answer = self.exchange(method, path, body).await;
+        let answer = answer.map_err(|error| Failure::failed(self.unanswered(&error)))?;
+        if answer.status == StatusCode::UNAUTHORIZED {
+            return Err(self.unauthorized());
         }
-        let (address, place) = (&self.address, &self.token_place);
-        Err(Failure::failed(match &self.token {
+        Ok(answer)
+    }
+
+    /// Opens a stream. An error inside says why it cannot be opened now.
+    pub(crate) async fn messages(&self, path: &str) -> Result<Result<Messages, String>, Failure> {
+        let opened = async {
+            let request = self.request(Method::GET, path, Bytes::new())?;
+            match &self.socket {
+                None => Ok((self.client.open(request, TIMEOUT).await?, JoinSet::new())),
+                Some(socket) => open_on_socket(socket, request, TIMEOUT).await,
+            }
+        };
+        let (response, connection) = match opened.await {
+            Ok(opened) => opened,
+            Err(error) => return Ok(Err(self.unanswered(&error))),
+        };
+        let (head, body) = response.into_parts();
+        if head.status.is_success() {
+            return Ok(Ok(Messages::new(body, connection)));
+        }
+        if head.status == StatusCode::UNAUTHORIZED {
+            return Err(self.unauthorized());
+        }
+        let refused = refusal(head.status, &read_problem(body).await);
+        match head.status.is_server_error() {
+            true => Ok(Err(refused.text)),
+            false => Err(refused),
+        }
+    }
+
+    fn unanswered(&self, error: &ClientError) -> String {
+        format!("no answer from wilco at {}: {error}; is it running?", self.shown)
+    }
+
+    fn unauthorized(&self) -> Failure {
+        let (address, place) = (&self.shown, &self.token_place);
+        Failure::failed(match &self.token {
             Some(_) => format!(
                 "the wilco at {address} refuses the token from {place}; is it the one that the \
                  server was started with?"
@@ -79,22 +148,12 @@ impl Server {
                  the user of that wilco, with its --config, or with the --store that it was started \
                  with"
             ),
-        }))
+        })
     }
 
     /// Where a browser on this machine reaches it; `None` for a Unix socket.
-    pub(crate) fn origin(&self) -> Option<String> {
-        self.host().map(|host| format!("http://{host}"))
-    }
-
-    fn host(&self) -> Option<String> {
-        match &self.address {
-            Address::Tcp(address) if address.ip().is_unspecified() => {
-                Some(SocketAddr::from((Ipv4Addr::LOCALHOST, address.port())).to_string())
-            }
-            Address::Tcp(address) => Some(address.to_string()),
-            Address::Unix(_) => None,
-        }
+    pub(crate) fn origin(&self) -> Option<&str> {
+        self.socket.is_none().then_some(&self.base)
     }
 
     async fn exchange(
@@ -103,8 +162,26 @@ impl Server {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, ClientError> {
-        let host = self.host().unwrap_or_else(|| "localhost".into());
-        let mut request = Request::builder().method(method).uri(format!("http://{host}{path}"));
+        let request = self.request(method, path, body)?;
+        let answer = match &self.socket {
+            None => self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?,
+            Some(path) => send_to_socket(path, request, TIMEOUT, ANSWER_BYTES_MAX).await?,
+        };
+        match answer.is_whole {
+            true => Ok(answer),
+            false => Err(ClientError::Failed("its response was cut off".into())),
+        }
+    }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Request<Body>, ClientError> {
+        let (_, host) = self.base.split_once("://").unwrap_or_default();
+        let host = host.split('/').next().unwrap_or_default();
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
         request = request.header(header::HOST, host);
         if let Some(token) = &self.token {
             let value = [b"Bearer ", token.expose()].concat();
@@ -113,17 +190,7 @@ impl Server {
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
-        let request = request
-            .body(Body::from(body))
-            .map_err(|error| ClientError::Failed(error.to_string()))?;
-        let answer = match &self.address {
-            Address::Tcp(_) => self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?,
-            Address::Unix(path) => send_to_socket(path, request, TIMEOUT, ANSWER_BYTES_MAX).await?,
-        };
-        match answer.is_whole {
-            true => Ok(answer),
-            false => Err(ClientError::Failed("its response was cut off".into())),
-        }
+        request.body(Body::from(body)).map_err(|error| ClientError::Failed(error.to_string()))
     }
 }
 

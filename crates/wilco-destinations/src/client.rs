@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri};
 use http_body_util::BodyExt as _;
 use hyper::{body::Incoming, client::conn::http1};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -34,6 +34,7 @@ use rustls::{
 use tokio::{
     net::UnixStream,
     sync::Notify,
+    task::JoinSet,
     time::{Instant, timeout_at},
 };
 use tower_service::Service as _;
@@ -211,6 +212,49 @@ impl Client {
         let is_whole = timeout_at(end, read(rest, &mut body, body_max)).await.unwrap_or(false);
         Ok(Answer { status: head.status, headers: head.headers, body, is_whole })
     }
+
+    /// Sends a request and reads the head of the answer. The body is read by the caller, as it arrives.
+    ///
+    /// # Errors
+    ///
+    /// Why no answer arrived.
+    pub async fn open(
+        &self,
+        request: Request<Body>,
+        timeout: Duration,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let answer = self.http.request(request.map(Payload::new));
+        match timeout_at(Instant::now() + timeout, answer).await {
+            Ok(answer) => answer.map_err(|error| ClientError::Failed(chain(&error))),
+            Err(_) => Err(ClientError::TimedOut(timeout)),
+        }
+    }
+}
+
+/// Sends a request to a server that listens on a Unix socket, as [`Client::open`] does. The connection lasts
+/// as long as the task that drives it.
+///
+/// # Errors
+///
+/// Why no answer arrived.
+pub async fn open_on_socket(
+    path: &Path,
+    request: Request<Body>,
+    timeout: Duration,
+) -> Result<(Response<Incoming>, JoinSet<()>), ClientError> {
+    let opened = async {
+        let stream = UnixStream::connect(path).await.map_err(|error| failed(&error))?;
+        let connection = http1::handshake(TokioIo::new(stream)).await;
+        let (mut sender, connection) = connection.map_err(|error| failed(&error))?;
+        let mut driver = JoinSet::new();
+        // Its result can be ignored, because an error is in the answer already.
+        driver.spawn(async { drop(connection.await) });
+        let answer = sender.send_request(request.map(Payload::new)).await;
+        Ok((answer.map_err(|error| failed(&error))?, driver))
+    };
+    timeout_at(Instant::now() + timeout, opened)
+        .await
+        .unwrap_or(Err(ClientError::TimedOut(timeout)))
 }
 
 /// Sends a request to a server that listens on a Unix socket, as [`Client::send`] does.

@@ -25,6 +25,7 @@ mod http2;
 mod landlock;
 mod large;
 mod layering;
+mod listen;
 mod listener;
 mod listings;
 mod observability;

@@ -61,6 +61,11 @@ impl Scheme {
         self.signature.header()
     }
 
+    /// The header that carries the id of the delivery, if the scheme signs one.
+    pub fn id_header(&self) -> Option<&str> {
+        self.id.as_ref()?.header()
+    }
+
     /// How signatures are written.
     pub fn encoding(&self) -> Encoding {
         self.encoding

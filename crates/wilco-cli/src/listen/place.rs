@@ -1,0 +1,93 @@
+//! Where a listener left off, in a file.
+
+use std::{
+    env,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::PathBuf,
+};
+
+use wilco::Digest;
+
+use crate::Failure;
+
+/// Where a listener left off.
+pub(super) struct Place {
+    path: PathBuf,
+    position: Option<String>,
+}
+
+impl Place {
+    /// The place in this file, which need not exist.
+    pub(super) fn at(path: PathBuf) -> Result<Self, Failure> {
+        let position = match fs::read_to_string(&path) {
+            Ok(text) => Some(text.trim().to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(Failure::failed(format!("cannot read {}: {error}", path.display())));
+            }
+        };
+        Ok(Self { path, position: position.filter(|position| !position.is_empty()) })
+    }
+
+    /// The place of this listener, in a file of the user.
+    pub(super) fn of(listener: &str) -> Result<Self, Failure> {
+        let is_absolute = |path: &PathBuf| path.is_absolute();
+        let state = env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(is_absolute);
+        let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        let state = state.or_else(home).ok_or_else(|| {
+            Failure::failed("the user has no home folder; name a file with --place FILE")
+        })?;
+        let folder = state.join("wilco/listen");
+        fs::create_dir_all(&folder).map_err(|error| {
+            Failure::failed(format!("cannot make {}: {error}", folder.display()))
+        })?;
+        let mut name = Digest::of(listener.as_bytes()).to_string();
+        name.truncate(NAME_CHARS);
+        Self::at(folder.join(name))
+    }
+
+    /// The id of the last message that was handled.
+    pub(super) fn get(&self) -> Option<&str> {
+        self.position.as_deref()
+    }
+
+    /// Keeps the id of the last message that was handled. A crash leaves this one or the one before.
+    pub(super) fn set(&mut self, position: &str) -> Result<(), Failure> {
+        if self.position.as_deref() == Some(position) {
+            return Ok(());
+        }
+        let mut unfinished = self.path.clone().into_os_string();
+        unfinished.push(".new");
+        let write = || {
+            let mut file = File::create(&unfinished)?;
+            file.write_all(format!("{position}\n").as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&unfinished, &self.path)
+        };
+        write().map_err(|error| {
+            Failure::failed(format!("cannot write {}: {error}", self.path.display()))
+        })?;
+        self.position = Some(position.to_owned());
+        Ok(())
+    }
+}
+
+const NAME_CHARS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_there_again_and_an_empty_file_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("place");
+        let open = || Place::at(path.clone()).ok().unwrap();
+        assert_eq!(open().get(), None);
+        assert!(open().set("abc").is_ok());
+        assert_eq!(open().get(), Some("abc"));
+        fs::write(&path, "\n").unwrap();
+        assert_eq!(open().get(), None);
+    }
+}
