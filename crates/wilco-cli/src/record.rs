@@ -11,8 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use wilco::EventId;
 use wilco_server::{
     admin::{
-        self, Api, DestinationStatus, EventDetail, EventSummary, ListDestinations, ListEvents,
-        ListRejections, Page, RejectionSummary,
+        self, Api, DestinationStatus, EventDetail, EventSummary, FollowChanges, ListDestinations,
+        ListEvents, ListRejections, Page, RejectionSummary,
     },
     clock,
     config::Places,
@@ -21,7 +21,7 @@ use wilco_server::{
 use wilco_store::{OpenError, Options, SqliteStore, Store as _};
 
 use super::{
-    ConfigArgs, Failure, Server, StoreArgs, did_you_mean, instant, refusal, require_store,
+    ConfigArgs, Failure, Messages, Server, StoreArgs, did_you_mean, instant, refusal, require_store,
 };
 
 pub(crate) use filter::Filter;
@@ -118,6 +118,19 @@ impl Record {
 
     pub(crate) async fn events(&self, query: &ListEvents) -> Result<Page<EventSummary>, Failure> {
         self.get(&with_query("/api/v1/events", query)?).await
+    }
+
+    /// Opens a stream of what happens. An error inside says why it cannot be opened now.
+    pub(crate) async fn messages(
+        &self,
+        query: &FollowChanges,
+    ) -> Result<Result<Messages, String>, Failure> {
+        match &self.api {
+            Connection::Server(server) => {
+                server.messages(&with_query("/api/v1/stream", query)?).await
+            }
+            Connection::Store(..) => Ok(Err("no wilco is running here".into())),
+        }
     }
 
     pub(crate) async fn rejections(

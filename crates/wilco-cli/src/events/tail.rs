@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use clap::Args;
+use tokio::time::{sleep, timeout};
 use wilco::EventId;
-use wilco_server::admin::{EventSummary, ListEvents, PAGE_ITEMS_MAX};
+use wilco_server::admin::{EventSummary, FollowChanges, ListEvents, PAGE_ITEMS_MAX};
 
 use super::{MILLISECOND, Rows, deliveries};
 use crate::{Failure, Filter, Record, StoreArgs, note};
@@ -49,7 +50,30 @@ impl Tail {
             note("no events so far; they appear here as they are received");
         }
         loop {
-            tokio::time::sleep(POLL_INTERVAL).await;
+            self.follow_stream(record, &mut rows, &mut followed).await?;
+            reconnect(record).await;
+        }
+    }
+
+    /// Shows what happens until the stream ends.
+    async fn follow_stream(
+        &self,
+        record: &Record,
+        rows: &mut Rows,
+        followed: &mut Followed,
+    ) -> Result<(), Failure> {
+        let Filter { source, event, .. } = self.filter.clone();
+        let query = FollowChanges { source, event, ..FollowChanges::default() };
+        let mut messages = match record.messages(&query).await? {
+            Ok(messages) => messages,
+            Err(why) if record.answers().await => return Err(Failure::failed(why)),
+            Err(_) => return Ok(()),
+        };
+        // The first message comes at once, so that nothing is missed that happened before it.
+        while messages.next().await.is_ok() {
+            // A burst is shown together.
+            sleep(GATHER_TIME).await;
+            while let Ok(Ok(_)) = timeout(Duration::ZERO, messages.next()).await {}
             let (after, limit) = (Some(followed.after()), Some(PAGE_ITEMS_MAX));
             match record.events(&ListEvents { after, limit, ..self.filter.query() }).await {
                 Ok(page) => {
@@ -60,16 +84,17 @@ impl Tail {
                     rows.print(&events)?;
                 }
                 Err(failure) if record.answers().await => return Err(failure),
-                Err(_) => reconnect(record).await,
+                Err(_) => return Ok(()),
             }
         }
+        Ok(())
     }
 }
 
 async fn reconnect(record: &Record) {
     note("wilco does not answer; waiting for it to come back");
     while !record.answers().await {
-        tokio::time::sleep(RECONNECT_INTERVAL).await;
+        sleep(RECONNECT_INTERVAL).await;
     }
     note("wilco answers again");
 }
@@ -111,7 +136,7 @@ impl Followed {
     }
 }
 
-const POLL_INTERVAL: Duration = Duration::from_millis(300);
+const GATHER_TIME: Duration = Duration::from_millis(100);
 const RECONNECT_INTERVAL: Duration = Duration::from_secs(1);
 /// The most events whose deliveries are followed.
 const FOLLOWED_MAX: usize = 100;
