@@ -93,3 +93,120 @@ document.addEventListener("click", (event) => {
   const button = event.target.closest(COPIES);
   if (button) copy(button).catch(() => announce("Cannot copy here"));
 });
+
+// What is live. The server says that something changed, and the parts of the page that show it are fetched again: each at
+// most every data-live milliseconds, and none while the page is paused, hidden or scrolled. Then it only counts what is
+// new.
+const regions = () => findAll("[data-live]");
+const stale = new Set();
+const lookedAt = {};
+let isPaused = sessionStorage.getItem("paused") === "yes";
+let stream = null;
+let timer = 0;
+
+const isHeld = () => isPaused || (scrollY > 160 && find("[data-hold]") !== null);
+
+function isDue(name, every) {
+  if (Date.now() - (lookedAt[name] || 0) < every - 20) return false;
+  lookedAt[name] = Date.now();
+  return true;
+}
+
+async function countNewer() {
+  const first = find("#live [data-row]");
+  const button = find("[data-newer]");
+  if (!first || !button) return;
+  const answer = await fetch(location.href, { headers: { "hx-request": "true" } });
+  if (!answer.ok || !isHeld()) return;
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const ids = findAll("#live [data-row]", page).map((row) => row.id);
+  const at = ids.indexOf(first.id);
+  button.textContent = at < 0 ? `${ids.length} or more new` : `${at} new`;
+  button.toggleAttribute("hidden", at === 0);
+}
+
+function look() {
+  timer = 0;
+  if (document.hidden || stale.size === 0) return;
+  if (isHeld()) {
+    if (isDue("newer", 2000)) countNewer().catch(() => {});
+    return;
+  }
+  find("[data-newer]")?.setAttribute("hidden", "");
+  for (const region of regions()) {
+    if (stale.has(region.id) && isDue(region.id, +region.dataset.live)) {
+      stale.delete(region.id);
+      htmx.trigger(region, "changed");
+    }
+  }
+  if (stale.size > 0) schedule();
+}
+
+function schedule() {
+  timer ||= setTimeout(look, 250);
+}
+
+function changed() {
+  regions().forEach((region) => stale.add(region.id));
+  schedule();
+}
+
+function connect() {
+  if (stream || document.hidden || regions().length === 0) return;
+  stream = new EventSource("/live");
+  stream.addEventListener("changed", changed);
+}
+
+function disconnect() {
+  stream?.close();
+  stream = null;
+}
+
+function showPause() {
+  const button = find("[data-pause]");
+  if (!button || regions().length === 0) return;
+  button.removeAttribute("hidden");
+  button.setAttribute("aria-pressed", isPaused);
+  find("[data-label]", button).textContent = isPaused ? "Paused" : "Live";
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) {
+    disconnect();
+  } else {
+    connect();
+    changed();
+  }
+});
+addEventListener("pagehide", disconnect);
+addEventListener("pageshow", connect);
+addEventListener("scroll", () => {
+  if (stale.size > 0) schedule();
+});
+document.addEventListener("click", (event) => {
+  const isNewer = event.target.closest("[data-newer]");
+  if (event.target.closest("[data-pause]")) {
+    isPaused = !isPaused;
+    sessionStorage.setItem("paused", isPaused ? "yes" : "no");
+    showPause();
+    schedule();
+  } else if (isNewer) {
+    isNewer.setAttribute("hidden", "");
+    scrollTo(0, 0);
+    regions().forEach((region) => htmx.trigger(region, "changed"));
+  }
+});
+
+showPause();
+
+// A filter that was chosen applies at once.
+document.addEventListener("change", (event) => {
+  if (event.target.matches(".filters select")) event.target.form.requestSubmit();
+});
+
+// Empty fields do not belong into the URL.
+document.addEventListener("submit", (event) => {
+  if (event.target.matches(".filters")) {
+    findAll("input, select", event.target).forEach((field) => (field.disabled = field.value === ""));
+  }
+});

@@ -77,7 +77,7 @@ impl Admin {
     pub(crate) async fn serve(self, listener: Listener, stop: CancellationToken) {
         let admin = Arc::new(self);
         let metrics_of_listener = Arc::clone(&admin.metrics);
-        let dashboard = Dashboard::new(admin.api.clone(), Arc::clone(&admin.access.sessions));
+        let dashboard = Dashboard::new(&admin, stop.clone());
         let router = Router::new()
             .route("/livez", get(async || "ok\n"))
             .route("/healthz", get(ready))

@@ -1,6 +1,7 @@
 //! The dashboard: who gets in, what a browser is told, and what cannot be done from elsewhere.
 
 mod event;
+mod live;
 
 use std::{
     io::{Read as _, Write as _},

@@ -8,7 +8,9 @@ mod assets;
 mod event;
 mod events;
 mod layout;
+mod live;
 mod login;
+mod overview;
 mod parameters;
 mod payload;
 mod view;
@@ -26,23 +28,34 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use wilco_store::AdminStore;
 
-use super::{Api, Problem, Role, Session, Sessions, cookie};
+use super::{Admin, Api, Problem, Role, Session, Sessions, cookie};
 use crate::clock;
 
 pub(super) use layout::{Layout, Notice, SHORTCUTS_COOKIE, THEME_COOKIE, THEMES, back_to};
 pub(super) use parameters::Parameters;
 pub(super) use payload::{Line, Payload};
+pub(super) use view::{count, plural, plural_of, relative, size, span};
 
 /// What the pages work with.
 pub(super) struct Dashboard {
     api: Api,
     sessions: Arc<Sessions>,
+    store: Arc<dyn AdminStore>,
+    live_pages: Arc<Semaphore>,
+    /// Ends live pages.
+    stop: CancellationToken,
 }
 
 impl Dashboard {
-    pub(super) fn new(api: Api, sessions: Arc<Sessions>) -> Arc<Self> {
-        Arc::new(Self { api, sessions })
+    pub(super) fn new(admin: &Admin, stop: CancellationToken) -> Arc<Self> {
+        let (api, store) = (admin.api.clone(), Arc::clone(&admin.store));
+        let sessions = Arc::clone(&admin.access.sessions);
+        let live_pages = Arc::new(Semaphore::new(live::LIVE_PAGES_MAX));
+        Arc::new(Self { api, sessions, store, live_pages, stop })
     }
 
     pub(super) fn router(self: &Arc<Self>) -> Router {
@@ -97,7 +110,8 @@ impl Dashboard {
 /// Every page and every action of one.
 fn pages() -> Router<Arc<Dashboard>> {
     Router::new()
-        .route("/", get(events::list))
+        .route("/", get(overview::show))
+        .route("/live", get(live::live))
         .route("/events", get(events::list))
         .route("/events/{id}", get(event::show))
         .route("/events/{id}/replay", post(event::replay))

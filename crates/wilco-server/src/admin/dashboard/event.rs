@@ -13,8 +13,8 @@ use wilco::EventId;
 
 use super::{
     super::{
-        CancelRequest, Cancelled, EventDetail, ReplayRequest, Replayed, RouteDecision,
-        RouteDecisions,
+        CancelRequest, Cancelled, DeliveryState, EventDetail, ReplayRequest, Replayed,
+        RouteDecision, RouteDecisions,
     },
     Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to,
 };
@@ -28,6 +28,8 @@ struct EventPage<'p> {
     routes: Result<Vec<RouteDecision>, String>,
     payload: Payload,
     curl: Option<String>,
+    /// Whether something more can happen to it.
+    is_under_way: bool,
 }
 
 pub(super) async fn show(
@@ -44,10 +46,15 @@ pub(super) async fn show(
         (None, Some(coded)) => {
             Payload::of_bytes(&BASE64_STANDARD.decode(coded).unwrap_or_default())
         }
-        (None, None) => Payload::TooLarge,
+        (None, None) if event.summary.payload.is_kept() => Payload::TooLarge,
+        (None, None) => Payload::Gone,
     };
     let curl = curl(&event);
-    Ok(layout.page(&EventPage { layout: &layout, event: &event, routes, payload, curl }))
+    let (layout, event) = (&layout, &event);
+    let summary = &event.summary;
+    let is_under_way =
+        !summary.routed || summary.deliveries.iter().any(|delivery| !is_done(delivery.state));
+    Ok(layout.page(&EventPage { layout, event, routes, payload, curl, is_under_way }))
 }
 
 /// Delivers one event again.
@@ -85,6 +92,10 @@ pub(super) async fn cancel(
         count => format!("Cancelled {count} deliveries."),
     };
     Ok(back_to(form.back(), &Notice(notice)))
+}
+
+fn is_done(state: DeliveryState) -> bool {
+    !matches!(state, DeliveryState::Pending | DeliveryState::Running | DeliveryState::Retrying)
 }
 
 /// A command that sends the body to a handler on the machine of whoever looks. Its signature is that of the

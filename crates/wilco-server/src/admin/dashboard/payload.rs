@@ -17,6 +17,8 @@ pub(in crate::admin) enum Payload {
     Empty,
     /// Too large for a page.
     TooLarge,
+    /// Removed.
+    Gone,
 }
 
 /// One line of JSON.

@@ -1,11 +1,13 @@
 //! How pages say times, sizes and states.
 
+use std::borrow::Borrow;
+
 use jiff::Timestamp;
 
 use super::super::{Delivery, DeliveryState, EventSummary};
 
 /// How long ago it was, or how long it still takes: `4 min ago`, `in 12 s`.
-pub(super) fn relative(at: &Timestamp, now: &Timestamp) -> String {
+pub(in crate::admin) fn relative(at: &Timestamp, now: &Timestamp) -> String {
     let seconds = now.as_second() - at.as_second();
     let text = span(seconds.unsigned_abs());
     match seconds {
@@ -16,7 +18,7 @@ pub(super) fn relative(at: &Timestamp, now: &Timestamp) -> String {
 }
 
 /// A length of time in its largest unit.
-pub(super) fn span(seconds: u64) -> String {
+pub(in crate::admin) fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
         60..3_600 => format!("{} min", seconds / 60),
@@ -25,8 +27,33 @@ pub(super) fn span(seconds: u64) -> String {
     }
 }
 
+/// A number with its thousands apart.
+pub(in crate::admin) fn count(number: impl Borrow<u64>) -> String {
+    let digits = number.borrow().to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A number of things, whose word takes an s.
+pub(in crate::admin) fn plural(number: impl Borrow<u64>, thing: &str) -> String {
+    plural_of(*number.borrow(), thing, &format!("{thing}s"))
+}
+
+/// A number of things.
+pub(in crate::admin) fn plural_of(number: impl Borrow<u64>, one: &str, several: &str) -> String {
+    let number = *number.borrow();
+    let thing = if number == 1 { one } else { several };
+    format!("{} {thing}", count(number))
+}
+
 /// How long something took.
-pub(super) fn duration(millis: &f64) -> String {
+pub(in crate::admin) fn duration(millis: &f64) -> String {
     match *millis {
         0.0..10.0 => format!("{millis:.1} ms"),
         10.0..1_000.0 => format!("{millis:.0} ms"),
@@ -35,12 +62,12 @@ pub(super) fn duration(millis: &f64) -> String {
 }
 
 /// The whole time, in UTC.
-pub(super) fn absolute(at: &Timestamp) -> String {
+pub(in crate::admin) fn absolute(at: &Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()
 }
 
 /// A number of bytes in a readable unit.
-pub(super) fn size(bytes: &u64) -> String {
+pub(in crate::admin) fn size(bytes: &u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "it is rounded anyway")]
     let number = *bytes as f64;
     match bytes {
@@ -52,7 +79,7 @@ pub(super) fn size(bytes: &u64) -> String {
 }
 
 /// The one word for an event: the state of the delivery that most needs attention.
-pub(super) fn state(event: &EventSummary) -> &'static str {
+pub(in crate::admin) fn state(event: &EventSummary) -> &'static str {
     if event.damaged {
         return "damaged";
     }
@@ -102,6 +129,11 @@ mod tests {
             (3 << 30, "3.0 GiB"),
         ] {
             assert_eq!(size(&bytes), expected);
+        }
+        for (number, expected) in
+            [(0, "0 events"), (1, "1 event"), (999, "999 events"), (1_234_567, "1,234,567 events")]
+        {
+            assert_eq!(plural(number, "event"), expected);
         }
     }
 }

@@ -1,0 +1,72 @@
+//! Tells pages that something changed, as server-sent events. They then ask for what they show.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use futures_util::stream;
+use tokio::{
+    sync::{OwnedSemaphorePermit, watch},
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Dashboard, Problem};
+
+pub(super) async fn live(State(dashboard): State<Arc<Dashboard>>) -> Result<Response, Problem> {
+    let Ok(place) = Arc::clone(&dashboard.live_pages).try_acquire_owned() else {
+        let why =
+            format!("{LIVE_PAGES_MAX} pages are live; close one, or load this one again by hand");
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
+    };
+    let (commits, stop) = (dashboard.store.commits(), dashboard.stop.clone());
+    let follower = Follower { commits, stop, told_at: None, _place: place };
+    let chunks = stream::unfold(follower, async |mut follower: Follower| {
+        let chunk = follower.next().await?;
+        Some((Ok::<_, Infallible>(chunk), follower))
+    });
+    Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(chunks)).into_response())
+}
+
+/// Follows the commits of the store for one page.
+struct Follower {
+    commits: watch::Receiver<u64>,
+    stop: CancellationToken,
+    /// When it last said something; `None` before the first time.
+    told_at: Option<Instant>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Follower {
+    /// The next message; `None` at the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        let stop = self.stop.clone();
+        stop.run_until_cancelled_owned(self.wait()).await?.map(Bytes::from_static)
+    }
+
+    async fn wait(&mut self) -> Option<&'static [u8]> {
+        let Some(told_at) = self.told_at else {
+            self.told_at = Some(Instant::now());
+            return Some(b"retry: 2000\n\n");
+        };
+        tokio::select! {
+            changed = self.commits.changed() => changed.ok()?,
+            () = sleep_until(Instant::now() + KEEP_ALIVE) => return Some(b":\n\n"),
+        }
+        // What happens until then is part of the same message.
+        sleep_until(told_at + TELL_INTERVAL).await;
+        self.commits.mark_unchanged();
+        self.told_at = Some(Instant::now());
+        Some(b"event: changed\ndata: 1\n\n")
+    }
+}
+
+/// From one message to the next: a page changes at most four times a second.
+const TELL_INTERVAL: Duration = Duration::from_millis(250);
+/// Pages that are live at the same time, so that they leave most connections to others.
+pub(super) const LIVE_PAGES_MAX: usize = 32;
+const KEEP_ALIVE: Duration = Duration::from_secs(15);

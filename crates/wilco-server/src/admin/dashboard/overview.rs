@@ -1,0 +1,177 @@
+//! The page that says at a glance whether all is well, and if not, what to look at.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    super::{Activity, DestinationStatus, Latency, Overview},
+    Dashboard, Layout, Parameters, Problem, count, plural, plural_of, relative, size, span,
+};
+
+#[derive(Template)]
+#[template(path = "overview.html")]
+struct OverviewPage<'p> {
+    layout: &'p Layout,
+    overview: &'p Overview,
+    concerns: Vec<Concern>,
+    /// Events in each minute of the last hour.
+    events: Bars,
+    /// How long the slowest acknowledgements of each minute took.
+    ack: Bars,
+    ack_hour: Option<Latency>,
+    backlog: u64,
+    earliest_due_at: Option<Timestamp>,
+    dead: u64,
+}
+
+/// Something to look at.
+struct Concern {
+    /// `alarm` or `warning`.
+    kind: &'static str,
+    text: String,
+    link: Option<String>,
+}
+
+/// A small chart.
+struct Bars {
+    /// The path of an SVG that is 60 wide and 20 high.
+    path: String,
+    /// What it shows, in words.
+    label: String,
+}
+
+pub(super) async fn show(
+    State(dashboard): State<Arc<Dashboard>>,
+    layout: Layout,
+) -> Result<Response, Problem> {
+    let overview: Overview = dashboard.get("/api/v1/overview").await?;
+    let sum =
+        |number: fn(&DestinationStatus) -> u64| overview.destinations.iter().map(number).sum();
+    let events: Vec<_> = overview.minutes.iter().map(|minute| precise(minute.events)).collect();
+    let ack = overview.minutes.iter();
+    let ack: Vec<_> = ack.map(|minute| minute.ack.map_or(0.0, |ack| ack.p99_ms)).collect();
+    Ok(layout.page(&OverviewPage {
+        layout: &layout,
+        concerns: concerns(&overview),
+        events: Bars::new(&events, |most| {
+            format!("Events a minute in the last hour, at most {most:.0}")
+        }),
+        ack: Bars::new(&ack, |most| {
+            format!("99th percentile of each minute in the last hour, at most {most:.1} ms")
+        }),
+        ack_hour: overview.last_hour.as_ref().and_then(|hour| hour.ack),
+        backlog: sum(|to| to.pending + to.running + to.retrying),
+        earliest_due_at: overview.destinations.iter().filter_map(|to| to.earliest_due_at).min(),
+        dead: sum(|to| to.dead),
+        overview: &overview,
+    }))
+}
+
+impl Bars {
+    fn new(values: &[f64], label: impl FnOnce(f64) -> String) -> Self {
+        let most = values.iter().copied().fold(0.0, f64::max);
+        let mut path = String::new();
+        let first = HOUR_MINUTES.saturating_sub(values.len());
+        for (at, value) in values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+            let height = (value / most * 20.0).max(1.0);
+            // Writing to a text in memory does not fail.
+            let _ = write!(path, "M{} {:.1}h.7V20h-.7z", first + at, 20.0 - height);
+        }
+        Self { path, label: label(most) }
+    }
+}
+
+fn concerns(overview: &Overview) -> Vec<Concern> {
+    let mut concerns = Vec::new();
+    let mut add =
+        |kind, text: String, link: Option<String>| concerns.push(Concern { kind, text, link });
+    let now = overview.now;
+    if let Some(why) = &overview.unready {
+        add("alarm", format!("Nothing can be received: {why}"), None);
+    }
+    let store = &overview.store;
+    if store.damaged_events > 0 {
+        let count = plural(store.damaged_events, "event");
+        add("alarm", format!("{count} damaged on disk; see `wilco events list`"), None);
+    }
+    if let (Some(free), Some(reserve)) = (store.free_bytes, store.reserve_bytes)
+        && free < reserve.saturating_mul(2)
+    {
+        let (free, reserve) = (size(&free), size(&reserve));
+        add(
+            "warning",
+            format!("The disk has {free} left; below {reserve} nothing is recorded"),
+            None,
+        );
+    }
+    if let Some(ends) = overview.certificate_expires_at
+        && ends.duration_since(now) < CERTIFICATE_WARNING
+    {
+        add("warning", format!("The certificate expires {}", relative(&ends, &now)), None);
+    }
+    for to in &overview.destinations {
+        let name = &to.destination;
+        let link = |parameters: Parameters| {
+            Some(format!("/events?{}", parameters.with("destination", name).query()))
+        };
+        if to.dead > 0 {
+            let count = plural_of(to.dead, "delivery", "deliveries");
+            let verb = if to.dead == 1 { "is" } else { "are" };
+            let dead = Parameters::default().with("dead", "true");
+            add("alarm", format!("{count} to {name} {verb} dead"), link(dead));
+        }
+        let held = if to.paused {
+            let waiting = count(to.pending + to.retrying);
+            format!("{name} is paused; {waiting} waiting")
+        } else if let Some(until) = to.open_until {
+            let until = relative(&until, &now);
+            format!(
+                "{name} keeps failing; its circuit breaker lets the next attempt through {until}"
+            )
+        } else if let Some(until) = to.asked_until {
+            format!("{name} asked to wait; the next attempt follows {}", relative(&until, &now))
+        } else {
+            continue;
+        };
+        add("warning", held, link(Parameters::default()));
+    }
+    for source in overview.sources.iter().filter(|source| source.silent) {
+        let name = &source.source;
+        let every = span(source.expect_every_secs.unwrap_or_default());
+        add("warning", format!("{name} is silent: an event is expected every {every}"), None);
+    }
+    concerns
+}
+
+fn requests(activity: Option<&Activity>) -> Vec<(&str, u64)> {
+    let requests = activity.into_iter().flat_map(|activity| &activity.requests);
+    let requests = requests.map(|(outcome, count)| (outcome.as_str(), *count));
+    requests.filter(|(_, count)| *count > 0).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "it becomes the height of a bar")]
+fn precise(count: u64) -> f64 {
+    count as f64
+}
+
+const HOUR_MINUTES: usize = 60;
+const CERTIFICATE_WARNING: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_minute_is_at_the_right_and_the_most_is_as_high_as_the_chart() {
+        let bars = Bars::new(&[0.0, 5.0, 10.0], |most| most.to_string());
+        assert_eq!(
+            (bars.path.as_str(), bars.label.as_str()),
+            ("M58 10.0h.7V20h-.7zM59 0.0h.7V20h-.7z", "10")
+        );
+        assert_eq!(Bars::new(&[], |most| most.to_string()).path, "");
+        assert_eq!(Bars::new(&[0.0; 60], |_| String::new()).path, "");
+    }
+}
