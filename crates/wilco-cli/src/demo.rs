@@ -14,14 +14,15 @@ use tokio::{
 };
 use wilco::{Body, Event, EventId, Secret, Unsigned, freispace, provider};
 use wilco_server::{
+    admin::Role,
     client::{Client, Trust},
     clock,
-    config::Address,
+    config::{Address, Places},
     service::{Function, PassedSockets, Service},
 };
 use wilco_store::EventQuery;
 
-use super::{Failure, Table, certificate_for, print};
+use super::{Failure, Server, Table, certificate_for, login_link, print};
 
 use row::{Row, is_handled, table};
 use setup::{config, made_up_secret, note, provision};
@@ -48,7 +49,8 @@ impl Demo {
         let mut table = table();
         print(&table.draw(&results.iter().map(Row::cells).collect::<Vec<_>>()))?;
         let are_handled = results.iter().all(Row::is_as_expected);
-        print(&loopback.farewell(are_handled, self.once))?;
+        let dashboard = if self.once { None } else { Some(loopback.dashboard().await?) };
+        print(&loopback.farewell(are_handled, dashboard.as_deref()))?;
         if !self.once {
             tokio::select! {
                 failed = loopback.follow(&mut table, &steps) => failed?,
@@ -144,17 +146,25 @@ impl Loopback {
         )
     }
 
-    fn farewell(&self, are_handled: bool, is_over: bool) -> String {
+    /// A link that signs in to the dashboard of the demo.
+    async fn dashboard(&self) -> Result<String, Failure> {
+        let store = self.service.config().store;
+        let address = self.service.admin_address().cloned();
+        let address = address.ok_or_else(|| Failure::failed("the demo has no dashboard"))?;
+        let server = Server::find(&Places { address, token: None, token_name: None, store })?;
+        login_link(&server, Role::Operator).await
+    }
+
+    fn farewell(&self, are_handled: bool, dashboard: Option<&str>) -> String {
         let verdict = match are_handled {
             true => "Every event was verified, recorded, acknowledged, and then handled.",
             false => "Not every event was handled. Please report this as a bug.",
         };
-        if is_over {
-            return format!("\n  {verdict}\n");
-        }
+        let Some(dashboard) = dashboard else { return format!("\n  {verdict}\n") };
         let program = program();
         format!(
-            "\n  {verdict}\n\n  The endpoint stays up until Ctrl-C. Send it more from another \
+            "\n  {verdict}\n\n  The endpoint stays up until Ctrl-C. Look at it in a browser; the link works \
+             once, within\n  5 minutes:\n\n    {dashboard}\n\n  Send it more from another \
              terminal:\n\n    export FREISPACE_SECRET={}\n    {program} send booking.created --to \
              {}\n    {program} send booking.created --to {} --tamper\n\n  To run your own: \
              {program} init, then {program} serve.\n\n",

@@ -51,6 +51,7 @@ use wilco_server::{log::Queue, service};
 pub(crate) use arguments::{ConfigArgs, ListingArgs, ShowArgs, StoreArgs, require_store};
 pub(crate) use certificate::{InstantAcme, certificate_for, certificate_for_file, check_directory};
 pub(crate) use confinement::Confinement;
+pub(crate) use dashboard::login_link;
 pub(crate) use drawing::draw;
 pub(crate) use failure::Failure;
 pub(crate) use id_ref::distinct_chars;

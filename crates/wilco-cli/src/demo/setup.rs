@@ -42,7 +42,8 @@ pub(super) fn config(
     let source = config::Source::new("freispace", "/webhook", None, vec![secret]);
     let source = source.map_err(Failure::failed)?;
     let loopback = config::address("127.0.0.1:0").map_err(Failure::failed)?;
-    let mut config = Config::of(source, vec![loopback]);
+    let mut config = Config::of(source, vec![loopback.clone()]);
+    config.admin = Some(config::Admin { address: loopback, ..config::Admin::default() });
     config.listen.tls = config::Tls::SelfSigned { domains: vec!["127.0.0.1".into()] };
     config.store.url = format!("sqlite:{}", folder.join("wilco.db").display());
     config.store.reserve = 0;

@@ -15,11 +15,12 @@ mod waiting;
 use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use crate::world::{SECRET, World, booking, sign, wilco};
+use crate::world::{Reply, SECRET, World, booking, sign, wilco};
 
 #[test]
 fn the_demo_handles_every_sample_and_ends() {
@@ -48,6 +49,11 @@ fn the_demo_shows_what_others_send_and_leaves_nothing_behind_however_it_ends() {
         command.arg("demo").env("TMPDIR", folder.path()).stdout(Stdio::piped());
         let mut demo = command.spawn().unwrap();
         let mut lines = BufReader::new(demo.stdout.take().unwrap()).lines().map(Result::unwrap);
+        let link = lines.find(|line| line.contains("/login?code=")).unwrap();
+        let (address, path) = link.trim().strip_prefix("http://").unwrap().split_once('/').unwrap();
+        let mut dashboard = TcpStream::connect(address).unwrap();
+        write!(dashboard, "GET /{path} HTTP/1.1\r\nhost: {address}\r\n\r\n").unwrap();
+        assert_eq!(Reply::read(&mut BufReader::new(dashboard)).unwrap().status, 303, "{link}");
         let secret = lines.find(|line| line.contains("export FREISPACE_SECRET=")).unwrap();
         let suggested = lines.find(|line| line.contains(" send booking.created --to ")).unwrap();
         let (_, secret) = secret.split_once('=').unwrap();
