@@ -1,0 +1,54 @@
+// Without JavaScript, every page and every action works.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+
+import { launch, open } from "./browser.mjs";
+import { busy, pages, sections } from "./pages.mjs";
+import { eventually } from "./world.mjs";
+
+let browser, world, page;
+
+before(async () => {
+  browser = await launch();
+  world = await busy();
+  page = await open(browser, world, { javaScriptEnabled: false });
+});
+after(async () => {
+  await browser?.close();
+  await world?.stop();
+});
+
+test("every page has its content", async () => {
+  const known = await sections(page, world);
+  for (const [name, path] of pages(world, known)) {
+    await page.goto(world.admin + path);
+    assert.ok((await page.locator("main h1").first().innerText()).length > 3, name);
+  }
+});
+
+test("an event is replayed from the list", async () => {
+  await page.goto(`${world.admin}/events?destination=erp`);
+  const { id, deliveries } = world.events().find((event) => event.deliveries.some((one) => one.destination === "erp"));
+  await page.locator(`#${id} [data-replay]`).click();
+  assert.match(await page.locator(".notice").innerText(), /replay/i);
+  assert.ok(page.url().includes("destination=erp"), "it is back where it was");
+  await eventually("a new delivery", () => world.events().find((event) => event.id === id).deliveries.length > deliveries.length);
+});
+
+test("filters are fields of a form whose values are in the address", async () => {
+  await page.goto(`${world.admin}/events`);
+  await page.locator("main input[name=event]").fill("project.*");
+  await page.locator("main form[method=get] button").first().click();
+  assert.match(page.url(), /event=project\.\*/);
+  const names = await page.locator("[data-row]").allInnerTexts();
+  assert.ok(names.length > 0 && names.every((name) => name.includes("project.")), `${names}`);
+});
+
+test("the colours are chosen, and it is possible to sign out", async () => {
+  await page.goto(`${world.admin}/events`);
+  await page.locator("button[name=theme][value=dark]").click();
+  assert.equal(await page.locator("html").getAttribute("data-theme"), "dark");
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.goto(`${world.admin}/events`);
+  assert.match(await page.locator("h1").innerText(), /signed out/);
+});

@@ -1,0 +1,114 @@
+// Nothing that comes from outside is executed, wherever it is shown.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+
+import { foreign, launch, open } from "./browser.mjs";
+import { rejections } from "./pages.mjs";
+import { PAYLOADS } from "./payloads.mjs";
+import { World, eventually } from "./world.mjs";
+
+/// What was sent fails, and its output and error are the payload.
+const TABLES = `
+[destination.echo]
+type = "command"
+command = ["/bin/sh", "-c", "cat; exit 65"]
+concurrency = 4
+[destination.erp]
+type = "http"
+url = "HANDLER"
+retry = { first = "1 h", max = "1 h" }
+breaker = { failures = 1000000 }
+concurrency = 8
+[[route]]
+to = ["echo", "erp"]
+`;
+
+let browser, world, page;
+
+before(async () => {
+  browser = await launch();
+  world = await World.start({ tables: TABLES });
+  page = await open(browser, world);
+});
+after(async () => {
+  await browser?.close();
+  await world?.stop();
+});
+
+async function visit(path, payload) {
+  await page.goto(world.admin + path, { waitUntil: "load" });
+  const found = [...(await foreign(page)), ...page.faults.splice(0)];
+  assert.deepEqual(found, [], `${path} with ${JSON.stringify(payload)}`);
+}
+
+test("there are at least 300 different payloads", () => {
+  assert.ok(new Set(PAYLOADS).size >= 300);
+});
+
+test("a payload in a field of an event is text on every page", async () => {
+  for (const payload of PAYLOADS) {
+    const body = { id: payload, type: payload, event: payload, data: { name: payload, [payload]: [payload, { [payload]: 1 }] } };
+    world.handler.says = Buffer.from(payload);
+    const headers = { "x-payload": Buffer.from(payload.slice(0, 2000)).toString("latin1").replace(/[^\t\x20-\x7e\x80-\xff]/g, "") };
+    // A name or subject that is not allowed makes a rejection of it.
+    await world.post(JSON.stringify(body), headers);
+  }
+  await world.settled();
+  const events = world.events();
+  assert.ok(events.length > 300, `${events.length}`);
+  for (let path = "/events"; path; ) {
+    await visit(path, "(the list)");
+    path = await page.locator("a[rel=next]").first().getAttribute("href", { timeout: 500 }).catch(() => null);
+  }
+  for (const { id, event } of events) {
+    await visit(`/events/${id}`, event);
+  }
+  for (const path of ["/", "/destinations", "/failures", "/routes", "/audit", `/routes?event=${events[0].id}`]) {
+    await visit(path, "(all of them)");
+  }
+});
+
+test("a payload in a rejected request is text on every page", async () => {
+  for (const payload of PAYLOADS.filter((_, number) => number % 4 === 0)) {
+    const path = `/webhook?${encodeURI(payload.toWellFormed()).slice(0, 1500).replaceAll("#", "")}`;
+    const headers = { "x-freispace-signature": "0".repeat(64), "x-payload": payload.slice(0, 500).replace(/[^\t\x20-\x7e]/g, "") };
+    await world.post(payload, headers, path);
+  }
+  await eventually("rejections are stored", () => rejections(world).length > 20);
+  for (let path = "/rejections"; path; ) {
+    await visit(path, "(the list)");
+    path = await page.locator("a[rel=next]").first().getAttribute("href", { timeout: 500 }).catch(() => null);
+  }
+  for (const { id } of rejections(world)) {
+    await visit(`/rejections/${id}`, id);
+  }
+});
+
+test("a payload in a filter, a search or a path is text", async () => {
+  for (const payload of PAYLOADS) {
+    const value = encodeURIComponent(payload.toWellFormed().slice(0, 700));
+    const names = ["search", "source", "event", "subject", "destination", "state", "since", "cursor"];
+    await visit(`/events?${names.map((name) => `${name}=${value}`).join("&")}`, payload);
+  }
+  for (const payload of PAYLOADS.filter((_, number) => number % 8 === 0)) {
+    const value = encodeURIComponent(payload.toWellFormed().slice(0, 700));
+    for (const path of [`/${value}`, `/events/${value}`, `/rejections?source=${value}`, `/failures?error=${value}&destination=${value}`, `/login?code=${value}`, `/events/replay?search=${value}&event=${value}`]) {
+      await visit(path, payload);
+    }
+  }
+});
+
+test("a payload in the reason of a replay is text", async () => {
+  const [{ id }] = world.events();
+  const token = readFileSync(join(world.folder, "wilco.db.token"), "utf8").trim();
+  for (const payload of PAYLOADS.filter((_, number) => number % 4 === 0)) {
+    const body = JSON.stringify({ ids: [id], reason: payload.toWellFormed().slice(0, 500) });
+    const headers = { authorization: `Bearer ${token}`, "content-type": "application/json" };
+    await world.ask("POST", "/api/v1/replay", headers, body);
+  }
+  await world.settled();
+  await visit(`/events/${id}`, "(reasons)");
+  await visit("/audit", "(reasons)");
+});
