@@ -1,6 +1,7 @@
 //! The dashboard: who gets in, what a browser is told, and what cannot be done from elsewhere.
 
 mod event;
+mod list;
 mod live;
 
 use std::{
@@ -150,6 +151,8 @@ fn a_name_of_a_proxy_works_only_if_it_is_configured() {
         ("WILCO.example.com:443", 200),
         ("[::1]:9440", 200),
         ("other.example.com", 403),
+        ("[::1].evil.example", 403),
+        ("x@localhost", 403),
         ("wilco.example.com.evil.example", 403),
     ] {
         let reply = visit(&world, "/events", &[("cookie", &cookie), ("host", host)]);

@@ -113,6 +113,8 @@ fn pages() -> Router<Arc<Dashboard>> {
         .route("/", get(overview::show))
         .route("/live", get(live::live))
         .route("/events", get(events::list))
+        .route("/events/counts", get(events::counts))
+        .route("/events/replay", get(events::confirm_replay).post(events::replay))
         .route("/events/{id}", get(event::show))
         .route("/events/{id}/replay", post(event::replay))
         .route("/events/{id}/cancel", post(event::cancel))

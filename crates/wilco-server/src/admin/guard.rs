@@ -116,6 +116,11 @@ fn is_from_here(request: &Request) -> bool {
 fn has_known_host(headers: &HeaderMap, hosts: &[String]) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let authority: Option<http::uri::Authority> = host.parse().ok();
+    // After an address in brackets, only a port may follow.
+    let authority = authority.filter(|authority| {
+        let port = authority.as_str().strip_prefix(authority.host()).unwrap_or("?");
+        port.is_empty() || port.starts_with(':')
+    });
     let name = authority.as_ref().map_or("", |authority| authority.host());
     name == "localhost"
         || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()

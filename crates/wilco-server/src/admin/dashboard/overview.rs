@@ -120,7 +120,7 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
         if to.dead > 0 {
             let count = plural_of(to.dead, "delivery", "deliveries");
             let verb = if to.dead == 1 { "is" } else { "are" };
-            let dead = Parameters::default().with("dead", "true");
+            let dead = Parameters::default().with("state", "dead");
             add("alarm", format!("{count} to {name} {verb} dead"), link(dead));
         }
         let held = if to.paused {

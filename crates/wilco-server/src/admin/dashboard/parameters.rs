@@ -30,6 +30,22 @@ impl Parameters {
         self.0.is_empty()
     }
 
+    /// Whether the value with this name is this one.
+    pub(in crate::admin) fn is(&self, name: &str, value: &str) -> bool {
+        self.get(name) == value
+    }
+
+    /// Whether one of these names, which spaces divide, has a value.
+    pub(in crate::admin) fn has_any(&self, names: &str) -> bool {
+        names.split(' ').any(|name| !self.get(name).is_empty())
+    }
+
+    /// Whether the value with this name is none of the known ones.
+    pub(in crate::admin) fn is_other(&self, name: &str, known: &[String]) -> bool {
+        let value = self.get(name);
+        !value.is_empty() && known.iter().all(|known| known != value)
+    }
+
     /// These with another value, or without any if it is empty.
     pub(in crate::admin) fn with(&self, name: &str, value: &str) -> Self {
         let mut pairs = self.0.clone();
