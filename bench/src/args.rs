@@ -168,6 +168,9 @@ pub(crate) struct Slow {
     /// How many loopback addresses they come from: wilco accepts 2,048 from each, and 8,192 in all
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = value_parser!(u32).range(1..=100))]
     pub(crate) addresses: u32,
+    /// Measure with TLS; then all slow clients send a handshake
+    #[arg(long)]
+    pub(crate) tls: bool,
 }
 
 /// How `neighbours` measures.
@@ -200,6 +203,12 @@ pub(crate) struct Overload {
     /// How many connections the overload may open
     #[arg(long, value_name = "N", default_value_t = 6_000, value_parser = connections)]
     pub(crate) connections_max: usize,
+    /// Measure with TLS
+    #[arg(long)]
+    pub(crate) tls: bool,
+    /// Send each request on a new connection, as many providers do
+    #[arg(long)]
+    pub(crate) new_connections: bool,
 }
 
 /// The signed requests that a flood must not disturb.

@@ -23,6 +23,7 @@ use tokio::{
 use crate::{
     args::Flood,
     bodies::{Queue, Requests},
+    connection::Target,
     load::{ANSWER_BYTES_MAX, exchange},
     machine::Machine,
     process,
@@ -124,7 +125,8 @@ async fn measure(
     let unsigned = Arc::new(unsigned(args.body_bytes));
     let mut threads = JoinSet::new();
     let queue = Arc::clone(queue);
-    threads.spawn_blocking(move || on_this_thread(steady_load(address, rate, queue, begin, end)));
+    let target = Target::new(address, false)?;
+    threads.spawn_blocking(move || on_this_thread(steady_load(target, rate, queue, begin, end)));
     threads.spawn_blocking(move || {
         on_this_thread(async move {
             let mut connections = JoinSet::new();
@@ -147,18 +149,18 @@ async fn measure(
 ///
 /// A thread cannot be started.
 pub(crate) async fn steady_span(
-    address: SocketAddr,
+    target: &Target,
     rate: u32,
     queue: &Arc<Queue>,
     span: Duration,
 ) -> io::Result<Side> {
-    let (queue, begin) = (Arc::clone(queue), Instant::now() + BEFORE);
-    let load = move || on_this_thread(steady_load(address, rate, queue, begin, begin + span));
+    let (target, queue, begin) = (target.clone(), Arc::clone(queue), Instant::now() + BEFORE);
+    let load = move || on_this_thread(steady_load(target, rate, queue, begin, begin + span));
     tokio::task::spawn_blocking(load).await?
 }
 
 async fn steady_load(
-    address: SocketAddr,
+    target: Target,
     rate: u32,
     queue: Arc<Queue>,
     begin: Instant,
@@ -169,7 +171,7 @@ async fn steady_load(
         let queue = Arc::clone(&queue);
         let first = begin + Duration::from_secs(1) * number / rate;
         let every = Duration::from_secs(1) * STEADY_CONNECTIONS / rate;
-        connections.spawn_local(steady(address, queue, first, every, end));
+        connections.spawn_local(steady(target.clone(), queue, first, every, end));
     }
     gather(connections).await
 }
@@ -189,7 +191,7 @@ async fn gather(mut connections: JoinSet<Side>) -> io::Result<Side> {
 
 /// One connection of the steady load. It sends when its time has come, or as soon as it can.
 async fn steady(
-    address: SocketAddr,
+    target: Target,
     queue: Arc<Queue>,
     first: Instant,
     every: Duration,
@@ -203,7 +205,10 @@ async fn steady(
         sleep_until(due).await;
         let Some(request) = queue.take() else { break };
         let attempt = async {
-            let stream = connected(&mut stream, address).await?;
+            let stream = match &mut stream {
+                Some(stream) => stream,
+                None => stream.insert(target.connect(0).await?),
+            };
             exchange(stream, request, &mut buffer).await
         };
         match timeout(ANSWER_TIME_MAX, attempt).await {

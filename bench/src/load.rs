@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, io, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     runtime,
     sync::{Semaphore, mpsc, watch},
@@ -268,8 +268,8 @@ async fn converse(
 }
 
 /// Sends a request and reads its answer: the status.
-pub(crate) async fn exchange(
-    stream: &mut TcpStream,
+pub(crate) async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
     request: &[u8],
     buffer: &mut [u8],
 ) -> io::Result<u16> {

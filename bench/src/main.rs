@@ -6,6 +6,7 @@ mod backlog;
 mod bare;
 mod bodies;
 mod clock;
+mod connection;
 mod deliver;
 mod fill;
 mod flood;

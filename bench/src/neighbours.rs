@@ -15,6 +15,7 @@ use std::{
 use crate::{
     args::Neighbours,
     bodies::{Queue, Requests},
+    connection::Target,
     deliver::destination,
     flood::{Side, steady_span},
     machine::Machine,
@@ -48,8 +49,9 @@ pub(crate) async fn run(args: &Neighbours) -> io::Result<bool> {
             let sink = Sink::start(None).await?;
             let more = destination(&sink, SINK_CONCURRENCY) + &neighbour.destination(interim);
             let server = Server::wilco(&wilco, folder.path(), &more).await?;
+            let target = Target::new(server.address, false)?;
             let span = Duration::from_secs(args.seconds);
-            side.add(steady_span(server.address, args.steady.rate, &queue, span).await?);
+            side.add(steady_span(&target, args.steady.rate, &queue, span).await?);
             // Asked to stop, it would let the flood come to its end.
             server.kill().await?;
         }

@@ -1,30 +1,29 @@
 //! What becomes of the events that are recorded when many times as many arrive: how many still are, what the
 //! others are told, and how soon all is as before.
 //!
-//! Requests are sent by a schedule, each on a connection that waits for no answer, or on a new one while the
-//! connections last: a server that is slow is not sent less for that.
+//! Requests are sent on a schedule, each on a connection that waits for no answer, or on a new one while the
+//! connections last: a server that is slow is not sent less because of that.
 
 use std::{
     cell::RefCell,
     collections::BTreeMap,
     io::{self, Write as _},
-    net::{IpAddr, Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
 use tokio::{
-    net::{TcpSocket, TcpStream},
     runtime,
     task::{JoinSet, LocalSet},
-    time::{Instant, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout, timeout_at},
 };
 
 use crate::{
     args::Overload,
     bodies::{Queue, Requests},
-    load::{ANSWER_BYTES_MAX, Load, exchange},
+    connection::{Connection, Target},
+    load::{ANSWER_BYTES_MAX, WARM_UP, exchange},
     machine::Machine,
     rounds::tell,
     servers::Server,
@@ -41,9 +40,15 @@ pub(crate) async fn run(args: &Overload) -> io::Result<bool> {
     let dir = folder.path().canonicalize()?;
     let machine = Machine::examine(&dir)?;
     let span = Duration::from_secs(args.seconds);
-    let server = Server::wilco(&wilco, &dir, "").await?;
+    let server = match args.tls {
+        true => Server::wilco_tls(&wilco, &dir).await?,
+        false => Server::wilco(&wilco, &dir, "").await?,
+    };
+    let target = Target::new(server.address, args.tls)?;
     tell(&format!("the peak, with {} connections", args.connections));
-    let peak = peak(args, &server).await?;
+    let (connections, is_kept) = (args.connections, !args.new_connections);
+    let senders = Senders { target: target.clone(), queue: queue(0, PEAK_REQUESTS_MAX)?, is_kept };
+    let peak = on_a_thread(move || peak(senders, connections, span)).await?;
     let all = peak * f64::from(args.times);
     let few = peak * SHARE_OF_FEW;
     tell(&format!("{few:.0} requests/s, then {all:.0}, then {few:.0} again"));
@@ -54,39 +59,72 @@ pub(crate) async fn run(args: &Overload) -> io::Result<bool> {
         reason = "a number of requests"
     )]
     let count = spans.iter().map(|(rate, span)| rate * span.as_secs_f64()).sum::<f64>() as usize;
-    let requests = Requests::signed_from(FIRST_NUMBER, count + 1_000, None)?;
-    let (address, most) = (server.address, args.connections_max);
-    let sent = move || -> io::Result<Vec<Sent>> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let queue = Rc::new(Queue::new(Arc::new(requests)));
-        LocalSet::new().block_on(&runtime, send(address, queue, spans, most))
-    };
-    let sent = tokio::task::spawn_blocking(sent).await??;
+    let most = args.connections_max;
+    let senders = Senders { target, queue: queue(FIRST_NUMBER, count + 1_000)?, is_kept };
+    let sent = on_a_thread(move || send(senders, spans, most)).await?;
     let recorded = server.recorded().await?.unwrap_or_default();
     server.stop().await?;
     report(args, &machine, peak, &sent, recorded)
 }
 
-/// How many requests a second are acknowledged if there are enough of them, and no more.
-async fn peak(args: &Overload, server: &Server) -> io::Result<f64> {
-    let load = Load {
-        requests: Arc::new(Requests::signed(PEAK_REQUESTS_MAX, None)?),
-        connections: args.connections,
-        threads: 1,
-        measured: Duration::from_secs(args.seconds),
-        window: None,
+/// Signed requests with numbers from `first` on, each to be sent once.
+fn queue(first: u64, count: usize) -> io::Result<Queue> {
+    Ok(Queue::new(Arc::new(Requests::signed_from(first, count, None)?)))
+}
+
+/// What `begin` returns, on a separate thread that does nothing else.
+async fn on_a_thread<T, F>(begin: impl FnOnce() -> F + Send + 'static) -> io::Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = io::Result<T>>,
+{
+    let run = move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        LocalSet::new().block_on(&runtime, begin())
     };
-    let outcome = load.run(server.address, server.id).await?;
-    if outcome.tally.ran_out {
-        return Err(io::Error::other(format!(
-            "more than {PEAK_REQUESTS_MAX} requests were answered: this machine cannot send {} times as \
-             many, so slow the server down, see README.md",
-            args.times
-        )));
+    tokio::task::spawn_blocking(run).await?
+}
+
+/// What is sent to whom.
+struct Senders {
+    target: Target,
+    queue: Queue,
+    /// Whether a connection is used again.
+    is_kept: bool,
+}
+
+/// How many requests a second are acknowledged if there are enough of them, and no more.
+async fn peak(senders: Senders, connections: usize, span: Duration) -> io::Result<f64> {
+    let senders = Rc::new(senders);
+    let opens = Instant::now() + WARM_UP;
+    let mut loops = JoinSet::new();
+    for number in 0..connections {
+        let senders = Rc::clone(&senders);
+        loops.spawn_local(async move {
+            let (mut connection, mut acknowledged) = (None, 0_u32);
+            while Instant::now() < opens + span {
+                let answer;
+                (answer, connection) = senders.attempt(connection, number).await;
+                match answer {
+                    Answer::Acknowledged if Instant::now() < opens => {}
+                    Answer::Acknowledged if Instant::now() < opens + span => acknowledged += 1,
+                    Answer::NotSent => return None,
+                    _ => {}
+                }
+            }
+            Some(acknowledged)
+        });
     }
-    #[expect(clippy::cast_precision_loss, reason = "some thousand requests")]
-    let answered = outcome.tally.latencies.len() as f64;
-    Ok(answered / outcome.elapsed.as_secs_f64())
+    let mut acknowledged = 0;
+    while let Some(joined) = loops.join_next().await {
+        acknowledged += joined?.ok_or_else(|| {
+            io::Error::other(format!(
+                "more than {PEAK_REQUESTS_MAX} requests were answered: this machine cannot send many times \
+                 as many, so slow the server down, see README.md"
+            ))
+        })?;
+    }
+    Ok(f64::from(acknowledged) / span.as_secs_f64())
 }
 
 /// A request that was answered or not.
@@ -110,39 +148,44 @@ enum Answer {
 }
 
 /// Sends what the spans ask for, one after another.
-async fn send(
-    address: SocketAddr,
-    queue: Rc<Queue>,
-    spans: [(f64, Duration); 3],
-    most: usize,
-) -> io::Result<Vec<Sent>> {
-    let idle = Rc::new(RefCell::new(Vec::<TcpStream>::new()));
+async fn send(senders: Senders, spans: [(f64, Duration); 3], most: usize) -> io::Result<Vec<Sent>> {
+    let senders = Rc::new(senders);
+    let idle = Rc::new(RefCell::new(Vec::<Connection>::new()));
     let (mut open, mut number, mut all) = (0, 0, Vec::new());
-    let mut under_way = JoinSet::new();
+    let mut under_way = JoinSet::<(Sent, bool)>::new();
     for (span, (rate, length)) in spans.into_iter().enumerate() {
         let begun = Instant::now();
         let mut due = Duration::ZERO;
         while due < length {
             sleep_until(begun + due).await;
+            if idle.borrow().is_empty() && open >= most {
+                // Waits instead of looking at every request, so that the server has the processor.
+                if let Ok(Some(joined)) = timeout_at(begun + length, under_way.join_next()).await {
+                    let (sent, is_open) = joined?;
+                    open -= usize::from(!is_open);
+                    all.push(sent);
+                }
+                while due < begun.elapsed().min(length) {
+                    all.push(Sent { span, due, took: Duration::ZERO, answer: Answer::NotSent });
+                    due += Duration::from_secs_f64(1.0 / rate);
+                }
+                continue;
+            }
             while let Some(joined) = under_way.try_join_next() {
-                let (sent, is_open): (Sent, bool) = joined?;
+                let (sent, is_open) = joined?;
                 open -= usize::from(!is_open);
                 all.push(sent);
             }
-            let stream = idle.borrow_mut().pop();
-            if stream.is_none() && open >= most {
-                all.push(Sent { span, due, took: Duration::ZERO, answer: Answer::NotSent });
-            } else {
-                open += usize::from(stream.is_none());
-                number += 1;
-                let (queue, idle) = (Rc::clone(&queue), Rc::clone(&idle));
-                under_way.spawn_local(async move {
-                    let (answer, stream) = attempt(stream, number, address, &queue).await;
-                    let is_open = stream.is_some();
-                    idle.borrow_mut().extend(stream);
-                    (Sent { span, due, took: (begun + due).elapsed(), answer }, is_open)
-                });
-            }
+            let connection = idle.borrow_mut().pop();
+            open += usize::from(connection.is_none());
+            number += 1;
+            let (senders, idle) = (Rc::clone(&senders), Rc::clone(&idle));
+            under_way.spawn_local(async move {
+                let (answer, connection) = senders.attempt(connection, number).await;
+                let is_open = connection.is_some();
+                idle.borrow_mut().extend(connection);
+                (Sent { span, due, took: (begun + due).elapsed(), answer }, is_open)
+            });
             due += Duration::from_secs_f64(1.0 / rate);
         }
     }
@@ -152,46 +195,40 @@ async fn send(
     Ok(all)
 }
 
-/// Sends a request, and gives the connection back if another may follow.
-async fn attempt(
-    stream: Option<TcpStream>,
-    number: usize,
-    address: SocketAddr,
-    queue: &Queue,
-) -> (Answer, Option<TcpStream>) {
-    let Some(request) = queue.take() else { return (Answer::NotSent, stream) };
-    let mut buffer = vec![0; ANSWER_BYTES_MAX];
-    let exchanged = timeout(PATIENCE, async {
-        let mut stream = match stream {
-            Some(stream) => stream,
-            None => connect(number, address).await?,
+impl Senders {
+    /// Sends a request, and gives the connection back if another may follow.
+    async fn attempt(
+        &self,
+        connection: Option<Connection>,
+        number: usize,
+    ) -> (Answer, Option<Connection>) {
+        let Some(request) = self.queue.take() else { return (Answer::NotSent, connection) };
+        let mut buffer = vec![0; ANSWER_BYTES_MAX];
+        let exchanged = timeout(PATIENCE, async {
+            let mut connection = match connection {
+                Some(connection) => connection,
+                None => self.target.connect(number).await?,
+            };
+            let status = exchange(&mut connection, request, &mut buffer).await?;
+            Ok::<_, io::Error>((status, connection))
+        });
+        let (status, connection) = match exchanged.await {
+            Ok(Ok(answered)) => answered,
+            Ok(Err(error)) => return (Answer::Other(error.to_string()), None),
+            Err(_) => {
+                return (Answer::Other(format!("no answer in {} s", PATIENCE.as_secs())), None);
+            }
         };
-        let status = exchange(&mut stream, request, &mut buffer).await?;
-        Ok::<_, io::Error>((status, stream))
-    });
-    let (status, stream) = match exchanged.await {
-        Ok(Ok(answered)) => answered,
-        Ok(Err(error)) => return (Answer::Other(error.to_string()), None),
-        Err(_) => return (Answer::Other(format!("no answer in {} s", PATIENCE.as_secs())), None),
-    };
-    let head = String::from_utf8_lossy(&buffer);
-    let head = head.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
-    let answer = match status {
-        200 => Answer::Acknowledged,
-        503 if head.contains("\r\nretry-after: ") => Answer::TryAgain,
-        _ => Answer::Other(status.to_string()),
-    };
-    (answer, Some(stream).filter(|_| !head.contains("\r\nconnection: close")))
-}
-
-/// A connection from one of several addresses of loopback, because one network has only a share of them.
-async fn connect(number: usize, address: SocketAddr) -> io::Result<TcpStream> {
-    let last = u8::try_from(2 + number % NETWORKS).unwrap_or(2);
-    let socket = TcpSocket::new_v4()?;
-    socket.bind((IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0).into())?;
-    let stream = socket.connect(address).await?;
-    stream.set_nodelay(true)?;
-    Ok(stream)
+        let head = String::from_utf8_lossy(&buffer);
+        let head = head.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+        let answer = match status {
+            200 => Answer::Acknowledged,
+            503 if head.contains("\r\nretry-after: ") => Answer::TryAgain,
+            _ => Answer::Other(status.to_string()),
+        };
+        let is_kept = self.is_kept && !head.contains("\r\nconnection: close");
+        (answer, Some(connection).filter(|_| is_kept))
+    }
 }
 
 /// Prints the figures, and whether they are within their aims.
@@ -276,8 +313,6 @@ const GOODPUT_MIN: f64 = 0.9;
 const NORMAL_AFTER_MAX: Duration = Duration::from_secs(2);
 /// How long a sender waits for an answer: most providers wait between 3 and 30 s.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The addresses that connections come from.
-const NETWORKS: usize = 8;
 /// Far beyond those that the peak was measured with.
 const FIRST_NUMBER: u64 = 100_000_000;
 const PEAK_REQUESTS_MAX: usize = 200_000;

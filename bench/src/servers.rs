@@ -62,7 +62,7 @@ impl Server {
         match kind {
             Kind::Bare => Self::spawn(kind, bare(address)?, dir, address, address).await,
             Kind::Wilco => {
-                let command = durable(wilco, dir, "", address, second)?;
+                let command = durable(wilco, dir, ("off", ""), address, second)?;
                 Self::spawn(kind, command, dir, address, second).await
             }
         }
@@ -75,7 +75,18 @@ impl Server {
     /// Like [`start`](Self::start).
     pub(crate) async fn wilco(wilco: &Path, dir: &Path, more: &str) -> io::Result<Self> {
         let [address, admin] = free_addresses()?;
-        let command = durable(wilco, dir, more, address, admin)?;
+        let command = durable(wilco, dir, ("off", more), address, admin)?;
+        Self::spawn(Kind::Wilco, command, dir, address, admin).await
+    }
+
+    /// Starts wilco with TLS and a certificate that nobody trusts.
+    ///
+    /// # Errors
+    ///
+    /// Like [`start`](Self::start).
+    pub(crate) async fn wilco_tls(wilco: &Path, dir: &Path) -> io::Result<Self> {
+        let [address, admin] = free_addresses()?;
+        let command = durable(wilco, dir, ("self-signed", ""), address, admin)?;
         Self::spawn(Kind::Wilco, command, dir, address, admin).await
     }
 
@@ -208,7 +219,7 @@ fn bare(address: SocketAddr) -> io::Result<Command> {
 fn durable(
     wilco: &Path,
     dir: &Path,
-    more: &str,
+    (tls, more): (&str, &str),
     address: SocketAddr,
     admin: SocketAddr,
 ) -> io::Result<Command> {
@@ -219,7 +230,7 @@ fn durable(
     fs::write(
         &config,
         format!(
-            "[listen]\naddress = \"{address}\"\ntls = \"off\"\n\n\
+            "[listen]\naddress = \"{address}\"\ntls = \"{tls}\"\n\n\
              [store]\nurl = {url:?}\n\n\
              [admin]\naddress = \"{admin}\"\n\n\
              [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\

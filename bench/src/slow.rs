@@ -1,5 +1,5 @@
 //! What thousands of slow clients cost a steady load of signed requests: they send a head or a body
-//! byte by byte, never read their answer, or connect and send nothing, as in a handshake that stalls.
+//! byte by byte, never read their answer, connect and send nothing, or send a TLS handshake byte by byte.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ use tokio::{
 use crate::{
     args::Slow,
     bodies::{Queue, Requests},
+    connection::Target,
     flood::{Side, steady_span},
     machine::Machine,
     process,
@@ -42,18 +43,22 @@ pub(crate) async fn run(args: &Slow) -> io::Result<bool> {
     let count = count * args.steady.rate as usize;
     let queue = Arc::new(Queue::new(Arc::new(Requests::signed(count, None)?)));
     raise_file_limit();
-    let server = Server::wilco(&wilco, &dir, "").await?;
+    let server = match args.tls {
+        true => Server::wilco_tls(&wilco, &dir).await?,
+        false => Server::wilco(&wilco, &dir, "").await?,
+    };
+    let target = Target::new(server.address, args.tls)?;
 
     tell("without slow clients");
-    let without = steady_span(server.address, args.steady.rate, &queue, SPAN).await?;
+    let without = steady_span(&target, args.steady.rate, &queue, SPAN).await?;
     tell(&format!("with {} slow clients", args.clients));
     let mut clients = JoinSet::new();
     for number in 0..args.clients {
         let from = Ipv4Addr::new(127, 0, 2, u8::try_from(number % args.addresses).unwrap_or(0) + 1);
-        clients.spawn(slow(Kind::of(number), from.into(), server.address));
+        clients.spawn(slow(Kind::of(number, args.tls), from.into(), server.address));
     }
     sleep(BEFORE).await;
-    let with = steady_span(server.address, args.steady.rate, &queue, SPAN).await?;
+    let with = steady_span(&target, args.steady.rate, &queue, SPAN).await?;
     let ends = gather(clients).await?;
     let peak_mib = process::peak_kib(server.id)? >> 10;
     server.stop().await?;
@@ -75,10 +80,14 @@ enum Kind {
     Body,
     Read,
     Silent,
+    Handshake,
 }
 
 impl Kind {
-    fn of(number: u32) -> Self {
+    fn of(number: u32, has_tls: bool) -> Self {
+        if has_tls {
+            return Self::Handshake;
+        }
         [Self::Head, Self::Body, Self::Read, Self::Silent][number as usize % 4]
     }
 
@@ -89,6 +98,8 @@ impl Kind {
             Self::Body => b"POST /webhook HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n",
             Self::Read => b"GET /webhook HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
             Self::Silent => b"",
+            // A record of 512 bytes with the beginning of a ClientHello.
+            Self::Handshake => b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         }
     }
 }
