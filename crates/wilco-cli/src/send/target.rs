@@ -42,12 +42,20 @@ fn endpoint(config: &Config) -> Result<(Uri, Secret), Failure> {
         let text = format!("the configuration has {count} sources; choose one with --to URL");
         return Err(Failure::usage(text));
     };
+    let Some(secret) = source.secrets.first() else {
+        let text = format!("the source {} has no secret; name one with --secret-env", source.name);
+        return Err(Failure::usage(text));
+    };
     let tcp = config.listen.addresses.iter().find_map(|address| match address {
         Address::Tcp(address) => Some(*address),
         Address::Unix(_) => None,
     });
-    let (Some(mut address), Some(secret)) = (tcp, source.secrets.first()) else {
-        let text = "the configuration listens only on a Unix socket; name a URL with --to";
+    let Some(mut address) = tcp else {
+        let place = match config.listen.addresses.is_empty() {
+            true => "on the sockets that systemd opens, whose addresses are not in it",
+            false => "on a Unix socket",
+        };
+        let text = format!("the configuration listens only {place}; name a URL with --to");
         return Err(Failure::usage(text));
     };
     if address.ip().is_unspecified() {

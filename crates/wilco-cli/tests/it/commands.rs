@@ -153,6 +153,28 @@ fn send_takes_the_url_and_the_secret_from_the_configuration() {
 }
 
 #[test]
+fn send_says_why_the_configuration_has_no_url() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("wilco.toml");
+    for (address, expected) in [
+        ("systemd", "listens only on the sockets that systemd opens"),
+        ("unix:wilco.sock", "listens only on a Unix socket; name a URL with --to"),
+    ] {
+        let config = format!(
+            "[listen]\naddress = {address:?}\ntls = \"off\"\n[store]\nurl = \"sqlite:x.db\"\n\
+             [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
+             secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n"
+        );
+        fs::write(&file, config).unwrap();
+        let mut command = wilco(folder.path());
+        command.env("FREISPACE_SECRET", SECRET).args(["send", "booking.created"]);
+        let output = command.arg("--config").arg(&file).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(text(&output.stderr).contains(expected), "{output:?}");
+    }
+}
+
+#[test]
 fn the_requests_sent_before_ctrl_c_are_summarised() {
     let world = World::plan().start();
     let mut command = send(&world, &["booking.created", "--count", "100000", "--rate", "50/s"]);
