@@ -143,10 +143,9 @@ impl Wal {
         match done {
             Ok(done) if done.is_busy && is_long => self.warn(|wal_bytes| {
                 let path = shared.files.get().map_or(Path::new(""), StoreFiles::path);
-                let reader = users(path).unwrap_or_default();
                 tracing::warn!(
                     wal_bytes,
-                    reader,
+                    reader = users(path),
                     "the write-ahead log cannot be emptied while another program reads the store"
                 );
             }),
