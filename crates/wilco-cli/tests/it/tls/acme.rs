@@ -208,6 +208,7 @@ fn what_no_authority_can_issue_is_refused_with_the_reason() {
             "invalid domain \"*.example.com\": a wildcard is validated in the DNS",
         ),
         ("domains = [\"a.example.com\", \"192.0.2.1\"]", "invalid domain \"192.0.2.1\""),
+        ("domains = \"local_host.example.com\"", "invalid domain \"local_host.example.com\""),
         ("domains = \"https://a.example.com\"", "invalid domain \"https://a.example.com\""),
         (
             "domains = \"a.example.com\"\nacme = { directory = \"http://a.example/\" }",

@@ -117,8 +117,10 @@ pub fn domain(text: &str) -> Result<String, String> {
     if text.starts_with("*.") {
         return invalid("a wildcard is validated in the DNS, which wilco does not change");
     }
+    // rustls takes an underscore, which no host's name may have (RFC 1123, section 2.1).
+    let is_host = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
     let is_numeric = text.rsplit('.').next().is_some_and(|last| last.parse::<u8>().is_ok());
-    if is_numeric || text.ends_with('.') || DnsName::try_from(text).is_err() {
+    if !is_host || is_numeric || text.ends_with('.') || DnsName::try_from(text).is_err() {
         return invalid("expected a name such as hooks.example.com");
     }
     Ok(text.to_ascii_lowercase())
