@@ -173,7 +173,7 @@ pub struct Places {
     pub address: Address,
     /// The token that the file names, where that is to be had.
     pub token: Option<Secret>,
-    /// What the file names as its token; `None` for the one beside the store.
+    /// What the file names as its token; `None` for the one next to the store.
     pub token_name: Option<String>,
     /// The record.
     pub store: Store,

@@ -30,7 +30,7 @@ impl std::fmt::Display for Address {
     }
 }
 
-/// `0.0.0.0:443`, `[::]:443`, `unix:/run/wilco/wilco.sock`.
+/// `[::]:443`, `0.0.0.0:443`, `unix:/run/wilco/wilco.sock`.
 ///
 /// # Errors
 ///
@@ -41,7 +41,7 @@ pub fn address(text: &str) -> Result<Address, String> {
     }
     text.parse::<SocketAddr>().map(Address::Tcp).map_err(|_| {
         format!(
-            "invalid address {text:?}: expected IP:PORT, such as \"0.0.0.0:443\", or \"unix:PATH\""
+            "invalid address {text:?}: expected IP:PORT, such as \"[::]:443\", or \"unix:PATH\""
         )
     })
 }

@@ -49,7 +49,7 @@ pub(super) static TABLE: Table = Table {
 pub struct Admin {
     /// Its address.
     pub address: Address,
-    /// What callers show; `None` for one that wilco makes and keeps beside the store.
+    /// What callers show; `None` for one that wilco makes and keeps next to the store.
     pub token: Option<Secret>,
     /// What callers show who may only look; `None` if there are none.
     pub reader_token: Option<Secret>,

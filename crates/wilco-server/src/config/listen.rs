@@ -21,7 +21,7 @@ pub(super) static TABLE: Table = Table {
     form: Form::Single,
     without: Some("nothing could come in"),
     keys: &[
-        Key::new("address", ValueType::ListOf(&ValueType::Text), "\"0.0.0.0:443\"").required().doc(
+        Key::new("address", ValueType::ListOf(&ValueType::Text), "\"[::]:443\"").required().doc(
             "`IP:PORT`, `[IPv6]:PORT`, `unix:PATH`, or `systemd` for the sockets of a \
              [socket unit](service.md#restart-without-a-gap). On a Unix socket there is no TLS. `[::]` \
              accepts IPv4 as well, unless an IPv4 address with the same port is listed too",
@@ -48,7 +48,7 @@ pub(super) static TABLE: Table = Table {
         Key::new("acme", ValueType::Table("acme", acme::KEYS), ACME_EXAMPLE)
             .absence("Let's Encrypt")
             .doc("with `\"acme\"`: the certificate authority"),
-        Key::new("trusted_proxies", ValueType::ListOf(&ValueType::Text), "[\"10.0.0.0/8\"]").doc(
+        Key::new("trusted_proxies", ValueType::ListOf(&ValueType::Text), "[\"10.0.0.2\"]").doc(
             "networks whose `X-Forwarded-For` is believed, read right to left; a hop \
              that cannot be read is [refused](answers.md#who-the-sender-is)",
         ),
@@ -192,16 +192,15 @@ pub(super) fn read(keys: &mut TableReader<'_>) -> Unresolved<Listen> {
     let is_exposed = addresses.iter().flatten().any(is_public) && trusted_proxies.is_empty();
     if tls == Some(Tls::Off) && is_exposed {
         let what = "webhooks come in without TLS, at an address that others can reach".into();
-        let hint = "tls = \"files\", or behind a proxy: address = \"127.0.0.1:8080\", or \
-                    trusted_proxies = [\"10.0.0.0/8\"]";
+        let hint = "tls = \"acme\" or \"files\", or behind a proxy: address = \"127.0.0.1:8080\", or \
+                    trusted_proxies = [\"10.0.0.2\"]";
         keys.warn_about("tls", what, hint);
     }
     let proxy_protocol = keys.boolean("proxy_protocol").unwrap_or_default();
     let is_reachable = addresses.iter().flatten().any(|address| matches!(address, Address::Tcp(_)));
     if proxy_protocol && is_reachable && trusted_proxies.is_empty() {
         // Else whoever connects could name any address.
-        let hint =
-            "with proxy_protocol, only these may connect: trusted_proxies = [\"10.0.0.0/8\"]";
+        let hint = "with proxy_protocol, only these may connect: trusted_proxies = [\"10.0.0.2\"]";
         keys.require_with_hint("trusted_proxies", hint);
     }
     let http2 = keys.boolean("http2").unwrap_or_default();
@@ -294,13 +293,13 @@ fn warn_about_port(keys: &TableReader<'_>, acme: &Acme, addresses: &[Address]) {
         Some(address) if address.port() != 80 => (
             "acme",
             "the authority asks for the challenge at port 80, and http_address has another",
-            "acme = { http_address = \"0.0.0.0:80\" }, unless port 80 is forwarded to it",
+            "acme = { http_address = \"[::]:80\" }, unless port 80 is forwarded to it",
         ),
         None if !has_port(443) => (
             "address",
             "the authority connects to port 443, and no address has that port",
-            "address = \"0.0.0.0:443\", unless port 443 is forwarded to it; or acme = { \
-             http_address = \"0.0.0.0:80\" }",
+            "address = \"[::]:443\", unless port 443 is forwarded to it; or acme = { \
+             http_address = \"[::]:80\" }",
         ),
         _ => return,
     };
@@ -329,10 +328,10 @@ fn body_limit(text: &str) -> Result<usize, String> {
 }
 
 const ACME_EXAMPLE: &str = "{ directory = \"staging\", contact = \"ops@example.com\", profile = \
-     \"shortlived\", ca = \"/etc/wilco/authority.pem\", http_address = \"0.0.0.0:80\" }";
+     \"shortlived\", ca = \"/etc/wilco/authority.pem\", http_address = \"[::]:80\" }";
 /// The largest body that is read, in bytes, unless `max_body` says otherwise.
 pub(super) const MAX_BODY_BYTES: usize = 1 << 20;
-/// What `max_body` may be at most, in bytes: a body has to arrive within 20 s.
+/// What `max_body` may be at most, in bytes.
 const MAX_BODY_BYTES_MAX: usize = 64 << 20;
 /// What a self-signed certificate is for, unless `domains` says otherwise.
 const DOMAINS: [&str; 2] = ["localhost", "127.0.0.1"];

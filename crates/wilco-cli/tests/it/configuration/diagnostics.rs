@@ -129,7 +129,7 @@ const DIAGNOSTICS: &[(&str, &str, &str)] = &[
     ("2:1", "unknown key addres in [listen]", "did you mean address?"),
     (
         "3:11",
-        "invalid address \"0.0.0.0\": expected IP:PORT, such as \"0.0.0.0:443\", or \"unix:PATH\"",
+        "invalid address \"0.0.0.0\": expected IP:PORT, such as \"[::]:443\", or \"unix:PATH\"",
         "",
     ),
     ("4:7", "invalid tls \"maybe\"", "\"files\", \"acme\", \"self-signed\" or \"off\""),
