@@ -343,7 +343,7 @@ impl Inbound {
         let is_complete = reason.may_be_accepted() && bytes <= REJECTION_QUEUE_BYTES_MAX;
         let scheme = &source.provider.scheme;
         let hidden = head::sent_secrets(&head, scheme);
-        let head = if is_complete { head } else { head::blanked(&head, scheme) };
+        let head = if is_complete { head } else { head::redacted(&head, scheme) };
         let Some((digest, body)) = read_rejected(body, is_complete).await else {
             self.counters.rejections_dropped.inc();
             return;

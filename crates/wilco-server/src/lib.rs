@@ -24,7 +24,7 @@
 mod acme;
 pub mod admin;
 mod backfill;
-mod blanking;
+mod redaction;
 pub use wilco_destinations::client;
 pub mod clock;
 pub mod config;

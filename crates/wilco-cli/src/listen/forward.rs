@@ -115,7 +115,7 @@ const OF_THE_CONNECTION: [&str; 12] = [
     "via",
 ];
 /// What the API shows in place of a credential.
-const HIDDEN: &str = "(not shown)";
+const HIDDEN: &str = "(redacted)";
 const STANDARD: &str = "standard-webhooks";
 const TIMEOUT: Duration = Duration::from_secs(30);
 const ANSWER_BYTES_MAX: usize = 64 << 10;

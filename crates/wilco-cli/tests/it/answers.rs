@@ -319,7 +319,7 @@ fn a_refused_request_is_stored_with_credentials_only_if_it_may_be_accepted() {
         ("CAST(body AS TEXT) LIKE '%Grade%'", 2),
         ("CAST(headers AS TEXT) LIKE '%canary%'", 1),
         ("complete AND CAST(headers AS TEXT) LIKE '%canary-1%canary-2%canary-3%canary-4%'", 1),
-        ("CAST(headers AS TEXT) LIKE '%authorization: (blanked)%cookie: (blanked)%'", 1),
+        ("CAST(headers AS TEXT) LIKE '%authorization: (redacted)%cookie: (redacted)%'", 1),
         ("CAST(headers AS TEXT) LIKE '%x-freispace-signature: 0000%'", 1),
     ] {
         let found = world.count(&format!("SELECT count(*) FROM rejection WHERE {what}"));

@@ -19,7 +19,7 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["blanking", "clock", "log", "supervise"],
+    &["clock", "log", "redaction", "supervise"],
     &["config", "metrics", "threads"],
     &["history", "sockets"],
     &["inbound", "outbound", "admin", "forecast"],

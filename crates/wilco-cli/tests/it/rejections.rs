@@ -103,7 +103,7 @@ fn the_api_shows_a_rejection_without_its_secrets_and_its_body_to_the_byte() {
     assert!(shown.contains("seen") && shown.contains("x-freispace-signature"), "{shown}");
     let other = world.get(&format!("/api/v1/rejections/{}", missing["id"].as_str().unwrap())).body;
     let listed = world.get("/api/v1/rejections").body;
-    assert!(other.contains("/files?token=(blanked)"), "{other}");
+    assert!(other.contains("/files?token=(redacted)"), "{other}");
     assert!(!format!("{shown}{other}{listed}{}", world.log()).contains("canary"), "{shown}{other}");
     assert_eq!(world.get(&format!("/api/v1/rejections/{id}/body")).body, body);
     let unknown = "/api/v1/rejections/rej_01M89FXQAS000XWFNKEM3JNBGP";
@@ -215,7 +215,7 @@ fn rejections_are_listed_shown_and_accepted_with_and_without_a_running_wilco() {
         assert!(code == 1 && said.contains("did you mean files"), "{said}");
         let (_, shown, _) = run(&world, &["show", &id[..29]]);
         assert!(shown.contains("no secret of this source matches"), "{shown}");
-        assert!(shown.contains("cookie: (blanked)") && !shown.contains("canary"), "{shown}");
+        assert!(shown.contains("cookie: (redacted)") && !shown.contains("canary"), "{shown}");
         assert_eq!(run(&world, &["show", &id, "--raw"]).1, bodies(2)[0]);
         let (code, said, why) = run(&world, &["accept", "--all", "--source", "files"]);
         assert_eq!((code, &*said), (1, "0 requests accepted\n"), "{why}");

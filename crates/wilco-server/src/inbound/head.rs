@@ -4,7 +4,7 @@ use form_urlencoded::parse;
 use http::{Method, request::Parts};
 use wilco::{Head, Headers, Scheme};
 
-use crate::{blanking, config::Source};
+use crate::{config::Source, redaction};
 
 /// The method of a request that this source takes: of an event, or of a handshake.
 pub(super) fn method(source: &Source, method: &Method, has_body: bool) -> Option<&'static str> {
@@ -25,12 +25,12 @@ pub(super) fn head(parts: &Parts, method: &'static str, source: &Source) -> Head
 }
 
 /// The head of a refused request without credentials.
-pub(super) fn blanked(head: &Head, scheme: &Scheme) -> Head {
-    let is_secret = |name: &str| blanking::is_credential(name) || scheme.is_sent_secret(name);
+pub(super) fn redacted(head: &Head, scheme: &Scheme) -> Head {
+    let is_secret = |name: &str| redaction::is_credential(name) || scheme.is_sent_secret(name);
     Head {
         method: head.method.clone(),
-        url: blanking::url(&head.url, is_secret),
-        headers: blanking::headers(&head.headers, is_secret),
+        url: redaction::url(&head.url, is_secret),
+        headers: redaction::headers(&head.headers, is_secret),
     }
 }
 

@@ -19,7 +19,7 @@ use wilco::{
 };
 
 use super::{Client, Evidence, Inbound, Refusal, UnreadableHop};
-use crate::{blanking, clock, config};
+use crate::{clock, config, redaction};
 
 /// At most one probe, which an operator opened through the admin API.
 #[derive(Default)]
@@ -238,14 +238,14 @@ impl Inbound {
 impl ProbeRequest {
     /// What the head shows, before anything is decided: without credentials.
     fn of(parts: &Parts, scheme: &Scheme) -> Self {
-        let is_secret = |name: &str| blanking::is_credential(name) || scheme.is_sent_secret(name);
+        let is_secret = |name: &str| redaction::is_credential(name) || scheme.is_sent_secret(name);
         let url = parts.uri.path_and_query().map_or("/", |target| target.as_str());
         let fields = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
         Self {
             received_at: clock::now(),
             method: parts.method.to_string(),
-            url: blanking::url(url, is_secret),
-            headers: blanking::headers(&Headers::from_pairs(fields), is_secret),
+            url: redaction::url(url, is_secret),
+            headers: redaction::headers(&Headers::from_pairs(fields), is_secret),
             body: None,
             status: StatusCode::OK.as_u16(),
             refused: None,

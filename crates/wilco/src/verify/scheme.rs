@@ -141,10 +141,10 @@ impl Scheme {
         if !headers.iter().any(|(name, _)| is_secret(name)) {
             return headers;
         }
-        let blanked = headers
+        let redacted = headers
             .iter()
-            .map(|(name, value)| (name, if is_secret(name) { &b"(blanked)"[..] } else { value }));
-        Headers::from_pairs(blanked)
+            .map(|(name, value)| (name, if is_secret(name) { &b"(redacted)"[..] } else { value }));
+        Headers::from_pairs(redacted)
     }
 
     /// Prepares a secret for this scheme.

@@ -65,7 +65,7 @@ fn url(sent: &str, arrived: &str) -> Option<Finding> {
 fn is_same_url(sent: &str, arrived: &str) -> bool {
     let is_same = |(sent, arrived): (&str, &str)| {
         let name = sent.split('=').next().unwrap_or_default();
-        sent == arrived || arrived.strip_suffix(BLANKED) == Some(&format!("{name}="))
+        sent == arrived || arrived.strip_suffix(REDACTED) == Some(&format!("{name}="))
     };
     let (sent, arrived) = (sent.split(['?', '&']), arrived.split(['?', '&']));
     sent.clone().count() == arrived.clone().count() && sent.zip(arrived).all(is_same)
@@ -80,7 +80,7 @@ fn header(name: &str, before: &[String], after: &[String]) -> Option<Finding> {
         return Some(Finding::new("dropped", text, KEEP_HEADERS));
     }
     // A value that must not be shown arrived, which is all that is known about it.
-    if after.iter().all(|value| value == BLANKED) && after.len() == before.len() {
+    if after.iter().all(|value| value == REDACTED) && after.len() == before.len() {
         return None;
     }
     let text = if before.len() > 1 && after.len() == 1 {
@@ -170,7 +170,7 @@ const BY_HOP: [&str; 7] = [
 ];
 const UNPACKED: &str = "compression";
 /// What the report has in place of a credential.
-const BLANKED: &str = "(blanked)";
+const REDACTED: &str = "(redacted)";
 /// A byte order mark in UTF-8.
 const MARK: &[u8] = b"\xef\xbb\xbf";
 const SHOWN_BYTES: usize = 16;
@@ -218,7 +218,7 @@ mod tests {
         ] {
             assert_eq!(url(sent, arrived).unwrap().text, expected);
         }
-        for (sent, arrived) in [("/a?b", "/a?b"), ("/a?b=1&key=x", "/a?b=1&key=(blanked)")] {
+        for (sent, arrived) in [("/a?b", "/a?b"), ("/a?b=1&key=x", "/a?b=1&key=(redacted)")] {
             assert!(url(sent, arrived).is_none(), "{sent}");
         }
     }

@@ -18,6 +18,7 @@ use super::{
     },
     Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to,
 };
+use crate::redaction::REDACTED;
 
 #[derive(Template)]
 #[template(path = "event.html")]
@@ -106,7 +107,7 @@ fn curl(event: &EventDetail) -> Option<String> {
     let hidden = ["host", "content-length", "connection", "transfer-encoding", "accept-encoding"];
     for header in &event.headers {
         let name = header.name.to_ascii_lowercase();
-        if !hidden.contains(&name.as_str()) && header.value != "(not shown)" {
+        if !hidden.contains(&name.as_str()) && header.value != REDACTED {
             // Writing to a text in memory does not fail.
             let _ = write!(command, " \\\n  -H {}", quoted(&format!("{name}: {}", header.value)));
         }

@@ -8,6 +8,7 @@ use super::{
     Attempt, Delivery, DeliveryState, EventCount, EventCounts, EventDetail, EventSummary, Header,
     PayloadState,
 };
+use crate::redaction::REDACTED;
 
 impl From<wilco_store::EventSummary> for EventSummary {
     fn from(summary: wilco_store::EventSummary) -> Self {
@@ -37,7 +38,7 @@ impl From<wilco_store::EventDetail> for EventDetail {
         let headers = event.headers.iter().map(|(name, value)| Header {
             name: name.to_owned(),
             value: match wilco_config::is_credential_name(name) {
-                true => "(not shown)".into(),
+                true => REDACTED.into(),
                 false => String::from_utf8_lossy(value).into_owned(),
             },
         });

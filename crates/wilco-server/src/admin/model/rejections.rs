@@ -10,7 +10,7 @@ use wilco::{EventId, RejectionId};
 use wilco_store::RejectionReason as Reason;
 
 use super::{EventIdText, Header, PageItems, from_text, limit_from_text};
-use crate::blanking;
+use crate::redaction;
 
 /// Which rejections to list, and which part of the listing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
@@ -173,7 +173,7 @@ impl From<Reason> for RejectionReason {
 impl From<wilco_store::RejectionSummary> for RejectionSummary {
     fn from(kept: wilco_store::RejectionSummary) -> Self {
         Self {
-            url: blanking::url(&kept.url, |name| is_secret(name, &kept.hidden)),
+            url: redaction::url(&kept.url, |name| is_secret(name, &kept.hidden)),
             id: kept.id,
             received_at: kept.received_at,
             source: kept.source.to_string(),
@@ -192,7 +192,7 @@ impl From<wilco_store::RejectionSummary> for RejectionSummary {
 impl From<wilco_store::RejectionDetail> for RejectionDetail {
     fn from(kept: wilco_store::RejectionDetail) -> Self {
         let wilco_store::RejectionDetail { summary, headers, body } = kept;
-        let headers = blanking::headers(&headers, |name| is_secret(name, &summary.hidden));
+        let headers = redaction::headers(&headers, |name| is_secret(name, &summary.hidden));
         let headers = headers.iter().map(|(name, value)| Header {
             name: name.to_owned(),
             value: String::from_utf8_lossy(value).into_owned(),
@@ -207,7 +207,7 @@ impl From<wilco_store::RejectionDetail> for RejectionDetail {
 }
 
 fn is_secret(name: &str, hidden: &[String]) -> bool {
-    blanking::is_credential(name) || hidden.iter().any(|hidden| hidden == name)
+    redaction::is_credential(name) || hidden.iter().any(|hidden| hidden == name)
 }
 
 /// A rejection's id: `rej_` and a ULID.
