@@ -203,6 +203,8 @@ impl<'k> Arriving<'k> {
 
 /// Whether a body arrives quickly enough.
 struct Progress {
+    began: Instant,
+    /// When it has to be complete, judged by what has arrived so far.
     ends: Instant,
     slow_from: Instant,
     window_ends: Instant,
@@ -213,6 +215,7 @@ struct Progress {
 impl Progress {
     fn new(began: Instant) -> Self {
         Self {
+            began,
             ends: began + BODY_TIMEOUT,
             slow_from: began + QUICK_BODY_TIME_MAX,
             window_ends: began + BODY_WINDOW,
@@ -230,6 +233,8 @@ impl Progress {
     /// Notes that `received` bytes are there `now`, which may be too few.
     fn check(&mut self, now: Instant, received: usize) -> Result<(), Refusal> {
         self.is_slow |= now >= self.slow_from;
+        let earned = Duration::from_secs((received / BODY_BYTES_PER_SEC) as u64);
+        self.ends = self.began + BODY_TIMEOUT + earned;
         if now >= self.window_ends {
             if received - self.window_began_with < BODY_WINDOW_BYTES_MIN {
                 let what = "too few bytes of the body arrived";
@@ -240,7 +245,7 @@ impl Progress {
         }
         if now >= self.ends {
             let what = "the body was not complete";
-            return Err(Refusal::TooSlow { what, seconds: BODY_TIMEOUT.as_secs() });
+            return Err(Refusal::TooSlow { what, seconds: (self.ends - self.began).as_secs() });
         }
         Ok(())
     }
@@ -250,8 +255,10 @@ impl Progress {
     }
 }
 
-/// How long a body may take from its head to its last byte.
+/// How long a body may take from its head to its last byte, beyond what [`BODY_BYTES_PER_SEC`] allows.
 const BODY_TIMEOUT: Duration = Duration::from_secs(20);
+/// Bytes of a body that have arrived extend its time by a second.
+const BODY_BYTES_PER_SEC: usize = 256 << 10;
 /// How long it may take and still count as quick.
 const QUICK_BODY_TIME_MAX: Duration = Duration::from_secs(2);
 /// In this time, [`BODY_WINDOW_BYTES_MIN`] of a body have to arrive, or its end.
@@ -316,7 +323,10 @@ mod tests {
             (&[(10, 10 * kib - 1)], (false, true)),
             (&[(10, 10 * kib), (19, 10 * kib)], (true, true)),
             (&[(11, 10 * kib), (19, 30 * kib)], (true, true)),
-            (&[(10, 10 * kib), (20, 1 << 20)], (false, true)),
+            (&[(10, 10 * kib), (20, 255 * kib)], (false, true)),
+            (&[(10, 10 * kib), (20, 1 << 20), (23, 1 << 20)], (true, true)),
+            (&[(10, 10 * kib), (20, 1 << 20), (24, 1 << 20)], (false, true)),
+            (&[(10, 3 << 20), (20, 20 << 20), (40, 40 << 20), (179, 64 << 20)], (true, true)),
         ] {
             let began = Instant::now();
             let mut progress = Progress::new(began);
@@ -332,10 +342,10 @@ mod tests {
     fn progress_is_checked_as_soon_as_it_can_be_too_slow() {
         let began = Instant::now();
         let mut progress = Progress::new(began);
-        for seconds in [2, 10, 20] {
+        for (seconds, received) in [(2, 20 << 10), (10, 100 << 10), (20, 200 << 10)] {
             let due = began + Duration::from_secs(seconds);
             assert_eq!(progress.due(), due);
-            assert_eq!(progress.check(due, 1 << (10 + seconds)).is_ok(), seconds < 20);
+            assert_eq!(progress.check(due, received).is_ok(), seconds < 20);
         }
     }
 }
