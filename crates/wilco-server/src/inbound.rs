@@ -34,7 +34,8 @@ use crate::{clock, config, metrics::Metrics};
 use body::{Arriving, BodyBudget, Charge, envelope, read_rejected};
 use counters::Counters;
 use gate::legible;
-use listen::ConnectionLimits;
+use known::KnownNetworks;
+use listen::{ConnectionLimits, Handshakes};
 use log_limit::LogLimit;
 use probes::Probes;
 use response::{WebhookResponse, acknowledge, answer_challenge, healthy, probed};
@@ -63,6 +64,8 @@ pub(crate) struct Inbound {
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
     refusal_lines: LogLimit,
+    handshakes: Handshakes,
+    known: KnownNetworks,
     connection_lines: LogLimit,
     began_at: Timestamp,
 }
@@ -85,6 +88,8 @@ impl Inbound {
             metrics,
             connections: ConnectionLimits::of_process(),
             refusal_lines: LogLimit::new(REFUSAL_LINES_MAX, REFUSAL_LINES_WINDOW),
+            handshakes: Handshakes::of_process(),
+            known: KnownNetworks::default(),
             connection_lines: LogLimit::new(1, CONNECTION_LINES_WINDOW),
             began_at: clock::now(),
         }

@@ -1,6 +1,7 @@
 //! Listeners: they accept connections within their limits, and each connection reads its requests.
 
 mod connection;
+mod handshakes;
 mod limits;
 mod proxy_header;
 
@@ -17,6 +18,7 @@ use limits::Slot;
 use proxy_header::{Origin, ProxyHeaderError};
 
 pub(crate) use connection::HeadFault;
+pub(super) use handshakes::Handshakes;
 pub(super) use limits::ConnectionLimits;
 pub(crate) use limits::raise_file_limit;
 
@@ -48,6 +50,10 @@ impl Inbound {
                 _ = suppressed_interval.tick() => {
                     self.log_suppressed();
                     continue;
+            // While handshakes wait, new connections wait in the system, where they cost nothing.
+            if stop.run_until_cancelled(self.handshakes.turn()).await.is_none() {
+                break;
+            }
                 }
                 accepted = listener.accept() => accepted,
             };

@@ -19,12 +19,14 @@ use bytes::BytesMut;
 use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
+use rustls::server::Acceptor;
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
+    task::yield_now,
     time::{Instant, sleep, timeout, timeout_at},
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -67,7 +69,7 @@ impl Connection {
     }
 
     async fn serve_tls(&self, stream: TcpStream, tls: &TlsAcceptor) {
-        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)));
+        let handshake = Box::pin(timeout(HANDSHAKE_TIMEOUT, self.handshake(stream, tls)));
         match handshake.await {
             Ok(Ok(mut stream)) if is_challenge(&stream) => {
                 // The handshake was all that the authority wanted to see. It may have gone already.
@@ -80,6 +82,21 @@ impl Connection {
             Ok(Err(error)) => self.log_failed_handshake(Reason::of(&error), &error),
             Err(late) => self.log_failed_handshake(Reason::TooSlow, &late.into()),
         }
+    }
+
+    /// To answer the first message of a client takes longer than anything else that an unknown client can ask for.
+    /// So this is done in turns, and between two of them other tasks are polled: those that serve requests.
+    async fn handshake(
+        &self,
+        stream: TcpStream,
+        tls: &TlsAcceptor,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), stream).await?;
+        let turn = self.inbound.handshakes.turn().await;
+        let answered = hello.into_stream(Arc::clone(tls.config()));
+        yield_now().await;
+        drop(turn);
+        answered.await
     }
 
     /// Counts every failure, but logs only some: ports on the internet are scanned all day.
