@@ -5,6 +5,7 @@ mod counters;
 mod endpoints;
 mod gate;
 mod head;
+mod known;
 mod learn;
 mod listen;
 mod log_limit;
@@ -63,9 +64,9 @@ pub(crate) struct Inbound {
     store: Arc<dyn InboundStore>,
     metrics: Arc<Metrics>,
     connections: Arc<ConnectionLimits>,
-    refusal_lines: LogLimit,
     handshakes: Handshakes,
     known: KnownNetworks,
+    refusal_lines: LogLimit,
     connection_lines: LogLimit,
     began_at: Timestamp,
 }
@@ -80,16 +81,16 @@ impl Inbound {
             endpoints: ArcSwap::from_pointee(endpoints),
             changing: Mutex::default(),
             learning: tokio::sync::Mutex::default(),
-            budget: Arc::default(),
+            budget: Arc::new(BodyBudget::new(&metrics)),
             throttle: Throttle::new(&metrics),
             counters: Counters::new(&metrics),
             probes: Probes::default(),
             store,
             metrics,
             connections: ConnectionLimits::of_process(),
-            refusal_lines: LogLimit::new(REFUSAL_LINES_MAX, REFUSAL_LINES_WINDOW),
             handshakes: Handshakes::of_process(),
             known: KnownNetworks::default(),
+            refusal_lines: LogLimit::new(REFUSAL_LINES_MAX, REFUSAL_LINES_WINDOW),
             connection_lines: LogLimit::new(1, CONNECTION_LINES_WINDOW),
             began_at: clock::now(),
         }
@@ -151,7 +152,12 @@ impl Inbound {
         };
         let provider = source.map(|source| source.provider.as_ref());
         match received {
-            Ok(Handled::Recorded(receipt)) => acknowledge(&receipt, provider),
+            Ok(Handled::Recorded(receipt)) => {
+                // With a trusted proxy, connections are of the proxy's network and bodies of the sender's.
+                self.known.note(socket.into(), began);
+                self.known.note(client.into(), began);
+                acknowledge(&receipt, provider)
+            }
             Ok(Handled::Challenged(challenge, wait)) => {
                 sleep(wait).await;
                 answer_challenge(challenge)
@@ -224,7 +230,8 @@ impl Inbound {
         }
         let limit = body::limit(scheme, max_body);
         body::check_announced(&request, limit)?;
-        let mut charge = self.budget.charge(sender.into());
+        let network = sender.into();
+        let mut charge = self.budget.charge(network, self.known.contains(network));
         let (parts, body) = request.into_parts();
         let head = head::head(&parts, method, source);
         let verifier = scheme.begin(head, keys, clock::now());
@@ -397,6 +404,8 @@ enum Handled {
 const ALPN_HTTP2: &[u8] = b"h2";
 /// The outcome of a request that was answered and not recorded, as metrics and logs name it.
 const HANDSHAKE: &str = "handshake";
+/// One part in this many of a limit is left to known networks.
+const KNOWN_RESERVE_PART: usize = 8;
 /// Refusals of one outcome and source that are logged in each [`REFUSAL_LINES_WINDOW`].
 const REFUSAL_LINES_MAX: u32 = 10;
 const REFUSAL_LINES_WINDOW: Duration = Duration::from_secs(1);

@@ -174,6 +174,34 @@ fn connections_of_one_address_are_limited_and_others_are_still_served() {
 }
 
 #[test]
+fn an_eighth_of_the_connections_is_left_to_networks_that_have_sent_a_signed_request() {
+    let world = World::plan().listen("health_path = \"/healthz\"").files("256:256").start();
+    world.log_with("at most 128 connections are accepted");
+    let known = connect_from("127.0.0.9", world.address);
+    assert_eq!(send_on(known, &booking("b-1", "A")).status, 200);
+    world.eventually("all closed", |world| world.metric("wilco_connections") == 0.0);
+
+    // After a request, a connection may idle for longer than before one.
+    let idle = |from: &str, count| -> Vec<_> {
+        let one = || {
+            let mut stream = connect_from(from, world.address);
+            stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+            assert_ne!(stream.read(&mut [0; 512]).unwrap(), 0);
+            stream
+        };
+        iter::repeat_with(one).take(count).collect()
+    };
+    let _unknown = [idle("127.0.0.2", 56), idle("127.0.0.3", 56)];
+    world.eventually("112 connections", |world| world.metric("wilco_connections") == 112.0);
+    let mut refused = connect_from("127.0.0.4", world.address);
+    assert!(matches!(refused.read(&mut [0]), Ok(0) | Err(_)), "the rest is not for it");
+    let known = idle("127.0.0.9", 15);
+    world.eventually("127 connections", |world| world.metric("wilco_connections") == 127.0);
+    assert_eq!(send_on(connect_from("127.0.0.9", world.address), &booking("b-2", "A")).status, 200);
+    drop(known);
+}
+
+#[test]
 fn the_soft_limit_on_open_files_is_raised_to_the_hard_limit() {
     for (limits, expected) in [("64:4096", "4096"), ("1024:10000", "9216")] {
         let world = World::plan().files(limits).start();

@@ -294,7 +294,7 @@ mod tests {
                 let frames = frames.map(|part| Ok::<_, Infallible>(Frame::data(part)));
                 let body = StreamBody::new(stream::iter(frames));
                 let budget = Arc::<BodyBudget>::default();
-                let mut charge = budget.charge(Network::Local);
+                let mut charge = budget.charge(Network::Local, true);
                 let provider = provider::find("freispace").unwrap();
                 let verifier = provider.scheme.begin(Head::default(), &[], clock::now());
                 let mut arriving = Arriving::new(&provider.scheme, verifier, &store);

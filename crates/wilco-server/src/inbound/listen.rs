@@ -31,7 +31,12 @@ impl Inbound {
     /// Counts a stream. `None` when a limit on connections is reached.
     fn count_stream(&self, client: Client) -> Option<CountedStream> {
         let mut slot = self.connections.take()?;
-        slot.count_for(client.into()).then_some(CountedStream { _slot: slot })
+        self.counts(&mut slot, client).then_some(CountedStream { _slot: slot })
+    }
+
+    fn counts(&self, slot: &mut Slot, client: Client) -> bool {
+        let network = client.into();
+        slot.count_for(network, self.known.contains(network))
     }
 
     /// Accepts connections until `stop`. Those that are open then finish their current requests;
@@ -45,15 +50,15 @@ impl Inbound {
     ) {
         let mut suppressed_interval = interval(SUPPRESSED_INTERVAL);
         loop {
+            // While handshakes wait, new connections wait in the system, where they cost nothing.
+            if stop.run_until_cancelled(self.handshakes.turn()).await.is_none() {
+                break;
+            }
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
                 _ = suppressed_interval.tick() => {
                     self.log_suppressed();
                     continue;
-            // While handshakes wait, new connections wait in the system, where they cost nothing.
-            if stop.run_until_cancelled(self.handshakes.turn()).await.is_none() {
-                break;
-            }
                 }
                 accepted = listener.accept() => accepted,
             };
@@ -96,7 +101,7 @@ impl Admitted {
         let mut slot = inbound.connections.take();
         // The network of a proxy's client is known only later.
         let is_within =
-            slot.as_mut().is_some_and(|slot| is_proxied || slot.count_for(client.into()));
+            slot.as_mut().is_some_and(|slot| is_proxied || inbound.counts(slot, client));
         let Some(slot) = slot.filter(|_| is_within) else {
             inbound.refuse_connection(client);
             return None;
@@ -132,7 +137,7 @@ impl Admitted {
                 return false;
             }
         }
-        let is_within = self.slot.count_for(self.client.into());
+        let is_within = self.inbound.counts(&mut self.slot, self.client);
         if !is_within {
             self.inbound.refuse_connection(self.client);
         }

@@ -119,8 +119,8 @@ fn the_limit_on_connections_counts_the_client_and_not_the_proxy() {
     world.eventually("64 connections", |world| world.metric("wilco_connections") == 64.0);
     assert!(is_closed(connect_with(&world, &v1("203.0.113.9"))));
     assert_eq!(world.metric("wilco_connections_refused_total"), 1.0);
-    let other = idle("203.0.113.10", 60);
-    world.eventually("124 connections", |world| world.metric("wilco_connections") == 124.0);
+    let other = idle("203.0.113.10", 44);
+    world.eventually("108 connections", |world| world.metric("wilco_connections") == 108.0);
     let reply = send_on(connect_with(&world, &v1("203.0.113.11")), &booking("b-1", "A"));
     assert_eq!(reply.status, 200);
     drop((one, other));

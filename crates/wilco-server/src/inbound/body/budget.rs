@@ -4,18 +4,28 @@
 //! that announces much and sends nothing takes nothing from the others. Small bodies that arrive
 //! quickly, which is what providers send, have a separate part of the memory. Of a large body that goes to
 //! the disk, only what is not written yet takes memory. Each network is limited to a share of everything,
-//! so that one cannot take all of it.
+//! so that one cannot take all of it, and a part of everything is left to the networks that have sent signed
+//! requests lately.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use crate::inbound::Network;
+use prometheus_client::metrics::gauge::Gauge;
+
+use crate::{
+    inbound::{KNOWN_RESERVE_PART, Network},
+    metrics::Metrics,
+};
 
 /// The memory and the disk space that all bodies have taken.
 #[derive(Debug, Default)]
-pub(crate) struct BodyBudget(Mutex<Taken>);
+pub(crate) struct BodyBudget {
+    taken: Mutex<Taken>,
+    held_bytes: Gauge,
+    spooled_bytes: Gauge,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -37,6 +47,7 @@ struct Part {
 pub(crate) struct Charge {
     budget: Arc<BodyBudget>,
     network: Network,
+    is_known: bool,
     class: Class,
     bytes: usize,
     spooled_bytes: usize,
@@ -54,12 +65,30 @@ struct Limits {
     network_bytes_max: usize,
 }
 
+impl Limits {
+    /// Those of a network that is known or not.
+    fn of(&self, is_known: bool) -> Self {
+        let reserved = if is_known { 0 } else { self.bytes_max / KNOWN_RESERVE_PART };
+        Self { bytes_max: self.bytes_max - reserved, ..*self }
+    }
+}
+
 impl BodyBudget {
-    /// An empty charge for a body that is sent from `network`.
-    pub(in crate::inbound) fn charge(self: &Arc<Self>, network: Network) -> Charge {
+    pub(in crate::inbound) fn new(metrics: &Metrics) -> Self {
+        Self {
+            taken: Mutex::default(),
+            held_bytes: metrics.register("bodies_held_bytes", "Memory for bodies not recorded yet"),
+            spooled_bytes: metrics
+                .register("bodies_spooled_bytes", "Disk space for bodies not recorded yet"),
+        }
+    }
+
+    /// An empty charge for a body that is sent from `network`, which is known or not.
+    pub(in crate::inbound) fn charge(self: &Arc<Self>, network: Network, is_known: bool) -> Charge {
         Charge {
             budget: Arc::clone(self),
             network,
+            is_known,
             class: Class::Small,
             bytes: 0,
             spooled_bytes: 0,
@@ -72,48 +101,52 @@ impl Charge {
     /// room. A body that has become large or slow is charged to the part for those and stays there.
     pub(super) fn hold(&mut self, bytes: usize, is_slow: bool) -> bool {
         let bytes = bytes.max(self.bytes);
-        let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.budget.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let is_small = self.class == Class::Small && bytes <= SMALL_BODY_BYTES_MAX && !is_slow;
         if is_small {
-            if !taken.small.take(self.network, bytes - self.bytes, &SMALL) {
+            if !taken.small.take(self.network, bytes - self.bytes, &SMALL.of(self.is_known)) {
                 return false;
             }
         } else {
             let moved = if self.class == Class::Small { self.bytes } else { 0 };
-            if !taken.large.take(self.network, bytes - self.bytes + moved, &LARGE) {
+            if !taken.large.take(self.network, bytes - self.bytes + moved, &LARGE.of(self.is_known))
+            {
                 return false;
             }
             taken.small.give_back(self.network, moved);
             self.class = Class::Large;
         }
+        self.budget.held_bytes.inc_by(difference(bytes, self.bytes));
         self.bytes = bytes;
         true
     }
 
     /// Charges further bytes that are about to be written to the disk. `false` when the budget has no room.
     pub(super) fn spool(&mut self, bytes: usize) -> bool {
-        let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.budget.taken.lock().unwrap_or_else(PoisonError::into_inner);
         let has_file = self.spooled_bytes > 0;
-        if !has_file && !taken.files.take(self.network, 1, &FILES) {
+        if !has_file && !taken.files.take(self.network, 1, &FILES.of(self.is_known)) {
             return false;
         }
-        if !taken.spooled.take(self.network, bytes, &SPOOLED) {
+        if !taken.spooled.take(self.network, bytes, &SPOOLED.of(self.is_known)) {
             if !has_file {
                 taken.files.give_back(self.network, 1);
             }
             return false;
         }
+        self.budget.spooled_bytes.inc_by(difference(bytes, 0));
         self.spooled_bytes += bytes;
         true
     }
 
     /// All that was held is on the disk.
     pub(super) fn release_memory(&mut self) {
-        let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.budget.taken.lock().unwrap_or_else(PoisonError::into_inner);
         match self.class {
             Class::Small => taken.small.give_back(self.network, self.bytes),
             Class::Large => taken.large.give_back(self.network, self.bytes),
         }
+        self.budget.held_bytes.dec_by(difference(self.bytes, 0));
         self.bytes = 0;
     }
 }
@@ -121,7 +154,8 @@ impl Charge {
 impl Drop for Charge {
     fn drop(&mut self) {
         self.release_memory();
-        let mut taken = self.budget.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = self.budget.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        self.budget.spooled_bytes.dec_by(difference(self.spooled_bytes, 0));
         taken.spooled.give_back(self.network, self.spooled_bytes);
         taken.files.give_back(self.network, usize::from(self.spooled_bytes > 0));
     }
@@ -151,6 +185,10 @@ impl Part {
             }
         }
     }
+}
+
+fn difference(bytes: usize, before: usize) -> i64 {
+    i64::try_from(bytes - before).unwrap_or(i64::MAX)
 }
 
 /// The largest body that counts as small.
@@ -186,6 +224,8 @@ const SPOOLED: Limits =
 
 #[cfg(test)]
 mod tests {
+    use std::iter;
+
     use super::*;
 
     fn network(number: u8) -> Network {
@@ -201,7 +241,7 @@ mod tests {
     ) -> Vec<Charge> {
         let mut held = Vec::new();
         loop {
-            let mut charge = budget.charge(network);
+            let mut charge = budget.charge(network, true);
             if !charge.hold(bytes, is_slow) {
                 return held;
             }
@@ -244,19 +284,19 @@ mod tests {
     fn a_small_body_that_becomes_slow_no_longer_uses_the_budget_of_fast_ones() {
         let budget = Arc::<BodyBudget>::default();
         let mut small = fill(&budget, network(1), 64 << 10, false);
-        assert!(!budget.charge(network(1)).hold(1, false));
+        assert!(!budget.charge(network(1), true).hold(1, false));
         assert!(small[0].hold(0, true));
-        let mut next = budget.charge(network(1));
+        let mut next = budget.charge(network(1), true);
         assert!(next.hold(64 << 10, false));
         assert!(small[0].hold(1 << 20, false), "and stays in the other one");
-        assert!(!budget.charge(network(1)).hold(1, false));
+        assert!(!budget.charge(network(1), true).hold(1, false));
     }
 
     #[test]
     fn a_body_on_the_disk_takes_no_memory_and_disk_space_is_bounded_and_shared() {
         let budget = Arc::<BodyBudget>::default();
         let spool = |network| {
-            let mut charge = budget.charge(network);
+            let mut charge = budget.charge(network, true);
             let is_kept = charge.hold(1 << 20, false) && charge.spool(1 << 30);
             charge.release_memory();
             is_kept.then_some(charge)
@@ -268,11 +308,38 @@ mod tests {
         drop(first);
         assert!(spool(network(1)).is_some());
         let files = |network| {
-            let held = std::iter::repeat_with(|| budget.charge(network));
+            let held = std::iter::repeat_with(|| budget.charge(network, true));
             held.map_while(|mut charge| charge.spool(1).then_some(charge)).collect::<Vec<_>>()
         };
         let (three, four) = (files(network(3)), files(network(4)));
         assert_eq!((three.len(), four.len()), (128, 127), "and the one of the second network");
+    }
+
+    #[test]
+    fn a_part_of_each_budget_is_left_to_known_networks() {
+        let budget = Arc::<BodyBudget>::default();
+        let take = |number: u8, is_known: bool, bytes: usize| {
+            let mut charge = budget.charge(network(number), is_known);
+            charge.hold(bytes, false).then_some(charge)
+        };
+        for (bytes, of_unknown, of_known) in [(64 << 10, 448, 64), (1 << 20, 28, 4)] {
+            let fill = |number, is_known| -> Vec<_> {
+                iter::repeat_with(|| take(number, is_known, bytes)).map_while(|one| one).collect()
+            };
+            let unknown: Vec<_> = (0..9).flat_map(|n| fill(n, false)).collect();
+            let known = fill(9, true);
+            assert_eq!((unknown.len(), known.len()), (of_unknown, of_known), "{bytes}");
+        }
+        let files: Vec<_> = (0..9)
+            .flat_map(|n| {
+                let charges = iter::repeat_with(|| budget.charge(network(n), false));
+                charges
+                    .map_while(|mut charge| charge.spool(1).then_some(charge))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(files.len(), SPOOLED_BODIES_MAX - SPOOLED_BODIES_MAX / KNOWN_RESERVE_PART);
+        assert!(budget.charge(network(9), true).spool(1));
     }
 
     #[test]
@@ -281,12 +348,13 @@ mod tests {
         for network in (0..9).map(network).chain([Network::Local]) {
             drop(fill(&budget, network, 1 << 20, false));
             drop(fill(&budget, network, 1_000, false));
-            let mut moved = budget.charge(network);
+            let mut moved = budget.charge(network, true);
             assert!(moved.hold(1_000, false) && moved.hold(1_000, true) && moved.spool(1_000));
         }
-        let taken = budget.0.lock().unwrap();
+        let taken = budget.taken.lock().unwrap();
         assert_eq!((taken.small.bytes, taken.large.bytes, taken.files.bytes), (0, 0, 0));
         let parts = [&taken.small, &taken.large, &taken.spooled, &taken.files];
         assert!(parts.iter().all(|part| part.by_network.is_empty()));
+        assert_eq!((budget.held_bytes.get(), budget.spooled_bytes.get()), (0, 0));
     }
 }

@@ -7,12 +7,14 @@ use std::{
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::inbound::Network;
+use crate::inbound::{KNOWN_RESERVE_PART, Network};
 
 /// Limits the connections of all listeners together.
 #[derive(Debug)]
 pub(in crate::inbound) struct ConnectionLimits {
     connections_max: usize,
+    /// How many of them networks may have that are not known.
+    unknown_max: usize,
     per_network_max: usize,
     open: Mutex<Open>,
 }
@@ -38,7 +40,8 @@ impl ConnectionLimits {
 
     fn new(connections_max: usize) -> Self {
         let per_network_max = (connections_max / 2).clamp(1, CONNECTIONS_PER_NETWORK_MAX);
-        Self { connections_max, per_network_max, open: Mutex::default() }
+        let unknown_max = connections_max - connections_max / KNOWN_RESERVE_PART;
+        Self { connections_max, unknown_max, per_network_max, open: Mutex::default() }
     }
 
     /// Counts a connection, so far for no network. `None` when the limit in all is reached.
@@ -53,10 +56,14 @@ impl ConnectionLimits {
 }
 
 impl Slot {
-    /// Counts the connection for the network that it comes from, unless the limit of that is reached.
+    /// Counts the connection for the network that it comes from, unless the limit of that is reached, or what
+    /// is left is for known networks.
     #[must_use]
-    pub(super) fn count_for(&mut self, network: Network) -> bool {
+    pub(super) fn count_for(&mut self, network: Network, is_known: bool) -> bool {
         let mut open = self.limits.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !is_known && open.connections > self.limits.unknown_max {
+            return false;
+        }
         let of_network = open.by_network.entry(network).or_default();
         if *of_network >= self.limits.per_network_max {
             return false;
@@ -130,7 +137,7 @@ mod tests {
 
     fn take(limits: &Arc<ConnectionLimits>, network: u64) -> Option<Slot> {
         let mut slot = limits.take()?;
-        slot.count_for(Network::V6(network)).then_some(slot)
+        slot.count_for(Network::V6(network), true).then_some(slot)
     }
 
     #[test]
@@ -149,13 +156,28 @@ mod tests {
     }
 
     #[test]
+    fn an_eighth_of_the_connections_is_left_to_known_networks() {
+        let limits = Arc::new(ConnectionLimits::new(64));
+        let taken = |network: u64, is_known| {
+            let one = || {
+                let mut slot = limits.take()?;
+                slot.count_for(Network::V6(network), is_known).then_some(slot)
+            };
+            std::iter::from_fn(one).collect::<Vec<_>>()
+        };
+        let unknown: Vec<_> = (0..9).flat_map(|network| taken(network, false)).collect();
+        let known = taken(9, true);
+        assert_eq!((unknown.len(), known.len()), (56, 8));
+    }
+
+    #[test]
     fn a_connection_whose_network_is_not_yet_known_counts_in_total_only() {
         let limits = Arc::new(ConnectionLimits::new(8));
         let mut slots: Vec<_> = std::iter::from_fn(|| limits.take()).collect();
         assert_eq!(slots.len(), 8);
         assert_eq!(limits.open.lock().unwrap().by_network.len(), 0);
         let counted =
-            slots.iter_mut().filter_map(|slot| slot.count_for(Network::V6(1)).then_some(()));
+            slots.iter_mut().filter_map(|slot| slot.count_for(Network::V6(1), true).then_some(()));
         assert_eq!(counted.count(), limits.per_network_max);
         drop(slots);
         let open = limits.open.lock().unwrap();
