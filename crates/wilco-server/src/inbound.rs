@@ -317,23 +317,6 @@ impl Inbound {
         }
     }
 
-    /// Counts a refusal, and logs it unless there were too many of its kind.
-    fn log_refused(&self, source: Option<&config::Source>, refusal: &Refusal, client: Client) {
-        let name = source.map_or("-", |source| source.name.as_str());
-        let (usual, outcome, _) = refusal.outcome();
-        self.counters.answered(name, outcome);
-        if self.refusal_lines.allows(name, outcome, Instant::now()) {
-            let is_ours = usual.is_server_error();
-            let status = refusal.status(source.map(|source| source.provider.as_ref())).as_u16();
-            if is_ours {
-                tracing::warn!(source = name, status, %client, "refused: {refusal}");
-            } else {
-                tracing::info!(source = name, status, %client, "refused: {refusal}");
-            }
-        }
-        self.log_suppressed();
-    }
-
     /// Waits, in a flood of refusals, until more of an unread body may be discarded.
     async fn wait_for_discarded(&self, bytes: usize) {
         sleep(self.throttle.discard(bytes, Instant::now())).await;

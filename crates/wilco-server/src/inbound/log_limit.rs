@@ -8,7 +8,8 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{Client, Inbound};
+use super::{Client, Inbound, Refusal};
+use crate::config;
 
 /// Limits the lines that are logged of each kind for each source, and counts those it suppresses.
 #[derive(Debug)]
@@ -62,6 +63,28 @@ impl LogLimit {
 }
 
 impl Inbound {
+    /// Counts a refusal, and logs it unless there were too many of its kind.
+    pub(super) fn log_refused(
+        &self,
+        source: Option<&config::Source>,
+        refusal: &Refusal,
+        client: Client,
+    ) {
+        let name = source.map_or("-", |source| source.name.as_str());
+        let (usual, outcome, _) = refusal.outcome();
+        self.counters.answered(name, outcome);
+        if self.refusal_lines.allows(name, outcome, Instant::now()) {
+            let is_ours = usual.is_server_error();
+            let status = refusal.status(source.map(|source| source.provider.as_ref())).as_u16();
+            if is_ours {
+                tracing::warn!(source = name, status, %client, "refused: {refusal}");
+            } else {
+                tracing::info!(source = name, status, %client, "refused: {refusal}");
+            }
+        }
+        self.log_suppressed();
+    }
+
     /// Logs how many lines were suppressed in the periods that have ended.
     pub(super) fn log_suppressed(&self) {
         let now = Instant::now();
