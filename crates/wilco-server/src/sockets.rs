@@ -227,9 +227,9 @@ fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
 }
 
-/// Connections that may wait to be accepted, as they do during a hand-over; the system has a limit of
-/// its own.
-const BACKLOG: u32 = 4_096;
+/// Connections that may wait to be accepted, as they do during a hand-over. More would wait for longer than senders
+/// do: in an overload of TLS handshakes, a small machine accepts only some hundred in a second.
+const BACKLOG: u32 = 1_024;
 
 #[cfg(test)]
 mod tests {
