@@ -290,13 +290,13 @@ fn report(
     Ok(aims.iter().all(|(is_met, _)| *is_met))
 }
 
-/// How long after the overload the last request was refused, or took longer than any before.
+/// How long after the overload the last request was refused, or took much longer than any before.
 fn normal_after(sent: &[Sent]) -> Duration {
     let mut before: Vec<_> =
         sent.iter().filter(|sent| sent.span == 0).map(|sent| sent.took).collect();
     before.sort_unstable();
-    let usual = before.last().copied().unwrap_or_default();
-    let is_odd = |sent: &&Sent| sent.answer != Answer::Acknowledged || sent.took > usual;
+    let slowest = before.last().copied().unwrap_or_default();
+    let is_odd = |sent: &&Sent| sent.answer != Answer::Acknowledged || sent.took > 2 * slowest;
     let odd = sent.iter().filter(|sent| sent.span == 2).filter(is_odd);
     odd.map(|sent| sent.due).max().unwrap_or_default()
 }
