@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 
-import { foreign, launch, open } from "./browser.mjs";
+import { foreign, launch, open, watched } from "./browser.mjs";
 import { rejections } from "./pages.mjs";
 import { PAYLOADS } from "./payloads.mjs";
 import { World, eventually } from "./world.mjs";
@@ -25,23 +25,49 @@ concurrency = 8
 to = ["echo", "erp"]
 `;
 
-let browser, world, page;
+/// Pages that look at the same time.
+const PAGES = 3;
+
+let browser, world, watchers;
 
 before(async () => {
   browser = await launch();
   world = await World.start({ tables: TABLES });
-  page = await open(browser, world);
+  const page = await open(browser, world);
+  watchers = [page];
+  while (watchers.length < PAGES) watchers.push(await watched(page.context(), world));
 });
 after(async () => {
   await browser?.close();
   await world?.stop();
 });
 
-async function visit(path, payload) {
+/// Visits a path, whose page must take nothing of the payload for more than text.
+async function visit(path, payload, page = watchers[0]) {
   await page.goto(world.admin + path, { waitUntil: "load" });
   const found = [...(await foreign(page)), ...page.faults.splice(0)];
   assert.deepEqual(found, [], `${path} with ${JSON.stringify(payload)}`);
 }
+
+/// Visits all of these paths, each with its payload.
+async function visitAll(visits) {
+  const left = [...visits];
+  const work = async (page) => {
+    for (let next = left.pop(); next; next = left.pop()) await visit(...next, page);
+  };
+  await Promise.all(watchers.map(work));
+}
+
+/// Visits a listing, page by page.
+async function visitListing(path) {
+  for (let next = path; next; ) {
+    await visit(next, "(the list)");
+    const links = await watchers[0].locator("a[rel=next]").evaluateAll((all) => all.map((link) => link.getAttribute("href")));
+    next = links[0];
+  }
+}
+
+const encoded = (payload) => encodeURIComponent(payload.toWellFormed().slice(0, 700));
 
 test("there are at least 300 different payloads", () => {
   assert.ok(new Set(PAYLOADS).size >= 300);
@@ -58,16 +84,10 @@ test("a payload in a field of an event is text on every page", async () => {
   await world.settled();
   const events = world.events();
   assert.ok(events.length > 300, `${events.length}`);
-  for (let path = "/events"; path; ) {
-    await visit(path, "(the list)");
-    path = await page.locator("a[rel=next]").first().getAttribute("href", { timeout: 500 }).catch(() => null);
-  }
-  for (const { id, event } of events) {
-    await visit(`/events/${id}`, event);
-  }
-  for (const path of ["/", "/destinations", "/failures", "/routes", "/audit", `/routes?event=${events[0].id}`]) {
-    await visit(path, "(all of them)");
-  }
+  await visitListing("/events");
+  await visitAll(events.map(({ id, event }) => [`/events/${id}`, event]));
+  const others = ["/", "/destinations", "/failures", "/routes", "/audit", `/routes?event=${events[0].id}`];
+  await visitAll(others.map((path) => [path, "(all of them)"]));
 });
 
 test("a payload in a rejected request is text on every page", async () => {
@@ -77,27 +97,23 @@ test("a payload in a rejected request is text on every page", async () => {
     await world.post(payload, headers, path);
   }
   await eventually("rejections are stored", () => rejections(world).length > 20);
-  for (let path = "/rejections"; path; ) {
-    await visit(path, "(the list)");
-    path = await page.locator("a[rel=next]").first().getAttribute("href", { timeout: 500 }).catch(() => null);
-  }
-  for (const { id } of rejections(world)) {
-    await visit(`/rejections/${id}`, id);
-  }
+  await visitListing("/rejections");
+  await visitAll(rejections(world).map(({ id, url }) => [`/rejections/${id}`, url]));
 });
 
 test("a payload in a filter, a search or a path is text", async () => {
-  for (const payload of PAYLOADS) {
-    const value = encodeURIComponent(payload.toWellFormed().slice(0, 700));
-    const names = ["search", "source", "event", "subject", "destination", "state", "since", "cursor"];
-    await visit(`/events?${names.map((name) => `${name}=${value}`).join("&")}`, payload);
-  }
-  for (const payload of PAYLOADS.filter((_, number) => number % 8 === 0)) {
-    const value = encodeURIComponent(payload.toWellFormed().slice(0, 700));
-    for (const path of [`/${value}`, `/events/${value}`, `/rejections?source=${value}`, `/failures?error=${value}&destination=${value}`, `/login?code=${value}`, `/events/replay?search=${value}&event=${value}`]) {
-      await visit(path, payload);
-    }
-  }
+  const names = ["search", "source", "event", "subject", "destination", "state", "since", "cursor"];
+  const query = (payload) => names.map((name) => `${name}=${encoded(payload)}`).join("&");
+  await visitAll(PAYLOADS.map((payload) => [`/events?${query(payload)}`, payload]));
+  const paths = (value) => [
+    `/${value}`,
+    `/events/${value}`,
+    `/rejections?source=${value}`,
+    `/failures?error=${value}&destination=${value}`,
+    `/login?code=${value}`,
+  ];
+  const some = PAYLOADS.filter((_, number) => number % 8 === 0);
+  await visitAll(some.flatMap((payload) => paths(encoded(payload)).map((path) => [path, payload])));
 });
 
 test("a payload in the reason of a replay is text", async () => {
