@@ -86,6 +86,15 @@ test("the help opens with a question mark, keeps the focus, and closes with Esca
   assert.ok(!(await page.locator("#help").isVisible()));
 });
 
+test("a slash leads to the search", async () => {
+  await page.goto(`${world.admin}/events`);
+  await page.keyboard.press("/");
+  await page.keyboard.type("Salt");
+  await page.keyboard.press("Enter");
+  await page.waitForURL("**/events?search=Salt");
+  assert.equal(await page.locator("[data-row]").count(), 2);
+});
+
 test("keys are text in a field, and can be turned off", async () => {
   await page.goto(`${world.admin}/events`);
   const field = page.locator("main input:not([type=hidden])").first();

@@ -47,6 +47,8 @@ export function pages(world, sections) {
   all.push(["not-found", "/nothing-is-here"]);
   all.push(["events-filtered", "/events?event=booking.*&destination=erp"]);
   all.push(["events-none", "/events?event=nothing.*"]);
+  all.push(["events-found", "/events?search=Salt&state=dead"]);
+  all.push(["replay-many", "/events/replay?event=booking.*"]);
   if (events.length > 0) {
     all.push(["event-dead", `/events/${inState("dead").id}`]);
     all.push(["event-retrying", `/events/${inState("retrying").id}`]);

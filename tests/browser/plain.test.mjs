@@ -37,11 +37,24 @@ test("an event is replayed from the list", async () => {
 
 test("filters are fields of a form whose values are in the address", async () => {
   await page.goto(`${world.admin}/events`);
+  await page.locator(".more-filters summary").click();
   await page.locator("main input[name=event]").fill("project.*");
   await page.locator("main form[method=get] button").first().click();
   assert.match(page.url(), /event=project\.\*/);
   const names = await page.locator("[data-row]").allInnerTexts();
   assert.ok(names.length > 0 && names.every((name) => name.includes("project.")), `${names}`);
+});
+
+test("all events that match are replayed, with their number before and the reason after", async () => {
+  await page.goto(`${world.admin}/events?event=project.*`);
+  const count = world.events().filter(({ event }) => event.startsWith("project.")).length;
+  await page.getByRole("link", { name: /replay all that match/i }).click();
+  assert.match(await page.locator("h1").innerText(), new RegExp(`Replay ${count} events`));
+  await page.getByLabel(/reason/i).fill("storage is back");
+  await page.getByRole("button", { name: "Replay" }).click();
+  assert.match(await page.locator(".notice").innerText(), /replay/i);
+  await page.locator("[data-open]").first().click();
+  assert.match(await page.locator("main").innerText(), /storage is back/);
 });
 
 test("the colours are chosen, and it is possible to sign out", async () => {
