@@ -25,6 +25,7 @@ mod preview;
 mod script;
 mod stored_body;
 mod text;
+pub mod trace;
 
 #[cfg(feature = "command")]
 pub use child::{VERB as SUPERVISOR_VERB, keep_file_limit, main as supervisor_main};

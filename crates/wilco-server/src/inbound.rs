@@ -31,6 +31,8 @@ use wilco::{
 };
 use wilco_store::{InboundStore, REJECTION_QUEUE_BYTES_MAX, Receipt, Rejection, RejectionReason};
 
+#[cfg(feature = "otlp")]
+use crate::trace;
 use crate::{clock, config, metrics::Metrics};
 use body::{Arriving, BodyBudget, Charge, envelope, read_rejected};
 use counters::Counters;
@@ -204,7 +206,13 @@ impl Inbound {
         })?;
 
         let name = envelope.name.clone();
+        #[cfg(feature = "otlp")]
+        let incoming = trace::Incoming::of(&verified.arrival().head.headers, began);
         let receipt = self.store.record(verified, envelope, source.duplicates).await?;
+        #[cfg(feature = "otlp")]
+        if let Some(incoming) = incoming {
+            incoming.recorded(source.name.as_str(), &name, bytes, &receipt);
+        }
         self.log_recorded(source, &name, bytes, &receipt, began);
         Ok(Handled::Recorded(receipt))
     }

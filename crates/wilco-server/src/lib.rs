@@ -40,5 +40,7 @@ pub mod service;
 mod sockets;
 mod supervise;
 mod threads;
+#[cfg(feature = "otlp")]
+mod trace;
 
 pub use endpoint::{Builder, Endpoint, Error, Result, asked_to_stop};

@@ -126,6 +126,8 @@ impl Service {
         // Before the listeners start, so that the first handshake finds the certificate.
         let missing = renewal.map(|renewal| starter.renew(renewal, planned.clone()));
         let (open, mut sockets) = (TaskTracker::new(), Vec::new());
+        #[cfg(feature = "otlp")]
+        starter.export_traces(&open);
         for (socket, listener) in public {
             starter.listen(&socket, listener, acceptor.clone(), &open);
             sockets.push(socket);

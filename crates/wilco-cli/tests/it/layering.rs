@@ -20,7 +20,7 @@ use sources::{Crate, path_of};
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
     &["clock", "log", "redaction", "supervise"],
-    &["config", "metrics", "threads"],
+    &["config", "metrics", "threads", "trace"],
     &["history", "sockets"],
     &["inbound", "outbound", "admin", "forecast"],
     &["acme", "backfill", "retention"],

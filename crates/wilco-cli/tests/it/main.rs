@@ -41,5 +41,6 @@ mod slow;
 mod stream;
 mod survival;
 mod tls;
+mod traces;
 mod wire;
 mod world;

@@ -19,6 +19,7 @@ use crate::{
     http_service::{Filled, HttpService, NotFilled, Requests, ServiceUrl, UrlInFile},
     kind::{Kind, OpenError, Settings, SharedSettings},
     preview::PreviewPart,
+    trace::{self, TRACEPARENT, TRACESTATE},
 };
 
 use form::{Form, FormInFile};
@@ -135,6 +136,12 @@ impl Requests for HttpSettings {
         let (headers, body) = self.form.fill(event)?;
         for (name, value) in &headers {
             request = request.header(name, value);
+        }
+        let (traceparent, tracestate) = trace::passed_on(claim);
+        for (name, value) in [(TRACEPARENT, traceparent), (TRACESTATE, tracestate)] {
+            if let Some(value) = value.filter(|_| !headers.contains_key(TRACEPARENT)) {
+                request = request.header(name, value);
+            }
         }
         if let Some(key) = self.secret.as_ref().and_then(key) {
             request = request.header("webhook-signature", sign(&key, &id, unix_seconds, &body)?);

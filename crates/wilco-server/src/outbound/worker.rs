@@ -18,6 +18,8 @@ use wilco_destinations::Hidden;
 use wilco_store::{Claim, DestinationStatus, OutboundStore, StoreError};
 
 use super::{Plan, log_report, record_alert};
+#[cfg(feature = "otlp")]
+use crate::trace;
 use crate::{clock, config, metrics::Metrics};
 
 /// The worker of one destination.
@@ -155,6 +157,8 @@ impl Worker {
         if claims.is_empty() {
             return ends;
         }
+        #[cfg(feature = "otlp")]
+        let began = Instant::now();
         let deliver = async {
             let replies = self.destination.deliver_many(&claims).await;
             replies.into_iter().map(|reply| self.hidden.clean(reply)).collect()
@@ -162,6 +166,11 @@ impl Worker {
         let replies = AssertUnwindSafe(deliver).catch_unwind().await.unwrap_or_else(|_| {
             claims.iter().map(|_| Reply::failed("it panicked".into())).collect::<Vec<_>>()
         });
+        #[cfg(feature = "otlp")]
+        claims
+            .iter()
+            .zip(&replies)
+            .for_each(|(claim, reply)| trace::attempted(claim, began, reply));
         let missing = std::iter::repeat_with(|| Reply::failed("it did not reply".into()));
         let replies = replies.into_iter().chain(missing).map(AttemptEnd::Replied);
         ends.extend(ids.into_iter().zip(replies));

@@ -119,6 +119,14 @@ impl Starter {
         self.spawn("the admin listener", admin.serve(listener, self.stop.clone()));
     }
 
+    /// Starts to export traces, if the environment asks for that. A stop waits until what is left was sent.
+    #[cfg(feature = "otlp")]
+    pub(super) fn export_traces(&mut self, open: &TaskTracker) {
+        if let Some(exporter) = crate::trace::Exporter::from_environment() {
+            self.spawn("the export of traces", open.track_future(exporter.run(self.stop.clone())));
+        }
+    }
+
     /// Starts to look for changes of the certificate's files.
     pub(super) fn watch(&mut self, certificate: &Arc<Certificate>) {
         self.metrics.certificate_ends(certificate.ends());

@@ -13,6 +13,7 @@ use super::{FAILED, PIPES_GRACE, check, while_driving};
 use crate::{
     child::{ChildProcess, OutputTail, Pipes, Program},
     stored_body::read_at,
+    trace,
 };
 
 pub(super) struct Once {
@@ -79,6 +80,9 @@ fn variables(claim: &Claim) -> Vec<(&'static str, String)> {
         ("WILCO_RECEIVED_AT", event.received_at.to_string()),
     ];
     variables.extend(event.item.map(|item| ("WILCO_ITEM", item.to_string())));
+    let (traceparent, tracestate) = trace::passed_on(claim);
+    variables.extend(traceparent.map(|value| ("TRACEPARENT", value)));
+    variables.extend(tracestate.map(|value| ("TRACESTATE", value)));
     variables
 }
 
