@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Every page for people: at the root, in `docs`, and next to what it describes.
-fn pages() -> Vec<(PathBuf, String)> {
+pub(crate) fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
     let folders = ["", "bench", "docs", "docs/decisions", "docs/examples", "examples/handlers"];
     let files = folders.iter().flat_map(|folder| fs::read_dir(root.join(folder)).unwrap());
@@ -21,7 +21,7 @@ fn pages() -> Vec<(PathBuf, String)> {
 }
 
 /// The lines of a page outside or inside its fenced blocks.
-fn lines<'a>(page: &'a str, language: Option<&'a str>) -> impl Iterator<Item = &'a str> {
+pub(crate) fn lines<'a>(page: &'a str, language: Option<&'a str>) -> impl Iterator<Item = &'a str> {
     let mut block = None;
     page.lines().filter(move |line| {
         if let Some(fence) = line.trim_start().strip_prefix("```") {

@@ -28,6 +28,7 @@ mod layering;
 mod listen;
 mod listener;
 mod listings;
+mod manual;
 mod observability;
 mod packaging;
 mod probe;
