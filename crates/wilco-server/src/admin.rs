@@ -68,6 +68,7 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access: Access,
     pub(crate) unready: Unready,
+    pub(crate) streams: Arc<Streams>,
     /// Whether only this machine can connect: health and metrics need no token then.
     pub(crate) is_local: bool,
 }
@@ -77,7 +78,7 @@ impl Admin {
     pub(crate) async fn serve(self, listener: Listener, stop: CancellationToken) {
         let admin = Arc::new(self);
         let metrics_of_listener = Arc::clone(&admin.metrics);
-        let dashboard = Dashboard::new(&admin, stop.clone());
+        let dashboard = Dashboard::new(&admin);
         let router = Router::new()
             .route("/livez", get(async || "ok\n"))
             .route("/healthz", get(ready))

@@ -136,9 +136,9 @@ impl Service {
         let mut admin_address = None;
         if let Some((socket, listener, access)) = admin {
             let running = starter.observe(missing, &access);
-            let unready = Arc::clone(&running.unready);
+            let (unready, streams) = (Arc::clone(&running.unready), Arc::clone(&running.streams));
             let api = api_of(&inbound, store.clone(), planned, reload, trigger, running);
-            starter.administer(&socket, listener, access, api, unready);
+            starter.administer(&socket, listener, access, api, unready, streams);
             admin_address = Some(socket.address().clone());
             sockets.push(socket);
         }

@@ -53,7 +53,7 @@ pub(crate) struct Running {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) unready: Unready,
     pub(crate) sessions: Arc<Sessions>,
-    pub(crate) streams: Streams,
+    pub(crate) streams: Arc<Streams>,
 }
 
 /// The routes and destinations of a configuration.

@@ -28,11 +28,9 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 use wilco_store::AdminStore;
 
-use super::{Admin, Api, Problem, Role, Session, Sessions, cookie};
+use super::{Admin, Api, Problem, Role, Session, Sessions, Streams, cookie};
 use crate::clock;
 
 pub(super) use layout::{Layout, Notice, SHORTCUTS_COOKIE, THEME_COOKIE, THEMES, back_to};
@@ -45,17 +43,17 @@ pub(super) struct Dashboard {
     api: Api,
     sessions: Arc<Sessions>,
     store: Arc<dyn AdminStore>,
-    live_pages: Arc<Semaphore>,
-    /// Ends live pages.
-    stop: CancellationToken,
+    streams: Arc<Streams>,
 }
 
 impl Dashboard {
-    pub(super) fn new(admin: &Admin, stop: CancellationToken) -> Arc<Self> {
-        let (api, store) = (admin.api.clone(), Arc::clone(&admin.store));
-        let sessions = Arc::clone(&admin.access.sessions);
-        let live_pages = Arc::new(Semaphore::new(live::LIVE_PAGES_MAX));
-        Arc::new(Self { api, sessions, store, live_pages, stop })
+    pub(super) fn new(admin: &Admin) -> Arc<Self> {
+        Arc::new(Self {
+            api: admin.api.clone(),
+            sessions: Arc::clone(&admin.access.sessions),
+            store: Arc::clone(&admin.store),
+            streams: Arc::clone(&admin.streams),
+        })
     }
 
     pub(super) fn router(self: &Arc<Self>) -> Router {

@@ -95,7 +95,7 @@ impl Starter {
         let unready = Arc::new(move || missing.as_ref().and_then(|missing| missing.why()));
         let sessions = Arc::clone(&access.sessions);
         let metrics = Arc::clone(&self.metrics);
-        let streams = Streams::new(&metrics, self.stop.clone());
+        let streams = Arc::new(Streams::new(&metrics, self.stop.clone()));
         Running { history, metrics, unready, sessions, streams }
     }
 
@@ -107,6 +107,7 @@ impl Starter {
         access: Access,
         api: Api,
         unready: Unready,
+        streams: Arc<Streams>,
     ) {
         let admin = Admin {
             store: self.store.clone(),
@@ -114,6 +115,7 @@ impl Starter {
             metrics: Arc::clone(&self.metrics),
             access,
             unready,
+            streams,
             is_local: socket.address().is_local(),
         };
         self.spawn("the admin listener", admin.serve(listener, self.stop.clone()));

@@ -34,7 +34,7 @@ fn too_many_live_pages_are_refused_and_a_closed_one_makes_room() {
     }
     let refused = visit(&world, "/live", &[("cookie", &cookie)]);
     assert_eq!(refused.status, 503);
-    assert!(refused.body.contains("32 pages are live"), "{}", refused.body);
+    assert!(refused.body.contains("32 streams are open"), "{}", refused.body);
     drop(open);
     world.eventually("a place", |world| {
         let mut line = String::new();

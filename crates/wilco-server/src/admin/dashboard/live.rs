@@ -5,46 +5,40 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use axum::{
     body::{Body, Bytes},
     extract::State,
-    http::{StatusCode, header},
-    response::{IntoResponse as _, Response},
 };
 use futures_util::stream;
 use tokio::{
-    sync::{OwnedSemaphorePermit, watch},
+    sync::watch,
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
 
-use super::{Dashboard, Problem};
+use super::{
+    super::{EventStream, OpenStream},
+    Dashboard, Problem,
+};
 
-pub(super) async fn live(State(dashboard): State<Arc<Dashboard>>) -> Result<Response, Problem> {
-    let Ok(place) = Arc::clone(&dashboard.live_pages).try_acquire_owned() else {
-        let why =
-            format!("{LIVE_PAGES_MAX} pages are live; close one, or load this one again by hand");
-        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, why));
-    };
-    let (commits, stop) = (dashboard.store.commits(), dashboard.stop.clone());
-    let follower = Follower { commits, stop, told_at: None, _place: place };
+pub(super) async fn live(State(dashboard): State<Arc<Dashboard>>) -> Result<EventStream, Problem> {
+    let (open, commits) = (dashboard.streams.open()?, dashboard.store.commits());
+    let follower = Follower { open, commits, told_at: None };
     let chunks = stream::unfold(follower, async |mut follower: Follower| {
         let chunk = follower.next().await?;
         Some((Ok::<_, Infallible>(chunk), follower))
     });
-    Ok(([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(chunks)).into_response())
+    Ok(EventStream(Body::from_stream(chunks)))
 }
 
 /// Follows the commits of the store for one page.
 struct Follower {
+    open: OpenStream,
     commits: watch::Receiver<u64>,
-    stop: CancellationToken,
     /// When it last said something; `None` before the first time.
     told_at: Option<Instant>,
-    _place: OwnedSemaphorePermit,
 }
 
 impl Follower {
     /// The next message; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        let stop = self.stop.clone();
+        let stop = self.open.stop.clone();
         stop.run_until_cancelled_owned(self.wait()).await?.map(Bytes::from_static)
     }
 
@@ -67,6 +61,4 @@ impl Follower {
 
 /// From one message to the next: a page changes at most four times a second.
 const TELL_INTERVAL: Duration = Duration::from_millis(250);
-/// Pages that are live at the same time, so that they leave most connections to others.
-pub(super) const LIVE_PAGES_MAX: usize = 32;
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
