@@ -75,7 +75,7 @@ pub(crate) async fn login_link(server: &Server, role: Role) -> Result<String, Fa
     Ok(format!("{origin}{}", link.path))
 }
 
-/// What opens a browser; `None` where there is no desktop.
+/// What opens a browser; `None` without a desktop.
 fn opener() -> Option<&'static str> {
     if cfg!(target_os = "macos") {
         return Some("open");

@@ -179,7 +179,10 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 addEventListener("pagehide", disconnect);
-addEventListener("pageshow", connect);
+addEventListener("pageshow", () => {
+  connect();
+  findAll(".filters [disabled]").forEach((field) => (field.disabled = false));
+});
 addEventListener("scroll", () => {
   if (stale.size > 0) schedule();
 });
@@ -198,6 +201,19 @@ document.addEventListener("click", (event) => {
 });
 
 showPause();
+
+// Times go on while nothing changes.
+function ago(seconds) {
+  const text = (s) => (s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min` : s < 86400 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} d`);
+  return seconds === 0 ? "now" : seconds > 0 ? `${text(seconds)} ago` : `in ${text(-seconds)}`;
+}
+
+setInterval(() => {
+  if (document.hidden) return;
+  for (const time of findAll("time")) {
+    time.textContent = ago(Math.floor(Date.now() / 1000) - Math.floor(Date.parse(time.dateTime) / 1000));
+  }
+}, 10000);
 
 // A filter that was chosen applies at once.
 document.addEventListener("change", (event) => {

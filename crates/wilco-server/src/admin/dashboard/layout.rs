@@ -30,7 +30,7 @@ pub(in crate::admin) struct Layout {
     notice: Option<String>,
 }
 
-/// What an action did, for the page that follows.
+/// What the page after an action says of it.
 pub(in crate::admin) struct Notice(pub(super) String);
 
 impl Layout {
