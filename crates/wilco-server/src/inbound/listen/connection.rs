@@ -2,6 +2,7 @@
 
 mod handshake;
 mod http2;
+mod timed_writes;
 mod wire;
 
 use std::{
@@ -34,6 +35,7 @@ use crate::{
     sockets::Stream,
 };
 use handshake::Reason;
+use timed_writes::TimedWrites;
 use wire::{HeadVerdict, Wire};
 
 /// Why a head was not let through.
@@ -63,8 +65,12 @@ impl Connection {
         match (stream, tls) {
             // Boxed because it is large: connections without TLS need less memory.
             (Stream::Tcp(stream), Some(tls)) => Box::pin(self.serve_tls(stream, &tls)).await,
-            (Stream::Tcp(stream), None) => self.serve(stream, is_http2_allowed).await,
-            (Stream::Unix(stream), _) => self.serve(stream, is_http2_allowed).await,
+            (Stream::Tcp(stream), None) => {
+                self.serve(TimedWrites::new(stream), is_http2_allowed).await;
+            }
+            (Stream::Unix(stream), _) => {
+                self.serve(TimedWrites::new(stream), is_http2_allowed).await;
+            }
         }
     }
 
@@ -76,9 +82,10 @@ impl Connection {
                 let _ = timeout(HANDSHAKE_TIMEOUT, stream.shutdown()).await;
             }
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2) => {
+                let stream = TimedWrites::new(stream);
                 Box::pin(self.serve_http2(stream, BytesMut::new())).await;
             }
-            Ok(Ok(stream)) => self.serve(Box::new(stream), false).await,
+            Ok(Ok(stream)) => self.serve(Box::new(TimedWrites::new(stream)), false).await,
             Ok(Err(error)) => self.log_failed_handshake(Reason::of(&error), &error),
             Err(late) => self.log_failed_handshake(Reason::TooSlow, &late.into()),
         }

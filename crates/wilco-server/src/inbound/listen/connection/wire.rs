@@ -22,11 +22,11 @@ use std::{
 
 use bytes::{Buf as _, BytesMut};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     time::{Instant, Sleep, sleep_until},
 };
 
-use super::{HTTP2_PREFACE, HeadFault, IDLE_TIMEOUT, WRITE_TIMEOUT};
+use super::{HTTP2_PREFACE, HeadFault, IDLE_TIMEOUT};
 use head::{Framing, examine};
 
 /// A stream that hands on one checked request after another.
@@ -45,7 +45,6 @@ pub(super) struct Wire<S> {
     service: Service,
     due: Instant,
     alarm: Pin<Box<Sleep>>,
-    writing_since: Option<Instant>,
 }
 
 /// What is read next.
@@ -110,7 +109,6 @@ impl<S> Wire<S> {
             service: Service::Waiting,
             due,
             alarm: Box::pin(sleep_until(due)),
-            writing_since: None,
         }
     }
 
@@ -331,35 +329,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
 }
 
 impl<S: AsyncWrite + Unpin> Wire<S> {
-    /// Fails a write once the client has read nothing for [`WRITE_TIMEOUT`].
-    fn watch<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.writing_since = None;
-            return written;
-        }
-        let since = *self.writing_since.get_or_insert_with(Instant::now);
-        let due = since + WRITE_TIMEOUT;
-        if self.alarm.deadline() != due {
-            self.alarm.as_mut().reset(due);
-        }
-        ready!(self.alarm.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> Wire<S> {
     /// Closes the writing side. The stream that is returned is only for reading.
     pub(super) async fn close(mut self) -> S {
-        let closed = poll_fn(|cx| {
-            let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
-            self.watch(cx, closed)
-        });
         // It fails if the client has gone already.
-        let _ = closed.await;
+        let _ = self.stream.shutdown().await;
         self.stream
     }
 }
@@ -370,13 +343,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(cx, written)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, flushed)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     /// Leaves the connection open for the next request. [`Wire::close`] closes it.

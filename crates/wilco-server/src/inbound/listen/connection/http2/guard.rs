@@ -16,7 +16,6 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-use crate::inbound::listen::connection::WRITE_TIMEOUT;
 use frames::{FrameFault, Frames};
 
 /// A stream whose frames are followed.
@@ -26,8 +25,6 @@ pub(super) struct Guard<S> {
     read: BytesMut,
     frames: Frames,
     alarm: Pin<Box<Sleep>>,
-    write_alarm: Pin<Box<Sleep>>,
-    is_writing: bool,
     fault: Arc<OnceLock<&'static str>>,
 }
 
@@ -38,8 +35,6 @@ impl<S> Guard<S> {
             read,
             frames: Frames::new(Instant::now()),
             alarm: Box::pin(sleep(Duration::ZERO)),
-            write_alarm: Box::pin(sleep(Duration::ZERO)),
-            is_writing: false,
             fault: Arc::default(),
         }
     }
@@ -55,22 +50,12 @@ impl<S> Guard<S> {
         Poll::Ready(Err(io::Error::other(fault)))
     }
 
-    /// Fails a write once the client has read nothing for [`WRITE_TIMEOUT`].
-    fn watch<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.is_writing = false;
-            return written;
+    /// Notes the fault if a write failed because the client reads nothing.
+    fn note(&self, error: io::Error) -> io::Error {
+        if error.kind() == io::ErrorKind::TimedOut {
+            let _ = self.fault.set(FrameFault::NotReading.label());
         }
-        if !self.is_writing {
-            self.is_writing = true;
-            self.write_alarm.as_mut().reset(Instant::now() + WRITE_TIMEOUT);
-        }
-        ready!(self.write_alarm.as_mut().poll(cx));
-        self.fail(FrameFault::NotReading)
+        error
     }
 }
 
@@ -110,16 +95,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Guard<S> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(cx, written)
+        written.map_err(|error| self.note(error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.watch(cx, flushed)
+        flushed.map_err(|error| self.note(error))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.watch(cx, closed)
+        closed.map_err(|error| self.note(error))
     }
 }
