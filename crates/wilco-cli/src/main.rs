@@ -33,6 +33,7 @@ mod serve;
 mod server;
 mod shell;
 mod table;
+mod top;
 mod verify;
 
 use std::{
@@ -146,6 +147,7 @@ enum Verb {
     Secrets(secrets::Secrets),
     Freispace(freispace::Freispace),
     Providers(providers::Providers),
+    Top(top::Top),
     Backfill(backfill::Backfill),
     Backup(backup::Backup),
     Schema(schema::PrintSchema),
@@ -171,6 +173,7 @@ impl Cli {
             Verb::Serve(serve) => serve.run().await,
             Verb::Init(init) => init.run(),
             Verb::Check(check) => check.run().await,
+            Verb::Top(top) => top.run().await,
             Verb::Backfill(backfill) => backfill.run().await,
             Verb::Backup(backup) => backup.run(),
             Verb::Send(send) => send.run().await,

@@ -42,6 +42,7 @@ mod slow;
 mod stream;
 mod survival;
 mod tls;
+mod top;
 mod traces;
 mod wire;
 mod world;

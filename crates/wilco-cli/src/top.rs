@@ -1,0 +1,115 @@
+//! `wilco top`: the overview, in a terminal.
+
+mod frame;
+mod keys;
+
+use std::{io, process::ExitCode, time::Duration};
+
+use bytes::Bytes;
+use clap::Args;
+use http::Method;
+use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
+use tokio::time::{MissedTickBehavior, interval};
+use wilco_server::admin::Overview;
+
+use super::{Failure, RemoteArgs, is_coloured, print, refusal};
+use frame::{View, draw};
+use keys::{Key, keys};
+
+/// Show in the terminal whether all is well
+///
+/// Rates, latency, the backlog of each destination, failures, sources, disk and certificate, renewed
+/// every second. Keys: q quits, p pauses, the arrows move through the destinations.
+#[derive(Args)]
+pub(crate) struct Top {
+    #[command(flatten)]
+    remote: RemoteArgs,
+    /// Print it once as text
+    #[arg(long)]
+    once: bool,
+    /// Columns and rows of what --once prints [default: those of the terminal, else 80x24]
+    #[arg(long, value_name = "COLUMNSxROWS", value_parser = size, requires = "once")]
+    size: Option<(u16, u16)>,
+}
+
+impl Top {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        let mut view = View { is_coloured: is_coloured(&io::stdout()), ..View::default() };
+        // Whatever is wrong with the address or the token is said before the screen changes.
+        let overview = self.overview().await?;
+        if self.once {
+            let terminal =
+                console::Term::stdout().size_checked().map(|(rows, columns)| (columns, rows));
+            let (columns, rows) = self.size.or(terminal).unwrap_or(SIZE);
+            let mut terminal =
+                Terminal::new(TestBackend::new(columns, rows)).map_err(Failure::failed)?;
+            terminal.draw(|frame| draw(frame, &overview, &mut view)).map_err(Failure::failed)?;
+            print(&text(terminal.backend().buffer()))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        // It restores the screen at a panic, too.
+        let mut terminal = ratatui::try_init()?;
+        let shown = self.show(&mut terminal, overview, view).await;
+        ratatui::try_restore()?;
+        shown.map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn show(
+        &self,
+        terminal: &mut ratatui::DefaultTerminal,
+        mut overview: Overview,
+        mut view: View,
+    ) -> Result<(), Failure> {
+        let mut keys = keys()?;
+        let mut ticks = interval(INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            terminal.draw(|frame| draw(frame, &overview, &mut view))?;
+            tokio::select! {
+                key = keys.recv() => match key {
+                    Some(Key::Quit) | None => return Ok(()),
+                    Some(Key::Pause) => view.is_paused = !view.is_paused,
+                    Some(Key::Up) => view.first = view.first.saturating_sub(1),
+                    Some(Key::Down) => view.first += 1,
+                    Some(Key::Resize) => {}
+                },
+                _ = ticks.tick(), if !view.is_paused => match self.overview().await {
+                    Ok(newer) => (overview, view.away) = (newer, None),
+                    // It may be restarting, so the last figures stay.
+                    Err(failure) => view.away = Some(failure.text),
+                },
+            }
+        }
+    }
+
+    async fn overview(&self) -> Result<Overview, Failure> {
+        let server = self.remote.server()?;
+        let answer = server.ask(Method::GET, "/api/v1/overview", Bytes::new()).await?;
+        match answer.status.is_success() {
+            true => Ok(serde_json::from_slice(&answer.body)?),
+            false => Err(refusal(answer.status, &answer.body)),
+        }
+    }
+}
+
+/// What is on a screen, line by line.
+fn text(screen: &Buffer) -> String {
+    let width = usize::from(screen.area.width).max(1);
+    let lines = screen.content.chunks(width).map(|cells| {
+        let line: String = cells.iter().map(|cell| cell.symbol()).collect();
+        format!("{}\n", line.trim_end())
+    });
+    let text: String = lines.collect();
+    format!("{}\n", text.trim_end())
+}
+
+/// `80x24`
+fn size(text: &str) -> Result<(u16, u16), String> {
+    let wrong = || format!("invalid size {text:?}: expected columns and rows, such as 80x24");
+    let (columns, rows) = text.split_once('x').ok_or_else(wrong)?;
+    let number = |text: &str| text.parse().ok().filter(|number| (1..=1_000).contains(number));
+    number(columns).zip(number(rows)).ok_or_else(wrong)
+}
+
+const SIZE: (u16, u16) = (80, 24);
+const INTERVAL: Duration = Duration::from_secs(1);
