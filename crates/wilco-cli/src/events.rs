@@ -2,6 +2,7 @@
 
 mod cancel;
 mod diff;
+mod erase;
 mod event_ref;
 mod list;
 mod replay;
@@ -19,7 +20,7 @@ use super::Failure;
 pub(crate) use event_ref::{EventRef, MILLISECOND};
 pub(crate) use summary::{Rows, about, deliveries};
 
-/// Look at recorded events, replay them, or cancel their deliveries
+/// Look at recorded events, replay them, cancel their deliveries, or erase them
 #[derive(Args)]
 pub(crate) struct Events {
     #[command(subcommand)]
@@ -35,6 +36,7 @@ enum Verb {
     Diff(Box<diff::Diff>),
     Replay(Box<replay::Replay>),
     Cancel(cancel::Cancel),
+    Erase(erase::Erase),
 }
 
 impl Events {
@@ -47,6 +49,7 @@ impl Events {
             Verb::Diff(diff) => return diff.run().await,
             Verb::Replay(replay) => replay.run().await?,
             Verb::Cancel(cancel) => cancel.run().await?,
+            Verb::Erase(erase) => erase.run().await?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -32,6 +32,7 @@ mod send;
 mod serve;
 mod server;
 mod shell;
+mod store;
 mod table;
 mod top;
 mod verify;
@@ -149,6 +150,7 @@ enum Verb {
     Providers(providers::Providers),
     Top(top::Top),
     Backfill(backfill::Backfill),
+    Store(store::Store),
     Backup(backup::Backup),
     Schema(schema::PrintSchema),
     Completions(shell::Completions),
@@ -175,6 +177,7 @@ impl Cli {
             Verb::Check(check) => check.run().await,
             Verb::Top(top) => top.run().await,
             Verb::Backfill(backfill) => backfill.run().await,
+            Verb::Store(store) => store.run().await,
             Verb::Backup(backup) => backup.run(),
             Verb::Send(send) => send.run().await,
             Verb::Listen(listen) => listen.run().await,

@@ -40,13 +40,14 @@ pub(crate) use extract::{EventStream, Json, LastEventId, NoContent, Octets, Path
 pub(crate) use guard::Access;
 pub use model::{
     AcceptRequest, AcceptedRejection, Activity, Attempt, BackfillStatus, Backfills, CancelRequest,
-    Cancelled, Delivery, DeliveryChange, DeliveryState, DestinationStatus, EventCount, EventCounts,
-    EventDetail, EventSummary, ExplainedChange, Explanation, FollowChanges, Gap, Header, Latency,
-    ListDestinations, ListEvents, ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page,
-    PayloadState, Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, RejectionDetail,
+    Cancelled, Delivery, DeliveryChange, DeliveryState, DestinationStatus, EraseRequest, Erased,
+    ErasedEvent, ErasureOutcome, EventCount, EventCounts, EventDetail, EventSummary,
+    ExplainedChange, Explanation, FollowChanges, Gap, Header, KeptFor, Latency, ListDestinations,
+    ListEvents, ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page, PayloadState, Probe,
+    ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, Reached, RejectionDetail,
     RejectionReason, RejectionSummary, ReplayRequest, Replayed, ReplayedEvent, RouteClause,
-    RouteDecision, RouteDecisions, SecretStatus, Secrets, SessionRequest, SourceStatus, StoreUsage,
-    StreamStart, StreamedKind,
+    RouteDecision, RouteDecisions, SecretStatus, Secrets, SessionRequest, SourceStatus,
+    StoreContents, StoreUsage, StreamStart, StreamedKind, ValueAt,
 };
 pub(crate) use model::{
     DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath, StreamedData,

@@ -122,7 +122,7 @@ impl Service {
         };
         let delivering = starter.deliver(planned.clone());
         let trigger = starter.backfill(planned_backfills);
-        starter.prune(kept);
+        starter.prune(kept.clone());
         // Before the listeners start, so that the first handshake finds the certificate.
         let missing = renewal.map(|renewal| starter.renew(renewal, planned.clone()));
         let (open, mut sockets) = (TaskTracker::new(), Vec::new());
@@ -135,7 +135,7 @@ impl Service {
         let addresses = sockets.iter().map(Socket::address).cloned().collect();
         let mut admin_address = None;
         if let Some((socket, listener, access)) = admin {
-            let running = starter.observe(missing, &access);
+            let running = starter.observe(missing, &access, kept);
             let (unready, streams) = (Arc::clone(&running.unready), Arc::clone(&running.streams));
             let api = api_of(&inbound, store.clone(), planned, reload, trigger, running);
             starter.administer(&socket, listener, access, api, unready, streams);

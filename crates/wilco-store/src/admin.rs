@@ -8,9 +8,9 @@ use tokio::sync::watch;
 use wilco::{EventId, RejectionId};
 
 use crate::{
-    Accepted, BackfillStatus, ChangeQuery, Changes, EventCounts, EventDetail, EventList,
-    EventQuery, EventSummary, Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary,
-    Replay, SecretMatches, State, StoreError, StoreStatus,
+    Accepted, BackfillStatus, ChangeQuery, Changes, Contents, Erasure, ErasureQuery, EventCounts,
+    EventDetail, EventList, EventQuery, EventSummary, Position, Receipt, RejectionDetail,
+    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError, StoreStatus,
 };
 
 /// The store as the admin listener and the command line see it.
@@ -65,6 +65,56 @@ pub trait AdminStore: StoreStatus {
     ///
     /// [`StoreError`] where the store cannot be read.
     async fn summary(&self, id: EventId) -> Result<Option<EventSummary>, StoreError>;
+
+    /// How much there is, and since when.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn contents(&self) -> Result<Contents, StoreError>;
+
+    /// Of the events behind `query.after`, a part of those that a selection is about, oldest first, and where to go
+    /// on. Alerts about such an event are among them, also about one that was erased before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn selected(
+        &self,
+        query: ErasureQuery,
+    ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError>;
+
+    /// Removes headers and body of these events, what their attempts said, what they are about, and the ids that
+    /// their providers gave, so that the bytes are gone from the store. Duplicates of them are still recognised.
+    /// Pending deliveries are cancelled if `cancels`, and otherwise keep their event from being erased. Dead ones
+    /// are cancelled in any case, because they cannot be replayed any more. Answers what became of each event.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: some of the first may be erased, each of them completely.
+    async fn erase(
+        &self,
+        ids: Vec<EventId>,
+        cancels: bool,
+    ) -> Result<Vec<(EventId, Erasure)>, StoreError>;
+
+    /// Removes rejections, and answers how many there were.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: some may be removed.
+    async fn erase_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError>;
+
+    /// Empties the write-ahead log, in which the bytes of what was erased still are, and answers whether that is
+    /// done. Another program that reads the store can delay it; the log is emptied later then.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing can be written.
+    async fn empty_log(&self) -> Result<bool, StoreError>;
+
+    /// Copies of the store's own files that were kept after damage, which may have bytes of what was erased.
+    fn kept_copies(&self) -> Vec<String>;
 
     /// How many deliveries there are by destination and state: those that wait or run, and the dead
     /// that were not replayed.

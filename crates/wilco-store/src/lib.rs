@@ -32,6 +32,7 @@ mod batch;
 mod changes;
 mod clock;
 mod delivery;
+mod erasure;
 mod error;
 mod inbound;
 mod memory;
@@ -70,6 +71,7 @@ pub use delivery::{
     Attempt, Breaker, Burst, Claim, Delivery, DestinationStatus, Outcome, Replay, Settled, State,
     Target,
 };
+pub use erasure::{Erasure, ErasureQuery, Selection};
 pub use error::{OpenError, StoreError};
 pub use inbound::InboundStore;
 pub use memory::MemoryStore;
@@ -82,7 +84,7 @@ pub use rejection::{
     Accepted, Rejection, RejectionDetail, RejectionQuery, RejectionReason, RejectionSummary,
 };
 pub(crate) use retention::PruneStage;
-pub use retention::{PrunePlace, Pruned, Retention, RetentionStore};
+pub use retention::{Contents, PrunePlace, Pruned, Retention, RetentionStore};
 pub use rules::Duplicates;
 pub use spool::Spool;
 pub use sqlite::{BackupError, Limits, Options, SqliteStore};

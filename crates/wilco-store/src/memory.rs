@@ -2,6 +2,7 @@
 
 mod backfill;
 mod changes;
+mod erase;
 mod match_counts;
 mod pending;
 mod prune;
@@ -199,6 +200,8 @@ struct Kept {
     payload: PayloadState,
     /// The length of the body, whether or not it is there.
     bytes: u64,
+    /// What duplicates are recognised by, also of an event that was erased.
+    subject: Option<String>,
     delivery_id: Option<String>,
     /// It was rejected first, and so received before others that were recorded before it.
     is_accepted: bool,

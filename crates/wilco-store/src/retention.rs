@@ -3,6 +3,7 @@
 use std::{ops::AddAssign, time::Duration};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use crate::{StoreError, StoreStatus};
 
@@ -34,6 +35,27 @@ pub trait RetentionStore: StoreStatus {
         retention: Retention,
         place: PrunePlace,
     ) -> Result<(Pruned, Option<PrunePlace>), StoreError>;
+}
+
+/// How much a store has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Events.
+    pub events: u64,
+    /// Those of them that have headers and body.
+    pub payloads: u64,
+    /// The bytes of these bodies.
+    pub body_bytes: u64,
+    /// Rejections.
+    pub rejections: u64,
+    /// The bytes of their headers and bodies.
+    pub rejection_bytes: u64,
+    /// Bytes in the file that the next events will use.
+    pub unused_bytes: u64,
+    /// When the oldest event was received.
+    pub oldest_event_at: Option<Timestamp>,
+    /// When the oldest one was received that has headers and body.
+    pub oldest_payload_at: Option<Timestamp>,
 }
 
 /// How far a round has come.

@@ -14,6 +14,7 @@ mod claimed;
 mod damage;
 mod deliveries;
 mod due_again;
+mod erase;
 mod fan_out;
 mod files;
 mod ids;
@@ -87,9 +88,10 @@ pub(super) use paths::{from_io, from_sqlite, private_file, sibling_path, sync_fo
 pub(super) use queue::{Batch, Job, Kind, Queue, REPAIR_PAUSE};
 pub(super) use readers::Readers;
 pub(super) use reads::{
-    Budget, EVENT, Part, changes, checked, counts, damaged_events, destination_status,
-    earliest_due, events, intact, is_intact, last_of_sources, last_received, newest_position,
-    next_due, position_before, rejection, rejections, show, show_summary, unfinished, unrouted,
+    Budget, EVENT, Part, changes, checked, contents, counts, damaged_events, destination_status,
+    earliest_due, event_summary, events, intact, is_intact, last_of_sources, last_received,
+    newest_position, next_due, position_before, rejection, rejections, show, show_summary,
+    unfinished, unrouted,
 };
 pub(super) use recent::RecentEvents;
 pub(super) use record::{Prepared, id_bits};

@@ -57,6 +57,7 @@ pub use event::{
     RejectionId, RejectionIdError, SourceName,
 };
 pub use mismatch::Mismatch;
+pub use path::ValuePath;
 pub use proof::{Fetched, ListError, ListedEvents, Proof};
 pub use provider::{Envelope, EnvelopeError, Provider};
 pub use secret::{SECRET_BYTES_MIN, Secret, SecretError};

@@ -2,7 +2,7 @@
 
 mod stored;
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, str::FromStr};
 
 use serde::{
     Deserialize, Deserializer,
@@ -10,6 +10,7 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use crate::{BODY_CHUNK_BYTES, Body};
 pub(crate) use stored::stored_values;
 
 /// Where a value is in a JSON body: `event`, `data.object.id`, `items[0].name`, `[0].event`.
@@ -21,6 +22,34 @@ impl Path {
     /// Whether it is that of the body itself.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+}
+
+/// Where a text or a number is in a JSON body, such as `data.customer.email`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ValuePath(Path);
+
+impl ValuePath {
+    /// The text or number there, a number as it is written. `None` if there is none, or the body is neither a JSON
+    /// object nor an array.
+    pub fn value_in(&self, body: &Body) -> Option<String> {
+        let values = match body.contiguous(BODY_CHUNK_BYTES) {
+            Ok(bytes) => {
+                let text = std::str::from_utf8(&bytes).ok()?;
+                let found = values(text, &[&self.0], true).ok()?;
+                found.into_iter().map(|value| value.map(Cow::into_owned)).collect()
+            }
+            Err(_) => stored_values(body, &[&self.0], true).ok()?,
+        };
+        values.into_iter().next().flatten()
+    }
+}
+
+impl FromStr for ValuePath {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Path::try_from(text.to_owned()).map(Self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is older than it is to be kept leaves, and nothing else does.
 
-use std::time::Duration;
+use std::{fs, io::Write as _, net::TcpStream, time::Duration};
 
 use serde_json::Value;
 
@@ -128,4 +128,182 @@ fn a_kill_while_payloads_are_removed_leaves_each_event_whole_or_without_payload(
     assert!(world.stop().success());
     let check = "SELECT integrity_check = 'ok' FROM pragma_integrity_check";
     assert_eq!(world.count(check), 1);
+}
+
+#[test]
+fn the_status_of_the_store_says_how_much_there_is_and_how_long_it_is_kept() {
+    let world = World::plan().and(&keeping("2 days", "forever")).start();
+    for number in 0..3 {
+        assert_eq!(world.send(&booking(&number.to_string(), "Grade")).status, 200);
+    }
+    let said = verb(&world, &["store", "status"]);
+    let bytes = 3 * booking("0", "Grade").len();
+    for expected in [
+        "events      3, since 20",
+        &format!("payloads    3, {bytes} B, since 20"),
+        "rejections  0, 0 B",
+        "kept        payloads 2 days, records forever",
+        "below 1.0 MiB nothing is recorded",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    let status: Value =
+        serde_json::from_str(&verb(&world, &["store", "status", "--json"])).unwrap();
+    assert_eq!(status["body_bytes"], bytes);
+    assert_eq!(
+        status["kept"],
+        serde_json::json!({ "payloads_secs": 172_800, "records_secs": null })
+    );
+    let mut world = world;
+    assert!(world.stop().success());
+    let said = verb(&world, &["store", "status"]);
+    assert!(said.contains("events      3, since 20") && !said.contains("kept "), "{said}");
+}
+
+/// The files of the store that have these bytes.
+fn files_with(world: &World, text: &str) -> Vec<String> {
+    let files = fs::read_dir(world.folder.path()).unwrap().map(Result::unwrap);
+    let files = files.filter(|file| file.file_name().to_string_lossy().contains(".db"));
+    let found = files.filter(|file| {
+        let bytes = fs::read(file.path()).unwrap();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    });
+    found.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn what_is_erased_is_in_no_file_of_the_store_and_the_answer_says_what_is_out_of_reach() {
+    let world = World::plan().and(ECHO).start();
+    for (id, name) in [("7", "canary-jane"), ("8", "canary-joe"), ("7", "canary-jane again")] {
+        assert_eq!(world.send(&booking(id, name)).status, 200);
+    }
+    world.eventually("deliveries", |world| delivered(world) == 3);
+    for id in ["7", "8"] {
+        let body = booking(id, &format!("canary-{}", if id == "7" { "jane" } else { "joe" }));
+        assert_eq!(world.post(&body, &[("x-freispace-signature", "00")]).status, 403);
+    }
+    world.eventually("rejections", |world| world.count("SELECT count(*) FROM rejection") == 2);
+    fs::write(world.path("wilco.db-wal.damaged-0"), "").unwrap();
+
+    let subject = ["events", "erase", "--subject", "booking/7"];
+    let refused = world.run_verb(&subject);
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--yes"), "{refused:?}");
+    let said = verb(&world, &[&subject[..], &["--dry-run"]].concat());
+    assert!(said.starts_with("2 events and 1 rejection would be erased\n"), "{said}");
+    assert!(!files_with(&world, "canary-jane").is_empty());
+
+    let said = verb(&world, &[&subject[..], &["--yes"]].concat());
+    assert!(said.starts_with("2 events and 1 rejection erased\n"), "{said}");
+    for expected in [
+        "what echo (command) got, 2 deliveries",
+        "wilco.db-wal.damaged-0, a copy of a damaged log",
+        "backups, and logs",
+    ] {
+        assert!(said.contains(expected), "{expected}\n{said}");
+    }
+    assert_eq!(files_with(&world, "canary-jane"), [""; 0]);
+    assert!(!files_with(&world, "canary-joe").is_empty());
+    verb(&world, &["backup", "copy.db"]);
+    assert_eq!(files_with(&world, "canary-jane"), [""; 0]);
+
+    let listed = verb(&world, &["events", "list"]);
+    assert_eq!(listed.matches("erased, echo delivered").count(), 2, "{listed}");
+    let again = world.send(&booking("7", "canary-jane again"));
+    let events = world.events();
+    assert_eq!(again.header("x-wilco-event"), events[2]["id"].as_str(), "it is a duplicate");
+    let said = verb(&world, &["events", "replay", "--all"]);
+    assert!(said.contains("2 events not replayed: erased"), "{said}");
+    let none = verb(&world, &[&subject[..], &["--yes", "--json"]].concat());
+    let none: Value = serde_json::from_str(&none).unwrap();
+    assert_eq!(
+        (none["events"].as_array().unwrap().len(), &none["rejections"]),
+        (0, &Value::from(0))
+    );
+}
+
+#[test]
+fn events_are_erased_by_a_value_and_with_their_pending_deliveries_only_if_that_is_said() {
+    let world = World::plan().and(ECHO).start();
+    verb(&world, &["destinations", "pause", "echo"]);
+    for (id, name) in [("1", "canary-jane"), ("2", "canary-joe")] {
+        assert_eq!(world.send(&booking(id, name)).status, 200);
+    }
+    world.eventually("deliveries", |world| world.count("SELECT count(*) FROM delivery") == 2);
+    let erase = ["events", "erase", "--where", "data.name=canary-jane", "--yes"];
+    let said = verb(&world, &erase);
+    assert!(said.starts_with("0 events and 0 rejections erased\n"), "{said}");
+    assert!(
+        said.contains("1 event left as before: a delivery waits; --cancel cancels it"),
+        "{said}"
+    );
+    let said = verb(&world, &[&erase[..], &["--cancel"]].concat());
+    assert!(said.starts_with("1 event and 0 rejections erased\n"), "{said}");
+    assert_eq!(files_with(&world, "canary-jane"), [""; 0]);
+    verb(&world, &["destinations", "resume", "echo"]);
+    world.eventually("the other", |world| delivered(world) == 1);
+    // The same without a running wilco.
+    let mut world = world;
+    assert!(world.stop().success());
+    let said = verb(&world, &["events", "erase", "--event", "latest", "--yes"]);
+    assert!(said.starts_with("1 event and 0 rejections erased\n"), "{said}");
+    assert_eq!(files_with(&world, "canary-joe"), [""; 0]);
+
+    for (arguments, expected) in [
+        (&["--where", "data.name"][..], "expected a path and a value"),
+        (&["--where", "a..b=1"], "invalid path"),
+        (&["--subject", "a", "--event", "latest"], "cannot be used with"),
+        (&["--yes"], "required"),
+    ] {
+        let output = world.run_verb(&[&["events", "erase"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(expected), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn a_kill_while_events_are_erased_leaves_each_of_them_whole_or_erased() {
+    let plan = World::plan().listen("max_body = \"1 MiB\"").and(ECHO);
+    let mut world = plan.start();
+    let count = 60;
+    for number in 0..count {
+        let bytes = if number % 20 == 7 { 60_000 } else { 3_000 };
+        let body = booking(&number.to_string(), &"canary".repeat(bytes / 6));
+        let body = body.replace("\"data\":{", "\"data\":{\"who\":\"jane\",");
+        assert_eq!(world.send(&body).status, 200);
+    }
+    world.eventually("deliveries", |world| delivered(world) == count);
+    let body = r#"{"where":{"path":"data.who","value":"jane"}}"#;
+    for pause in [0, 2, 5, 9, 14, 20] {
+        let mut request = TcpStream::connect(world.admin).unwrap();
+        let head = format!(
+            "POST /api/v1/events/erase HTTP/1.1\r\nhost: {}\r\nauthorization: {}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            world.admin,
+            world.authorization(),
+            body.len()
+        );
+        request.write_all(head.as_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        world.signal("KILL");
+        world.wait(Duration::from_secs(20));
+        world = world.restart_stopped();
+        let events = world.events();
+        assert_eq!(events.len(), usize::try_from(count).unwrap());
+        for event in &events {
+            let path = format!("/api/v1/events/{}", event["id"].as_str().unwrap());
+            let shown = world.get(&path);
+            assert_eq!(shown.status, 200, "{}", shown.body);
+            let is_erased = event.get("payload").is_some();
+            assert_eq!(!shown.body.contains("canary"), is_erased, "{event}");
+            assert_eq!(event["subject"].is_null(), is_erased, "{event}");
+        }
+    }
+    verb(&world, &["events", "erase", "--where", "data.who=jane", "--yes"]);
+    world.eventually("no chunk", |world| world.count("SELECT count(*) FROM payload_chunk") == 0);
+    assert!(world.events().iter().all(|event| event["payload"] == "erased"));
+    assert!(world.stop().success());
+    assert_eq!(files_with(&world, "canarycanary"), [""; 0]);
+    assert_eq!(world.count("SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
 }

@@ -3,6 +3,7 @@
 
 mod backfill;
 mod destinations;
+mod erasure;
 mod events;
 mod overview;
 mod probes;
@@ -26,9 +27,10 @@ use axum::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tower_service::Service as _;
 use wilco::Event;
-use wilco_store::{AdminStore, Target};
+use wilco_store::{AdminStore, Retention, Target};
 
 use super::{
     Describe, Described, NoContent, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
@@ -54,6 +56,8 @@ pub(crate) struct Running {
     pub(crate) unready: Unready,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) streams: Arc<Streams>,
+    /// How long events are kept.
+    pub(crate) retention: watch::Receiver<Retention>,
 }
 
 /// The routes and destinations of a configuration.
@@ -160,7 +164,7 @@ struct Operation {
 /// Every operation of the API.
 fn operations() -> impl Iterator<Item = Operation> {
     let about_events = about_events().into_iter().chain(about_rejections());
-    about_events.chain(about_configuration())
+    about_events.chain(about_the_store()).chain(about_configuration())
 }
 
 fn about_events() -> Vec<Operation> {
@@ -197,6 +201,18 @@ fn about_events() -> Vec<Operation> {
             "replay_events",
             "Delivers events again, as the routes are now",
             events::replay,
+        ),
+    ]
+}
+
+fn about_the_store() -> Vec<Operation> {
+    vec![
+        read("/api/v1/store", "show_store", "Says how much the store has", erasure::show),
+        write(
+            "/api/v1/events/erase",
+            "erase_events",
+            "Erases events, and what else the store has about them",
+            erasure::erase,
         ),
     ]
 }

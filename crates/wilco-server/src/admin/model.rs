@@ -3,6 +3,7 @@
 mod backfill;
 mod deliveries;
 mod destinations;
+mod erasure;
 mod events;
 mod explanation;
 mod from_store;
@@ -30,6 +31,9 @@ pub use deliveries::{
 };
 pub(crate) use destinations::DestinationPath;
 pub use destinations::{DestinationStatus, ListDestinations};
+pub use erasure::{
+    EraseRequest, Erased, ErasedEvent, ErasureOutcome, KeptFor, Reached, StoreContents, ValueAt,
+};
 pub(crate) use events::EventPath;
 pub use events::{
     EventCount, EventCounts, EventDetail, EventSummary, Header, ListEvents, PayloadState,

@@ -89,14 +89,19 @@ impl Starter {
     }
 
     /// Starts to take samples of the metrics, for the admin API.
-    pub(super) fn observe(&mut self, missing: Option<Arc<Missing>>, access: &Access) -> Running {
+    pub(super) fn observe(
+        &mut self,
+        missing: Option<Arc<Missing>>,
+        access: &Access,
+        retention: watch::Receiver<Retention>,
+    ) -> Running {
         let history = History::new(Arc::clone(&self.metrics));
         self.spawn("the history", Arc::clone(&history).run(self.stop.clone()));
         let unready = Arc::new(move || missing.as_ref().and_then(|missing| missing.why()));
         let sessions = Arc::clone(&access.sessions);
         let metrics = Arc::clone(&self.metrics);
         let streams = Arc::new(Streams::new(&metrics, self.stop.clone()));
-        Running { history, metrics, unready, sessions, streams }
+        Running { history, metrics, unready, sessions, streams, retention }
     }
 
     /// Starts the admin listener.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::Record;
 use crate::{
-    Change, ChangeKind, ChangeQuery, Changes, Delivery, DeliveryChange, Position,
+    Change, ChangeKind, ChangeQuery, Changes, Delivery, DeliveryChange, PayloadState, Position,
     rules::whole_millis,
 };
 
@@ -15,7 +15,8 @@ impl Record {
     }
 
     pub(super) fn changes(&self, query: &ChangeQuery) -> Changes {
-        let unrouted = self.events.iter().find(|kept| !self.is_routed(kept.event.id));
+        let mut whole = self.events.iter().filter(|kept| kept.payload == PayloadState::Kept);
+        let unrouted = whole.find(|kept| !self.is_routed(kept.event.id));
         let end = unrouted.map_or(i64::MAX, |kept| kept.number);
         let events = self.events.iter().filter(|_| query.is_about(ChangeKind::Event));
         let events = events.map(|kept| {

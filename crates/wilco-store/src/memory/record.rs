@@ -196,7 +196,8 @@ impl Kept {
         is_accepted: bool,
     ) -> Self {
         let (bytes, payload) = (event.body.len() as u64, PayloadState::Kept);
-        Self { event: Arc::new(event), number, payload, bytes, delivery_id, is_accepted }
+        let (subject, event) = (event.subject.clone(), Arc::new(event));
+        Self { event, number, payload, bytes, subject, delivery_id, is_accepted }
     }
 
     /// Removes headers and body.
@@ -211,7 +212,7 @@ impl Kept {
     pub(super) fn could_be(&self, proof: &Proof, envelope: &Envelope) -> bool {
         self.event.source == *proof.source()
             && self.delivery_id == envelope.delivery_id
-            && (envelope.delivery_id.is_some() || self.event.subject == envelope.subject)
+            && (envelope.delivery_id.is_some() || self.subject == envelope.subject)
     }
 
     pub(super) fn as_earlier(&self) -> Earlier {

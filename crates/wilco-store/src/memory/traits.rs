@@ -10,11 +10,11 @@ use wilco::{Envelope, Event, EventId, Proof, RejectionId};
 use super::{DeliveryRow, Kept, MemoryStore, Record};
 use crate::{
     Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, ChangeQuery, Changes,
-    Claim, DestinationStatus, Duplicates, EventCounts, EventDetail, EventList, EventQuery,
-    EventSummary, InboundStore, OutboundStore, Outcome, PayloadState, Position, PrunePlace, Pruned,
-    Receipt, Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, Retention,
-    RetentionStore, RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError,
-    StoreStatus, Usage, Wakers,
+    Claim, Contents, DestinationStatus, Duplicates, Erasure, ErasureQuery, EventCounts,
+    EventDetail, EventList, EventQuery, EventSummary, InboundStore, OutboundStore, Outcome,
+    PayloadState, Position, PrunePlace, Pruned, Receipt, Rejection, RejectionDetail,
+    RejectionQuery, RejectionSummary, Replay, Retention, RetentionStore, RoutedBatch,
+    SecretMatches, Settled, Spool, State, Store, StoreError, StoreStatus, Usage, Wakers,
     rules::{Cutoffs, wait_until, whole_millis},
 };
 
@@ -182,6 +182,45 @@ impl AdminStore for MemoryStore {
 
     async fn summary(&self, id: EventId) -> Result<Option<EventSummary>, StoreError> {
         self.read(|record| record.summary_of(id))
+    }
+
+    async fn contents(&self) -> Result<Contents, StoreError> {
+        self.read(Record::contents)
+    }
+
+    async fn selected(
+        &self,
+        query: ErasureQuery,
+    ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError> {
+        self.read(|record| (record.selected(&query), None))
+    }
+
+    async fn erase(
+        &self,
+        ids: Vec<EventId>,
+        cancels: bool,
+    ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
+        let now = self.now();
+        self.commit(|pending| {
+            ids.into_iter().map(|id| (id, pending.erase(id, cancels, now))).collect()
+        })
+    }
+
+    async fn erase_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError> {
+        self.commit(|pending| {
+            let rejections = &mut pending.record.rejections;
+            let before = rejections.len();
+            rejections.retain(|kept| !ids.contains(&kept.summary.id));
+            (before - rejections.len()) as u64
+        })
+    }
+
+    fn kept_copies(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn empty_log(&self) -> Result<bool, StoreError> {
+        self.read(|_| true)
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {

@@ -28,6 +28,8 @@ pub(crate) enum Acceptance {
 pub(crate) struct Search {
     source: String,
     subject: Option<String>,
+    /// That of the subject, by which events are found that were erased.
+    key: i64,
     pub(super) found: Surroundings,
     /// All events up to this place were looked at.
     through: i64,
@@ -40,6 +42,7 @@ impl Search {
         Self {
             source: event.source.as_str().to_owned(),
             subject: event.subject.clone(),
+            key: prepared.keys().columns().0,
             found: Surroundings::of(event.received_at, prepared.content()),
             through: behind,
         }
@@ -59,9 +62,13 @@ impl Search {
         let Some(last) = last else { return Ok(false) };
         let mut statement = connection.prepare_cached(
             "SELECT id, received_at_ms, digest, name, origin FROM event WHERE seq > ?1 AND seq <= ?2 \
-             AND source = ?3 AND subject IS ?4 AND delivery_id IS NULL ORDER BY seq",
+             AND source = ?3 AND (subject IS ?4 AND delivery_id IS NULL \
+             AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.event = seq) \
+             OR EXISTS (SELECT 1 FROM erased WHERE erased.event = seq AND key = ?5 \
+             AND body_key IS NULL)) ORDER BY seq",
         )?;
-        let mut rows = statement.query(params![self.through, last, self.source, self.subject])?;
+        let mut rows =
+            statement.query(params![self.through, last, self.source, self.subject, self.key])?;
         while let Some(row) = rows.next()? {
             // A damaged row says nothing about a duplicate.
             if let Ok(event) = earlier(row) {

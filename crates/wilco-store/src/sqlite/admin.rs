@@ -9,14 +9,15 @@ use tokio::sync::watch;
 use wilco::{EventId, Proof, RejectionId};
 
 use super::{
-    Acceptance, Budget, Kind, Part, Prepared, Search, SqliteStore, WriterState, backfills, changes,
-    counts, earliest_due, events, last_of_sources, newest_position, position_before, rejection,
-    rejections, secret_matches, seq_at, seq_of, show, show_summary, slices, unfinished, unread,
+    Acceptance, Budget, Kind, Part, Prepared, Search, SqliteStore, StoreFiles, WriterState,
+    backfills, changes, contents, counts, earliest_due, events, last_of_sources, newest_position,
+    position_before, rejection, rejections, secret_matches, seq_at, seq_of, show, show_summary,
+    slices, unfinished, unread,
 };
 use crate::{
-    Accepted, AdminStore, BackfillStatus, ChangeQuery, Changes, Duplicates, EventCounts,
-    EventDetail, EventList, EventQuery, EventSummary, Position, Receipt, RejectionDetail,
-    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError,
+    Accepted, AdminStore, BackfillStatus, ChangeQuery, Changes, Contents, Duplicates, Erasure,
+    ErasureQuery, EventCounts, EventDetail, EventList, EventQuery, EventSummary, Position, Receipt,
+    RejectionDetail, RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError,
 };
 
 #[async_trait]
@@ -85,6 +86,37 @@ impl AdminStore for SqliteStore {
         let show = move |connection: &Connection| show_summary(connection, seq_of(id));
         let shown = self.query_readers.read(show).await?;
         Ok(shown.filter(|shown| shown.id == id))
+    }
+
+    async fn contents(&self) -> Result<Contents, StoreError> {
+        self.query_readers.read(contents).await
+    }
+
+    async fn selected(
+        &self,
+        query: ErasureQuery,
+    ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError> {
+        self.find_selected(query).await
+    }
+
+    async fn erase(
+        &self,
+        ids: Vec<EventId>,
+        cancels: bool,
+    ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
+        self.erase_events(ids, cancels).await
+    }
+
+    async fn erase_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError> {
+        self.remove_rejections(ids).await
+    }
+
+    fn kept_copies(&self) -> Vec<String> {
+        self.writer.shared().files.get().map(StoreFiles::kept_copies).unwrap_or_default()
+    }
+
+    async fn empty_log(&self) -> Result<bool, StoreError> {
+        self.empty_the_log().await
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {

@@ -108,6 +108,18 @@ impl StoreFiles {
         Ok(log_bytes)
     }
 
+    /// The copies of damaged logs that are next to the store.
+    pub(super) fn kept_copies(&self) -> Vec<String> {
+        let start = sibling_path(&self.path, "-wal.damaged-");
+        let start = start.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let files = fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = files.map(|file| file.file_name().to_string_lossy().into_owned());
+        let mut copies: Vec<_> = names.filter(|name| name.starts_with(&start)).collect();
+        copies.sort_unstable();
+        copies
+    }
+
     /// Gives up the lock. The descriptor stays open for as long as a connection may be.
     pub(super) fn unlock(&self) {
         // Should it fail, the lock ends with the process.

@@ -282,6 +282,14 @@ impl Keys {
         keys.into_iter().flatten()
     }
 
+    /// The same as they are stored for an event that was erased.
+    pub(super) fn columns(self) -> (i64, Option<i64>) {
+        match self {
+            Self::Subject(key) => (key, None),
+            Self::DeliveryId { id, id_and_body } => (id, Some(id_and_body)),
+        }
+    }
+
     /// The keys of an event that is recorded: a row with its `source`, `subject`, `delivery_id` and `digest`, or if
     /// it was erased with the keys that it had.
     pub(super) fn of_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {

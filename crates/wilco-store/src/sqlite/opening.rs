@@ -62,6 +62,8 @@ impl Opening {
             routed_through,
             rejections_kept: None,
             changes: Changes::default(),
+            log_is_to_be_emptied: false,
+            log_was_emptied: false,
         };
         let recovered = state.recover(self.clock.now()).map_err(at)?;
         if recovered > 0 {

@@ -47,8 +47,8 @@ impl WriterState {
         Ok(())
     }
 
-    /// Removes the rejection in this place, if there is one.
-    pub(super) fn remove_rejection(&mut self, seq: i64) -> rusqlite::Result<()> {
+    /// Removes the rejection in this place. False if there is none.
+    pub(super) fn remove_rejection(&mut self, seq: i64) -> rusqlite::Result<bool> {
         let removed = self
             .connection
             .prepare_cached(
@@ -60,7 +60,7 @@ impl WriterState {
             kept.rejections -= 1;
             kept.bytes -= removed;
         }
-        Ok(())
+        Ok(removed.is_some())
     }
 
     fn insert_rejection(&mut self, rejection: &Rejection) -> rusqlite::Result<()> {

@@ -159,6 +159,19 @@ impl Wal {
         let _ = self.look(connection, shared);
     }
 
+    /// Empties the log now, and says whether that was possible.
+    pub(super) fn empty(&mut self, connection: &Connection, shared: &Shared) -> bool {
+        if shared.require_sound().is_err() {
+            return false;
+        }
+        self.checkpointer.rest();
+        let done = Checkpoint::truncate(connection, CHECKPOINT_WAIT);
+        let done = done.map_err(|error| shared.judge(&error));
+        // Where it fails, the store has latched or the next batch meets the same error.
+        let _ = self.look(connection, shared);
+        done.is_ok_and(|done| !done.is_busy)
+    }
+
     /// Empties the log for the last time.
     pub(super) fn close(self, connection: &Connection, shared: &Shared) {
         self.checkpointer.rest();

@@ -21,6 +21,10 @@ pub(crate) struct WriterState {
     /// How many rejections are kept; counted again after a batch that failed.
     pub(super) rejections_kept: Option<KeptRejections>,
     pub(super) changes: Changes,
+    /// The log is to be emptied after the current batch.
+    pub(super) log_is_to_be_emptied: bool,
+    /// Whether that was possible when it was tried last.
+    pub(super) log_was_emptied: bool,
 }
 
 /// What a batch changes besides its rows, published once it is committed.

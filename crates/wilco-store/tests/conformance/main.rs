@@ -59,6 +59,7 @@ mod claiming;
 mod counting;
 mod duplicates;
 mod ending;
+mod erasing;
 mod following;
 mod leasing;
 mod looking;

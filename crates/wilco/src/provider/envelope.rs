@@ -47,6 +47,11 @@ impl Provider {
         self.envelope_of(fetched.arrival())
     }
 
+    /// What a request says that it is about, whether or not it is verified. `None` if it does not say so.
+    pub fn claimed_subject(&self, arrival: &Arrival) -> Option<String> {
+        self.envelope_of(arrival).ok()?.subject
+    }
+
     fn envelope_of(&self, arrival: &Arrival) -> Result<Envelope, EnvelopeError> {
         let EnvelopePlaces { name, subject, delivery_id, content, .. } = &self.envelope;
         let places = || name.iter().chain(subject).chain(delivery_id);

@@ -1,0 +1,285 @@
+//! Erases events: their bytes are gone from the file and from its log.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use wilco::{EventId, RejectionId};
+
+use super::{
+    ChunkReader, Head, Kind, SqliteStore, WriterState, digest_of, event_summary, id_at, id_of,
+    instant, intact, origin_of, rejection_seq, row_limit, seq_of,
+};
+use crate::{ALERTS, Erasure, ErasureQuery, EventSummary, StoreError, erasure::event_ids};
+
+impl SqliteStore {
+    /// Looks at a part of the events behind a place for those that a selection is about.
+    pub(super) async fn find_selected(
+        &self,
+        query: ErasureQuery,
+    ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError> {
+        let (chunk_reader, looks) =
+            (Arc::clone(&self.chunk_reader), self.limits.listing_events_max);
+        let look = move |connection: &Connection| {
+            let look = Look { connection, chunk_reader: &chunk_reader, query: &query };
+            look.find(looks)
+        };
+        self.query_readers.read(look).await
+    }
+
+    /// Erases events, each of them completely or not at all, a few in a commit.
+    pub(super) async fn erase_events(
+        &self,
+        ids: Vec<EventId>,
+        cancels: bool,
+    ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
+        let now = self.now();
+        let mut erased = Vec::with_capacity(ids.len());
+        for slice in ids.chunks(ERASED_PER_COMMIT) {
+            let slice = slice.to_vec();
+            let erase = move |state: &mut WriterState| {
+                let erase = |&id: &EventId| Ok((id, state.erase(id, cancels, now)?));
+                slice.iter().map(erase).collect::<rusqlite::Result<Vec<_>>>()
+            };
+            erased.extend(self.writer.write(Kind::Maintenance, erase).await?);
+        }
+        Ok(erased)
+    }
+
+    pub(super) async fn remove_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError> {
+        let mut removed = 0;
+        for slice in ids.chunks(ERASED_PER_COMMIT) {
+            let slice = slice.to_vec();
+            let remove = move |state: &mut WriterState| {
+                let remove = |id: &RejectionId| state.remove_rejection(rejection_seq(*id));
+                let removed = slice.iter().map(remove).collect::<rusqlite::Result<Vec<bool>>>()?;
+                Ok(removed.into_iter().filter(|is_removed| *is_removed).count() as u64)
+            };
+            removed += self.writer.write(Kind::Maintenance, remove).await?;
+        }
+        Ok(removed)
+    }
+
+    /// Has the log emptied after the next commit, and answers whether that was possible.
+    pub(super) async fn empty_the_log(&self) -> Result<bool, StoreError> {
+        for _ in 0..EMPTIED_MAX {
+            let want = |state: &mut WriterState| {
+                state.log_is_to_be_emptied = true;
+                state.touch()
+            };
+            self.writer.write(Kind::Maintenance, want).await?;
+            // The log is emptied between the two.
+            let look = |state: &mut WriterState| Ok(state.log_was_emptied);
+            if self.writer.write(Kind::Maintenance, look).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What events are looked for with.
+struct Look<'a> {
+    connection: &'a Connection,
+    chunk_reader: &'a Arc<ChunkReader>,
+    query: &'a ErasureQuery,
+}
+
+/// What a row says of an event.
+struct Found {
+    seq: i64,
+    id: Option<EventId>,
+    source: String,
+    subject: Option<String>,
+    bytes: usize,
+}
+
+impl Look<'_> {
+    fn find(&self, looks: usize) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError> {
+        let after = self.query.after.map_or(0, seq_of);
+        let mut statement = self.connection.prepare_cached(&format!(
+            "{FOUND} WHERE seq > ?1 AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.event = seq) \
+             ORDER BY seq LIMIT ?2"
+        ))?;
+        let rows = statement.query_map(params![after, row_limit(looks)], found)?;
+        let (mut selected, mut looked, mut bytes, mut last) = (Vec::new(), 0, 0, None);
+        for row in rows {
+            let row = row?;
+            (looked, last, bytes) = (looked + 1, Some(row.seq), bytes + row.bytes);
+            if self.is_selected(&row)
+                && let Some(summary) = event_summary(self.connection, row.seq)?
+            {
+                selected.push(summary);
+            }
+            if selected.len() >= SELECTED_MAX || bytes >= LOOKED_BYTES_MAX {
+                return Ok((selected, last.map(id_at)));
+            }
+        }
+        Ok((selected, last.filter(|_| looked == looks).map(id_at)))
+    }
+
+    fn is_selected(&self, row: &Found) -> bool {
+        if row.source == ALERTS && self.is_about_selected(row.seq) {
+            return true;
+        }
+        let is_of_source = self.query.source.as_ref().is_none_or(|source| *source == row.source);
+        let body =
+            || intact(self.connection, self.chunk_reader, row.seq).ok()?.map(|event| event.body);
+        let id = row.id.unwrap_or(id_at(row.seq));
+        is_of_source && self.query.selection.is_about(id, row.subject.as_deref(), body)
+    }
+
+    /// Whether an alert names an event that is selected, or is erased already.
+    fn is_about_selected(&self, alert: i64) -> bool {
+        let Ok(Some(alert)) = intact(self.connection, self.chunk_reader, alert) else {
+            return false;
+        };
+        let text = alert.body.contiguous(ALERT_BYTES_MAX).unwrap_or_default();
+        event_ids(&text).into_iter().any(|id| {
+            let find = || -> rusqlite::Result<Option<(Found, bool)>> {
+                let row = self
+                    .connection
+                    .prepare_cached(&format!("{FOUND} WHERE seq = ?1"))?
+                    .query_row([seq_of(id)], found)
+                    .optional()?;
+                let is_erased = self
+                    .connection
+                    .prepare_cached("SELECT 1 FROM erased WHERE event = ?1")?
+                    .exists([seq_of(id)])?;
+                Ok(row.map(|row| (row, is_erased)))
+            };
+            match find() {
+                Ok(Some((row, is_erased))) => {
+                    row.id == Some(id)
+                        && row.source != ALERTS
+                        && (is_erased || self.is_selected(&row))
+                }
+                Ok(None) | Err(_) => false,
+            }
+        })
+    }
+}
+
+fn found(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
+    Ok(Found {
+        seq: row.get("seq")?,
+        id: row.get::<_, String>("id").and_then(|text| id_of(&text)).ok(),
+        source: row.get("source")?,
+        subject: row.get("subject")?,
+        bytes: row.get("bytes")?,
+    })
+}
+
+impl WriterState {
+    fn erase(&mut self, id: EventId, cancels: bool, now: Timestamp) -> rusqlite::Result<Erasure> {
+        let seq = seq_of(id);
+        let is_there = self
+            .connection
+            .prepare_cached(
+                "SELECT 1 FROM event WHERE seq = ?1 AND id = ?2 \
+                 AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.event = seq)",
+            )?
+            .exists(params![seq, id.to_string()])?;
+        if !is_there {
+            return Ok(Erasure::Gone);
+        }
+        if self.connection.prepare_cached(RUNNING)?.exists([seq])? {
+            return Ok(Erasure::Running);
+        }
+        if self.connection.prepare_cached(UNFINISHED)?.exists([seq])? {
+            if !cancels {
+                return Ok(Erasure::Unfinished);
+            }
+            self.cancel(id, None, now, usize::MAX)?;
+        }
+        self.erase_deliveries(seq)?;
+        // Of a record that cannot be read no copy is recognised.
+        let (key, body_key) = self.keys_of(seq)?.map_or((UNKNOWN_KEY, None), |keys| keys.columns());
+        self.connection
+            .prepare_cached("INSERT INTO erased (event, key, body_key) VALUES (?1, ?2, ?3)")?
+            .execute(params![seq, key, body_key])?;
+        self.remove_payload(seq)?;
+        self.changes.removed.push(seq);
+        self.erase_head(seq)?;
+        Ok(Erasure::Erased)
+    }
+
+    /// Removes what its deliveries and their attempts say about an event.
+    fn erase_deliveries(&mut self, seq: i64) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "UPDATE attempt SET output = x'', result = ?2 WHERE delivery IN \
+                 (SELECT id FROM delivery WHERE event = ?1)",
+            )?
+            .execute(params![seq, ERASED])?;
+        let deliveries = self
+            .connection
+            .prepare_cached("SELECT id FROM delivery WHERE event = ?1 ORDER BY id")?
+            .query_map([seq], |row| row.get(0))?
+            .collect::<rusqlite::Result<Vec<i64>>>()?;
+        for id in deliveries {
+            let changed = self.next_change();
+            self.connection
+                .prepare_cached(
+                    "UPDATE delivery SET order_key = NULL, burst_key = NULL, \
+                     last_error = iif(last_error IS NULL, NULL, ?3), \
+                     reason = iif(reason IS NULL, NULL, ?3), \
+                     state = iif(state = 'dead' AND replaced_by IS NULL, 'cancelled', state), \
+                     changed = ?2 WHERE id = ?1",
+                )?
+                .execute(params![id, changed, ERASED])?;
+        }
+        Ok(())
+    }
+
+    /// Removes what an event is about, and the id that its provider gave.
+    fn erase_head(&mut self, seq: i64) -> rusqlite::Result<()> {
+        let checksum = self
+            .connection
+            .prepare_cached(
+                "UPDATE event SET subject = NULL, delivery_id = NULL WHERE seq = ?1 RETURNING id, source, \
+                 provider, name, received_at_ms, secret_name, origin, digest, bytes, conflict",
+            )?
+            .query_row([seq], |row| {
+                let (source, provider, name): (String, String, String) =
+                    (row.get("source")?, row.get("provider")?, row.get("name")?);
+                let secret_name: String = row.get("secret_name")?;
+                let head = Head {
+                    source: &source,
+                    provider: &provider,
+                    name: &name,
+                    subject: None,
+                    delivery_id: None,
+                    received_at: instant(row.get("received_at_ms")?)?,
+                    secret_name: &secret_name,
+                    origin: origin_of(row, "origin")?,
+                    digest: digest_of(row, "digest")?,
+                    body_bytes: row.get("bytes")?,
+                };
+                Ok(head.checksum(id_of(&row.get::<_, String>("id")?)?, row.get("conflict")?))
+            })?;
+        self.connection
+            .prepare_cached("UPDATE event SET head_checksum = ?2, checksum = ?2 WHERE seq = ?1")?
+            .execute(params![seq, checksum])
+            .map(drop)
+    }
+}
+
+/// What stands in the place of a text that was erased.
+const ERASED: &str = "erased";
+/// No request has this key.
+const UNKNOWN_KEY: i64 = -1;
+const FOUND: &str = "SELECT seq, id, source, subject, bytes FROM event";
+const RUNNING: &str = "SELECT 1 FROM delivery WHERE event = ?1 AND state = 'running'";
+const UNFINISHED: &str = "SELECT 1 FROM progress WHERE routed_through < ?1 UNION ALL SELECT 1 FROM delivery \
+                          WHERE event = ?1 AND (state IN ('pending', 'retrying') \
+                          OR (state = 'dead' AND key_role = 'head'))";
+/// Events, or rejections, that one commit erases.
+const ERASED_PER_COMMIT: usize = 16;
+/// Events that one answer has.
+const SELECTED_MAX: usize = 256;
+/// Bytes of bodies that are looked at for one answer.
+const LOOKED_BYTES_MAX: usize = 16 << 20;
+const ALERT_BYTES_MAX: usize = 64 << 10;
+/// How often it is tried to empty the log.
+const EMPTIED_MAX: usize = 10;
