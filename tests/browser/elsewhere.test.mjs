@@ -4,7 +4,7 @@ import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 
 import { launch, open } from "./browser.mjs";
-import { busy } from "./pages.mjs";
+import { busy, pages, sections } from "./pages.mjs";
 
 let browser, world, evil;
 
@@ -28,7 +28,8 @@ function attack({ admin, ...world }) {
   const id = world.id;
   const targets = [
     ["POST", `/events/${id}/replay`, { back: "/" }],
-    ["POST", "/destinations/erp/pause", {}],
+    ["POST", "/destinations/pause", { name: "erp" }],
+    ["POST", "/failures/retry", { destination: "folders", error: "exit 65" }],
     ["POST", "/settings", { theme: "dark" }],
     ["POST", "/logout", {}],
     ["POST", "/api/v1/destinations/erp/pause", {}],
@@ -107,15 +108,15 @@ test("a reader sees everything, has no button that acts, and is refused by the s
   const page = await open(browser, world, { role: "reader" });
   const [{ id }] = world.events();
   const before = world.state();
-  for (const path of ["/", "/events", `/events/${id}`, "/destinations", "/failures", "/rejections"]) {
-    if ((await page.goto(world.admin + path)).status() === 404) continue;
+  for (const [, path] of pages(world, await sections(page, world))) {
+    await page.goto(world.admin + path);
     const actions = await page.locator("main form[method=post]").count();
     assert.equal(actions, 0, `${path} has ${actions} forms that act`);
   }
   const token = await page.locator("input[name=token]").first().getAttribute("value");
-  for (const path of [`/events/${id}/replay`, "/destinations/erp/pause", "/api/v1/destinations/erp/pause"]) {
+  for (const path of [`/events/${id}/replay`, "/destinations/pause", "/failures/retry", "/api/v1/destinations/erp/pause"]) {
     const status = await page.evaluate(
-      async ([path, token]) => (await fetch(path, { method: "POST", body: new URLSearchParams({ token, back: "/" }) })).status,
+      async ([path, token]) => (await fetch(path, { method: "POST", body: new URLSearchParams({ token, back: "/", name: "erp", destination: "folders" }) })).status,
       [path, token],
     );
     assert.equal(status, 403, path);

@@ -50,11 +50,14 @@ export function pages(world, sections) {
   all.push(["events-found", "/events?search=Salt&state=dead"]);
   all.push(["replay-many", "/events/replay?event=booking.*"]);
   if (events.length > 0) {
+    all.push(["failures-retry", "/failures/retry?destination=folders&error=exit+65"]);
+    all.push(["routes-event", `/routes?event=${events.at(-1).id}`]);
     all.push(["event-dead", `/events/${inState("dead").id}`]);
     all.push(["event-retrying", `/events/${inState("retrying").id}`]);
     all.push(["event-skipped", `/events/${events.find((event) => event.deliveries.length === 0).id}`]);
   }
   const [rejection] = rejections(world);
-  if (rejection && sections.includes("/rejections")) all.push(["rejection", `/rejections/${rejection.id}`]);
-  return all;
+  if (rejection) all.push(["rejection", `/rejections/${rejection.id}`]);
+  // A page about one thing belongs to a section.
+  return all.filter(([name, path]) => name === "not-found" || sections.includes(path.match(/^\/\w*/)[0]));
 }

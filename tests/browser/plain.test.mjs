@@ -3,15 +3,16 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 
 import { launch, open } from "./browser.mjs";
-import { busy, pages, sections } from "./pages.mjs";
-import { eventually } from "./world.mjs";
+import { busy, pages, rejections, sections } from "./pages.mjs";
+import { SECOND, eventually } from "./world.mjs";
 
-let browser, world, page;
+let browser, world, page, known;
 
 before(async () => {
   browser = await launch();
   world = await busy();
   page = await open(browser, world, { javaScriptEnabled: false });
+  known = await sections(page, world);
 });
 after(async () => {
   await browser?.close();
@@ -19,7 +20,6 @@ after(async () => {
 });
 
 test("every page has its content", async () => {
-  const known = await sections(page, world);
   for (const [name, path] of pages(world, known)) {
     await page.goto(world.admin + path);
     assert.ok((await page.locator("main h1").first().innerText()).length > 3, name);
@@ -55,6 +55,48 @@ test("all events that match are replayed, with their number before and the reaso
   assert.match(await page.locator(".notice").innerText(), /replay/i);
   await page.locator("[data-open]").first().click();
   assert.match(await page.locator("main").innerText(), /storage is back/);
+});
+
+test("a destination is paused and resumed", async (t) => {
+  if (!known.includes("/destinations")) return t.skip("the dashboard has no such page");
+  const isPaused = () => {
+    const lines = world.run("destinations", "list", "--json").trim().split("\n");
+    return lines.map((line) => JSON.parse(line)).find(({ destination }) => destination === "erp").paused;
+  };
+  for (const [name, paused] of [["Pause erp", true], ["Resume erp", false]]) {
+    await page.goto(`${world.admin}/destinations`);
+    await page.getByRole("button", { name }).click();
+    assert.match(await page.locator(".notice").innerText(), /erp/);
+    assert.equal(isPaused(), paused);
+  }
+});
+
+test("failures of the same kind are retried together, with their number before and the reason after", async (t) => {
+  if (!known.includes("/failures")) return t.skip("the dashboard has no such page");
+  await page.goto(`${world.admin}/failures`);
+  await page.getByRole("link", { name: /^Retry all to folders with exit 65/ }).first().click();
+  assert.match(await page.locator("h1").innerText(), /^Retry \d events\?$/);
+  await page.getByLabel(/reason/i).fill("storage is reachable");
+  await page.getByRole("button", { name: "Retry all" }).click();
+  assert.match(await page.locator(".notice").innerText(), /\d/);
+  if (known.includes("/audit")) {
+    await page.goto(`${world.admin}/audit`);
+    assert.match(await page.locator("main").innerText(), /retry/i);
+  }
+});
+
+test("a rejection says why, and is accepted once its secret is there", async (t) => {
+  if (!known.includes("/rejections")) return t.skip("the dashboard has no such page");
+  const body = { id: "b-77", type: "booking", event: "booking.created", data: { name: "With another secret" } };
+  assert.equal(await world.post(body, {}, "/webhook", SECOND), 403);
+  await eventually("it is stored", () => rejections(world)[0].reason === "wrong_signature");
+  world.reconfigure("{ env = \"FREISPACE_SECRET\" }", "{ env = \"FREISPACE_SECRET\" }, { env = \"SECOND_SECRET\" }");
+  await page.goto(`${world.admin}/rejections`);
+  await page.goto(`${world.admin}/rejections/${rejections(world)[0].id}`);
+  assert.match(await page.locator("main").innerText(), /it would be accepted/);
+  await page.getByRole("button", { name: /accept/i }).click();
+  assert.match(await page.locator(".notice").innerText(), /accepted/i);
+  assert.ok(world.events().some(({ subject }) => subject === "booking/b-77"));
 });
 
 test("the colours are chosen, and it is possible to sign out", async () => {

@@ -1,7 +1,7 @@
 // A running wilco for the tests, used from outside: its command line, its endpoint, and a browser.
 import { spawn, spawnSync } from "node:child_process";
 import { createHmac } from "node:crypto";
-import { accessSync, constants, copyFileSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { accessSync, constants, copyFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, request } from "node:http";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
@@ -10,6 +10,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 const WILCO = resolve(process.env.WILCO ?? "../../target/debug/wilco");
 export const SECRET = "a-made-up-secret";
+/// Another one, which the configuration does not name at first.
+export const SECOND = "another-made-up-secret";
 
 /// The usual destinations: one that works, one that calls `handler`, one that gives up at once and prints what it
 /// was sent, and one for a person to pause.
@@ -75,7 +77,7 @@ ${tables.replaceAll("HANDLER", `${world.handler.url}/hooks`)}`;
   }
 
   get env() {
-    return { PATH: process.env.PATH, FREISPACE_SECRET: SECRET, TZ: "UTC" };
+    return { PATH: process.env.PATH, FREISPACE_SECRET: SECRET, SECOND_SECRET: SECOND, TZ: "UTC" };
   }
 
   /// Where it listens, once it does.
@@ -124,9 +126,9 @@ ${tables.replaceAll("HANDLER", `${world.handler.url}/hooks`)}`;
   }
 
   /// A signed event with any content, and further headers.
-  async post(body, headers = {}, path = "/webhook") {
+  async post(body, headers = {}, path = "/webhook", secret = SECRET) {
     const bytes = Buffer.from(typeof body === "string" ? body : JSON.stringify(body));
-    const signature = createHmac("sha256", SECRET).update(bytes).digest("hex");
+    const signature = createHmac("sha256", secret).update(bytes).digest("hex");
     const to = new URL(this.endpoint);
     const options = { host: to.hostname, port: to.port, path, method: "POST" };
     options.headers = { "content-type": "application/json", "x-freispace-signature": signature, ...headers };
@@ -140,6 +142,13 @@ ${tables.replaceAll("HANDLER", `${world.handler.url}/hooks`)}`;
     const options = { host: to.hostname, port: to.port, path, method };
     options.headers = { host: to.host, "content-length": Buffer.byteLength(body), ...headers };
     return exchange(options, body);
+  }
+
+  /// Changes the configuration of the running wilco.
+  reconfigure(from, to) {
+    const path = join(this.folder, "wilco.toml");
+    writeFileSync(path, readFileSync(path, "utf8").replace(from, to));
+    this.run("reload");
   }
 
   /// A link that signs in once.
