@@ -103,6 +103,7 @@ const lookedAt = {};
 let isPaused = sessionStorage.getItem("paused") === "yes";
 let stream = null;
 let timer = 0;
+let isUncounted = false;
 
 const isHeld = () => isPaused || (scrollY > 160 && find("[data-hold]") !== null);
 
@@ -129,7 +130,13 @@ function look() {
   timer = 0;
   if (document.hidden || stale.size === 0) return;
   if (isHeld()) {
-    if (isDue("newer", 2000)) countNewer().catch(() => {});
+    if (!isUncounted) return;
+    if (isDue("newer", 2000)) {
+      isUncounted = false;
+      countNewer().catch(() => {});
+    } else {
+      schedule();
+    }
     return;
   }
   find("[data-newer]")?.setAttribute("hidden", "");
@@ -148,6 +155,7 @@ function schedule() {
 
 function changed() {
   regions().forEach((region) => stale.add(region.id));
+  isUncounted = true;
   schedule();
 }
 
