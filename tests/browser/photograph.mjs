@@ -29,7 +29,6 @@ const EVENTS = [
   ["project.created", "Salt Roads", 200],
   ["invoice.created", "INV-2026-0412", 200],
   ["quote.created", "Camera and lenses", 200],
-  ["booking.updated", "Viewing, part one", 200],
   ["booking.updated", "Grading, The Quiet Coast", 503],
   ["project.updated", "Salt Roads", 200],
   ["booking.created", "Sound stage B", 200],
@@ -47,7 +46,7 @@ for (const [number, [event, name, status]] of EVENTS.entries()) {
 const failed = world.events().find((event) => event.deliveries.some(({ state }) => state === "retrying"));
 for (const [name, path, colorScheme, height] of [
   ["overview", "/", "light", 660],
-  ["events", "/events", "light", 620],
+  ["events", "/events", "light", 560],
   ["event", `/events/${failed.id}`, "dark", 700],
 ]) {
   const page = await open(browser, world, { colorScheme, viewport: { width: WIDTH, height } });
