@@ -86,7 +86,9 @@ mod exported {
     /// Checks that the spans of a trace are those of one event, and returns its attempts.
     fn check(spans: &[&Value], parent: Option<&str>) -> Vec<String> {
         let named = |name: &'static str| spans.iter().filter(move |span| span["name"] == name);
-        let [receive] = named("receive").collect::<Vec<_>>()[..] else { panic!("{spans:?}") };
+        let receive: Vec<_> = named("receive").collect();
+        assert_eq!(receive.len(), 1, "{spans:?}");
+        let receive = receive[0];
         assert_eq!(receive["parentSpanId"].as_str(), parent);
         for (name, count) in [("verify", 1), ("record", 1), ("route", 1), ("attempt", 2)] {
             assert_eq!(named(name).count(), count, "{name} {spans:?}");
