@@ -31,9 +31,7 @@ use wilco::{
 };
 use wilco_store::{InboundStore, REJECTION_QUEUE_BYTES_MAX, Receipt, Rejection, RejectionReason};
 
-#[cfg(feature = "otlp")]
-use crate::trace;
-use crate::{clock, config, metrics::Metrics};
+use crate::{clock, config, metrics::Metrics, trace};
 use body::{Arriving, BodyBudget, Charge, envelope, read_rejected};
 use counters::Counters;
 use gate::legible;
@@ -206,10 +204,8 @@ impl Inbound {
         })?;
 
         let name = envelope.name.clone();
-        #[cfg(feature = "otlp")]
         let incoming = trace::Incoming::of(&verified.arrival().head.headers, began);
         let receipt = self.store.record(verified, envelope, source.duplicates).await?;
-        #[cfg(feature = "otlp")]
         if let Some(incoming) = incoming {
             incoming.recorded(source.name.as_str(), &name, bytes, &receipt);
         }

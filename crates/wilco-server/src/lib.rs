@@ -40,7 +40,6 @@ pub mod service;
 mod sockets;
 mod supervise;
 mod threads;
-#[cfg(feature = "otlp")]
 mod trace;
 
 pub use endpoint::{Builder, Endpoint, Error, Result, asked_to_stop};

@@ -2,8 +2,10 @@
 //!
 //! A trace has a span for the request, with its verification and its record, one for the routes, and one for each
 //! attempt. Their ids are derived from those of the event and of the delivery, so that nothing more is stored. Spans
-//! wait in a bounded queue: when the collector is slow or away, they are dropped, and events are not delayed.
+//! wait in a bounded queue: when the collector is slow or away, they are dropped, and events are not delayed. Without
+//! the feature `otlp` nothing makes that queue.
 
+#[cfg(feature = "otlp")]
 mod exporter;
 
 use std::{sync::OnceLock, time::Duration};
@@ -13,13 +15,12 @@ use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 use wilco::{Event, Headers};
 use wilco_delivery::{Reply, Verdict};
-use wilco_destinations::trace::{
-    TraceContext, attempt_span, child_span, export_attempts, receive_span,
-};
+use wilco_destinations::trace::{TraceContext, attempt_span, child_span, receive_span};
 use wilco_store::{Claim, Receipt};
 
 use crate::clock;
 
+#[cfg(feature = "otlp")]
 pub(crate) use exporter::Exporter;
 
 /// A request that was verified, whose event is not recorded yet.

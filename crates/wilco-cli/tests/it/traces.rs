@@ -57,7 +57,6 @@ fn the_trace_context_of_a_sender_is_passed_on() {
     }
 }
 
-#[cfg(feature = "otlp")]
 mod exported {
     use serde_json::Value;
 

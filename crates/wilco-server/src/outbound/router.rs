@@ -42,10 +42,8 @@ async fn route_some(store: &dyn OutboundStore, routes: &Routes) -> Result<bool, 
         return Ok(false);
     }
     let routed = batch.route(|event| {
-        #[cfg(feature = "otlp")]
         let began = tokio::time::Instant::now();
         let targets = routes.route(event);
-        #[cfg(feature = "otlp")]
         crate::trace::routed(event, began, targets.len());
         tracing::debug!(event = %event.id, name = event.name, ?targets, "routed");
         targets

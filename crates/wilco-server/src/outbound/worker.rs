@@ -18,9 +18,7 @@ use wilco_destinations::Hidden;
 use wilco_store::{Claim, DestinationStatus, OutboundStore, StoreError};
 
 use super::{Plan, log_report, record_alert};
-#[cfg(feature = "otlp")]
-use crate::trace;
-use crate::{clock, config, metrics::Metrics};
+use crate::{clock, config, metrics::Metrics, trace};
 
 /// The worker of one destination.
 pub(super) struct Worker {
@@ -157,7 +155,6 @@ impl Worker {
         if claims.is_empty() {
             return ends;
         }
-        #[cfg(feature = "otlp")]
         let began = Instant::now();
         let deliver = async {
             let replies = self.destination.deliver_many(&claims).await;
@@ -166,7 +163,6 @@ impl Worker {
         let replies = AssertUnwindSafe(deliver).catch_unwind().await.unwrap_or_else(|_| {
             claims.iter().map(|_| Reply::failed("it panicked".into())).collect::<Vec<_>>()
         });
-        #[cfg(feature = "otlp")]
         claims
             .iter()
             .zip(&replies)

@@ -11,9 +11,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 use wilco::Body;
-use wilco_destinations::client::{Client, Trust};
+use wilco_destinations::{
+    client::{Client, Trust},
+    trace::export_attempts,
+};
 
-use super::{QUEUE, export_attempts};
+use super::QUEUE;
 
 /// Sends spans to a collector.
 pub(crate) struct Exporter {

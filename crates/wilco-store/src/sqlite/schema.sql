@@ -111,7 +111,7 @@ CREATE TABLE delivery (
 ) STRICT;
 
 CREATE INDEX delivery_by_event ON delivery (event);
--- For whoever follows what happens. It takes about 20 bytes and 1 µs for each delivery.
+-- For whoever follows what happens. It takes about 30 bytes and 1.5 µs for each delivery.
 CREATE INDEX delivery_changed ON delivery (changed);
 CREATE INDEX delivery_due ON delivery (destination, due_at_ms, id, state) WHERE due_at_ms IS NOT NULL;
 -- With all that a list of dead letters asks for, so that it looks at no other row.
