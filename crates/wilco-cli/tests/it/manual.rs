@@ -14,6 +14,7 @@ use crate::{
 const NOT_RUN: &[(&str, &str)] = &[
     ("wilco serve", "the world runs it"),
     ("wilco events tail", "it runs until it is stopped: the tests of `events tail`"),
+    ("wilco top", "it needs a terminal: the tests of `wilco top`"),
     ("wilco listen", "it runs until it is stopped: the tests of `wilco listen`"),
     ("wilco freispace", "it asks freispace: the tests of `wilco freispace` have a stand-in"),
     ("wilco probe https://", "it asks another host: the tests of `wilco probe`"),
