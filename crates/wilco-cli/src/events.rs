@@ -54,7 +54,3 @@ impl Events {
         Ok(ExitCode::SUCCESS)
     }
 }
-
-fn counted(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}

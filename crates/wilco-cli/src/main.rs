@@ -1,6 +1,7 @@
 //! The command `wilco`: one file per verb, and what the verbs share.
 
 mod arguments;
+mod audit;
 mod backfill;
 mod backup;
 mod certificate;
@@ -13,6 +14,7 @@ mod drawing;
 mod events;
 mod explain;
 mod failure;
+mod failures;
 mod freispace;
 mod health;
 mod id_ref;
@@ -143,6 +145,7 @@ enum Verb {
     Verify(verify::Verify),
     Explain(explain::Explain),
     Events(events::Events),
+    Failures(failures::Failures),
     Rejections(rejections::Rejections),
     Destinations(destinations::Destinations),
     Secrets(secrets::Secrets),
@@ -150,6 +153,7 @@ enum Verb {
     Providers(providers::Providers),
     Top(top::Top),
     Backfill(backfill::Backfill),
+    Audit(audit::Audit),
     Store(store::Store),
     Backup(backup::Backup),
     Schema(schema::PrintSchema),
@@ -185,6 +189,8 @@ impl Cli {
             Verb::Verify(verify) => verify.run(),
             Verb::Explain(explain) => explain.run().await,
             Verb::Events(events) => events.run().await,
+            Verb::Failures(failures) => failures.run().await,
+            Verb::Audit(audit) => audit.run().await,
             Verb::Rejections(rejections) => rejections.run().await,
             Verb::Destinations(destinations) => destinations.run().await,
             Verb::Secrets(secrets) => secrets.run().await,
@@ -262,6 +268,10 @@ fn progress(total: u64) -> ProgressBar {
 fn note(text: &str) {
     // If stderr is closed, there is nowhere left to report that.
     let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Failure> {

@@ -163,6 +163,15 @@ impl Record {
         read(&self.ask(Method::GET, path, Bytes::new()).await?)
     }
 
+    /// The same with a query.
+    pub(crate) async fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &impl Serialize,
+    ) -> Result<T, Failure> {
+        self.get(&with_query(path, query)?).await
+    }
+
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

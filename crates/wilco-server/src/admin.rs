@@ -33,19 +33,20 @@ use crate::{metrics::Metrics, sockets::Listener};
 
 pub use api::{Api, REPLAY_REASON, REPLAYED_EVENTS_MAX, Reload};
 pub(crate) use api::{
-    Backend, ConfiguredDestination, Probing, Routing, RunBackfill, Running, Unready,
+    Backend, ConfiguredDestination, FromPage, Probing, Routing, RunBackfill, Running, Unready,
 };
 use dashboard::Dashboard;
 pub(crate) use extract::{EventStream, Json, LastEventId, NoContent, Octets, Path, Query};
 pub(crate) use guard::Access;
 pub use model::{
-    AcceptRequest, AcceptedRejection, Activity, Attempt, BackfillStatus, Backfills, CancelRequest,
-    Cancelled, Delivery, DeliveryChange, DeliveryState, DestinationStatus, EraseRequest, Erased,
-    ErasedEvent, ErasureOutcome, EventCount, EventCounts, EventDetail, EventSummary,
-    ExplainedChange, Explanation, FollowChanges, Gap, Header, KeptFor, Latency, ListDestinations,
-    ListEvents, ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page, PayloadState, Probe,
-    ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, Reached, RejectionDetail,
-    RejectionReason, RejectionSummary, ReplayRequest, Replayed, ReplayedEvent, RouteClause,
+    AcceptRequest, AcceptedRejection, Activity, Attempt, AuditEntry, BackfillStatus, Backfills,
+    CancelRequest, Cancelled, Delivery, DeliveryChange, DeliveryState, DestinationStatus,
+    EraseRequest, Erased, ErasedEvent, ErasureOutcome, EventCount, EventCounts, EventDetail,
+    EventSummary, ExplainedChange, Explanation, FailureGroup, Failures, FollowChanges, Gap, Header,
+    KeptFor, Latency, ListAudit, ListDestinations, ListEvents, ListFailures, ListRejections,
+    LoginLink, Overview, PAGE_ITEMS_MAX, Page, PayloadState, Probe, ProbeReport, ProbeRequest,
+    ProbedBody, ProbedRequest, Reached, RejectionDetail, RejectionReason, RejectionSummary,
+    ReplayRequest, Replayed, ReplayedEvent, RetriedFailures, RetryFailures, RouteClause,
     RouteDecision, RouteDecisions, SecretStatus, Secrets, SessionRequest, SourceStatus,
     StoreContents, StoreUsage, StreamStart, StreamedKind, ValueAt,
 };

@@ -8,9 +8,10 @@ use tokio::sync::watch;
 use wilco::{EventId, RejectionId};
 
 use crate::{
-    Accepted, BackfillStatus, ChangeQuery, Changes, Contents, Erasure, ErasureQuery, EventCounts,
-    EventDetail, EventList, EventQuery, EventSummary, Position, Receipt, RejectionDetail,
-    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError, StoreStatus,
+    Accepted, AuditEntry, BackfillStatus, ChangeQuery, Changes, Contents, Erasure, ErasureQuery,
+    EventCounts, EventDetail, EventList, EventQuery, EventSummary, FailedEvents, FailureQuery,
+    Failures, Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay,
+    SecretMatches, State, StoreError, StoreStatus,
 };
 
 /// The store as the admin listener and the command line see it.
@@ -123,6 +124,40 @@ pub trait AdminStore: StoreStatus {
     ///
     /// [`StoreError`] where the store cannot be read.
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError>;
+
+    /// Deliveries that are dead and were not replayed, or are tried again, by destination and kind of error; only
+    /// those of one destination, if it is given.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn failures(&self, destination: Option<&str>) -> Result<Failures, StoreError>;
+
+    /// Events with a delivery that is dead and was not replayed, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn failed_events(&self, query: FailureQuery) -> Result<FailedEvents, StoreError>;
+
+    /// Adds an entry to the audit list, of which the newest [`AUDIT_ENTRIES_MAX`](crate::AUDIT_ENTRIES_MAX) are
+    /// kept.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: it was not added.
+    async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError>;
+
+    /// The newest entries of the audit list before this number.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn audit_entries(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError>;
 
     /// When the earliest delivery that waits for a destination is due, or was. `None` if none waits.
     ///

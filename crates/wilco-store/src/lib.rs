@@ -27,6 +27,7 @@
 //! with: both pass the same suite.
 
 mod admin;
+mod audit;
 mod backfill;
 mod batch;
 mod changes;
@@ -34,6 +35,7 @@ mod clock;
 mod delivery;
 mod erasure;
 mod error;
+mod failure;
 mod inbound;
 mod memory;
 mod outbound;
@@ -60,6 +62,7 @@ use async_trait::async_trait;
 use wilco::EventId;
 
 pub use admin::AdminStore;
+pub use audit::{AUDIT_ENTRIES_MAX, AuditEntry};
 pub use backfill::{
     AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, REDELIVERIES_MAX, Redelivery,
 };
@@ -73,6 +76,10 @@ pub use delivery::{
 };
 pub use erasure::{Erasure, ErasureQuery, Selection};
 pub use error::{OpenError, StoreError};
+pub use failure::{
+    FAILURE_GROUPS_MAX, FAILURES_SCANNED_MAX, FailedEvents, FailureGroup, FailureQuery, Failures,
+    kind_of_error,
+};
 pub use inbound::InboundStore;
 pub use memory::MemoryStore;
 pub use outbound::OutboundStore;

@@ -3,6 +3,7 @@
 mod backfill;
 mod changes;
 mod erase;
+mod failures;
 mod match_counts;
 mod pending;
 mod prune;
@@ -19,8 +20,8 @@ use jiff::Timestamp;
 use wilco::{Event, EventId};
 
 use crate::{
-    BackfillStatus, Clock, Delivery, Gap, PayloadState, RejectionDetail, SecretMatches, State,
-    StoreError, Wakers,
+    AuditEntry, BackfillStatus, Clock, Delivery, Gap, PayloadState, RejectionDetail, SecretMatches,
+    State, StoreError, Wakers,
     rules::{BurstTimes, INTERRUPTED, whole_millis},
 };
 
@@ -158,6 +159,8 @@ struct Record {
     /// In the order in which they were made.
     rows: Vec<DeliveryRow>,
     destinations: BTreeMap<String, Destination>,
+    /// Oldest first.
+    audit: Vec<AuditEntry>,
     /// When an alert of each key was last recorded.
     alerts: BTreeMap<String, Timestamp>,
     /// Oldest first, so in the order of their ids. They come without a commit, because nothing is promised

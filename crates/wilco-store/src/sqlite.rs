@@ -2,6 +2,7 @@
 
 mod accept;
 mod admin;
+mod audit;
 mod backfill;
 mod backup;
 mod cancel;
@@ -61,6 +62,7 @@ use jiff::Timestamp;
 
 use crate::{Clock, OpenError, Store, StoreError, rules::whole_millis};
 pub(super) use accept::{Acceptance, Search};
+pub(super) use audit::audit_entries;
 pub(super) use backfill::backfills;
 pub use backup::BackupError;
 pub(super) use check::{
@@ -89,9 +91,9 @@ pub(super) use queue::{Batch, Job, Kind, Queue, REPAIR_PAUSE};
 pub(super) use readers::Readers;
 pub(super) use reads::{
     Budget, EVENT, Part, changes, checked, contents, counts, damaged_events, destination_status,
-    earliest_due, event_summary, events, intact, is_intact, last_of_sources, last_received,
-    newest_position, next_due, position_before, rejection, rejections, show, show_summary,
-    unfinished, unrouted,
+    earliest_due, event_summary, events, failed_events, failures, intact, is_intact,
+    last_of_sources, last_received, newest_position, next_due, position_before, rejection,
+    rejections, show, show_summary, unfinished, unrouted,
 };
 pub(super) use recent::RecentEvents;
 pub(super) use record::{Prepared, id_bits};

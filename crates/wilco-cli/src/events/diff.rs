@@ -12,7 +12,7 @@ use wilco_server::{
 };
 use wilco_store::{AdminStore as _, EventQuery, EventSummary, SqliteStore, Store as _, StoreError};
 
-use super::counted;
+use crate::counted;
 use crate::{
     Column, Failure, Filter, Screen, Table, did_you_mean, json_line, note, print, require_store,
     visible,

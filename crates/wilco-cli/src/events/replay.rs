@@ -10,7 +10,8 @@ use wilco_server::admin::{
     Replayed, ReplayedEvent,
 };
 
-use super::{EventRef, counted};
+use super::EventRef;
+use crate::counted;
 use crate::{
     Column, Failure, Filter, Record, Screen, StoreArgs, Table, json_line, print, progress, rate,
 };

@@ -162,7 +162,7 @@ fn every_error_is_problem_json() {
             "invalid body: invalid event id \"x\"",
         ),
         ("POST", "/api/v1/replay", json, &many, 422, "too many ids: 501"),
-        ("POST", "/api/v1/replay", json, &large, 413, "length limit exceeded"),
+        ("POST", "/api/v1/replay", json, &large, 413, "more than 65536 bytes"),
     ] {
         let token = world.authorization();
         let reply = world.ask(method, path, &[("authorization", &token), header], body);

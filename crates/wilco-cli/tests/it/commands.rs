@@ -4,6 +4,7 @@ mod backup;
 mod diff;
 mod events;
 mod explain;
+mod failures;
 mod health;
 mod help;
 mod place;

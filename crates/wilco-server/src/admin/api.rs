@@ -1,10 +1,12 @@
 //! The admin API: its operations, and what they work on. The router and the OpenAPI document come
 //! from the same table, [`operations`].
 
+mod audit;
 mod backfill;
 mod destinations;
 mod erasure;
 mod events;
+mod failures;
 mod overview;
 mod probes;
 mod rejections;
@@ -38,6 +40,7 @@ use super::{
 };
 use crate::{config::Source, history::History, metrics::Metrics};
 
+pub(crate) use audit::FromPage;
 pub use events::{REPLAY_REASON, REPLAYED_EVENTS_MAX};
 
 /// Asks every provider for what never arrived. False if that is not done yet.
@@ -122,9 +125,17 @@ pub struct Api {
 
 impl Api {
     pub(crate) fn new(backend: Backend) -> Self {
+        let backend = Arc::new(backend);
         let mut router = Router::new();
         let mut described = Vec::new();
-        for Operation { description, handler } in operations() {
+        for Operation { description, handler, audited } in operations() {
+            let handler = match audited {
+                None => handler,
+                Some(id) => handler.layer(middleware::from_fn_with_state(
+                    (Arc::clone(&backend), id),
+                    audit::record,
+                )),
+            };
             router = router.route(description.path, handler);
             described.push(description);
         }
@@ -136,7 +147,7 @@ impl Api {
             .fallback(async || Problem::not_found("there is nothing at this path"))
             .layer(DefaultBodyLimit::max(REQUEST_BODY_BYTES_MAX))
             .layer(middleware::map_response(into_problem))
-            .with_state(Arc::new(backend));
+            .with_state(backend);
         Self { router }
     }
 
@@ -159,6 +170,8 @@ impl Api {
 struct Operation {
     description: Described,
     handler: MethodRouter<Arc<Backend>>,
+    /// Its id, if it is added to the audit list.
+    audited: Option<&'static str>,
 }
 
 /// Every operation of the API.
@@ -266,6 +279,24 @@ fn about_configuration() -> Vec<Operation> {
             "Lists destinations with their status",
             destinations::list,
         ),
+        read(
+            "/api/v1/failures",
+            "list_failures",
+            "Lists dead deliveries and those that are tried again, grouped by destination and error",
+            failures::list,
+        ),
+        write(
+            "/api/v1/failures/retry",
+            "retry_failures",
+            "Delivers the dead deliveries of a group again, the oldest 500 events at most",
+            failures::retry,
+        ),
+        read(
+            "/api/v1/audit",
+            "list_audit",
+            "Lists what was done by this API, newest first",
+            audit::list,
+        ),
         write(
             "/api/v1/destinations/{name}/pause",
             "pause_destination",
@@ -330,16 +361,21 @@ where
     H: Handler<T, Arc<Backend>> + Describe<A>,
 {
     let description = Described::new(Method::GET, path, id, summary, &handler);
-    Operation { description, handler: get(handler) }
+    Operation { description, handler: get(handler), audited: None }
 }
 
-/// An operation that changes something.
-fn write<A, T: 'static, H>(path: &'static str, id: &str, summary: &str, handler: H) -> Operation
+/// An operation that changes something. It is added to the audit list.
+fn write<A, T: 'static, H>(
+    path: &'static str,
+    id: &'static str,
+    summary: &str,
+    handler: H,
+) -> Operation
 where
     H: Handler<T, Arc<Backend>> + Describe<A>,
 {
     let description = Described::new(Method::POST, path, id, summary, &handler);
-    Operation { description, handler: on(MethodFilter::POST, handler) }
+    Operation { description, handler: on(MethodFilter::POST, handler), audited: Some(id) }
 }
 
 async fn reload(State(backend): State<Arc<Backend>>) -> Result<NoContent, Problem> {

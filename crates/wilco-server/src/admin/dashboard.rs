@@ -30,7 +30,7 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 use wilco_store::AdminStore;
 
-use super::{Admin, Api, Problem, Role, Session, Sessions, Streams, cookie};
+use super::{Admin, Api, FromPage, Problem, Role, Session, Sessions, Streams, cookie};
 use crate::clock;
 
 pub(super) use layout::{Layout, Notice, SHORTCUTS_COOKIE, THEME_COOKIE, THEMES, back_to};
@@ -93,6 +93,7 @@ impl Dashboard {
         let mut request = request.map_err(|error| Problem::internal(&error))?;
         if let Some(role) = role {
             request.extensions_mut().insert(role);
+            request.extensions_mut().insert(FromPage);
         }
         let answer = self.api.call(request).await;
         let read = |error| Problem::internal(&format!("{path}: {error}"));

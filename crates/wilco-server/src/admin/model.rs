@@ -1,11 +1,13 @@
 //! What the admin API takes and answers, as JSON. The command line reads the same types.
 
+mod audit;
 mod backfill;
 mod deliveries;
 mod destinations;
 mod erasure;
 mod events;
 mod explanation;
+mod failures;
 mod from_store;
 mod overview;
 mod probe;
@@ -24,6 +26,7 @@ use utoipa::{
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
+pub use audit::{AuditEntry, ListAudit};
 pub use backfill::{BackfillStatus, Backfills, Gap};
 pub use deliveries::{
     Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, ReplayRequest, Replayed,
@@ -39,6 +42,7 @@ pub use events::{
     EventCount, EventCounts, EventDetail, EventSummary, Header, ListEvents, PayloadState,
 };
 pub use explanation::{ExplainedChange, Explanation};
+pub use failures::{FailureGroup, Failures, ListFailures, RetriedFailures, RetryFailures};
 pub use overview::{Activity, Latency, Overview, SourceStatus, StoreUsage};
 pub(crate) use probe::ProbePath;
 pub use probe::{Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest};

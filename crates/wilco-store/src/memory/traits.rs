@@ -9,12 +9,13 @@ use wilco::{Envelope, Event, EventId, Proof, RejectionId};
 
 use super::{DeliveryRow, Kept, MemoryStore, Record};
 use crate::{
-    Accepted, AdminStore, Alert, Attempt, BackfillStatus, Batch, Breaker, ChangeQuery, Changes,
-    Claim, Contents, DestinationStatus, Duplicates, Erasure, ErasureQuery, EventCounts,
-    EventDetail, EventList, EventQuery, EventSummary, InboundStore, OutboundStore, Outcome,
-    PayloadState, Position, PrunePlace, Pruned, Receipt, Rejection, RejectionDetail,
-    RejectionQuery, RejectionSummary, Replay, Retention, RetentionStore, RoutedBatch,
-    SecretMatches, Settled, Spool, State, Store, StoreError, StoreStatus, Usage, Wakers,
+    Accepted, AdminStore, Alert, Attempt, AuditEntry, BackfillStatus, Batch, Breaker, ChangeQuery,
+    Changes, Claim, Contents, DestinationStatus, Duplicates, Erasure, ErasureQuery, EventCounts,
+    EventDetail, EventList, EventQuery, EventSummary, FailedEvents, FailureQuery, Failures,
+    InboundStore, OutboundStore, Outcome, PayloadState, Position, PrunePlace, Pruned, Receipt,
+    Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, Retention,
+    RetentionStore, RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError,
+    StoreStatus, Usage, Wakers,
     rules::{Cutoffs, wait_until, whole_millis},
 };
 
@@ -232,6 +233,30 @@ impl AdminStore for MemoryStore {
                 }
             }
             counts.into_iter().map(|((name, state), count)| (name, state, count)).collect()
+        })
+    }
+
+    async fn failures(&self, destination: Option<&str>) -> Result<Failures, StoreError> {
+        self.read(|record| record.failures(destination))
+    }
+
+    async fn failed_events(&self, query: FailureQuery) -> Result<FailedEvents, StoreError> {
+        self.read(|record| record.failed_events(&query))
+    }
+
+    async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.commit(|pending| pending.record.audit(entry))
+    }
+
+    async fn audit_entries(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        self.read(|record| {
+            let entries = record.audit.iter().rev();
+            let older = entries.filter(|entry| before.is_none_or(|before| entry.number < before));
+            older.take(limit).cloned().collect()
         })
     }
 

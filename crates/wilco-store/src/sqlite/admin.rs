@@ -10,14 +10,15 @@ use wilco::{EventId, Proof, RejectionId};
 
 use super::{
     Acceptance, Budget, Kind, Part, Prepared, Search, SqliteStore, StoreFiles, WriterState,
-    backfills, changes, contents, counts, earliest_due, events, last_of_sources, newest_position,
-    position_before, rejection, rejections, secret_matches, seq_at, seq_of, show, show_summary,
-    slices, unfinished, unread,
+    audit_entries, backfills, changes, contents, counts, earliest_due, events, failed_events,
+    failures, last_of_sources, newest_position, position_before, rejection, rejections,
+    secret_matches, seq_at, seq_of, show, show_summary, slices, unfinished, unread,
 };
 use crate::{
-    Accepted, AdminStore, BackfillStatus, ChangeQuery, Changes, Contents, Duplicates, Erasure,
-    ErasureQuery, EventCounts, EventDetail, EventList, EventQuery, EventSummary, Position, Receipt,
-    RejectionDetail, RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError,
+    Accepted, AdminStore, AuditEntry, BackfillStatus, ChangeQuery, Changes, Contents, Duplicates,
+    Erasure, ErasureQuery, EventCounts, EventDetail, EventList, EventQuery, EventSummary,
+    FailedEvents, FailureQuery, Failures, Position, Receipt, RejectionDetail, RejectionQuery,
+    RejectionSummary, Replay, SecretMatches, State, StoreError,
 };
 
 #[async_trait]
@@ -121,6 +122,27 @@ impl AdminStore for SqliteStore {
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
         self.query_readers.read(unfinished).await
+    }
+
+    async fn failures(&self, destination: Option<&str>) -> Result<Failures, StoreError> {
+        let name = destination.map(ToOwned::to_owned);
+        self.query_readers.read(move |connection| failures(connection, name.as_deref())).await
+    }
+
+    async fn failed_events(&self, query: FailureQuery) -> Result<FailedEvents, StoreError> {
+        self.query_readers.read(move |connection| failed_events(connection, &query)).await
+    }
+
+    async fn audit(&self, entry: AuditEntry) -> Result<(), StoreError> {
+        self.writer.write(Kind::Delivery, move |state| state.audit(&entry)).await
+    }
+
+    async fn audit_entries(
+        &self,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
+        self.query_readers.read(move |connection| audit_entries(connection, before, limit)).await
     }
 
     async fn earliest_due(&self, destination: &str) -> Result<Option<Timestamp>, StoreError> {

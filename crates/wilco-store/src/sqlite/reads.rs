@@ -1,5 +1,6 @@
 //! What is read, on connections that cannot write.
 
+mod failures;
 mod listing;
 mod rejections;
 
@@ -19,6 +20,7 @@ use crate::{
     query::{self, TITLE_BODY_BYTES_MAX},
     rules::wait_until,
 };
+pub(crate) use failures::{failed_events, failures};
 use listing::head;
 pub(crate) use listing::{
     Budget, Part, changes, counts, events, last_received, newest_position, position_before,

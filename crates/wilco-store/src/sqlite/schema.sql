@@ -179,6 +179,17 @@ CREATE TABLE secret_match (
   PRIMARY KEY (source, secret_name)
 ) STRICT, WITHOUT ROWID;
 
+-- What people did by the admin API: the newest ten thousand actions.
+CREATE TABLE audit (
+  number   INTEGER PRIMARY KEY,
+  at_ms    INTEGER NOT NULL,
+  who      TEXT    NOT NULL,  -- by what: token, dashboard, command line
+  action   TEXT    NOT NULL,  -- the id of the operation
+  target   TEXT,              -- what it was done to
+  affected INTEGER,           -- how many events or deliveries it changed
+  result   TEXT    NOT NULL   -- done, or why it was not
+) STRICT;
+
 -- When an alert was last recorded.
 CREATE TABLE alert (
   key   TEXT    PRIMARY KEY,

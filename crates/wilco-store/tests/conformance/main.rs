@@ -60,6 +60,7 @@ mod counting;
 mod duplicates;
 mod ending;
 mod erasing;
+mod failures;
 mod following;
 mod leasing;
 mod looking;

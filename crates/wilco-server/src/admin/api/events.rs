@@ -122,47 +122,61 @@ pub(super) async fn replay(
     State(backend): State<Arc<Backend>>,
     Json(request): Json<ReplayRequest>,
 ) -> Result<Json<Replayed>, Problem> {
-    if request.ids.len() > REPLAYED_EVENTS_MAX {
-        let count = request.ids.len();
-        let detail = format!("too many ids: {count}; expected at most {REPLAYED_EVENTS_MAX}");
-        return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
-    }
-    let routing = backend.routing()?;
-    let (mut replays, mut events) = (Vec::new(), Vec::new());
-    for id in &request.ids {
-        let mut payload = PayloadState::Kept;
-        let (event, replay) = match backend.store.event(*id).await {
-            Ok(Some(found)) => {
-                let replay = plan(&found, routing.as_ref(), &request);
-                (Some(found.event.name), replay)
-            }
-            Ok(None) => continue,
-            // A damaged event can never be delivered, nor one without its payload, but the others can.
-            Err(StoreError::Damaged(_)) => (None, None),
-            Err(StoreError::Pruned(_)) => {
-                let Some(summary) = backend.store.summary(*id).await? else { continue };
-                payload = summary.payload.into();
-                (Some(summary.name), None)
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let targets = replay.iter().flat_map(|replay| &replay.targets);
-        let mut destinations: Vec<String> = Vec::new();
-        let mut deliveries = 0;
-        for Target { destination, .. } in targets {
-            deliveries += 1;
-            if !destinations.contains(destination) {
-                destinations.push(destination.clone());
-            }
+    Ok(Json(backend.replay(request).await?))
+}
+
+impl Backend {
+    /// Delivers events again.
+    pub(super) async fn replay(&self, request: ReplayRequest) -> Result<Replayed, Problem> {
+        if request.ids.len() > REPLAYED_EVENTS_MAX {
+            let count = request.ids.len();
+            let detail = format!("too many ids: {count}; expected at most {REPLAYED_EVENTS_MAX}");
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
-        let damaged = event.is_none();
-        events.push(ReplayedEvent { id: *id, damaged, payload, event, destinations, deliveries });
-        replays.extend(replay);
+        let routing = self.routing()?;
+        let (mut replays, mut events) = (Vec::new(), Vec::new());
+        for id in &request.ids {
+            let mut payload = PayloadState::Kept;
+            let (event, replay) = match self.store.event(*id).await {
+                Ok(Some(found)) => {
+                    let replay = plan(&found, routing.as_ref(), &request);
+                    (Some(found.event.name), replay)
+                }
+                Ok(None) => continue,
+                // A damaged event can never be delivered, nor one without its payload, but the others can.
+                Err(StoreError::Damaged(_)) => (None, None),
+                Err(StoreError::Pruned(_)) => {
+                    let Some(summary) = self.store.summary(*id).await? else { continue };
+                    payload = summary.payload.into();
+                    (Some(summary.name), None)
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let targets = replay.iter().flat_map(|replay| &replay.targets);
+            let mut destinations: Vec<String> = Vec::new();
+            let mut deliveries = 0;
+            for Target { destination, .. } in targets {
+                deliveries += 1;
+                if !destinations.contains(destination) {
+                    destinations.push(destination.clone());
+                }
+            }
+            let damaged = event.is_none();
+            events.push(ReplayedEvent {
+                id: *id,
+                damaged,
+                payload,
+                event,
+                destinations,
+                deliveries,
+            });
+            replays.extend(replay);
+        }
+        if !request.dry_run && !replays.is_empty() {
+            self.store.replay(replays).await?;
+        }
+        Ok(Replayed { events })
     }
-    if !request.dry_run && !replays.is_empty() {
-        backend.store.replay(replays).await?;
-    }
-    Ok(Json(Replayed { events }))
 }
 
 /// The new deliveries of an event, if there are any.

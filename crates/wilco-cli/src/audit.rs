@@ -1,0 +1,70 @@
+//! `wilco audit`: what was done by the API, the dashboard and the command line.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use wilco_server::admin::{AuditEntry, ListAudit, PAGE_ITEMS_MAX, Page};
+
+use super::{Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, json_line, print};
+
+/// List what was done: replays, pauses and every other action, newest first
+#[derive(Args)]
+pub(crate) struct Audit {
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    listing: ListingArgs,
+}
+
+impl Audit {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        Record::read(&self.store, async |record| self.list(record).await).await?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn list(&self, record: &Record) -> Result<(), Failure> {
+        let mut entries: Vec<AuditEntry> = Vec::new();
+        let mut cursor = None;
+        while entries.len() < self.listing.items_max() {
+            let limit = Some((self.listing.items_max() - entries.len()).min(PAGE_ITEMS_MAX));
+            let query = ListAudit { cursor, limit };
+            let page: Page<AuditEntry> = record.get_with("/api/v1/audit", &query).await?;
+            entries.extend(page.items);
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        if self.listing.json {
+            return print(&entries.iter().map(json_line).collect::<Result<String, _>>()?);
+        }
+        let Some(newest) = entries.first() else { return print("no actions yet\n") };
+        let (screen, times) = (Screen::stdout(), self.store.times());
+        let offset = times.offset(newest.at);
+        let columns = [
+            Column::text(&times.title(screen, &offset).replace("received", "at"), 11),
+            Column::text("by", 9),
+            Column::text("action", 17),
+            Column::text("target", 10),
+            Column::text("changed", 7),
+            Column::wrapped("result", 8),
+        ];
+        let cells = entries.iter().map(|entry| {
+            let AuditEntry { at, who, action, target, affected, result, .. } = entry;
+            let dash = || "-".to_owned();
+            vec![
+                times.cell(*at, screen, &offset),
+                who.clone(),
+                action.replace('_', " "),
+                target.clone().unwrap_or_else(dash),
+                affected.map_or_else(dash, |count| count.to_string()),
+                result.clone(),
+            ]
+        });
+        print(&Table::new(columns, screen).draw(&cells.collect::<Vec<_>>()))?;
+        if cursor.is_some() {
+            self.listing.note_more(entries.len());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! `wilco failures`: what failed, in groups, and delivering a group again.
+
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand};
+use wilco_server::admin::{
+    FailureGroup, Failures as Found, ListFailures, RetriedFailures, RetryFailures,
+};
+
+use super::{
+    Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, counted, json_line, print,
+};
+
+/// List what failed by destination and error, and retry it
+#[derive(Args)]
+pub(crate) struct Failures {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    List(List),
+    Retry(Retry),
+}
+
+/// List dead deliveries and those that are tried again, grouped by destination and error
+#[derive(Args)]
+struct List {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Only failures of this destination
+    #[arg(long, value_name = "NAME")]
+    destination: Option<String>,
+    #[command(flatten)]
+    listing: ListingArgs,
+}
+
+/// Deliver dead deliveries again, as the routes are now, oldest event first
+#[derive(Args)]
+struct Retry {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Those of this destination
+    #[arg(long, value_name = "NAME")]
+    destination: String,
+    /// Only those with this error, as `wilco failures list` shows it
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+    /// Why; shown with each new delivery
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// Only print how many events would be delivered
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Failures {
+    pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
+        match self.verb {
+            Verb::List(list) => list.run().await?,
+            Verb::Retry(retry) => retry.run().await?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        Record::read(&self.store, async |record| self.list(record).await).await
+    }
+
+    async fn list(&self, record: &Record) -> Result<(), Failure> {
+        let query = ListFailures { destination: self.destination.clone() };
+        let found: Found = record.get_with("/api/v1/failures", &query).await?;
+        let groups = &found.groups[..found.groups.len().min(self.listing.items_max())];
+        if self.listing.json {
+            return print(&groups.iter().map(json_line).collect::<Result<String, _>>()?);
+        }
+        if groups.is_empty() {
+            if let Some(name) = &self.destination {
+                record.check_destination(name).await?;
+            }
+            return print("no failures: nothing is dead or tried again\n");
+        }
+        let (screen, times) = (Screen::stdout(), self.store.times());
+        let newest = groups.iter().map(|group| group.last_at).max().unwrap_or_default();
+        let offset = times.offset(newest);
+        let columns = [
+            Column::text("destination", 11),
+            Column::alarm("dead"),
+            Column::number("retrying"),
+            Column::text(&times.title(screen, &offset).replace("received", "last"), 11),
+            Column::wrapped("error", 20),
+        ];
+        let cells = groups.iter().map(|group| {
+            let FailureGroup { destination, dead, retrying, last_at, error, .. } = group;
+            let last = times.cell(*last_at, screen, &offset);
+            vec![destination.clone(), dead.to_string(), retrying.to_string(), last, error.clone()]
+        });
+        print(&Table::new(columns, screen).draw(&cells.collect::<Vec<_>>()))?;
+        if found.at_least {
+            print(
+                "there may be more: only the newest failures of each destination were looked at\n",
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Retry {
+    async fn run(self) -> Result<(), Failure> {
+        Record::write(&self.store, async |record| self.retry(record).await).await
+    }
+
+    async fn retry(&self, record: &Record) -> Result<(), Failure> {
+        record.check_destination(&self.destination).await?;
+        let mut request = RetryFailures {
+            destination: self.destination.clone(),
+            error: self.error.clone(),
+            dry_run: self.dry_run,
+            reason: self.reason.clone(),
+            after: None,
+        };
+        let mut all = RetriedFailures::default();
+        loop {
+            let part: RetriedFailures = record.post("/api/v1/failures/retry", &request).await?;
+            all.events += part.events;
+            all.deliveries += part.deliveries;
+            all.left_out += part.left_out;
+            request.after = part.next;
+            if request.after.is_none() {
+                break;
+            }
+        }
+        let would = if self.dry_run { "would be " } else { "" };
+        let mut text = format!(
+            "{} {would}retried in {}",
+            counted(all.events, "event", "events"),
+            counted(all.deliveries, "new delivery", "new deliveries"),
+        );
+        if all.left_out > 0 {
+            text += &format!(
+                "; {} left out: no route takes them there now, or their payload is not there",
+                counted(all.left_out, "event", "events"),
+            );
+        }
+        print(&format!("{text}\n"))
+    }
+}

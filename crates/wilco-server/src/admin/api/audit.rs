@@ -1,0 +1,118 @@
+//! The audit list: what is added to it, and its listing.
+
+use std::sync::Arc;
+
+use axum::{
+    body::{Body, Bytes, to_bytes},
+    extract::{RawPathParams, Request, State},
+    http::StatusCode,
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use serde_json::Value;
+
+use super::{Backend, REQUEST_BODY_BYTES_MAX};
+use crate::admin::{
+    AuditEntry, Json, ListAudit, PAGE_ITEMS, Page, Problem, Query, Role, Session, position,
+};
+use crate::clock;
+
+pub(super) async fn list(
+    State(backend): State<Arc<Backend>>,
+    Query(query): Query<ListAudit>,
+) -> Result<Json<Page<AuditEntry>>, Problem> {
+    let before = position::<i64>(LISTING, query.cursor.as_deref())?;
+    let limit = query.limit.unwrap_or(PAGE_ITEMS);
+    let found = backend.store.audit_entries(before, limit + 1).await?;
+    let found = found.into_iter().map(AuditEntry::from).collect();
+    let position = |entry: &AuditEntry| entry.number.to_string();
+    Ok(Json(Page::new(LISTING, found, limit, None, position)))
+}
+
+/// Carries out an operation that changes something, and adds it to the audit list. A dry run changes nothing.
+pub(super) async fn record(
+    State((backend, action)): State<(Arc<Backend>, &'static str)>,
+    path: RawPathParams,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (head, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, REQUEST_BODY_BYTES_MAX).await else {
+        let detail = format!("the body has more than {REQUEST_BODY_BYTES_MAX} bytes");
+        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
+    };
+    let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let who = if head.extensions.get::<Session>().is_some() {
+        "session"
+    } else if head.extensions.get::<FromPage>().is_some() {
+        "dashboard"
+    } else if head.extensions.get::<Role>().is_some() {
+        "token"
+    } else {
+        "command line"
+    };
+    let target = path.iter().next().map(|(_, value)| value.to_owned()).or_else(|| target(&asked));
+    let response = next.run(Request::from_parts(head, Body::from(body))).await;
+    let (head, body) = response.into_parts();
+    // Every answer of such an operation is complete in memory.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    if asked["dry_run"] != true {
+        let (affected, result) = outcome(head.status, &body);
+        let (action, who) = (action.into(), who.into());
+        let entry = wilco_store::AuditEntry {
+            number: 0,
+            at: clock::now(),
+            who,
+            action,
+            target,
+            affected,
+            result,
+        };
+        if let Err(error) = backend.store.audit(entry).await {
+            tracing::warn!(%error, "cannot add an action to the audit list");
+        }
+    }
+    Response::from_parts(head, Body::from(body))
+}
+
+/// What the body of a request names.
+fn target(asked: &Value) -> Option<String> {
+    let ids = asked["ids"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let named = ["destination", "source", "path"].into_iter().find_map(|name| asked[name].as_str());
+    match ids {
+        [id] => id.as_str().or(named),
+        _ => named,
+    }
+    .map(|name| name.chars().take(TEXT_CHARS_MAX).collect())
+}
+
+/// How many events or deliveries were changed, and whether it was done.
+fn outcome(status: StatusCode, body: &Bytes) -> (Option<u64>, String) {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    if !status.is_success() {
+        let detail = answer["detail"].as_str().unwrap_or_default();
+        let result = format!("{}: {detail}", status.as_u16());
+        return (None, result.chars().take(TEXT_CHARS_MAX).collect());
+    }
+    let events = &answer["events"];
+    // An event that was replayed to nowhere has no new deliveries.
+    let is_changed = |event: &&Value| event["deliveries"] != 0;
+    let changed = events.as_array().map(|events| events.iter().filter(is_changed).count() as u64);
+    let affected = changed.or(events.as_u64()).or(answer["cancelled"].as_u64());
+    (affected, "done".into())
+}
+
+impl From<wilco_store::AuditEntry> for AuditEntry {
+    fn from(entry: wilco_store::AuditEntry) -> Self {
+        let wilco_store::AuditEntry { number, at, who, action, target, affected, result } = entry;
+        Self { number, at, who, action, target, affected, result }
+    }
+}
+
+/// Marks a request that a page of the dashboard makes.
+#[derive(Clone, Copy)]
+pub(crate) struct FromPage;
+
+const LISTING: &str = "audit";
+/// Of a longer text, only the start is kept.
+const TEXT_CHARS_MAX: usize = 300;

@@ -1,0 +1,62 @@
+//! Failures in groups, and retrying them.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use wilco_store::FailureQuery;
+
+use super::{Backend, REPLAYED_EVENTS_MAX};
+use crate::admin::{
+    FailureGroup, Failures, Json, ListFailures, Problem, Query, ReplayRequest, RetriedFailures,
+    RetryFailures,
+};
+
+pub(super) async fn list(
+    State(backend): State<Arc<Backend>>,
+    Query(query): Query<ListFailures>,
+) -> Result<Json<Failures>, Problem> {
+    let found = backend.store.failures(query.destination.as_deref()).await?;
+    let groups = found.groups.into_iter().map(FailureGroup::from).collect();
+    Ok(Json(Failures { groups, at_least: found.is_at_least }))
+}
+
+pub(super) async fn retry(
+    State(backend): State<Arc<Backend>>,
+    Json(request): Json<RetryFailures>,
+) -> Result<Json<RetriedFailures>, Problem> {
+    let RetryFailures { destination, error, dry_run, reason, after } = request;
+    let query =
+        FailureQuery { destination: destination.clone(), error, after, limit: REPLAYED_EVENTS_MAX };
+    let found = backend.store.failed_events(query).await?;
+    let asked = found.ids.len();
+    let request = ReplayRequest {
+        ids: found.ids,
+        destination: Some(destination),
+        dead: true,
+        dry_run,
+        reason,
+    };
+    let replayed = backend.replay(request).await?.events;
+    let events = replayed.iter().filter(|event| event.deliveries > 0).count();
+    Ok(Json(RetriedFailures {
+        events,
+        deliveries: replayed.iter().map(|event| event.deliveries).sum(),
+        left_out: asked - events,
+        next: found.rest,
+    }))
+}
+
+impl From<wilco_store::FailureGroup> for FailureGroup {
+    fn from(group: wilco_store::FailureGroup) -> Self {
+        Self {
+            destination: group.destination,
+            error: group.error,
+            example_error: group.example_error,
+            example: group.example,
+            dead: group.dead,
+            retrying: group.retrying,
+            first_at: group.first_at,
+            last_at: group.last_at,
+        }
+    }
+}

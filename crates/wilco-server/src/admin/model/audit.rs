@@ -1,0 +1,43 @@
+//! What the API says of the audit list.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{PageItems, limit_from_text};
+
+/// Which part of the audit list.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListAudit {
+    /// Where to continue: `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The items of a page.
+    #[serde(default, deserialize_with = "limit_from_text")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = PageItems, inline, required = false)]
+    pub limit: Option<usize>,
+}
+
+/// One action: an operation that changes something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditEntry {
+    /// The number of the action; a later one has a higher number.
+    pub number: i64,
+    /// When it was done.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// By what: `token`, `dashboard`, or `command line` if no wilco ran.
+    pub who: String,
+    /// The id of the operation, such as `replay_events`.
+    pub action: String,
+    /// What it was done to: an id, or the name of a destination or source; absent if it names nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// How many events or deliveries it changed, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affected: Option<u64>,
+    /// `done`, or why it was not.
+    pub result: String,
+}
