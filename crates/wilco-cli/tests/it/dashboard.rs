@@ -3,6 +3,7 @@
 mod event;
 mod list;
 mod live;
+mod pages;
 
 use std::{
     io::{Read as _, Write as _},
@@ -202,7 +203,17 @@ fn every_answer_keeps_a_browser_from_running_or_embedding_anything_else() {
 fn pages_have_no_inline_script_or_style() {
     let world = handled();
     let cookie = sign_in(&world, "operator");
-    for path in ["/", "/events", "/events?event=none.*", "/nowhere"] {
+    for path in [
+        "/",
+        "/events",
+        "/events?event=none.*",
+        "/destinations",
+        "/failures",
+        "/rejections",
+        "/routes",
+        "/audit",
+        "/nowhere",
+    ] {
         let page = visit(&world, path, &[("cookie", &cookie)]).body;
         assert!(page.starts_with("<!doctype html>"), "{path} {page}");
         for (number, _) in page.match_indices("<script") {

@@ -5,14 +5,19 @@
 //! To add a page: a file with its handler and its template, a row of [`pages`], and a link in `layout.html`.
 
 mod assets;
+mod audit;
+mod destinations;
 mod event;
 mod events;
+mod failures;
 mod layout;
 mod live;
 mod login;
 mod overview;
 mod parameters;
 mod payload;
+mod rejections;
+mod routes;
 mod view;
 
 use std::sync::Arc;
@@ -117,6 +122,16 @@ fn pages() -> Router<Arc<Dashboard>> {
         .route("/events/{id}", get(event::show))
         .route("/events/{id}/replay", post(event::replay))
         .route("/events/{id}/cancel", post(event::cancel))
+        .route("/destinations", get(destinations::list))
+        .route("/destinations/pause", post(destinations::pause))
+        .route("/destinations/resume", post(destinations::resume))
+        .route("/failures", get(failures::list))
+        .route("/failures/retry", get(failures::confirm).post(failures::retry))
+        .route("/rejections", get(rejections::list))
+        .route("/rejections/{id}", get(rejections::show))
+        .route("/rejections/{id}/accept", post(rejections::accept))
+        .route("/routes", get(routes::list))
+        .route("/audit", get(audit::list))
         .route("/logout", post(login::logout))
         .route("/settings", post(login::settings))
 }
@@ -187,6 +202,12 @@ pub(super) async fn show_errors(
     page
 }
 
+/// A text as one segment of a path.
+fn path_segment(text: &str) -> String {
+    let encoded: String = form_urlencoded::byte_serialize(text.as_bytes()).collect();
+    encoded.replace('+', "%20")
+}
+
 fn wants_page(headers: &HeaderMap) -> bool {
     let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     accept.is_some_and(|accept| accept.contains("text/html"))
@@ -206,8 +227,15 @@ struct SignedOut<'p> {
 }
 
 /// The links to the pages: path, name, icon.
-const SECTIONS: [(&str, &str, &str); 2] =
-    [("/", "Overview", "overview"), ("/events", "Events", "events")];
+const SECTIONS: [(&str, &str, &str); 7] = [
+    ("/", "Overview", "overview"),
+    ("/events", "Events", "events"),
+    ("/destinations", "Destinations", "destinations"),
+    ("/failures", "Failures", "failures"),
+    ("/rejections", "Rejections", "rejections"),
+    ("/routes", "Routes", "routes"),
+    ("/audit", "Audit", "audit"),
+];
 const FORM_BYTES_MAX: usize = 64 << 10;
 /// The referrer stays within the dashboard: with none at all, a browser would not say either that a form is
 /// from here.

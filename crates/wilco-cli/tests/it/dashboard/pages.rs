@@ -1,0 +1,96 @@
+//! The pages about destinations, failures, rejections, routes and actions.
+
+use super::{act, form_token, sign_in, visit};
+use crate::world::{World, booking, sign_with};
+
+#[test]
+fn an_empty_page_says_what_to_do_next() {
+    let world = World::plan().start();
+    let cookie = sign_in(&world, "operator");
+    for (page, expected) in [
+        ("/destinations", "wilco check &amp;&amp; wilco reload"),
+        ("/failures", "No failures"),
+        ("/rejections", "No rejections"),
+        ("/routes", "wilco send booking.created"),
+    ] {
+        let shown = visit(&world, page, &[("cookie", &cookie)]);
+        assert_eq!(shown.status, 200, "{page}");
+        assert!(shown.body.contains(expected), "{page}: {}", shown.body);
+    }
+}
+
+#[test]
+fn a_group_of_failures_is_retried_as_its_page_says_and_the_audit_list_has_it() {
+    let world = World::plan().and(FAILING).start();
+    for number in 0..2 {
+        assert_eq!(world.send(&booking(&format!("b-{number}"), "A")).status, 200);
+    }
+    let dead = "SELECT count(*) FROM delivery WHERE state = 'dead'";
+    world.eventually("dead deliveries", |world| world.count(dead) == 2);
+    let cookie = sign_in(&world, "operator");
+    let page = |path: &str| visit(&world, path, &[("cookie", &cookie)]).body;
+    let failures = page("/failures");
+    assert!(failures.contains("exit 3 &#60;b&#62;") || failures.contains("exit 3"), "{failures}");
+    let confirm = page("/failures/retry?destination=crm&error=exit+3");
+    assert!(confirm.contains("Retry 2 events?"), "{confirm}");
+    assert!(page("/failures/retry?destination=crm&error=exit+4").contains("Nothing to retry"));
+    let token = form_token(&world, &cookie);
+    let form = format!("token={token}&destination=crm&error=exit+3&reason=crm+is+back");
+    let done = act(&world, &cookie, "/failures/retry", &form);
+    assert!(done.body.contains("Retrying 2 events to crm."), "{}", done.body);
+    assert_eq!(world.count("SELECT count(*) FROM delivery WHERE reason LIKE '%crm is back'"), 2);
+    let form = format!("token={token}&name=crm&back=/destinations");
+    for (action, done, next) in
+        [("pause", "Paused crm: ", "Resume"), ("resume", "Resumed crm: ", "Pause")]
+    {
+        let page = act(&world, &cookie, &format!("/destinations/{action}"), &form).body;
+        assert!(page.contains(done) && page.contains(&format!(">{next}</button>")), "{page}");
+    }
+    let audit = page("/audit");
+    for expected in ["retry failures", "pause destination", "dashboard", ">2</td>"] {
+        assert!(audit.contains(expected), "{expected}: {audit}");
+    }
+    let reader = sign_in(&world, "reader");
+    for path in ["/destinations", "/failures"] {
+        let shown = visit(&world, path, &[("cookie", &reader)]).body;
+        assert!(!shown.contains(">Pause<") && !shown.contains("Retry all"), "{path}");
+    }
+}
+
+#[test]
+fn a_rejection_is_explained_and_refused_again_while_the_secret_is_wrong() {
+    let world = World::plan().start();
+    let body = booking("b-1", "<script>");
+    let wrong = sign_with("another-secret-of-enough-bytes", body.as_bytes());
+    assert_eq!(world.post(&body, &[("x-freispace-signature", &*wrong)]).status, 403);
+    let cookie = sign_in(&world, "operator");
+    let page = |path: &str| visit(&world, path, &[("cookie", &cookie)]).body;
+    world.eventually("a rejection", |_| page("/rejections").contains("/rejections/rej_"));
+    let list = page("/rejections");
+    let at = list.find("/rejections/rej_").unwrap();
+    let path = list[at..].split('"').next().unwrap().to_owned();
+    let shown = page(&path);
+    assert!(shown.contains("none matches"), "{shown}");
+    assert!(!shown.contains("<script>\"") && shown.contains("&#60;script&#62;"), "{shown}");
+    let token = form_token(&world, &cookie);
+    let form = format!("token={token}&back={path}");
+    let done = act(&world, &cookie, &format!("{path}/accept"), &form);
+    assert!(done.body.contains("Not accepted: "), "{}", done.body);
+    assert_eq!(world.recorded(), 0);
+}
+
+#[test]
+fn the_routes_decide_about_a_chosen_event() {
+    let world = World::plan().and(FAILING).start();
+    let id = world.send(&booking("b-1", "A")).header("x-wilco-event").unwrap().to_owned();
+    let cookie = sign_in(&world, "reader");
+    for path in ["/routes".to_owned(), format!("/routes?event={id}")] {
+        let shown = visit(&world, &path, &[("cookie", &cookie)]).body;
+        assert!(shown.contains("booking.updated") && shown.contains(">crm</td>"), "{shown}");
+    }
+    assert_eq!(visit(&world, "/routes?event=evt_x", &[("cookie", &cookie)]).status, 400);
+}
+
+const FAILING: &str = "[destination.crm]\ntype = \"command\"\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n\
+                       retry = { first = \"100 ms\", give_up_after = \"200 ms\" }\n\
+                       breaker = { failures = 1000 }\n[[route]]\nto = [\"crm\"]\n";

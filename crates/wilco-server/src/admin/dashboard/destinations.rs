@@ -1,0 +1,77 @@
+//! The page with the destinations: what waits for each, and pausing them.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::{Extension, extract::State, response::Response};
+
+use super::{
+    super::{DestinationStatus, ListDestinations, PAGE_ITEMS_MAX, Page, query},
+    Dashboard, Layout, Notice, Parameters, Problem, back_to, path_segment, plural_of,
+};
+
+#[derive(Template)]
+#[template(path = "destinations.html")]
+struct Destinations<'p> {
+    layout: &'p Layout,
+    destinations: Vec<DestinationStatus>,
+}
+
+pub(super) async fn list(
+    State(dashboard): State<Arc<Dashboard>>,
+    layout: Layout,
+) -> Result<Response, Problem> {
+    let destinations = all(&dashboard).await?;
+    Ok(layout.page(&Destinations { layout: &layout, destinations }))
+}
+
+pub(super) async fn pause(
+    State(dashboard): State<Arc<Dashboard>>,
+    layout: Layout,
+    Extension(form): Extension<Parameters>,
+) -> Result<Response, Problem> {
+    let waiting = set(&dashboard, &layout, &form, "pause").await?;
+    let notice = format!("Paused {}: {waiting} until it is resumed.", form.get("name"));
+    Ok(back_to(form.back(), &Notice(notice)))
+}
+
+pub(super) async fn resume(
+    State(dashboard): State<Arc<Dashboard>>,
+    layout: Layout,
+    Extension(form): Extension<Parameters>,
+) -> Result<Response, Problem> {
+    let waiting = set(&dashboard, &layout, &form, "resume").await?;
+    let notice = format!("Resumed {}: {waiting} no longer.", form.get("name"));
+    Ok(back_to(form.back(), &Notice(notice)))
+}
+
+/// Pauses or resumes a destination, and says what waits for it.
+async fn set(
+    dashboard: &Dashboard,
+    layout: &Layout,
+    form: &Parameters,
+    action: &str,
+) -> Result<String, Problem> {
+    let name = form.get("name");
+    let path = format!("/api/v1/destinations/{}/{action}", path_segment(name));
+    let () = dashboard.post(&path, &(), layout.role).await?;
+    let waiting = all(dashboard).await?.into_iter().find(|to| to.destination == name);
+    let waiting = waiting.map_or(0, |to| to.pending + to.retrying);
+    Ok(format!("{} wait", plural_of(waiting, "delivery", "deliveries"))
+        .replace("1 delivery wait", "1 delivery waits"))
+}
+
+async fn all(dashboard: &Dashboard) -> Result<Vec<DestinationStatus>, Problem> {
+    let mut all = Vec::new();
+    let mut part = ListDestinations { limit: Some(PAGE_ITEMS_MAX), ..ListDestinations::default() };
+    loop {
+        let part_query = query(&part).map_err(|error| Problem::internal(&error))?;
+        let page: Page<DestinationStatus> =
+            dashboard.get(&format!("/api/v1/destinations?{part_query}")).await?;
+        all.extend(page.items);
+        part.cursor = page.next;
+        if part.cursor.is_none() {
+            return Ok(all);
+        }
+    }
+}
