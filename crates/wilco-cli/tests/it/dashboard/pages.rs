@@ -66,9 +66,7 @@ fn a_rejection_is_explained_and_refused_again_while_the_secret_is_wrong() {
     let cookie = sign_in(&world, "operator");
     let page = |path: &str| visit(&world, path, &[("cookie", &cookie)]).body;
     world.eventually("a rejection", |_| page("/rejections").contains("/rejections/rej_"));
-    let list = page("/rejections");
-    let at = list.find("/rejections/rej_").unwrap();
-    let path = list[at..].split('"').next().unwrap().to_owned();
+    let path = rejection(&page("/rejections"));
     let shown = page(&path);
     assert!(shown.contains("none matches"), "{shown}");
     assert!(!shown.contains("<script>\"") && shown.contains("&#60;script&#62;"), "{shown}");
@@ -77,6 +75,72 @@ fn a_rejection_is_explained_and_refused_again_while_the_secret_is_wrong() {
     let done = act(&world, &cookie, &format!("{path}/accept"), &form);
     assert!(done.body.contains("Not accepted: "), "{}", done.body);
     assert_eq!(world.recorded(), 0);
+}
+
+#[test]
+fn a_rejection_is_accepted_by_an_operator_and_only_once() {
+    let world = with_mistyped_secret();
+    let (operator, reader) = (sign_in(&world, "operator"), sign_in(&world, "reader"));
+    let page = |path: &str, cookie: &str| visit(&world, path, &[("cookie", cookie)]).body;
+    let body = booking("b-1", "A");
+    let right = sign_with("the-right-made-up-secret", body.as_bytes());
+    assert_eq!(world.post_to("/files", &body, &[("x-freispace-signature", &*right)]).status, 403);
+    world.eventually("it", |_| page("/rejections", &reader).contains("/rejections/rej_"));
+    let path = rejection(&page("/rejections", &reader));
+    let shown = page(&path, &reader);
+    assert!(shown.contains("disabled") && shown.contains("needs the role operator"), "{shown}");
+    assert!(!shown.contains(&format!("{path}/accept")), "{shown}");
+    let shown = page(&path, &operator);
+    assert!(shown.contains("verifies the request again with the current secrets"), "{shown}");
+    assert!(shown.contains(&format!("action=\"{path}/accept\"")), "{shown}");
+
+    std::fs::write(world.path("secret"), "the-right-made-up-secret").unwrap();
+    assert!(world.run_verb(&["reload"]).status.success());
+    let form = format!("token={}&back={path}", form_token(&world, &operator));
+    let done = act(&world, &operator, &format!("{path}/accept"), &form).body;
+    assert!(done.contains("Accepted.") && done.contains("booking.updated"), "{done}");
+    assert_eq!(world.recorded(), 1);
+    let late = act(&world, &operator, &format!("{path}/accept"), &form).body;
+    assert!(late.contains("Not accepted: ") && late.contains("<h1>Rejections</h1>"), "{late}");
+    assert_eq!(world.recorded(), 1);
+}
+
+#[test]
+fn rejections_are_filtered_and_one_that_is_kept_in_part_cannot_be_accepted() {
+    let world = with_mistyped_secret();
+    assert_eq!(world.post_to("/files", "{}", &[]).status, 400);
+    let cookie = sign_in(&world, "operator");
+    let page = |path: &str| visit(&world, path, &[("cookie", &cookie)]).body;
+    world.eventually("a rejection", |_| page("/rejections").contains("/rejections/rej_"));
+    for (filter, is_found) in [
+        ("source=files", true),
+        ("source=freispace", false),
+        ("range=30d", true),
+        ("source=files&range=30d", true),
+        ("since=2000-01-01T00:00:00Z", true),
+        ("since=2200-01-01T00:00:00Z", false),
+    ] {
+        let shown = page(&format!("/rejections?{filter}"));
+        assert_eq!(shown.contains("/rejections/rej_"), is_found, "{filter} {shown}");
+        assert_eq!(shown.contains("No rejections match"), !is_found, "{filter} {shown}");
+        assert!(shown.contains("href=\"/rejections\">Clear</a>"), "{filter} {shown}");
+    }
+    let shown = page(&rejection(&page("/rejections")));
+    assert!(shown.contains("disabled") && shown.contains("only a part"), "{shown}");
+    assert!(!shown.contains("/accept\"") && !shown.contains("is another one"), "{shown}");
+}
+
+/// A wilco with a second source at `/files`, with a mistyped secret in the file `secret`.
+fn with_mistyped_secret() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), "the-rihgt-made-up-secret").unwrap();
+    World::plan().and(MISTYPED).start_in(folder)
+}
+
+/// The path of the first rejection of a list.
+fn rejection(list: &str) -> String {
+    let at = list.find("/rejections/rej_").unwrap();
+    list[at..].split('"').next().unwrap().to_owned()
 }
 
 #[test]
@@ -94,3 +158,6 @@ fn the_routes_decide_about_a_chosen_event() {
 const FAILING: &str = "[destination.crm]\ntype = \"command\"\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n\
                        retry = { first = \"100 ms\", give_up_after = \"200 ms\" }\n\
                        breaker = { failures = 1000 }\n[[route]]\nto = [\"crm\"]\n";
+
+const MISTYPED: &str = "[source.files]\nprovider = \"freispace\"\npath = \"/files\"\n\
+                        secrets = [{ file = \"FOLDER/secret\" }]\n";

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{Extension, extract::State, http::HeaderMap, response::Response};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use wilco::EventId;
 
 use super::{
@@ -74,7 +74,7 @@ pub(super) async fn list(
     headers: HeaderMap,
     query: Parameters,
 ) -> Result<Response, Problem> {
-    let asked = for_api(&query, layout.now).query();
+    let asked = query.for_api(layout.now).query();
     let page: Page<EventSummary> = dashboard.get(&format!("/api/v1/events?{asked}")).await?;
     // A live page asks for its list only.
     let (choices, states) = match headers.contains_key("hx-request") {
@@ -103,7 +103,7 @@ pub(super) async fn confirm_replay(
     layout: Layout,
     query: Parameters,
 ) -> Result<Response, Problem> {
-    let asked = for_api(&query.with("cursor", ""), layout.now);
+    let asked = query.with("cursor", "").for_api(layout.now);
     let asked = asked.with("limit", &BULK_EVENTS_MAX.to_string()).query();
     let page: Page<EventSummary> = dashboard.get(&format!("/api/v1/events?{asked}")).await?;
     let ids: Vec<_> = page.items.iter().map(|event| event.id).collect();
@@ -171,19 +171,6 @@ async fn replay_in_parts(
     Ok(events)
 }
 
-/// The parameters of a page as the API takes them: it has no ranges that end now.
-fn for_api(query: &Parameters, now: Timestamp) -> Parameters {
-    let range = RANGES.iter().find(|(name, ..)| *name == query.get("range"));
-    let query = query.with("range", "");
-    match range {
-        Some((_, _, minutes)) => {
-            let since = now - SignedDuration::from_mins(*minutes);
-            query.with("since", &since.to_string())
-        }
-        None => query,
-    }
-}
-
 async fn choices(dashboard: &Dashboard) -> Result<Choices, Problem> {
     let overview: Overview = dashboard.get("/api/v1/overview").await?;
     Ok(Choices {
@@ -198,7 +185,7 @@ async fn states(
     now: Timestamp,
 ) -> Result<Vec<StateLink>, Problem> {
     let query = query.with("cursor", "");
-    let asked = for_api(&query.with("state", ""), now).query();
+    let asked = query.with("state", "").for_api(now).query();
     let counts: EventCounts = dashboard.get(&format!("/api/v1/events/counts?{asked}")).await?;
     let EventCounts { all, pending, running, retrying, delivered, dead, skipped, .. } = counts;
     let rows = [
@@ -221,11 +208,3 @@ async fn states(
 
 /// Events that are replayed together. The command line replays any number.
 const BULK_EVENTS_MAX: usize = 1_000;
-/// The ranges of time that a page offers: in the URL, in words, in minutes.
-const RANGES: [(&str, &str, i64); 5] = [
-    ("15m", "last 15 minutes", 15),
-    ("1h", "last hour", 60),
-    ("24h", "last 24 hours", 24 * 60),
-    ("7d", "last 7 days", 7 * 24 * 60),
-    ("30d", "last 30 days", 30 * 24 * 60),
-];

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 
 use axum::{extract::FromRequestParts, http::request::Parts};
+use jiff::{SignedDuration, Timestamp};
 
 /// Names and values, without those that are empty: a form sends them for what is not filled in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,6 +57,18 @@ impl Parameters {
         Self(pairs)
     }
 
+    /// These as the API takes them: it has no ranges that end now.
+    pub(in crate::admin) fn for_api(&self, now: Timestamp) -> Self {
+        let query = self.with("range", "");
+        match RANGES.iter().find(|(name, ..)| self.is("range", name)) {
+            Some((_, _, minutes)) => {
+                let since = now - SignedDuration::from_mins(*minutes);
+                query.with("since", &since.to_string())
+            }
+            None => query,
+        }
+    }
+
     /// As a query.
     pub(in crate::admin) fn query(&self) -> String {
         form_urlencoded::Serializer::new(String::new()).extend_pairs(&self.0).finish()
@@ -77,6 +90,15 @@ impl<S: Sync> FromRequestParts<S> for Parameters {
         Ok(Self::parse(parts.uri.query().unwrap_or_default().as_bytes()))
     }
 }
+
+/// The ranges of time that a page offers: in the URL, in words, in minutes.
+pub(in crate::admin) const RANGES: [(&str, &str, i64); 5] = [
+    ("15m", "last 15 minutes", 15),
+    ("1h", "last hour", 60),
+    ("24h", "last 24 hours", 24 * 60),
+    ("7d", "last 7 days", 7 * 24 * 60),
+    ("30d", "last 30 days", 30 * 24 * 60),
+];
 
 #[cfg(test)]
 mod tests {

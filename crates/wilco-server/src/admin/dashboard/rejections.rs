@@ -12,7 +12,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
     super::{
-        AcceptRequest, AcceptedRejection, Explanation, Page, RejectionDetail, RejectionSummary,
+        AcceptRequest, AcceptedRejection, Explanation, Overview, Page, RejectionDetail,
+        RejectionReason, RejectionSummary,
     },
     Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to, path_segment,
 };
@@ -21,6 +22,10 @@ use super::{
 #[template(path = "rejections.html")]
 struct Rejections<'p> {
     layout: &'p Layout,
+    query: &'p Parameters,
+    has_filters: bool,
+    /// What the filter offers.
+    sources: Vec<String>,
     rejections: Vec<RejectionSummary>,
     next: Option<String>,
 }
@@ -33,6 +38,8 @@ struct RejectionPage<'p> {
     /// What the doctor says, or why it says nothing.
     verdict: Result<Explanation, String>,
     payload: Payload,
+    /// Why it cannot be accepted, at all or by this viewer.
+    obstacle: Option<&'static str>,
 }
 
 pub(super) async fn list(
@@ -40,10 +47,15 @@ pub(super) async fn list(
     layout: Layout,
     query: Parameters,
 ) -> Result<Response, Problem> {
+    let asked = query.for_api(layout.now).query();
     let page: Page<RejectionSummary> =
-        dashboard.get(&format!("/api/v1/rejections?{}", query.query())).await?;
+        dashboard.get(&format!("/api/v1/rejections?{asked}")).await?;
     let next = page.next.map(|cursor| query.with("cursor", &cursor).query());
-    Ok(layout.page(&Rejections { layout: &layout, rejections: page.items, next }))
+    let overview: Overview = dashboard.get("/api/v1/overview").await?;
+    let sources = overview.sources.into_iter().map(|source| source.source).collect();
+    let has_filters = query.has_any("source range since");
+    let (layout, query, rejections) = (&layout, &query, page.items);
+    Ok(layout.page(&Rejections { layout, query, has_filters, sources, rejections, next }))
 }
 
 pub(super) async fn show(
@@ -62,7 +74,13 @@ pub(super) async fn show(
             Payload::of_bytes(&bytes.unwrap_or_default())
         }
     };
-    Ok(layout.page(&RejectionPage { layout: &layout, rejection: &rejection, verdict, payload }))
+    let obstacle = match (rejection.summary.complete, layout.may_act()) {
+        (false, _) => Some("It cannot be accepted: only a part of the request is kept."),
+        (true, false) => Some("Accepting needs the role operator, and this session is a reader's."),
+        (true, true) => None,
+    };
+    let (layout, rejection) = (&layout, &rejection);
+    Ok(layout.page(&RejectionPage { layout, rejection, verdict, payload, obstacle }))
 }
 
 /// Verifies a request again and records it as an event.
@@ -81,7 +99,13 @@ pub(super) async fn accept(
             back_to(&format!("/events/{event}"), &Notice(notice.into()))
         }
         Ok(_) => back_to("/rejections", &Notice("Accepted.".into())),
-        // It is still refused, or somebody else was faster.
+        // Its page is gone: somebody else was faster, or it was removed because of its age.
+        Err(problem) if problem.status == 404 => {
+            let notice =
+                format!("Not accepted: {}; see whether it is an event now", problem.detail);
+            back_to("/rejections", &Notice(notice))
+        }
+        // It is still refused.
         Err(problem) if problem.status == 409 => {
             back_to(form.back(), &Notice(format!("Not accepted: {}", problem.detail)))
         }
