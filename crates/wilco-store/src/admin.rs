@@ -85,6 +85,17 @@ pub trait AdminStore: StoreStatus {
         query: ErasureQuery,
     ) -> Result<(Vec<EventSummary>, Option<EventId>), StoreError>;
 
+    /// Says what [`erase`](Self::erase) would answer now.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn preview_erasure(
+        &self,
+        ids: Vec<EventId>,
+        cancels: bool,
+    ) -> Result<Vec<(EventId, Erasure)>, StoreError>;
+
     /// Removes headers and body of these events, what their attempts said, what they are about, and the ids that
     /// their providers gave, so that the bytes are gone from the store. Duplicates of them are still recognised.
     /// Pending deliveries are cancelled if `cancels`, and otherwise keep their event from being erased. Dead ones
@@ -98,6 +109,14 @@ pub trait AdminStore: StoreStatus {
         ids: Vec<EventId>,
         cancels: bool,
     ) -> Result<Vec<(EventId, Erasure)>, StoreError>;
+
+    /// Has the rejections written that wait for it, so that [`rejections`](Self::rejections) has all that were refused
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: nothing can be written.
+    async fn write_rejections(&self) -> Result<(), StoreError>;
 
     /// Removes rejections, and answers how many there were.
     ///

@@ -36,6 +36,22 @@ impl Record {
         selected.map(|kept| self.summary(kept)).collect()
     }
 
+    /// What becomes of an event that is erased now.
+    pub(super) fn erasure_of(&self, id: EventId, cancels: bool) -> Erasure {
+        let mut events = self.events.iter();
+        if !events.any(|kept| kept.event.id == id && kept.payload != PayloadState::Erased) {
+            return Erasure::Gone;
+        }
+        let mut rows = self.rows.iter().filter(|row| row.event.id == id);
+        if rows.any(|row| row.delivery.state == State::Running) {
+            return Erasure::Running;
+        }
+        let mut rows = self.rows.iter().filter(|row| row.event.id == id);
+        let is_unfinished =
+            !self.is_routed(id) || rows.any(|row| needs_record(row.delivery.state, row.holds_key));
+        if is_unfinished && !cancels { Erasure::Unfinished } else { Erasure::Erased }
+    }
+
     fn is_selected(&self, kept: &Kept, query: &ErasureQuery) -> bool {
         let event = &kept.event;
         if event.source.as_str() == ALERTS {
@@ -57,19 +73,9 @@ impl Record {
 
 impl Pending {
     pub(super) fn erase(&mut self, id: EventId, cancels: bool, now: Timestamp) -> Erasure {
+        let outcome = self.record.erasure_of(id, cancels);
         let place = self.record.events.iter().position(|kept| kept.event.id == id);
-        let is_there = |place: &usize| self.record.events[*place].payload != PayloadState::Erased;
-        let Some(place) = place.filter(is_there) else { return Erasure::Gone };
-        let mut rows = self.record.rows.iter().filter(|row| row.event.id == id);
-        if rows.any(|row| row.delivery.state == State::Running) {
-            return Erasure::Running;
-        }
-        let mut rows = self.record.rows.iter().filter(|row| row.event.id == id);
-        let is_unfinished = !self.record.is_routed(id)
-            || rows.any(|row| needs_record(row.delivery.state, row.holds_key));
-        if is_unfinished && !cancels {
-            return Erasure::Unfinished;
-        }
+        let Some(place) = place.filter(|_| outcome == Erasure::Erased) else { return outcome };
         self.cancel(id, None, now);
         let kept = &mut self.record.events[place];
         kept.remove_payload(PayloadState::Erased);

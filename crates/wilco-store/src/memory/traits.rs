@@ -196,6 +196,14 @@ impl AdminStore for MemoryStore {
         self.read(|record| (record.selected(&query), None))
     }
 
+    async fn preview_erasure(
+        &self,
+        ids: Vec<EventId>,
+        cancels: bool,
+    ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
+        self.read(|record| ids.into_iter().map(|id| (id, record.erasure_of(id, cancels))).collect())
+    }
+
     async fn erase(
         &self,
         ids: Vec<EventId>,
@@ -205,6 +213,10 @@ impl AdminStore for MemoryStore {
         self.commit(|pending| {
             ids.into_iter().map(|id| (id, pending.erase(id, cancels, now))).collect()
         })
+    }
+
+    async fn write_rejections(&self) -> Result<(), StoreError> {
+        self.read(|_| ())
     }
 
     async fn erase_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError> {

@@ -100,12 +100,24 @@ impl AdminStore for SqliteStore {
         self.find_selected(query).await
     }
 
+    async fn preview_erasure(
+        &self,
+        ids: Vec<EventId>,
+        cancels: bool,
+    ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
+        self.preview(ids, cancels).await
+    }
+
     async fn erase(
         &self,
         ids: Vec<EventId>,
         cancels: bool,
     ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
         self.erase_events(ids, cancels).await
+    }
+
+    async fn write_rejections(&self) -> Result<(), StoreError> {
+        self.writer.write_rejections().await
     }
 
     async fn erase_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError> {

@@ -80,6 +80,18 @@ impl WriterState {
         }
         Ok(removed > 0)
     }
+
+    /// Removes some chunks of a body that no event has any more. False if there is none.
+    pub(super) fn remove_unused_chunks(&self) -> rusqlite::Result<bool> {
+        let unused = self
+            .connection
+            .prepare_cached("SELECT chunks FROM partial_body WHERE chunks IS NOT ?1 LIMIT 1")?
+            .query_row([self.recorded_chunks], |row| row.get(0))
+            .optional()?;
+        let Some(chunks) = unused else { return Ok(false) };
+        self.remove_partial(chunks)?;
+        Ok(true)
+    }
 }
 
 /// The bodies of which a process wrote some chunks and no event got them, and the largest number of all.

@@ -27,7 +27,21 @@ impl SqliteStore {
         self.query_readers.read(look).await
     }
 
-    /// Erases events, each of them completely or not at all, a few in a commit.
+    /// Says what would become of events if they were erased now.
+    pub(super) async fn preview(
+        &self,
+        ids: Vec<EventId>,
+        cancels: bool,
+    ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
+        let preview = move |connection: &Connection| {
+            let outcome = |&id: &EventId| Ok((id, outcome_of(connection, id, cancels)?));
+            Ok(ids.iter().map(outcome).collect::<rusqlite::Result<_>>()?)
+        };
+        self.query_readers.read(preview).await
+    }
+
+    /// Erases events, each of them completely or not at all, a few in a commit. The chunks of large bodies follow
+    /// before this answers, a few in a commit as well.
     pub(super) async fn erase_events(
         &self,
         ids: Vec<EventId>,
@@ -43,6 +57,9 @@ impl SqliteStore {
             };
             erased.extend(self.writer.write(Kind::Maintenance, erase).await?);
         }
+        // Also those that were removed before, by an erasure that failed or by the retention. All of them are removed
+        // in the background, too, if this is not waited for.
+        while self.writer.write(Kind::Maintenance, |state| state.remove_unused_chunks()).await? {}
         Ok(erased)
     }
 
@@ -170,26 +187,33 @@ fn found(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
     })
 }
 
+/// What becomes of an event that is erased now.
+fn outcome_of(connection: &Connection, id: EventId, cancels: bool) -> rusqlite::Result<Erasure> {
+    let seq = seq_of(id);
+    let is_there = connection
+        .prepare_cached(
+            "SELECT 1 FROM event WHERE seq = ?1 AND id = ?2 \
+             AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.event = seq)",
+        )?
+        .exists(params![seq, id.to_string()])?;
+    if !is_there {
+        return Ok(Erasure::Gone);
+    }
+    if connection.prepare_cached(RUNNING)?.exists([seq])? {
+        return Ok(Erasure::Running);
+    }
+    let is_unfinished = !cancels && connection.prepare_cached(UNFINISHED)?.exists([seq])?;
+    Ok(if is_unfinished { Erasure::Unfinished } else { Erasure::Erased })
+}
+
 impl WriterState {
     fn erase(&mut self, id: EventId, cancels: bool, now: Timestamp) -> rusqlite::Result<Erasure> {
         let seq = seq_of(id);
-        let is_there = self
-            .connection
-            .prepare_cached(
-                "SELECT 1 FROM event WHERE seq = ?1 AND id = ?2 \
-                 AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.event = seq)",
-            )?
-            .exists(params![seq, id.to_string()])?;
-        if !is_there {
-            return Ok(Erasure::Gone);
+        let outcome = outcome_of(&self.connection, id, cancels)?;
+        if outcome != Erasure::Erased {
+            return Ok(outcome);
         }
-        if self.connection.prepare_cached(RUNNING)?.exists([seq])? {
-            return Ok(Erasure::Running);
-        }
-        if self.connection.prepare_cached(UNFINISHED)?.exists([seq])? {
-            if !cancels {
-                return Ok(Erasure::Unfinished);
-            }
+        if cancels {
             self.cancel(id, None, now, usize::MAX)?;
         }
         self.erase_deliveries(seq)?;

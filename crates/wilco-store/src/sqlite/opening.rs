@@ -56,6 +56,7 @@ impl Opening {
         self.chunk_reader.open(opened.reading_chunks);
         let mut state = WriterState {
             last_chunks,
+            recorded_chunks: None,
             latest_events: LatestEvents::load(&opened.writing, self.limits).map_err(at)?,
             connection: opened.writing,
             last_seq: last_event.max(last_change),

@@ -2,8 +2,9 @@
 //!
 //! Events and deliveries have a queue each, and every batch takes from both, so that a flood of one
 //! never holds up the other. Rejections are written only while nothing else waits, in batches of
-//! their own and not more often than once in [`REJECTION_INTERVAL`]: whoever sends them has proved
-//! nothing, so they must cost a signed event no more than one short commit now and then.
+//! their own and not more often than once in [`REJECTION_INTERVAL`], unless a person asks for them:
+//! whoever sends them has proved nothing, so they must cost a signed event no more than one short
+//! commit now and then.
 
 use std::{
     collections::VecDeque,
@@ -66,6 +67,8 @@ struct Waiting {
     rejections: Vec<Rejection>,
     rejection_bytes: usize,
     rejections_not_before: Option<Instant>,
+    /// Somebody waits for those that are queued.
+    are_rejections_wanted: bool,
     repairs: Vec<Box<dyn Job>>,
     repairs_not_before: Option<Instant>,
     stops: Vec<Stopped>,
@@ -135,6 +138,13 @@ impl Queue {
         waiting.rejections.push(rejection);
         self.wake(waiting);
         true
+    }
+
+    /// Has the rejections written that are queued, before any job that is queued after this.
+    pub(super) fn want_rejections(&self) {
+        let mut waiting = self.lock();
+        waiting.are_rejections_wanted = true;
+        self.wake(waiting);
     }
 
     /// Queues repairs, in their order, to be made not before `not_before`. They have no bound of
@@ -221,6 +231,9 @@ impl Waiting {
             self.repairs_not_before = None;
             return Some(Batch::Repairs(std::mem::take(&mut self.repairs)));
         }
+        if std::mem::take(&mut self.are_rejections_wanted) && !self.rejections.is_empty() {
+            return Some(self.rejections(now));
+        }
         // An event that comes now waits for one slice at most.
         if !self.was_maintenance
             && let Some(job) = self.maintenance.pop_front()
@@ -238,11 +251,15 @@ impl Waiting {
             return Some(Batch::Jobs(vec![job]));
         }
         if !self.rejections.is_empty() && (self.is_closed || is_time(self.rejections_not_before)) {
-            self.rejections_not_before = Some(now + REJECTION_INTERVAL);
-            self.rejection_bytes = 0;
-            return Some(Batch::Rejections(std::mem::take(&mut self.rejections)));
+            return Some(self.rejections(now));
         }
         None
+    }
+
+    fn rejections(&mut self, now: Instant) -> Batch {
+        self.rejections_not_before = Some(now + REJECTION_INTERVAL);
+        self.rejection_bytes = 0;
+        Batch::Rejections(std::mem::take(&mut self.rejections))
     }
 
     /// Whether an event would wait longer than [`QUEUE_WAIT_MAX`] for the batches before its own, as

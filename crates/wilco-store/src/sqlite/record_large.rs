@@ -59,6 +59,7 @@ impl Job for RecordLarge {
                 *self.prepared.chunks.insert(state.next_chunks())
             }
         };
+        state.recorded_chunks = Some(chunks);
         let body = &self.prepared.event().body;
         let count = chunk_count(body.len());
         let end = count.min(self.written + CHUNKS_PER_COMMIT);
@@ -106,6 +107,8 @@ impl RemovePartial {
 
 impl Job for RemovePartial {
     fn run(&mut self, state: &mut WriterState) -> rusqlite::Result<()> {
+        // Its event never comes.
+        state.recorded_chunks = state.recorded_chunks.filter(|&chunks| chunks != self.chunks);
         self.has_more = state.remove_partial(self.chunks)?;
         Ok(())
     }

@@ -89,6 +89,16 @@ impl Writer {
         self.queue.push_rejection(rejection)
     }
 
+    /// Has the rejections written that are queued, and waits for it.
+    pub(super) async fn write_rejections(&self) -> Result<(), StoreError> {
+        if self.queue.is_closed() {
+            // A store that is only read has none.
+            return Ok(());
+        }
+        self.queue.want_rejections();
+        self.write(Kind::Maintenance, |_| Ok(())).await
+    }
+
     /// Runs `work` as soon as the store can take it, and again until it succeeds.
     pub(super) fn repair(
         &self,

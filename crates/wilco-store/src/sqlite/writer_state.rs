@@ -14,6 +14,9 @@ pub(crate) struct WriterState {
     pub(super) last_seq: i64,
     /// The largest number of a large body.
     pub(super) last_chunks: i64,
+    /// The number of the large body that was begun last. Its event may still come; that of an earlier one has come,
+    /// or never will.
+    pub(super) recorded_chunks: Option<i64>,
     /// Every event up to this place is routed.
     pub(super) routed_through: i64,
     /// How duplicates are detected.

@@ -17,6 +17,7 @@ promises! {
     a_copy_of_an_erased_event_is_recognised_also_after_a_crash,
     an_unfinished_event_is_erased_only_with_its_deliveries_cancelled,
     events_are_selected_by_id_subject_or_a_value_of_their_bodies,
+    a_dead_delivery_that_holds_its_key_keeps_its_event,
     alerts_about_an_erased_event_are_selected_too,
     an_event_is_erased_once,
     an_erased_event_that_was_not_routed_holds_up_nothing,
@@ -25,9 +26,11 @@ promises! {
 
 impl Bench {
     async fn erase(&self, id: EventId, cancels: bool) -> Erasure {
+        let expected = self.store.preview_erasure(vec![id], cancels).await.unwrap();
         let erased = self.store.erase(vec![id], cancels).await.unwrap();
         assert_eq!(erased.len(), 1);
         assert_eq!(erased[0].0, id);
+        assert_eq!(expected, erased, "as it was foreseen");
         erased[0].1
     }
 
@@ -127,6 +130,16 @@ async fn an_unfinished_event_is_erased_only_with_its_deliveries_cancelled(bench:
     assert_eq!(bench.erase(ids[1], false).await, Erasure::Erased);
     let left = bench.claim("crm", 9, after(99)).await;
     assert_eq!(left.iter().map(|claim| claim.event().id).collect::<Vec<_>>(), [ids[3]]);
+}
+
+async fn a_dead_delivery_that_holds_its_key_keeps_its_event(bench: Bench) {
+    let id = bench
+        .targets(1, |_| Target { order_key: Some("a".into()), ..Target::to("crm") }, NOW)
+        .await[0];
+    let claim = bench.claim_one(NOW).await;
+    bench.settle(&claim, "exit 65", Outcome::Dead { holds_key: true }).await;
+    assert_eq!(bench.erase(id, false).await, Erasure::Unfinished);
+    assert_eq!(bench.erase(id, true).await, Erasure::Erased);
 }
 
 async fn events_are_selected_by_id_subject_or_a_value_of_their_bodies(bench: Bench) {

@@ -57,7 +57,11 @@ pub(super) async fn record(
     // Every answer of such an operation is complete in memory.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     if asked["dry_run"] != true {
-        let (affected, result) = outcome(head.status, &body);
+        let (affected, mut result) = outcome(head.status, &body);
+        if action == ERASE && !head.status.is_success() {
+            // The rest may repeat what was to be erased.
+            result = head.status.as_u16().to_string();
+        }
         let (action, who) = (action.into(), who.into());
         let entry = wilco_store::AuditEntry {
             number: 0,
@@ -96,7 +100,8 @@ fn outcome(status: StatusCode, body: &Bytes) -> (Option<u64>, String) {
     }
     let events = &answer["events"];
     // An event that was replayed to nowhere has no new deliveries.
-    let is_changed = |event: &&Value| event["deliveries"] != 0;
+    let is_left = |event: &Value| event["outcome"].as_str().is_some_and(|it| it != "erased");
+    let is_changed = |event: &&Value| event["deliveries"] != 0 && !is_left(event);
     let changed = events.as_array().map(|events| events.iter().filter(is_changed).count() as u64);
     let affected = changed.or(events.as_u64()).or(answer["cancelled"].as_u64());
     (affected, "done".into())
@@ -114,5 +119,7 @@ impl From<wilco_store::AuditEntry> for AuditEntry {
 pub(crate) struct FromPage;
 
 const LISTING: &str = "audit";
+/// The operation of which nothing is noted that it was given.
+const ERASE: &str = "erase_events";
 /// Of a longer text, only the start is kept.
 const TEXT_CHARS_MAX: usize = 300;

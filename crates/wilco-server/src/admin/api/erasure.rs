@@ -6,7 +6,6 @@ use axum::{extract::State, http::StatusCode};
 use wilco::{Arrival, Digest, EventId, Head, RejectionId, ValuePath, provider};
 use wilco_store::{
     Erasure, ErasureQuery, EventSummary, RejectionDetail, RejectionQuery, Selection,
-    State as DeliveryState,
 };
 
 use super::Backend;
@@ -101,12 +100,11 @@ async fn outcomes(
     request: &EraseRequest,
     found: &[EventSummary],
 ) -> Result<BTreeMap<EventId, ErasureOutcome>, Problem> {
-    if request.dry_run {
-        let outcome = |event: &EventSummary| (event.id, expected(event, request.cancel));
-        return Ok(found.iter().map(outcome).collect());
-    }
     let ids = found.iter().map(|event| event.id).collect();
-    let erased = backend.store.erase(ids, request.cancel).await?;
+    let erased = match request.dry_run {
+        true => backend.store.preview_erasure(ids, request.cancel).await?,
+        false => backend.store.erase(ids, request.cancel).await?,
+    };
     let outcomes = erased.into_iter().filter_map(|(id, erasure)| match erasure {
         Erasure::Erased => Some((id, ErasureOutcome::Erased)),
         Erasure::Unfinished => Some((id, ErasureOutcome::Unfinished)),
@@ -114,19 +112,6 @@ async fn outcomes(
         Erasure::Gone => None,
     });
     Ok(outcomes.collect())
-}
-
-fn expected(event: &EventSummary, cancels: bool) -> ErasureOutcome {
-    let is_in = |states: &[DeliveryState]| {
-        event.deliveries.iter().any(|delivery| states.contains(&delivery.state))
-    };
-    if is_in(&[DeliveryState::Running]) {
-        ErasureOutcome::Running
-    } else if cancels || (event.is_routed && !is_in(&WAITING)) {
-        ErasureOutcome::Erased
-    } else {
-        ErasureOutcome::Unfinished
-    }
 }
 
 /// The destinations that got something of these events.
@@ -158,6 +143,7 @@ async fn refused(
         limit: REJECTIONS_AT_ONCE,
         ..RejectionQuery::default()
     };
+    backend.store.write_rejections().await?;
     let mut refused = Vec::new();
     loop {
         let page = backend.store.rejections(query.clone()).await?;
@@ -224,6 +210,5 @@ fn contains(bytes: &[u8], part: &[u8]) -> bool {
     bytes.windows(part.len()).any(|window| window == part)
 }
 
-const WAITING: [DeliveryState; 2] = [DeliveryState::Pending, DeliveryState::Retrying];
 const LISTING: &str = "erased";
 const REJECTIONS_AT_ONCE: usize = 500;

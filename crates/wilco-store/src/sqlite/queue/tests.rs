@@ -133,6 +133,17 @@ async fn rejections_are_written_after_everything_else_and_at_intervals() {
 }
 
 #[test]
+fn rejections_that_somebody_waits_for_are_written_before_later_jobs() {
+    let queue = Queue::default();
+    assert!(queue.push_rejection(rejection(0)));
+    assert_eq!(kinds(&queue), [("rejections", 1)]);
+    assert!(queue.push_rejection(rejection(1)));
+    queue.want_rejections();
+    fill(&queue, Kind::Maintenance, 1);
+    assert_eq!(kinds(&queue), [("rejections", 1), ("jobs", 1)]);
+}
+
+#[test]
 fn rejections_are_bounded_by_number_and_by_bytes() {
     let of_bytes = |number, bytes| {
         let body = vec![b'x'; bytes].into();

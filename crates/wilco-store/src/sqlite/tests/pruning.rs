@@ -124,7 +124,8 @@ async fn what_is_erased_is_in_no_file_of_a_store_in_use_and_in_no_backup() {
     let mut ids = Vec::new();
     let canary = |number: usize| format!("canary-{}", number % 4);
     for number in 0..120_usize {
-        let size = [3, 90, 900, 30_000][number / 4 % 4];
+        // The chunks of the largest are removed in several commits.
+        let size = if number == 110 { 1_200_000 } else { [3, 90, 900, 40_000][number / 4 % 4] };
         let body = canary(number).repeat(size);
         let subject = format!("{}/{number}", canary(number));
         let sent = Sent { subject: Some(&subject), body: body.as_bytes(), ..SENT };
@@ -160,13 +161,6 @@ async fn what_is_erased_is_in_no_file_of_a_store_in_use_and_in_no_backup() {
     let erased: Vec<_> = erased.into_iter().map(|(_, id)| id).collect();
     let outcomes = store.erase(erased.clone(), false).await.unwrap();
     assert!(outcomes.iter().all(|(_, outcome)| *outcome == Erasure::Erased), "{outcomes:?}");
-    // The chunks of large bodies follow.
-    let side = disk.past_the_store();
-    let partial = "SELECT count(*) FROM partial_body";
-    while side.query_row(partial, [], |row| row.get::<_, i64>(0)).unwrap() > 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    drop(side);
     assert!(store.empty_log().await.unwrap());
     assert_eq!(files_with(&disk, b"canary-2"), [""; 0]);
     assert_eq!(files_with(&disk, b"canary-1"), ["wilco.db"]);
