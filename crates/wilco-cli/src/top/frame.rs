@@ -132,6 +132,8 @@ fn store_line(overview: &Overview, view: &View) -> Line<'static> {
             false if left.as_secs() < ENDS_SOON_SECS => {
                 (Mood::Bad, format!("  certificate for {}", span(left.unsigned_abs())))
             }
+            // A self-signed one ends in the year 4096.
+            false if left.as_secs() > ENDS_LATE_SECS => (Mood::Plain, String::new()),
             false => (Mood::Plain, format!("  certificate for {}", span(left.unsigned_abs()))),
         };
         spans.push(view.span(mood, text));
@@ -297,3 +299,4 @@ const ROWS_WITH_GRAPH: u16 = 16;
 const TABLE_HEAD_ROWS: u16 = 2;
 const TABLE_ROWS_MIN: u16 = 3;
 const ENDS_SOON_SECS: i64 = 14 * 86_400;
+const ENDS_LATE_SECS: i64 = 3_650 * 86_400;
