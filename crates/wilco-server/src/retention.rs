@@ -155,6 +155,7 @@ impl Pruner {
             };
             match self.few(early, from).await {
                 Ok((payloads, next)) => {
+                    self.counters.early.inc_by(payloads);
                     removed += payloads;
                     place = next;
                 }
@@ -164,7 +165,6 @@ impl Pruner {
                 }
             }
         }
-        self.counters.early.inc_by(removed);
         if removed > 0 {
             tracing::warn!(
                 payloads = removed,

@@ -21,7 +21,7 @@ use std::{
     process::{Output, Stdio},
 };
 
-use crate::world::{SECRET, World, booking, sign_with, wilco};
+use crate::world::{SECRET, World, booking, copy_wilco_to, sign_with, wilco};
 
 #[test]
 fn only_root_can_run_programs_as_another_user() {
@@ -41,7 +41,7 @@ fn only_root_can_run_programs_as_another_user() {
         // Only root may be able to read the binary, so copy it.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let binary = folder.path().join("wilco");
-        fs::copy(env!("CARGO_BIN_EXE_wilco"), &binary).unwrap();
+        copy_wilco_to(&binary);
         for (run_as, code) in [("nobody", Some(0)), ("root", Some(78)), ("nobody:0", Some(78))] {
             let file = fs::read_to_string(folder.path().join("wilco.toml")).unwrap();
             let file = file.replace("\"nobody:0\"", &format!("{run_as:?}"));

@@ -325,6 +325,13 @@ pub(crate) fn wilco(folder: &Path) -> Command {
     within(folder, Command::new(env!("CARGO_BIN_EXE_wilco")))
 }
 
+/// Copies the binary, for another user to run it. Another process does it: a file that this one had open for writing
+/// might be inherited by what another test starts meanwhile, and could not be run until that has closed it.
+pub(crate) fn copy_wilco_to(path: &Path) {
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_wilco")).arg(path).status();
+    assert!(copied.unwrap().success());
+}
+
 fn within(folder: &Path, mut command: Command) -> Command {
     command.current_dir(folder).env_clear().env("PATH", std::env::var_os("PATH").unwrap());
     command

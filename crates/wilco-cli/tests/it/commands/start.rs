@@ -15,7 +15,7 @@ use std::{
 };
 
 use super::text;
-use crate::world::{SECRET, World, booking, wilco};
+use crate::world::{SECRET, World, booking, copy_wilco_to, wilco};
 
 #[test]
 fn init_overwrites_nothing() {
@@ -163,7 +163,7 @@ fn somebody(folder: &Path) -> Command {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
     let binary = folder.join("wilco");
     if !binary.exists() {
-        fs::copy(env!("CARGO_BIN_EXE_wilco"), &binary).unwrap();
+        copy_wilco_to(&binary);
     }
     let mut command = Command::new(&binary);
     command.current_dir(folder).env_clear().uid(65_534).gid(65_534).args(["events", "list"]);

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     catcher::Catcher,
     survival::skip,
-    world::{SECRET, World, wilco},
+    world::{SECRET, World, copy_wilco_to, wilco},
 };
 
 /// A file with these destinations and a route to all of them, and what `wilco check --connect` prints about them.
@@ -181,7 +181,7 @@ fn missing_permissions_of_the_user_of_a_program_are_found_before_an_event_arrive
     // A user who may not write there is told so.
     let tables = "[destination.archive]\ntype = \"file\"\npath = \"events.jsonl\"\n";
     let binary = folder.path().join("wilco");
-    fs::copy(env!("CARGO_BIN_EXE_wilco"), &binary).unwrap();
+    copy_wilco_to(&binary);
     connect(folder.path(), tables, |_| {});
     let mut command = Command::new(&binary);
     command.current_dir(folder.path()).env_clear().env("S", SECRET).args(["check", "--connect"]);
