@@ -140,6 +140,11 @@ impl Routes {
         Self { routes: routes.to_vec(), order_by: order_by.into_iter().collect() }
     }
 
+    /// The routes, in the order of the file.
+    pub fn configured(&self) -> &[Route] {
+        &self.routes
+    }
+
     /// The targets of an event, one for each destination, or one for each destination and item, in the
     /// order of the routes that name them.
     ///

@@ -40,15 +40,16 @@ pub(crate) use extract::{EventStream, Json, LastEventId, NoContent, Octets, Path
 pub(crate) use guard::Access;
 pub use model::{
     AcceptRequest, AcceptedRejection, Activity, Attempt, AuditEntry, BackfillStatus, Backfills,
-    CancelRequest, Cancelled, Delivery, DeliveryChange, DeliveryState, DestinationStatus,
-    EraseRequest, Erased, ErasedEvent, ErasureOutcome, EventCount, EventCounts, EventDetail,
-    EventSummary, ExplainedChange, Explanation, FailureGroup, Failures, FollowChanges, Gap, Header,
-    KeptFor, Latency, ListAudit, ListDestinations, ListEvents, ListFailures, ListRejections,
-    LoginLink, Overview, PAGE_ITEMS_MAX, Page, PayloadState, Probe, ProbeReport, ProbeRequest,
-    ProbedBody, ProbedRequest, Reached, RejectionDetail, RejectionReason, RejectionSummary,
-    ReplayRequest, Replayed, ReplayedEvent, RetriedFailures, RetryFailures, RouteClause,
-    RouteDecision, RouteDecisions, SecretStatus, Secrets, SessionRequest, SourceStatus,
-    StoreContents, StoreUsage, StreamStart, StreamedKind, ValueAt,
+    CancelRequest, Cancelled, ConfiguredDebounce, ConfiguredRoute, ConfiguredRoutes, Delivery,
+    DeliveryChange, DeliveryState, DestinationStatus, EraseRequest, Erased, ErasedEvent,
+    ErasureOutcome, EventCount, EventCounts, EventDetail, EventSummary, ExplainedChange,
+    Explanation, FailureGroup, Failures, FollowChanges, Gap, Header, KeptFor, Latency, ListAudit,
+    ListDestinations, ListEvents, ListFailures, ListRejections, LoginLink, Overview,
+    PAGE_ITEMS_MAX, Page, PayloadState, Probe, ProbeReport, ProbeRequest, ProbedBody,
+    ProbedRequest, Reached, RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest,
+    Replayed, ReplayedEvent, RetriedFailures, RetryFailures, RouteClause, RouteDecision,
+    RouteDecisions, SecretStatus, Secrets, SessionRequest, SourceStatus, StoreContents, StoreUsage,
+    StreamStart, StreamedKind, ValueAt,
 };
 pub(crate) use model::{
     DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath, StreamedData,

@@ -74,6 +74,7 @@ fn every_path_but_health_and_metrics_requires_the_token_even_on_loopback() {
         ("GET", "/api/v1/rejections/rej_01M89FXQAS000XWFNKEM3JNBGP".into()),
         ("GET", "/api/v1/rejections/rej_01M89FXQAS000XWFNKEM3JNBGP/body".into()),
         ("POST", "/api/v1/rejections/rej_01M89FXQAS000XWFNKEM3JNBGP/accept".into()),
+        ("GET", "/api/v1/routes".into()),
         ("GET", "/api/v1/destinations".into()),
         ("POST", "/api/v1/destinations/x/pause".into()),
         ("POST", "/api/v1/destinations/x/resume".into()),

@@ -10,6 +10,7 @@ mod failures;
 mod overview;
 mod probes;
 mod rejections;
+mod routes;
 mod secrets;
 mod sessions;
 mod stream;
@@ -35,8 +36,8 @@ use wilco::Event;
 use wilco_store::{AdminStore, Retention, Target};
 
 use super::{
-    Describe, Described, NoContent, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
-    Sessions, Streams, document,
+    ConfiguredRoute, Describe, Described, NoContent, Probe, ProbeReport, ProbeRequest, Problem,
+    RouteDecision, Sessions, Streams, document,
 };
 use crate::{config::Source, history::History, metrics::Metrics};
 
@@ -69,6 +70,8 @@ pub(crate) trait Routing: Send + Sync {
     fn targets(&self, event: &Event) -> Vec<Target>;
     /// How each route decides about an event.
     fn decisions(&self, event: &Event) -> Vec<RouteDecision>;
+    /// The routes, in the order of the configuration.
+    fn routes(&self) -> Vec<ConfiguredRoute>;
     /// The destinations.
     fn destinations(&self) -> Vec<ConfiguredDestination>;
 }
@@ -273,6 +276,7 @@ fn about_configuration() -> Vec<Operation> {
             "Says whether all is well, and if not, what is wrong",
             overview::show,
         ),
+        read("/api/v1/routes", "list_routes", "Lists the routes, in their order", routes::list),
         read(
             "/api/v1/destinations",
             "list_destinations",

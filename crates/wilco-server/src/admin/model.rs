@@ -51,7 +51,10 @@ pub use rejections::{
     AcceptRequest, AcceptedRejection, ListRejections, RejectionDetail, RejectionReason,
     RejectionSummary,
 };
-pub use routes::{RouteClause, RouteDecision, RouteDecisions};
+pub use routes::{
+    ConfiguredDebounce, ConfiguredRoute, ConfiguredRoutes, RouteClause, RouteDecision,
+    RouteDecisions,
+};
 pub use secrets::{SecretStatus, Secrets};
 pub use sessions::{LoginLink, SessionRequest};
 pub(crate) use stream::StreamedData;

@@ -1,19 +1,19 @@
 //! How the admin API sees the configuration: its routes and destinations.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::http::StatusCode;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tokio::sync::watch;
 use wilco::Event;
-use wilco_delivery::{Clause, Policy, Routes};
+use wilco_delivery::{Clause, Debounce, Policy, Route, Routes};
 use wilco_store::{AdminStore, Target};
 
 use crate::{
     admin::{
-        Api, Backend, ConfiguredDestination, Header, Probe, ProbeReport, ProbeRequest, ProbedBody,
-        ProbedRequest, Probing, Problem, Reload, RouteClause, RouteDecision, Routing, RunBackfill,
-        Running,
+        Api, Backend, ConfiguredDebounce, ConfiguredDestination, ConfiguredRoute, Header, Probe,
+        ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, Reload,
+        RouteClause, RouteDecision, Routing, RunBackfill, Running,
     },
     backfill::Trigger,
     config::{Config, Outline},
@@ -133,6 +133,10 @@ impl Routing for Plan {
         decisions(&self.routes, event)
     }
 
+    fn routes(&self) -> Vec<ConfiguredRoute> {
+        self.routes.configured().iter().zip(1..).map(route).collect()
+    }
+
     fn destinations(&self) -> Vec<ConfiguredDestination> {
         let destinations = self.destinations.iter();
         destinations.map(|to| configured(&to.name, to.settings.kind(), &to.policy)).collect()
@@ -163,6 +167,10 @@ impl Routing for Outlined {
         decisions(&self.routes, event)
     }
 
+    fn routes(&self) -> Vec<ConfiguredRoute> {
+        self.routes.configured().iter().zip(1..).map(route).collect()
+    }
+
     fn destinations(&self) -> Vec<ConfiguredDestination> {
         let destinations = self.destinations.iter();
         destinations.map(|(name, kind, policy)| configured(name, kind, policy)).collect()
@@ -190,6 +198,24 @@ fn decisions(routes: &Routes, event: &Event) -> Vec<RouteDecision> {
         why: clause.explain(route, event),
     });
     decisions.collect()
+}
+
+fn route((route, number): (&Route, usize)) -> ConfiguredRoute {
+    let millis = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
+    let debounce = |debounce: &Debounce| ConfiguredDebounce {
+        by: debounce.by.source().to_owned(),
+        quiet_ms: millis(debounce.quiet),
+        at_most_ms: millis(debounce.at_most),
+    };
+    ConfiguredRoute {
+        route: number,
+        from: route.from.as_ref().map(ToString::to_string),
+        events: route.events.iter().map(|glob| glob.glob().glob().to_owned()).collect(),
+        split: route.split.as_ref().map(ToString::to_string),
+        when: route.when.as_ref().map(|when| when.source().to_owned()),
+        debounce: route.debounce.as_ref().map(debounce),
+        to: route.to.clone(),
+    }
 }
 
 fn configured(name: &str, kind: &'static str, policy: &Policy) -> ConfiguredDestination {

@@ -1,5 +1,7 @@
 //! The pages about destinations, failures, rejections, routes and actions.
 
+use serde_json::{Value, json};
+
 use super::{act, form_token, sign_in, visit};
 use crate::world::{World, booking, sign_with};
 
@@ -11,7 +13,7 @@ fn an_empty_page_says_what_to_do_next() {
         ("/destinations", "wilco check &amp;&amp; wilco reload"),
         ("/failures", "No failures"),
         ("/rejections", "No rejections"),
-        ("/routes", "wilco send booking.created"),
+        ("/routes", "[[route]]"),
     ] {
         let shown = visit(&world, page, &[("cookie", &cookie)]);
         assert_eq!(shown.status, 200, "{page}");
@@ -150,10 +152,51 @@ fn the_routes_decide_about_a_chosen_event() {
     let cookie = sign_in(&world, "reader");
     for path in ["/routes".to_owned(), format!("/routes?event={id}")] {
         let shown = visit(&world, &path, &[("cookie", &cookie)]).body;
-        assert!(shown.contains("booking.updated") && shown.contains(">crm</td>"), "{shown}");
+        assert!(shown.contains("booking.updated") && shown.contains("takes it"), "{shown}");
     }
     assert_eq!(visit(&world, "/routes?event=evt_x", &[("cookie", &cookie)]).status, 400);
 }
+
+#[test]
+fn the_routes_are_listed_as_they_are_configured_before_there_is_an_event() {
+    let world = World::plan().and(ROUTES).start();
+    let token = world.authorization();
+    let listed = || world.ask("GET", "/api/v1/routes", &[("authorization", &token)], "");
+    let found: Value = serde_json::from_str(&listed().body).unwrap();
+    let expected = json!({"routes": [
+        {"route": 1, "from": "freispace", "events": ["booking.*", "project.created"],
+         "when": "data.name != \"<b>\"",
+         "debounce": {"by": "id", "quiet_ms": 90_000, "at_most_ms": 900_000},
+         "to": ["crm", "log"]},
+        {"route": 2, "events": ["*"], "split": "data.list", "to": ["log"]},
+    ]});
+    assert_eq!(found, expected);
+    let cookie = sign_in(&world, "reader");
+    let page = || visit(&world, "/routes", &[("cookie", &cookie)]).body;
+    let shown = page();
+    for expected in [
+        ">freispace</td>",
+        "<code>booking.*</code>, <code>project.created</code>",
+        "<code>data.name != &#34;&#60;b&#62;&#34;</code>",
+        "<code>id</code>, 90 s",
+        ">crm, log</span>",
+        "every source",
+        "<code>data.list</code>",
+        "wilco send booking.created",
+    ] {
+        assert!(shown.contains(expected), "{expected}: {shown}");
+    }
+
+    world.reconfigure(|file| file.replace("90 s", "2 min"));
+    assert!(world.run_verb(&["reload"]).status.success());
+    assert_eq!(listed().body.matches("\"quiet_ms\":120000,").count(), 1);
+    assert!(page().contains("<code>id</code>, 2 min"), "{}", page());
+}
+
+const ROUTES: &str = "[destination.crm]\ntype = \"print\"\n[destination.log]\ntype = \"print\"\n\
+                      [[route]]\nfrom = \"freispace\"\nevents = [\"booking.*\", \"project.created\"]\n\
+                      when = 'data.name != \"<b>\"'\ndebounce = { by = \"id\", quiet = \"90 s\" }\n\
+                      to = [\"crm\", \"log\"]\n[[route]]\nsplit = \"data.list\"\nto = [\"log\"]\n";
 
 const FAILING: &str = "[destination.crm]\ntype = \"command\"\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n\
                        retry = { first = \"100 ms\", give_up_after = \"200 ms\" }\n\

@@ -6,7 +6,10 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 
 use super::{
-    super::{EventDetail, EventSummary, Page, RouteDecision, RouteDecisions},
+    super::{
+        ConfiguredRoute, ConfiguredRoutes, EventDetail, EventSummary, Page, RouteDecision,
+        RouteDecisions,
+    },
     Dashboard, Layout, Parameters, Problem, path_segment,
 };
 
@@ -14,9 +17,12 @@ use super::{
 #[template(path = "routes.html")]
 struct Routes<'p> {
     layout: &'p Layout,
+    routes: Vec<ConfiguredRoute>,
+    has_debounce: bool,
+    has_split: bool,
     /// The event that they decide about.
     event: Option<EventSummary>,
-    routes: Vec<RouteDecision>,
+    decisions: Vec<RouteDecision>,
 }
 
 pub(super) async fn list(
@@ -24,6 +30,7 @@ pub(super) async fn list(
     layout: Layout,
     query: Parameters,
 ) -> Result<Response, Problem> {
+    let routes = dashboard.get::<ConfiguredRoutes>("/api/v1/routes").await?.routes;
     let event = match query.text("event") {
         Some(id) => {
             let path = format!("/api/v1/events/{}", path_segment(id.trim()));
@@ -34,12 +41,15 @@ pub(super) async fn list(
             newest.items.into_iter().next()
         }
     };
-    let routes = match &event {
+    let decisions = match &event {
         Some(event) => {
             let path = format!("/api/v1/events/{}/why", event.id);
             dashboard.get::<RouteDecisions>(&path).await?.routes
         }
         None => Vec::new(),
     };
-    Ok(layout.page(&Routes { layout: &layout, event, routes }))
+    let has_debounce = routes.iter().any(|route| route.debounce.is_some());
+    let has_split = routes.iter().any(|route| route.split.is_some());
+    let layout = &layout;
+    Ok(layout.page(&Routes { layout, routes, has_debounce, has_split, event, decisions }))
 }

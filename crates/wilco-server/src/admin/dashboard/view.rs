@@ -61,6 +61,14 @@ pub(in crate::admin) fn duration(millis: &f64) -> String {
     }
 }
 
+/// A time of the configuration, in the largest unit in which it is a whole number.
+pub(in crate::admin) fn interval(millis: &u64) -> String {
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
+    let unit = units.into_iter().find(|(length, _)| *millis > 0 && millis.is_multiple_of(*length));
+    let (length, unit) = unit.unwrap_or((1, "ms"));
+    format!("{} {unit}", millis / length)
+}
+
 /// The whole time, in UTC.
 pub(in crate::admin) fn absolute(at: &Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()
