@@ -32,7 +32,8 @@ struct Concern {
     /// `alarm` or `warning`.
     kind: &'static str,
     text: String,
-    link: Option<String>,
+    /// What it says, and where it goes.
+    link: Option<(&'static str, String)>,
 }
 
 /// A small chart.
@@ -86,8 +87,7 @@ impl Bars {
 
 fn concerns(overview: &Overview) -> Vec<Concern> {
     let mut concerns = Vec::new();
-    let mut add =
-        |kind, text: String, link: Option<String>| concerns.push(Concern { kind, text, link });
+    let mut add = |kind, text: String, link| concerns.push(Concern { kind, text, link });
     let now = overview.now;
     if let Some(why) = &overview.unready {
         add("alarm", format!("Nothing can be received: {why}"), None);
@@ -114,14 +114,12 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
     }
     for to in &overview.destinations {
         let name = &to.destination;
-        let link = |parameters: Parameters| {
-            Some(format!("/events?{}", parameters.with("destination", name).query()))
-        };
         if to.dead > 0 {
             let count = plural_of(to.dead, "delivery", "deliveries");
             let verb = if to.dead == 1 { "is" } else { "are" };
-            let dead = Parameters::default().with("state", "dead");
-            add("alarm", format!("{count} to {name} {verb} dead"), link(dead));
+            let query = Parameters::default().with("destination", name).query();
+            let link = ("Show failures", format!("/failures?{query}"));
+            add("alarm", format!("{count} to {name} {verb} dead"), Some(link));
         }
         let held = if to.paused {
             let waiting = count(to.pending + to.retrying);
@@ -136,12 +134,14 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
         } else {
             continue;
         };
-        add("warning", held, link(Parameters::default()));
+        add("warning", held, Some(("Show destination", "/destinations".into())));
     }
     for source in overview.sources.iter().filter(|source| source.silent) {
         let name = &source.source;
+        let query = Parameters::default().with("source", name).query();
+        let link = ("Show events", format!("/events?{query}"));
         let every = span(source.expect_every_secs.unwrap_or_default());
-        add("warning", format!("{name} is silent: an event is expected every {every}"), None);
+        add("warning", format!("{name} is silent: an event is expected every {every}"), Some(link));
     }
     concerns
 }
