@@ -68,10 +68,11 @@ fn picture(contents: &StoreContents, times: &Times) -> String {
         ("rejections", format!("{rejections}, {}", size(*rejection_bytes))),
     ];
     if let Some(bytes) = contents.store_bytes {
-        let unused = size(contents.unused_bytes);
-        rows.push(("file", format!("{}, of which {unused} are free for new events", size(bytes))));
+        rows.push(("file", size(bytes)));
     }
     rows.extend(contents.wal_bytes.map(|bytes| ("log", size(bytes))));
+    // What was written last is still in the log, so this may be more than the file has.
+    rows.push(("unused", format!("{}, for new events", size(contents.unused_bytes))));
     if let Some(bytes) = contents.free_bytes {
         let reserve = contents.reserve_bytes.map_or_else(String::new, |reserve| {
             format!("; below {} nothing is recorded", size(reserve))

@@ -50,7 +50,7 @@ pub struct Contents {
     pub rejections: u64,
     /// The bytes of their headers and bodies.
     pub rejection_bytes: u64,
-    /// Bytes in the file that the next events will use.
+    /// Bytes of file and write-ahead log that the next events will use.
     pub unused_bytes: u64,
     /// When the oldest event was received.
     pub oldest_event_at: Option<Timestamp>,

@@ -16,7 +16,7 @@ pub struct StoreContents {
     /// The size of the write-ahead log, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wal_bytes: Option<u64>,
-    /// Bytes in the file that the next events will use.
+    /// Bytes of file and write-ahead log that the next events will use.
     pub unused_bytes: u64,
     /// Free space of the file system, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
