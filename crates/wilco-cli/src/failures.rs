@@ -24,7 +24,7 @@ enum Verb {
     Retry(Retry),
 }
 
-/// List dead deliveries and those that are tried again, grouped by destination and error
+/// List dead and retrying deliveries, grouped by destination and error
 #[derive(Args)]
 struct List {
     #[command(flatten)]
@@ -81,7 +81,7 @@ impl List {
             if let Some(name) = &self.destination {
                 record.check_destination(name).await?;
             }
-            return print("no failures: nothing is dead or tried again\n");
+            return print("no failures: nothing is dead or retrying\n");
         }
         let (screen, times) = (Screen::stdout(), self.store.times());
         let newest = groups.iter().map(|group| group.last_at).max().unwrap_or_default();

@@ -10,6 +10,7 @@ mod failures;
 mod overview;
 mod probes;
 mod rejections;
+mod reload;
 mod routes;
 mod secrets;
 mod sessions;
@@ -20,7 +21,7 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::{DefaultBodyLimit, State},
+    extract::DefaultBodyLimit,
     handler::Handler,
     http::{Method, StatusCode, header},
     middleware,
@@ -36,8 +37,8 @@ use wilco::Event;
 use wilco_store::{AdminStore, Retention, Target};
 
 use super::{
-    ConfiguredRoute, Describe, Described, NoContent, Probe, ProbeReport, ProbeRequest, Problem,
-    RouteDecision, Sessions, Streams, document,
+    ConfiguredRoute, Describe, Described, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
+    Sessions, Streams, document,
 };
 use crate::{config::Source, history::History, metrics::Metrics};
 
@@ -354,7 +355,7 @@ fn about_configuration() -> Vec<Operation> {
             "/api/v1/reload",
             "reload_configuration",
             "Reads the configuration again, and applies it if it has no faults",
-            reload,
+            reload::reload,
         ),
     ]
 }
@@ -380,16 +381,6 @@ where
 {
     let description = Described::new(Method::POST, path, id, summary, &handler);
     Operation { description, handler: on(MethodFilter::POST, handler), audited: Some(id) }
-}
-
-async fn reload(State(backend): State<Arc<Backend>>) -> Result<NoContent, Problem> {
-    let Some(reload) = &backend.reload else {
-        return Err(Problem::new(
-            StatusCode::CONFLICT,
-            "wilco runs without a configuration file, so nothing can be reloaded",
-        ));
-    };
-    reload().map(|()| NoContent).map_err(Problem::invalid_configuration)
 }
 
 /// The framework answers a wrong method itself, without a body.

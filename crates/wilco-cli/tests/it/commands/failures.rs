@@ -33,7 +33,7 @@ fn failures_are_listed_in_groups_and_retried_and_the_audit_list_says_so() {
     assert!(run(&world, &["reload"]).contains("reloaded") || world.log().contains("reload"));
     assert_eq!(retry(&["--reason", "crm is back"]), "3 events retried in 3 new deliveries\n");
     world.eventually("no failures", |world| groups(world, &[]).is_empty());
-    assert_eq!(run(&world, &["failures", "list"]), "no failures: nothing is dead or tried again\n");
+    assert_eq!(run(&world, &["failures", "list"]), "no failures: nothing is dead or retrying\n");
     assert_eq!(retry(&[]), "0 events retried in 0 new deliveries\n");
 
     let refused = world.run_verb(&["destinations", "pause", "nowhere"]);
