@@ -101,7 +101,7 @@ impl fmt::Debug for Secret {
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     /// The environment does not have the variable.
-    #[error("{variable} is not set; set it to the provider's secret: export {variable}=…")]
+    #[error("{variable} is not set; set it: export {variable}=…")]
     NotSet {
         /// The variable's name.
         variable: String,

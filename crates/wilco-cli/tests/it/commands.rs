@@ -197,7 +197,7 @@ fn send_says_what_is_wrong_and_how_to_fix_it() {
         (&["booking"][..], 2, "\"booking\" is neither a sample nor a file"),
         (&["booking"], 2, "the samples are project.created, offer.finalized"),
         (&["booking.create"], 2, "did you mean booking.created?"),
-        (&["booking.created", "--secret-env", "NONE"], 78, "NONE is not set; set it to the"),
+        (&["booking.created", "--secret-env", "NONE"], 78, "NONE is not set; set it: export NONE"),
         (&["booking.created", "--secret-env", "SHORT"], 78, "has 5 bytes and needs 8; is it cut"),
         (&["booking.created", "--rate", "fast"], 2, "invalid rate \"fast\": expected a number"),
         (nobody, 1, "(os error 111); is wilco running there?"),

@@ -181,7 +181,7 @@ struct Operation {
 /// Every operation of the API.
 fn operations() -> impl Iterator<Item = Operation> {
     let about_events = about_events().into_iter().chain(about_rejections());
-    about_events.chain(about_the_store()).chain(about_configuration())
+    about_events.chain(about_the_store()).chain(about_configuration()).chain(about_the_service())
 }
 
 fn about_events() -> Vec<Operation> {
@@ -332,6 +332,11 @@ fn about_configuration() -> Vec<Operation> {
             "Asks the providers for what never arrived",
             backfill::run,
         ),
+    ]
+}
+
+fn about_the_service() -> Vec<Operation> {
+    vec![
         write(
             "/api/v1/probes",
             "open_probe",
