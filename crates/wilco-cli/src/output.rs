@@ -134,6 +134,11 @@ impl Times {
     }
 
     /// `14:04:49+01:00`
+    /// `14:04:49`
+    pub(crate) fn of_day(&self, at: Timestamp) -> String {
+        self.zoned(at).strftime("%H:%M:%S").to_string()
+    }
+
     pub(crate) fn time(&self, at: Timestamp) -> String {
         self.zoned(at).strftime("%H:%M:%S%:z").to_string()
     }

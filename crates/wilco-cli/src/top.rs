@@ -7,6 +7,7 @@ use std::{io, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
+use console::measure_text_width;
 use http::Method;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
 use tokio::time::{MissedTickBehavior, interval};
@@ -47,6 +48,7 @@ impl Top {
             print(&text(terminal.backend().buffer()))?;
             return Ok(ExitCode::SUCCESS);
         }
+        view.has_keys = true;
         // It restores the screen at a panic, too.
         let mut terminal = ratatui::try_init()?;
         let shown = self.show(&mut terminal, overview, view).await;
@@ -96,7 +98,12 @@ impl Top {
 fn text(screen: &Buffer) -> String {
     let width = usize::from(screen.area.width).max(1);
     let lines = screen.content.chunks(width).map(|cells| {
-        let line: String = cells.iter().map(|cell| cell.symbol()).collect();
+        let (mut line, mut at) = (String::new(), 0);
+        while let Some(cell) = cells.get(at) {
+            line.push_str(cell.symbol());
+            // A wide character also takes the next cell, which is empty.
+            at += measure_text_width(cell.symbol()).max(1);
+        }
         format!("{}\n", line.trim_end())
     });
     let text: String = lines.collect();

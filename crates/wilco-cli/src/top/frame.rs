@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use console::{measure_text_width, truncate_str};
 use jiff::Timestamp;
 use ratatui::{
     Frame,
     layout::{Constraint, Layout, Rect},
     style::{Color, Modifier, Style},
     text::{Line, Span},
-    widgets::{Block, Borders, Paragraph, Row, Sparkline, Table},
+    widgets::{Block, Borders, Paragraph, RenderDirection, Row, Sparkline, Table},
 };
 use wilco_server::admin::{Activity, DestinationStatus, Overview, SourceStatus};
 
@@ -19,6 +20,8 @@ use crate::{Times, visible};
 pub(super) struct View {
     pub(super) is_coloured: bool,
     pub(super) is_paused: bool,
+    /// Whether keys do something.
+    pub(super) has_keys: bool,
     /// The first destination that is shown.
     pub(super) first: usize,
     /// Why there is no newer overview.
@@ -59,67 +62,111 @@ pub(super) fn draw(frame: &mut Frame<'_>, overview: &Overview, view: &mut View) 
     let about_destinations =
         u16::try_from(overview.destinations.len()).unwrap_or(u16::MAX).saturating_add(2);
     let graph = if rows >= ROWS_WITH_GRAPH { GRAPH_ROWS } else { 0 };
-    let rest = rows.saturating_sub(HEAD_ROWS + graph);
+    let attempts = if rows >= ROWS_WITH_ATTEMPTS { 1 } else { 0 };
+    let rest = rows.saturating_sub(HEAD_ROWS + attempts + graph);
     // The destinations say what is wrong more often.
     let sources = about_sources.min(rest.saturating_sub(about_destinations).max(rest / 3));
     let sources = if sources < TABLE_ROWS_MIN { 0 } else { sources };
-    let [head, activity, store, graph, destinations, sources] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Length(1),
-        Constraint::Length(1),
-        Constraint::Length(graph),
-        Constraint::Min(0),
-        Constraint::Length(sources),
-    ])
-    .areas(frame.area());
-    frame.render_widget(Paragraph::new(heading(overview, view)), head);
-    frame.render_widget(Paragraph::new(activity_line(overview)), activity);
-    frame.render_widget(Paragraph::new(store_line(overview, view)), store);
+    let destinations = about_destinations.min(rest.saturating_sub(sources));
+    let [head, requests, attempts, store, graph, destinations, sources, _, keys] =
+        Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(1),
+            Constraint::Length(attempts),
+            Constraint::Length(1),
+            Constraint::Length(graph),
+            Constraint::Length(destinations),
+            Constraint::Length(sources),
+            Constraint::Fill(1),
+            Constraint::Length(1.min(rest.saturating_sub(destinations + sources))),
+        ])
+        .areas(frame.area());
+    let mut line = |parts, area| frame.render_widget(fitting(parts, area), area);
+    line(heading(overview, view), head);
+    line(requests_line(overview, view), requests);
+    line(vec![view.span(Mood::Plain, attempts_line(overview))], attempts);
+    line(store_line(overview, view), store);
     draw_graph(frame, overview, view, graph);
-    draw_destinations(frame, overview, view, destinations);
-    draw_sources(frame, overview, view, sources);
+    let name_columns = name_columns(overview, frame.area().width);
+    draw_destinations(frame, overview, view, destinations, name_columns);
+    draw_sources(frame, overview, view, sources, name_columns);
+    if view.has_keys {
+        frame.render_widget(Paragraph::new(KEYS), keys);
+    }
 }
 
-fn heading(overview: &Overview, view: &View) -> Line<'static> {
+/// The parts that fit as a whole, and the first in any case.
+fn fitting(parts: Vec<Span<'static>>, area: Rect) -> Line<'static> {
+    let mut line = Line::default();
+    for part in parts {
+        if !line.spans.is_empty() && line.width() + part.width() > usize::from(area.width) {
+            continue;
+        }
+        line.push_span(part);
+    }
+    line
+}
+
+/// The width of the names of destinations and sources: enough for the longest, but not more than leaves space for a state.
+fn name_columns(overview: &Overview, width: u16) -> u16 {
+    let destinations = overview.destinations.iter().map(|to| &to.destination);
+    let names = destinations.chain(overview.sources.iter().map(|from| &from.source));
+    let longest = names.map(|name| measure_text_width(&visible(name))).max().unwrap_or(0);
+    u16::try_from(longest).unwrap_or(u16::MAX).max(NAME_COLUMNS_MIN).min(width * 2 / 7)
+}
+
+fn heading(overview: &Overview, view: &View) -> Vec<Span<'static>> {
     let mut spans = vec![view.span(Mood::Title, format!("wilco {}  ", overview.version))];
     spans.push(match (&view.away, &overview.unready) {
         (Some(why), _) => view.span(Mood::Bad, visible(why)),
         (None, Some(why)) => view.span(Mood::Bad, format!("not ready: {}", visible(why))),
         (None, None) => view.span(Mood::Good, "ready"),
     });
+    if view.is_paused {
+        spans.push(view.span(Mood::Warning, "  paused, p goes on"));
+    }
     if let Some(started_at) = overview.started_at {
         spans.push(view.span(Mood::Plain, format!("  up {}", ago(started_at, overview.now))));
     }
     spans.push(view.span(Mood::Plain, format!("  {}", Times::new(false).time(overview.now))));
-    if view.is_paused {
-        spans.push(view.span(Mood::Warning, "  paused, p goes on"));
-    }
-    Line::from(spans)
+    spans
 }
 
-fn activity_line(overview: &Overview) -> String {
-    let Some(minute) = &overview.last_minute else { return "not running".into() };
+/// What came in.
+fn requests_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {
+    let plain = |text| view.span(Mood::Plain, text);
+    let Some(minute) = &overview.last_minute else { return vec![plain("not running".into())] };
     let requests = minute.requests.values().sum::<u64>();
     let refused = requests.saturating_sub(accepted(minute));
-    let mut line = format!(
-        "last minute: {} events, {} requests, {} refused",
-        rate(minute.events, minute),
-        rate(requests, minute),
-        rate(refused, minute)
-    );
+    let (events, refused) = (rate(minute.events, minute), rate(refused, minute));
+    let mut parts = vec![plain(format!("last minute: {events} events/s, {refused} refused/s"))];
     if let Some(ack) = &minute.ack {
-        line += &format!("  ack p50 {} p99 {}", millis(ack.p50_ms), millis(ack.p99_ms));
+        parts.push(plain(format!(", ack p50 {}", millis(ack.p50_ms))));
+        parts.push(plain(format!(", p99 {}", millis(ack.p99_ms))));
     }
-    let failed = ["failed", "dead"].iter().filter_map(|outcome| minute.attempts.get(*outcome));
-    let attempts = minute.attempts.values().sum::<u64>();
-    line + &format!("  {attempts} attempts, {} failed", failed.sum::<u64>())
+    parts
 }
 
-fn store_line(overview: &Overview, view: &View) -> Line<'static> {
+/// What went out.
+fn attempts_line(overview: &Overview) -> String {
+    let Some(minute) = &overview.last_minute else { return String::new() };
+    let failed = ["failed", "dead"].iter().filter_map(|outcome| minute.attempts.get(*outcome));
+    let attempts = minute.attempts.values().sum::<u64>();
+    let s = if attempts == 1 { "" } else { "s" };
+    format!("             {attempts} attempt{s} to deliver, {} failed", failed.sum::<u64>())
+}
+
+fn store_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {
     let store = &overview.store;
     let mut spans = Vec::new();
     if let (Some(bytes), Some(wal)) = (store.store_bytes, store.wal_bytes) {
         spans.push(view.span(Mood::Plain, format!("store {}, log {}", size(bytes), size(wal))));
+    }
+    if store.damaged_events > 0 {
+        spans.push(view.span(Mood::Bad, format!("  {} damaged events", store.damaged_events)));
+    }
+    if store.lost_commits.unwrap_or(0) > 0 {
+        spans.push(view.span(Mood::Bad, "  commits were lost"));
     }
     if let (Some(free), Some(reserve)) = (store.free_bytes, store.reserve_bytes) {
         let mood = if free < reserve.saturating_mul(2) { Mood::Bad } else { Mood::Plain };
@@ -130,36 +177,39 @@ fn store_line(overview: &Overview, view: &View) -> Line<'static> {
         let (mood, text) = match left.is_negative() {
             true => (Mood::Bad, "  certificate expired".to_owned()),
             false if left.as_secs() < ENDS_SOON_SECS => {
-                (Mood::Bad, format!("  certificate for {}", span(left.unsigned_abs())))
+                (Mood::Bad, format!("  certificate valid for {}", span(left.unsigned_abs())))
             }
             // A self-signed one ends in the year 4096.
             false if left.as_secs() > ENDS_LATE_SECS => (Mood::Plain, String::new()),
-            false => (Mood::Plain, format!("  certificate for {}", span(left.unsigned_abs()))),
+            false => {
+                (Mood::Plain, format!("  certificate valid for {}", span(left.unsigned_abs())))
+            }
         };
         spans.push(view.span(mood, text));
     }
-    if store.damaged_events > 0 {
-        spans.push(view.span(Mood::Bad, format!("  {} damaged events", store.damaged_events)));
-    }
-    if store.lost_commits.unwrap_or(0) > 0 {
-        spans.push(view.span(Mood::Bad, "  commits were lost"));
-    }
-    Line::from(spans)
+    spans
 }
 
 /// The events of each minute of the last hour, the newest at the right.
 fn draw_graph(frame: &mut Frame<'_>, overview: &Overview, view: &View, area: Rect) {
-    let events: Vec<_> = overview.minutes.iter().map(|minute| minute.events).collect();
-    let columns = usize::from(area.width);
-    let newest = &events[events.len().saturating_sub(columns)..];
-    let most = newest.iter().max().copied().unwrap_or(0);
-    let title = format!("events a minute, last hour: at most {most} ");
-    let graph =
-        Sparkline::default().block(titled(title, view)).style(view.style(Mood::Good)).data(newest);
+    let newest_first = overview.minutes.iter().rev().map(|minute| minute.events);
+    let shown: Vec<_> = newest_first.take(usize::from(area.width)).collect();
+    let most = shown.iter().max().copied().unwrap_or(0);
+    let graph = Sparkline::default()
+        .block(titled(format!("events a minute, last hour: at most {most} "), view))
+        .style(view.style(Mood::Good))
+        .direction(RenderDirection::RightToLeft)
+        .data(shown);
     frame.render_widget(graph, area);
 }
 
-fn draw_destinations(frame: &mut Frame<'_>, overview: &Overview, view: &mut View, area: Rect) {
+fn draw_destinations(
+    frame: &mut Frame<'_>,
+    overview: &Overview,
+    view: &mut View,
+    area: Rect,
+    name_columns: u16,
+) {
     let shown = usize::from(area.height.saturating_sub(TABLE_HEAD_ROWS)).max(1);
     view.first = view.first.min(overview.destinations.len().saturating_sub(shown));
     let all = overview.destinations.len();
@@ -171,46 +221,78 @@ fn draw_destinations(frame: &mut Frame<'_>, overview: &Overview, view: &mut View
     };
     let is_narrow = area.width < COLUMNS_WITH_STATES;
     let rows = overview.destinations.iter().skip(view.first);
-    let rows = rows.map(|to| destination(to, view, is_narrow));
-    let (header, widths): (&[&str], &[Constraint]) = match is_narrow {
-        true => (&["destination", "state", "backlog", "dead"], &NARROW),
-        false => (&["destination", "state", "pending", "running", "retrying", "dead"], &WIDE),
+    let rows = rows.map(|to| destination(to, view, is_narrow, name_columns));
+    let numbers: &[&str] = match is_narrow {
+        true => &["backlog", "dead"],
+        false => &["pending", "running", "retrying", "dead"],
     };
+    let mut widths = vec![Constraint::Length(name_columns), Constraint::Fill(1)];
+    widths.extend(numbers.iter().map(|title| Constraint::Length(cell_columns(title))));
+    let titles = ["destination", "state"].map(Line::from).into_iter();
+    let header = titles.chain(numbers.iter().map(|title| Line::from(*title).right_aligned()));
     let table = Table::new(rows, widths)
-        .header(Row::new(header.iter().copied()).style(view.style(Mood::Title)))
+        .header(Row::new(header).style(view.style(Mood::Title)))
+        .column_spacing(GAP_COLUMNS)
         .block(titled(title, view));
     frame.render_widget(table, area);
 }
 
-fn destination(to: &DestinationStatus, view: &View, is_narrow: bool) -> Row<'static> {
-    let (mood, state) = match to.waits(|at| Times::new(false).time(at)) {
+/// The width of a column of numbers with this title.
+fn cell_columns(title: &str) -> u16 {
+    u16::try_from(title.len()).unwrap_or(u16::MAX).max(NUMBER_COLUMNS_MIN)
+}
+
+/// A name that says so if its end is cut off.
+fn name(name: &str, columns: u16, view: &View) -> Span<'static> {
+    let name = visible(name);
+    view.span(Mood::Plain, truncate_str(&name, columns.into(), "…").into_owned())
+}
+
+fn destination(
+    to: &DestinationStatus,
+    view: &View,
+    is_narrow: bool,
+    name_columns: u16,
+) -> Row<'static> {
+    let time = |at| Times::new(false).of_day(at);
+    let (mood, state) = match (to.open_until, to.asked_until) {
         _ if to.paused => (Mood::Warning, "paused".to_owned()),
-        Some(waits) => (Mood::Warning, waits),
-        None if to.failures > 0 => (Mood::Warning, format!("{} failures in a row", to.failures)),
-        None => (Mood::Good, "ok".into()),
+        (Some(until), _) => (Mood::Warning, format!("open until {}", time(until))),
+        (None, Some(until)) => (Mood::Warning, format!("waits until {}", time(until))),
+        _ if to.failures > 0 => (Mood::Warning, format!("{} failures in a row", to.failures)),
+        _ => (Mood::Good, "ok".into()),
     };
     let dead = if to.dead > 0 { Mood::Bad } else { Mood::Plain };
     let backlog = match is_narrow {
         true => vec![to.pending + to.running + to.retrying],
         false => vec![to.pending, to.running, to.retrying],
     };
-    let mut cells = vec![view.span(Mood::Plain, visible(&to.destination)), view.span(mood, state)];
-    cells.extend(backlog.iter().map(|count| view.span(Mood::Plain, count.to_string())));
-    cells.push(view.span(dead, to.dead.to_string()));
+    let number = |mood, count: u64| Line::from(view.span(mood, count.to_string())).right_aligned();
+    let name = name(&to.destination, name_columns, view);
+    let mut cells = vec![Line::from(name), Line::from(view.span(mood, state))];
+    cells.extend(backlog.into_iter().map(|count| number(Mood::Plain, count)));
+    cells.push(number(dead, to.dead));
     Row::new(cells)
 }
 
-fn draw_sources(frame: &mut Frame<'_>, overview: &Overview, view: &View, area: Rect) {
-    let rows = overview.sources.iter().map(|from| source(from, overview.now, view));
-    let widths = [Constraint::Fill(2), Constraint::Fill(2), Constraint::Fill(3)];
+fn draw_sources(
+    frame: &mut Frame<'_>,
+    overview: &Overview,
+    view: &View,
+    area: Rect,
+    name_columns: u16,
+) {
+    let rows = overview.sources.iter().map(|from| source(from, overview.now, view, name_columns));
+    let widths = [Constraint::Length(name_columns), Constraint::Fill(2), Constraint::Fill(3)];
     let header = ["source", "provider", "last event"];
     let table = Table::new(rows, widths)
         .header(Row::new(header).style(view.style(Mood::Title)))
+        .column_spacing(GAP_COLUMNS)
         .block(titled("sources ".into(), view));
     frame.render_widget(table, area);
 }
 
-fn source(from: &SourceStatus, now: Timestamp, view: &View) -> Row<'static> {
+fn source(from: &SourceStatus, now: Timestamp, view: &View, name_columns: u16) -> Row<'static> {
     let last = match from.last_event_at {
         Some(at) => format!("{} ago", ago(at, now)),
         None => "none yet".into(),
@@ -220,7 +302,7 @@ fn source(from: &SourceStatus, now: Timestamp, view: &View) -> Row<'static> {
         false => (Mood::Plain, last),
     };
     Row::new([
-        view.span(Mood::Plain, visible(&from.source)),
+        name(&from.source, name_columns, view),
         view.span(Mood::Plain, visible(&from.provider)),
         view.span(mood, last),
     ])
@@ -236,10 +318,11 @@ fn accepted(activity: &Activity) -> u64 {
     outcomes.sum()
 }
 
+/// How many a second.
 #[expect(clippy::cast_precision_loss, reason = "a count of events")]
 fn rate(count: u64, activity: &Activity) -> String {
     let rate = count as f64 / activity.seconds.max(1.0);
-    if rate < 9.95 { format!("{rate:.1}/s") } else { format!("{rate:.0}/s") }
+    if rate < 9.95 { format!("{rate:.1}") } else { format!("{rate:.0}") }
 }
 
 fn millis(millis: f64) -> String {
@@ -279,22 +362,17 @@ fn size(bytes: u64) -> String {
 
 /// The outcomes of requests that were answered with a 2xx.
 const ACCEPTED: [&str; 4] = ["recorded", "duplicate", "handshake", "probe"];
-const COLUMNS_WITH_STATES: u16 = 60;
-/// The widths of the columns about destinations.
-const WIDE: [Constraint; 6] = [
-    Constraint::Fill(2),
-    Constraint::Fill(3),
-    Constraint::Length(8),
-    Constraint::Length(8),
-    Constraint::Length(8),
-    Constraint::Length(6),
-];
-const NARROW: [Constraint; 4] =
-    [Constraint::Fill(1), Constraint::Fill(1), Constraint::Length(7), Constraint::Length(4)];
+const COLUMNS_WITH_STATES: u16 = 80;
+/// As wide as the title of the column.
+const NAME_COLUMNS_MIN: u16 = 11;
+const NUMBER_COLUMNS_MIN: u16 = 5;
+const GAP_COLUMNS: u16 = 2;
+const KEYS: &str = "q quits, p pauses, the arrows move through the destinations";
 const HEAD_ROWS: u16 = 3;
 /// A title and a graph.
 const GRAPH_ROWS: u16 = 4;
 const ROWS_WITH_GRAPH: u16 = 16;
+const ROWS_WITH_ATTEMPTS: u16 = 12;
 /// A title and the names of the columns.
 const TABLE_HEAD_ROWS: u16 = 2;
 const TABLE_ROWS_MIN: u16 = 3;

@@ -6,8 +6,13 @@ use std::{
 };
 
 use console::measure_text_width;
+use serde_json::{Value, json};
 
-use crate::world::{World, booking};
+use crate::{
+    catcher::{Act, Catcher},
+    generated::{check_file, check_output},
+    world::{World, booking, wilco},
+};
 
 const TABLES: &str = "[destination.erp]\ntype = \"print\"\n[destination.broken]\ntype = \"command\"\n\
                       command = [\"/bin/false\"]\nretry = { give_up_after = \"1 ms\" }\n\
@@ -40,6 +45,76 @@ fn one_frame_shows_what_is_wrong_and_fits_every_size() {
             assert!(text.contains(part), "{size}: no {part}\n{text}");
         }
     }
+}
+
+/// Everything that an overview can say is wrong, and long names.
+fn overview() -> String {
+    let minute = |events: u64| {
+        json!({
+            "began_at": "2026-11-25T13:00:00Z", "seconds": 60.0, "commits": events, "events": events,
+            "requests": { "recorded": events, "wrong_signature": 12 },
+            "ack": { "count": events, "p50_ms": 1.62, "p99_ms": 4.08 },
+            "attempts": { "delivered": 1_040, "failed": 31, "dead": 1 },
+        })
+    };
+    let destination = |name: &str, [pending, running, retrying, dead]: [u64; 4], state: Value| {
+        let mut row = json!({
+            "destination": name, "type": "http", "paused": false, "failures": 0,
+            "pending": pending, "running": running, "retrying": retrying, "dead": dead,
+        });
+        row.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+        row
+    };
+    let source = |name: &str, provider: &str, last_event_at: &str, is_silent: bool| {
+        json!({
+            "source": name, "provider": provider, "path": "/", "last_event_at": last_event_at,
+            "silent": is_silent,
+        })
+    };
+    json!({
+        "version": "0.1.0", "now": "2026-11-25T13:04:49Z", "started_at": "2026-11-21T09:30:00Z",
+        "ready": true, "last_minute": minute(512),
+        "minutes": (0..60).map(|at| minute(120 + at * (75 - at) / 3 + at * 37 % 40)).collect::<Vec<_>>(),
+        "destinations": [
+            destination("chat", [0, 0, 0, 0], json!({})),
+            destination("erp", [18_204, 0, 31, 1],
+                json!({ "failures": 31, "open_until": "2026-11-25T13:09:40Z" })),
+            destination("archive", [12, 4, 0, 0], json!({})),
+            destination("編集室の予約カレンダー", [0, 0, 2, 0], json!({ "failures": 2 })),
+            destination("provision-storage-of-projects", [7, 0, 0, 0], json!({ "paused": true })),
+            destination("crm", [140, 1, 1, 0],
+                json!({ "asked_until": "2026-11-25T13:05:30Z" })),
+        ],
+        "sources": [
+            source("freispace", "freispace", "2026-11-25T13:04:48Z", false),
+            source("github", "github", "2026-11-25T12:40:00Z", false),
+            source("shop", "shopify", "2026-11-24T08:00:00Z", true),
+        ],
+        "store": {
+            "free_bytes": 214_748_364_800_u64, "reserve_bytes": 268_435_456, "damaged_events": 0,
+            "store_bytes": 1_181_116_006, "wal_bytes": 4_194_304,
+        },
+        "certificate_expires_at": "2027-01-18T00:00:00Z",
+    })
+    .to_string()
+}
+
+#[test]
+fn a_frame_looks_as_it_did_at_every_size() {
+    let catcher = Catcher::of(&[Act::Body(200, "content-type: application/json\r\n", overview())]);
+    let from = format!("http://{}", catcher.address);
+    let folder = tempfile::tempdir().unwrap();
+    let frame = |size: &str| {
+        let mut command = wilco(folder.path());
+        command.args(["top", "--once", "--size", size, "--from", &from]);
+        let output =
+            command.env("WILCO_READER_TOKEN", "a-token-of-readers").env("TZ", "XST-1").output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    let sizes = ["80x24", "60x24", "80x19", "80x18", "60x12", "40x8", "120x30"];
+    let drawn = sizes.map(|size| format!("# {size}\n{}", frame(size))).join("\n");
+    check_file("crates/wilco-cli/tests/it/listings/top.txt", &drawn);
+    check_output("docs/metrics.md", "top", &frame("80x24"));
 }
 
 #[test]
