@@ -89,8 +89,7 @@ impl ListingArgs {
         if !self.json {
             let more = listed.saturating_mul(2);
             note(&format!(
-                "these are the newest {listed}, and there are more: --all lists them all, --limit \
-                 {more} the newest {more}"
+                "there are more: --limit {more} lists the newest {more}, --all lists all"
             ));
         }
     }

@@ -42,7 +42,7 @@ impl Audit {
         let (screen, times) = (Screen::stdout(), self.store.times());
         let offset = times.offset(newest.at);
         let columns = [
-            Column::text(&times.title(screen, &offset).replace("received", "at"), 11),
+            Column::text(&times.title("at", screen, &offset), 11),
             Column::text("by", 9),
             Column::text("action", 17),
             Column::text("target", 10),

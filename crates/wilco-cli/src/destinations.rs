@@ -5,11 +5,10 @@ use std::process::ExitCode;
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http::Method;
-use wilco_server::admin::DestinationStatus;
+use jiff::Timestamp;
+use wilco_server::{admin::DestinationStatus, clock};
 
-use super::{
-    Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, Times, json_line, print,
-};
+use super::{Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, json_line, print};
 
 /// List, pause and resume destinations
 #[derive(Args)]
@@ -112,7 +111,7 @@ impl List {
         }
         let columns = [
             Column::text("destination", 11),
-            Column::text("type", 7),
+            Column::optional("type"),
             Column::state("state", 7),
             Column::number("pending"),
             Column::number("running"),
@@ -120,16 +119,17 @@ impl List {
             Column::alarm("dead"),
             Column::wrapped("note", 16),
         ];
-        let times = self.store.times();
+        let (screen, times) = (Screen::stdout(), self.store.times());
+        let offset = times.offset(clock::now());
         let cells = rows.iter().map(|row| {
             let kind = row.kind.clone().unwrap_or_else(|| "-".into());
             let counts = [row.pending, row.running, row.retrying, row.dead];
             let mut cells = vec![row.destination.clone(), kind, state(row).into()];
             cells.extend(counts.map(|count| count.to_string()));
-            cells.push(note(row, &times));
+            cells.push(note(row, |until| times.cell(until, screen, &offset)));
             cells
         });
-        print(&Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>()))
+        print(&Table::new(columns, screen).draw(&cells.collect::<Vec<_>>()))
     }
 }
 
@@ -145,12 +145,12 @@ fn state(row: &DestinationStatus) -> &'static str {
 }
 
 /// What the state is about.
-fn note(row: &DestinationStatus, times: &Times) -> String {
+fn note(row: &DestinationStatus, shown: impl Fn(Timestamp) -> String) -> String {
     let removed = row.kind.is_none().then(|| "no longer in the file".into());
     let waits = match (row.open_until, row.asked_until) {
-        _ if row.paused => row.waits(|until| times.time(until)),
-        (Some(until), _) => Some(format!("until {}", times.time(until))),
-        (None, Some(until)) => Some(format!("until {}, as its service asked", times.time(until))),
+        _ if row.paused => row.waits(&shown),
+        (Some(until), _) => Some(format!("until {}", shown(until))),
+        (None, Some(until)) => Some(format!("until {}, as its service asked", shown(until))),
         (None, None) => None,
     };
     let failures = match row.failures {

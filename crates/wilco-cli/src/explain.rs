@@ -137,6 +137,6 @@ const GIVEN: [&str; 7] =
     ["provider", "secret_env", "secret_file", "headers", "head", "body", "now"];
 /// How long a search may take.
 const TIME_MAX: Duration = Duration::from_secs(20);
-const NOTHING: &str = "nothing that usually goes wrong explains it, so most likely it was signed with a secret \
+const NOTHING: &str = "nothing that usually goes wrong explains it, so most likely it was not signed, or with a secret \
                        that is not known here, or its content was changed: compare the secret with the \
                        provider's page, and the body with what the provider says it sent";

@@ -8,7 +8,7 @@ use wilco_server::admin::{
 };
 
 use super::{
-    Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, counted, json_line, print,
+    Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, counted, json_line, note, print,
 };
 
 /// List what failed by destination and error, and retry it
@@ -43,7 +43,7 @@ struct Retry {
     store: StoreArgs,
     /// Those of this destination
     #[arg(long, value_name = "NAME")]
-    destination: String,
+    destination: Option<String>,
     /// Only those with this error, as `wilco failures list` shows it
     #[arg(long, value_name = "TEXT")]
     error: Option<String>,
@@ -90,7 +90,7 @@ impl List {
             Column::text("destination", 11),
             Column::alarm("dead"),
             Column::number("retrying"),
-            Column::text(&times.title(screen, &offset).replace("received", "last"), 11),
+            Column::text(&times.title("last", screen, &offset), 11),
             Column::wrapped("error", 20),
         ];
         let cells = groups.iter().map(|group| {
@@ -100,9 +100,10 @@ impl List {
         });
         print(&Table::new(columns, screen).draw(&cells.collect::<Vec<_>>()))?;
         if found.at_least {
-            print(
-                "there may be more: only the newest failures of each destination were looked at\n",
-            )?;
+            note("there may be more: only the newest failures of each destination were counted");
+        }
+        if groups.iter().any(|group| group.dead > 0) {
+            note("`wilco failures retry --destination NAME` delivers the dead ones again");
         }
         Ok(())
     }
@@ -114,9 +115,17 @@ impl Retry {
     }
 
     async fn retry(&self, record: &Record) -> Result<(), Failure> {
-        record.check_destination(&self.destination).await?;
+        let Some(destination) = &self.destination else {
+            let names = record.destinations().await?;
+            let names: Vec<_> = names.iter().map(|known| known.destination.as_str()).collect();
+            let names = names.join(", ");
+            return Err(Failure::usage(format!(
+                "choose a destination with --destination: {names}"
+            )));
+        };
+        record.check_destination(destination).await?;
         let mut request = RetryFailures {
-            destination: self.destination.clone(),
+            destination: destination.clone(),
             error: self.error.clone(),
             dry_run: self.dry_run,
             reason: self.reason.clone(),
@@ -132,6 +141,10 @@ impl Retry {
             if request.after.is_none() {
                 break;
             }
+        }
+        if all.events == 0 && all.left_out == 0 {
+            let with = if self.error.is_some() { " with this error" } else { "" };
+            return print(&format!("{destination} has no dead deliveries{with}\n"));
         }
         let would = if self.dry_run { "would be " } else { "" };
         let mut text = format!(

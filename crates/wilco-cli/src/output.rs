@@ -104,12 +104,13 @@ impl Times {
     }
 
     /// The title of a column of times, most of which have this offset.
-    pub(crate) fn title(&self, screen: Screen, usual: &str) -> String {
-        match (screen.is_terminal(), screen.is_narrow()) {
-            (true, true) => format!("at ({usual})"),
-            (true, false) => format!("received ({usual})"),
-            (false, _) => "received".into(),
-        }
+    pub(crate) fn title(&self, what: &str, screen: Screen, usual: &str) -> String {
+        if screen.is_terminal() { format!("{what} ({usual})") } else { what.to_owned() }
+    }
+
+    /// The title of a column of times of receipt, which is the first of a wide table.
+    pub(crate) fn received(&self, screen: Screen, usual: &str) -> String {
+        self.title(if screen.is_narrow() { "at" } else { "received" }, screen, usual)
     }
 
     /// A time in such a column: complete, unless it is for a terminal.
@@ -133,12 +134,12 @@ impl Times {
         self.with_offset(zoned.strftime(format).to_string(), at, usual)
     }
 
-    /// `14:04:49+01:00`
     /// `14:04:49`
     pub(crate) fn of_day(&self, at: Timestamp) -> String {
         self.zoned(at).strftime("%H:%M:%S").to_string()
     }
 
+    /// `14:04:49+01:00`
     pub(crate) fn time(&self, at: Timestamp) -> String {
         self.zoned(at).strftime("%H:%M:%S%:z").to_string()
     }

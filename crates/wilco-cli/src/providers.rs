@@ -9,7 +9,7 @@ use wilco::{
     provider::{self, Description},
 };
 
-use super::{Column, Failure, Screen, Table, did_you_mean, json_line, labelled, print};
+use super::{Column, Failure, Screen, Table, did_you_mean, json_line, labelled, note, print};
 
 /// List the providers that wilco understands, or show how to set one up
 #[derive(Args)]
@@ -46,6 +46,9 @@ impl Providers {
             (false, chosen) => listed(chosen),
         };
         print(&text)?;
+        if self.name.is_none() && !self.json && Screen::stdout().is_terminal() {
+            note("`wilco providers NAME` shows what a source of one needs");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
@@ -82,13 +85,13 @@ fn listed(providers: &[&Provider]) -> String {
     let columns = [
         Column::text("provider", 16),
         Column::text("title", 12),
-        Column::text("signs with", 12),
+        Column::text("signs with", 28),
         Column::optional("page"),
     ];
     let rows = providers.iter().map(|provider| {
         let signs = provider.description().signs;
         let signs = match provider.unconfirmed {
-            Some(_) => format!("unconfirmed: {signs}"),
+            Some(_) => format!("{signs} (unconfirmed)"),
             None => signs,
         };
         let page = provider.docs.trim_start_matches("https://").to_owned();

@@ -10,7 +10,9 @@ use wilco_server::{
     clock,
 };
 
-use super::{Column, Failure, Record, Screen, StoreArgs, Table, did_you_mean, json_line, print};
+use super::{
+    Column, Failure, Record, Screen, StoreArgs, Table, Times, did_you_mean, json_line, print,
+};
 
 /// Look at how often and when each secret matched
 #[derive(Args)]
@@ -75,7 +77,7 @@ impl Status {
         if self.json {
             return print(&judged.iter().map(json_line).collect::<Result<String, _>>()?);
         }
-        print(&table(&judged, |at| times.short(at, &offset)))
+        print(&table(&judged, &times, &offset))
     }
 }
 
@@ -107,27 +109,28 @@ fn verdict(
         }
         _ if status.last_match.is_some() => (false, "in use".into()),
         (Some(since), 1..) => (false, format!("not used yet, since {}", shown(since))),
-        _ => (false, "not used yet, and no other of its source either".into()),
+        _ => (false, format!("no secret of {} was used yet", status.source)),
     }
 }
 
-fn table(judged: &[Judged], shown: impl Fn(Timestamp) -> String) -> String {
+fn table(judged: &[Judged], times: &Times, offset: &str) -> String {
     if judged.is_empty() {
-        return "no secrets\n".into();
+        return "no secrets: no source has one\n".into();
     }
+    let screen = Screen::stdout();
     let columns = [
         Column::text("source", 6),
         Column::text("secret", 16),
         Column::number("matches"),
-        Column::text("last match", 19),
+        Column::text(&times.title("last", screen, offset), 11),
         Column::wrapped("verdict", 12),
     ];
     let cells = judged.iter().map(|secret| {
         let SecretStatus { source, secret_name, matches, last_match, .. } = &secret.status;
-        let last = last_match.map_or_else(|| "never".into(), &shown);
+        let last = last_match.map_or_else(|| "never".into(), |at| times.cell(at, screen, offset));
         vec![source.clone(), secret_name.clone(), matches.to_string(), last, secret.verdict.clone()]
     });
-    Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
+    Table::new(columns, screen).draw(&cells.collect::<Vec<_>>())
 }
 
 /// How long others have to match while a secret does not, before it is said that it can be removed.
@@ -151,7 +154,7 @@ mod tests {
             (Some(2 * day), None, false, "in use".into()),
             (None, Some(10 * day), true, removable(at(day))),
             (None, Some(2 * day - 1), false, format!("not used yet, since {}", at(day))),
-            (None, None, false, "not used yet, and no other of its source either".into()),
+            (None, None, false, "no secret of s was used yet".into()),
         ] {
             let status = |name: &str, last: Option<i64>, of_other: Option<i64>| SecretStatus {
                 source: "s".into(),

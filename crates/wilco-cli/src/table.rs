@@ -97,7 +97,9 @@ impl Table {
         let mut text = String::new();
         if !self.is_begun {
             let titles: Vec<_> = self.columns.iter().map(|column| column.title.clone()).collect();
-            text.push_str(&self.row(&titles, |_, title| match self.screen.is_coloured {
+            // A style without text would keep the spaces before it at the end of the line.
+            let is_bold = |title: &str| self.screen.is_coloured && !title.is_empty();
+            text.push_str(&self.row(&titles, |_, title| match is_bold(title) {
                 true => styled(BOLD, title),
                 false => title.to_owned(),
             }));
@@ -114,9 +116,10 @@ impl Table {
     }
 
     /// Leaves out optional columns, then shortens the widest columns until the row fits the screen, or no
-    /// column can be shortened further.
+    /// column can be shortened further. Text that goes on in the next line loses nothing, so an optional
+    /// column stays if there is space for it once that is as narrow as it may be.
     fn fit(&mut self, screen: usize) {
-        while !self.is_begun && self.total() > screen {
+        while !self.is_begun && self.total() - self.breakable() > screen {
             let shown = self.columns.iter_mut().rev().filter(|column| !column.is_left_out);
             let mut optional = shown.filter(|column| column.kind == Kind::Optional);
             let Some(column) = optional.next() else { break };
@@ -130,6 +133,13 @@ impl Table {
             let Some((_, width)) = can_give.max_by_key(|(_, width)| **width) else { return };
             *width -= 1;
         }
+    }
+
+    /// By how much wrapped columns can be narrower.
+    fn breakable(&self) -> usize {
+        let wrapped = self.columns.iter().zip(&self.widths);
+        let wrapped = wrapped.filter(|(column, _)| column.kind == Kind::Wrapped);
+        wrapped.map(|(column, width)| width.saturating_sub(column.shortest)).sum()
     }
 
     /// The width of a whole row.

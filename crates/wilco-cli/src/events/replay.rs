@@ -151,7 +151,7 @@ impl Replay {
                 0 => {}
                 left => {
                     let left = counted(left, "event", "events");
-                    text.push_str(&format!("; {left} not replayed: {why}"));
+                    text.push_str(&format!("\n{left} not replayed: {why}"));
                 }
             }
         }

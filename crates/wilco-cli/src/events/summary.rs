@@ -43,7 +43,7 @@ impl Rows {
 
     fn begin(&self) -> Table {
         let mut columns = vec![
-            Column::text(&self.times.title(self.screen, &self.offset), 11),
+            Column::text(&self.times.received(self.screen, &self.offset), 11),
             Column::text("event", 8),
             Column::text("about", 8),
             Column::text("id", 26),

@@ -143,6 +143,9 @@ impl Accept {
     }
 
     fn report(&self, counts: &Counts) -> String {
+        if counts.accepted == 0 && counts.refused.is_empty() {
+            return "no rejection is kept completely, so there is none to accept\n".into();
+        }
         if self.dry_run {
             return requests(counts.accepted, "would be accepted", "would be accepted") + "\n";
         }

@@ -81,7 +81,7 @@ impl Rows {
         if self.table.is_none() {
             self.offset = self.times.offset(first.received_at);
             let columns = [
-                Column::text(&self.times.title(screen, &self.offset), 11),
+                Column::text(&self.times.received(screen, &self.offset), 11),
                 Column::text("source", 6),
                 Column::text("reason", 17),
                 Column::text("client", 7),

@@ -6,7 +6,7 @@ use http::Method;
 use wilco_server::admin::RejectionDetail;
 
 use super::{Record, RejectionRef};
-use crate::{Failure, ShowArgs, StoreArgs, Times, json_line, print_bytes, visible};
+use crate::{Failure, ShowArgs, StoreArgs, Times, json_line, print_bytes, visible, wrapped};
 
 /// Show one rejected request: why it was refused, its headers and its body
 ///
@@ -49,9 +49,10 @@ fn picture(shown: &RejectionDetail, times: &Times) -> String {
         true => "completely; once it is right: wilco rejections accept",
         false => "in part, so that it cannot be accepted",
     };
-    let mut text = format!("{}\n", rejection.id);
+    let indent = " ".repeat("  received   ".len());
+    let reason = wrapped("  reason     ", &indent, &visible(&rejection.message));
+    let mut text = format!("{}\n{reason}", rejection.id);
     for (name, value) in [
-        ("reason", visible(&rejection.message)),
         ("source", format!("{} ({})", rejection.source, visible(&rejection.provider))),
         ("received", times.full(rejection.received_at)),
         ("client", client),

@@ -5,7 +5,7 @@ mod shown;
 use std::{fmt::Write as _, fs, thread, time::Duration};
 
 use crate::{
-    commands::on_a_terminal,
+    commands::{on_a_terminal, text},
     generated::{check_file, check_output},
     world::{SECRET, World, booking, sign, wilco},
 };
@@ -101,14 +101,18 @@ fn listings_look_as_they_did_at_every_width_with_colours_and_without() {
     let mut drawn = String::new();
     for arguments in [
         &["events", "list"][..],
+        &["events", "list", "--limit", "2"],
         &["events", "list", "--dead"],
         &["events", "why", "latest"],
+        &["events", "replay", "--since", "1h", "--dry-run"],
+        &["failures", "list"],
         &["rejections", "list"],
         &["destinations", "list"],
         &["secrets", "status"],
-        &["backfill", "--status"],
+        &["audit"],
+        &["check", "--connect"],
     ] {
-        let command = world.verb(arguments);
+        let mut command = world.verb(arguments);
         let shown = arguments.join(" ");
         for columns in [80, 120, 200] {
             let coloured = on_a_terminal(&command, columns, &[("TERM", "xterm")]);
@@ -123,12 +127,35 @@ fn listings_look_as_they_did_at_every_width_with_colours_and_without() {
             let coloured = as_written(&with_fixed_values(&coloured));
             writeln!(drawn, "# {columns} columns: wilco {shown}\n{coloured}").unwrap();
         }
-        let output = world.verb(arguments).output().unwrap();
-        let piped = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && !piped.contains('\u{1b}'), "{piped}");
+        let piped = text(&command.output().unwrap().stdout);
+        assert!(!piped.contains('\u{1b}'), "{piped}");
         writeln!(drawn, "# in a pipe: wilco {shown}\n{}", with_fixed_values(&piped)).unwrap();
     }
-    check_file("crates/wilco-cli/tests/it/listings/drawn.txt", &drawn);
+    check_file("crates/wilco-cli/tests/it/listings/tables.txt", &drawn);
+}
+
+#[test]
+fn pages_look_as_they_did() {
+    let world = world(EVENTS);
+    let first = world.events()[0]["id"].as_str().unwrap().to_owned();
+    let webhook = format!("http://{}/webhook", world.address);
+    let mut drawn = String::new();
+    for arguments in [
+        &["events", "show", "latest"][..],
+        &["events", "show", &first],
+        &["rejections", "show", "latest"],
+        &["failures", "retry"],
+        &["store", "status"],
+        &["backfill", "--status"],
+        &["probe", &webhook],
+    ] {
+        let command = world.verb(arguments);
+        let coloured = on_a_terminal(&command, 80, &[("TERM", "xterm")]);
+        let coloured = as_written(&with_fixed_values(&coloured));
+        let shown = arguments.join(" ").replace(&first, "evt_…").replace(&webhook, "http://…");
+        writeln!(drawn, "# wilco {shown}\n{coloured}").unwrap();
+    }
+    check_file("crates/wilco-cli/tests/it/listings/pages.txt", &drawn);
 }
 
 #[test]
@@ -195,6 +222,8 @@ fn an_empty_listing_says_what_to_do_next() {
         (&["events", "list", "--since", "1h"], "no events that match"),
         (&["events", "list", "--dead"], "no events that match"),
         (&["rejections", "list"], "no rejections: no request was refused"),
+        (&["failures", "list"], "no failures: nothing is dead or retrying"),
+        (&["audit"], "no actions yet"),
         (&["rejections", "list", "--since", "1h"], "no rejections that match"),
         (
             &["destinations", "list"],

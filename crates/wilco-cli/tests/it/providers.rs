@@ -89,7 +89,7 @@ fn the_providers_are_listed_with_how_each_signs() {
     let stripe = listed.lines().find(|line| line.starts_with("stripe ")).unwrap();
     assert!(stripe.contains("HMAC-SHA-256, hex"), "{stripe}");
     assert!(stripe.contains("docs.stripe.com/webhooks"), "{stripe}");
-    let unconfirmed = listed.lines().filter(|line| line.contains("unconfirmed: ")).count();
+    let unconfirmed = listed.lines().filter(|line| line.contains("(unconfirmed)")).count();
     let expected = provider::all().iter().filter(|provider| provider.unconfirmed.is_some()).count();
     assert_eq!(unconfirmed, expected);
     let rows: Vec<Value> =

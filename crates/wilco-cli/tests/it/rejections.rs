@@ -209,7 +209,7 @@ fn rejections_are_listed_shown_and_accepted_with_and_without_a_running_wilco() {
         let (_, listed, noted) = run(&world, &["list", "--json", "--limit", "1"]);
         assert_eq!(json(&listed)["reason"], "wrong_signature", "{noted}");
         let (_, _, noted) = run(&world, &["list", "--limit", "1"]);
-        assert!(noted.contains("these are the newest 1"), "{noted}");
+        assert!(noted.contains("there are more: --limit 2 "), "{noted}");
         assert_eq!(run(&world, &["list", "--source", "freispace"]).1, "no rejections that match\n");
         let (code, _, said) = run(&world, &["list", "--source", "fils"]);
         assert!(code == 1 && said.contains("did you mean files"), "{said}");

@@ -45,7 +45,12 @@ pub(super) fn picture(
     }
     text.push_str("\ndeliveries\n");
     if event.deliveries.is_empty() {
-        text.push_str(&format!("  {}\n", screen.painted(&deliveries(event))));
+        let state = deliveries(event);
+        let why = match event.routed && !event.damaged {
+            true => format!(": no route took it; `wilco events why {}` says why", event.id),
+            false => String::new(),
+        };
+        text.push_str(&format!("  {}{why}\n", screen.painted(&state)));
     }
     for delivery in &event.deliveries {
         let destination = destinations.iter().find(|row| row.destination == delivery.destination);

@@ -103,7 +103,7 @@ fn an_event_damaged_before_it_was_routed_raises_an_alert_and_is_listed_as_dead()
         assert_eq!((&row["event"], &row["damaged"]), (&Value::Null, &Value::Bool(true)), "{row}");
         let said = replay("--dry-run");
         assert!(said.contains("nowhere: damaged\n"), "{said}");
-        let end = "0 events would be replayed in 0 new deliveries; 1 event not replayed: damaged\n";
+        let end = "0 events would be replayed in 0 new deliveries\n1 event not replayed: damaged\n";
         assert!(said.ends_with(end), "{said}");
         assert!(world.stop().success());
     }
