@@ -80,7 +80,9 @@ impl Provider {
         });
         let names: Vec<_> = values.by_ref().take(name.len()).flatten().collect();
         let names = names.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>().join(".");
-        let subject: Option<Vec<_>> = values.by_ref().take(subject.len()).collect();
+        // All of them are taken, also if one is absent: the delivery id comes after them.
+        let subject: Vec<_> = values.by_ref().take(subject.len()).collect();
+        let subject: Option<Vec<_>> = subject.into_iter().collect();
         Ok(Envelope {
             provider: self.name.clone(),
             name: if names.is_empty() { UNKNOWN.to_owned() } else { names },
@@ -242,15 +244,36 @@ mod tests {
     use crate::{Arrival, Head, Headers, Secret, SourceName, Unsigned, provider::find, verify};
 
     fn check(body: &[u8]) -> Result<Envelope, EnvelopeError> {
-        let freispace = find("freispace").unwrap();
+        check_of("freispace", body)
+    }
+
+    fn check_of(provider: &str, body: &[u8]) -> Result<Envelope, EnvelopeError> {
+        let provider = find(provider).unwrap();
         let secret = Secret::new("t", b"a-made-up-secret".to_vec()).unwrap();
-        let key = freispace.scheme.key(&secret).unwrap();
+        let key = provider.scheme.key(&secret).unwrap();
         let now = jiff::Timestamp::UNIX_EPOCH;
-        let headers = freispace.scheme.sign(&secret, &Unsigned::post(body, now)).unwrap();
+        let headers = provider.scheme.sign(&secret, &Unsigned::post(body, now)).unwrap();
         let head = Head { headers: Headers::from_pairs(headers), ..Head::default() };
         let arrival = Arrival { received_at: now, head, body: body.to_vec().into() };
         let source = SourceName::new("t").unwrap();
-        freispace.envelope(&verify(&freispace.scheme, &source, &[key], arrival).unwrap())
+        provider.envelope(&verify(&provider.scheme, &source, &[key], arrival).unwrap())
+    }
+
+    #[test]
+    fn the_delivery_id_is_found_whether_or_not_there_is_a_subject() {
+        for (body, subject) in [
+            (
+                r#"{"id":"evt_1","data":{"object":{"object":"invoice","id":"in_1"}}}"#,
+                Some("invoice/in_1"),
+            ),
+            (r#"{"id":"evt_1","data":{"object":{"id":"in_1"}}}"#, None),
+            (r#"{"id":"evt_1","data":{"object":{"object":"invoice"}}}"#, None),
+            (r#"{"id":"evt_1"}"#, None),
+        ] {
+            let envelope = check_of("stripe", body.as_bytes()).unwrap();
+            let found = (envelope.delivery_id.as_deref(), envelope.subject.as_deref());
+            assert_eq!(found, (Some("evt_1"), subject), "{body}");
+        }
     }
 
     #[test]
