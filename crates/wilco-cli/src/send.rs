@@ -7,7 +7,7 @@ mod target;
 use std::{process::ExitCode, time::Duration};
 
 use clap::{Args, builder::PossibleValue};
-use http::{Request, StatusCode, Uri, header};
+use http::{Request, StatusCode, Uri};
 use indicatif::ProgressBar;
 use tokio::{signal::ctrl_c, task::JoinSet, time::Instant};
 use wilco::{Body, Unsigned, freispace, provider};
@@ -126,7 +126,7 @@ impl Send {
             while in_flight.len() >= self.concurrency.max(1) {
                 exchanges.extend(in_flight.join_next().await.into_iter().flatten().flatten());
             }
-            let request = self.request(target, bodies.body()?)?;
+            let request = self.request(target, bodies)?;
             let (client, bar) = (client.clone(), bar.clone());
             let times = if self.again { 2 } else { 1 };
             in_flight.spawn(async move {
@@ -144,24 +144,22 @@ impl Send {
         Ok(())
     }
 
-    fn request(&self, target: &Target, mut body: Vec<u8>) -> Result<Request<Body>, Failure> {
+    fn request(&self, target: &Target, bodies: &Bodies) -> Result<Request<Body>, Failure> {
         let freispace = provider::find("freispace")
             .ok_or_else(|| Failure::failed("this wilco was built without freispace"))?;
+        let mut body = bodies.body(freispace)?;
         let unsigned = Unsigned::post(&body, clock::now());
-        let signed = freispace.scheme.sign(&target.secret, &unsigned);
-        let signed = signed.map_err(Failure::usage)?;
+        let headers = freispace.test_headers(&target.secret, "", &unsigned);
+        let headers = headers.map_err(Failure::usage)?;
         if self.tamper {
             match body.iter_mut().find(|byte| byte.is_ascii_lowercase()) {
                 Some(letter) => letter.make_ascii_uppercase(),
                 None => body.push(b' '),
             }
         }
-        let request = Request::post(&target.url)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::USER_AGENT, concat!("wilco-send/", env!("CARGO_PKG_VERSION")));
-        signed
+        headers
             .iter()
-            .fold(request, |request, (name, value)| request.header(name, value))
+            .fold(Request::post(&target.url), |request, (name, value)| request.header(name, value))
             .body(Body::from(body))
             .map_err(|error| Failure::usage(format!("cannot build the request: {error}")))
     }

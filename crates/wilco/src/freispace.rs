@@ -37,6 +37,7 @@ pub mod booking;
 pub mod invoice;
 pub mod offer;
 pub mod project;
+mod sample;
 pub mod storage_project;
 
 use std::fmt;
@@ -46,7 +47,11 @@ use serde::{Deserialize, Deserializer, de::Error as _};
 use serde_json::{Map, Value};
 
 pub use self::{
-    booking::Booking, invoice::Invoice, offer::Offer, project::Project,
+    booking::Booking,
+    invoice::Invoice,
+    offer::Offer,
+    project::Project,
+    sample::{SAMPLES, new_event, sample},
     storage_project::StorageProject,
 };
 use crate::{DataError, Event};
@@ -201,33 +206,6 @@ pub fn url(event: &Event) -> Option<String> {
     }
     serde_json::from_reader::<_, Url>(event.body.reader()).ok()?.url
 }
-
-/// A made-up body of this event, to try things out. `None` for an event that is not documented.
-pub fn sample(event: &str) -> Option<&'static str> {
-    let name = Name::from(event);
-    SAMPLES.iter().find(|(sample, _)| *sample == name.as_str()).map(|(_, body)| *body)
-}
-
-/// A made-up body for each documented event, with its name. In this order they tell the story of
-/// one project in a small post house, from the quote to the cleared storage. They have the members
-/// that freispace documents and no others.
-pub const SAMPLES: &[(&str, &str)] = &[
-    ("project.created", include_str!("freispace/samples/project.created.json")),
-    ("offer.finalized", include_str!("freispace/samples/offer.finalized.json")),
-    ("offer.status_updated", include_str!("freispace/samples/offer.status_updated.json")),
-    ("storage_project.created", include_str!("freispace/samples/storage_project.created.json")),
-    ("booking.created", include_str!("freispace/samples/booking.created.json")),
-    ("booking.updated", include_str!("freispace/samples/booking.updated.json")),
-    ("booking.deleted", include_str!("freispace/samples/booking.deleted.json")),
-    ("project.updated", include_str!("freispace/samples/project.updated.json")),
-    ("invoice.finalized", include_str!("freispace/samples/invoice.finalized.json")),
-    ("invoice.canceled", include_str!("freispace/samples/invoice.canceled.json")),
-    ("project.archived", include_str!("freispace/samples/project.archived.json")),
-    ("project.unarchived", include_str!("freispace/samples/project.unarchived.json")),
-    ("storage_project.updated", include_str!("freispace/samples/storage_project.updated.json")),
-    ("storage_project.deleted", include_str!("freispace/samples/storage_project.deleted.json")),
-    ("project.deleted", include_str!("freispace/samples/project.deleted.json")),
-];
 
 /// A project as another resource names it.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

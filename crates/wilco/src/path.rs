@@ -8,7 +8,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{BODY_CHUNK_BYTES, Body};
 pub(crate) use stored::stored_values;
@@ -22,6 +22,31 @@ impl Path {
     /// Whether it is that of the body itself.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// Puts a text at this path of a body, with the objects and arrays that lead to it.
+    pub(crate) fn put(&self, body: &mut Value, text: &str) {
+        let mut place = body;
+        for step in &self.0 {
+            place = match step {
+                Step::Member(name) => {
+                    if !place.is_object() {
+                        *place = json!({});
+                    }
+                    &mut place[name]
+                }
+                Step::Item(number) => {
+                    let mut items = match place.take() {
+                        Value::Array(items) => items,
+                        _ => Vec::new(),
+                    };
+                    items.resize(items.len().max(number + 1), Value::Null);
+                    *place = items.into();
+                    &mut place[*number]
+                }
+            };
+        }
+        *place = text.into();
     }
 }
 

@@ -141,6 +141,14 @@ impl Place {
         }
     }
 
+    /// The name of the field, if the value is in a form.
+    pub(crate) fn form(&self) -> Option<&str> {
+        match &self.at {
+            At::Form(name) => Some(name),
+            _ => None,
+        }
+    }
+
     /// The claim of the token, if the value is in one.
     pub(crate) fn claim(&self) -> Option<&str> {
         match &self.at {

@@ -7,6 +7,7 @@ mod description;
 mod envelope;
 mod file;
 mod handshake;
+mod sample;
 mod vector;
 
 use std::{
@@ -24,6 +25,7 @@ pub(in crate::provider) use envelope::EnvelopePlaces;
 pub use envelope::{Content, Envelope, EnvelopeError, EqualBodies};
 pub use file::ProviderText;
 pub use handshake::{Challenge, Handshake, HandshakeMethod, HandshakeSecrets};
+pub use sample::{TEST_USER_AGENT, uuid};
 pub(in crate::provider) use vector::Vector;
 
 /// Every provider that this version knows.
