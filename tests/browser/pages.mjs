@@ -46,6 +46,7 @@ export function pages(world, sections) {
   const all = sections.map((path) => [name(path), path]);
   all.push(["not-found", "/nothing-is-here"]);
   all.push(["events-filtered", "/events?event=booking.*&destination=erp"]);
+  all.push(["test-event", "/events/test"]);
   all.push(["events-none", "/events?event=nothing.*"]);
   all.push(["events-found", "/events?search=Salt&state=dead"]);
   all.push(["replay-many", "/events/replay?event=booking.*"]);

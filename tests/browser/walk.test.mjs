@@ -34,12 +34,16 @@ test(`what broke is seen, understood, fixed and replayed within ${WITHIN_SECONDS
   const go = (name) => page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name }).click();
   const inState = (state) => world.events().filter((event) => event.deliveries.some((one) => one.state === state));
 
-  // The empty list says how to send an event; it appears by itself.
+  // The empty list leads to a test event, and that to what became of it.
   await go("Events");
-  const said = await page.locator(".empty code").first().innerText();
-  assert.match(said, /^wilco send /);
-  world.send(...said.split(" ").slice(2));
-  await page.locator("[data-row]").getByText("delivered").first().waitFor({ state: "attached" });
+  await page.getByRole("link", { name: "Send a test event" }).click();
+  const body = page.getByLabel("Body");
+  assert.equal(JSON.parse(await body.inputValue()).event, "booking.created");
+  await body.fill((await body.inputValue()).replace(/"name": "[^"]*"/, '"name": "Written by hand"'));
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.locator(".notice").getByText("received and recorded").waitFor();
+  await page.locator("main .state.delivered").first().waitFor();
+  assert.match(await page.locator("main").innerText(), /Written by hand/);
 
   // The service behind the destination breaks.
   world.handler.status = 503;

@@ -33,7 +33,8 @@ use crate::{metrics::Metrics, sockets::Listener};
 
 pub use api::{Api, REPLAY_REASON, REPLAYED_EVENTS_MAX, Reload};
 pub(crate) use api::{
-    Backend, ConfiguredDestination, FromPage, Probing, Routing, RunBackfill, Running, Unready,
+    Backend, ConfiguredDestination, FromPage, Probing, Routing, RunBackfill, Running, SendTest,
+    Unready,
 };
 use dashboard::Dashboard;
 pub(crate) use extract::{EventStream, Json, LastEventId, NoContent, Octets, Path, Query};
@@ -48,11 +49,12 @@ pub use model::{
     PAGE_ITEMS_MAX, Page, PayloadState, Probe, ProbeReport, ProbeRequest, ProbedBody,
     ProbedRequest, Reached, RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest,
     Replayed, ReplayedEvent, RetriedFailures, RetryFailures, RouteClause, RouteDecision,
-    RouteDecisions, SecretStatus, Secrets, SessionRequest, SourceStatus, StoreContents, StoreUsage,
-    StreamStart, StreamedKind, ValueAt,
+    RouteDecisions, Sample, SecretStatus, Secrets, SentTest, SessionRequest, SourceStatus,
+    StoreContents, StoreUsage, StreamStart, StreamedKind, TestRequest, ValueAt,
 };
 pub(crate) use model::{
-    DestinationPath, EventPath, PAGE_ITEMS, ProbePath, RejectionPath, StreamedData,
+    DestinationPath, EventPath, PAGE_ITEMS, ProbePath, ReadSample, RejectionPath, SourcePath,
+    StreamedData,
 };
 pub(crate) use openapi::{Describe, Described, document};
 pub(crate) use page::{encode, position};

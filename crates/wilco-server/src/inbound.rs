@@ -11,6 +11,7 @@ mod listen;
 mod log_limit;
 mod probes;
 mod response;
+mod test_event;
 mod throttle;
 mod tls;
 
@@ -47,7 +48,8 @@ pub(crate) use gate::{Client, Network, UnreadableHop};
 pub(crate) use listen::{HeadFault, raise_file_limit};
 pub(crate) use probes::{ProbeError, ProbeRequest};
 pub(crate) use response::{Evidence, Refusal};
-pub(crate) use tls::CHALLENGE_PROTOCOL;
+pub(crate) use test_event::TestError;
+pub(crate) use tls::{ALPN_HTTP2, CHALLENGE_PROTOCOL};
 pub use tls::{Certificate, Challenges, SelfSigned, TlsError};
 
 /// Handles every request, from any listener.
@@ -387,8 +389,6 @@ enum Handled {
     Challenged(Challenge, Duration),
 }
 
-/// The name of HTTP/2 in a TLS handshake.
-const ALPN_HTTP2: &[u8] = b"h2";
 /// The outcome of a request that was answered and not recorded, as metrics and logs name it.
 const HANDSHAKE: &str = "handshake";
 /// One part in this many of a limit is left to known networks.

@@ -4,6 +4,7 @@ mod event;
 mod list;
 mod live;
 mod pages;
+mod test_event;
 
 use std::{
     io::{Read as _, Write as _},

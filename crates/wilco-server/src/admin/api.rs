@@ -2,6 +2,7 @@
 //! from the same table, [`operations`].
 
 mod audit;
+mod backend;
 mod backfill;
 mod destinations;
 mod erasure;
@@ -14,6 +15,7 @@ mod reload;
 mod routes;
 mod secrets;
 mod sessions;
+mod sources;
 mod stream;
 
 use std::{convert::Infallible, sync::Arc};
@@ -29,96 +31,16 @@ use axum::{
     routing::{MethodFilter, MethodRouter, get, on},
 };
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
-use jiff::Timestamp;
-use tokio::sync::watch;
 use tower_service::Service as _;
-use wilco::Event;
-use wilco_store::{AdminStore, Retention, Target};
 
-use super::{
-    ConfiguredRoute, Describe, Described, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision,
-    Sessions, Streams, document,
-};
-use crate::{config::Source, history::History, metrics::Metrics};
+use super::{Describe, Described, Problem, document};
 
 pub(crate) use audit::FromPage;
+pub use backend::Reload;
+pub(crate) use backend::{
+    Backend, ConfiguredDestination, Probing, Routing, RunBackfill, Running, SendTest, Unready,
+};
 pub use events::{REPLAY_REASON, REPLAYED_EVENTS_MAX};
-
-/// Asks every provider for what never arrived. False if that is not done yet.
-pub(crate) type RunBackfill = Box<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
-
-/// Reads the configuration again; an error says what is wrong with it.
-pub type Reload = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
-
-/// Says why nothing can be received although the store is ready; `None` if something can.
-pub(crate) type Unready = Arc<dyn Fn() -> Option<String> + Send + Sync>;
-
-/// What only a running service knows.
-pub(crate) struct Running {
-    pub(crate) history: Arc<History>,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) unready: Unready,
-    pub(crate) sessions: Arc<Sessions>,
-    pub(crate) streams: Arc<Streams>,
-    /// How long events are kept.
-    pub(crate) retention: watch::Receiver<Retention>,
-}
-
-/// The routes and destinations of a configuration.
-pub(crate) trait Routing: Send + Sync {
-    /// Where an event goes.
-    fn targets(&self, event: &Event) -> Vec<Target>;
-    /// How each route decides about an event.
-    fn decisions(&self, event: &Event) -> Vec<RouteDecision>;
-    /// The routes, in the order of the configuration.
-    fn routes(&self) -> Vec<ConfiguredRoute>;
-    /// The destinations.
-    fn destinations(&self) -> Vec<ConfiguredDestination>;
-}
-
-/// The probes of a running wilco.
-pub(crate) trait Probing: Send + Sync {
-    /// Opens a probe, unless another is open.
-    fn open(&self, request: ProbeRequest) -> Result<Probe, Problem>;
-    /// What arrived; `None` if the latest probe has another id.
-    fn report(&self, id: &str) -> Option<ProbeReport>;
-    /// Closes the probe; `false` if the latest probe has another id.
-    fn close(&self, id: &str) -> bool;
-}
-
-/// A destination of the configuration.
-pub(crate) struct ConfiguredDestination {
-    pub(crate) name: String,
-    pub(crate) kind: &'static str,
-    /// Failures in a row that open its circuit breaker.
-    pub(crate) failures_max: u32,
-}
-
-/// What the operations work on.
-pub(crate) struct Backend {
-    pub(crate) store: Arc<dyn AdminStore>,
-    /// The current routes and destinations; an error says what is wrong with the configuration.
-    pub(crate) routing: Box<dyn Fn() -> Result<Arc<dyn Routing>, String> + Send + Sync>,
-    /// The current sources; an error says what is wrong with the configuration.
-    pub(crate) sources: Box<dyn Fn() -> Result<Vec<Arc<Source>>, String> + Send + Sync>,
-    /// `None` if wilco runs without a configuration file.
-    pub(crate) reload: Option<Reload>,
-    /// When the service started. `None` if no service uses the store.
-    pub(crate) began_at: Option<Timestamp>,
-    /// `None` if no service uses the store.
-    pub(crate) probing: Option<Arc<dyn Probing>>,
-    /// `None` if no service uses the store.
-    pub(crate) backfill: Option<RunBackfill>,
-    /// `None` if no service uses the store.
-    pub(crate) running: Option<Running>,
-}
-
-impl Backend {
-    fn routing(&self) -> Result<Arc<dyn Routing>, Problem> {
-        (self.routing)().map_err(Problem::invalid_configuration)
-    }
-}
 
 /// The admin API over an open store. The admin listener serves it; a program that has opened the
 /// store itself calls it in process.
@@ -313,6 +235,18 @@ fn about_configuration() -> Vec<Operation> {
             "resume_destination",
             "Resumes a paused destination",
             destinations::resume,
+        ),
+        read(
+            "/api/v1/sources/{name}/sample",
+            "read_sample",
+            "Shows what a test event for a source can be",
+            sources::sample,
+        ),
+        write(
+            "/api/v1/sources/{name}/test",
+            "send_test_event",
+            "Signs an event as the provider of a source does, and receives it like all others",
+            sources::send_test,
         ),
         read(
             "/api/v1/secrets",

@@ -18,6 +18,7 @@ mod parameters;
 mod payload;
 mod rejections;
 mod routes;
+mod test_event;
 mod view;
 
 use std::sync::Arc;
@@ -119,6 +120,7 @@ fn pages() -> Router<Arc<Dashboard>> {
         .route("/events", get(events::list))
         .route("/events/counts", get(events::counts))
         .route("/events/replay", get(events::confirm_replay).post(events::replay))
+        .route("/events/test", get(test_event::show).post(test_event::send))
         .route("/events/{id}", get(event::show))
         .route("/events/{id}/replay", post(event::replay))
         .route("/events/{id}/cancel", post(event::cancel))

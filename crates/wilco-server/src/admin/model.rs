@@ -15,6 +15,7 @@ mod rejections;
 mod routes;
 mod secrets;
 mod sessions;
+mod sources;
 mod stream;
 
 use std::{fmt::Display, str::FromStr};
@@ -57,6 +58,8 @@ pub use routes::{
 };
 pub use secrets::{SecretStatus, Secrets};
 pub use sessions::{LoginLink, SessionRequest};
+pub(crate) use sources::{ReadSample, SourcePath};
+pub use sources::{Sample, SentTest, TestRequest};
 pub(crate) use stream::StreamedData;
 pub use stream::{DeliveryChange, FollowChanges, StreamStart, StreamedKind};
 

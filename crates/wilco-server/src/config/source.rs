@@ -10,6 +10,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use jiff::Timestamp;
 use wilco::{Provider, Secret, SourceName, provider};
 use wilco_config::{
     Form, Key, Reference, Table, TableReader, TableView, Unresolved, ValueType, duration, nearest,
@@ -157,6 +158,20 @@ impl Source {
     pub(crate) fn known_url(&self, query: Option<&str>) -> Option<String> {
         let url = self.public_url.as_ref()?;
         Some(query.map_or_else(|| url.clone(), |query| format!("{url}?{query}")))
+    }
+
+    /// The secret that signs test events, or why none can.
+    pub(crate) fn test_secret(&self, now: Timestamp) -> Result<&Secret, String> {
+        let Self { name, provider, .. } = self;
+        let secret = self.secrets.first();
+        let secret = secret.ok_or_else(|| format!("source {name} has no secret yet"))?;
+        match provider.can_sign(secret, now) {
+            true => Ok(secret),
+            false => Err(format!(
+                "only {} itself can sign its requests, so send a test event from there",
+                provider.title
+            )),
+        }
     }
 
     /// The name of the secret that the provider brought: that of its file.

@@ -17,7 +17,6 @@ use rustls::{
 use tokio_rustls::TlsAcceptor;
 use x509_cert::der::Decode as _;
 
-use super::ALPN_HTTP2;
 use crate::config::Tls;
 use files::Files;
 
@@ -251,5 +250,7 @@ fn ends(certificate: &CertificateDer<'_>) -> i64 {
     ends.map_or(0, |ends| i64::try_from(ends.as_secs()).unwrap_or(i64::MAX))
 }
 
+/// The application protocol (ALPN) of HTTP/2.
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
 /// The application protocol (ALPN) of the challenge tls-alpn-01.
 pub(crate) const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";

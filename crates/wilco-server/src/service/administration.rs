@@ -13,11 +13,11 @@ use crate::{
     admin::{
         Api, Backend, ConfiguredDebounce, ConfiguredDestination, ConfiguredRoute, Header, Probe,
         ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, Reload,
-        RouteClause, RouteDecision, Routing, RunBackfill, Running,
+        RouteClause, RouteDecision, Routing, RunBackfill, Running, SendTest, SentTest,
     },
     backfill::Trigger,
     config::{Config, Outline},
-    inbound::{self, Inbound, ProbeError},
+    inbound::{self, Inbound, ProbeError, TestError},
     outbound::Plan,
 };
 
@@ -31,8 +31,17 @@ pub fn api(
     let routing = move || Ok(Arc::new(Outlined::new(outline()?)) as Arc<dyn Routing>);
     let sources = move || Ok(whole()?.sources.into_iter().map(Arc::new).collect());
     let (routing, sources) = (Box::new(routing), Box::new(sources));
-    let (reload, began_at, probing, backfill, running) = (None, None, None, None, None);
-    Api::new(Backend { store, routing, sources, reload, began_at, probing, backfill, running })
+    Api::new(Backend {
+        store,
+        routing,
+        sources,
+        reload: None,
+        began_at: None,
+        probing: None,
+        backfill: None,
+        send_test: None,
+        running: None,
+    })
 }
 
 /// The admin API of the running service, over its store and what it uses at the moment.
@@ -53,6 +62,7 @@ pub(super) fn api_of(
         began_at: Some(inbound.began_at()),
         probing: Some(Arc::clone(inbound) as Arc<dyn Probing>),
         backfill: Some(backfill(trigger)),
+        send_test: Some(send_test(Arc::clone(inbound))),
         running: Some(running),
     })
 }
@@ -62,6 +72,26 @@ fn backfill(trigger: Arc<Trigger>) -> RunBackfill {
     Box::new(move || {
         let trigger = Arc::clone(&trigger);
         Box::pin(async move { trigger.round().await })
+    })
+}
+
+fn send_test(inbound: Arc<Inbound>) -> SendTest {
+    Box::new(move |source, event, body| {
+        let inbound = Arc::clone(&inbound);
+        Box::pin(async move {
+            let sent = inbound.send_test(&source, &event, body).await;
+            let receipt = sent.map_err(|error| {
+                let status = match &error {
+                    TestError::Unsigned(_) => StatusCode::CONFLICT,
+                    TestError::Refused { status, .. } if status.is_server_error() => *status,
+                    TestError::Refused { .. } | TestError::Handshake => {
+                        StatusCode::UNPROCESSABLE_ENTITY
+                    }
+                };
+                Problem::new(status, error.to_string())
+            })?;
+            Ok(SentTest { event_id: receipt.event_id(), duplicate: !receipt.is_first() })
+        })
     })
 }
 

@@ -50,8 +50,9 @@ impl Provider {
     ) -> Result<Vec<(String, String)>, SignError> {
         let mut headers = self.scheme.sign(secret, request)?;
         let content_type = if self.envelope.is_json() { JSON } else { FORM };
-        let general = [("content-type", content_type), ("user-agent", TEST_USER_AGENT)];
-        let general = general.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let user_agent = format!("{TEST_USER_AGENT}{}", env!("CARGO_PKG_VERSION"));
+        let general = [("content-type", content_type.into()), ("user-agent", user_agent)];
+        let general = general.map(|(name, value)| (name.to_owned(), value));
         let parts = self.name_parts(event).into_iter().chain(self.delivery_id(request.id));
         let parts = parts.filter_map(|(place, value)| place.write(value));
         for (name, value) in general.into_iter().chain(parts) {
@@ -83,7 +84,6 @@ impl Provider {
 
     /// Where the parts of an event's name are, with the parts of this one.
     fn name_parts<'a>(&'a self, event: &'a str) -> Vec<(&'a Place, &'a str)> {
-        let event = event.strip_suffix(".*").unwrap_or(event);
         let places = &self.envelope.name;
         places.iter().zip(event.splitn(places.len(), '.')).collect()
     }
@@ -101,8 +101,8 @@ pub fn uuid(random: u128) -> String {
     parts.join("-")
 }
 
-/// The user agent of requests that only test a receiver, by which they can be recognised.
-pub const TEST_USER_AGENT: &str = concat!("wilco-send/", env!("CARGO_PKG_VERSION"));
+/// How the user agent of requests begins that only test a receiver, by which they can be recognised.
+pub const TEST_USER_AGENT: &str = "wilco-send/";
 /// The provider of which there are samples.
 const FREISPACE: &str = "freispace";
 const JSON: &str = "application/json";
@@ -147,7 +147,7 @@ mod tests {
             ("freispace", "quote.finalized", Some(("offer.finalized", None))),
             ("freispace", "unheard.of", Some(("unheard.of", None))),
             ("github", "push", Some(("push", id))),
-            ("github", "pull_request.*", Some(("pull_request", id))),
+            ("github", "pull_request", Some(("pull_request", id))),
             ("github", "pull_request.opened", Some(("pull_request.opened", id))),
             ("stripe", "invoice.paid", Some(("invoice.paid", id))),
             ("standard-webhooks", "user.created", Some(("user.created", id))),

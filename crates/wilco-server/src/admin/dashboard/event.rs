@@ -9,7 +9,7 @@ use axum::{
     response::Response,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use wilco::EventId;
+use wilco::{EventId, provider::TEST_USER_AGENT};
 
 use super::{
     super::{
@@ -29,6 +29,8 @@ struct EventPage<'p> {
     routes: Result<Vec<RouteDecision>, String>,
     payload: Payload,
     curl: Option<String>,
+    /// Whether wilco itself sent it.
+    is_test: bool,
     /// Whether something more can happen to it.
     is_under_way: bool,
 }
@@ -55,7 +57,10 @@ pub(super) async fn show(
     let summary = &event.summary;
     let is_under_way =
         !summary.routed || summary.deliveries.iter().any(|delivery| !is_done(delivery.state));
-    Ok(layout.page(&EventPage { layout, event, routes, payload, curl, is_under_way }))
+    let is_test = event.headers.iter().any(|header| {
+        header.name.eq_ignore_ascii_case("user-agent") && header.value.starts_with(TEST_USER_AGENT)
+    });
+    Ok(layout.page(&EventPage { layout, event, routes, payload, curl, is_test, is_under_way }))
 }
 
 /// Delivers one event again.

@@ -1,0 +1,69 @@
+//! The sources: samples of what their providers send, and test events.
+
+use std::sync::Arc;
+
+use axum::{extract::State, http::StatusCode};
+use wilco::provider::uuid;
+
+use super::Backend;
+use crate::admin::{
+    Json, Path, Problem, Query, ReadSample, Sample, SentTest, SourcePath, TestRequest,
+};
+use crate::{clock, config::Source};
+
+pub(super) async fn sample(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<SourcePath>,
+    Query(query): Query<ReadSample>,
+) -> Result<Json<Sample>, Problem> {
+    let source = find(&backend, &path.name)?;
+    source.test_secret(clock::now()).map_err(not_now)?;
+    let provider = &source.provider;
+    let events = events(&source).map(str::to_owned).collect();
+    let event = query.event.unwrap_or_else(|| first_event(&source));
+    let body = sample_of(&source, &event)?;
+    Ok(Json(Sample { provider: provider.name.clone(), events, event, body }))
+}
+
+pub(super) async fn send_test(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<SourcePath>,
+    Json(request): Json<TestRequest>,
+) -> Result<Json<SentTest>, Problem> {
+    let source = find(&backend, &path.name)?;
+    let send = backend.send_test.as_ref().ok_or_else(|| {
+        not_now("only a running wilco receives events; start it with `wilco serve`".into())
+    })?;
+    let event = request.event.unwrap_or_else(|| first_event(&source));
+    let body = match request.body {
+        Some(body) => body,
+        None => sample_of(&source, &event)?,
+    };
+    send(source, event, body).await.map(Json)
+}
+
+fn find(backend: &Backend, name: &str) -> Result<Arc<Source>, Problem> {
+    let sources = (backend.sources)().map_err(Problem::invalid_configuration)?;
+    let found = sources.into_iter().find(|source| source.name.as_str() == name);
+    found.ok_or_else(|| Problem::not_found(format!("source {name} not found")))
+}
+
+/// The names that the provider documents. Where its events have actions, they are left out.
+fn events(source: &Source) -> impl Iterator<Item = &str> {
+    source.provider.events().map(|name| name.strip_suffix(".*").unwrap_or(name))
+}
+
+fn first_event(source: &Source) -> String {
+    events(source).next().unwrap_or("test").to_owned()
+}
+
+fn sample_of(source: &Source, event: &str) -> Result<String, Problem> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|error| Problem::internal(&error))?;
+    let id = uuid(u128::from_be_bytes(random));
+    Ok(source.provider.sample(event, &id, clock::now()))
+}
+
+fn not_now(why: String) -> Problem {
+    Problem::new(StatusCode::CONFLICT, why)
+}
