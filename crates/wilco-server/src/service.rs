@@ -102,8 +102,17 @@ impl Service {
         reload: Option<Reload>,
         passed: PassedSockets,
     ) -> Result<Arc<Self>, StartError> {
-        let Opened { metrics, certificate, acceptor, threads, store, public, admin, renewal } =
-            Opened::open(&config, certificate, acme, passed).await?;
+        let Opened {
+            metrics,
+            certificate,
+            acceptor,
+            threads,
+            store,
+            public,
+            admin,
+            http_socket,
+            renewal,
+        } = Opened::open(&config, certificate, acme, passed).await?;
         let endpoints = Endpoints::new(&config.listen, &config.sources);
         let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
         inbound.set_secrets();
@@ -142,6 +151,7 @@ impl Service {
             admin_address = Some(socket.address().clone());
             sockets.push(socket);
         }
+        sockets.extend(http_socket);
         certificate.iter().for_each(|certificate| starter.watch(certificate));
         let tasks = supervise(starter.tasks, Arc::clone(&store), stop.clone());
         Ok(Arc::new(Self {

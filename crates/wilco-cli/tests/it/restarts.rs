@@ -3,8 +3,9 @@
 mod load;
 
 use std::{
+    collections::BTreeMap,
     env, fs,
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::Command,
     thread,
     time::Duration,
@@ -87,6 +88,20 @@ fn a_successor_that_cannot_start_leaves_everything_as_it_was() {
 }
 
 #[test]
+fn a_successor_listens_on_the_same_sockets() {
+    let acme = "directory = \"https://127.0.0.1:1/\", http_address = \"127.0.0.1:0\"";
+    let tls = format!("tls = \"acme\"\ndomains = \"hooks.example.com\"\nacme = {{ {acme} }}");
+    let world = World::plan().tls(&tls).start();
+    let before = listening(world.pid());
+    assert_eq!(before.len(), 3, "public, admin and http-01: {before:?}");
+    let process = Process(world.pid()).hand_over(&world, 1);
+    assert_eq!(listening(process.0), before);
+    assert!(before.contains_key(&world.address), "{before:?}");
+    assert_eq!(world.ask("GET", "/livez", &[], "").status, 200);
+    process.stop(&world);
+}
+
+#[test]
 fn a_successor_has_the_files_of_sockets_and_removes_them_at_its_end() {
     let world = World::plan().address(r#"["127.0.0.1:0", "unix:FOLDER/wilco.sock"]"#).start();
     let process = Process(world.pid()).hand_over(&world, 1).hand_over(&world, 2);
@@ -145,6 +160,24 @@ fn successors(log: &str) -> Vec<u32> {
     lines.map(|line| u32::try_from(line["process"].as_u64().unwrap()).unwrap()).collect()
 }
 
+/// The sockets on which a process listens for IPv4: the inode of each by its address.
+fn listening(process: u32) -> BTreeMap<SocketAddr, String> {
+    let files = fs::read_dir(format!("/proc/{process}/fd")).unwrap().flatten();
+    let open: Vec<_> = files.filter_map(|file| fs::read_link(file.path()).ok()).collect();
+    let table = fs::read_to_string(format!("/proc/{process}/net/tcp")).unwrap();
+    let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let rows = rows.filter(|row| row[3] == LISTEN);
+    let rows = rows.filter(|row| open.contains(&format!("socket:[{}]", row[9]).into()));
+    rows.map(|row| (address(row[1]), row[9].into())).collect()
+}
+
+/// An address as the kernel shows it, such as `0100007F:1F90`.
+fn address(text: &str) -> SocketAddr {
+    let (ip, port) = text.split_once(':').unwrap();
+    let ip = u32::from_str_radix(ip, 16).unwrap().to_ne_bytes();
+    (ip, u16::from_str_radix(port, 16).unwrap()).into()
+}
+
 fn times() -> usize {
     number("WILCO_RESTARTS").unwrap_or(5)
 }
@@ -158,4 +191,6 @@ fn number<T: std::str::FromStr>(variable: &str) -> Option<T> {
     env::var(variable).ok().and_then(|text| text.parse().ok())
 }
 
+/// The state of a listening socket in `/proc/net/tcp`.
+const LISTEN: &str = "0A";
 const PAUSE: Duration = Duration::from_millis(500);

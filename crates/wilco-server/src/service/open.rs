@@ -29,6 +29,8 @@ pub(super) struct Opened {
     pub(super) public: Vec<(Socket, Listener)>,
     /// The socket of the admin listener, with who may use it.
     pub(super) admin: Option<(Socket, Listener, Access)>,
+    /// The socket for the challenge http-01, whose listener `renewal` has.
+    pub(super) http_socket: Option<Socket>,
     /// What keeps the certificate of an authority in use.
     pub(super) renewal: Option<Renewal>,
 }
@@ -94,35 +96,42 @@ impl Opened {
         };
         let threads = Threads::start().map_err(StartError::Threads)?;
         let store = open_store(config, &metrics)?;
-        match open_sockets(config, passed, threads.handle()).await {
-            Ok(Sockets { public, admin, http }) => {
-                let challenges = certificate.as_ref().and_then(|certificate| {
-                    Some((Arc::clone(certificate), Arc::clone(certificate.challenges()?)))
-                });
-                let renewal = acme.zip(challenges);
-                let renewal = renewal.map(|((acme, client, folder), (certificate, challenges))| {
-                    let (store, metrics) = (store.clone(), Arc::clone(&metrics));
-                    let missing = Arc::default();
-                    Renewal {
-                        acme,
-                        client,
-                        folder,
-                        certificate,
-                        challenges,
-                        missing,
-                        store,
-                        metrics,
-                        http,
-                    }
-                });
-                Ok(Self { metrics, certificate, acceptor, threads, store, public, admin, renewal })
-            }
-            Err(error) => {
-                // Close the store that was just opened, so that the failed start leaves no trace.
-                let _ = store.close().await;
-                Err(error)
-            }
-        }
+        let Sockets { public, admin, http } =
+            match open_sockets(config, passed, threads.handle()).await {
+                Ok(sockets) => sockets,
+                Err(error) => {
+                    // Close the store that was just opened, so that the failed start leaves no trace.
+                    let _ = store.close().await;
+                    return Err(error);
+                }
+            };
+        let challenges = certificate.as_ref().and_then(|certificate| {
+            Some((Arc::clone(certificate), Arc::clone(certificate.challenges()?)))
+        });
+        let (http_socket, http) = http.unzip();
+        let renewal = acme.zip(challenges);
+        let renewal = renewal.map(|((acme, client, folder), (certificate, challenges))| Renewal {
+            acme,
+            client,
+            folder,
+            certificate,
+            challenges,
+            missing: Arc::default(),
+            store: store.clone(),
+            metrics: Arc::clone(&metrics),
+            http,
+        });
+        Ok(Self {
+            metrics,
+            certificate,
+            acceptor,
+            threads,
+            store,
+            public,
+            admin,
+            http_socket,
+            renewal,
+        })
     }
 }
 
@@ -156,7 +165,7 @@ struct Sockets {
     public: Vec<(Socket, Listener)>,
     admin: Option<(Socket, Listener, Access)>,
     /// For the challenge http-01.
-    http: Option<Listener>,
+    http: Option<(Socket, Listener)>,
 }
 
 /// Opens all sockets, that of the admin listener together with who may use it.
@@ -193,7 +202,7 @@ async fn open_sockets(
             let address = Address::Tcp(*address);
             let socket = Socket::open(&address, &mut passed, all, PUBLIC_SOCKET_MODE).await;
             let _entered = threads.enter();
-            Some(with_listener(socket.map_err(refused)?)?.1)
+            Some(with_listener(socket.map_err(refused)?)?)
         }
         _ => None,
     };

@@ -139,7 +139,8 @@ impl PassedSockets {
             socket.configured.as_ref() == Some(address) || socket.address == *address
         };
         let index = self.0.iter().position(is_it)?;
-        let mut socket = self.0.swap_remove(index);
+        // In order, because several may be configured with port 0.
+        let mut socket = self.0.remove(index);
         if let Some(configured) = &mut socket.configured {
             *configured = address.clone();
         }
