@@ -78,6 +78,9 @@ fn main() -> ExitCode {
     if let Some(code) = service::child_supervisor(std::env::args_os().skip(1)) {
         return code;
     }
+    if let Some(code) = serve::launcher(std::env::args_os().skip(1)) {
+        return code;
+    }
     let mut cli = Cli::parse();
     if let Verb::Serve(serve) = &mut cli.verb
         && let Err(failure) = serve.confine()

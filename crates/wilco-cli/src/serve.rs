@@ -19,7 +19,7 @@ use wilco_server::{
     service::{Certificate, KINDS, PassedSockets, Service, raise_file_limit},
 };
 
-pub(crate) use hand_over::{Predecessor, Successor, Upgrade};
+pub(crate) use hand_over::{Predecessor, Successor, Upgrade, launcher};
 use run::{End, Run, Signals};
 use service_manager::ServiceManager;
 
@@ -102,7 +102,7 @@ impl Serve {
     }
 
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let mut predecessor = Predecessor::find()?;
+        let mut predecessor = Predecessor::find().await?;
         let mut upgrade = Upgrade::new();
         let passed = PassedSockets::from_environment().map_err(Failure::failed)?;
         let path = self.config.find();
@@ -114,9 +114,6 @@ impl Serve {
             )));
         }
         let (config, certificate) = self.load(path.as_deref())?;
-        if let Some(predecessor) = &mut predecessor {
-            predecessor.begin().await;
-        }
         upgrade.had_file_limit(raise_file_limit());
         // First, because a signal without a handler would end the process at once.
         let signals = Signals::listen()?;

@@ -1,31 +1,36 @@
 //! An upgrade in place, on SIGUSR2: this process starts its successor, from the program that its path names
 //! by now, and hands its listening sockets over to it.
 //!
-//! | running wilco | | successor |
-//! |---|---|---|
-//! | starts the successor, and goes on serving | | |
-//! | | ← `ready` | has read its configuration and certificates |
-//! | lets attempts end, then requests; closes the store | | |
-//! | | the sockets → | opens the store, and serves |
-//! | | ← `ready` | |
-//! | exits | | |
+//! | running wilco | | [launcher] | | successor |
+//! |---|---|---|---|---|
+//! | starts the launcher, and keeps serving | | starts the successor | | |
+//! | | ← its process id | | | waits |
+//! | | `ready` → | | | reads its configuration and certificates |
+//! | | ← `ready` | | | |
+//! | lets attempts end, then requests; closes the store | | | | |
+//! | | the sockets → | | | opens the store, and serves |
+//! | | ← `ready` | | | |
+//! | kills the launcher, so that the successor is not its child | | | | |
+//! | tells systemd, and exits | | | | |
 //!
 //! New connections wait in the sockets from the moment at which the old process stops accepting until the
-//! new one begins. If the successor ends before it is ready, the old process serves on, or starts again.
+//! new one begins. If the successor ends before it is ready, the old process keeps serving, or starts again.
+
+mod launcher;
 
 use std::{
     env, fs,
-    io::{self, ErrorKind, Write as _},
+    io::{self, ErrorKind},
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream as StdUnixStream,
     },
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
@@ -33,6 +38,10 @@ use tokio::{
     time::{Instant, timeout, timeout_at},
 };
 use wilco_server::service::PassedSockets;
+
+use launcher::Launched;
+
+pub(crate) use launcher::launcher;
 
 /// What this process needs to know to start a successor.
 pub(crate) struct Upgrade {
@@ -43,7 +52,10 @@ pub(crate) struct Upgrade {
 
 /// A process that is about to take the place of this one.
 pub(crate) struct Successor {
-    child: Child,
+    program: PathBuf,
+    launcher: Child,
+    /// Known once the launcher has started it.
+    process: Option<Pid>,
     channel: UnixStream,
     prepared_by: Instant,
     is_done: bool,
@@ -64,96 +76,128 @@ impl Upgrade {
 
     /// Starts a successor with the arguments and the environment of this process.
     pub(super) fn start(&self) -> Result<Successor, String> {
-        let start = || {
-            let program = self.program.as_ref().map_err(|error| io::Error::from(error.kind()))?;
-            let (mut here, there) = StdUnixStream::pair()?;
-            let mut command = Command::new(program);
-            command.args(env::args_os().skip(1)).env(VARIABLE, "1");
+        let program = self.program.as_ref();
+        let program =
+            program.map_err(|error| format!("cannot find the program of this process: {error}"))?;
+        let start = || -> io::Result<_> {
+            let (here, there) = StdUnixStream::pair()?;
+            let mut command = Command::new(OWN_PROGRAM);
+            let files = self.files.map(|files| files.to_string());
+            command.arg0("wilco").arg(launcher::VERB).arg(files.unwrap_or_default());
+            command.arg(program).args(env::args_os().skip(1)).env(VARIABLE, "1");
             // They are about this process, by its number.
             for name in ["WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"] {
                 command.env_remove(name);
             }
             command.stdin(Stdio::from(OwnedFd::from(there)));
-            let child = command.spawn()?;
-            self.restore_file_limit(&child);
-            // It waits for this, so that it has its limits when it begins.
-            here.write_all(READY)?;
+            let launcher = command.spawn()?;
             here.set_nonblocking(true)?;
             let channel = UnixStream::from_std(here)?;
             let prepared_by = Instant::now() + PREPARE_TIMEOUT;
-            Ok(Successor { child, channel, prepared_by, is_done: false })
+            let program = program.clone();
+            Ok(Successor { program, launcher, process: None, channel, prepared_by, is_done: false })
         };
-        start().map_err(|error: io::Error| match &self.program {
-            Ok(program) => format!("cannot start {}: {error}", program.display()),
-            Err(_) => format!("cannot find the program of this process: {error}"),
-        })
-    }
-
-    /// The successor raises the limit itself, and gives the programs of destinations the one before.
-    fn restore_file_limit(&self, child: &Child) {
-        let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        if let (Some(pid), Some(files)) = (pid, self.files) {
-            let limit = Rlimit { current: Some(files), ..getrlimit(Resource::Nofile) };
-            // Where that is forbidden, programs get the raised limit.
-            let _ = prlimit(Some(pid), Resource::Nofile, limit);
-        }
+        start().map_err(|error| cannot_start(program, &error))
     }
 }
 
 impl Successor {
-    pub(super) fn id(&self) -> u32 {
-        self.child.id().unwrap_or_default()
+    /// Its process id, once it is [`prepared`](Self::prepared).
+    pub(super) fn id(&self) -> i32 {
+        Pid::as_raw(self.process)
     }
 
     /// Waits until it only needs the sockets and the store. May be cancelled and called again.
     pub(super) async fn prepared(&mut self) -> Result<(), String> {
-        match timeout_at(self.prepared_by, self.hear()).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(self.ended().await),
-            Err(_) => Err(format!("the new process is not ready after {PREPARE_TIMEOUT:?}")),
+        let prepared_by = self.prepared_by;
+        let too_late = || format!("the new process is not ready after {PREPARE_TIMEOUT:?}");
+        timeout_at(prepared_by, self.prepare()).await.unwrap_or_else(|_| Err(too_late()))
+    }
+
+    async fn prepare(&mut self) -> Result<(), String> {
+        if self.process.is_none() {
+            let mut launched = Launched::default();
+            // All of it arrives at once, so that nothing is lost if this is cancelled.
+            if self.channel.read_exact(&mut launched).await.is_err() {
+                return Err(self.ended().await);
+            }
+            let launched = i32::from_ne_bytes(launched);
+            if launched <= 0 {
+                let error = io::Error::from_raw_os_error(-launched);
+                return Err(cannot_start(&self.program, &error));
+            }
+            self.process = Pid::from_raw(launched);
+            // The buffer is empty, so this never waits, and it cannot be cancelled. If the successor has ended
+            // already, the next line finds that out.
+            let _ = rustix::io::write(&self.channel, READY);
+        }
+        match self.ready().await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(self.ended().await),
         }
     }
 
-    /// Gives it the sockets, and waits until it serves.
+    /// Gives it the sockets, and waits until it serves and is not a descendant of this process any more.
     pub(super) async fn take_over(&mut self, sockets: &PassedSockets) -> Result<(), String> {
         let send = || sockets.send(self.channel.as_fd());
         let sent = self.channel.async_io(Interest::WRITABLE, send).await;
         if let Err(error) = sent {
             return Err(format!("cannot pass the sockets on: {error}"));
         }
-        if self.hear().await.is_err() {
+        if self.ready().await.is_err() {
             return Err(self.ended().await);
         }
         self.is_done = true;
+        // If the launcher has ended already, so much the better.
+        let _ = self.launcher.kill().await;
         Ok(())
+    }
+
+    async fn ready(&mut self) -> io::Result<()> {
+        self.channel.read_exact(&mut [0; READY.len()]).await.map(drop)
     }
 
     /// Waits until it is gone: it still has to say why, and may hold the store.
     async fn ended(&mut self) -> String {
-        // What becomes of it does not matter any more.
-        let _ = timeout(END_GRACE, self.child.wait()).await;
-        let _ = self.child.kill().await;
-        "the new process has ended; its log says why".into()
+        match timeout(END_GRACE, self.launcher.wait()).await {
+            Ok(status) => {
+                let how =
+                    status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                format!("the new process has ended ({how}); its log says why")
+            }
+            Err(_) => {
+                self.kill();
+                // The launcher ends when the successor has.
+                let _ = self.launcher.wait().await;
+                "the new process did not end, and was killed".into()
+            }
+        }
     }
 
-    async fn hear(&mut self) -> io::Result<()> {
-        self.channel.read_exact(&mut [0; READY.len()]).await.map(drop)
+    fn kill(&mut self) {
+        match self.process {
+            // Either fails if it has ended already.
+            Some(process) => drop(kill_process(process, Signal::KILL)),
+            // A successor whose id is not known yet ends when this process closes the channel.
+            None => drop(self.launcher.start_kill()),
+        }
     }
 }
 
 /// A successor that is not wanted any more, or has failed, must not go on.
 impl Drop for Successor {
     fn drop(&mut self) {
-        if !self.is_done {
-            // It fails if it has ended already.
-            let _ = self.child.start_kill();
+        let has_ended = self.is_done || !matches!(self.launcher.try_wait(), Ok(None));
+        if !has_ended {
+            self.kill();
         }
     }
 }
 
 impl Predecessor {
-    /// The one that started this process to take its place.
-    pub(super) fn find() -> io::Result<Option<Self>> {
+    /// The one that started this process to take its place. Waits until it knows the id of this process,
+    /// and so can end it.
+    pub(super) async fn find() -> io::Result<Option<Self>> {
         if env::var_os(VARIABLE).is_none() {
             return Ok(None);
         }
@@ -161,13 +205,10 @@ impl Predecessor {
         rustix::stdio::dup2_stdin(fs::File::open("/dev/null")?)?;
         let channel = StdUnixStream::from(stdin);
         channel.set_nonblocking(true)?;
-        Ok(Some(Self(UnixStream::from_std(channel)?)))
-    }
-
-    /// Waits until the limits of this process are set.
-    pub(super) async fn begin(&mut self) {
-        // If the other process has ended, that is found out later.
-        let _ = self.0.read_exact(&mut [0; READY.len()]).await;
+        let mut channel = UnixStream::from_std(channel)?;
+        let begun = channel.read_exact(&mut [0; READY.len()]).await;
+        begun.map_err(|_| io::Error::other("the process that was to hand over has ended"))?;
+        Ok(Some(Self(channel)))
     }
 
     /// Says that this process only needs the sockets and the store, and waits for the sockets. If the
@@ -196,6 +237,12 @@ impl Predecessor {
     }
 }
 
+fn cannot_start(program: &Path, error: &io::Error) -> String {
+    format!("cannot start {}: {error}", program.display())
+}
+
+/// The binary of this process, even if its file has been replaced.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 const VARIABLE: &str = "WILCO_TAKES_OVER";
 const READY: &[u8; 1] = b"r";
 /// How long a successor may take to read its configuration and certificates.

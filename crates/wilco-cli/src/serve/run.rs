@@ -207,5 +207,5 @@ async fn prepared(successor: &mut Option<Successor>) -> Result<(), String> {
 }
 
 fn log_kept(why: &str) {
-    tracing::error!("not handed over, this process goes on: {why}");
+    tracing::error!("not handed over, this process keeps serving: {why}");
 }

@@ -81,7 +81,7 @@ impl ServiceManager {
     }
 
     /// Another process takes the place of this one.
-    pub(super) fn replaced(&self, by: u32, status: &str) {
+    pub(super) fn replaced(&self, by: i32, status: &str) {
         self.send(&format!("WATCHDOG=1\nMAINPID={by}\nSTATUS={status}"));
     }
 

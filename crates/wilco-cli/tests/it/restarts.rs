@@ -14,7 +14,7 @@ use std::{
 use crate::{
     listener::{send_by, send_on},
     service_manager::Manager,
-    world::{World, booking},
+    world::{World, booking, copy_wilco_to},
 };
 use load::{Client, Load};
 
@@ -61,7 +61,7 @@ fn a_successor_that_cannot_start_leaves_everything_as_it_was() {
     world.reconfigure(|text| text + "[nothing]\n");
     world.signal("USR2");
     world.log_with("[nothing]");
-    world.log_with("not handed over, this process goes on: the new process has ended");
+    world.log_with("not handed over, this process keeps serving: the new process has ended");
     assert_eq!(world.send(&booking("b-1", "A")).status, 200);
 
     // What cannot be listened on is found only when the old process has stopped already.
@@ -71,8 +71,9 @@ fn a_successor_that_cannot_start_leaves_everything_as_it_was() {
     world.reconfigure(|_| before.replace("address = \"127.0.0.1:0\"\ntls", &both));
     world.signal("USR2");
     world.log_with(&format!("cannot listen on {other}"));
-    world
-        .eventually("it goes on", |world| world.log().matches("this process goes on").count() == 2);
+    world.eventually("it keeps serving", |world| {
+        world.log().matches("this process keeps serving").count() == 2
+    });
     assert_eq!(world.send(&booking("b-2", "A")).status, 200);
     assert!(world.run_verb(&["events", "list"]).status.success());
 
@@ -85,6 +86,20 @@ fn a_successor_that_cannot_start_leaves_everything_as_it_was() {
     }
     assert_eq!(world.recorded(), 4);
     process.stop(&world);
+}
+
+#[test]
+fn a_program_that_cannot_be_executed_leaves_everything_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("copy-of-wilco");
+    copy_wilco_to(&program);
+    let path = program.to_str().unwrap();
+    let start = ["sh", "-c", "shift; exec \"$0\" \"$@\"", path];
+    let world = World::plan().under(&start).start();
+    fs::remove_file(&program).unwrap();
+    world.signal("USR2");
+    world.log_with(&format!("this process keeps serving: cannot start {path}: No such file"));
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
 }
 
 #[test]
@@ -119,6 +134,7 @@ fn systemd_is_told_which_process_takes_over() {
     let replaced = manager.next("MAINPID=");
     assert!(replaced.contains(&format!("MAINPID={}\n", process.0)), "{replaced}");
     assert!(replaced.contains(&format!("STATUS=listening on {}", world.address)), "{replaced}");
+    assert_ne!(parent(process.0), world.pid(), "systemd expects its own child");
     manager.next("WATCHDOG=1");
     process.stop(&world);
     manager.next("STOPPING=1");
@@ -176,6 +192,11 @@ fn address(text: &str) -> SocketAddr {
     let (ip, port) = text.split_once(':').unwrap();
     let ip = u32::from_str_radix(ip, 16).unwrap().to_ne_bytes();
     (ip, u16::from_str_radix(port, 16).unwrap()).into()
+}
+
+fn parent(process: u32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:\t")).unwrap().parse().unwrap()
 }
 
 fn times() -> usize {
