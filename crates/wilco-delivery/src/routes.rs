@@ -94,8 +94,10 @@ impl Clause {
     pub fn explain(&self, route: &Route, event: &Event) -> String {
         let when = route.when.as_ref().map_or("", Rule::source);
         match self {
-            Self::Takes if when.is_empty() => "takes it".into(),
-            Self::Takes => format!("takes it: {when}"),
+            Self::Takes if when.is_empty() => matched(route, event),
+            Self::Takes => {
+                format!("{}; holds: {when}{}", matched(route, event), found(route, event))
+            }
             Self::Splits { of: 0, .. } => "takes nothing: the array is empty".into(),
             Self::Splits { takes, fails, of } => {
                 let takes = if *takes == 0 { "none".into() } else { takes.to_string() };
@@ -119,19 +121,26 @@ impl Clause {
                 let globs: Vec<_> = route.events.iter().map(|glob| glob.glob().glob()).collect();
                 format!("takes only {}; the event is {}", globs.join(", "), event.name)
             }
-            Self::When => {
-                let found = route.when.as_ref().zip(View::of(event).ok());
-                let found = found.map_or_else(Vec::new, |(when, view)| when.found(&view));
-                let found = if found.is_empty() {
-                    String::new()
-                } else {
-                    format!("; {}", found.join(", "))
-                };
-                format!("does not hold: {when}{found}")
-            }
+            Self::When => format!("does not hold: {when}{}", found(route, event)),
             Self::Fails(why) => format!("could not be decided: {when}: {why}"),
         }
     }
+}
+
+/// The pattern that took the event.
+fn matched(route: &Route, event: &Event) -> String {
+    let glob = route.events.iter().find(|glob| glob.is_match(event.name.as_str()));
+    match glob.map(|glob| glob.glob().glob()) {
+        None | Some("*") => "takes every event".into(),
+        Some(glob) => format!("takes {glob}; the event is {}", event.name),
+    }
+}
+
+/// The values that the condition looked at, to be appended to it.
+fn found(route: &Route, event: &Event) -> String {
+    let found = route.when.as_ref().zip(View::of(event).ok());
+    let found = found.map_or_else(Vec::new, |(when, view)| when.found(&view));
+    if found.is_empty() { String::new() } else { format!("; {}", found.join(", ")) }
 }
 
 impl Routes {

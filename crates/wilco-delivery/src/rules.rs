@@ -373,7 +373,7 @@ const KEY_BYTES_MAX: usize = 1 << 10;
 const TEXT_BYTES_MAX: usize = 1 << 20;
 /// Bytes by which that grows with each byte of the body.
 const TEXT_BYTES_PER_BYTE: usize = 4;
-/// Members of which the value is shown where a condition does not hold.
+/// Members of a condition of which the value is shown next to it.
 const FOUND_MAX: usize = 8;
 /// How much of each value is shown.
 const FOUND_CHARS_MAX: usize = 80;

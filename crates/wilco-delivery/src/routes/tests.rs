@@ -259,6 +259,32 @@ fn an_open_decision_about_an_item_is_made_by_the_routes_that_split() {
 }
 
 #[test]
+fn why_names_what_took_an_event_and_the_values() {
+    let asked = event("freispace", "booking.created");
+    let held = "data.status == \"Confirmed\"; data.status is \"Confirmed\"";
+    for (route, expected) in [
+        (route(None, &["*"], &["c"]), "takes every event"),
+        (
+            route(None, &["offer.*", "booking.*"], &["c"]),
+            "takes booking.*; the event is booking.created",
+        ),
+        (
+            when("data.status == \"Confirmed\"", &["c"]),
+            &format!("takes every event; holds: {held}"),
+        ),
+        (when("true", &["c"]), "takes every event; holds: true"),
+        (
+            when("data.status == \"Off\"", &["c"]),
+            "does not hold: data.status == \"Off\"; data.status is \"Confirmed\"",
+        ),
+    ] {
+        let routes = Routes::new(&[route], []);
+        let (route, clause) = routes.why(&asked).remove(0);
+        assert_eq!(clause.explain(route, &asked), expected);
+    }
+}
+
+#[test]
 fn why_counts_the_items_that_a_route_takes() {
     let asked = batch(r#"[{"n":1},{"n":2},{"n":"a"}]"#);
     let with = |when| Route { when: Some(Rule::new(when).unwrap()), ..split("", &["c"]) };

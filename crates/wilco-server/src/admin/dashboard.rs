@@ -36,13 +36,16 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 use wilco_store::AdminStore;
 
-use super::{Admin, Api, FromPage, Problem, Role, Session, Sessions, Streams, cookie};
+use super::{
+    Admin, Api, DestinationStatus, FromPage, ListDestinations, PAGE_ITEMS_MAX, Page, Problem, Role,
+    Session, Sessions, Streams, cookie, query,
+};
 use crate::clock;
 
 pub(super) use layout::{Layout, Notice, SHORTCUTS_COOKIE, THEME_COOKIE, THEMES, back_to};
 pub(super) use parameters::Parameters;
 pub(super) use payload::{Line, Payload};
-pub(super) use view::{count, plural, plural_of, relative, size, span};
+pub(super) use view::{count, held, plural, plural_of, relative, size, span};
 
 /// What the pages work with.
 pub(super) struct Dashboard {
@@ -85,6 +88,23 @@ impl Dashboard {
     ) -> Result<T, Problem> {
         let body = serde_json::to_vec(request).map_err(|error| Problem::internal(&error))?;
         self.ask(Method::POST, path, body.into(), role).await
+    }
+
+    /// Every destination with what waits for it.
+    async fn destinations(&self) -> Result<Vec<DestinationStatus>, Problem> {
+        let mut all = Vec::new();
+        let mut part =
+            ListDestinations { limit: Some(PAGE_ITEMS_MAX), ..ListDestinations::default() };
+        loop {
+            let part_query = query(&part).map_err(|error| Problem::internal(&error))?;
+            let page: Page<DestinationStatus> =
+                self.get(&format!("/api/v1/destinations?{part_query}")).await?;
+            all.extend(page.items);
+            part.cursor = page.next;
+            if part.cursor.is_none() {
+                return Ok(all);
+            }
+        }
     }
 
     async fn ask<T: DeserializeOwned>(

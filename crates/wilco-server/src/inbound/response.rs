@@ -123,7 +123,7 @@ pub(crate) enum Refusal {
     #[error("the secret of the handshake was not learned: {0}")]
     NotLearned(String),
     #[error(
-        "the handshake brings another secret than the one in {}; if the webhook was registered anew, remove \
+        "the handshake brings another secret than the one in {}; if the webhook was registered again, remove \
          that file",
         .0.display()
     )]

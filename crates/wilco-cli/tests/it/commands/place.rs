@@ -31,7 +31,7 @@ fn no_command_needs_a_secret_without_a_server() {
     for (arguments, expected) in [
         (&["events", "list"][..], "booking.updated"),
         (&["events", "show", "latest"], "booking.updated"),
-        (&["events", "why", "latest"], "takes it"),
+        (&["events", "why", "latest"], "takes every event"),
         (&["destinations", "list"], "command"),
         (&["destinations", "pause", "c"], "c paused"),
         (&["destinations", "resume", "c"], "c resumed"),

@@ -27,6 +27,7 @@ fn the_page_tells_what_happened_to_the_event_in_its_order() {
         "Routed",
         "takes it",
         "Route 1 to out, broken",
+        "takes booking.*; the event is booking.updated",
         "does not",
         "Route 2 to out",
         "offer.*",
@@ -38,6 +39,27 @@ fn the_page_tells_what_happened_to_the_event_in_its_order() {
     ] {
         let at = rest.find(step).unwrap_or_else(|| panic!("{step} is missing in {rest}"));
         rest = &rest[at + step.len()..];
+    }
+}
+
+#[test]
+fn a_delivery_that_is_due_says_what_it_waits_for() {
+    let world = World::plan()
+        .and(
+            "[destination.out]\ntype = \"print\"\n[destination.stopped]\ntype = \"command\"\n\
+             command = [\"/bin/sh\", \"-c\", \"exit 3\"]\n\
+             retry = { first = \"10 ms\", max = \"10 ms\" }\n\
+             breaker = { failures = 1, probe_after = \"5 min\" }\n\
+             [[route]]\nto = [\"out\", \"stopped\"]\n",
+        )
+        .start();
+    assert!(world.run_verb(&["destinations", "pause", "out"]).status.success());
+    let sent = world.send(&crate::world::booking("b-1", "Grade"));
+    let cookie = sign_in(&world, "operator");
+    let path = format!("/events/{}", sent.header("x-wilco-event").unwrap());
+    let page = || visit(&world, &path, &[("cookie", &cookie)]).body;
+    for why in ["</time>: out is paused.", "</time>: stopped keeps failing; its circuit breaker"] {
+        world.eventually(why, |_| page().contains(why));
     }
 }
 

@@ -6,8 +6,8 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    super::{DestinationStatus, ListDestinations, PAGE_ITEMS_MAX, Page, query},
-    Dashboard, Layout, Notice, Parameters, Problem, back_to, path_segment, plural_of,
+    super::DestinationStatus, Dashboard, Layout, Notice, Parameters, Problem, back_to,
+    path_segment, plural_of,
 };
 
 #[derive(Template)]
@@ -21,7 +21,7 @@ pub(super) async fn list(
     State(dashboard): State<Arc<Dashboard>>,
     layout: Layout,
 ) -> Result<Response, Problem> {
-    let destinations = all(&dashboard).await?;
+    let destinations = dashboard.destinations().await?;
     Ok(layout.page(&Destinations { layout: &layout, destinations }))
 }
 
@@ -55,23 +55,8 @@ async fn set(
     let name = form.get("name");
     let path = format!("/api/v1/destinations/{}/{action}", path_segment(name));
     let () = dashboard.post(&path, &(), layout.role).await?;
-    let waiting = all(dashboard).await?.into_iter().find(|to| to.destination == name);
+    let waiting = dashboard.destinations().await?.into_iter().find(|to| to.destination == name);
     let waiting = waiting.map_or(0, |to| to.pending + to.retrying);
     Ok(format!("{} wait", plural_of(waiting, "delivery", "deliveries"))
         .replace("1 delivery wait", "1 delivery waits"))
-}
-
-async fn all(dashboard: &Dashboard) -> Result<Vec<DestinationStatus>, Problem> {
-    let mut all = Vec::new();
-    let mut part = ListDestinations { limit: Some(PAGE_ITEMS_MAX), ..ListDestinations::default() };
-    loop {
-        let part_query = query(&part).map_err(|error| Problem::internal(&error))?;
-        let page: Page<DestinationStatus> =
-            dashboard.get(&format!("/api/v1/destinations?{part_query}")).await?;
-        all.extend(page.items);
-        part.cursor = page.next;
-        if part.cursor.is_none() {
-            return Ok(all);
-        }
-    }
 }

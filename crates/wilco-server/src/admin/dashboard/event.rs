@@ -13,10 +13,10 @@ use wilco::{EventId, provider::TEST_USER_AGENT};
 
 use super::{
     super::{
-        CancelRequest, Cancelled, DeliveryState, EventDetail, ReplayRequest, Replayed,
-        RouteDecision, RouteDecisions,
+        CancelRequest, Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail,
+        ReplayRequest, Replayed, RouteDecision, RouteDecisions,
     },
-    Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to,
+    Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to, held,
 };
 use crate::redaction::REDACTED;
 
@@ -33,6 +33,21 @@ struct EventPage<'p> {
     is_test: bool,
     /// Whether something more can happen to it.
     is_under_way: bool,
+    /// Every destination, if a delivery waits for one.
+    destinations: Vec<DestinationStatus>,
+}
+
+impl EventPage<'_> {
+    /// Why a delivery that is due is not attempted.
+    fn held(&self, delivery: &Delivery) -> String {
+        let name = &delivery.destination;
+        match self.destinations.iter().find(|to| to.destination == *name) {
+            Some(DestinationStatus { kind: None, .. }) | None => {
+                format!("{name} is not configured any more; configure it again, or cancel this")
+            }
+            Some(to) => held(to, &self.layout.now).unwrap_or_else(|| "others come first".into()),
+        }
+    }
 }
 
 pub(super) async fn show(
@@ -60,7 +75,22 @@ pub(super) async fn show(
     let is_test = event.headers.iter().any(|header| {
         header.name.eq_ignore_ascii_case("user-agent") && header.value.starts_with(TEST_USER_AGENT)
     });
-    Ok(layout.page(&EventPage { layout, event, routes, payload, curl, is_test, is_under_way }))
+    let is_due = |delivery: &Delivery| delivery.due_at.is_some_and(|due| due <= layout.now);
+    let destinations = if summary.deliveries.iter().any(is_due) {
+        dashboard.destinations().await?
+    } else {
+        Vec::new()
+    };
+    Ok(layout.page(&EventPage {
+        layout,
+        event,
+        routes,
+        payload,
+        curl,
+        is_test,
+        is_under_way,
+        destinations,
+    }))
 }
 
 /// Delivers one event again.

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     super::{Activity, DestinationStatus, Latency, Overview},
-    Dashboard, Layout, Parameters, Problem, count, plural, plural_of, relative, size, span,
+    Dashboard, Layout, Parameters, Problem, count, held, plural, plural_of, relative, size, span,
 };
 
 #[derive(Template)]
@@ -121,20 +121,10 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
             let link = ("Show failures", format!("/failures?{query}"));
             add("alarm", format!("{count} to {name} {verb} dead"), Some(link));
         }
-        let held = if to.paused {
-            let waiting = count(to.pending + to.retrying);
-            format!("{name} is paused; {waiting} waiting")
-        } else if let Some(until) = to.open_until {
-            let until = relative(&until, &now);
-            format!(
-                "{name} keeps failing; its circuit breaker lets the next attempt through {until}"
-            )
-        } else if let Some(until) = to.asked_until {
-            format!("{name} asked to wait; the next attempt follows {}", relative(&until, &now))
-        } else {
-            continue;
-        };
-        add("warning", held, Some(("Show destination", "/destinations".into())));
+        if let Some(held) = held(to, &now) {
+            let held = format!("{held}; {} waiting", count(to.pending + to.retrying));
+            add("warning", held, Some(("Show destination", "/destinations".into())));
+        }
     }
     for source in overview.sources.iter().filter(|source| source.silent) {
         let name = &source.source;

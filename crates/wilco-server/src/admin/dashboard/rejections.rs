@@ -74,10 +74,17 @@ pub(super) async fn show(
             Payload::of_bytes(&bytes.unwrap_or_default())
         }
     };
-    let obstacle = match (rejection.summary.complete, layout.may_act()) {
-        (false, _) => Some("It cannot be accepted: only a part of the request is kept."),
-        (true, false) => Some("Accepting needs the role operator, and this session is a reader's."),
-        (true, true) => None,
+    use RejectionReason::{BodyNotCovered, MalformedSignature, MissingSignature, RepeatedHeader};
+    let RejectionSummary { complete, reason, .. } = rejection.summary;
+    let obstacle = match reason {
+        MissingSignature | RepeatedHeader | MalformedSignature | BodyNotCovered => {
+            Some("It cannot be accepted: no other secret would make it right.")
+        }
+        _ if !complete => Some("It cannot be accepted: only a part of the request is kept."),
+        _ if !layout.may_act() => {
+            Some("Accepting needs the role operator, and this session is a reader's.")
+        }
+        _ => None,
     };
     let (layout, rejection) = (&layout, &rejection);
     Ok(layout.page(&RejectionPage { layout, rejection, verdict, payload, obstacle }))

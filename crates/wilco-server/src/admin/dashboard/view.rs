@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 
 use jiff::Timestamp;
 
-use super::super::{Delivery, DeliveryState, EventSummary};
+use super::super::{Delivery, DeliveryState, DestinationStatus, EventSummary};
 
 /// How long ago it was, or how long it still takes: `4 min ago`, `in 12 s`.
 pub(in crate::admin) fn relative(at: &Timestamp, now: &Timestamp) -> String {
@@ -67,6 +67,22 @@ pub(in crate::admin) fn interval(millis: &u64) -> String {
     let unit = units.into_iter().find(|(length, _)| *millis > 0 && millis.is_multiple_of(*length));
     let (length, unit) = unit.unwrap_or((1, "ms"));
     format!("{} {unit}", millis / length)
+}
+
+/// Why nothing is sent to a destination now, as far as that is its own state.
+pub(in crate::admin) fn held(to: &DestinationStatus, now: &Timestamp) -> Option<String> {
+    let name = &to.destination;
+    if to.paused {
+        return Some(format!("{name} is paused"));
+    }
+    if let Some(until) = to.open_until {
+        let until = relative(&until, now);
+        return Some(format!(
+            "{name} keeps failing; its circuit breaker lets the next attempt through {until}"
+        ));
+    }
+    let until = relative(&to.asked_until?, now);
+    Some(format!("{name} asked to wait; the next attempt follows {until}"))
 }
 
 /// The whole time, in UTC.
