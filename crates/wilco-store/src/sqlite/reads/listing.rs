@@ -3,6 +3,7 @@
 mod changes;
 mod counts;
 mod filter;
+mod matches;
 mod summary;
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use wilco::EventId;
 
 use super::{
-    super::{Limits, each_chunk, id_at, instant, row_limit, seq_at, seq_of},
+    super::{Limits, id_at, instant, row_limit, seq_at, seq_of},
     deliveries, delivery_of, title,
 };
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
 pub(crate) use changes::{changes, newest_position, position_before};
 pub(crate) use counts::counts;
 pub(crate) use filter::{bind, conditions, is_few};
+pub(crate) use matches::each_match;
 pub(crate) use summary::{LISTED, PAYLOAD_STATE, head, summary};
 
 /// A part of the events, which a listing looks through one part after another: those behind `after`
@@ -33,7 +35,7 @@ pub(crate) struct Part {
 }
 
 /// How much a listing may still do.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(crate) struct Budget {
     /// Events that are still wanted.
     pub(crate) wanted: usize,
@@ -108,29 +110,23 @@ pub(crate) fn events(
             cut(connection, query, Part { events: all.events.min(budget.scanned_events), ..all })?
         }
     };
-    if !is_few {
-        budget.scanned_events = budget.scanned_events.saturating_sub(all.events);
-    }
-    let mut statement = connection.prepare_cached(&listing(query, is_few))?;
-    // A search looks at more than it finds.
-    let rows_max = if query.search.is_some() { usize::MAX } else { budget.wanted };
-    let mut rows = bind(&mut statement, query, part, rows_max)?;
-    let (mut events, mut searched) = (Vec::new(), Searched::new(query));
-    while let Some(row) = rows.next()? {
-        let seq = row.get("seq")?;
-        if searched.is_match(connection, row, budget)? {
-            let mut summary = summary(row)?;
+    let mut events = Vec::new();
+    let take = |row: &Row<'_>, budget: &mut Budget| {
+        let seq = row.get(0)?;
+        if let Some(mut summary) = one(connection, seq)? {
             summary.deliveries = deliveries(connection, seq)?;
             summary.title = title(connection, seq)?;
             budget.listed_bytes = budget.listed_bytes.saturating_sub(summary.listed_bytes());
             budget.wanted -= 1;
             events.push(summary);
         }
-        if budget.wanted == 0 || budget.listed_bytes == 0 || budget.body_bytes == 0 {
-            return Ok((events, Some(all.behind(seq, query))));
-        }
+        Ok(())
+    };
+    let ended_at = each_match(connection, query, part, is_few, "", budget, take)?;
+    if !is_few {
+        budget.scanned_events = budget.scanned_events.saturating_sub(all.events);
     }
-    Ok((events, rest))
+    Ok((events, ended_at.map_or(rest, |seq| Some(all.behind(seq, query)))))
 }
 
 /// One event, without its deliveries.
@@ -143,57 +139,6 @@ pub(super) fn one(connection: &Connection, seq: i64) -> rusqlite::Result<Option<
         ))?
         .query_row([seq], summary)
         .optional()
-}
-
-/// What a query searches for.
-pub(crate) struct Searched(Option<SearchText>);
-
-impl Searched {
-    pub(crate) fn new(query: &EventQuery) -> Self {
-        Self(query.search.as_deref().map(SearchText::new))
-    }
-
-    /// Whether the event of this row has what is searched for. The body is read if it is not in the rest.
-    pub(crate) fn is_match(
-        &mut self,
-        connection: &Connection,
-        row: &Row<'_>,
-        budget: &mut Budget,
-    ) -> rusqlite::Result<bool> {
-        let Some(text) = &self.0 else { return Ok(true) };
-        let seq: i64 = row.get("seq")?;
-        // A damaged row is listed by what can be read of it.
-        let id = row.get::<_, String>("id").ok().and_then(|id| id.parse().ok());
-        let name = row.get::<_, String>("name").unwrap_or_default();
-        let subject = row.get::<_, Option<String>>("subject").unwrap_or_default();
-        if text.is_in_head(id.unwrap_or(id_at(seq)), &name, subject.as_deref()) {
-            return Ok(true);
-        }
-        if text.ids().is_some() {
-            return Ok(false);
-        }
-        let bytes = row.get::<_, usize>("bytes").unwrap_or_default();
-        budget.body_bytes = budget.body_bytes.saturating_sub(bytes.max(SEARCHED_BYTES_MIN));
-        is_in_body(connection, seq, text)
-    }
-}
-
-fn is_in_body(connection: &Connection, seq: i64, text: &SearchText) -> rusqlite::Result<bool> {
-    let mut statement =
-        connection.prepare_cached("SELECT body, chunks FROM payload WHERE event = ?1")?;
-    let mut rows = statement.query([seq])?;
-    let Some(row) = rows.next()? else { return Ok(false) };
-    let Some(chunks) = row.get::<_, Option<i64>>(1)? else {
-        return Ok(text.is_in(row.get_ref(0)?.as_blob().unwrap_or_default()));
-    };
-    let (mut is_found, mut read) = (false, Vec::new());
-    each_chunk(connection, chunks, |chunk| {
-        let kept = read.len() - text.overlap().min(read.len());
-        read.drain(..kept);
-        read.extend_from_slice(chunk);
-        is_found = is_found || text.is_in(&read);
-    })?;
-    Ok(is_found)
 }
 
 /// Cuts off the first events of a part, in the order of the query.
@@ -221,17 +166,6 @@ fn cut(
         }
         Some(_) | None => (part, None),
     })
-}
-
-fn listing(query: &EventQuery, is_few: bool) -> String {
-    let (order, plus) =
-        (if query.after.is_some() { "ASC" } else { "DESC" }, if is_few { "+" } else { "" });
-    let conditions = conditions(query, is_few);
-    format!(
-        "SELECT seq, {LISTED}, seq <= (SELECT routed_through FROM progress) AS is_routed, \
-         EXISTS (SELECT 1 FROM damaged WHERE damaged.event = seq) AS is_damaged, {PAYLOAD_STATE} FROM event \
-         WHERE {conditions} ORDER BY {plus}seq {order} LIMIT ?7"
-    )
 }
 
 /// Looks through a part of the events, from the newest backwards, and gives the part behind it: the one
@@ -266,20 +200,18 @@ pub(crate) fn last_received(
     Ok((received_at_ms.map(instant).transpose()?, rest))
 }
 
-/// A body counts as this many bytes at least when it is searched, because it is looked up.
-const SEARCHED_BYTES_MIN: usize = 512;
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{matches::statement, *};
     use crate::State;
 
     /// How SQLite reads a listing, in an empty store: one line for each step.
     fn plan(query: &EventQuery, is_few: bool) -> String {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch(include_str!("../schema.sql")).unwrap();
-        let mut statement =
-            connection.prepare(&format!("EXPLAIN QUERY PLAN {}", listing(query, is_few))).unwrap();
+        let mut statement = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {}", statement(query, is_few, "")))
+            .unwrap();
         let nothing = [None::<i64>; 9];
         let steps = statement.query_map(rusqlite::params_from_iter(nothing), |row| row.get(3));
         let steps: Vec<String> = steps.unwrap().map(Result::unwrap).collect();
