@@ -137,7 +137,8 @@ pub trait AdminStore: StoreStatus {
     fn kept_copies(&self) -> Vec<String>;
 
     /// How many deliveries there are by destination and state: those that wait or run, and the dead
-    /// that were not replayed.
+    /// that were not replayed. If there are many, it may be what was counted a while ago: see
+    /// [`Limits::counted_each_time`](crate::Limits::counted_each_time).
     ///
     /// # Errors
     ///

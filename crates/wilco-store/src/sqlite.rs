@@ -47,6 +47,7 @@ mod shared;
 mod slicing;
 mod space;
 mod status;
+mod unfinished;
 mod wal;
 mod writer;
 mod writer_state;
@@ -103,6 +104,7 @@ pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
 pub(super) use slicing::{row_limit, slices};
 pub(super) use space::{Space, is_no_room, ran_out};
+use unfinished::UnfinishedCount;
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};
 use writer::Writer;
 pub(super) use writer::{AbortOnPanic, submit};
@@ -121,6 +123,7 @@ pub struct SqliteStore {
     chunk_reader: Arc<ChunkReader>,
     thread: Mutex<Option<JoinHandle<()>>>,
     check: Arc<Mutex<Option<RunningCheck>>>,
+    unfinished: UnfinishedCount,
     clock: Arc<dyn Clock>,
     limits: Limits,
     is_read_only: bool,
@@ -173,6 +176,7 @@ impl SqliteStore {
             query_readers,
             chunk_reader,
             thread: Mutex::new(Some(thread)),
+            unfinished: UnfinishedCount::default(),
             clock,
             limits,
             is_read_only: false,
@@ -200,6 +204,7 @@ impl SqliteStore {
             chunk_reader,
             thread: Mutex::default(),
             check: Arc::default(),
+            unfinished: UnfinishedCount::default(),
             clock,
             limits: Limits::default(),
             is_read_only: true,

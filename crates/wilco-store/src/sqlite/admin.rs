@@ -12,7 +12,7 @@ use super::{
     Acceptance, Budget, Kind, Part, Prepared, Search, SqliteStore, StoreFiles, WriterState,
     audit_entries, backfills, changes, contents, counts, earliest_due, events, failed_events,
     failures, last_of_sources, newest_position, position_before, rejection, rejections,
-    secret_matches, seq_at, seq_of, show, show_summary, slices, unfinished, unread,
+    secret_matches, seq_at, seq_of, show, show_summary, slices, unread,
 };
 use crate::{
     Accepted, AdminStore, AuditEntry, BackfillStatus, ChangeQuery, Changes, Contents, Duplicates,
@@ -133,7 +133,7 @@ impl AdminStore for SqliteStore {
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {
-        self.query_readers.read(unfinished).await
+        self.count_unfinished().await
     }
 
     async fn failures(&self, destination: Option<&str>) -> Result<Failures, StoreError> {

@@ -43,6 +43,9 @@ pub struct Limits {
     pub listing_events_max: usize,
     /// Events that it looks at in all, after which it ends early.
     pub listing_scanned_max: usize,
+    /// Unfinished deliveries up to which they are counted whenever somebody asks. If there are more, a count serves for
+    /// 20 times as long as it took, and for 1 s at least.
+    pub counted_each_time: u64,
     /// Keys of the latest events that are gathered in memory before they are flushed. Twice as many
     /// are held, about 6 MB, and as many events are read at a start.
     pub index_keys: usize,
@@ -108,6 +111,7 @@ impl Default for Limits {
             listing_events_first: 256,
             listing_events_max: 10_000,
             listing_scanned_max: SCANNED_EVENTS_MAX,
+            counted_each_time: 10_000,
             index_keys: 32_768,
             index_keys_at_close: 8_192,
             first_check_bytes_max: 128 << 20,

@@ -130,6 +130,24 @@ async fn the_delivery_of_an_event_that_is_gone_is_given_up() {
 }
 
 #[tokio::test]
+async fn once_many_deliveries_are_unfinished_a_count_serves_for_a_while() {
+    for (counted_each_time, then) in [(2, 1), (1, 2)] {
+        let disk = OnDisk::new();
+        let limits = Limits { counted_each_time, ..small().limits };
+        let store = disk.open(Options { limits, ..small() });
+        let id = record(&store, SENT).await.unwrap();
+        support::fan_out(&store, &[id], &[Target::to("crm"), Target::to("crm")]).await;
+        let pending = |deliveries| [("crm".into(), State::Pending, deliveries)];
+        assert_eq!(store.unfinished().await.unwrap(), pending(2));
+        let claim = store.claim("crm", 1, LEASE, LONGEST).await.unwrap().remove(0);
+        store.settle(&claim, &attempt("exit 0"), &Outcome::Delivered, None).await.unwrap();
+        assert_eq!(store.unfinished().await.unwrap(), pending(then), "{counted_each_time}");
+        *disk.clock.elapsed.lock().unwrap() += Duration::from_secs(1);
+        assert_eq!(store.unfinished().await.unwrap(), pending(1), "{counted_each_time}");
+    }
+}
+
+#[tokio::test]
 async fn below_the_reserve_nothing_is_recorded_but_deliveries_continue() {
     let disk = OnDisk::new();
     let store = disk.open(small());

@@ -213,6 +213,7 @@ pub(crate) const SMALL: Limits = Limits {
     listing_events_first: 2,
     listing_scanned_max: 1_000,
     listing_events_max: 8,
+    counted_each_time: 100,
     index_keys: 64,
     index_keys_at_close: 16,
     first_check_bytes_max: 512 << 10,
