@@ -32,6 +32,7 @@ struct Events<'p> {
 #[derive(Template)]
 #[template(path = "events-states.html")]
 struct States<'p> {
+    layout: &'p Layout,
     query: &'p Parameters,
     states: Vec<StateLink>,
 }
@@ -94,7 +95,7 @@ pub(super) async fn counts(
     query: Parameters,
 ) -> Result<Response, Problem> {
     let states = states(&dashboard, &query, layout.now).await?;
-    Ok(layout.page(&States { query: &query, states }))
+    Ok(layout.page(&States { layout: &layout, query: &query, states }))
 }
 
 /// Says what a replay of all that match would do, and asks whether to do it.

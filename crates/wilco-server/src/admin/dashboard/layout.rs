@@ -1,6 +1,6 @@
 //! What all pages share: who looks at them, how they want them, and what the last action did.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
@@ -10,6 +10,7 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
+use tokio::time::Instant;
 
 use super::{Dashboard, Problem, Role, Sessions, clock, cookie};
 
@@ -17,6 +18,7 @@ use super::{Dashboard, Problem, Role, Sessions, clock, cookie};
 pub(in crate::admin) struct Layout {
     /// When the page was made.
     pub(super) now: Timestamp,
+    begun: Instant,
     /// Path and query of the page.
     pub(super) here: String,
     /// What the viewer may do; `None` for somebody without a session.
@@ -44,6 +46,7 @@ impl Layout {
         let notice = notice.and_then(|notice| BASE64_URL_SAFE_NO_PAD.decode(notice).ok());
         Self {
             now,
+            begun: Instant::now(),
             here: here.into(),
             role: role.or(session.as_ref().map(|session| session.role)),
             form_token: session.map(|session| sessions.form_token(&session)).unwrap_or_default(),
@@ -66,6 +69,12 @@ impl Layout {
             response.headers_mut().append(header::SET_COOKIE, expired);
         }
         response
+    }
+
+    /// After how many milliseconds a live part of the page may be fetched again: `least`, or more if it took long, so
+    /// that an open page costs a twentieth of a processor at most.
+    pub(super) fn live_millis(&self, least: &u128) -> u128 {
+        live_millis(*least, self.begun.elapsed())
     }
 
     /// Whether the viewer may act.
@@ -108,8 +117,26 @@ pub(in crate::admin) fn back_to(page: &str, notice: &Notice) -> Response {
     response
 }
 
+fn live_millis(least: u128, took: Duration) -> u128 {
+    least.max(took.as_millis() * LIVE_PAUSE_FACTOR)
+}
+
+/// The pause between two fetches of a live part, in times of what one takes.
+const LIVE_PAUSE_FACTOR: u128 = 20;
 pub(in crate::admin) const THEME_COOKIE: &str = "wilco_theme";
 pub(in crate::admin) const THEMES: [&str; 3] = ["auto", "light", "dark"];
 pub(in crate::admin) const SHORTCUTS_COOKIE: &str = "wilco_shortcuts";
 const NOTICE_COOKIE: &str = "wilco_notice";
 const NOTICE_CHARS_MAX: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_that_takes_long_is_fetched_less_often() {
+        for (took_us, expected) in [(0, 250), (12_000, 250), (13_000, 260), (100_000, 2_000)] {
+            assert_eq!(live_millis(250, Duration::from_micros(took_us)), expected, "{took_us}");
+        }
+    }
+}
