@@ -1,11 +1,15 @@
 //! `wilco store`: how much the store has.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http::Method;
-use wilco_server::admin::{KeptFor, StoreContents};
+use wilco_server::{
+    admin::{KeptFor, StoreContents},
+    config,
+    readable::size,
+};
 
 use super::{Failure, Record, StoreArgs, Times, json_line, print};
 
@@ -88,51 +92,5 @@ fn picture(contents: &StoreContents, times: &Times) -> String {
 
 /// How long something is kept.
 fn age(secs: Option<u64>) -> String {
-    match secs {
-        None => "forever".into(),
-        Some(secs) if secs > 0 && secs.is_multiple_of(86_400) => match secs / 86_400 {
-            1 => "1 day".into(),
-            days => format!("{days} days"),
-        },
-        Some(secs) if secs > 0 && secs.is_multiple_of(3_600) => format!("{} h", secs / 3_600),
-        Some(secs) => format!("{secs} s"),
-    }
-}
-
-/// A size for people.
-fn size(bytes: u64) -> String {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    match units.into_iter().find(|(_, bits)| bytes >> bits > 0) {
-        #[expect(clippy::cast_precision_loss, reason = "one digit is shown")]
-        Some((unit, bits)) => format!("{:.1} {unit}", bytes as f64 / (1_u64 << bits) as f64),
-        None => format!("{bytes} B"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_and_ages_are_for_people() {
-        for (bytes, expected) in [
-            (0, "0 B"),
-            (1_023, "1023 B"),
-            (1_536, "1.5 KiB"),
-            (5 << 20, "5.0 MiB"),
-            (3 << 30, "3.0 GiB"),
-        ] {
-            assert_eq!(size(bytes), expected);
-        }
-        for (secs, expected) in [
-            (None, "forever"),
-            (Some(30 * 86_400), "30 days"),
-            (Some(86_400), "1 day"),
-            (Some(7_200), "2 h"),
-            (Some(90), "90 s"),
-            (Some(0), "0 s"),
-        ] {
-            assert_eq!(age(secs), expected);
-        }
-    }
+    secs.map_or_else(|| "forever".into(), |secs| config::format_duration(Duration::from_secs(secs)))
 }

@@ -34,6 +34,8 @@ pub use path::{folder_of, is_path};
 pub use reader::{TableReader, TextOrReference, choice_hint, one_of};
 pub use reference::{NEXT_SECRET, Reference, is_variable_name};
 pub use setting::Setting;
-pub use units::{duration, duration_or_forever, format_size, network, rate, size, url, url_path};
+pub use units::{
+    duration, duration_or_forever, format_duration, format_size, network, rate, size, url, url_path,
+};
 pub use unresolved::Unresolved;
 pub use view::{SpannedStr, TableView};

@@ -78,6 +78,19 @@ pub fn duration_or_forever(text: &str) -> Result<Option<Duration>, String> {
     })
 }
 
+/// Writes a time span in the largest unit of which it is a whole number, as [`duration`] reads it.
+pub fn format_duration(span: Duration) -> String {
+    let millis = span.as_millis();
+    let units = [("days", 86_400_000), ("h", 3_600_000), ("min", 60_000), ("s", 1_000)];
+    let unit =
+        units.into_iter().find(|(_, length)| millis >= *length && millis.is_multiple_of(*length));
+    match unit {
+        Some(("days", length)) if millis == length => "1 day".into(),
+        Some((unit, length)) => format!("{} {unit}", millis / length),
+        None => format!("{millis} ms"),
+    }
+}
+
 /// A number in a time span: `10/s`, `100/min`, `1000/h`.
 ///
 /// # Errors
@@ -172,6 +185,9 @@ mod tests {
             [("500 ms", 500), ("30 s", 30_000), ("2min", 120_000), ("30 days", 2_592_000_000)]
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(expected)), "{text}");
+        }
+        for text in ["500 ms", "90 s", "2 min", "36 h", "1 day", "30 days"] {
+            assert_eq!(duration(text).map(format_duration).as_deref(), Ok(text));
         }
         for text in ["", "30", "0 s", "1 month", "-5 s", "9999999 days"] {
             assert!(duration(text).is_err(), "{text}");

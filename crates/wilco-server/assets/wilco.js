@@ -212,7 +212,7 @@ showPause();
 
 // Times go on while nothing changes.
 function ago(seconds) {
-  const text = (s) => (s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min` : s < 86400 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} d`);
+  const text = (s) => (s < 120 ? `${s} s` : s < 7200 ? `${Math.floor(s / 60)} min` : s < 172800 ? `${Math.floor(s / 3600)} h` : `${Math.floor(s / 86400)} days`);
   return seconds === 0 ? "now" : seconds > 0 ? `${text(seconds)} ago` : `in ${text(-seconds)}`;
 }
 

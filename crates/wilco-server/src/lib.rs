@@ -19,7 +19,7 @@
 //!
 //! The modules are what that command line is built on: a configuration, and what is wrong with it as
 //! data ([`config`]); what it would deliver ([`forecast`]); the service itself ([`service`]); its API ([`admin`]), and a client for it
-//! ([`client`]); the log ([`log`]) and the time ([`clock`]).
+//! ([`client`]); the log ([`log`]), the time ([`clock`]), and numbers as people read them ([`readable`]).
 
 mod acme;
 pub mod admin;
@@ -35,6 +35,7 @@ mod inbound;
 pub mod log;
 mod metrics;
 mod outbound;
+pub mod readable;
 mod retention;
 pub mod service;
 mod sockets;

@@ -11,7 +11,10 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Block, Borders, Paragraph, RenderDirection, Row, Sparkline, Table},
 };
-use wilco_server::admin::{Activity, DestinationStatus, Overview, SourceStatus};
+use wilco_server::{
+    admin::{Activity, DestinationStatus, Overview, SourceStatus},
+    readable::{size, span},
+};
 
 use crate::{Times, visible};
 
@@ -176,14 +179,16 @@ fn store_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {
         let left = expires_at.duration_since(overview.now);
         let (mood, text) = match left.is_negative() {
             true => (Mood::Bad, "  certificate expired".to_owned()),
-            false if left.as_secs() < ENDS_SOON_SECS => {
-                (Mood::Bad, format!("  certificate valid for {}", span(left.unsigned_abs())))
-            }
+            false if left.as_secs() < ENDS_SOON_SECS => (
+                Mood::Bad,
+                format!("  certificate valid for {}", span(left.unsigned_abs().as_secs())),
+            ),
             // A self-signed one ends in the year 4096.
             false if left.as_secs() > ENDS_LATE_SECS => (Mood::Plain, String::new()),
-            false => {
-                (Mood::Plain, format!("  certificate valid for {}", span(left.unsigned_abs())))
-            }
+            false => (
+                Mood::Plain,
+                format!("  certificate valid for {}", span(left.unsigned_abs().as_secs())),
+            ),
         };
         spans.push(view.span(mood, text));
     }
@@ -330,34 +335,7 @@ fn millis(millis: f64) -> String {
 }
 
 fn ago(at: Timestamp, now: Timestamp) -> String {
-    span(now.duration_since(at).try_into().unwrap_or_default())
-}
-
-/// A span of time in its largest unit.
-fn span(time: Duration) -> String {
-    match time.as_secs() {
-        secs if secs < 120 => format!("{secs} s"),
-        secs if secs < 7_200 => format!("{} min", secs / 60),
-        secs if secs < 172_800 => format!("{} h", secs / 3_600),
-        secs => format!("{} days", secs / 86_400),
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
-fn size(bytes: u64) -> String {
-    let mut number = bytes as f64;
-    let mut units = ["B", "KiB", "MiB", "GiB", "TiB"].iter().peekable();
-    let mut unit = units.next().unwrap_or(&"B");
-    while number >= 1_000.0
-        && let Some(next) = units.next()
-    {
-        (number, unit) = (number / 1_024.0, next);
-    }
-    if number < 9.95 && *unit != "B" {
-        format!("{number:.1} {unit}")
-    } else {
-        format!("{number:.0} {unit}")
-    }
+    span(u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0))
 }
 
 /// The outcomes of requests that were answered with a 2xx.

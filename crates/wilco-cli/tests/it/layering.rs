@@ -19,7 +19,7 @@ use sources::{Crate, path_of};
 
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
-    &["clock", "log", "redaction", "supervise"],
+    &["clock", "log", "readable", "redaction", "supervise"],
     &["config", "metrics", "threads", "trace"],
     &["history", "sockets"],
     &["inbound", "outbound", "admin", "forecast"],

@@ -45,7 +45,7 @@ use crate::clock;
 pub(super) use layout::{Layout, Notice, SHORTCUTS_COOKIE, THEME_COOKIE, THEMES, back_to};
 pub(super) use parameters::Parameters;
 pub(super) use payload::{Line, Payload};
-pub(super) use view::{count, held, plural, plural_of, relative, size, span};
+pub(super) use view::{count, held, plural, plural_of, relative};
 
 /// What the pages work with.
 pub(super) struct Dashboard {

@@ -57,6 +57,5 @@ async fn set(
     let () = dashboard.post(&path, &(), layout.role).await?;
     let waiting = dashboard.destinations().await?.into_iter().find(|to| to.destination == name);
     let waiting = waiting.map_or(0, |to| to.pending + to.retrying);
-    Ok(format!("{} wait", plural_of(waiting, "delivery", "deliveries"))
-        .replace("1 delivery wait", "1 delivery waits"))
+    Ok(plural_of(waiting, "delivery waits", "deliveries wait"))
 }

@@ -16,7 +16,7 @@ use super::{
         CancelRequest, Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail,
         ReplayRequest, Replayed, RouteDecision, RouteDecisions,
     },
-    Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to, held,
+    Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to, held, plural_of,
 };
 use crate::redaction::REDACTED;
 
@@ -124,8 +124,7 @@ pub(super) async fn cancel(
     let Cancelled { cancelled } = dashboard.post(&path, &request, layout.role).await?;
     let notice = match cancelled {
         0 => "Nothing was cancelled: no delivery is pending any more.".to_owned(),
-        1 => "Cancelled 1 delivery.".to_owned(),
-        count => format!("Cancelled {count} deliveries."),
+        count => format!("Cancelled {}.", plural_of(count as u64, "delivery", "deliveries")),
     };
     Ok(back_to(form.back(), &Notice(notice)))
 }

@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     super::{Activity, DestinationStatus, Latency, Overview},
-    Dashboard, Layout, Parameters, Problem, count, held, plural, plural_of, relative, size, span,
+    Dashboard, Layout, Parameters, Problem, count, held, plural, plural_of, relative,
 };
+use crate::readable::{size, span};
 
 #[derive(Template)]
 #[template(path = "overview.html")]
@@ -100,7 +101,7 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
     if let (Some(free), Some(reserve)) = (store.free_bytes, store.reserve_bytes)
         && free < reserve.saturating_mul(2)
     {
-        let (free, reserve) = (size(&free), size(&reserve));
+        let (free, reserve) = (size(free), size(reserve));
         add(
             "warning",
             format!("The disk has {free} left; below {reserve} nothing is recorded"),

@@ -1,10 +1,11 @@
-//! How pages say times, sizes and states.
+//! How pages say times, numbers and states.
 
-use std::borrow::Borrow;
+use std::{borrow::Borrow, time::Duration};
 
 use jiff::Timestamp;
 
 use super::super::{Delivery, DeliveryState, DestinationStatus, EventSummary};
+use crate::{config, readable::span};
 
 /// How long ago it was, or how long it still takes: `4 min ago`, `in 12 s`.
 pub(in crate::admin) fn relative(at: &Timestamp, now: &Timestamp) -> String {
@@ -14,16 +15,6 @@ pub(in crate::admin) fn relative(at: &Timestamp, now: &Timestamp) -> String {
         0 => "now".into(),
         1.. => format!("{text} ago"),
         _ => format!("in {text}"),
-    }
-}
-
-/// A length of time in its largest unit.
-pub(in crate::admin) fn span(seconds: u64) -> String {
-    match seconds {
-        0..60 => format!("{seconds} s"),
-        60..3_600 => format!("{} min", seconds / 60),
-        3_600..86_400 => format!("{} h", seconds / 3_600),
-        _ => format!("{} d", seconds / 86_400),
     }
 }
 
@@ -61,12 +52,9 @@ pub(in crate::admin) fn duration(millis: &f64) -> String {
     }
 }
 
-/// A time of the configuration, in the largest unit in which it is a whole number.
+/// A time of the configuration.
 pub(in crate::admin) fn interval(millis: &u64) -> String {
-    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1_000, "s")];
-    let unit = units.into_iter().find(|(length, _)| *millis > 0 && millis.is_multiple_of(*length));
-    let (length, unit) = unit.unwrap_or((1, "ms"));
-    format!("{} {unit}", millis / length)
+    config::format_duration(Duration::from_millis(*millis))
 }
 
 /// Why nothing is sent to a destination now, as far as that is its own state.
@@ -88,18 +76,6 @@ pub(in crate::admin) fn held(to: &DestinationStatus, now: &Timestamp) -> Option<
 /// The whole time, in UTC.
 pub(in crate::admin) fn absolute(at: &Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S.%3f UTC").to_string()
-}
-
-/// A number of bytes in a readable unit.
-pub(in crate::admin) fn size(bytes: &u64) -> String {
-    #[expect(clippy::cast_precision_loss, reason = "it is rounded anyway")]
-    let number = *bytes as f64;
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{:.1} KiB", number / 1_024.0),
-        1_048_576..1_073_741_824 => format!("{:.1} MiB", number / 1_048_576.0),
-        _ => format!("{:.1} GiB", number / 1_073_741_824.0),
-    }
 }
 
 /// The one word for an event: the state of the delivery that most needs attention.
@@ -129,14 +105,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_said_in_its_largest_unit() {
+    fn a_time_is_before_or_after_now() {
         let now = Timestamp::from_second(1_000_000).unwrap();
         for (at, expected) in [
             (1_000_000, "now"),
             (999_999, "1 s ago"),
-            (999_940, "1 min ago"),
-            (996_400, "1 h ago"),
-            (900_000, "1 d ago"),
+            (999_880, "2 min ago"),
             (1_000_059, "in 59 s"),
         ] {
             assert_eq!(relative(&Timestamp::from_second(at).unwrap(), &now), expected);
@@ -145,15 +119,6 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        for (bytes, expected) in [
-            (0, "0 B"),
-            (1_023, "1023 B"),
-            (1_536, "1.5 KiB"),
-            (5 << 20, "5.0 MiB"),
-            (3 << 30, "3.0 GiB"),
-        ] {
-            assert_eq!(size(&bytes), expected);
-        }
         for (number, expected) in
             [(0, "0 events"), (1, "1 event"), (999, "999 events"), (1_234_567, "1,234,567 events")]
         {
