@@ -8,7 +8,6 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 use wilco::{EventId, provider::TEST_USER_AGENT};
 
 use super::{
@@ -59,14 +58,11 @@ pub(super) async fn show(
     let event: EventDetail = dashboard.get(&format!("/api/v1/events/{id}")).await?;
     let routes = dashboard.get::<RouteDecisions>(&format!("/api/v1/events/{id}/why")).await;
     let routes = routes.map(|decisions| decisions.routes).map_err(|problem| problem.detail);
-    let payload = match (&event.body, &event.body_base64) {
-        (Some(text), _) => Payload::of_text(text),
-        (None, Some(coded)) => {
-            Payload::of_bytes(&BASE64_STANDARD.decode(coded).unwrap_or_default())
-        }
-        (None, None) if event.summary.payload.is_kept() => Payload::TooLarge,
-        (None, None) => Payload::Gone,
-    };
+    let payload = Payload::of(event.body.as_deref(), event.body_base64.as_deref());
+    let payload = payload.unwrap_or(match event.summary.payload.is_kept() {
+        true => Payload::TooLarge,
+        false => Payload::Gone,
+    });
     let curl = curl(&event);
     let (layout, event) = (&layout, &event);
     let summary = &event.summary;

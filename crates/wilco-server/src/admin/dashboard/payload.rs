@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::de::IgnoredAny;
 
 /// A body, ready to be shown.
@@ -33,8 +34,15 @@ pub(in crate::admin) enum Line {
 }
 
 impl Payload {
-    /// A body that is text.
-    pub(in crate::admin) fn of_text(text: &str) -> Self {
+    /// A body as the API gives it, as text or in Base64; `None` if it gives none.
+    pub(in crate::admin) fn of(text: Option<&str>, base64: Option<&str>) -> Option<Self> {
+        match text {
+            Some(text) => Some(Self::of_text(text)),
+            None => Some(Self::of_bytes(&BASE64_STANDARD.decode(base64?).unwrap_or_default())),
+        }
+    }
+
+    fn of_text(text: &str) -> Self {
         if text.is_empty() {
             return Self::Empty;
         }
@@ -47,8 +55,7 @@ impl Payload {
         Self::Text { text: text[..end].into(), is_cut_off: end < text.len() }
     }
 
-    /// A body that is not text.
-    pub(in crate::admin) fn of_bytes(bytes: &[u8]) -> Self {
+    fn of_bytes(bytes: &[u8]) -> Self {
         let shown = &bytes[..bytes.len().min(DUMP_BYTES_MAX)];
         let mut dump = String::new();
         for (row, bytes) in shown.chunks(16).enumerate() {

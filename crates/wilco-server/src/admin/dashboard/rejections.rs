@@ -8,7 +8,6 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use super::{
     super::{
@@ -67,13 +66,8 @@ pub(super) async fn show(
     let rejection: RejectionDetail = dashboard.get(&path).await?;
     let verdict = dashboard.get(&format!("{path}/explain")).await;
     let verdict = verdict.map_err(|problem| problem.detail);
-    let payload = match (&rejection.body, &rejection.body_base64) {
-        (Some(text), _) => Payload::of_text(text),
-        (None, coded) => {
-            let bytes = coded.as_ref().and_then(|coded| BASE64_STANDARD.decode(coded).ok());
-            Payload::of_bytes(&bytes.unwrap_or_default())
-        }
-    };
+    let payload = Payload::of(rejection.body.as_deref(), rejection.body_base64.as_deref());
+    let payload = payload.unwrap_or(Payload::Empty);
     use RejectionReason::{BodyNotCovered, MalformedSignature, MissingSignature, RepeatedHeader};
     let RejectionSummary { complete, reason, .. } = rejection.summary;
     let obstacle = match reason {
