@@ -3,7 +3,7 @@
 mod forward;
 mod place;
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{convert::Infallible, path::PathBuf, process::ExitCode, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -15,12 +15,13 @@ use tokio::{signal::ctrl_c, time::sleep};
 use wilco::Secret;
 use wilco_server::{
     admin::{self, EventDetail, EventSummary, FollowChanges, StreamStart, StreamedKind},
+    client::Answer,
     config,
 };
 
 use super::{
-    Failure, RemoteArgs, Screen, Server, Times, instant, json_line, note, print, readable, refusal,
-    visible,
+    Failure, Messages, RemoteArgs, Screen, Server, Times, instant, json_line, note, print,
+    readable, refusal, visible,
 };
 use forward::{Forward, Outcome};
 use place::Place;
@@ -28,7 +29,7 @@ use place::Place;
 /// Forward what a wilco elsewhere records to this machine, to develop a handler
 ///
 /// Each event is sent to a URL of this machine as its provider would send it, but signed with a
-/// test secret, and shown with the answer. This goes on where it left off, also after a restart of
+/// test secret, and shown with the answer. This continues where it left off, even after a restart of
 /// either side.
 #[derive(Args)]
 pub(crate) struct Listen {
@@ -80,8 +81,18 @@ struct Line<'a> {
     error: Option<String>,
 }
 
-/// Why the stream has to be opened again.
-struct Interrupted(String);
+/// Why a stream is not followed any further.
+enum Ended {
+    /// It is opened again.
+    Interrupted(String),
+    Failed(Failure),
+}
+
+impl<E: Into<Failure>> From<E> for Ended {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
 
 impl Listen {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
@@ -95,7 +106,7 @@ impl Listen {
         }
         let mut forward = Forward::new(self.forward.clone(), secret)?;
         tokio::select! {
-            ended = self.follow(&server, &mut place, &mut forward) => ended.map(|()| ExitCode::SUCCESS),
+            ended = self.follow(&server, &mut place, &mut forward) => ended.map(|never| match never {}),
             interrupt = ctrl_c() => Ok(interrupt.map(|()| ExitCode::SUCCESS)?),
         }
     }
@@ -124,52 +135,41 @@ impl Listen {
         Ok((Secret::new("test secret", text.into_bytes()).map_err(Failure::failed)?, true))
     }
 
-    /// Follows the stream, and opens it again whenever it ends.
+    /// Follows the stream, and opens it again whenever it is interrupted.
     async fn follow(
         &self,
         server: &Server,
         place: &mut Place,
         forward: &mut Forward,
-    ) -> Result<(), Failure> {
+    ) -> Result<Infallible, Failure> {
         let mut since = self.since;
         let mut wait = RECONNECT_FIRST;
         let mut is_away = false;
         loop {
             let path = self.path(place, since)?;
-            let why = match server.messages(&path).await? {
-                Err(why) => Interrupted(why),
-                Ok(mut messages) => {
+            let ended = match server.messages(&path).await? {
+                Err(why) => Ended::Interrupted(why),
+                Ok(messages) => {
                     if std::mem::take(&mut is_away) {
                         note("connected again");
                     }
                     wait = RECONNECT_FIRST;
-                    loop {
-                        let message = match messages.next().await {
-                            Ok(message) => message,
-                            Err(error) => break Interrupted(error.to_string()),
-                        };
-                        if message.kind == "event" {
-                            let event = serde_json::from_str(&message.data)?;
-                            if let Err(why) = self.handle(server, forward, &event).await? {
-                                break why;
-                            }
-                        }
-                        if !message.id.is_empty() {
-                            place.set(&message.id)?;
-                            // From now on it goes on there.
-                            since = None;
-                        }
-                    }
+                    let Err(ended) =
+                        self.forward_all(messages, server, place, &mut since, forward).await;
+                    ended
                 }
             };
+            let why = match ended {
+                Ended::Interrupted(why) => why,
+                Ended::Failed(failure) => return Err(failure),
+            };
             if !std::mem::replace(&mut is_away, true) {
-                note(&format!("{}; trying again", why.0));
+                note(&format!("{why}; trying again"));
             }
             sleep(wait).await;
             wait = RECONNECT_LONGEST.min(wait * 2);
         }
     }
-
     fn path(&self, place: &Place, since: Option<Timestamp>) -> Result<String, Failure> {
         let after = place.get().filter(|_| since.is_none()).map(str::to_owned);
         let query = admin::query(&FollowChanges {
@@ -183,51 +183,40 @@ impl Listen {
         Ok(format!("/api/v1/stream?{query}"))
     }
 
+    /// Forwards the events of a stream until it ends.
+    async fn forward_all(
+        &self,
+        mut messages: Messages,
+        server: &Server,
+        place: &mut Place,
+        since: &mut Option<Timestamp>,
+        forward: &mut Forward,
+    ) -> Result<Infallible, Ended> {
+        loop {
+            let message = messages.next().await;
+            let message = message.map_err(|error| Ended::Interrupted(error.to_string()))?;
+            if message.kind == "event" {
+                let event = serde_json::from_str(&message.data)?;
+                self.forward_one(server, forward, &event).await?;
+            }
+            if !message.id.is_empty() {
+                place.set(&message.id)?;
+                // From now on it continues there.
+                *since = None;
+            }
+        }
+    }
+
     /// Forwards one event and prints what became of it.
-    async fn handle(
+    async fn forward_one(
         &self,
         server: &Server,
         forward: &mut Forward,
         event: &EventSummary,
-    ) -> Result<Result<(), Interrupted>, Failure> {
-        let answer = match server
-            .ask(Method::GET, &format!("/api/v1/events/{}", event.id), Bytes::new())
-            .await
-        {
-            Ok(answer) => answer,
-            Err(failure) => return Ok(Err(Interrupted(failure.text))),
-        };
-        match answer.status {
-            status if status.is_success() => {}
-            // It will never be there again.
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                let why = refusal(answer.status, &answer.body).text;
-                return self.print(event, &Err(format!("not forwarded: {why}"))).map(Ok);
-            }
-            _ if event.damaged => {
-                return self.print(event, &Err("not forwarded: it is damaged".into())).map(Ok);
-            }
-            status => return Ok(Err(Interrupted(refusal(status, &answer.body).text))),
-        }
-        let detail: EventDetail = serde_json::from_slice(&answer.body)?;
-        let payload = detail.summary.payload;
-        if !payload.is_kept() {
-            let why = format!("not forwarded: its body was {}", payload.as_str());
-            return self.print(event, &Err(why)).map(Ok);
-        }
-        let body = match (&detail.body, &detail.body_base64) {
-            (Some(text), _) => text.clone().into_bytes(),
-            (None, Some(text)) => BASE64_STANDARD.decode(text).map_err(Failure::failed)?,
-            (None, None) => {
-                let path = format!("/api/v1/events/{}/body", event.id);
-                match server.ask(Method::GET, &path, Bytes::new()).await {
-                    Ok(answer) if answer.status.is_success() => answer.body,
-                    Ok(answer) => {
-                        return Ok(Err(Interrupted(refusal(answer.status, &answer.body).text)));
-                    }
-                    Err(failure) => return Ok(Err(Interrupted(failure.text))),
-                }
-            }
+    ) -> Result<(), Ended> {
+        let (detail, body) = match load(server, event).await? {
+            Ok(loaded) => loaded,
+            Err(why) => return Ok(self.print(event, &Err(format!("not forwarded: {why}")))?),
         };
         let mut wait = RECONNECT_FIRST;
         loop {
@@ -235,7 +224,7 @@ impl Listen {
             self.print(event, &outcome)?;
             let is_done = outcome.is_ok_and(|outcome| outcome.status.is_success());
             if is_done || !self.retry {
-                return Ok(Ok(()));
+                return Ok(());
             }
             sleep(wait).await;
             wait = RETRY_LONGEST.min(wait * 2);
@@ -272,6 +261,46 @@ impl Listen {
         let became = Screen::stdout().painted(&became);
         print(&format!("{at}  {name}  {about}  {}  {became}\n", event.id))
     }
+}
+
+/// An event with its body. An error inside says why it can never be forwarded.
+async fn load(
+    server: &Server,
+    event: &EventSummary,
+) -> Result<Result<(EventDetail, Vec<u8>), String>, Ended> {
+    let path = format!("/api/v1/events/{}", event.id);
+    let answer = get(server, &path).await?;
+    match answer.status {
+        status if status.is_success() => {}
+        // It will never be there again.
+        StatusCode::NOT_FOUND | StatusCode::GONE => {
+            return Ok(Err(refusal(answer.status, &answer.body).text));
+        }
+        _ if event.damaged => return Ok(Err("it is damaged".into())),
+        status => return Err(Ended::Interrupted(refusal(status, &answer.body).text)),
+    }
+    let detail: EventDetail = serde_json::from_slice(&answer.body)?;
+    let payload = detail.summary.payload;
+    if !payload.is_kept() {
+        return Ok(Err(format!("its body was {}", payload.as_str())));
+    }
+    let body = match (&detail.body, &detail.body_base64) {
+        (Some(text), _) => text.clone().into_bytes(),
+        (None, Some(text)) => BASE64_STANDARD.decode(text).map_err(Failure::failed)?,
+        (None, None) => {
+            let answer = get(server, &format!("{path}/body")).await?;
+            if !answer.status.is_success() {
+                return Err(Ended::Interrupted(refusal(answer.status, &answer.body).text));
+            }
+            answer.body
+        }
+    };
+    Ok(Ok((detail, body)))
+}
+
+async fn get(server: &Server, path: &str) -> Result<Answer, Ended> {
+    let answer = server.ask(Method::GET, path, Bytes::new()).await;
+    answer.map_err(|failure| Ended::Interrupted(failure.text))
 }
 
 const SECRET_BYTES: usize = 32;
