@@ -171,24 +171,18 @@ fn store_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {
     if store.lost_commits.unwrap_or(0) > 0 {
         spans.push(view.span(Mood::Bad, "  commits were lost"));
     }
-    if let (Some(free), Some(reserve)) = (store.free_bytes, store.reserve_bytes) {
-        let mood = if free < reserve.saturating_mul(2) { Mood::Bad } else { Mood::Plain };
+    if let Some(free) = store.free_bytes {
+        let mood = if store.is_space_low() { Mood::Bad } else { Mood::Plain };
         spans.push(view.span(mood, format!("  {} free", size(free))));
     }
     if let Some(expires_at) = overview.certificate_expires_at {
         let left = expires_at.duration_since(overview.now);
-        let (mood, text) = match left.is_negative() {
-            true => (Mood::Bad, "  certificate expired".to_owned()),
-            false if left.as_secs() < ENDS_SOON_SECS => (
-                Mood::Bad,
-                format!("  certificate valid for {}", span(left.unsigned_abs().as_secs())),
-            ),
+        let mood = if overview.is_certificate_expiring() { Mood::Bad } else { Mood::Plain };
+        let text = match u64::try_from(left.as_secs()) {
+            Err(_) => "  certificate expired".to_owned(),
             // A self-signed one ends in the year 4096.
-            false if left.as_secs() > ENDS_LATE_SECS => (Mood::Plain, String::new()),
-            false => (
-                Mood::Plain,
-                format!("  certificate valid for {}", span(left.unsigned_abs().as_secs())),
-            ),
+            Ok(ENDS_LATE_SECS..) => String::new(),
+            Ok(left) => format!("  certificate valid for {}", span(left)),
         };
         spans.push(view.span(mood, text));
     }
@@ -354,5 +348,4 @@ const ROWS_WITH_ATTEMPTS: u16 = 12;
 /// A title and the names of the columns.
 const TABLE_HEAD_ROWS: u16 = 2;
 const TABLE_ROWS_MIN: u16 = 3;
-const ENDS_SOON_SECS: i64 = 14 * 86_400;
-const ENDS_LATE_SECS: i64 = 3_650 * 86_400;
+const ENDS_LATE_SECS: u64 = 3_650 * 86_400;

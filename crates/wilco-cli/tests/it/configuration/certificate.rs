@@ -105,9 +105,7 @@ fn a_certificate_that_does_not_name_a_domain_is_warned_about() {
         ("*.example.com", "[\"a.hooks.example.com\"]", "does not name a.hooks.example.com"),
     ] {
         let issued = Issued::new(name, 2020, 2100);
-        fs::write(folder.path().join("cert.pem"), issued.by(&authority)).unwrap();
-        fs::write(folder.path().join("key.pem"), pem("PRIVATE KEY", &issued.key.serialize_der()))
-            .unwrap();
+        issued.write(folder.path(), &authority);
         let files = format!(
             "\"files\"\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\ndomains = {domains}"
         );
@@ -189,9 +187,7 @@ fn a_certificate_that_senders_refuse_is_warned_about() {
         (&issued, None, "the certificate is self-signed"),
         (&issued, Some(&authority), "wilco.toml is fine"),
     ] {
-        fs::write(folder.path().join("cert.pem"), issued.by(issuer.unwrap_or(issued))).unwrap();
-        fs::write(folder.path().join("key.pem"), pem("PRIVATE KEY", &issued.key.serialize_der()))
-            .unwrap();
+        issued.write(folder.path(), issuer.unwrap_or(issued));
         let files = "\"files\"\ncertificate = \"cert.pem\"\nkey = \"key.pem\"";
         let file = format!("{GOOD}{PRINT}").replace("\"off\"", files);
         fs::write(folder.path().join("wilco.toml"), file).unwrap();
@@ -227,6 +223,13 @@ impl Issued {
         parameters.not_before = rcgen::date_time_ymd(from, 1, 1);
         parameters.not_after = rcgen::date_time_ymd(to, 1, 1);
         Self { parameters, key: rcgen::KeyPair::generate().unwrap() }
+    }
+
+    /// Writes the files of [`FILES`].
+    pub(crate) fn write(&self, folder: &Path, issuer: &Self) {
+        fs::write(folder.join("cert.pem"), self.by(issuer)).unwrap();
+        let key = pem("PRIVATE KEY", &self.key.serialize_der());
+        fs::write(folder.join("key.pem"), key).unwrap();
     }
 
     pub(crate) fn by(&self, issuer: &Self) -> String {

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{act, form_token, sign_in, visit};
-use crate::world::{World, booking, sign_with};
+use crate::{
+    configuration::certificate::{FILES, Issued},
+    world::{World, booking, sign_with},
+};
 
 #[test]
 fn an_empty_page_says_what_to_do_next() {
@@ -19,6 +22,18 @@ fn an_empty_page_says_what_to_do_next() {
         assert_eq!(shown.status, 200, "{page}");
         assert!(shown.body.contains(expected), "{page}: {}", shown.body);
     }
+}
+
+#[test]
+fn an_expired_certificate_is_an_alarm() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Issued::new("authority", 2020, 2100);
+    Issued::new("localhost", 2020, 2021).write(folder.path(), &authority);
+    let world = World::plan().tls(FILES).start_in(folder);
+    let shown = visit(&world, "/", &[("cookie", &sign_in(&world, "reader"))]).body;
+    assert!(shown.contains("<li class=\"alarm\">"), "{shown}");
+    assert!(shown.contains("The certificate expired "), "{shown}");
+    assert!(!shown.contains("expires"), "{shown}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use askama::Template;
 use axum::{extract::State, response::Response};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::{
     super::{Activity, DestinationStatus, Latency, Overview},
@@ -98,8 +98,8 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
         let count = plural(store.damaged_events, "event");
         add("alarm", format!("{count} damaged on disk; see `wilco events list`"), None);
     }
-    if let (Some(free), Some(reserve)) = (store.free_bytes, store.reserve_bytes)
-        && free < reserve.saturating_mul(2)
+    if let (true, Some(free), Some(reserve)) =
+        (store.is_space_low(), store.free_bytes, store.reserve_bytes)
     {
         let (free, reserve) = (size(free), size(reserve));
         add(
@@ -108,10 +108,11 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
             None,
         );
     }
-    if let Some(ends) = overview.certificate_expires_at
-        && ends.duration_since(now) < CERTIFICATE_WARNING
+    if let (true, Some(ends)) =
+        (overview.is_certificate_expiring(), overview.certificate_expires_at)
     {
-        add("warning", format!("The certificate expires {}", relative(&ends, &now)), None);
+        let (kind, verb) = if ends <= now { ("alarm", "expired") } else { ("warning", "expires") };
+        add(kind, format!("The certificate {verb} {}", relative(&ends, &now)), None);
     }
     for to in &overview.destinations {
         let name = &to.destination;
@@ -149,7 +150,6 @@ fn precise(count: u64) -> f64 {
 }
 
 const HOUR_MINUTES: usize = 60;
-const CERTIFICATE_WARNING: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 #[cfg(test)]
 mod tests {

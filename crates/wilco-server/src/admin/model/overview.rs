@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -43,6 +43,14 @@ pub struct Overview {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub certificate_expires_at: Option<Timestamp>,
+}
+
+impl Overview {
+    /// Whether the certificate has expired, or will so soon that somebody should look.
+    pub fn is_certificate_expiring(&self) -> bool {
+        let left = self.certificate_expires_at.map(|at| at.duration_since(self.now));
+        left.is_some_and(|left| left < CERTIFICATE_WARNING)
+    }
 }
 
 /// What happened within some time.
@@ -118,3 +126,13 @@ pub struct StoreUsage {
     /// Events whose record was found to be damaged.
     pub damaged_events: u64,
 }
+
+impl StoreUsage {
+    /// Whether so little space is free that somebody should look.
+    pub fn is_space_low(&self) -> bool {
+        let space = self.free_bytes.zip(self.reserve_bytes);
+        space.is_some_and(|(free, reserve)| free < reserve.saturating_mul(2))
+    }
+}
+
+const CERTIFICATE_WARNING: SignedDuration = SignedDuration::from_hours(14 * 24);
