@@ -72,7 +72,7 @@ pub(crate) struct ListingArgs {
     #[arg(long)]
     pub(crate) json: bool,
     /// Show at most this many
-    #[arg(long, value_name = "N", default_value_t = 50)]
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = count)]
     limit: usize,
     /// Show all of them
     #[arg(long, conflicts_with = "limit")]
@@ -93,6 +93,10 @@ impl ListingArgs {
             ));
         }
     }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    text.parse().map_err(|_| "expected a whole number, such as 50".into())
 }
 
 /// In which form to print one thing that has a body.

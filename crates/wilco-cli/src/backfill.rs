@@ -25,13 +25,12 @@ pub(crate) struct Backfill {
 
 impl Backfill {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let backfills = Record::read(&self.store, async |record| -> Result<Backfills, Failure> {
-            match self.status {
-                true => record.get("/api/v1/backfill").await,
-                false => record.post("/api/v1/backfill/run", &()).await,
-            }
-        });
-        let Backfills { done, sources } = backfills.await?;
+        let show = async |record: &Record| record.get("/api/v1/backfill").await;
+        let run = async |record: &Record| record.post("/api/v1/backfill/run", &()).await;
+        let Backfills { done, sources } = match self.status {
+            true => Record::read(&self.store, show).await?,
+            false => Record::write(&self.store, run).await?,
+        };
         if self.json {
             print(&sources.iter().map(json_line).collect::<Result<String, _>>()?)?;
         } else {

@@ -61,7 +61,7 @@ pub(crate) use failure::Failure;
 pub(crate) use id_ref::distinct_chars;
 use json_log::JsonLines;
 pub(crate) use output::{
-    Screen, Times, did_you_mean, instant, labelled, readable, visible, wrapped,
+    Screen, Times, did_you_mean, instant, known_instead, labelled, readable, visible, wrapped,
 };
 pub(crate) use record::{Filter, Record};
 pub(crate) use reload::reload;

@@ -21,7 +21,8 @@ use wilco_server::{
 use wilco_store::{OpenError, Options, SqliteStore, Store as _};
 
 use super::{
-    ConfigArgs, Failure, Messages, Server, StoreArgs, did_you_mean, instant, refusal, require_store,
+    ConfigArgs, Failure, Messages, Server, StoreArgs, instant, known_instead, refusal,
+    require_store,
 };
 
 pub(crate) use filter::Filter;
@@ -229,7 +230,7 @@ impl Record {
         match known.contains(&name) {
             true => Ok(()),
             false => {
-                let hint = did_you_mean(name, known);
+                let hint = known_instead(name, &known);
                 Err(Failure::failed(format!("destination {name} not found{hint}")))
             }
         }

@@ -11,7 +11,7 @@ use wilco_server::{
 };
 
 use super::{
-    Column, Failure, Record, Screen, StoreArgs, Table, Times, did_you_mean, json_line, print,
+    Column, Failure, Record, Screen, StoreArgs, Table, Times, json_line, known_instead, print,
 };
 
 /// Look at how often and when each secret matched
@@ -67,9 +67,10 @@ impl Status {
         let offset = times.offset(clock::now());
         let mut judged = judge(&listed.secrets, |at| times.short(at, &offset));
         if let Some(name) = &self.source {
-            let known: Vec<_> = judged.iter().map(|secret| secret.status.source.clone()).collect();
-            if !known.contains(name) {
-                let hint = did_you_mean(name, known.iter().map(String::as_str));
+            let mut known: Vec<_> = judged.iter().map(|it| it.status.source.as_str()).collect();
+            known.dedup();
+            if !known.contains(&name.as_str()) {
+                let hint = known_instead(name, &known);
                 return Err(Failure::failed(format!("source {name} not found{hint}")));
             }
             judged.retain(|secret| secret.status.source == *name);

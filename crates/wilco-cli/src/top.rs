@@ -3,7 +3,11 @@
 mod frame;
 mod keys;
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use clap::Args;
@@ -47,6 +51,10 @@ impl Top {
             terminal.draw(|frame| draw(frame, &overview, &mut view)).map_err(Failure::failed)?;
             print(&text(terminal.backend().buffer()))?;
             return Ok(ExitCode::SUCCESS);
+        }
+        if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+            let text = "top needs a terminal; --once prints the overview as text";
+            return Err(Failure::usage(text));
         }
         view.has_keys = true;
         // It restores the screen at a panic, too.

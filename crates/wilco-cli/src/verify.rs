@@ -62,7 +62,8 @@ impl Verify {
 /// The provider of this name.
 pub(crate) fn find_provider(name: &str) -> Result<&'static Provider, Failure> {
     provider::find(name).map(Arc::as_ref).ok_or_else(|| {
-        let hint = did_you_mean(name, provider::all().iter().map(|known| known.name.as_str()));
-        Failure::usage(format!("provider {name} not found{hint}; `wilco providers` lists them"))
+        let near = did_you_mean(name, provider::all().iter().map(|known| known.name.as_str()));
+        let hint = if near.is_empty() { "; `wilco providers` lists them" } else { &near };
+        Failure::usage(format!("provider {name} not found{hint}"))
     })
 }

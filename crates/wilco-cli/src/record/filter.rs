@@ -9,8 +9,9 @@ use wilco_server::{
 };
 use wilco_store::{ALERTS, State};
 
-use super::{Record, did_you_mean, instant};
+use super::{Record, instant};
 use crate::Failure;
+use crate::{did_you_mean, known_instead};
 
 /// Which events.
 #[derive(Args, Clone, Default)]
@@ -130,7 +131,8 @@ impl Record {
         if known.iter().any(|known| known == name) {
             return Ok(());
         }
-        let hint = did_you_mean(name, known.iter().map(String::as_str));
+        let known: Vec<_> = known.iter().map(String::as_str).collect();
+        let hint = known_instead(name, &known);
         Err(Failure::failed(format!("source {name} not found{hint}")))
     }
 }

@@ -38,8 +38,14 @@ impl Target {
 /// The URL and secret of the only source in a configuration.
 fn endpoint(config: &Config) -> Result<(Uri, Secret), Failure> {
     let [source] = config.sources.as_slice() else {
-        let count = config.sources.len();
-        let text = format!("the configuration has {count} sources; choose one with --to URL");
+        let names: Vec<_> = config.sources.iter().map(|source| source.name.as_str()).collect();
+        let text = match names.as_slice() {
+            [] => "the configuration has no source; name a URL with --to".to_owned(),
+            names => format!(
+                "the configuration has several sources: {}; choose one with --to URL and --secret-env NAME",
+                names.join(", ")
+            ),
+        };
         return Err(Failure::usage(text));
     };
     let Some(secret) = source.secrets.first() else {

@@ -87,7 +87,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, overview: &Overview, view: &mut View) 
     let mut line = |parts, area| frame.render_widget(fitting(parts, area), area);
     line(heading(overview, view), head);
     line(requests_line(overview, view), requests);
-    line(vec![view.span(Mood::Plain, attempts_line(overview))], attempts);
+    line(attempts_line(overview, view), attempts);
     line(store_line(overview, view), store);
     draw_graph(frame, overview, view, graph);
     let name_columns = name_columns(overview, frame.area().width);
@@ -141,22 +141,27 @@ fn requests_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {
     let Some(minute) = &overview.last_minute else { return vec![plain("not running".into())] };
     let requests = minute.requests.values().sum::<u64>();
     let refused = requests.saturating_sub(accepted(minute));
-    let (events, refused) = (rate(minute.events, minute), rate(refused, minute));
-    let mut parts = vec![plain(format!("last minute: {events} events/s, {refused} refused/s"))];
+    vec![
+        plain(format!("last minute: {} events/s", rate(minute.events, minute))),
+        plain(format!(", {} refused/s", rate(refused, minute))),
+        plain(format!(", {} requests/s", rate(requests, minute))),
+    ]
+}
+
+/// How fast they were acknowledged, and what went out.
+fn attempts_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {
+    let plain = |text| view.span(Mood::Plain, text);
+    let Some(minute) = &overview.last_minute else { return Vec::new() };
+    let failed = ["failed", "dead"].iter().filter_map(|outcome| minute.attempts.get(*outcome));
+    let attempts = minute.attempts.values().sum::<u64>();
+    let s = if attempts == 1 { "" } else { "s" };
+    let attempts = format!("{attempts} attempt{s}, {} failed", failed.sum::<u64>());
+    let mut parts = vec![plain(format!("             {attempts}"))];
     if let Some(ack) = &minute.ack {
         parts.push(plain(format!(", ack p50 {}", millis(ack.p50_ms))));
         parts.push(plain(format!(", p99 {}", millis(ack.p99_ms))));
     }
     parts
-}
-
-/// What went out.
-fn attempts_line(overview: &Overview) -> String {
-    let Some(minute) = &overview.last_minute else { return String::new() };
-    let failed = ["failed", "dead"].iter().filter_map(|outcome| minute.attempts.get(*outcome));
-    let attempts = minute.attempts.values().sum::<u64>();
-    let s = if attempts == 1 { "" } else { "s" };
-    format!("             {attempts} attempt{s} to deliver, {} failed", failed.sum::<u64>())
 }
 
 fn store_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {

@@ -91,7 +91,9 @@ fn a_round_by_hand_needs_a_running_wilco_and_the_status_does_not() {
     let output = world.run_verb(&["backfill"]);
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("only a running wilco takes in what never arrived"), "{said}");
+    let expected =
+        "wilco: only a running wilco takes in what never arrived; start it with `wilco serve`\n";
+    assert_eq!(said, expected);
 }
 
 #[test]

@@ -270,7 +270,7 @@ fn wrong_usage_exits_with_2_and_explains_the_right_one() {
         (&["send"], "<EVENT|FILE>"),
         (&["send", "booking.created", "--to", "ftp://x"], "invalid url"),
         (&["events"], "Usage: wilco events"),
-        (&["events", "list", "--limit", "x"], "'--limit <N>'"),
+        (&["events", "list", "--limit", "x"], "'--limit <N>': expected a whole number, such as 50"),
         (&["events", "list", "--all", "--limit", "2"], "cannot be used with"),
         (&["events", "list", "--since", "someday"], "expected 2026-11-24, 14:00"),
         (&["completions", "basic"], "[possible values: bash"),
@@ -279,6 +279,8 @@ fn wrong_usage_exits_with_2_and_explains_the_right_one() {
         (&["init", "--listen", "x"], ": expected IP:PORT"),
         (&["serve", "--log-format", "xml"], "[possible values: text, json]"),
         (&["check", "--log-format", "json"], "unexpected argument '--log-format'"),
+        (&["verify", "--provider", "githb"], "provider githb not found; did you mean github?\n"),
+        (&["verify", "--provider", "zzzzzzzz"], "not found; `wilco providers` lists them\n"),
     ] {
         let mut command = wilco(folder.path());
         command.env("FREISPACE_SECRET", SECRET).stdin(Stdio::null());

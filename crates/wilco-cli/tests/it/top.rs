@@ -146,8 +146,12 @@ fn it_is_renewed_until_q_is_pressed_and_leaves_the_screen_as_it_was() {
 }
 
 #[test]
-fn without_a_running_wilco_it_says_so() {
+fn without_a_terminal_or_a_running_wilco_it_says_so() {
     let mut world = World::plan().start();
+    let output = world.verb(&["top"]).stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = "wilco: top needs a terminal; --once prints the overview as text\n";
+    assert_eq!((output.status.code(), &*said), (Some(2), expected));
     assert!(world.stop().success());
     let output = world.run_verb(&["top", "--once"]);
     let said = String::from_utf8(output.stderr).unwrap();

@@ -327,6 +327,8 @@ fn an_unknown_name_is_an_error_with_the_nearest_one() {
         (&["events", "cancel", &id, "--destination", "epr"], erp),
         (&["destinations", "pause", "epr"], erp),
         (&["destinations", "resume", "epr"], erp),
+        (&["failures", "retry", "--destination", "x"], "destination x not found; known: erp\n"),
+        (&["secrets", "status", "--source", "x"], "source x not found; known: freispace\n"),
     ] {
         let output = run(&world, arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?} {output:?}");
