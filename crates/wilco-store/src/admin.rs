@@ -103,7 +103,8 @@ pub trait AdminStore: StoreStatus {
     ///
     /// # Errors
     ///
-    /// [`StoreError`]: some of the first may be erased, each of them completely.
+    /// [`StoreError`]: some may be erased. The others are still selected, but one of them may have lost what some of
+    /// its deliveries say.
     async fn erase(
         &self,
         ids: Vec<EventId>,

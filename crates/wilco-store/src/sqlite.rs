@@ -94,7 +94,7 @@ pub(super) use reads::{
     Budget, EVENT, Part, changes, checked, contents, counts, damaged_events, destination_status,
     earliest_due, event_summary, events, failed_events, failures, intact, is_intact,
     last_of_sources, last_received, newest_position, next_due, position_before, rejection,
-    rejections, show, show_summary, unfinished, unrouted,
+    rejections, show, show_summary, state_of, unfinished, unrouted,
 };
 pub(super) use recent::RecentEvents;
 pub(super) use record::{Prepared, id_bits};
@@ -102,7 +102,7 @@ pub(super) use record_large::{RecordLarge, RemovePartial};
 pub(super) use reject::{KeptRejections, rejection_seq};
 pub(super) use scrub::Scrub;
 pub(super) use shared::Shared;
-pub(super) use slicing::{row_limit, slices};
+pub(super) use slicing::{SliceBudget, row_limit, slices};
 pub(super) use space::{Space, is_no_room, ran_out};
 use unfinished::UnfinishedCount;
 pub(super) use wal::{Checkpoint, LOCK_WAIT, Wal};

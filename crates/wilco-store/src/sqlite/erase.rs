@@ -1,16 +1,23 @@
-//! Erases events: their bytes are gone from the file and from its log.
+//! Erases events, in slices: their bytes are gone from the file and from its log.
+//!
+//! An event loses what its deliveries and attempts say first, in several commits if there is much of it, and what it
+//! is selected by last, together with its payload. So an erasure that was interrupted is simply repeated: each event
+//! is still found until it is erased completely.
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use wilco::{EventId, RejectionId};
+use wilco::{BODY_CHUNK_BYTES, EventId, RejectionId};
 
 use super::{
-    ChunkReader, Head, Kind, SqliteStore, WriterState, digest_of, event_summary, id_at, id_of,
-    instant, intact, origin_of, rejection_seq, row_limit, seq_of,
+    ChunkReader, Head, Kind, SliceBudget, SqliteStore, WriterState, digest_of, event_summary,
+    id_at, id_of, instant, intact, origin_of, rejection_seq, row_limit, seq_of, state_of,
 };
-use crate::{ALERTS, Erasure, ErasureQuery, EventSummary, StoreError, erasure::event_ids};
+use crate::{
+    ALERTS, Erasure, ErasureQuery, EventSummary, State, StoreError, erasure::event_ids,
+    rules::needs_record,
+};
 
 impl SqliteStore {
     /// Looks at a part of the events behind a place for those that a selection is about.
@@ -34,33 +41,45 @@ impl SqliteStore {
         cancels: bool,
     ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
         let preview = move |connection: &Connection| {
-            let outcome = |&id: &EventId| Ok((id, outcome_of(connection, id, cancels)?));
+            let outcome = |&id: &EventId| Ok((id, erasure_of(connection, id, cancels)?));
             Ok(ids.iter().map(outcome).collect::<rusqlite::Result<_>>()?)
         };
         self.query_readers.read(preview).await
     }
 
-    /// Erases events, each of them completely or not at all, a few in a commit. The chunks of large bodies follow
-    /// before this answers, a few in a commit as well.
+    /// Erases events. The chunks of large bodies follow before this answers.
     pub(super) async fn erase_events(
         &self,
         ids: Vec<EventId>,
         cancels: bool,
     ) -> Result<Vec<(EventId, Erasure)>, StoreError> {
-        let now = self.now();
-        let mut erased = Vec::with_capacity(ids.len());
-        for slice in ids.chunks(ERASED_PER_COMMIT) {
-            let slice = slice.to_vec();
-            let erase = move |state: &mut WriterState| {
-                let erase = |&id: &EventId| Ok((id, state.erase(id, cancels, now)?));
-                slice.iter().map(erase).collect::<rusqlite::Result<Vec<_>>>()
-            };
-            erased.extend(self.writer.write(Kind::Maintenance, erase).await?);
+        let (now, limits) = (self.now(), self.limits);
+        let mut outcomes = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(ERASED_PER_COMMIT) {
+            // Of an event that is to be left as it is, nothing is erased.
+            let expected = self.preview(ids.to_vec(), cancels).await?;
+            let is_erased = |(_, erasure): &(EventId, Erasure)| *erasure == Erasure::Erased;
+            outcomes.extend(expected.iter().filter(|expected| !is_erased(expected)));
+            let mut left: Vec<EventId> =
+                expected.into_iter().filter(is_erased).map(|(id, _)| id).collect();
+            let mut through = 0;
+            while !left.is_empty() {
+                let ids = left.clone();
+                let slice = move |state: &mut WriterState| {
+                    let mut budget =
+                        SliceBudget { rows: limits.write_rows, bytes: limits.prune_bytes };
+                    state.erase_some(&ids, through, cancels, now, &mut budget)
+                };
+                let (done, next) = self.writer.write(Kind::Maintenance, slice).await?;
+                left.drain(..done.len());
+                outcomes.extend(done);
+                through = next;
+            }
         }
         // Also those that were removed before, by an erasure that failed or by the retention. All of them are removed
         // in the background, too, if this is not waited for.
         while self.writer.write(Kind::Maintenance, |state| state.remove_unused_chunks()).await? {}
-        Ok(erased)
+        Ok(outcomes)
     }
 
     pub(super) async fn remove_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError> {
@@ -187,36 +206,121 @@ fn found(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
     })
 }
 
-/// What becomes of an event that is erased now.
-fn outcome_of(connection: &Connection, id: EventId, cancels: bool) -> rusqlite::Result<Erasure> {
-    let seq = seq_of(id);
-    let is_there = connection
-        .prepare_cached(
-            "SELECT 1 FROM event WHERE seq = ?1 AND id = ?2 \
-             AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.event = seq)",
-        )?
-        .exists(params![seq, id.to_string()])?;
-    if !is_there {
-        return Ok(Erasure::Gone);
-    }
-    if connection.prepare_cached(RUNNING)?.exists([seq])? {
-        return Ok(Erasure::Running);
-    }
-    let is_unfinished = !cancels && connection.prepare_cached(UNFINISHED)?.exists([seq])?;
-    Ok(if is_unfinished { Erasure::Unfinished } else { Erasure::Erased })
+/// An event that is not erased, and some of its deliveries.
+struct Left {
+    is_routed: bool,
+    body_bytes: usize,
+    deliveries: Vec<Delivery>,
 }
 
-impl WriterState {
-    fn erase(&mut self, id: EventId, cancels: bool, now: Timestamp) -> rusqlite::Result<Erasure> {
+struct Delivery {
+    id: i64,
+    state: State,
+    is_head: bool,
+}
+
+impl Left {
+    /// Reads an event, and its deliveries behind one that is erased. `None` if it is not there, or is erased.
+    fn of(
+        connection: &Connection,
+        id: EventId,
+        through: i64,
+        limit: usize,
+    ) -> rusqlite::Result<Option<Self>> {
         let seq = seq_of(id);
-        let outcome = outcome_of(&self.connection, id, cancels)?;
-        if outcome != Erasure::Erased {
-            return Ok(outcome);
+        let event = connection
+            .prepare_cached(
+                "SELECT seq <= (SELECT routed_through FROM progress), bytes FROM event \
+                 WHERE seq = ?1 AND id = ?2 AND NOT EXISTS (SELECT 1 FROM erased WHERE erased.event = seq)",
+            )?
+            .query_row(params![seq, id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let Some((is_routed, body_bytes)) = event else { return Ok(None) };
+        let deliveries = connection
+            .prepare_cached(
+                "SELECT id, state, key_role IS 'head' FROM delivery \
+                 WHERE event = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+            )?
+            .query_map(params![seq, through, row_limit(limit)], |row| {
+                Ok(Delivery { id: row.get(0)?, state: state_of(row, 1)?, is_head: row.get(2)? })
+            })?
+            .collect::<rusqlite::Result<_>>()?;
+        Ok(Some(Self { is_routed, body_bytes, deliveries }))
+    }
+
+    /// What becomes of it if it is erased now.
+    fn outcome(&self, cancels: bool) -> Erasure {
+        let mut deliveries = self.deliveries.iter();
+        if deliveries.any(|delivery| delivery.state == State::Running) {
+            return Erasure::Running;
         }
-        if cancels {
-            self.cancel(id, None, now, usize::MAX)?;
+        let is_unfinished = !self.is_routed || self.deliveries.iter().any(Delivery::is_unfinished);
+        if is_unfinished && !cancels { Erasure::Unfinished } else { Erasure::Erased }
+    }
+}
+
+impl Delivery {
+    fn is_unfinished(&self) -> bool {
+        needs_record(self.state, self.is_head)
+    }
+}
+
+fn erasure_of(connection: &Connection, id: EventId, cancels: bool) -> rusqlite::Result<Erasure> {
+    let left = Left::of(connection, id, 0, usize::MAX)?;
+    Ok(left.map_or(Erasure::Gone, |left| left.outcome(cancels)))
+}
+
+/// What became of the first events of a slice, and the delivery up to which the next one is erased.
+type Slice = (Vec<(EventId, Erasure)>, i64);
+
+impl WriterState {
+    fn erase_some(
+        &mut self,
+        ids: &[EventId],
+        mut through: i64,
+        cancels: bool,
+        now: Timestamp,
+        budget: &mut SliceBudget,
+    ) -> rusqlite::Result<Slice> {
+        let mut outcomes = Vec::new();
+        for &id in ids {
+            let Some(left) = Left::of(&self.connection, id, through, budget.rows + 1)? else {
+                outcomes.push((id, Erasure::Gone));
+                continue;
+            };
+            let outcome = left.outcome(cancels);
+            if outcome == Erasure::Erased && !self.erase(id, left, &mut through, now, budget)? {
+                break;
+            }
+            outcomes.push((id, outcome));
+            through = 0;
         }
-        self.erase_deliveries(seq)?;
+        Ok((outcomes, through))
+    }
+
+    /// Erases what is left of an event. False if that is not all done, but only up to the delivery `through`.
+    fn erase(
+        &mut self,
+        id: EventId,
+        left: Left,
+        through: &mut i64,
+        now: Timestamp,
+        budget: &mut SliceBudget,
+    ) -> rusqlite::Result<bool> {
+        for delivery in left.deliveries {
+            if delivery.is_unfinished() {
+                self.end(delivery.id, State::Cancelled, None, now)?;
+            }
+            if !self.erase_delivery(delivery.id, budget)? {
+                return Ok(false);
+            }
+            *through = delivery.id;
+        }
+        // The chunks of a larger body are removed in slices of their own.
+        if !budget.take(left.body_bytes.min(BODY_CHUNK_BYTES)) {
+            return Ok(false);
+        }
+        let seq = seq_of(id);
         // Of a record that cannot be read no copy is recognised.
         let (key, body_key) = self.keys_of(seq)?.map_or((UNKNOWN_KEY, None), |keys| keys.columns());
         self.connection
@@ -225,35 +329,45 @@ impl WriterState {
         self.remove_payload(seq)?;
         self.changes.removed.push(seq);
         self.erase_head(seq)?;
-        Ok(Erasure::Erased)
+        Ok(true)
     }
 
-    /// Removes what its deliveries and their attempts say about an event.
-    fn erase_deliveries(&mut self, seq: i64) -> rusqlite::Result<()> {
-        self.connection
-            .prepare_cached(
-                "UPDATE attempt SET output = x'', result = ?2 WHERE delivery IN \
-                 (SELECT id FROM delivery WHERE event = ?1)",
-            )?
-            .execute(params![seq, ERASED])?;
-        let deliveries = self
+    /// Removes what a delivery and its attempts say about an event. False if some of the attempts are left.
+    fn erase_delivery(&mut self, id: i64, budget: &mut SliceBudget) -> rusqlite::Result<bool> {
+        let attempts = self
             .connection
-            .prepare_cached("SELECT id FROM delivery WHERE event = ?1 ORDER BY id")?
-            .query_map([seq], |row| row.get(0))?
-            .collect::<rusqlite::Result<Vec<i64>>>()?;
-        for id in deliveries {
-            let changed = self.next_change();
+            .prepare_cached(
+                "SELECT number, length(output) FROM attempt WHERE delivery = ?1 \
+                 AND (length(output) > 0 OR result <> ?2) ORDER BY number LIMIT ?3",
+            )?
+            .query_map(params![id, ERASED, row_limit(budget.rows + 1)], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?
+            .collect::<rusqlite::Result<Vec<(i64, usize)>>>()?;
+        for (number, bytes) in attempts {
+            if !budget.take(bytes) {
+                return Ok(false);
+            }
             self.connection
                 .prepare_cached(
-                    "UPDATE delivery SET order_key = NULL, burst_key = NULL, \
-                     last_error = iif(last_error IS NULL, NULL, ?3), \
-                     reason = iif(reason IS NULL, NULL, ?3), \
-                     state = iif(state = 'dead' AND replaced_by IS NULL, 'cancelled', state), \
-                     changed = ?2 WHERE id = ?1",
+                    "UPDATE attempt SET output = x'', result = ?3 WHERE delivery = ?1 AND number = ?2",
                 )?
-                .execute(params![id, changed, ERASED])?;
+                .execute(params![id, number, ERASED])?;
         }
-        Ok(())
+        if !budget.take(0) {
+            return Ok(false);
+        }
+        let changed = self.next_change();
+        self.connection
+            .prepare_cached(
+                "UPDATE delivery SET order_key = NULL, burst_key = NULL, \
+                 last_error = iif(last_error IS NULL, NULL, ?3), \
+                 reason = iif(reason IS NULL, NULL, ?3), \
+                 state = iif(state = 'dead' AND replaced_by IS NULL, 'cancelled', state), \
+                 changed = ?2 WHERE id = ?1",
+            )?
+            .execute(params![id, changed, ERASED])?;
+        Ok(true)
     }
 
     /// Removes what an event is about, and the id that its provider gave.
@@ -289,16 +403,12 @@ impl WriterState {
     }
 }
 
-/// What stands in the place of a text that was erased.
+/// Replaces a text that was erased.
 const ERASED: &str = "erased";
 /// No request has this key.
 const UNKNOWN_KEY: i64 = -1;
 const FOUND: &str = "SELECT seq, id, source, subject, bytes FROM event";
-const RUNNING: &str = "SELECT 1 FROM delivery WHERE event = ?1 AND state = 'running'";
-const UNFINISHED: &str = "SELECT 1 FROM progress WHERE routed_through < ?1 UNION ALL SELECT 1 FROM delivery \
-                          WHERE event = ?1 AND (state IN ('pending', 'retrying') \
-                          OR (state = 'dead' AND key_role = 'head'))";
-/// Events, or rejections, that one commit erases.
+/// Events, or rejections, that one commit erases at most.
 const ERASED_PER_COMMIT: usize = 16;
 /// Events that one answer has.
 const SELECTED_MAX: usize = 256;

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 
-use super::{Kind, Limits, SqliteStore, WriterState, row_limit};
+use super::{Kind, Limits, SliceBudget, SqliteStore, WriterState, row_limit};
 use crate::{
     PrunePlace, PruneStage, Pruned, Retention, RetentionStore, StoreError, rules::Cutoffs,
 };
@@ -19,12 +19,6 @@ struct Found {
     through: i64,
     /// There are no others.
     is_end: bool,
-}
-
-/// What is left of a slice.
-struct Budget {
-    rows: usize,
-    bytes: usize,
 }
 
 /// What a slice has done, and the place of the event that it had to leave unfinished.
@@ -83,7 +77,7 @@ impl SqliteStore {
         place: PrunePlace,
         next_stage: PrunePlace,
         (kind, before): (Looked, Timestamp),
-        remove: fn(&mut WriterState, i64, &mut Budget) -> rusqlite::Result<Option<Pruned>>,
+        remove: fn(&mut WriterState, i64, &mut SliceBudget) -> rusqlite::Result<Option<Pruned>>,
     ) -> Result<(Pruned, Option<PrunePlace>), StoreError> {
         let limits = self.limits;
         let look = move |connection: &Connection| {
@@ -160,9 +154,9 @@ impl WriterState {
         places: &[i64],
         needed: &str,
         limits: Limits,
-        remove: fn(&mut Self, i64, &mut Budget) -> rusqlite::Result<Option<Pruned>>,
+        remove: fn(&mut Self, i64, &mut SliceBudget) -> rusqlite::Result<Option<Pruned>>,
     ) -> rusqlite::Result<Slice> {
-        let mut budget = Budget { rows: limits.prune_rows * 4, bytes: limits.prune_bytes * 2 };
+        let mut budget = SliceBudget { rows: limits.prune_rows * 4, bytes: limits.prune_bytes * 2 };
         let mut pruned = Pruned::default();
         for &seq in places {
             if self.connection.prepare_cached(needed)?.exists([seq])? {
@@ -177,7 +171,11 @@ impl WriterState {
     }
 
     /// Removes the payload of an event, and what its attempts put out. `None` if that is not all done.
-    fn prune_payload(&mut self, seq: i64, budget: &mut Budget) -> rusqlite::Result<Option<Pruned>> {
+    fn prune_payload(
+        &mut self,
+        seq: i64,
+        budget: &mut SliceBudget,
+    ) -> rusqlite::Result<Option<Pruned>> {
         let Some(output_bytes) = self.clear_outputs(seq, budget)? else { return Ok(None) };
         let body_bytes = self.remove_payload(seq)?;
         self.connection
@@ -189,7 +187,11 @@ impl WriterState {
     }
 
     /// Removes all of an event. `None` if that is not all done.
-    fn prune_record(&mut self, seq: i64, budget: &mut Budget) -> rusqlite::Result<Option<Pruned>> {
+    fn prune_record(
+        &mut self,
+        seq: i64,
+        budget: &mut SliceBudget,
+    ) -> rusqlite::Result<Option<Pruned>> {
         let Some(payload) = self.prune_payload(seq, budget)? else { return Ok(None) };
         if !self.remove_deliveries(seq, budget)? {
             return Ok(None);
@@ -217,7 +219,11 @@ impl WriterState {
 
     /// Empties what the attempts for an event put out, and says how many bytes that were. `None` if some are
     /// left.
-    fn clear_outputs(&mut self, seq: i64, budget: &mut Budget) -> rusqlite::Result<Option<u64>> {
+    fn clear_outputs(
+        &mut self,
+        seq: i64,
+        budget: &mut SliceBudget,
+    ) -> rusqlite::Result<Option<u64>> {
         let outputs = self
             .connection
             .prepare_cached(
@@ -271,7 +277,7 @@ impl WriterState {
     }
 
     /// Removes the deliveries of an event with their attempts. False if some are left.
-    fn remove_deliveries(&mut self, seq: i64, budget: &mut Budget) -> rusqlite::Result<bool> {
+    fn remove_deliveries(&mut self, seq: i64, budget: &mut SliceBudget) -> rusqlite::Result<bool> {
         let deliveries = self
             .connection
             .prepare_cached(
@@ -305,7 +311,7 @@ impl WriterState {
     /// Removes the oldest rejections, and says how many.
     fn prune_rejections(&mut self, before: Timestamp, limits: Limits) -> rusqlite::Result<u64> {
         let mut removed = 0;
-        let mut budget = Budget { rows: limits.prune_rows, bytes: limits.prune_bytes };
+        let mut budget = SliceBudget { rows: limits.prune_rows, bytes: limits.prune_bytes };
         loop {
             let oldest = self
                 .connection
@@ -362,18 +368,6 @@ impl WriterState {
         let now: u64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
         // A file that another version created cannot be made shorter.
         Ok((pages.saturating_sub(now) * page_bytes, now == pages))
-    }
-}
-
-impl Budget {
-    /// Takes a row of this size. False if there is no room for it, unless it is the first one.
-    fn take(&mut self, bytes: usize) -> bool {
-        if self.rows == 0 || self.bytes == 0 {
-            return false;
-        }
-        self.rows -= 1;
-        self.bytes = self.bytes.saturating_sub(bytes);
-        true
     }
 }
 

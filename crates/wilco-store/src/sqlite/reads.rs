@@ -357,7 +357,7 @@ pub(crate) fn damaged_events(connection: &Connection) -> Result<u64, StoreError>
     Ok(count)
 }
 
-fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
+pub(crate) fn state_of(row: &Row<'_>, column: usize) -> rusqlite::Result<State> {
     let word: String = row.get(column)?;
     State::parse(&word)
         .ok_or_else(|| super::bad_column(StoreError::Internal(format!("state {word:?}"))))

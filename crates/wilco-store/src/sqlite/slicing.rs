@@ -23,3 +23,21 @@ pub(crate) fn slices<T>(items: Vec<T>, rows_max: usize, rows: impl Fn(&T) -> usi
 pub(crate) fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
+
+/// What is left of a slice.
+pub(crate) struct SliceBudget {
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+}
+
+impl SliceBudget {
+    /// Takes a row of this size. False if there is no room for it, unless it is the first one.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        if self.rows == 0 || self.bytes == 0 {
+            return false;
+        }
+        self.rows -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        true
+    }
+}

@@ -2,6 +2,7 @@
 
 mod check;
 mod damage;
+mod erasing;
 mod files;
 mod large;
 mod pruning;
@@ -70,6 +71,16 @@ async fn an_event_after_removed_ones_is_routed() {
 async fn record(store: &SqliteStore, sent: Sent<'_>) -> Result<EventId, StoreError> {
     let (verified, envelope) = event(sent);
     store.record(verified, envelope, SUPPRESS).await.map(|receipt| receipt.event_id())
+}
+
+/// Every file of the store that has these bytes.
+fn files_with(disk: &OnDisk, canary: &[u8]) -> Vec<String> {
+    let files = std::fs::read_dir(disk.folder.path()).unwrap().map(Result::unwrap);
+    let found = files.filter(|file| {
+        let bytes = std::fs::read(file.path()).unwrap();
+        bytes.windows(canary.len()).any(|window| window == canary)
+    });
+    found.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
 }
 
 async fn fan_out(store: &SqliteStore, event_id: EventId) {

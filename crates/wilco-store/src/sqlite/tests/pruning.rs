@@ -1,9 +1,7 @@
 //! What remains of an event whose payload was pruned.
 
 use super::*;
-use wilco::Event;
-
-use crate::{Attempt, Erasure, PrunePlace, Pruned, Retention, RetentionStore as _};
+use crate::{Attempt, PrunePlace, Pruned, Retention, RetentionStore as _};
 
 #[tokio::test]
 async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
@@ -50,16 +48,6 @@ async fn an_unrouted_event_whose_payload_was_pruned_is_skipped_and_is_not_damage
     let store = disk.open(small());
     assert_eq!(unrouted(&store, 9).await, [whole]);
     assert_eq!(store.damaged_events().await.unwrap(), 0);
-}
-
-/// Every file of the store that has these bytes.
-fn files_with(disk: &OnDisk, canary: &[u8]) -> Vec<String> {
-    let files = std::fs::read_dir(disk.folder.path()).unwrap().map(Result::unwrap);
-    let found = files.filter(|file| {
-        let bytes = std::fs::read(file.path()).unwrap();
-        bytes.windows(canary.len()).any(|window| window == canary)
-    });
-    found.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
 }
 
 async fn prune(store: &SqliteStore, retention: Retention) -> Pruned {
@@ -114,61 +102,5 @@ async fn what_is_pruned_is_overwritten_and_its_space_is_given_back() {
     assert_eq!(side.query_row(left, [], |row| row.get::<_, i64>(0)).unwrap(), 0);
     let contents = "SELECT events = 0 AND payloads = 0 AND body_bytes = 0 FROM contents";
     assert!(side.query_row(contents, [], |row| row.get::<_, bool>(0)).unwrap());
-    assert_eq!(store.damaged_events().await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn what_is_erased_is_in_no_file_of_a_store_in_use_and_in_no_backup() {
-    let disk = OnDisk::new();
-    let store = disk.open(small());
-    let mut ids = Vec::new();
-    let canary = |number: usize| format!("canary-{}", number % 4);
-    for number in 0..120_usize {
-        // The chunks of the largest are removed in several commits.
-        let size = if number == 110 { 1_200_000 } else { [3, 90, 900, 40_000][number / 4 % 4] };
-        let body = canary(number).repeat(size);
-        let subject = format!("{}/{number}", canary(number));
-        let sent = Sent { subject: Some(&subject), body: body.as_bytes(), ..SENT };
-        ids.push(record(&store, sent).await.unwrap());
-    }
-    let all: Vec<EventId> = ids.clone();
-    // Several deliveries of each, whose rows grow at different times.
-    let keyed = |event: &Event| {
-        let key = event.subject.clone();
-        ["crm", "mail"].map(|to| Target { order_key: key.clone(), ..Target::to(to) }).to_vec()
-    };
-    while !unrouted(&store, 9).await.is_empty() {
-        let batch = store.unrouted(7).await.unwrap();
-        store.fan_out(batch.route(|event| keyed(event))).await.unwrap();
-    }
-    for (destination, outcome) in
-        [("mail", Outcome::Dead { holds_key: false }), ("crm", Outcome::Delivered)]
-    {
-        loop {
-            let claims = store.claim(destination, 5, LEASE, LONGEST).await.unwrap();
-            if claims.is_empty() {
-                break;
-            }
-            for claim in claims {
-                let text = claim.event().subject.clone().unwrap().repeat(9);
-                let attempt = Attempt { output: text.clone().into_bytes(), ..attempt(&text) };
-                store.settle(&claim, &attempt, &outcome, None).await.unwrap();
-            }
-        }
-    }
-    let (erased, kept): (Vec<_>, Vec<_>) =
-        all.into_iter().enumerate().partition(|(number, _)| number % 4 == 2);
-    let erased: Vec<_> = erased.into_iter().map(|(_, id)| id).collect();
-    let outcomes = store.erase(erased.clone(), false).await.unwrap();
-    assert!(outcomes.iter().all(|(_, outcome)| *outcome == Erasure::Erased), "{outcomes:?}");
-    assert!(store.empty_log().await.unwrap());
-    assert_eq!(files_with(&disk, b"canary-2"), [""; 0]);
-    assert_eq!(files_with(&disk, b"canary-1"), ["wilco.db"]);
-    let copy = disk.folder.path().join("copy.db");
-    SqliteStore::back_up(&format!("sqlite:{}", disk.path().display()), &copy).unwrap();
-    assert_eq!(files_with(&disk, b"canary-2"), [""; 0]);
-    for (_, id) in kept {
-        assert!(store.event(id).await.unwrap().is_some());
-    }
     assert_eq!(store.damaged_events().await.unwrap(), 0);
 }
