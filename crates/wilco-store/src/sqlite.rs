@@ -42,6 +42,7 @@ mod reject;
 mod release_keys;
 mod replay;
 mod scrub;
+mod select_erased;
 mod settle;
 mod shared;
 mod slicing;
