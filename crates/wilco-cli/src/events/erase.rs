@@ -47,29 +47,24 @@ pub(super) struct Erase {
 
 impl Erase {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let is_sure = self.dry_run || self.yes;
-        if !is_sure && !io::stdin().is_terminal() {
-            let text = "nobody can be asked here; look with --dry-run, then repeat with --yes";
-            return Err(Failure::usage(text));
-        }
         let erased = Record::write(&self.store, async |record| {
-            let mut request = self.request(record).await?;
-            if !is_sure {
-                request.dry_run = true;
-                let expected = all(record, request.clone()).await?;
-                note(report(&expected, true).trim_end());
-                if !is_confirmed()? {
-                    return Err(Failure::failed("nothing was erased"));
+            let request = self.request(record).await?;
+            if !self.dry_run && !self.yes {
+                let expected =
+                    all(record, EraseRequest { dry_run: true, ..request.clone() }).await?;
+                if is_nothing(&expected) {
+                    return Ok((expected, true));
                 }
-                request.dry_run = false;
+                note(report(&expected, true).trim_end());
+                confirm()?;
             }
-            all(record, request).await
+            Ok((all(record, request).await?, self.dry_run))
         });
-        let erased = erased.await?;
+        let (erased, is_dry_run) = erased.await?;
         if self.json {
             return print(&json_line(&erased)?);
         }
-        print(&report(&erased, self.dry_run))
+        print(&report(&erased, is_dry_run))
     }
 
     async fn request(&self, record: &Record) -> Result<EraseRequest, Failure> {
@@ -180,11 +175,22 @@ fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn is_confirmed() -> Result<bool, Failure> {
+fn is_nothing(erased: &Erased) -> bool {
+    let mut events = erased.events.iter();
+    erased.rejections == 0 && !events.any(|event| event.outcome == ErasureOutcome::Erased)
+}
+
+fn confirm() -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage("nothing was erased; repeat with --yes to erase this"));
+    }
     note("erase? This cannot be undone. [y/N]");
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(Failure::failed("nothing was erased")),
+    }
 }
 
 fn value_at(text: &str) -> Result<ValueAt, String> {
