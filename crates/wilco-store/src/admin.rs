@@ -126,13 +126,13 @@ pub trait AdminStore: StoreStatus {
     /// [`StoreError`]: some may be removed.
     async fn erase_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError>;
 
-    /// Empties the write-ahead log, in which the bytes of what was erased still are, and answers whether that is
-    /// done. Another program that reads the store can delay it; the log is emptied later then.
+    /// Overwrites copies of what was erased in unused parts of the file, empties the write-ahead log, and answers
+    /// whether that is done. Another program that reads the store can delay it; the log is emptied later then.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: nothing can be written.
-    async fn empty_log(&self) -> Result<bool, StoreError>;
+    async fn overwrite_erased(&self) -> Result<bool, StoreError>;
 
     /// Copies of the store's own files that were kept after damage, which may have bytes of what was erased.
     fn kept_copies(&self) -> Vec<String>;

@@ -28,6 +28,7 @@ mod open;
 mod opening;
 mod options;
 mod outbound;
+mod overwrite;
 mod paths;
 mod pause;
 mod prune;

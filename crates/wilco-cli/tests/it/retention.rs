@@ -2,6 +2,7 @@
 
 use std::{fs, io::Write as _, net::TcpStream, time::Duration};
 
+use rusqlite::Connection;
 use serde_json::Value;
 
 use crate::world::{World, booking};
@@ -274,6 +275,93 @@ fn events_are_erased_by_a_value_and_with_their_pending_deliveries_only_if_that_i
 }
 
 #[test]
+fn what_is_still_in_the_log_is_gone_after_a_crash_and_after_erasing_again() {
+    for is_killed in [true, false] {
+        let mut world = World::plan().start();
+        assert_eq!(world.send(&booking("7", "canary-jane")).status, 200);
+        // As long as it reads, the log cannot be emptied.
+        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
+        let reader = Connection::open_with_flags(world.path("wilco.db"), flags).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+        let erase = ["events", "erase", "--subject", "booking/7", "--cancel", "--yes"];
+        let said = verb(&world, &erase);
+        assert!(said.starts_with("1 event and 0 rejections erased\n"), "{said}");
+        assert!(said.contains("some bytes are still in the write-ahead log"), "{said}");
+        assert!(!files_with(&world, "canary-jane").is_empty());
+        if is_killed {
+            world.signal("KILL");
+            world.wait(Duration::from_secs(20));
+            drop(reader);
+            world = world.restart_stopped();
+        } else {
+            drop(reader);
+            let said = verb(&world, &erase);
+            assert!(said.starts_with("0 events and 0 rejections erased\n"), "{said}");
+            assert!(!said.contains("some bytes"), "{said}");
+        }
+        assert_eq!(files_with(&world, "canary-jane"), [""; 0], "killed: {is_killed}");
+        drop(world);
+    }
+}
+
+#[test]
+fn a_kill_while_an_event_with_thousands_of_deliveries_is_erased_leaves_it_to_be_erased_again() {
+    let mut world = World::plan().start();
+    assert_eq!(world.send(&booking("7", "canary")).status, 200);
+    assert!(world.stop().success());
+    let store = Connection::open(world.path("wilco.db")).unwrap();
+    store
+        .execute_batch(
+            "PRAGMA foreign_keys = 0; \
+             CREATE TEMP TABLE number AS WITH RECURSIVE number (n) AS \
+             (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < 5000) SELECT n FROM number; \
+             UPDATE progress SET routed_through = (SELECT max(seq) FROM event); \
+             INSERT INTO delivery (id, event, destination, state, attempts, waited_ms, needs_reevaluation, \
+             order_key, changed) SELECT n, seq, 'crm', 'delivered', 1, 0, 0, 'canary', seq + n \
+             FROM number JOIN event; \
+             INSERT INTO attempt (delivery, number, started_at_ms, took_us, result, output) \
+             SELECT n, 1, n, n, 'canary', CAST('canary' AS BLOB) FROM number",
+        )
+        .unwrap();
+    drop(store);
+    world = world.restart_stopped();
+    let id = world.events()[0]["id"].as_str().unwrap().to_owned();
+    for pause in [5, 10, 20, 40] {
+        let _request = begin_to_erase(&world, &format!(r#"{{"id":"{id}"}}"#));
+        std::thread::sleep(Duration::from_millis(pause));
+        world.signal("KILL");
+        world.wait(Duration::from_secs(20));
+        world = world.restart_stopped();
+        let event = world.events().remove(0);
+        let body = world.get(&format!("/api/v1/events/{id}/body"));
+        match event.get("payload") {
+            None => assert!(body.status == 200 && body.body.contains("canary"), "{}", body.body),
+            Some(_) => assert_eq!((body.status, &event["subject"]), (410, &Value::Null), "{event}"),
+        }
+    }
+    verb(&world, &["events", "erase", "--event", &id, "--yes"]);
+    assert_eq!(world.events()[0]["payload"], "erased");
+    let left = "SELECT (SELECT count(*) FROM attempt WHERE result <> 'erased' OR length(output) > 0) \
+                + (SELECT count(*) FROM delivery WHERE order_key IS NOT NULL)";
+    assert_eq!(world.count(left), 0);
+    assert_eq!(files_with(&world, "canary"), [""; 0]);
+}
+
+/// Sends the request, and does not wait for the answer.
+fn begin_to_erase(world: &World, body: &str) -> TcpStream {
+    let mut request = TcpStream::connect(world.admin).unwrap();
+    let head = format!(
+        "POST /api/v1/events/erase HTTP/1.1\r\nhost: {}\r\nauthorization: {}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        world.admin,
+        world.authorization(),
+        body.len()
+    );
+    request.write_all(head.as_bytes()).unwrap();
+    request
+}
+
+#[test]
 fn a_kill_while_events_are_erased_leaves_each_of_them_whole_or_erased() {
     let plan = World::plan().listen("max_body = \"1 MiB\"").and(ECHO);
     let mut world = plan.start();
@@ -287,15 +375,7 @@ fn a_kill_while_events_are_erased_leaves_each_of_them_whole_or_erased() {
     world.eventually("deliveries", |world| delivered(world) == count);
     let body = r#"{"where":{"path":"data.who","value":"jane"}}"#;
     for pause in [0, 2, 5, 9, 14, 20] {
-        let mut request = TcpStream::connect(world.admin).unwrap();
-        let head = format!(
-            "POST /api/v1/events/erase HTTP/1.1\r\nhost: {}\r\nauthorization: {}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-            world.admin,
-            world.authorization(),
-            body.len()
-        );
-        request.write_all(head.as_bytes()).unwrap();
+        let _request = begin_to_erase(&world, body);
         std::thread::sleep(Duration::from_millis(pause));
         world.signal("KILL");
         world.wait(Duration::from_secs(20));

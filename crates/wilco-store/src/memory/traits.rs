@@ -232,7 +232,7 @@ impl AdminStore for MemoryStore {
         Vec::new()
     }
 
-    async fn empty_log(&self) -> Result<bool, StoreError> {
+    async fn overwrite_erased(&self) -> Result<bool, StoreError> {
         self.read(|_| true)
     }
 

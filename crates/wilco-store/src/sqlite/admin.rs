@@ -128,8 +128,8 @@ impl AdminStore for SqliteStore {
         self.writer.shared().files.get().map(StoreFiles::kept_copies).unwrap_or_default()
     }
 
-    async fn empty_log(&self) -> Result<bool, StoreError> {
-        self.empty_the_log().await
+    async fn overwrite_erased(&self) -> Result<bool, StoreError> {
+        self.overwrite_removed().await
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {

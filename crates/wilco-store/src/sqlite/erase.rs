@@ -76,23 +76,6 @@ impl SqliteStore {
         }
         Ok(removed)
     }
-
-    /// Has the log emptied after the next commit, and answers whether that was possible.
-    pub(super) async fn empty_the_log(&self) -> Result<bool, StoreError> {
-        for _ in 0..EMPTIED_MAX {
-            let want = |state: &mut WriterState| {
-                state.log_is_to_be_emptied = true;
-                state.touch()
-            };
-            self.writer.write(Kind::Maintenance, want).await?;
-            // The log is emptied between the two.
-            let look = |state: &mut WriterState| Ok(state.log_was_emptied);
-            if self.writer.write(Kind::Maintenance, look).await? {
-                return Ok(true);
-            }
-        }
-        Ok(false)
-    }
 }
 
 /// An event that is not erased, and some of its deliveries.
@@ -298,5 +281,3 @@ const ERASED: &str = "erased";
 const UNKNOWN_KEY: i64 = -1;
 /// Events, or rejections, that one commit erases at most.
 const ERASED_PER_COMMIT: usize = 16;
-/// How often it is tried to empty the log.
-const EMPTIED_MAX: usize = 10;

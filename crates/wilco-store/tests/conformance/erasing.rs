@@ -69,7 +69,7 @@ async fn an_erased_event_keeps_nothing_of_what_it_was_about(mut bench: Bench) {
         }
         let before = bench.store.position(None).await.unwrap();
         assert_eq!(bench.erase(id, false).await, Erasure::Erased);
-        assert!(bench.store.empty_log().await.unwrap());
+        assert!(bench.store.overwrite_erased().await.unwrap());
         assert!(bench.store.position(None).await.unwrap() > before, "who follows sees it");
         bench.crash(after(1));
         assert!(matches!(bench.store.event(id).await, Err(StoreError::Pruned(_))));

@@ -63,7 +63,11 @@ pub(super) async fn erase(
         false => backend.store.erase_rejections(refused).await?,
     };
     let is_changed = !request.dry_run && (!erased.is_empty() || rejections > 0);
-    let log_emptied = if is_changed { Some(backend.store.empty_log().await?) } else { None };
+    // Also if nothing was erased: an erasure before this one may have been interrupted.
+    let log_emptied = match request.dry_run || next.is_some() {
+        true => None,
+        false => Some(backend.store.overwrite_erased().await?),
+    };
     if is_changed {
         tracing::info!(events = erased.len(), rejections, "erased by hand");
     }

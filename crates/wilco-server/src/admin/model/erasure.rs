@@ -109,7 +109,7 @@ pub struct Erased {
     /// Copies of a damaged log beside the store that may have something of them: to be deleted by hand.
     pub copies: Vec<String>,
     /// Whether the bytes are gone from the write-ahead log; `false` while another program reads the store. Absent
-    /// if nothing was erased.
+    /// in a dry run, and if `next` names another part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_emptied: Option<bool>,
     /// Where to go on; `null` at the end.

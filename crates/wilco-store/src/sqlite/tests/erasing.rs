@@ -49,7 +49,7 @@ async fn what_is_erased_is_in_no_file_of_a_store_in_use_and_in_no_backup() {
     let erased: Vec<_> = erased.into_iter().map(|(_, id)| id).collect();
     let outcomes = store.erase(erased.clone(), false).await.unwrap();
     assert!(outcomes.iter().all(|(_, outcome)| *outcome == Erasure::Erased), "{outcomes:?}");
-    assert!(store.empty_log().await.unwrap());
+    assert!(store.overwrite_erased().await.unwrap());
     assert_eq!(files_with(&disk, b"canary-2"), [""; 0]);
     assert_eq!(files_with(&disk, b"canary-1"), ["wilco.db"]);
     let copy = disk.folder.path().join("copy.db");
@@ -96,7 +96,8 @@ async fn erase_completely(disk: &OnDisk, options: Options, id: EventId) {
     let (found, _) = store.selected(query).await.unwrap();
     assert_eq!(found.iter().map(|event| event.id).collect::<Vec<_>>(), [id]);
     assert_eq!(store.erase(vec![id], false).await.unwrap(), [(id, Erasure::Erased)]);
-    assert!(store.empty_log().await.unwrap());
+    assert!(store.overwrite_erased().await.unwrap());
+    assert_eq!(files_with(disk, b"canary"), [""; 0]);
     let states = "SELECT count(*) FROM delivery WHERE state NOT IN ('delivered', 'cancelled')";
     let side = disk.past_the_store();
     for sql in [states, LEFT] {
