@@ -398,3 +398,30 @@ fn a_kill_while_events_are_erased_leaves_each_of_them_whole_or_erased() {
     assert_eq!(files_with(&world, "canarycanary"), [""; 0]);
     assert_eq!(world.count("SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
 }
+
+#[test]
+fn rejections_are_erased_by_their_value_subject_or_body_and_by_their_text_if_they_are_not_json() {
+    let (event, text) = (booking("7", "jane"), "booking 7 of jane, not JSON");
+    let of_subject = booking("7", "joe");
+    let of_value = booking("8", "jane");
+    let rejected = [event.as_str(), &of_subject, &of_value, text, "of nobody"];
+    for (by, value, kept) in [
+        ("--where", "data.name=jane", &[1, 4][..]),
+        ("--subject", "booking/7", &[2, 4]),
+        ("--event", "latest", &[1, 2, 3, 4]),
+    ] {
+        let world = World::plan().start();
+        assert_eq!(world.send(&event).status, 200);
+        for body in rejected {
+            assert_eq!(world.post(body, &[("x-freispace-signature", "00")]).status, 403);
+        }
+        verb(&world, &["events", "erase", by, value, "--cancel", "--yes"]);
+        let store = Connection::open(world.path("wilco.db")).unwrap();
+        let mut query =
+            store.prepare("SELECT CAST(body AS TEXT) FROM rejection ORDER BY seq").unwrap();
+        let left = query.query_map([], |row| row.get(0)).unwrap();
+        let left: Vec<String> = left.map(Result::unwrap).collect();
+        let kept: Vec<_> = kept.iter().map(|place| rejected[*place]).collect();
+        assert_eq!(left, kept, "{by}");
+    }
+}
