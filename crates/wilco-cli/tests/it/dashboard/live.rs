@@ -57,7 +57,15 @@ fn the_overview_says_what_is_wrong_and_where() {
     let cookie = sign_in(&world, "reader");
     let overview = |world: &World| visit(world, "/", &[("cookie", &cookie)]).body;
     let page = overview(&world);
-    for text in ["All is well", "no delivery was given up", ">out<", ">freispace<", "/webhook"] {
+    for text in [
+        "All is well",
+        "no delivery was given up",
+        ">out<",
+        ">freispace<",
+        "/webhook",
+        "; kept for 180 days",
+        "; kept for 30 days",
+    ] {
         assert!(page.contains(text), "{text}: {page}");
     }
     assert!(world.run_verb(&["destinations", "pause", "out"]).status.success());

@@ -7,7 +7,7 @@ use axum::{extract::State, response::Response};
 use jiff::Timestamp;
 
 use super::{
-    super::{Activity, DestinationStatus, Latency, Overview},
+    super::{Activity, DestinationStatus, Latency, Overview, StoreContents},
     Dashboard, Layout, Parameters, Problem, count, held, plural, plural_of, relative,
 };
 use crate::readable::{size, span};
@@ -17,6 +17,7 @@ use crate::readable::{size, span};
 struct OverviewPage<'p> {
     layout: &'p Layout,
     overview: &'p Overview,
+    store: StoreContents,
     concerns: Vec<Concern>,
     /// Events in each minute of the last hour.
     events: Bars,
@@ -50,6 +51,7 @@ pub(super) async fn show(
     layout: Layout,
 ) -> Result<Response, Problem> {
     let overview: Overview = dashboard.get("/api/v1/overview").await?;
+    let store = dashboard.get("/api/v1/store").await?;
     let sum =
         |number: fn(&DestinationStatus) -> u64| overview.destinations.iter().map(number).sum();
     let events: Vec<_> = overview.minutes.iter().map(|minute| precise(minute.events)).collect();
@@ -69,6 +71,7 @@ pub(super) async fn show(
         earliest_due_at: overview.destinations.iter().filter_map(|to| to.earliest_due_at).min(),
         dead: sum(|to| to.dead),
         overview: &overview,
+        store,
     }))
 }
 

@@ -18,6 +18,11 @@ pub(in crate::admin) fn relative(at: &Timestamp, now: &Timestamp) -> String {
     }
 }
 
+/// How long something is kept.
+pub(in crate::admin) fn kept(secs: &Option<u64>) -> String {
+    secs.map_or_else(|| "kept forever".into(), |secs| format!("kept for {}", span(secs)))
+}
+
 /// A number with its thousands apart.
 pub(in crate::admin) fn count(number: impl Borrow<u64>) -> String {
     let digits = number.borrow().to_string();
