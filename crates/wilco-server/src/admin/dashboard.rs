@@ -90,7 +90,7 @@ impl Dashboard {
         self.ask(Method::POST, path, body.into(), role).await
     }
 
-    /// Every destination with what waits for it.
+    /// Every destination with its status.
     async fn destinations(&self) -> Result<Vec<DestinationStatus>, Problem> {
         let mut all = Vec::new();
         let mut part =

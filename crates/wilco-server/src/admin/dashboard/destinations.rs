@@ -1,4 +1,4 @@
-//! The page with the destinations: what waits for each, and pausing them.
+//! The page with the destinations: the status of each, and pausing them.
 
 use std::sync::Arc;
 
@@ -45,7 +45,7 @@ pub(super) async fn resume(
     Ok(back_to(form.back(), &Notice(notice)))
 }
 
-/// Pauses or resumes a destination, and says what waits for it.
+/// Pauses or resumes a destination, and says how many deliveries wait for it.
 async fn set(
     dashboard: &Dashboard,
     layout: &Layout,
