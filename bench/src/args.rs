@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Deliver(Deliver),
     /// Measures what a backlog of waiting deliveries costs: the start, memory, recording
     Backlog(Backlog),
+    /// Measures how much pruning old events delays the acknowledgement of new ones
+    Prune(Prune),
     /// Measures what a flood of unsigned requests costs the signed ones: failures, latency, memory
     Flood(Flood),
     /// Measures what thousands of slow clients cost the signed requests, and when they are gone
@@ -129,6 +131,28 @@ pub(crate) struct Backlog {
     /// One JSON object a line instead of text
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How `prune` measures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Prune {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How many old events there are to prune
+    #[arg(long, value_name = "N", default_value_t = 200_000, value_parser = value_parser!(u32).range(1..))]
+    pub(crate) events: u32,
+    /// How many events a second come on a schedule
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
+    /// How many keep-alive connections send as fast as they are answered
+    #[arg(long, default_value_t = 64, value_parser = connections)]
+    pub(crate) connections: usize,
+    /// How many rounds there are with pruning and without, alternating
+    #[arg(long, default_value_t = 3, value_parser = value_parser!(u32).range(1..=1_000))]
+    pub(crate) rounds: u32,
+    /// How long one round measures each load
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
 }
 
 /// What `fill` fills.

@@ -65,7 +65,7 @@ pub(crate) async fn run(args: &Flood) -> io::Result<bool> {
 #[derive(Default)]
 pub(crate) struct Side {
     /// From the schedule to the 200, of each signed request.
-    latencies: Vec<Duration>,
+    pub(crate) latencies: Vec<Duration>,
     /// What became of the other signed requests.
     failed: BTreeMap<String, u64>,
     /// What became of the unsigned ones.

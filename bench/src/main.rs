@@ -1,4 +1,4 @@
-//! How much does durability cost, how fast is the whole way, and what do a backlog and a flood cost?
+//! How much does durability cost, how fast is the whole way, and what do a backlog, pruning and a flood cost?
 //! Each answer is a ratio, taken in one run, on the same cores.
 
 mod args;
@@ -16,6 +16,7 @@ mod machine;
 mod neighbours;
 mod overload;
 mod process;
+mod prune;
 mod report;
 mod rounds;
 mod servers;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Some(Command::Deliver(args)) => measure(one_thread(), deliver::run(args)),
         Some(Command::Backlog(args)) => measure(all_threads(), backlog::run(args)),
         Some(Command::Fill(args)) => measure(all_threads(), fill::run(args)),
+        Some(Command::Prune(args)) => measure(all_threads(), prune::run(args)),
         Some(Command::Flood(args)) => measure(one_thread(), flood::run(args)),
         Some(Command::Slow(args)) => measure(all_threads(), slow::run(args)),
         Some(Command::Neighbours(args)) => measure(all_threads(), neighbours::run(args)),

@@ -68,7 +68,7 @@ impl Server {
         }
     }
 
-    /// Starts wilco on whatever store `dir` has, with `more` in its configuration.
+    /// Starts wilco on whatever store `dir` has, with `more` at the end of its configuration, which is in `[store]`.
     ///
     /// # Errors
     ///
@@ -135,6 +135,15 @@ impl Server {
     /// They cannot be read.
     pub(crate) async fn unfinished(&self) -> io::Result<u64> {
         Ok(sum(&self.page("/metrics").await?.0, "wilco_deliveries"))
+    }
+
+    /// How many events have lost their payload because of their age.
+    ///
+    /// # Errors
+    ///
+    /// Its metrics cannot be read.
+    pub(crate) async fn pruned(&self) -> io::Result<u64> {
+        Ok(sum(&self.page("/metrics").await?.0, "wilco_pruned_payloads_total"))
     }
 
     /// The body of a page of its admin listener, and how long it took.
@@ -231,10 +240,10 @@ fn durable(
         &config,
         format!(
             "[listen]\naddress = \"{address}\"\ntls = \"{tls}\"\n\n\
-             [store]\nurl = {url:?}\n\n\
              [admin]\naddress = \"{admin}\"\n\n\
              [source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\n\
-             secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n{more}"
+             secrets = [{{ env = \"FREISPACE_SECRET\" }}]\n\n\
+             [store]\nurl = {url:?}\n{more}"
         ),
     )?;
     let mut command = Command::new(wilco);
