@@ -46,17 +46,18 @@ fn no_command_needs_a_secret_without_a_server() {
     }
     // A placeholder for a secret does not have the form in which some providers write their keys.
     // Some sign the URL, and some bring their secret.
-    let more = "public_url = \"https://hooks.example.com/webhook\"\nlearned_secret = \"learned\"";
-    for provider in ::wilco::provider::all() {
-        world.reconfigure(|text| {
-            let line =
-                text.lines().find(|line| line.starts_with("provider = ")).unwrap().to_owned();
-            let text = text.replace(&format!("{more}\n"), "");
-            text.replace(&line, &format!("provider = {:?}\n{more}", provider.name))
-        });
-        let output = run(&world, &["destinations", "list"], "wilco.toml");
-        assert!(output.status.success(), "{} {output:?}", provider.name);
-    }
+    let source = |name: &str| {
+        format!(
+            "[source.of-{name}]\nprovider = {name:?}\npath = \"/{name}\"\n\
+             secrets = [{{ env = \"NOWHERE\" }}]\nlearned_secret = \"learned-{name}\"\n\
+             public_url = \"https://hooks.example.com/{name}\"\n"
+        )
+    };
+    world.reconfigure(|text| {
+        text + &::wilco::provider::all().iter().map(|it| source(&it.name)).collect::<String>()
+    });
+    let output = run(&world, &["destinations", "list"], "wilco.toml");
+    assert!(output.status.success(), "{output:?}");
     let checked = run(&world, &["check"], "wilco.toml");
     assert_eq!(checked.status.code(), Some(78), "a check reads them");
 }
