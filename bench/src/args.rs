@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Neighbours(Neighbours),
     /// Measures what becomes of events when many times as many arrive as can be recorded
     Overload(Overload),
+    /// Measures what open pages of the dashboard cost while events arrive
+    Watch(Watch),
     /// Fills a store with events and ended deliveries, to look at
     Fill(Fill),
     /// The server that wilco is compared with
@@ -233,6 +235,31 @@ pub(crate) struct Overload {
     /// Send each request on a new connection, as many providers do
     #[arg(long)]
     pub(crate) new_connections: bool,
+}
+
+/// How `watch` measures.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Watch {
+    #[command(flatten)]
+    pub(crate) place: Place,
+    /// How many events come in a second
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = value_parser!(u32).range(1..=10_000))]
+    pub(crate) rate: u32,
+    /// How long one span measures
+    #[arg(long, default_value_t = 10, value_parser = value_parser!(u64).range(1..=600))]
+    pub(crate) seconds: u64,
+    /// How many rounds there are
+    #[arg(long, default_value_t = 5, value_parser = value_parser!(u32).range(1..=100))]
+    pub(crate) rounds: u32,
+    /// How many pages are open in the spans of a round; the first number is what the others are compared with
+    #[arg(long, default_value = "0,1,5", value_delimiter = ',')]
+    pub(crate) viewers: Vec<usize>,
+    /// Which page
+    #[arg(long, default_value = "/events")]
+    pub(crate) page: String,
+    /// How many events are in the store before
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) events: u32,
 }
 
 /// The signed requests that a flood must not disturb.

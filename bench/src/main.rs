@@ -24,6 +24,7 @@ mod sheet;
 mod sink;
 mod slow;
 mod stock;
+mod watch;
 mod ways;
 
 use std::{
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
         Some(Command::Slow(args)) => measure(all_threads(), slow::run(args)),
         Some(Command::Neighbours(args)) => measure(all_threads(), neighbours::run(args)),
         Some(Command::Overload(args)) => measure(one_thread(), overload::run(args)),
+        Some(Command::Watch(args)) => measure(all_threads(), watch::run(args)),
         None => measure(one_thread(), rounds::run(&args)),
     };
     match outcome {

@@ -160,6 +160,15 @@ impl Server {
         Ok((body, begun.elapsed()))
     }
 
+    /// Its admin listener, and the token for it.
+    ///
+    /// # Errors
+    ///
+    /// The token cannot be read.
+    pub(crate) fn admin(&self) -> io::Result<(SocketAddr, String)> {
+        Ok((self.admin, self.token()?))
+    }
+
     /// The token that it created next to its store.
     fn token(&self) -> io::Result<String> {
         let path = self.log.with_file_name("wilco.db.token");
