@@ -72,7 +72,7 @@ impl Layout {
     }
 
     /// After how many milliseconds a live part of the page may be fetched again: `least`, or more if it took long, so
-    /// that an open page costs a twentieth of a processor at most.
+    /// that an open page costs about a twentieth of a processor at most.
     pub(super) fn live_millis(&self, least: &u128) -> u128 {
         live_millis(*least, self.begun.elapsed())
     }
@@ -118,11 +118,13 @@ pub(in crate::admin) fn back_to(page: &str, notice: &Notice) -> Response {
 }
 
 fn live_millis(least: u128, took: Duration) -> u128 {
-    least.max(took.as_millis() * LIVE_PAUSE_FACTOR)
+    least.max((took.as_millis() * LIVE_PAUSE_FACTOR).min(LIVE_PAUSE_MILLIS_MAX))
 }
 
 /// The pause between two fetches of a live part, in times of what one takes.
 const LIVE_PAUSE_FACTOR: u128 = 20;
+/// A single slow answer must not stop a page.
+const LIVE_PAUSE_MILLIS_MAX: u128 = 10_000;
 pub(in crate::admin) const THEME_COOKIE: &str = "wilco_theme";
 pub(in crate::admin) const THEMES: [&str; 3] = ["auto", "light", "dark"];
 pub(in crate::admin) const SHORTCUTS_COOKIE: &str = "wilco_shortcuts";
@@ -135,7 +137,9 @@ mod tests {
 
     #[test]
     fn a_part_that_takes_long_is_fetched_less_often() {
-        for (took_us, expected) in [(0, 250), (12_000, 250), (13_000, 260), (100_000, 2_000)] {
+        for (took_us, expected) in
+            [(0, 250), (12_000, 250), (13_000, 260), (100_000, 2_000), (600_000, 10_000)]
+        {
             assert_eq!(live_millis(250, Duration::from_micros(took_us)), expected, "{took_us}");
         }
     }
