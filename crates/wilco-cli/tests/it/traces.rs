@@ -2,23 +2,25 @@
 
 use std::fs;
 
+use serde_json::Value;
+
 use crate::{
     catcher::Catcher,
-    world::{Plan, Reply, World, booking, sign},
+    world::{Reply, World, booking, sign},
 };
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 
-/// A world that delivers to a program and to a service.
-fn plan(catcher: &Catcher) -> Plan {
-    World::plan().and(&format!(
+/// A program and a service.
+fn tables(catcher: &Catcher) -> String {
+    format!(
         "[destination.erp]\ntype = \"http\"\nurl = \"{}\"\n\
          [destination.program]\ntype = \"command\"\n\
          command = [\"/bin/sh\", \"-c\", \"echo $TRACEPARENT,$TRACESTATE >> FOLDER/seen\"]\n\
          [[route]]\nto = [\"erp\", \"program\"]\n",
         catcher.url()
-    ))
+    )
 }
 
 fn send(world: &World, id: &str, headers: &[(&str, &str)]) -> Reply {
@@ -37,7 +39,7 @@ fn seen(world: &World, lines: usize) -> Vec<String> {
 #[test]
 fn the_trace_context_of_a_sender_is_passed_on() {
     let catcher = Catcher::new();
-    let world = plan(&catcher).start();
+    let world = World::plan().and(&(tables(&catcher) + WORKER)).start();
     let valid = format!("00-{TRACE}-{PARENT}-01");
     for (number, (traceparent, expected)) in
         [(valid.as_str(), (valid.as_str(), "a=1")), ("00-nonsense-01", ("", "")), ("", ("", ""))]
@@ -54,12 +56,31 @@ fn the_trace_context_of_a_sender_is_passed_on() {
         }
         let line = seen(&world, number + 1).swap_remove(number);
         assert_eq!(line, format!("{},{}", expected.0, expected.1));
+        let read = |world: &World| fs::read_to_string(world.path("lines")).unwrap_or_default();
+        world.eventually("the worker has it", |world| read(world).lines().count() == number + 1);
+        let line: Value = serde_json::from_str(read(&world).lines().last().unwrap()).unwrap();
+        let field = |name: &str| line[name].as_str().unwrap_or_default().to_owned();
+        assert_eq!((&*field("traceparent"), &*field("tracestate")), expected, "{line}");
     }
 }
 
-mod exported {
-    use serde_json::Value;
+/// A program that keeps running, and writes down what it gets.
+const WORKER: &str = r#"
+[destination.worker]
+type = "command"
+protocol = "lines"
+command = ["/bin/sh", "-c", """
+while read -r line; do
+    echo "$line" >> FOLDER/lines
+    id=${line#*'"id":"'}
+    id=${id%%'"'*}
+    echo "{\\"id\\":\\"$id\\",\\"ok\\":true}"
+done"""]
+[[route]]
+to = ["worker"]
+"#;
 
+mod exported {
     use super::*;
 
     /// The spans that a collector has got.
@@ -104,7 +125,8 @@ mod exported {
     fn a_collector_gets_the_spans_of_each_event() {
         let (collector, catcher) = (Catcher::new(), Catcher::new());
         let endpoint = collector.url().replace("/hook?a=1", "/");
-        let mut world = plan(&catcher)
+        let mut world = World::plan()
+            .and(&tables(&catcher))
             .env("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint)
             .env("OTEL_EXPORTER_OTLP_HEADERS", "api-key=a%20b")
             .env("OTEL_SERVICE_NAME", "webhooks")
@@ -136,8 +158,10 @@ mod exported {
     #[test]
     fn a_collector_that_is_away_delays_nothing() {
         let catcher = Catcher::new();
-        let mut world =
-            plan(&catcher).env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9").start();
+        let mut world = World::plan()
+            .and(&tables(&catcher))
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+            .start();
         assert_eq!(send(&world, "1", &[]).status, 200);
         catcher.wait_for(1);
         world.log_with("spans were not exported");

@@ -26,6 +26,7 @@ use crate::{
     hidden::Hidden,
     stored_body::while_reading,
     text::legible,
+    trace,
 };
 use flight::InFlight;
 
@@ -77,7 +78,8 @@ impl Destination for Lines {
         };
         let id = claim.event().delivered_id();
         let (event, attempt) = (Arc::clone(claim.event()), claim.attempt());
-        let line = match while_reading(claim, move || line(&event, attempt)).await {
+        let trace = trace::passed_on(claim);
+        let line = match while_reading(claim, move || line(&event, attempt, trace)).await {
             Ok(line) => line,
             Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                 return Reply::unsendable(error.to_string());
@@ -163,13 +165,21 @@ struct Line<'a> {
     attempt: u32,
     received_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    traceparent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tracestate: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
 
 /// A worker reads a line as a whole, so that of its body is in memory here too.
-fn line(event: &Event, attempt: u32) -> io::Result<Vec<u8>> {
+fn line(
+    event: &Event,
+    attempt: u32,
+    (traceparent, tracestate): (Option<String>, Option<String>),
+) -> io::Result<Vec<u8>> {
     let whole = event.body.contiguous(LINE_BODY_BYTES_MAX)?;
     let body = std::str::from_utf8(&whole);
     let line = Line {
@@ -179,6 +189,8 @@ fn line(event: &Event, attempt: u32) -> io::Result<Vec<u8>> {
         source: event.source.as_str(),
         attempt,
         received_at: event.received_at.to_string(),
+        traceparent,
+        tracestate,
         body: body.ok(),
         body_base64: body.is_err().then(|| BASE64_STANDARD.encode(&whole)),
     };
@@ -349,7 +361,10 @@ mod tests {
             };
             let id = event.delivered_id();
             let expected = format!("{{\"id\":\"{id}\",\"event\":\"a\\nb\",{rest},{expected}}}\n");
-            assert_eq!(String::from_utf8(line(&event, 2).unwrap()).unwrap(), expected);
+            assert_eq!(
+                String::from_utf8(line(&event, 2, (None, None)).unwrap()).unwrap(),
+                expected
+            );
         }
     }
 
