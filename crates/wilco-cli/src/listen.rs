@@ -256,10 +256,15 @@ impl Listen {
             }
             Err(why) => format!("✗ {}", visible(why)),
         };
-        let (at, name) = (Times::new(false).time(event.received_at), visible(&event.event));
+        let (screen, times, id) = (Screen::stdout(), Times::new(false), event.id.to_string());
+        // A terminal gets what fits its line in most cases; the beginning of an id names the event.
+        let (at, id) = match screen.is_terminal() {
+            true => (times.of_day(event.received_at), &id[..SHORT_ID_BYTES]),
+            false => (times.time(event.received_at), &*id),
+        };
         let about = visible(event.title.as_deref().or(event.subject.as_deref()).unwrap_or("-"));
-        let became = Screen::stdout().painted(&became);
-        print(&format!("{at}  {name}  {about}  {}  {became}\n", event.id))
+        let (name, became) = (visible(&event.event), screen.painted(&became));
+        print(&format!("{at}  {name}  {about}  {id}  {became}\n"))
     }
 }
 
@@ -303,6 +308,8 @@ async fn get(server: &Server, path: &str) -> Result<Answer, Ended> {
     answer.map_err(|failure| Ended::Interrupted(failure.text))
 }
 
+/// `evt_` and as much as listings show.
+const SHORT_ID_BYTES: usize = 17;
 const SECRET_BYTES: usize = 32;
 const RECONNECT_FIRST: Duration = Duration::from_millis(250);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(10);
