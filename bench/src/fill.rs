@@ -65,8 +65,13 @@ fn outcome(claim: &Claim) -> (Attempt, Outcome) {
         _ => ("200 OK", Outcome::Delivered),
     };
     let took = Duration::from_millis(number % 50 + 1);
-    let attempt =
-        Attempt { started_at: clock::now(), took, result: result.into(), output: Vec::new() };
+    let attempt = Attempt {
+        started_at: clock::now(),
+        took,
+        result: result.into(),
+        request: String::new(),
+        output: Vec::new(),
+    };
     (attempt, outcome)
 }
 

@@ -35,6 +35,8 @@ pub struct Reply {
     pub verdict: Verdict,
     /// A short text for people: `exit 1`, `503 Service Unavailable`.
     pub result: String,
+    /// What was sent, as people read it. Empty if nothing was, or if that follows from the event.
+    pub request: String,
     /// What the destination said, bounded: the end of a command's output, the beginning of a response's body.
     pub output: Vec<u8>,
 }
@@ -57,18 +59,23 @@ pub enum Verdict {
 }
 
 impl Reply {
+    /// A result of which nothing else is known.
+    pub fn new(verdict: Verdict, result: String) -> Self {
+        Self { verdict, result, request: String::new(), output: Vec::new() }
+    }
+
     /// The event was delivered.
     pub fn delivered() -> Self {
-        Self { verdict: Verdict::Delivered, result: "delivered".into(), output: Vec::new() }
+        Self::new(Verdict::Delivered, "delivered".into())
     }
 
     /// The attempt failed and may be repeated.
     pub fn failed(result: String) -> Self {
-        Self { verdict: Verdict::Failed { not_before: None }, result, output: Vec::new() }
+        Self::new(Verdict::Failed { not_before: None }, result)
     }
 
     /// The event can never be sent, so another attempt would end the same way.
     pub fn unsendable(result: String) -> Self {
-        Self { verdict: Verdict::Unsendable, result, output: Vec::new() }
+        Self::new(Verdict::Unsendable, result)
     }
 }

@@ -239,8 +239,8 @@ impl Worker {
                 (Reply::failed("no route takes it".into()), Outcome::Skipped, None)
             }
         };
-        let Reply { result, output, .. } = reply;
-        let attempt = Attempt { started_at: running.started_at, took, result, output };
+        let Reply { verdict: _, result, request, output } = reply;
+        let attempt = Attempt { started_at: running.started_at, took, result, request, output };
         let conclusion = Arc::new(Conclusion { claim, attempt, outcome, breaker });
         running.conclusion = Some(Arc::clone(&conclusion));
         effects.push(Effect::Settle { id, conclusion });

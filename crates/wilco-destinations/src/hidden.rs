@@ -1,4 +1,4 @@
-//! Removes secrets from results, log lines and stored output: parts of a secret URL, and values in the
+//! Removes secrets from results, log lines, and what is stored of requests and output: parts of a secret URL, and values in the
 //! environment of a program. Services and programs often repeat them.
 
 mod forms;
@@ -6,7 +6,10 @@ mod forms;
 use wilco_config::Setting;
 use wilco_delivery::Reply;
 
-use crate::{kind::Settings, text::LEGIBLE_CHARS_MAX};
+use crate::{
+    kind::{ATTEMPT_REQUEST_BYTES_MAX, Settings},
+    text::LEGIBLE_CHARS_MAX,
+};
 use forms::{Needle, Output, needles};
 
 /// The secrets of one destination: the forms in which each may occur, and the text that replaces it.
@@ -30,8 +33,17 @@ impl Hidden {
         Self { secrets: secrets.collect(), output_max }
     }
 
-    /// The reply without the secrets.
+    /// The reply without the secrets, and with no more of the request than is kept.
     pub fn clean(&self, mut reply: Reply) -> Reply {
+        let is_cut = reply.request.len() > ATTEMPT_REQUEST_BYTES_MAX;
+        if let Some(request) = self.clean_bytes(reply.request.as_bytes(), is_cut) {
+            reply.request = String::from_utf8_lossy(&request).into_owned();
+        }
+        // Only then, because half a secret would not be found.
+        if reply.request.len() > ATTEMPT_REQUEST_BYTES_MAX {
+            reply.request.truncate(reply.request.floor_char_boundary(ATTEMPT_REQUEST_BYTES_MAX));
+            reply.request.push_str("… (cut off)");
+        }
         if let Some(result) = self.clean_text(&reply.result) {
             reply.result = result;
         }
@@ -108,6 +120,22 @@ mod tests {
     fn program(output_max: usize) -> Hidden {
         let secret = ("c/n\"\\ry+tök?n".into(), "(the value of TOKEN)".into());
         Hidden::new(vec![secret], output_max)
+    }
+
+    #[test]
+    fn a_request_is_cut_off_only_after_its_secrets_were_hidden() {
+        let hidden = Hidden::new(vec![("a-long-secret".into(), "(it)".into())], 10);
+        let max = ATTEMPT_REQUEST_BYTES_MAX;
+        for (before, after, expected) in [
+            (0, 0, "(it)".to_owned()),
+            (max - 4, 0, format!("{}(it)", "x".repeat(max - 4))),
+            (max - 2, 9, format!("{}(i… (cut off)", "x".repeat(max - 2))),
+            (max + 2, 0, format!("{}… (cut off)", "x".repeat(max))),
+        ] {
+            let request = ["x".repeat(before), "a-long-secret".into(), "y".repeat(after)].concat();
+            let reply = hidden.clean(Reply { request, ..Reply::delivered() });
+            assert_eq!(reply.request, expected, "{before} {after}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use http::{HeaderMap, Request, StatusCode, Uri, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header, request};
 use jiff::Timestamp;
 use wilco::Body;
 use wilco_config::{
@@ -15,8 +15,8 @@ use wilco_store::Claim;
 use crate::{
     client::{Answer, Client, Trust, retry_after},
     clock,
-    kind::{OUTPUT_BYTES_MAX, OpenError},
-    preview::PreviewPart,
+    kind::{ATTEMPT_REQUEST_BYTES_MAX, OUTPUT_BYTES_MAX, OpenError},
+    preview::{AS_RECEIVED, NOT_SHOWN, PreviewPart},
     stored_body::while_reading,
     text::legible,
 };
@@ -90,10 +90,12 @@ impl<R: Requests> Destination for HttpService<R> {
                 return Reply::failed(format!("the body cannot be read: {error}"));
             }
         };
-        match self.client.send(request, self.timeout, OUTPUT_BYTES_MAX).await {
+        let recorded = self.url.recorded(&request, &claim.event().body);
+        let reply = match self.client.send(request, self.timeout, OUTPUT_BYTES_MAX).await {
             Ok(answer) => reply(answer, &self.url),
             Err(error) => Reply::failed(error.to_string()),
-        }
+        };
+        Reply { request: recorded, ..reply }
     }
 
     /// Only connects: a request could have any effect there.
@@ -134,6 +136,35 @@ impl ServiceUrl {
     pub(crate) fn preview(&self) -> PreviewPart {
         let url = self.uri.0.to_string();
         if self.is_secret { PreviewPart::secret("url", url) } else { PreviewPart::text("url", url) }
+    }
+
+    /// A request to it, as it is recorded with its attempt.
+    fn recorded(&self, request: &Request<Body>, received: &Body) -> String {
+        let uri = request.uri();
+        let uri = match self.is_secret {
+            true => host_of(uri).unwrap_or_else(|| NOT_SHOWN.into()),
+            false => uri.to_string(),
+        };
+        let mut text = format!("{} {uri}\n", request.method());
+        for (name, value) in request.headers() {
+            let value = match is_secret_header(name, value) {
+                true => NOT_SHOWN.into(),
+                false => String::from_utf8_lossy(value.as_bytes()),
+            };
+            text.extend([name.as_str(), ": ", &value, "\n"]);
+        }
+        let body = request.body();
+        // Only a body that was received is ever stored.
+        let changed = (!body.is_stored() && body != received).then(|| body.chunks().next());
+        text.push('\n');
+        match changed.flatten() {
+            Some(Ok(start)) => {
+                let start = &start[..start.len().min(2 * ATTEMPT_REQUEST_BYTES_MAX)];
+                text.push_str(&String::from_utf8_lossy(start));
+            }
+            _ => text.push_str(AS_RECEIVED),
+        }
+        text
     }
 
     /// The path and the query of a secret URL, and each of their parts: a "not found" page often names what
@@ -208,7 +239,7 @@ fn reply(answer: Answer, url: &ServiceUrl) -> Reply {
         None => answer.status.to_string(),
     };
     let verdict = verdict(answer.status, &answer.headers, clock::now());
-    Reply { verdict, result, output: answer.body }
+    Reply { output: answer.body, ..Reply::new(verdict, result) }
 }
 
 /// The target of a redirect. A service with a secret URL may repeat it there, in some form, so only the
@@ -219,12 +250,20 @@ fn redirect(answer: &Answer, url: &ServiceUrl) -> Option<String> {
     if !url.is_secret {
         return Some(place);
     }
-    let uri: Option<Uri> = place.parse().ok();
-    let host = uri.as_ref().and_then(|uri| Some((uri.scheme_str()?, uri.host()?)));
-    Some(match host {
-        Some((scheme, host)) => format!("{scheme}://{host}/…"),
-        None => "another path of the same host".into(),
-    })
+    let host = place.parse().ok().as_ref().and_then(host_of);
+    Some(host.unwrap_or_else(|| "another path of the same host".into()))
+}
+
+/// What of a secret URL may be shown.
+fn host_of(uri: &Uri) -> Option<String> {
+    Some(format!("{}://{}/{NOT_SHOWN}", uri.scheme_str()?, uri.host()?))
+}
+
+/// Whether the value of a header is not shown: a credential, wherever it comes from, or a signature, which could be
+/// sent again.
+pub(crate) fn is_secret_header(name: &HeaderName, value: &HeaderValue) -> bool {
+    let name = name.as_str();
+    value.is_sensitive() || is_credential_name(name) || name.contains("signature")
 }
 
 fn verdict(status: StatusCode, headers: &HeaderMap, now: Timestamp) -> Verdict {

@@ -120,6 +120,8 @@ impl PartialEq for SharedSettings {
     }
 }
 
+/// How much of what an attempt sent is kept, in bytes.
+pub(crate) const ATTEMPT_REQUEST_BYTES_MAX: usize = 4 << 10;
 /// How much of a destination's output is kept, in bytes.
 pub const OUTPUT_BYTES_MAX: usize = 64 << 10;
 

@@ -161,7 +161,7 @@ impl Claim {
     }
 }
 
-/// How one try went. Its `Debug` shows the length of the output and nothing of its content.
+/// How one try went. Its `Debug` shows the length of request and output and nothing of their content.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// When it began.
@@ -170,6 +170,9 @@ pub struct Attempt {
     pub took: Duration,
     /// How it ended, in a few words: `exit 1`, `503 Service Unavailable`.
     pub result: String,
+    /// What was sent, without secrets and cut off where it is long. Empty if nothing was, or if that follows from
+    /// the event.
+    pub request: String,
     /// What the destination said, at most 64 KiB: the end of a command's output, the beginning of a
     /// response's body.
     pub output: Vec<u8>,
@@ -177,11 +180,12 @@ pub struct Attempt {
 
 impl fmt::Debug for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { started_at, took, result, output } = self;
+        let Self { started_at, took, result, request, output } = self;
         f.debug_struct("Attempt")
             .field("started_at", started_at)
             .field("took", took)
             .field("result", result)
+            .field("request_bytes", &request.len())
             .field("output_bytes", &output.len())
             .finish()
     }

@@ -251,6 +251,7 @@ mod tests {
             started_at: at(0),
             took: Duration::from_secs(1),
             result: "exit 1".into(),
+            request: String::new(),
             output: Vec::new(),
         };
         let retry = Outcome::Retry {

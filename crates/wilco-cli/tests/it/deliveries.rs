@@ -9,6 +9,7 @@ mod http;
 mod lines;
 mod ntfy;
 mod opening;
+mod request;
 mod rules;
 mod split;
 mod status;

@@ -117,9 +117,10 @@ fn a_kill_while_payloads_are_removed_leaves_each_event_whole_or_without_payload(
                 _ => assert_eq!(reply.status, 410, "{event}"),
             }
         }
-        let half = "SELECT count(*) FROM delivery JOIN attempt ON delivery = id WHERE length(output) > 0 \
+        let half = "SELECT count(*) FROM delivery JOIN attempt ON delivery = id \
+                    WHERE length(request) + length(output) > 0 \
                     AND NOT EXISTS (SELECT 1 FROM payload WHERE payload.event = delivery.event)";
-        assert_eq!(world.count(half), 0, "outputs of pruned events");
+        assert_eq!(world.count(half), 0, "requests and outputs of pruned events");
         if kept == 0 {
             break;
         }
@@ -319,8 +320,8 @@ fn a_kill_while_an_event_with_thousands_of_deliveries_is_erased_leaves_it_to_be_
              INSERT INTO delivery (id, event, destination, state, attempts, waited_ms, needs_reevaluation, \
              order_key, changed) SELECT n, seq, 'crm', 'delivered', 1, 0, 0, 'canary', seq + n \
              FROM number JOIN event; \
-             INSERT INTO attempt (delivery, number, started_at_ms, took_us, result, output) \
-             SELECT n, 1, n, n, 'canary', CAST('canary' AS BLOB) FROM number",
+             INSERT INTO attempt (delivery, number, started_at_ms, took_us, result, request, output) \
+             SELECT n, 1, n, n, 'canary', 'canary', CAST('canary' AS BLOB) FROM number",
         )
         .unwrap();
     drop(store);
@@ -341,7 +342,8 @@ fn a_kill_while_an_event_with_thousands_of_deliveries_is_erased_leaves_it_to_be_
     }
     verb(&world, &["events", "erase", "--event", &id, "--yes"]);
     assert_eq!(world.events()[0]["payload"], "erased");
-    let left = "SELECT (SELECT count(*) FROM attempt WHERE result <> 'erased' OR length(output) > 0) \
+    let left = "SELECT (SELECT count(*) FROM attempt WHERE result <> 'erased' \
+                OR length(request) + length(output) > 0) \
                 + (SELECT count(*) FROM delivery WHERE order_key IS NOT NULL)";
     assert_eq!(world.count(left), 0);
     assert_eq!(files_with(&world, "canary"), [""; 0]);

@@ -21,7 +21,7 @@ use crate::{
     destination::DestinationConfig,
     hidden::{Hidden, hidden_value},
     kind::{Kind, OpenError, Settings, SharedSettings},
-    preview::PreviewPart,
+    preview::{PreviewPart, shown},
     script::executable,
 };
 
@@ -117,37 +117,18 @@ impl Settings for Command {
     }
 
     async fn open(&self, name: &str, timeout: Duration) -> Result<Arc<dyn Destination>, OpenError> {
-        let program = self.program.clone();
+        let (program, request) = (self.program.clone(), shown(&self.parts()));
         Ok(match self.protocol {
-            Protocol::Once => Arc::new(once::Once::new(program, timeout)),
+            Protocol::Once => Arc::new(once::Once::new(program, request, timeout)),
             Protocol::Lines => {
-                Arc::new(lines::Lines::new(name.into(), Hidden::of(self), program, timeout))
+                let (name, hidden) = (name.into(), Hidden::of(self));
+                Arc::new(lines::Lines::new(name, hidden, program, request, timeout))
             }
         })
     }
 
-    /// An argument may be a credential as well as a variable, so neither is shown.
     fn preview(&self, _: &Event) -> Result<Vec<PreviewPart>, String> {
-        let Program { argv, environment, folder, run_as, limits: _ } = &self.program;
-        let (program, arguments) = argv.split_first().ok_or("the command is empty")?;
-        let mut parts = vec![
-            PreviewPart::text("command", program),
-            PreviewPart::secret("command (arguments)", arguments.join("\0")),
-        ];
-        let variable = |(name, value): &(String, Setting)| {
-            PreviewPart::secret(format!("environment.{name}"), value.0.clone())
-        };
-        parts.extend(environment.iter().map(variable));
-        let folder = folder.iter().map(|folder| folder.display().to_string());
-        parts.extend(folder.map(|folder| PreviewPart::text("folder", folder)));
-        let run_as = run_as.map(|user| format!("{}:{}", user.user, user.group));
-        parts.extend(run_as.map(|user| PreviewPart::text("run_as", user)));
-        let protocol = match self.protocol {
-            Protocol::Once => "once",
-            Protocol::Lines => "lines",
-        };
-        parts.push(PreviewPart::text("protocol", protocol));
-        Ok(parts)
+        Ok(self.parts())
     }
 
     fn hidden(&self) -> Vec<(String, String)> {
@@ -161,6 +142,33 @@ impl Settings for Command {
 
     fn starts_programs(&self) -> bool {
         true
+    }
+}
+
+impl Command {
+    /// What is started. An argument may be a credential as well as a variable, so neither is shown.
+    fn parts(&self) -> Vec<PreviewPart> {
+        let Program { argv, environment, folder, run_as, limits: _ } = &self.program;
+        let mut argv = argv.iter().cloned();
+        let mut parts = vec![PreviewPart::text("command", argv.next().unwrap_or_default())];
+        let arguments: Vec<_> = argv.collect();
+        if !arguments.is_empty() {
+            parts.push(PreviewPart::secret("command (arguments)", arguments.join("\0")));
+        }
+        let variable = |(name, value): &(String, Setting)| {
+            PreviewPart::secret(format!("environment.{name}"), value.0.clone())
+        };
+        parts.extend(environment.iter().map(variable));
+        let folder = folder.iter().map(|folder| folder.display().to_string());
+        parts.extend(folder.map(|folder| PreviewPart::text("folder", folder)));
+        let run_as = run_as.map(|user| format!("{}:{}", user.user, user.group));
+        parts.extend(run_as.map(|user| PreviewPart::text("run_as", user)));
+        let protocol = match self.protocol {
+            Protocol::Once => "once",
+            Protocol::Lines => "lines",
+        };
+        parts.push(PreviewPart::text("protocol", protocol));
+        parts
     }
 }
 

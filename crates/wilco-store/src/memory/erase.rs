@@ -97,6 +97,7 @@ impl Pending {
                     ERASED.clone_into(text);
                 }
                 for attempt in &mut delivery.history {
+                    attempt.request.clear();
                     attempt.output.clear();
                     ERASED.clone_into(&mut attempt.result);
                 }

@@ -65,7 +65,8 @@ impl Pending {
         for row in self.record.rows.iter_mut().filter(|row| row.event.id == kept.event.id) {
             row.event = Arc::clone(&kept.event);
             for attempt in &mut row.delivery.history {
-                pruned.payload_bytes += attempt.output.len() as u64;
+                pruned.payload_bytes += (attempt.request.len() + attempt.output.len()) as u64;
+                attempt.request.clear();
                 attempt.output.clear();
             }
         }

@@ -118,8 +118,13 @@ impl SqliteStore {
     async fn mark_dead(&self, taken: &Taken, why: &str, now: Timestamp) {
         tracing::error!(delivery = taken.delivery, why, "gave up");
         let (id, waited) = ((taken.delivery, taken.attempt), taken.waited);
-        let (result, output) = (why.to_owned(), Vec::new());
-        let attempt = Attempt { started_at: now, took: Duration::ZERO, result, output };
+        let attempt = Attempt {
+            started_at: now,
+            took: Duration::ZERO,
+            result: why.to_owned(),
+            request: String::new(),
+            output: Vec::new(),
+        };
         let dead = Outcome::Dead { holds_key: false };
         let settle = move |state: &mut WriterState| {
             state.settle(id, waited, &attempt, &dead, None, now).map(drop)

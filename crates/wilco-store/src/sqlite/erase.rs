@@ -209,8 +209,8 @@ impl WriterState {
         let attempts = self
             .connection
             .prepare_cached(
-                "SELECT number, length(output) FROM attempt WHERE delivery = ?1 \
-                 AND (length(output) > 0 OR result <> ?2) ORDER BY number LIMIT ?3",
+                "SELECT number, octet_length(request) + length(output) AS bytes FROM attempt \
+                 WHERE delivery = ?1 AND (bytes > 0 OR result <> ?2) ORDER BY number LIMIT ?3",
             )?
             .query_map(params![id, ERASED, row_limit(budget.rows + 1)], |row| {
                 Ok((row.get(0)?, row.get(1)?))
@@ -222,7 +222,8 @@ impl WriterState {
             }
             self.connection
                 .prepare_cached(
-                    "UPDATE attempt SET output = x'', result = ?3 WHERE delivery = ?1 AND number = ?2",
+                    "UPDATE attempt SET request = '', output = x'', result = ?3 \
+                     WHERE delivery = ?1 AND number = ?2",
                 )?
                 .execute(params![id, number, ERASED])?;
         }

@@ -217,7 +217,7 @@ impl WriterState {
         Ok(Some(Pruned { records: 1, ..payload }))
     }
 
-    /// Empties what the attempts for an event put out, and says how many bytes that were. `None` if some are
+    /// Empties what the attempts for an event sent and got back, and says how many bytes that were. `None` if some are
     /// left.
     fn clear_outputs(
         &mut self,
@@ -227,15 +227,16 @@ impl WriterState {
         let outputs = self
             .connection
             .prepare_cached(
-                "SELECT delivery, number, length(output) FROM delivery JOIN attempt \
-                 ON attempt.delivery = delivery.id WHERE event = ?1 AND length(output) > 0 LIMIT ?2",
+                "SELECT delivery, number, octet_length(request) + length(output) AS bytes \
+                 FROM delivery JOIN attempt ON attempt.delivery = delivery.id \
+                 WHERE event = ?1 AND bytes > 0 LIMIT ?2",
             )?
             .query_map(params![seq, row_limit(budget.rows + 1)], |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?
             .collect::<rusqlite::Result<Vec<(i64, i64, usize)>>>()?;
         let mut clear = self.connection.prepare_cached(
-            "UPDATE attempt SET output = x'' WHERE delivery = ?1 AND number = ?2",
+            "UPDATE attempt SET request = '', output = x'' WHERE delivery = ?1 AND number = ?2",
         )?;
         let mut cleared = 0;
         for (delivery, number, bytes) in outputs {

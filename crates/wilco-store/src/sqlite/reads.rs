@@ -308,7 +308,7 @@ fn delivery_of(row: &Row<'_>) -> rusqlite::Result<Delivery> {
 fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Attempt>> {
     connection
         .prepare_cached(
-            "SELECT started_at_ms, took_us, result, output FROM attempt \
+            "SELECT started_at_ms, took_us, result, request, output FROM attempt \
              WHERE delivery = ?1 ORDER BY number",
         )?
         .query_map([delivery], |row| {
@@ -316,7 +316,8 @@ fn attempts(connection: &Connection, delivery: i64) -> rusqlite::Result<Vec<Atte
                 started_at: instant(row.get(0)?)?,
                 took: Duration::from_micros(row.get(1)?),
                 result: row.get(2)?,
-                output: row.get(3)?,
+                request: row.get(3)?,
+                output: row.get(4)?,
             })
         })?
         .collect()

@@ -129,6 +129,7 @@ CREATE TABLE attempt (
   started_at_ms INTEGER NOT NULL,
   took_us       INTEGER NOT NULL,
   result        TEXT    NOT NULL,   -- in a few words
+  request       TEXT    NOT NULL,   -- what was sent, without secrets; empty if that follows from the event
   output        BLOB    NOT NULL,   -- of a command the end of its output, of a response the beginning of its body
   PRIMARY KEY (delivery, number)
 ) STRICT, WITHOUT ROWID;

@@ -62,7 +62,7 @@ impl WriterState {
         self.connection
             .prepare_cached(
                 "INSERT OR REPLACE INTO attempt (delivery, number, started_at_ms, took_us, result, \
-                 output) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                 request, output) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
             )?
             .execute(params![
                 delivery,
@@ -70,6 +70,7 @@ impl WriterState {
                 attempt.started_at.as_millisecond(),
                 took_us,
                 attempt.result,
+                attempt.request,
                 attempt.output,
             ])?;
         Ok(())

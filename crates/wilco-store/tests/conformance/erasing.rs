@@ -84,6 +84,7 @@ async fn an_erased_event_keeps_nothing_of_what_it_was_about(mut bench: Bench) {
             assert!(delivery.reason.as_deref().is_none_or(|reason| reason == "erased"));
             for attempt in &delivery.history {
                 assert_eq!((attempt.result.as_str(), &attempt.output[..]), ("erased", &b""[..]));
+                assert_eq!(attempt.request, "");
             }
         }
     }

@@ -86,6 +86,7 @@ async fn first_the_payload_leaves_and_then_the_record(mut bench: Bench) {
         (delivery.history[0].result.as_str(), &delivery.history[0].output[..]),
         ("exit 0", &b""[..])
     );
+    assert_eq!(delivery.history[0].request, "");
     assert_eq!(bench.all().await[0].payload, PayloadState::Pruned);
 
     let pruned = bench.prune(after(RECORDS * DAY + 1)).await;

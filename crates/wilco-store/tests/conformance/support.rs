@@ -120,7 +120,8 @@ pub(crate) fn rejection(number: u64) -> Rejection {
 /// An attempt with this result.
 pub(crate) fn attempt(result: &str) -> Attempt {
     let took = Duration::from_micros(1_234_567);
-    Attempt { started_at: NOW, took, result: result.into(), output: b"said \xff so\n".into() }
+    let (result, request) = (result.into(), "POST /zürich\n\nsent".into());
+    Attempt { started_at: NOW, took, result, request, output: b"said \xff so\n".into() }
 }
 
 /// A time, in seconds since the beginning of the test.

@@ -139,6 +139,11 @@ fn attempts(delivery: &Delivery, times: &Times, screen: Screen) -> String {
             other => visible(other),
         };
         text.push_str(&format!("    {number}. {at}  {took}  {result}\n"));
+        // Those of the attempts before it are nearly the same.
+        let is_last = number == delivery.history.len();
+        for line in attempt.request.lines().filter(|_| is_last) {
+            text.push_str(&format!("       > {}\n", visible(line)));
+        }
         for line in attempt.output.lines() {
             text.push_str(&format!("       | {}\n", visible(line)));
         }

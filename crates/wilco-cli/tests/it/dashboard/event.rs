@@ -33,6 +33,8 @@ fn the_page_tells_what_happened_to_the_event_in_its_order() {
         "offer.*",
         "Attempt 1",
         "exit 3",
+        "<summary>Request</summary>",
+        "command: /bin/sh",
         "no such table",
         "<h2 id=\"about-title\">",
         &id,

@@ -22,7 +22,7 @@ impl From<End> for AttemptEnd {
 }
 
 fn reply(verdict: Verdict) -> Reply {
-    Reply { verdict, result: format!("{verdict:?}"), output: Vec::new() }
+    Reply::new(verdict, format!("{verdict:?}"))
 }
 
 impl Model {

@@ -34,6 +34,8 @@ pub(super) struct Lines {
     name: String,
     hidden: Arc<Hidden>,
     program: Program,
+    /// What is recorded with each attempt.
+    request: String,
     timeout: Duration,
     slot: Mutex<Slot>,
 }
@@ -46,8 +48,15 @@ struct Slot {
 }
 
 impl Lines {
-    pub(super) fn new(name: String, hidden: Hidden, program: Program, timeout: Duration) -> Self {
-        Self { name, hidden: Arc::new(hidden), program, timeout, slot: Mutex::default() }
+    pub(super) fn new(
+        name: String,
+        hidden: Hidden,
+        program: Program,
+        request: String,
+        timeout: Duration,
+    ) -> Self {
+        let (hidden, slot) = (Arc::new(hidden), Mutex::default());
+        Self { name, hidden, program, request, timeout, slot }
     }
 
     /// The running worker, or a new one.
@@ -95,7 +104,7 @@ impl Destination for Lines {
             let _ = worker.lines.send(line).await;
             answer.await
         };
-        match timeout(self.timeout, asked).await {
+        let reply = match timeout(self.timeout, asked).await {
             Ok(Ok(reply)) => reply,
             Ok(Err(_)) => Reply::failed("the worker was dropped".into()),
             Err(_) => {
@@ -106,7 +115,8 @@ impl Destination for Lines {
                     format!("killed after {} s without an answer", self.timeout.as_secs_f32());
                 Reply { output: worker.in_flight.output.so_far(), ..Reply::failed(result) }
             }
-        }
+        };
+        Reply { request: self.request.clone(), ..reply }
     }
 
     async fn check(&self) -> Result<String, String> {

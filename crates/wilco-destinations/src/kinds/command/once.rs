@@ -18,12 +18,14 @@ use crate::{
 
 pub(super) struct Once {
     program: Program,
+    /// What is recorded with each attempt.
+    request: String,
     timeout: Duration,
 }
 
 impl Once {
-    pub(super) fn new(program: Program, timeout: Duration) -> Self {
-        Self { program, timeout }
+    pub(super) fn new(program: Program, request: String, timeout: Duration) -> Self {
+        Self { program, request, timeout }
     }
 }
 
@@ -61,7 +63,7 @@ impl Destination for Once {
             }
             Err(why) => (FAILED, why),
         };
-        Reply { verdict, result, output }
+        Reply { verdict, result, request: self.request.clone(), output }
     }
 
     async fn check(&self) -> Result<String, String> {

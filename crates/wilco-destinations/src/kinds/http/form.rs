@@ -12,7 +12,12 @@ use wilco_config::{
 };
 use wilco_delivery::{Text, View};
 
-use crate::{hidden::hidden_value, preview::PreviewPart, text::is_alert};
+use crate::{
+    hidden::hidden_value,
+    http_service::is_secret_header,
+    preview::{AS_RECEIVED, PreviewPart},
+    text::is_alert,
+};
 
 /// The template that replaces the body of the event, and the added headers.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -100,8 +105,7 @@ impl Form {
         let mut parts = Vec::new();
         for (name, value) in &headers {
             let part = format!("headers.{name}");
-            let is_secret = value.is_sensitive() || is_credential_name(name.as_str());
-            parts.push(match is_secret {
+            parts.push(match is_secret_header(name, value) {
                 true => PreviewPart::secret(part, value.as_bytes()),
                 false => PreviewPart::text(part, String::from_utf8_lossy(value.as_bytes())),
             });
@@ -112,7 +116,7 @@ impl Form {
                 let body = body.map_err(|error| error.to_string())?;
                 String::from_utf8_lossy(&body).into_owned()
             }
-            None => "(the body as it was received)".into(),
+            None => AS_RECEIVED.into(),
         };
         parts.push(PreviewPart::text("body", body));
         Ok(parts)

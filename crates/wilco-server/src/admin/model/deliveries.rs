@@ -73,6 +73,10 @@ pub struct Attempt {
     pub took_ms: f64,
     /// How it ended.
     pub result: String,
+    /// What was sent, without secrets, and at most its first 4 KiB: an HTTP request or how a program was started. Empty
+    /// if nothing was sent, or if that follows from the event.
+    #[serde(default)]
+    pub request: String,
     /// What the destination answered, or the output of a program.
     pub output: String,
 }

@@ -96,6 +96,7 @@ impl From<wilco_store::Delivery> for Delivery {
             started_at: attempt.started_at,
             took_ms: attempt.took.as_secs_f64() * 1_000.0,
             result: attempt.result,
+            request: attempt.request,
             output: String::from_utf8_lossy(&attempt.output).into_owned(),
         });
         Self {

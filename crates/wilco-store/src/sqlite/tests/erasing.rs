@@ -39,7 +39,8 @@ async fn what_is_erased_is_in_no_file_of_a_store_in_use_and_in_no_backup() {
             }
             for claim in claims {
                 let text = claim.event().subject.clone().unwrap().repeat(9);
-                let attempt = Attempt { output: text.clone().into_bytes(), ..attempt(&text) };
+                let (request, output) = (text.clone(), text.clone().into_bytes());
+                let attempt = Attempt { request, output, ..attempt(&text) };
                 store.settle(&claim, &attempt, &outcome, None).await.unwrap();
             }
         }
@@ -76,8 +77,9 @@ async fn event_with_deliveries(count: usize) -> (OnDisk, EventId) {
                       needs_reevaluation, order_key, reason, changed) \
                       SELECT n, seq, 'crm', iif(n % 3 = 0, 'dead', 'delivered'), 2, 0, 0, 'canary ' || n, \
                       'canary', seq + n FROM number JOIN event";
-    let attempts = "INSERT INTO attempt (delivery, number, started_at_ms, took_us, result, output) \
-                    SELECT n / 2, n % 2 + 1, n, n, 'canary', CAST('canary' AS BLOB) FROM number WHERE n > 1";
+    let attempts = "INSERT INTO attempt (delivery, number, started_at_ms, took_us, result, request, \
+                    output) SELECT n / 2, n % 2 + 1, n, n, 'canary', 'canary', CAST('canary' AS BLOB) \
+                    FROM number WHERE n > 1";
     let side = disk.past_the_store();
     side.pragma_update(None, "secure_delete", true).unwrap();
     for (sql, rows) in [(deliveries, count), (attempts, 2 * count + 1)] {
@@ -86,7 +88,8 @@ async fn event_with_deliveries(count: usize) -> (OnDisk, EventId) {
     (disk, id)
 }
 
-const LEFT: &str = "SELECT (SELECT count(*) FROM attempt WHERE result = 'canary' OR length(output) > 0) \
+const LEFT: &str = "SELECT (SELECT count(*) FROM attempt WHERE result = 'canary' \
+                    OR length(request) + length(output) > 0) \
                     + (SELECT count(*) FROM delivery WHERE order_key IS NOT NULL)";
 
 async fn erase_completely(disk: &OnDisk, options: Options, id: EventId) {

@@ -73,7 +73,8 @@ async fn what_is_pruned_is_overwritten_and_its_space_is_given_back() {
     }
     support::fan_out(&store, &ids, &[Target::to("crm")]).await;
     for claim in store.claim("crm", 99, LEASE, LONGEST).await.unwrap() {
-        let attempt = Attempt { output: b"canary".repeat(99), ..attempt("exit 0") };
+        let (request, output) = ("canary".repeat(99), b"canary".repeat(99));
+        let attempt = Attempt { request, output, ..attempt("exit 0") };
         store.settle(&claim, &attempt, &Outcome::Delivered, None).await.unwrap();
     }
     let bytes = || std::fs::metadata(disk.path()).unwrap().len();

@@ -80,9 +80,8 @@ impl InFlight {
         let reply = match (verdict, answer.error) {
             (Verdict::Delivered, _) => Reply::delivered(),
             (_, error) => Reply {
-                verdict,
-                result: legible(&error.unwrap_or_default()),
                 output: self.output.so_far(),
+                ..Reply::new(verdict, legible(&error.unwrap_or_default()))
             },
         };
         let _ = sender.send(reply);
