@@ -38,7 +38,8 @@ fn an_expired_certificate_is_an_alarm() {
 
 #[test]
 fn a_group_of_failures_is_retried_as_its_page_says_and_the_audit_list_has_it() {
-    let world = World::plan().and(FAILING).start();
+    let archive = "[destination.archive]\ntype = \"print\"\n";
+    let world = World::plan().and(&format!("{archive}{FAILING}")).start();
     for number in 0..2 {
         assert_eq!(world.send(&booking(&format!("b-{number}"), "A")).status, 200);
     }
@@ -46,6 +47,10 @@ fn a_group_of_failures_is_retried_as_its_page_says_and_the_audit_list_has_it() {
     world.eventually("dead deliveries", |world| world.count(dead) == 2);
     let cookie = sign_in(&world, "operator");
     let page = |path: &str| visit(&world, path, &[("cookie", &cookie)]).body;
+    assert!(world.run_verb(&["destinations", "pause", "archive"]).status.success());
+    let overview = page("/");
+    let place = |text| overview.find(text).unwrap_or_else(|| panic!("{text}: {overview}"));
+    assert!(place("2 deliveries to crm are dead") < place("archive is paused"), "{overview}");
     let failures = page("/failures");
     assert!(failures.contains("exit 3"), "{failures}");
     let confirm = page("/failures/retry?destination=crm&error=exit+3");

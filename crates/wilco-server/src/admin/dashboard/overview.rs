@@ -138,6 +138,7 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
         let every = span(source.expect_every_secs.unwrap_or_default());
         add("warning", format!("{name} is silent: an event is expected every {every}"), Some(link));
     }
+    concerns.sort_by_key(|concern| concern.kind != "alarm");
     concerns
 }
 
