@@ -176,9 +176,11 @@ fn prepare(writing: &Connection, is_new: bool) -> rusqlite::Result<()> {
     if is_new {
         // Before anything is written: with the first page the size is settled.
         writing.pragma_update(None, "page_size", PAGE_BYTES)?;
-        // The file can be made shorter a few pages at a time; without this only by copying all of it.
-        writing.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        // The file can be made shorter a few pages at a time; without this only by copying all of it. In one
+        // transaction: a file with a header but without the id would be taken for another program's.
+        writing.execute_batch("BEGIN; PRAGMA auto_vacuum = INCREMENTAL")?;
         writing.pragma_update(None, "application_id", APPLICATION_ID)?;
+        writing.execute_batch("COMMIT")?;
     }
     // What is removed is overwritten, so that it is in no free page and in no backup.
     writing.pragma_update(None, "secure_delete", true)?;
