@@ -136,7 +136,8 @@ pub fn kind_of_error(error: &str) -> String {
 
 /// Groups of failures that are listed.
 pub const FAILURE_GROUPS_MAX: usize = 200;
-/// Failed deliveries of a destination that are looked at, the newest dead ones and the first that are due again.
+/// Failed deliveries that are looked at for groups, the same number of each destination: half of them the newest dead
+/// ones, half the first that are due again.
 pub const FAILURES_SCANNED_MAX: usize = 10_000;
 /// A longer error is cut off.
 const KIND_BYTES_MAX: usize = 300;

@@ -3,6 +3,7 @@
 mod check;
 mod damage;
 mod erasing;
+mod failures;
 mod files;
 mod large;
 mod pruning;

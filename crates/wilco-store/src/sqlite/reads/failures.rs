@@ -19,11 +19,11 @@ pub(crate) fn failures(
         None => destinations(connection)?,
     };
     let mut grouping = Grouping::default();
+    let scanned_max = FAILURES_SCANNED_MAX / (2 * destinations.len()).max(1);
     for destination in &destinations {
         for (statement, is_dead) in [(DEAD, true), (RETRYING, false)] {
             let mut statement = connection.prepare_cached(statement)?;
-            let mut rows =
-                statement.query(params![destination, row_limit(FAILURES_SCANNED_MAX)])?;
+            let mut rows = statement.query(params![destination, row_limit(scanned_max)])?;
             let mut count = 0;
             while let Some(row) = rows.next()? {
                 count += 1;
@@ -34,7 +34,7 @@ pub(crate) fn failures(
                 let failed_at = last_attempt(connection, delivery)?.unwrap_or(time_of(seq));
                 grouping.add(&Failure { destination, error, is_dead, event_id, failed_at });
             }
-            grouping.is_at_least |= count == FAILURES_SCANNED_MAX;
+            grouping.is_at_least |= count == scanned_max;
         }
     }
     Ok(grouping.finish())
