@@ -10,8 +10,8 @@ use wilco::{EventId, RejectionId};
 use crate::{
     Accepted, AuditEntry, BackfillStatus, ChangeQuery, Changes, Contents, Erasure, ErasureQuery,
     EventCounts, EventDetail, EventList, EventQuery, EventSummary, FailedEvents, FailureQuery,
-    Failures, Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay,
-    SecretMatches, State, StoreError, StoreStatus,
+    Failures, Overwritten, Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary,
+    Replay, SecretMatches, State, StoreError, StoreStatus,
 };
 
 /// The store as the admin listener and the command line see it.
@@ -127,12 +127,12 @@ pub trait AdminStore: StoreStatus {
     async fn erase_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError>;
 
     /// Overwrites copies of what was erased in unused parts of the file, empties the write-ahead log, and answers
-    /// whether that is done. Another program that reads the store can delay it; the log is emptied later then.
+    /// which of both is done. Another program that reads the store can delay the latter; the log is emptied later then.
     ///
     /// # Errors
     ///
     /// [`StoreError`]: nothing can be written.
-    async fn overwrite_erased(&self) -> Result<bool, StoreError>;
+    async fn overwrite_erased(&self) -> Result<Overwritten, StoreError>;
 
     /// Copies of the store's own files that were kept after damage, which may have bytes of what was erased.
     fn kept_copies(&self) -> Vec<String>;

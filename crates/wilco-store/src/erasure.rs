@@ -47,6 +47,15 @@ impl Selection {
     }
 }
 
+/// Where the bytes of what was erased are overwritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overwritten {
+    /// In the unused parts of the file; `false` if this SQLite gives no access to its pages.
+    pub file: bool,
+    /// In the write-ahead log; `false` while another program reads the store.
+    pub log: bool,
+}
+
 /// What became of an event that was to be erased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Erasure {

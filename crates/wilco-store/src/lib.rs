@@ -74,7 +74,7 @@ pub use delivery::{
     Attempt, Breaker, Burst, Claim, Delivery, DestinationStatus, Outcome, Replay, Settled, State,
     Target,
 };
-pub use erasure::{Erasure, ErasureQuery, Selection};
+pub use erasure::{Erasure, ErasureQuery, Overwritten, Selection};
 pub use error::{OpenError, StoreError};
 pub use failure::{
     FAILURE_GROUPS_MAX, FAILURES_SCANNED_MAX, FailedEvents, FailureGroup, FailureQuery, Failures,

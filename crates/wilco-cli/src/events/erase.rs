@@ -111,14 +111,15 @@ fn together(mut all: Erased, part: Erased) -> Erased {
     all.events.extend(part.events);
     all.rejections += part.rejections;
     all.copies = part.copies;
-    // The last of them counts: it was emptied after everything.
+    // The last of them counts: it was overwritten after everything.
+    all.file_overwritten = part.file_overwritten.or(all.file_overwritten);
     all.log_emptied = part.log_emptied.or(all.log_emptied);
     all.next = None;
     all
 }
 
 fn report(erased: &Erased, is_dry_run: bool) -> String {
-    let Erased { events, rejections, reached, copies, log_emptied, .. } = erased;
+    let Erased { events, rejections, reached, copies, .. } = erased;
     let with = |outcome| events.iter().filter(move |event| event.outcome == outcome);
     let would = if is_dry_run { "would be " } else { "" };
     let count = with(ErasureOutcome::Erased).count();
@@ -145,7 +146,13 @@ fn report(erased: &Erased, is_dry_run: bool) -> String {
             with(outcome).take(SHOWN_MAX).for_each(|event| text.push_str(&line(event)));
         }
     }
-    if *log_emptied == Some(false) {
+    if erased.file_overwritten == Some(false) {
+        text.push_str(
+            "copies of some bytes may still be in unused parts of the store's file; build wilco with \
+             LIBSQLITE3_FLAGS=-DSQLITE_ENABLE_DBPAGE_VTAB, and erase again\n",
+        );
+    }
+    if erased.log_emptied == Some(false) {
         text.push_str(
             "some bytes are still in the write-ahead log, because another program reads the store; \
              wilco empties it later\n",

@@ -12,8 +12,8 @@ use crate::{
     Accepted, AdminStore, Alert, Attempt, AuditEntry, BackfillStatus, Batch, Breaker, ChangeQuery,
     Changes, Claim, Contents, DestinationStatus, Duplicates, Erasure, ErasureQuery, EventCounts,
     EventDetail, EventList, EventQuery, EventSummary, FailedEvents, FailureQuery, Failures,
-    InboundStore, OutboundStore, Outcome, PayloadState, Position, PrunePlace, Pruned, Receipt,
-    Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, Retention,
+    InboundStore, OutboundStore, Outcome, Overwritten, PayloadState, Position, PrunePlace, Pruned,
+    Receipt, Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, Retention,
     RetentionStore, RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError,
     StoreStatus, Usage, Wakers,
     rules::{Cutoffs, wait_until, whole_millis},
@@ -232,8 +232,8 @@ impl AdminStore for MemoryStore {
         Vec::new()
     }
 
-    async fn overwrite_erased(&self) -> Result<bool, StoreError> {
-        self.read(|_| true)
+    async fn overwrite_erased(&self) -> Result<Overwritten, StoreError> {
+        self.read(|_| Overwritten { file: true, log: true })
     }
 
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError> {

@@ -17,8 +17,8 @@ use super::{
 use crate::{
     Accepted, AdminStore, AuditEntry, BackfillStatus, ChangeQuery, Changes, Contents, Duplicates,
     Erasure, ErasureQuery, EventCounts, EventDetail, EventList, EventQuery, EventSummary,
-    FailedEvents, FailureQuery, Failures, Position, Receipt, RejectionDetail, RejectionQuery,
-    RejectionSummary, Replay, SecretMatches, State, StoreError,
+    FailedEvents, FailureQuery, Failures, Overwritten, Position, Receipt, RejectionDetail,
+    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError,
 };
 
 #[async_trait]
@@ -128,7 +128,7 @@ impl AdminStore for SqliteStore {
         self.writer.shared().files.get().map(StoreFiles::kept_copies).unwrap_or_default()
     }
 
-    async fn overwrite_erased(&self) -> Result<bool, StoreError> {
+    async fn overwrite_erased(&self) -> Result<Overwritten, StoreError> {
         self.overwrite_removed().await
     }
 

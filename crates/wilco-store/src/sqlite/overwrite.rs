@@ -8,23 +8,19 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Kind, SqliteStore, WriterState};
-use crate::StoreError;
+use crate::{Overwritten, StoreError};
 
 impl SqliteStore {
-    /// Overwrites what the file and its log still have of what was removed, and answers whether the log is empty.
-    pub(super) async fn overwrite_removed(&self) -> Result<bool, StoreError> {
-        self.overwrite_unused().await?;
-        self.empty_log().await
+    /// Overwrites what the file and its log still have of what was removed.
+    pub(super) async fn overwrite_removed(&self) -> Result<Overwritten, StoreError> {
+        let file = self.overwrite_unused().await?;
+        Ok(Overwritten { file, log: self.empty_log().await? })
     }
 
-    /// Overwrites the unused part of every page, a few in a commit.
-    async fn overwrite_unused(&self) -> Result<(), StoreError> {
+    /// Overwrites the unused part of every page, a few in a commit. False if that is not possible.
+    async fn overwrite_unused(&self) -> Result<bool, StoreError> {
         if !self.query_readers.read(|connection| Ok(can_overwrite(connection)?)).await? {
-            tracing::warn!(
-                "unused parts of pages cannot be overwritten: build with \
-                 LIBSQLITE3_FLAGS=-DSQLITE_ENABLE_DBPAGE_VTAB"
-            );
-            return Ok(());
+            return Ok(false);
         }
         let mut next = FIRST_PAGE;
         loop {
@@ -36,7 +32,7 @@ impl SqliteStore {
                 };
                 self.writer.write(Kind::Maintenance, overwrite).await?;
             }
-            let Some(end) = end else { return Ok(()) };
+            let Some(end) = end else { return Ok(true) };
             next = end;
         }
     }

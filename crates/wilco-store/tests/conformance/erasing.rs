@@ -8,8 +8,8 @@ use crate::{
     support::{NOW, SENT, Sent, after},
 };
 use wilco_store::{
-    Alert, Contents, Erasure, ErasureQuery, Outcome, PayloadState, Selection, State, StoreError,
-    Target,
+    Alert, Contents, Erasure, ErasureQuery, Outcome, Overwritten, PayloadState, Selection, State,
+    StoreError, Target,
 };
 
 promises! {
@@ -69,7 +69,7 @@ async fn an_erased_event_keeps_nothing_of_what_it_was_about(mut bench: Bench) {
         }
         let before = bench.store.position(None).await.unwrap();
         assert_eq!(bench.erase(id, false).await, Erasure::Erased);
-        assert!(bench.store.overwrite_erased().await.unwrap());
+        assert_eq!(bench.store.overwrite_erased().await.unwrap(), ALL);
         assert!(bench.store.position(None).await.unwrap() > before, "who follows sees it");
         bench.crash(after(1));
         assert!(matches!(bench.store.event(id).await, Err(StoreError::Pruned(_))));
@@ -258,3 +258,5 @@ async fn contents_are_counted_whatever_was_removed(mut bench: Bench) {
         assert_eq!(found.oldest_payload_at, whole.map(|event| event.received_at), "{now}");
     }
 }
+
+const ALL: Overwritten = Overwritten { file: true, log: true };

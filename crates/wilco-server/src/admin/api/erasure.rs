@@ -64,7 +64,7 @@ pub(super) async fn erase(
     };
     let is_changed = !request.dry_run && (!erased.is_empty() || rejections > 0);
     // Also if nothing was erased: an erasure before this one may have been interrupted.
-    let log_emptied = match request.dry_run || next.is_some() {
+    let overwritten = match request.dry_run || next.is_some() {
         true => None,
         false => Some(backend.store.overwrite_erased().await?),
     };
@@ -80,7 +80,8 @@ pub(super) async fn erase(
         rejections,
         reached: reached(&backend, &erased),
         copies: backend.store.kept_copies(),
-        log_emptied,
+        file_overwritten: overwritten.map(|done| done.file),
+        log_emptied: overwritten.map(|done| done.log),
         next: next.map(|next| encode(LISTING, &next.to_string())),
     }))
 }

@@ -108,6 +108,10 @@ pub struct Erased {
     pub reached: Vec<Reached>,
     /// Copies of a damaged log beside the store that may have something of them: to be deleted by hand.
     pub copies: Vec<String>,
+    /// Whether copies in unused parts of the store's file are overwritten; `false` if this build cannot do that. Absent
+    /// in a dry run, and if `next` names another part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_overwritten: Option<bool>,
     /// Whether the bytes are gone from the write-ahead log; `false` while another program reads the store. Absent
     /// in a dry run, and if `next` names another part.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -3,7 +3,7 @@
 use super::*;
 use wilco::Event;
 
-use crate::{Attempt, CommitObserver, Erasure, ErasureQuery, Selection};
+use crate::{Attempt, CommitObserver, Erasure, ErasureQuery, Overwritten, Selection};
 
 #[tokio::test]
 async fn what_is_erased_is_in_no_file_of_a_store_in_use_and_in_no_backup() {
@@ -50,7 +50,7 @@ async fn what_is_erased_is_in_no_file_of_a_store_in_use_and_in_no_backup() {
     let erased: Vec<_> = erased.into_iter().map(|(_, id)| id).collect();
     let outcomes = store.erase(erased.clone(), false).await.unwrap();
     assert!(outcomes.iter().all(|(_, outcome)| *outcome == Erasure::Erased), "{outcomes:?}");
-    assert!(store.overwrite_erased().await.unwrap());
+    assert_eq!(store.overwrite_erased().await.unwrap(), ALL);
     assert_eq!(files_with(&disk, b"canary-2"), [""; 0]);
     assert_eq!(files_with(&disk, b"canary-1"), ["wilco.db"]);
     let copy = disk.folder.path().join("copy.db");
@@ -60,6 +60,17 @@ async fn what_is_erased_is_in_no_file_of_a_store_in_use_and_in_no_backup() {
         assert!(store.event(id).await.unwrap().is_some());
     }
     assert_eq!(store.damaged_events().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_file_whose_pages_cannot_be_overwritten_is_reported() {
+    let disk = OnDisk::new();
+    disk.open(small()).close().await.unwrap();
+    let side = disk.past_the_store();
+    side.execute_batch("PRAGMA journal_mode = DELETE; PRAGMA auto_vacuum = NONE; VACUUM").unwrap();
+    drop(side);
+    let done = disk.open(small()).overwrite_erased().await.unwrap();
+    assert_eq!(done, Overwritten { file: false, ..ALL });
 }
 
 /// A store with one routed event about `canary/1`, which has this many deliveries, each with two attempts, and is
@@ -99,7 +110,7 @@ async fn erase_completely(disk: &OnDisk, options: Options, id: EventId) {
     let (found, _) = store.selected(query).await.unwrap();
     assert_eq!(found.iter().map(|event| event.id).collect::<Vec<_>>(), [id]);
     assert_eq!(store.erase(vec![id], false).await.unwrap(), [(id, Erasure::Erased)]);
-    assert!(store.overwrite_erased().await.unwrap());
+    assert_eq!(store.overwrite_erased().await.unwrap(), ALL);
     assert_eq!(files_with(disk, b"canary"), [""; 0]);
     let states = "SELECT count(*) FROM delivery WHERE state NOT IN ('delivered', 'cancelled')";
     let side = disk.past_the_store();
@@ -153,3 +164,5 @@ async fn an_event_that_was_half_erased_at_a_crash_is_found_and_erased_again() {
     }
     assert!(half_erased > 3, "{half_erased}");
 }
+
+const ALL: Overwritten = Overwritten { file: true, log: true };
