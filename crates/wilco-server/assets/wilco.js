@@ -161,7 +161,8 @@ function changed() {
 
 function connect() {
   if (stream || document.hidden || regions().length === 0) return;
-  stream = new EventSource("/live");
+  // What happened between the page and its stream is told first, and what happened while that was interrupted.
+  stream = new EventSource(`/live?after=${document.body.dataset.commits}`);
   stream.addEventListener("changed", changed);
 }
 

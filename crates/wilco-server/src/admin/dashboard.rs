@@ -201,7 +201,7 @@ pub(super) async fn show_errors(
         return next.run(request).await;
     }
     let (head, body) = request.into_parts();
-    let layout = Layout::of(&head, &dashboard.sessions);
+    let layout = Layout::of(&head, &dashboard);
     let response = next.run(Request::from_parts(head, body)).await;
     let is_problem = response
         .headers()

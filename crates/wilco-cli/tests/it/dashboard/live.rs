@@ -23,6 +23,22 @@ fn a_page_is_told_that_something_changed_and_its_stream_ends_with_wilco() {
 }
 
 #[test]
+fn what_happened_between_a_page_and_its_stream_is_told_first() {
+    let world = handled();
+    let cookie = sign_in(&world, "reader");
+    let page = visit(&world, "/events", &[("cookie", &cookie)]).body;
+    let (_, commits) = page.split_once("data-commits=\"").unwrap();
+    let path = format!("/live?after={}", commits.split('"').next().unwrap());
+    assert_eq!(world.send(&booking("b-9", "Late")).status, 200);
+    let late = |world: &World| world.events()[0]["deliveries"][0]["state"] == "delivered";
+    world.eventually("the last change", late);
+    // Sooner than the first sign of life of a stream on which nothing happens.
+    let stream = follow_at(&world, &path, &cookie);
+    stream.get_ref().set_read_timeout(Some(Duration::from_secs(12))).unwrap();
+    assert!(stream.lines().map(Result::unwrap).any(|line| line == "event: changed"));
+}
+
+#[test]
 fn too_many_live_pages_are_refused_and_a_closed_one_makes_room() {
     let world = World::plan().start();
     let cookie = sign_in(&world, "reader");
@@ -81,10 +97,14 @@ fn the_overview_says_what_is_wrong_and_where() {
 
 /// The stream that a live page opens.
 fn follow(world: &World, cookie: &str) -> BufReader<TcpStream> {
+    follow_at(world, "/live", cookie)
+}
+
+fn follow_at(world: &World, path: &str, cookie: &str) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(world.admin).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let head = format!(
-        "GET /live HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n",
+        "GET {path} HTTP/1.1\r\nhost: {}\r\ncookie: {cookie}\r\nconnection: close\r\n\r\n",
         world.admin
     );
     stream.write_all(head.as_bytes()).unwrap();

@@ -12,13 +12,15 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{Dashboard, Problem, Role, Sessions, clock, cookie};
+use super::{Dashboard, Problem, Role, clock, cookie};
 
 /// What every template gets.
 pub(in crate::admin) struct Layout {
     /// When the page was made.
     pub(super) now: Timestamp,
     begun: Instant,
+    /// The store's last commit before the page was read, as [`wilco_store::AdminStore::commits`] counts.
+    pub(super) commits: u64,
     /// Path and query of the page.
     pub(super) here: String,
     /// What the viewer may do; `None` for somebody without a session.
@@ -36,7 +38,8 @@ pub(in crate::admin) struct Layout {
 pub(in crate::admin) struct Notice(pub(super) String);
 
 impl Layout {
-    pub(super) fn of(head: &Parts, sessions: &Sessions) -> Self {
+    pub(super) fn of(head: &Parts, dashboard: &Dashboard) -> Self {
+        let sessions = &dashboard.sessions;
         let now = clock::now();
         let session = sessions.session_of(&head.headers, now);
         let role = head.extensions.get::<Role>().copied();
@@ -47,6 +50,7 @@ impl Layout {
         Self {
             now,
             begun: Instant::now(),
+            commits: *dashboard.store.commits().borrow(),
             here: here.into(),
             role: role.or(session.as_ref().map(|session| session.role)),
             form_token: session.map(|session| sessions.form_token(&session)).unwrap_or_default(),
@@ -100,7 +104,7 @@ impl FromRequestParts<Arc<Dashboard>> for Layout {
         parts: &mut Parts,
         dashboard: &Arc<Dashboard>,
     ) -> Result<Self, Problem> {
-        Ok(Self::of(parts, &dashboard.sessions))
+        Ok(Self::of(parts, dashboard))
     }
 }
 

@@ -14,11 +14,18 @@ use tokio::{
 
 use super::{
     super::{EventStream, OpenStream},
-    Dashboard, Problem,
+    Dashboard, Parameters, Problem,
 };
 
-pub(super) async fn live(State(dashboard): State<Arc<Dashboard>>) -> Result<EventStream, Problem> {
-    let (open, commits) = (dashboard.streams.open()?, dashboard.store.commits());
+pub(super) async fn live(
+    State(dashboard): State<Arc<Dashboard>>,
+    query: Parameters,
+) -> Result<EventStream, Problem> {
+    let (open, mut commits) = (dashboard.streams.open()?, dashboard.store.commits());
+    // What the page was made of, unless wilco was started again since.
+    if query.text("after").is_some_and(|after| after != commits.borrow().to_string()) {
+        commits.mark_changed();
+    }
     let follower = Follower { open, commits, told_at: None };
     let chunks = stream::unfold(follower, async |mut follower: Follower| {
         let chunk = follower.next().await?;
