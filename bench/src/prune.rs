@@ -42,7 +42,10 @@ pub(crate) async fn run(args: &Prune) -> io::Result<bool> {
                 tell(&format!("round {round}, {load}, keep_payloads = {keep:?}"));
                 // A new copy for each, so that there is as much to prune.
                 let folder = tempfile::Builder::new().prefix("round-").tempdir_in(&dir)?;
-                fs::copy(stock.dir.join("wilco.db"), folder.path().join("wilco.db"))?;
+                let copy = folder.path().join("wilco.db");
+                fs::copy(stock.dir.join("wilco.db"), &copy)?;
+                // Otherwise the first checkpoint has to do it.
+                fs::File::open(copy)?.sync_all()?;
                 let more = format!("keep_payloads = \"{keep}\"\nkeep_records = \"forever\"\n");
                 let server = Server::wilco(&wilco, folder.path(), &more).await?;
                 if keep == PRUNING {
