@@ -2,7 +2,7 @@
 
 mod shown;
 
-use std::{fmt::Write as _, fs, thread, time::Duration};
+use std::{collections::HashSet, fmt::Write as _, fs, thread, time::Duration};
 
 use crate::{
     commands::{on_a_terminal, text},
@@ -35,6 +35,7 @@ when = 'data.name == "Salt Roads" and event.name == "quote.created"'
 to = ["folders"]
 "#;
 
+const ROWS: usize = 10_000;
 /// What senders have written: names of events, and what they are about.
 const EVENTS: &[(&str, &str)] = &[
     ("project.created", "Salt Roads"),
@@ -132,6 +133,27 @@ fn listings_look_as_they_did_at_every_width_with_colours_and_without() {
         writeln!(drawn, "# in a pipe: wilco {shown}\n{}", with_fixed_values(&piped)).unwrap();
     }
     check_file("crates/wilco-cli/tests/it/listings/tables.txt", &drawn);
+}
+
+#[test]
+fn ten_thousand_rows_are_listed_once_each_in_any_width() {
+    let world = World::plan().start();
+    let count = ROWS.to_string();
+    let sent = world.run_verb(&["send", "booking.created", "--count", &count]);
+    assert!(sent.status.success(), "{}", text(&sent.stderr));
+    let mut list = world.verb(&["events", "list", "--limit", &count]);
+    for columns in [80, 120, 200] {
+        let shown = on_a_terminal(&list, columns, &[("TERM", "xterm")]);
+        let plain = console::strip_ansi_codes(&shown);
+        assert!(plain.lines().all(|line| console::measure_text_width(line) <= columns));
+        let is_head = |line: &&str| line.contains(" about ") && line.ends_with("deliveries");
+        let (heads, rows): (Vec<_>, Vec<_>) = plain.lines().partition(is_head);
+        assert_eq!((heads.len(), rows.len()), (1, ROWS), "{columns} columns");
+    }
+    let piped = text(&list.output().unwrap().stdout);
+    let ids: HashSet<_> =
+        piped.split_whitespace().filter(|word| word.starts_with("evt_")).collect();
+    assert_eq!(ids.len(), ROWS);
 }
 
 #[test]
