@@ -157,6 +157,25 @@ fn ten_thousand_rows_are_listed_once_each_in_any_width() {
 }
 
 #[test]
+fn every_provider_has_a_line_in_any_width() {
+    let mut list = wilco(".".as_ref());
+    list.arg("providers");
+    let piped = text(&list.output().unwrap().stdout);
+    for columns in [80, 120, 200] {
+        let coloured = on_a_terminal(&list, columns, &[("TERM", "xterm")]);
+        let plain = console::strip_ansi_codes(&coloured);
+        let bare = [("TERM", "xterm"), ("NO_COLOR", "1")];
+        assert_eq!(on_a_terminal(&list, columns, &bare), plain, "colours move nothing");
+        // The last line says how to set one up.
+        let names = plain.lines().map(|line| line.split(['…', ' ']).next().unwrap());
+        let (names, lines) = (names.collect::<Vec<_>>(), piped.lines().collect::<Vec<_>>());
+        assert_eq!(names.len(), lines.len() + 1, "{columns} columns");
+        assert!(names.iter().zip(lines).all(|(name, line)| line.starts_with(name)), "{names:?}");
+        assert!(plain.lines().all(|line| console::measure_text_width(line) <= columns));
+    }
+}
+
+#[test]
 fn pages_look_as_they_did() {
     let world = world(EVENTS);
     let first = world.events()[0]["id"].as_str().unwrap().to_owned();
