@@ -24,7 +24,8 @@ impl Path {
         self.0.is_empty()
     }
 
-    /// Puts a text at this path of a body, with the objects and arrays that lead to it.
+    /// Puts a text at this path of a body, with the objects and arrays that lead to it, unless that takes a very
+    /// long array.
     pub(crate) fn put(&self, body: &mut Value, text: &str) {
         let mut place = body;
         for step in &self.0 {
@@ -35,6 +36,7 @@ impl Path {
                     }
                     &mut place[name]
                 }
+                Step::Item(PUT_ITEMS_MAX..) => return,
                 Step::Item(number) => {
                     let mut items = match place.take() {
                         Value::Array(items) => items,
@@ -314,9 +316,25 @@ impl<'b> Deserialize<'b> for Text<'b> {
     }
 }
 
+/// Items of an array that is made to put something into it.
+const PUT_ITEMS_MAX: usize = 1_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_is_put_where_its_path_finds_it_and_no_array_gets_very_long() {
+        for (at, expected) in [
+            ("a.b", r#"{"a":{"b":"x"}}"#),
+            ("a[1].b", r#"{"a":[null,{"b":"x"}]}"#),
+            ("a[18446744073709551615]", r#"{"a":null}"#),
+        ] {
+            let mut body = Value::Null;
+            path(at).put(&mut body, "x");
+            assert_eq!(body.to_string(), expected, "{at}");
+        }
+    }
 
     fn path(text: &str) -> Path {
         Path::try_from(text.to_owned()).unwrap()

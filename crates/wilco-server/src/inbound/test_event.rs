@@ -23,7 +23,9 @@ pub(crate) enum TestError {
         status: StatusCode,
         why: String,
     },
-    #[error("the request was answered as a handshake of the provider, and is no event")]
+    #[error(
+        "the provider uses such a request as a handshake: it was answered, and not recorded as an event"
+    )]
     Handshake,
 }
 

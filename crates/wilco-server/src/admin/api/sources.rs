@@ -20,7 +20,8 @@ pub(super) async fn sample(
     source.test_secret(clock::now()).map_err(not_now)?;
     let provider = &source.provider;
     let events = events(&source).map(str::to_owned).collect();
-    let event = query.event.unwrap_or_else(|| first_event(&source));
+    let event =
+        query.event.filter(|event| !event.is_empty()).unwrap_or_else(|| first_event(&source));
     let body = sample_of(&source, &event)?;
     Ok(Json(Sample { provider: provider.name.clone(), events, event, body }))
 }
@@ -34,7 +35,8 @@ pub(super) async fn send_test(
     let send = backend.send_test.as_ref().ok_or_else(|| {
         not_now("only a running wilco receives events; start it with `wilco serve`".into())
     })?;
-    let event = request.event.unwrap_or_else(|| first_event(&source));
+    let event =
+        request.event.filter(|event| !event.is_empty()).unwrap_or_else(|| first_event(&source));
     let body = match request.body {
         Some(body) => body,
         None => sample_of(&source, &event)?,
