@@ -290,9 +290,7 @@ fn report(
     recorded: u64,
 ) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    let Machine { cores, kernel, file_system, sync } = machine;
-    let sync_ms = sync.as_secs_f64() * 1e3;
-    writeln!(out, "{cores} cores, Linux {kernel}, {file_system}, sync {sync_ms:.2} ms")?;
+    writeln!(out, "{machine}")?;
     writeln!(
         out,
         "{} signed requests/s for {} s each way; flood: {} senders, bodies of {} bytes",

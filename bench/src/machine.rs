@@ -1,6 +1,7 @@
 //! What the figures were taken on: without it they say nothing.
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
@@ -21,6 +22,14 @@ pub(crate) struct Machine {
     pub(crate) file_system: String,
     /// The median time of an append of 4 KiB and its `fdatasync`.
     pub(crate) sync: Duration,
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { cores, kernel, file_system, sync } = self;
+        let sync_ms = sync.as_secs_f64() * 1e3;
+        write!(f, "{cores} cores, Linux {kernel}, {file_system}, sync {sync_ms:.2} ms")
+    }
 }
 
 impl Machine {

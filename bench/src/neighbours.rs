@@ -127,9 +127,7 @@ fn interim(mut stream: TcpStream) {
 /// Prints the figures, and whether they are within their aims.
 fn report(args: &Neighbours, machine: &Machine, sides: &[Side]) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    let Machine { cores, kernel, file_system, sync } = machine;
-    let sync_ms = sync.as_secs_f64() * 1e3;
-    writeln!(out, "{cores} cores, Linux {kernel}, {file_system}, sync {sync_ms:.2} ms")?;
+    writeln!(out, "{machine}")?;
     writeln!(
         out,
         "{} signed requests/s, {} × {} s each way",

@@ -128,9 +128,7 @@ async fn wait_for_pruning(server: &Server) -> io::Result<()> {
 
 fn report(args: &Prune, machine: &Machine, loads: &[Pair; 2]) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    let Machine { cores, kernel, file_system, sync } = machine;
-    let sync_ms = sync.as_secs_f64() * 1e3;
-    writeln!(out, "{cores} cores, Linux {kernel}, {file_system}, sync {sync_ms:.2} ms")?;
+    writeln!(out, "{machine}")?;
     writeln!(out, "{} old events, {} × {} s each", args.events, args.rounds, args.seconds)?;
     let mut faults = 0;
     let names = [format!("{}/s", args.rate), format!("{} connections", args.connections)];

@@ -209,9 +209,7 @@ fn report(
     parts: &[(Part, Duration)],
 ) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    let Machine { cores, kernel, file_system, sync } = machine;
-    let sync_ms = sync.as_secs_f64() * 1e3;
-    writeln!(out, "{cores} cores, Linux {kernel}, {file_system}, sync {sync_ms:.2} ms")?;
+    writeln!(out, "{machine}")?;
     writeln!(
         out,
         "{} events/s recorded and delivered, {} events before; {} × {} s each way; page {}",
