@@ -102,19 +102,10 @@ impl Service {
         reload: Option<Reload>,
         passed: PassedSockets,
     ) -> Result<Arc<Self>, StartError> {
-        let Opened {
-            metrics,
-            certificate,
-            acceptor,
-            threads,
-            store,
-            public,
-            admin,
-            http_socket,
-            renewal,
-        } = Opened::open(&config, certificate, acme, passed).await?;
+        let opened = Opened::open(&config, certificate, acme, passed).await?;
         let endpoints = Endpoints::new(&config.listen, &config.sources);
-        let inbound = Arc::new(Inbound::new(endpoints, store.clone(), Arc::clone(&metrics)));
+        let inbound =
+            Arc::new(Inbound::new(endpoints, opened.store.clone(), Arc::clone(&opened.metrics)));
         inbound.set_secrets();
         let (plan, planned) = watch::channel(Arc::new(Plan::new(&config)));
         let (backfills, planned_backfills) = watch::channel(Arc::new(backfill::Plan::new(&config)));
@@ -122,9 +113,9 @@ impl Service {
         let (stop, stop_delivering) = (CancellationToken::new(), CancellationToken::new());
         let mut starter = Starter {
             inbound: Arc::clone(&inbound),
-            store: store.clone(),
-            metrics: Arc::clone(&metrics),
-            on: threads.handle().clone(),
+            store: opened.store.clone(),
+            metrics: Arc::clone(&opened.metrics),
+            on: opened.threads.handle().clone(),
             stop: stop.clone(),
             stop_delivering: stop_delivering.clone(),
             tasks: Tasks::default(),
@@ -133,32 +124,32 @@ impl Service {
         let trigger = starter.backfill(planned_backfills);
         starter.prune(kept.clone());
         // Before the listeners start, so that the first handshake finds the certificate.
-        let missing = renewal.map(|renewal| starter.renew(renewal, planned.clone()));
+        let missing = opened.renewal.map(|renewal| starter.renew(renewal, planned.clone()));
         let (open, mut sockets) = (TaskTracker::new(), Vec::new());
         #[cfg(feature = "otlp")]
         starter.export_traces(&open);
-        for (socket, listener) in public {
-            starter.listen(&socket, listener, acceptor.clone(), &open);
+        for (socket, listener) in opened.public {
+            starter.listen(&socket, listener, opened.acceptor.clone(), &open);
             sockets.push(socket);
         }
         let addresses = sockets.iter().map(Socket::address).cloned().collect();
         let mut admin_address = None;
-        if let Some((socket, listener, access)) = admin {
+        if let Some((socket, listener, access)) = opened.admin {
             let running = starter.observe(missing, &access, kept);
             let (unready, streams) = (Arc::clone(&running.unready), Arc::clone(&running.streams));
-            let api = api_of(&inbound, store.clone(), planned, reload, trigger, running);
+            let api = api_of(&inbound, opened.store.clone(), planned, reload, trigger, running);
             starter.administer(&socket, listener, access, api, unready, streams);
             admin_address = Some(socket.address().clone());
             sockets.push(socket);
         }
-        sockets.extend(http_socket);
-        certificate.iter().for_each(|certificate| starter.watch(certificate));
-        let tasks = supervise(starter.tasks, Arc::clone(&store), stop.clone());
+        sockets.extend(opened.http_socket);
+        opened.certificate.iter().for_each(|certificate| starter.watch(certificate));
+        let tasks = supervise(starter.tasks, Arc::clone(&opened.store), stop.clone());
         Ok(Arc::new(Self {
             inbound,
-            store,
-            metrics,
-            certificate,
+            store: opened.store,
+            metrics: opened.metrics,
+            certificate: opened.certificate,
             plan,
             backfills,
             retention,
@@ -171,7 +162,7 @@ impl Service {
             stop_delivering,
             delivering,
             supervisor: Mutex::new(Some(AbortOnDropHandle::new(spawn(tasks)))),
-            threads,
+            threads: opened.threads,
         }))
     }
 
