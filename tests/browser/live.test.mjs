@@ -86,7 +86,10 @@ test("a hidden page asks for nothing, and catches up when it is shown", async ()
     }, hidden);
   await hide(true);
   const asked = [];
-  page.on("request", (request) => asked.push(request.url()));
+  page.on("request", (request) => {
+    // The browser fetches the icon when it has time for it, whatever the page does.
+    if (!request.url().includes("/assets/")) asked.push(request.url());
+  });
   world.send("booking.updated", "--count", "5");
   const id = newest();
   await new Promise((done) => setTimeout(done, 1500));
