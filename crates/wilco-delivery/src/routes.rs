@@ -9,7 +9,10 @@ use globset::{Glob, GlobMatcher};
 use wilco::{ArrayPath, Event, Item, SourceName, provider};
 use wilco_store::{ALERTS, Burst, Target};
 
-use crate::rules::{Rule, RuleError, View, contained};
+use crate::{
+    policy::Policy,
+    rules::{Rule, RuleError, View, contained},
+};
 use parts::{Looked, Parts, why_not_split};
 use targets::Targets;
 
@@ -144,9 +147,15 @@ fn found(route: &Route, event: &Event) -> String {
 }
 
 impl Routes {
-    /// Makes routes, with the order key of each destination that has one.
-    pub fn new(routes: &[Route], order_by: impl IntoIterator<Item = (String, Rule)>) -> Self {
-        Self { routes: routes.to_vec(), order_by: order_by.into_iter().collect() }
+    /// Makes routes to destinations that are treated by these policies, by name.
+    pub fn new<'a>(
+        routes: &[Route],
+        policies: impl IntoIterator<Item = (&'a str, &'a Policy)>,
+    ) -> Self {
+        let order_by = policies.into_iter();
+        let order_by =
+            order_by.filter_map(|(name, policy)| Some((name.into(), policy.order_by.clone()?)));
+        Self { routes: routes.to_vec(), order_by: order_by.collect() }
     }
 
     /// The routes, in the order of the file.

@@ -11,6 +11,7 @@ mod openapi;
 mod page;
 mod problem;
 mod role;
+mod routing;
 mod session;
 mod streams;
 mod token;
@@ -32,10 +33,7 @@ use wilco_store::AdminStore;
 use crate::{metrics::Metrics, sockets::Listener};
 
 pub use api::{Api, REPLAY_REASON, REPLAYED_EVENTS_MAX, Reload};
-pub(crate) use api::{
-    Backend, ConfiguredDestination, FromPage, Probing, Routing, RunBackfill, Running, SendTest,
-    Unready,
-};
+pub(crate) use api::{Backend, FromPage, Probing, RunBackfill, Running, SendTest, Unready};
 use dashboard::Dashboard;
 pub(crate) use extract::{EventStream, Json, LastEventId, NoContent, Octets, Path, Query};
 pub(crate) use guard::Access;
@@ -61,6 +59,7 @@ pub(crate) use page::{encode, position};
 pub use problem::{Problem, ProblemType};
 pub use role::Role;
 pub(crate) use role::Tokens;
+pub(crate) use routing::{ConfiguredDestination, Routing};
 pub(crate) use session::{CODE_LIFETIME, Session, Sessions, cookie};
 pub(crate) use streams::{OpenStream, Streams};
 pub(crate) use token::read_or_make as token_of;

@@ -68,10 +68,9 @@ impl Forecast {
     /// Every error and warning about the file.
     pub fn read(path: &Path, kinds: Kinds) -> Result<Self, Diagnostics> {
         let (outline, resolved, unresolved) = config::outline_with_settings(path, kinds)?;
-        let order_by = outline.destinations.iter();
-        let order_by =
-            order_by.filter_map(|(name, _, policy)| Some((name.clone(), policy.order_by.clone()?)));
-        let routes = Routes::new(&outline.routes, order_by);
+        let policies = outline.destinations.iter();
+        let policies = policies.map(|(name, _, policy)| (name.as_str(), policy));
+        let routes = Routes::new(&outline.routes, policies);
         let mut settings: BTreeMap<_, _> =
             resolved.into_iter().map(|found| (found.name, found.settings)).collect();
         let destinations = outline.destinations.into_iter();

@@ -28,7 +28,7 @@ pub(crate) use report::log_report;
 
 /// What a reload replaces: the routes and the destinations that they name.
 pub(crate) struct Plan {
-    pub(crate) routes: Routes,
+    pub(crate) routes: Arc<Routes>,
     pub(crate) destinations: Vec<DestinationConfig>,
     pub(crate) alerts: Option<AlertPolicy>,
     /// How long each source may be silent before an alert is sent.
@@ -40,11 +40,10 @@ impl Plan {
         let expected = config.sources.iter();
         let expected =
             expected.filter_map(|source| Some((source.name.clone(), source.expect_every?)));
-        let order_by = config.destinations.iter().filter_map(|destination| {
-            Some((destination.name.clone(), destination.policy.order_by.clone()?))
-        });
+        let policies = config.destinations.iter();
+        let policies = policies.map(|to| (to.name.as_str(), &to.policy));
         Self {
-            routes: Routes::new(&config.routes, order_by),
+            routes: Arc::new(Routes::new(&config.routes, policies)),
             destinations: config.destinations.clone(),
             alerts: config.alerts.clone(),
             expected: expected.collect(),

@@ -3,6 +3,7 @@
 use wilco::{Digest, EventId, Headers, Origin, SourceName};
 
 use super::*;
+use crate::policy::Policy;
 
 fn route(from: Option<&str>, events: &[&str], to: &[&str]) -> Route {
     Route {
@@ -113,20 +114,20 @@ fn an_event_that_routing_panics_over_is_left_to_an_attempt_at_each_destination()
 
 #[test]
 fn keys_are_taken_from_the_event_and_are_separate_for_each_source() {
-    let order_by = [("chat".to_owned(), Rule::new("id").unwrap())];
+    let ordered = Policy { order_by: Some(Rule::new("id").unwrap()), ..Policy::default() };
     let secs = Duration::from_secs;
     let by = |rule| Debounce { by: Rule::new(rule).unwrap(), quiet: secs(30), at_most: secs(300) };
     let burst = Burst { key: "freispace:7f".into(), quiet: secs(30), at_most: secs(300) };
     for (rule, expected) in [("id", Some(burst)), ("data.absent", None)] {
         let debounced = Some(by(rule));
         let route = Route { debounce: debounced, ..route(None, &["*"], &["chat"]) };
-        let routes = Routes::new(&[route], order_by.clone());
+        let routes = Routes::new(&[route], [("chat", &ordered)]);
         let target = routes.route(&event("freispace", "booking.updated")).remove(0);
         assert_eq!(target.order_key.as_deref(), Some("freispace:7f"));
         assert_eq!(target.burst, expected, "{rule}");
     }
     let failing = Route { debounce: Some(by("id + 1")), ..route(None, &["*"], &["chat"]) };
-    let routes = Routes::new(&[failing], order_by);
+    let routes = Routes::new(&[failing], [("chat", &ordered)]);
     let target = routes.route(&event("freispace", "booking.updated")).remove(0);
     assert_eq!(target, Target { needs_reevaluation: true, ..Target::to("chat") });
 }
@@ -203,11 +204,12 @@ fn a_destination_gets_each_item_once_and_the_whole_event_where_another_route_say
 
 #[test]
 fn the_keys_of_an_item_are_its_own() {
-    let order_by = [("chat".to_owned(), Rule::new("id").unwrap())];
+    let ordered = Policy { order_by: Some(Rule::new("id").unwrap()), ..Policy::default() };
     let [quiet, at_most] = [Duration::from_secs(30); 2];
     let by = Rule::new("n").unwrap();
     let route = Route { debounce: Some(Debounce { by, quiet, at_most }), ..split("", &["chat"]) };
-    let targets = Routes::new(&[route], order_by).route(&batch(r#"[{"id":"a","n":1},{"n":2}]"#));
+    let targets =
+        Routes::new(&[route], [("chat", &ordered)]).route(&batch(r#"[{"id":"a","n":1},{"n":2}]"#));
     let keys = |target: &Target| {
         (target.order_key.clone(), target.burst.as_ref().map(|burst| burst.key.clone()))
     };

@@ -36,9 +36,8 @@ impl Scenario {
         Self { destinations, routes, acts: dice.between(10, 45) }
     }
 
-    pub(crate) fn order_by(&self) -> impl Iterator<Item = (String, Rule)> {
-        let ordered = self.destinations.iter();
-        ordered.filter_map(|to| Some((to.name.clone(), to.policy.order_by.clone()?)))
+    pub(crate) fn policies(&self) -> impl Iterator<Item = (&str, &Policy)> {
+        self.destinations.iter().map(|to| (to.name.as_str(), &to.policy))
     }
 
     /// Where an event goes, with its order and burst keys, by a straightforward reading of the file.

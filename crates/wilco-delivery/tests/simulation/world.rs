@@ -47,7 +47,7 @@ impl World {
             backend: Backend::new(clock.clone(), on_disk),
             clock,
             model: Model::new(&scenario.destinations),
-            routes: Routes::new(&scenario.routes, scenario.order_by()),
+            routes: Routes::new(&scenario.routes, scenario.policies()),
             now,
             destinations,
             scenario,

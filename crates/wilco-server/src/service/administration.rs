@@ -1,19 +1,17 @@
 //! How the admin API sees the configuration: its routes and destinations.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::http::StatusCode;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tokio::sync::watch;
-use wilco::Event;
-use wilco_delivery::{Clause, Debounce, Policy, Route, Routes};
-use wilco_store::{AdminStore, Target};
+use wilco_delivery::Routes;
+use wilco_store::AdminStore;
 
 use crate::{
     admin::{
-        Api, Backend, ConfiguredDebounce, ConfiguredDestination, ConfiguredRoute, Header, Probe,
-        ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem, Reload,
-        RouteClause, RouteDecision, Routing, RunBackfill, Running, SendTest, SentTest,
+        Api, Backend, Header, Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, Probing,
+        Problem, Reload, Routing, RunBackfill, Running, SendTest, SentTest,
     },
     backfill::Trigger,
     config::{Config, Outline},
@@ -28,7 +26,14 @@ pub fn api(
     outline: impl Fn() -> Result<Outline, String> + Send + Sync + 'static,
     whole: impl Fn() -> Result<Config, String> + Send + Sync + 'static,
 ) -> Api {
-    let routing = move || Ok(Arc::new(Outlined::new(outline()?)) as Arc<dyn Routing>);
+    let routing = move || {
+        let Outline { routes, destinations } = outline()?;
+        let destinations = destinations.iter();
+        let destinations = destinations.map(|(name, kind, policy)| (name.as_str(), *kind, policy));
+        let routes =
+            Routes::new(&routes, destinations.clone().map(|(name, _, policy)| (name, policy)));
+        Ok(Routing::new(Arc::new(routes), destinations))
+    };
     let sources = move || Ok(whole()?.sources.into_iter().map(Arc::new).collect());
     let (routing, sources) = (Box::new(routing), Box::new(sources));
     Api::new(Backend {
@@ -56,7 +61,7 @@ pub(super) fn api_of(
     let configured = Arc::clone(inbound);
     Api::new(Backend {
         store,
-        routing: Box::new(move || Ok(Arc::clone(&plan.borrow()) as Arc<dyn Routing>)),
+        routing: Box::new(move || Ok(routing(&plan.borrow()))),
         sources: Box::new(move || Ok(configured.sources())),
         reload,
         began_at: Some(inbound.began_at()),
@@ -65,6 +70,12 @@ pub(super) fn api_of(
         send_test: Some(send_test(Arc::clone(inbound))),
         running: Some(running),
     })
+}
+
+fn routing(plan: &Plan) -> Routing {
+    let destinations = plan.destinations.iter();
+    let destinations = destinations.map(|to| (to.name.as_str(), to.settings.kind(), &to.policy));
+    Routing::new(Arc::clone(&plan.routes), destinations)
 }
 
 /// Asks for a round of backfill.
@@ -152,102 +163,4 @@ impl From<inbound::ProbeRequest> for ProbedRequest {
             refused: request.refused,
         }
     }
-}
-
-impl Routing for Plan {
-    fn targets(&self, event: &Event) -> Vec<Target> {
-        self.routes.route(event)
-    }
-
-    fn decisions(&self, event: &Event) -> Vec<RouteDecision> {
-        decisions(&self.routes, event)
-    }
-
-    fn routes(&self) -> Vec<ConfiguredRoute> {
-        self.routes.configured().iter().zip(1..).map(route).collect()
-    }
-
-    fn destinations(&self) -> Vec<ConfiguredDestination> {
-        let destinations = self.destinations.iter();
-        destinations.map(|to| configured(&to.name, to.settings.kind(), &to.policy)).collect()
-    }
-}
-
-/// The routes and destinations of a configuration that nothing runs with.
-struct Outlined {
-    routes: Routes,
-    destinations: Vec<(String, &'static str, Policy)>,
-}
-
-impl Outlined {
-    fn new(Outline { routes, destinations }: Outline) -> Self {
-        let order_by = destinations.iter();
-        let order_by =
-            order_by.filter_map(|(name, _, policy)| Some((name.clone(), policy.order_by.clone()?)));
-        Self { routes: Routes::new(&routes, order_by), destinations }
-    }
-}
-
-impl Routing for Outlined {
-    fn targets(&self, event: &Event) -> Vec<Target> {
-        self.routes.route(event)
-    }
-
-    fn decisions(&self, event: &Event) -> Vec<RouteDecision> {
-        decisions(&self.routes, event)
-    }
-
-    fn routes(&self) -> Vec<ConfiguredRoute> {
-        self.routes.configured().iter().zip(1..).map(route).collect()
-    }
-
-    fn destinations(&self) -> Vec<ConfiguredDestination> {
-        let destinations = self.destinations.iter();
-        destinations.map(|(name, kind, policy)| configured(name, kind, policy)).collect()
-    }
-}
-
-fn decisions(routes: &Routes, event: &Event) -> Vec<RouteDecision> {
-    let clauses = routes.why(event).into_iter().zip(1..);
-    let decisions = clauses.map(|((route, clause), number)| RouteDecision {
-        route: number,
-        to: route.to.clone(),
-        takes: matches!(clause, Clause::Takes | Clause::Splits { takes: 1.., .. }),
-        failed: match clause {
-            Clause::Fails(_) | Clause::Unsplit(_) => true,
-            Clause::Splits { takes, fails, .. } => takes == 0 && fails > 0,
-            Clause::Takes | Clause::From | Clause::Events | Clause::When => false,
-        },
-        clause: match clause {
-            Clause::Takes | Clause::Splits { takes: 1.., .. } => None,
-            Clause::Unsplit(_) | Clause::Splits { of: 0, .. } => Some(RouteClause::Split),
-            Clause::From => Some(RouteClause::From),
-            Clause::Events => Some(RouteClause::Events),
-            Clause::When | Clause::Splits { .. } | Clause::Fails(_) => Some(RouteClause::When),
-        },
-        why: clause.explain(route, event),
-    });
-    decisions.collect()
-}
-
-fn route((route, number): (&Route, usize)) -> ConfiguredRoute {
-    let millis = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
-    let debounce = |debounce: &Debounce| ConfiguredDebounce {
-        by: debounce.by.source().to_owned(),
-        quiet_ms: millis(debounce.quiet),
-        at_most_ms: millis(debounce.at_most),
-    };
-    ConfiguredRoute {
-        route: number,
-        from: route.from.as_ref().map(ToString::to_string),
-        events: route.events.iter().map(|glob| glob.glob().glob().to_owned()).collect(),
-        split: route.split.as_ref().map(ToString::to_string),
-        when: route.when.as_ref().map(|when| when.source().to_owned()),
-        debounce: route.debounce.as_ref().map(debounce),
-        to: route.to.clone(),
-    }
-}
-
-fn configured(name: &str, kind: &'static str, policy: &Policy) -> ConfiguredDestination {
-    ConfiguredDestination { name: name.into(), kind, failures_max: policy.breaker.failures }
 }

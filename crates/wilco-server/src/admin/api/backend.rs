@@ -5,14 +5,10 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
-use wilco::Event;
-use wilco_store::{AdminStore, Retention, Target};
+use wilco_store::{AdminStore, Retention};
 
 use crate::{
-    admin::{
-        ConfiguredRoute, Probe, ProbeReport, ProbeRequest, Problem, RouteDecision, SentTest,
-        Sessions, Streams,
-    },
+    admin::{Probe, ProbeReport, ProbeRequest, Problem, Routing, SentTest, Sessions, Streams},
     config::Source,
     history::History,
     metrics::Metrics,
@@ -45,18 +41,6 @@ pub(crate) struct Running {
     pub(crate) retention: watch::Receiver<Retention>,
 }
 
-/// The routes and destinations of a configuration.
-pub(crate) trait Routing: Send + Sync {
-    /// Where an event goes.
-    fn targets(&self, event: &Event) -> Vec<Target>;
-    /// How each route decides about an event.
-    fn decisions(&self, event: &Event) -> Vec<RouteDecision>;
-    /// The routes, in the order of the configuration.
-    fn routes(&self) -> Vec<ConfiguredRoute>;
-    /// The destinations.
-    fn destinations(&self) -> Vec<ConfiguredDestination>;
-}
-
 /// The probes of a running wilco.
 pub(crate) trait Probing: Send + Sync {
     /// Opens a probe, unless another is open.
@@ -67,19 +51,11 @@ pub(crate) trait Probing: Send + Sync {
     fn close(&self, id: &str) -> bool;
 }
 
-/// A destination of the configuration.
-pub(crate) struct ConfiguredDestination {
-    pub(crate) name: String,
-    pub(crate) kind: &'static str,
-    /// Failures in a row that open its circuit breaker.
-    pub(crate) failures_max: u32,
-}
-
 /// What the operations work on.
 pub(crate) struct Backend {
     pub(crate) store: Arc<dyn AdminStore>,
     /// The current routes and destinations; an error says what is wrong with the configuration.
-    pub(crate) routing: Box<dyn Fn() -> Result<Arc<dyn Routing>, String> + Send + Sync>,
+    pub(crate) routing: Box<dyn Fn() -> Result<Routing, String> + Send + Sync>,
     /// The current sources; an error says what is wrong with the configuration.
     pub(crate) sources: Box<dyn Fn() -> Result<Vec<Arc<Source>>, String> + Send + Sync>,
     /// `None` if wilco runs without a configuration file.
@@ -97,7 +73,7 @@ pub(crate) struct Backend {
 }
 
 impl Backend {
-    pub(super) fn routing(&self) -> Result<Arc<dyn Routing>, Problem> {
+    pub(super) fn routing(&self) -> Result<Routing, Problem> {
         (self.routing)().map_err(Problem::invalid_configuration)
     }
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::extract::State;
 use wilco_store::{Breaker, State as DeliveryState, StoreError};
 
-use super::{Backend, ConfiguredDestination};
+use super::Backend;
 use crate::admin::{
-    DestinationPath, DestinationStatus, Json, ListDestinations, NoContent, PAGE_ITEMS, Page, Path,
-    Problem, Query, position,
+    ConfiguredDestination, DestinationPath, DestinationStatus, Json, ListDestinations, NoContent,
+    PAGE_ITEMS, Page, Path, Problem, Query, position,
 };
 use crate::clock;
 
@@ -68,7 +68,7 @@ fn names(
     backend: &Backend,
     counts: &Counts,
 ) -> Result<Vec<(String, Option<ConfiguredDestination>)>, Problem> {
-    let configured = backend.routing()?.destinations().into_iter();
+    let configured = backend.routing()?.destinations.into_iter();
     let mut names: Vec<_> = configured.map(|to| (to.name.clone(), Some(to))).collect();
     for (name, ..) in counts {
         if !names.iter().any(|(known, _)| known == name) {

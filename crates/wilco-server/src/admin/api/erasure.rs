@@ -128,7 +128,7 @@ fn reached(backend: &Backend, erased: &[&EventSummary]) -> Vec<Reached> {
         }
     }
     // Without a configuration only their types are unknown.
-    let configured = (backend.routing)().map(|routing| routing.destinations()).unwrap_or_default();
+    let configured = (backend.routing)().map(|routing| routing.destinations).unwrap_or_default();
     let reached = counts.into_iter().map(|(name, deliveries)| {
         let kind = configured.iter().find(|to| to.name == name).map(|to| to.kind.to_owned());
         Reached { destination: name.into(), kind, deliveries }

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 use wilco::EventId;
 use wilco_store::{EventDetail as Found, EventQuery, Replay, StoreError, Target};
 
-use super::{Backend, Routing};
+use super::Backend;
 use crate::admin::{
     CancelRequest, Cancelled, EventCounts, EventDetail, EventPath, EventSummary, Json, ListEvents,
     Octets, PAGE_ITEMS, Page, Path, PayloadState, Problem, Query, ReplayRequest, Replayed,
-    ReplayedEvent, RouteDecisions, position,
+    ReplayedEvent, RouteDecisions, Routing, position,
 };
 
 pub(super) async fn list(
@@ -139,7 +139,7 @@ impl Backend {
             let mut payload = PayloadState::Kept;
             let (event, replay) = match self.store.event(*id).await {
                 Ok(Some(found)) => {
-                    let replay = plan(&found, routing.as_ref(), &request);
+                    let replay = plan(&found, &routing, &request);
                     (Some(found.event.name), replay)
                 }
                 Ok(None) => continue,
@@ -180,8 +180,8 @@ impl Backend {
 }
 
 /// The new deliveries of an event, if there are any.
-fn plan(found: &Found, routing: &dyn Routing, request: &ReplayRequest) -> Option<Replay> {
-    let mut targets = routing.targets(&found.event);
+fn plan(found: &Found, routing: &Routing, request: &ReplayRequest) -> Option<Replay> {
+    let mut targets = routing.routes.route(&found.event);
     targets.retain(|target| {
         request.destination.as_ref().is_none_or(|name| target.destination == *name)
             && (!request.dead || is_dead(found, target))

@@ -10,5 +10,5 @@ use crate::admin::{ConfiguredRoutes, Json, Problem};
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
 ) -> Result<Json<ConfiguredRoutes>, Problem> {
-    Ok(Json(ConfiguredRoutes { routes: backend.routing()?.routes() }))
+    Ok(Json(ConfiguredRoutes { routes: backend.routing()?.configured() }))
 }
