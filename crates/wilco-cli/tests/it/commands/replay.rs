@@ -18,7 +18,8 @@ fn body(event: &str, id: &str) -> String {
     format!(r#"{{"id":"{id}","type":"t","event":"{event}","data":{{}}}}"#)
 }
 
-/// Two destinations, the first of which refuses events named `bad`.
+/// Two destinations, the first of which refuses events named `bad`. It gets one event after another, so that
+/// their order can be seen.
 fn world() -> (World, Catcher) {
     let catcher = Catcher::start(|_, caught| {
         let is_bad = caught.path.contains("/hook") && caught.header("x-wilco-event-name") == "bad";
@@ -26,7 +27,7 @@ fn world() -> (World, Catcher) {
     });
     let (url, other) = (catcher.url(), catcher.url().replace("/hook", "/other"));
     let tables = format!(
-        "[destination.erp]\ntype = \"http\"\nurl = \"{url}\"\n\
+        "[destination.erp]\ntype = \"http\"\nurl = \"{url}\"\nconcurrency = 1\n\
          [destination.log]\ntype = \"http\"\nurl = \"{other}\"\n\
          [[route]]\nto = [\"erp\"]\n[[route]]\nevents = [\"good\"]\nto = [\"log\"]\n"
     );
