@@ -116,7 +116,7 @@ function isDue(name, every) {
 async function countNewer() {
   const first = find("#live [data-row]");
   const button = find("[data-newer]");
-  if (!first || !button) return;
+  if (!first || !button || !find("[data-hold]")) return;
   const answer = await fetch(location.href, { headers: { "hx-request": "true" } });
   if (!answer.ok || !isHeld()) return;
   const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -210,6 +210,14 @@ document.addEventListener("click", (event) => {
 });
 
 showPause();
+
+// The icon of the page says whether something is dead, as its title does.
+document.addEventListener("htmx:after:swap", () => {
+  const icon = find("link[rel=icon]");
+  const { alarm, calm } = icon.dataset;
+  const wanted = find("#dead-count:not([hidden])") ? alarm : calm;
+  if (icon.getAttribute("href") !== wanted) icon.setAttribute("href", wanted);
+});
 
 // Times go on while nothing changes.
 function ago(seconds) {

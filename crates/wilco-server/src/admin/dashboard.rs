@@ -34,7 +34,7 @@ use axum::{
     routing::{get, post},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use wilco_store::AdminStore;
+use wilco_store::{AdminStore, State as DeliveryState};
 
 use super::{
     Admin, Api, DestinationStatus, FromPage, ListDestinations, PAGE_ITEMS_MAX, Page, Problem, Role,
@@ -42,10 +42,11 @@ use super::{
 };
 use crate::clock;
 
+pub(super) use failures::{CAUSES_MAX, Cause, last_words};
 pub(super) use layout::{Layout, Notice, SHORTCUTS_COOKIE, THEME_COOKIE, THEMES, back_to};
 pub(super) use parameters::Parameters;
 pub(super) use payload::{Line, Payload};
-pub(super) use view::{count, held, plural, plural_of, relative};
+pub(super) use view::{count, duration, held, plural, plural_of, relative};
 
 /// What the pages work with.
 pub(super) struct Dashboard {
@@ -88,6 +89,13 @@ impl Dashboard {
     ) -> Result<T, Problem> {
         let body = serde_json::to_vec(request).map_err(|error| Problem::internal(&error))?;
         self.ask(Method::POST, path, body.into(), role).await
+    }
+
+    /// How many deliveries were given up and not replayed.
+    async fn dead(&self) -> Result<u64, Problem> {
+        let counts = self.store.unfinished().await?;
+        let dead = counts.into_iter().filter(|(_, state, _)| *state == DeliveryState::Dead);
+        Ok(dead.map(|(.., count)| count).sum())
     }
 
     /// Every destination with its status.

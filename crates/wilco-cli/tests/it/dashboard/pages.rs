@@ -80,6 +80,41 @@ fn a_group_of_failures_is_retried_as_its_page_says_and_the_audit_list_has_it() {
 }
 
 #[test]
+fn what_failed_is_on_every_page_and_the_overview_says_why_and_since_when() {
+    let world = World::plan().and(GIVES_UP_OR_RETRIES).start();
+    let cookie = sign_in(&world, "operator");
+    let page = |path: &str| visit(&world, path, &[("cookie", &cookie)]).body;
+    let calm = page("/routes");
+    assert!(calm.contains("<title>Routes ") && calm.contains("class=\"badge\" hidden"), "{calm}");
+    assert!(page("/").contains("All is well"));
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+    let failed = "SELECT count(*) FROM delivery WHERE state IN ('dead', 'retrying')";
+    world.eventually("failures", |world| world.count(failed) == 2);
+    let event = format!("/events/{}", world.events()[0]["id"].as_str().unwrap());
+    for (path, expected) in [
+        ("/routes", "<title>(1 dead) Routes "),
+        ("/routes", "class=\"badge\">1<"),
+        ("/routes", "<link rel=\"icon\" href=\"/assets/wilco-alarm.svg?"),
+        ("/", "1 delivery to folders is dead"),
+        (
+            "/",
+            "<span class=\"mono\">exit 65</span>: no space is left <span class=\"muted\">· <time ",
+        ),
+        ("/", "erp is failing: 1 delivery is retried"),
+        ("/", ">dead letters<"),
+        ("/failures", "<p class=\"why-it-is\">no space is left</p>"),
+        (&*event, "The delivery to folders is dead"),
+        (&*event, "<span class=\"mono\">exit 65</span>: no space is left <span"),
+        (&*event, "Replay to folders</button>"),
+        (&*event, "The delivery to erp failed and is retried"),
+    ] {
+        let shown = page(path);
+        assert!(shown.contains(expected), "{path} has no {expected}: {shown}");
+    }
+    assert!(!page("/").contains("All is well"));
+}
+
+#[test]
 fn a_rejection_is_explained_and_refused_again_while_the_secret_is_wrong() {
     let world = World::plan().start();
     let body = booking("b-1", "<script>");
@@ -95,7 +130,8 @@ fn a_rejection_is_explained_and_refused_again_while_the_secret_is_wrong() {
     let token = form_token(&world, &cookie);
     let form = format!("token={token}&back={path}");
     let done = act(&world, &cookie, &format!("{path}/accept"), &form);
-    assert!(done.body.contains("Not accepted: "), "{}", done.body);
+    let notice = "<p class=\"notice not-done\" role=\"status\">Not accepted: ";
+    assert!(done.body.contains(notice), "{}", done.body);
     assert_eq!(world.recorded(), 0);
 }
 
@@ -230,3 +266,16 @@ const FAILING: &str = "[destination.crm]\ntype = \"command\"\ncommand = [\"sh\",
 
 const MISTYPED: &str = "[source.files]\nprovider = \"freispace\"\npath = \"/files\"\n\
                         secrets = [{ file = \"FOLDER/secret\" }]\n";
+
+/// A destination that gives up at once, and one that tries again in an hour.
+const GIVES_UP_OR_RETRIES: &str = r#"
+[destination.folders]
+type = "command"
+command = ["/bin/sh", "-c", "echo making folders; echo no space is left >&2; exit 65"]
+[destination.erp]
+type = "command"
+command = ["/bin/sh", "-c", "exit 1"]
+retry = { first = "1 h", max = "1 h" }
+[[route]]
+to = ["folders", "erp"]
+"#;

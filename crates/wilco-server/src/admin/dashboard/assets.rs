@@ -59,7 +59,7 @@ fn find(name: &str) -> Option<&'static Asset> {
     ASSETS.iter().find(|asset| asset.name == name)
 }
 
-static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
+static ASSETS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
     let (style, script, svg) =
         ("text/css; charset=utf-8", "text/javascript; charset=utf-8", "image/svg+xml");
     [
@@ -67,6 +67,7 @@ static ASSETS: LazyLock<[Asset; 4]> = LazyLock::new(|| {
         ("wilco.js", script, include_bytes!("../../../assets/wilco.js")),
         ("htmx.min.js", script, include_bytes!("../../../assets/htmx.min.js")),
         ("wilco.svg", svg, include_bytes!("../../../assets/wilco.svg")),
+        ("wilco-alarm.svg", svg, include_bytes!("../../../assets/wilco-alarm.svg")),
     ]
     .map(|(name, content_type, plain)| {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());

@@ -32,7 +32,7 @@ pub(super) async fn pause(
 ) -> Result<Response, Problem> {
     let waiting = set(&dashboard, &layout, &form, "pause").await?;
     let notice = format!("Paused {}: {waiting} until it is resumed.", form.get("name"));
-    Ok(back_to(form.back(), &Notice(notice)))
+    Ok(back_to(form.back(), &Notice::Done(notice)))
 }
 
 pub(super) async fn resume(
@@ -42,7 +42,7 @@ pub(super) async fn resume(
 ) -> Result<Response, Problem> {
     let waiting = set(&dashboard, &layout, &form, "resume").await?;
     let notice = format!("Resumed {}: {waiting} no longer.", form.get("name"));
-    Ok(back_to(form.back(), &Notice(notice)))
+    Ok(back_to(form.back(), &Notice::Done(notice)))
 }
 
 /// Pauses or resumes a destination, and says how many deliveries wait for it.

@@ -37,6 +37,15 @@ struct EventPage<'p> {
 }
 
 impl EventPage<'_> {
+    /// The deliveries that are dead or retried.
+    fn failing(&self) -> Vec<&Delivery> {
+        let is_failing = |delivery: &&Delivery| match delivery.state {
+            DeliveryState::Dead => delivery.replaced_by.is_none(),
+            state => state == DeliveryState::Retrying,
+        };
+        self.event.summary.deliveries.iter().filter(is_failing).collect()
+    }
+
     /// Why a delivery that is due is not attempted.
     fn held(&self, delivery: &Delivery) -> String {
         let name = &delivery.destination;
@@ -102,10 +111,10 @@ pub(super) async fn replay(
     let replayed: Replayed = dashboard.post("/api/v1/replay", &request, layout.role).await?;
     let event = replayed.events.first().ok_or_else(unknown)?;
     let notice = match event.deliveries {
-        0 => "Nothing was replayed: no route takes the event there now.".to_owned(),
-        _ => format!("Replayed to {}.", event.destinations.join(", ")),
+        0 => Notice::NotDone("Nothing was replayed: no route takes the event there now.".into()),
+        _ => Notice::Done(format!("Replayed to {}.", event.destinations.join(", "))),
     };
-    Ok(back_to(form.back(), &Notice(notice)))
+    Ok(back_to(form.back(), &notice))
 }
 
 /// Cancels the pending deliveries of an event, or one of them.
@@ -119,10 +128,13 @@ pub(super) async fn cancel(
     let request = CancelRequest { destination: form.text("destination") };
     let Cancelled { cancelled } = dashboard.post(&path, &request, layout.role).await?;
     let notice = match cancelled {
-        0 => "Nothing was cancelled: no delivery is pending any more.".to_owned(),
-        count => format!("Cancelled {}.", plural_of(count as u64, "delivery", "deliveries")),
+        0 => Notice::NotDone("Nothing was cancelled: no delivery is pending any more.".into()),
+        count => {
+            let deliveries = plural_of(count as u64, "delivery", "deliveries");
+            Notice::Done(format!("Cancelled {deliveries}."))
+        }
     };
-    Ok(back_to(form.back(), &Notice(notice)))
+    Ok(back_to(form.back(), &notice))
 }
 
 fn is_done(state: DeliveryState) -> bool {

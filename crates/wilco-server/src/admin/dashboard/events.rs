@@ -145,7 +145,8 @@ pub(super) async fn replay(
         plural(events as u64, "event"),
         plural_of(deliveries as u64, "new delivery", "new deliveries")
     );
-    Ok(back_to(&format!("/events?{}", query.query()), &Notice(notice)))
+    let notice = if events == 0 { Notice::NotDone(notice) } else { Notice::Done(notice) };
+    Ok(back_to(&format!("/events?{}", query.query()), &notice))
 }
 
 async fn replay_in_parts(

@@ -7,7 +7,9 @@ use axum::{Extension, extract::State, response::Response};
 use wilco::EventId;
 
 use super::{
-    super::{Failures as Found, RetriedFailures, RetryFailures},
+    super::{
+        Delivery, EventDetail, FailureGroup, Failures as Found, RetriedFailures, RetryFailures,
+    },
     Dashboard, Layout, Notice, Parameters, Problem, back_to, plural,
 };
 
@@ -16,7 +18,15 @@ use super::{
 struct Failures<'p> {
     layout: &'p Layout,
     query: &'p Parameters,
-    found: Found,
+    found: &'p Found,
+    groups: Vec<Cause<'p>>,
+}
+
+/// Why deliveries of one group failed.
+pub(in crate::admin) struct Cause<'f> {
+    pub(super) group: &'f FailureGroup,
+    /// The last words of what the destination answered to the newest event, or of the output of a program.
+    pub(super) said: Option<String>,
 }
 
 #[derive(Template)]
@@ -33,7 +43,39 @@ pub(super) async fn list(
     query: Parameters,
 ) -> Result<Response, Problem> {
     let found: Found = dashboard.get(&format!("/api/v1/failures?{}", query.query())).await?;
-    Ok(layout.page(&Failures { layout: &layout, query: &query, found }))
+    let mut groups = Vec::new();
+    for (at, group) in found.groups.iter().enumerate() {
+        groups.push(match at {
+            0..CAUSES_MAX => dashboard.cause(group).await,
+            _ => Cause { group, said: None },
+        });
+    }
+    Ok(layout.page(&Failures { layout: &layout, query: &query, found: &found, groups }))
+}
+
+impl Dashboard {
+    pub(super) async fn cause<'f>(&self, group: &'f FailureGroup) -> Cause<'f> {
+        // Without it, the error says why.
+        let event: Result<EventDetail, _> =
+            self.get(&format!("/api/v1/events/{}", group.example)).await;
+        let said = event.ok().and_then(|event| {
+            let is_meant = |delivery: &&Delivery| {
+                delivery.destination == group.destination
+                    && delivery.last_error.as_ref() == Some(&group.example_error)
+            };
+            let delivery = event.summary.deliveries.iter().rfind(is_meant)?;
+            last_words(&delivery.history.last()?.output)
+        });
+        Cause { group, said }
+    }
+}
+
+/// The last line that says something: it has letters, and does not close a page of HTML.
+pub(in crate::admin) fn last_words(output: &str) -> Option<String> {
+    let says = |line: &&str| !line.starts_with('<') && line.contains(char::is_alphabetic);
+    let line = output.lines().map(str::trim).rfind(says)?;
+    let cut: String = line.chars().take(LAST_WORDS_CHARS_MAX).collect();
+    Some(if cut.len() < line.len() { cut + "…" } else { cut })
 }
 
 /// Says how much would be delivered again.
@@ -52,16 +94,17 @@ pub(super) async fn retry(
     Extension(form): Extension<Parameters>,
 ) -> Result<Response, Problem> {
     let done = retry_all(&dashboard, &layout, &form, false).await?;
-    let mut notice = match done.events {
-        0 => "Nothing was retried: no route takes these events there now.".to_owned(),
+    let more = if done.next.is_some() { " There are more: retry again." } else { "" };
+    let notice = match done.events {
+        0 => Notice::NotDone(format!(
+            "Nothing was retried: no route takes these events there now.{more}"
+        )),
         events => {
-            format!("Retrying {} to {}.", plural(events as u64, "event"), form.get("destination"))
+            let events = plural(events as u64, "event");
+            Notice::Done(format!("Retrying {events} to {}.{more}", form.get("destination")))
         }
     };
-    if done.next.is_some() {
-        notice += " There are more: retry again.";
-    }
-    Ok(back_to("/failures", &Notice(notice)))
+    Ok(back_to("/failures", &notice))
 }
 
 async fn retry_all(
@@ -94,3 +137,28 @@ async fn retry_all(
 
 /// Requests of 500 events that one form makes.
 const PARTS_MAX: usize = 20;
+/// Groups whose newest event is looked at: each is read as a whole.
+pub(in crate::admin) const CAUSES_MAX: usize = 10;
+const LAST_WORDS_CHARS_MAX: usize = 200;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_line_with_letters_says_why() {
+        let long = "x".repeat(500);
+        let cut = format!("{}…", "x".repeat(200));
+        for (output, expected) in [
+            ("", None),
+            ("{}\n  \n", None),
+            ("stock is locked", Some("stock is locked")),
+            ("{\n  \"error\": \"locked\"\n}\n", Some("\"error\": \"locked\"")),
+            ("one\ntwo: no space left\n\n", Some("two: no space left")),
+            ("<html>\n<center>nginx</center>\n</html>\n", None),
+            (long.as_str(), Some(cut.as_str())),
+        ] {
+            assert_eq!(last_words(output).as_deref(), expected, "{output}");
+        }
+    }
+}

@@ -31,11 +31,37 @@ pub(in crate::admin) struct Layout {
     pub(super) theme: &'static str,
     /// Whether single letters are shortcuts.
     pub(super) has_shortcuts: bool,
-    notice: Option<String>,
+    /// How many deliveries were given up and not replayed.
+    pub(super) dead: u64,
+    notice: Option<Notice>,
 }
 
 /// What the page after an action says of it.
-pub(in crate::admin) struct Notice(pub(super) String);
+pub(in crate::admin) enum Notice {
+    Done(String),
+    /// Why the action changed nothing.
+    NotDone(String),
+}
+
+impl Notice {
+    fn to_cookie(&self) -> String {
+        let (kind, text) = match self {
+            Self::Done(text) => (DONE, text),
+            Self::NotDone(text) => (NOT_DONE, text),
+        };
+        let text: String = text.chars().take(NOTICE_CHARS_MAX).collect();
+        BASE64_URL_SAFE_NO_PAD.encode(format!("{kind}{text}"))
+    }
+
+    fn from_cookie(cookie: &str) -> Option<Self> {
+        let text = BASE64_URL_SAFE_NO_PAD.decode(cookie).ok()?;
+        let text = str::from_utf8(&text).ok()?;
+        if let Some(text) = text.strip_prefix(DONE) {
+            return Some(Self::Done(text.into()));
+        }
+        text.strip_prefix(NOT_DONE).map(|text| Self::NotDone(text.into()))
+    }
+}
 
 impl Layout {
     pub(super) fn of(head: &Parts, dashboard: &Dashboard) -> Self {
@@ -45,8 +71,6 @@ impl Layout {
         let role = head.extensions.get::<Role>().copied();
         let theme = cookie(&head.headers, THEME_COOKIE);
         let here = head.uri.path_and_query().map_or("/", |here| here.as_str());
-        let notice = cookie(&head.headers, NOTICE_COOKIE);
-        let notice = notice.and_then(|notice| BASE64_URL_SAFE_NO_PAD.decode(notice).ok());
         Self {
             now,
             begun: Instant::now(),
@@ -56,7 +80,8 @@ impl Layout {
             form_token: session.map(|session| sessions.form_token(&session)).unwrap_or_default(),
             theme: THEMES.iter().find(|name| theme == Some(name)).unwrap_or(&THEMES[0]),
             has_shortcuts: cookie(&head.headers, SHORTCUTS_COOKIE) != Some("off"),
-            notice: notice.and_then(|notice| String::from_utf8(notice).ok()),
+            dead: 0,
+            notice: cookie(&head.headers, NOTICE_COOKIE).and_then(Notice::from_cookie),
         }
     }
 
@@ -92,8 +117,8 @@ impl Layout {
         path == section || section != "/" && path.starts_with(section)
     }
 
-    pub(super) fn notice(&self) -> Option<&str> {
-        self.notice.as_deref()
+    pub(super) fn notice(&self) -> Option<&Notice> {
+        self.notice.as_ref()
     }
 }
 
@@ -104,15 +129,16 @@ impl FromRequestParts<Arc<Dashboard>> for Layout {
         parts: &mut Parts,
         dashboard: &Arc<Dashboard>,
     ) -> Result<Self, Problem> {
-        Ok(Self::of(parts, dashboard))
+        let mut layout = Self::of(parts, dashboard);
+        layout.dead = dashboard.dead().await?;
+        Ok(layout)
     }
 }
 
 /// The answer to an action: the page to go to, and what that says of it.
 pub(in crate::admin) fn back_to(page: &str, notice: &Notice) -> Response {
     let mut response = Redirect::to(page).into_response();
-    let notice: String = notice.0.chars().take(NOTICE_CHARS_MAX).collect();
-    let notice = BASE64_URL_SAFE_NO_PAD.encode(notice);
+    let notice = notice.to_cookie();
     let cookie = format!("{NOTICE_COOKIE}={notice}; Path=/; Max-Age=60; HttpOnly; SameSite=Strict");
     // Base64 is always valid in a header.
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
@@ -134,6 +160,9 @@ pub(in crate::admin) const THEMES: [&str; 3] = ["auto", "light", "dark"];
 pub(in crate::admin) const SHORTCUTS_COOKIE: &str = "wilco_shortcuts";
 const NOTICE_COOKIE: &str = "wilco_notice";
 const NOTICE_CHARS_MAX: usize = 500;
+/// What the cookie of a notice begins with.
+const DONE: char = '+';
+const NOT_DONE: char = '-';
 
 #[cfg(test)]
 mod tests {

@@ -7,8 +7,11 @@ use axum::{extract::State, response::Response};
 use jiff::Timestamp;
 
 use super::{
-    super::{Activity, DestinationStatus, Latency, Overview, StoreContents},
-    Dashboard, Layout, Parameters, Problem, count, held, plural, plural_of, relative,
+    super::{
+        Activity, DestinationStatus, FailureGroup, Failures, Latency, Overview, StoreContents,
+    },
+    CAUSES_MAX, Cause, Dashboard, Layout, Parameters, Problem, count, duration, held, plural,
+    plural_of, relative,
 };
 use crate::readable::{size, span};
 
@@ -18,7 +21,7 @@ struct OverviewPage<'p> {
     layout: &'p Layout,
     overview: &'p Overview,
     store: StoreContents,
-    concerns: Vec<Concern>,
+    concerns: Vec<Concern<'p>>,
     /// Events in each minute of the last hour.
     events: Bars,
     /// How long the slowest acknowledgements of each minute took.
@@ -30,10 +33,12 @@ struct OverviewPage<'p> {
 }
 
 /// Something to look at.
-struct Concern {
+struct Concern<'f> {
     /// `alarm` or `warning`.
     kind: &'static str,
     text: String,
+    /// The most frequent failure.
+    cause: Option<&'f Cause<'f>>,
     /// What it says, and where it goes.
     link: Option<(&'static str, String)>,
 }
@@ -42,6 +47,8 @@ struct Concern {
 struct Bars {
     /// The path of an SVG that is 60 wide and 20 high.
     path: String,
+    /// The highest of its values.
+    most: String,
     /// What it shows, in words.
     label: String,
 }
@@ -52,6 +59,11 @@ pub(super) async fn show(
 ) -> Result<Response, Problem> {
     let overview: Overview = dashboard.get("/api/v1/overview").await?;
     let store = dashboard.get("/api/v1/store").await?;
+    let failures = dashboard.main_failures(&overview.destinations).await?;
+    let mut causes = Vec::new();
+    for group in &failures {
+        causes.push(dashboard.cause(group).await);
+    }
     let sum =
         |number: fn(&DestinationStatus) -> u64| overview.destinations.iter().map(number).sum();
     let events: Vec<_> = overview.minutes.iter().map(|minute| precise(minute.events)).collect();
@@ -59,13 +71,9 @@ pub(super) async fn show(
     let ack: Vec<_> = ack.map(|minute| minute.ack.map_or(0.0, |ack| ack.p99_ms)).collect();
     Ok(layout.page(&OverviewPage {
         layout: &layout,
-        concerns: concerns(&overview),
-        events: Bars::new(&events, |most| {
-            format!("Events a minute in the last hour, at most {most:.0}")
-        }),
-        ack: Bars::new(&ack, |most| {
-            format!("99th percentile of each minute in the last hour, at most {most:.1} ms")
-        }),
+        concerns: concerns(&overview, &causes),
+        events: Bars::new(&events, "Events a minute in the last hour", |most| format!("{most:.0}")),
+        ack: Bars::new(&ack, "99th percentile of each minute in the last hour", duration),
         ack_hour: overview.last_hour.as_ref().and_then(|hour| hour.ack),
         backlog: sum(|to| to.pending + to.running + to.retrying),
         earliest_due_at: overview.destinations.iter().filter_map(|to| to.earliest_due_at).min(),
@@ -76,7 +84,7 @@ pub(super) async fn show(
 }
 
 impl Bars {
-    fn new(values: &[f64], label: impl FnOnce(f64) -> String) -> Self {
+    fn new(values: &[f64], what: &str, text: impl FnOnce(&f64) -> String) -> Self {
         let most = values.iter().copied().fold(0.0, f64::max);
         let mut path = String::new();
         let first = HOUR_MINUTES.saturating_sub(values.len());
@@ -85,13 +93,36 @@ impl Bars {
             // Writing to a text in memory does not fail.
             let _ = write!(path, "M{} {:.1}h.7V20h-.7z", first + at, 20.0 - height);
         }
-        Self { path, label: label(most) }
+        let most = text(&most);
+        Self { path, label: format!("{what}, at most {most}"), most }
     }
 }
 
-fn concerns(overview: &Overview) -> Vec<Concern> {
+impl Dashboard {
+    /// The largest group of failures of each destination that has any.
+    async fn main_failures(
+        &self,
+        destinations: &[DestinationStatus],
+    ) -> Result<Vec<FailureGroup>, Problem> {
+        if destinations.iter().all(|to| to.dead == 0 && to.failures == 0) {
+            return Ok(Vec::new());
+        }
+        let failures: Failures = self.get("/api/v1/failures").await?;
+        let mut main: Vec<FailureGroup> = Vec::new();
+        for group in failures.groups {
+            if main.iter().all(|other| other.destination != group.destination) {
+                main.push(group);
+            }
+        }
+        main.truncate(CAUSES_MAX);
+        Ok(main)
+    }
+}
+
+fn concerns<'f>(overview: &Overview, causes: &'f [Cause<'f>]) -> Vec<Concern<'f>> {
     let mut concerns = Vec::new();
-    let mut add = |kind, text: String, link| concerns.push(Concern { kind, text, link });
+    let mut add =
+        |kind, text: String, link| concerns.push(Concern { kind, text, link, cause: None });
     let now = overview.now;
     if let Some(why) = &overview.unready {
         add("alarm", format!("Nothing can be received: {why}"), None);
@@ -117,20 +148,6 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
         let (kind, verb) = if ends <= now { ("alarm", "expired") } else { ("warning", "expires") };
         add(kind, format!("The certificate {verb} {}", relative(&ends, &now)), None);
     }
-    for to in &overview.destinations {
-        let name = &to.destination;
-        if to.dead > 0 {
-            let count = plural_of(to.dead, "delivery", "deliveries");
-            let verb = if to.dead == 1 { "is" } else { "are" };
-            let query = Parameters::default().with("destination", name).query();
-            let link = ("Show failures", format!("/failures?{query}"));
-            add("alarm", format!("{count} to {name} {verb} dead"), Some(link));
-        }
-        if let Some(held) = held(to, &now) {
-            let held = format!("{held}; {} waiting", count(to.pending + to.retrying));
-            add("warning", held, Some(("Show destination", "/destinations".into())));
-        }
-    }
     for source in overview.sources.iter().filter(|source| source.silent) {
         let name = &source.source;
         let query = Parameters::default().with("source", name).query();
@@ -138,7 +155,38 @@ fn concerns(overview: &Overview) -> Vec<Concern> {
         let every = span(source.expect_every_secs.unwrap_or_default());
         add("warning", format!("{name} is silent: an event is expected every {every}"), Some(link));
     }
+    let of_destinations = overview.destinations.iter().flat_map(|to| concerns_of(to, causes, &now));
+    concerns.extend(of_destinations);
     concerns.sort_by_key(|concern| concern.kind != "alarm");
+    concerns
+}
+
+/// What to look at of one destination.
+fn concerns_of<'f>(
+    to: &DestinationStatus,
+    causes: &'f [Cause<'f>],
+    now: &Timestamp,
+) -> Vec<Concern<'f>> {
+    let mut concerns = Vec::new();
+    let name = &to.destination;
+    let cause = causes.iter().find(|cause| cause.group.destination == *name);
+    let failures = Parameters::default().with("destination", name).query();
+    let failures = Some(("Show failures", format!("/failures?{failures}")));
+    if to.dead > 0 {
+        let count = plural_of(to.dead, "delivery", "deliveries");
+        let verb = if to.dead == 1 { "is" } else { "are" };
+        let text = format!("{count} to {name} {verb} dead");
+        concerns.push(Concern { kind: "alarm", text, cause, link: failures.clone() });
+    }
+    if let Some(held) = held(to, now) {
+        let text = format!("{held}; {} waiting", count(to.pending + to.retrying));
+        let link = Some(("Show destination", "/destinations".into()));
+        concerns.push(Concern { kind: "warning", text, cause: None, link });
+    } else if to.failures > 0 && to.retrying > 0 {
+        let count = plural_of(to.retrying, "delivery is", "deliveries are");
+        let text = format!("{name} is failing: {count} retried");
+        concerns.push(Concern { kind: "warning", text, cause, link: failures });
+    }
     concerns
 }
 
@@ -161,12 +209,12 @@ mod tests {
 
     #[test]
     fn the_latest_minute_is_at_the_right_and_the_most_is_as_high_as_the_chart() {
-        let bars = Bars::new(&[0.0, 5.0, 10.0], |most| most.to_string());
+        let bars = Bars::new(&[0.0, 5.0, 10.0], "Events", f64::to_string);
         assert_eq!(
             (bars.path.as_str(), bars.label.as_str()),
-            ("M58 10.0h.7V20h-.7zM59 0.0h.7V20h-.7z", "10")
+            ("M58 10.0h.7V20h-.7zM59 0.0h.7V20h-.7z", "Events, at most 10")
         );
-        assert_eq!(Bars::new(&[], |most| most.to_string()).path, "");
-        assert_eq!(Bars::new(&[0.0; 60], |_| String::new()).path, "");
+        assert_eq!(Bars::new(&[], "Events", f64::to_string).path, "");
+        assert_eq!(Bars::new(&[0.0; 60], "Events", f64::to_string).path, "");
     }
 }

@@ -97,18 +97,18 @@ pub(super) async fn accept(
     Ok(match accepted {
         Ok(AcceptedRejection { event_id: Some(event), duplicate, .. }) => {
             let notice = if duplicate { "It is a duplicate of this event." } else { "Accepted." };
-            back_to(&format!("/events/{event}"), &Notice(notice.into()))
+            back_to(&format!("/events/{event}"), &Notice::Done(notice.into()))
         }
-        Ok(_) => back_to("/rejections", &Notice("Accepted.".into())),
+        Ok(_) => back_to("/rejections", &Notice::Done("Accepted.".into())),
         // Its page is gone: somebody else was faster, or it was removed because of its age.
         Err(problem) if problem.status == 404 => {
             let notice =
                 format!("Not accepted: {}; see whether it is an event now", problem.detail);
-            back_to("/rejections", &Notice(notice))
+            back_to("/rejections", &Notice::NotDone(notice))
         }
         // It is still refused.
         Err(problem) if problem.status == 409 => {
-            back_to(form.back(), &Notice(format!("Not accepted: {}", problem.detail)))
+            back_to(form.back(), &Notice::NotDone(format!("Not accepted: {}", problem.detail)))
         }
         Err(problem) => return Err(problem),
     })

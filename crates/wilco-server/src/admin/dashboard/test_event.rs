@@ -45,7 +45,7 @@ pub(super) async fn send(
                 true => "It is a duplicate of this event, which was recorded before.",
                 false => "The test event was received and recorded.",
             };
-            Ok(back_to(&format!("/events/{}", sent.event_id), &Notice(notice.into())))
+            Ok(back_to(&format!("/events/{}", sent.event_id), &Notice::Done(notice.into())))
         }
         Err(problem) if [409, 422].contains(&problem.status) => {
             let mut page = page(&dashboard, &layout, form, Some(problem.detail)).await?;
