@@ -84,13 +84,18 @@ impl ListingArgs {
         if self.all { usize::MAX } else { self.limit }
     }
 
-    /// Says that there are more than the newest that were listed. JSON is for programs, which count.
+    /// Leaves out rows that are too many, and answers whether there were any.
+    pub(crate) fn shorten<T>(&self, rows: &mut Vec<T>) -> bool {
+        let has_more = rows.len() > self.items_max();
+        rows.truncate(self.items_max());
+        has_more
+    }
+
+    /// Says that there are more than were listed. JSON is for programs, which count.
     pub(crate) fn note_more(&self, listed: usize) {
-        if !self.json {
+        if !self.json && listed > 0 {
             let more = listed.saturating_mul(2);
-            note(&format!(
-                "there are more: --limit {more} lists the newest {more}, --all lists all"
-            ));
+            note(&format!("there are more: --limit {more} lists {more}, --all lists all"));
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use wilco_server::admin::{AuditEntry, ListAudit, PAGE_ITEMS_MAX, Page};
+use wilco_server::admin::AuditEntry;
 
-use super::{Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, json_line, print};
+use super::{
+    Column, Failure, ListingArgs, Pages, Record, Screen, StoreArgs, Table, json_line, print,
+};
 
 /// List what was done: replays, pauses and every other action, newest first
 #[derive(Args)]
@@ -23,18 +25,8 @@ impl Audit {
     }
 
     async fn list(&self, record: &Record) -> Result<(), Failure> {
-        let mut entries: Vec<AuditEntry> = Vec::new();
-        let mut cursor = None;
-        while entries.len() < self.listing.items_max() {
-            let limit = Some((self.listing.items_max() - entries.len()).min(PAGE_ITEMS_MAX));
-            let query = ListAudit { cursor, limit };
-            let page: Page<AuditEntry> = record.get_with("/api/v1/audit", &query).await?;
-            entries.extend(page.items);
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
-        }
+        let pages = Pages::of(record, "/api/v1/audit", &(), self.listing.items_max())?;
+        let (entries, has_more): (Vec<AuditEntry>, _) = pages.collect().await?;
         if self.listing.json {
             return print(&entries.iter().map(json_line).collect::<Result<String, _>>()?);
         }
@@ -62,7 +54,7 @@ impl Audit {
             ]
         });
         print(&Table::new(columns, screen).draw(&cells.collect::<Vec<_>>()))?;
-        if cursor.is_some() {
+        if has_more {
             self.listing.note_more(entries.len());
         }
         Ok(())

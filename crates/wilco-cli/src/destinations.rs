@@ -99,7 +99,7 @@ impl List {
     async fn run(self) -> Result<(), Failure> {
         let listed = Record::read(&self.store, async |record| record.destinations().await);
         let mut rows = listed.await?;
-        rows.truncate(self.listing.items_max());
+        let has_more = self.listing.shorten(&mut rows);
         if self.listing.json {
             let lines = rows.iter().map(json_line).collect::<Result<String, _>>()?;
             return print(&lines);
@@ -129,7 +129,11 @@ impl List {
             cells.push(note(row, |until| times.cell(until, screen, &offset)));
             cells
         });
-        print(&Table::new(columns, screen).draw(&cells.collect::<Vec<_>>()))
+        print(&Table::new(columns, screen).draw(&cells.collect::<Vec<_>>()))?;
+        if has_more {
+            self.listing.note_more(rows.len());
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use wilco::{
 use wilco_server::admin::Explanation;
 
 use super::{
-    Failure, Record, StoreArgs, json_line, print,
+    Failure, ReadApi as _, Record, StoreArgs, json_line, print,
     rejections::RejectionRef,
     request::{NO_SECRET, RequestArgs},
     verify::find_provider,

@@ -1,10 +1,10 @@
 //! `wilco failures`: what failed, in groups, and delivering a group again.
 
-use std::process::ExitCode;
+use std::{cmp::Reverse, process::ExitCode};
 
 use clap::{Args, Subcommand};
 use wilco_server::admin::{
-    FailureGroup, Failures as Found, ListFailures, RetriedFailures, RetryFailures,
+    FailureGroup, FailureGroupPage, ListFailures, PAGE_ITEMS_MAX, RetriedFailures, RetryFailures,
 };
 
 use super::{
@@ -71,13 +71,14 @@ impl List {
     }
 
     async fn list(&self, record: &Record) -> Result<(), Failure> {
-        let query = ListFailures { destination: self.destination.clone() };
-        let found: Found = record.get_with("/api/v1/failures", &query).await?;
-        let groups = &found.groups[..found.groups.len().min(self.listing.items_max())];
+        let (mut groups, is_at_least) = self.groups(record).await?;
+        // Groups with the same numbers stay in the order of their names.
+        groups.sort_by_key(|group| Reverse((group.dead, group.retrying)));
+        let has_more = self.listing.shorten(&mut groups);
         if self.listing.json {
             return print(&groups.iter().map(json_line).collect::<Result<String, _>>()?);
         }
-        if groups.is_empty() {
+        if groups.is_empty() && !has_more {
             if let Some(name) = &self.destination {
                 record.check_destination(name).await?;
             }
@@ -99,13 +100,34 @@ impl List {
             vec![destination.clone(), dead.to_string(), retrying.to_string(), last, error.clone()]
         });
         print(&Table::new(columns, screen).draw(&cells.collect::<Vec<_>>()))?;
-        if found.at_least {
+        if has_more {
+            self.listing.note_more(groups.len());
+        }
+        if is_at_least {
             note("there may be more: only the newest failures of each destination were counted");
         }
         if groups.iter().any(|group| group.dead > 0) {
             note("`wilco failures retry --destination NAME` delivers the dead ones again");
         }
         Ok(())
+    }
+}
+
+impl List {
+    /// Every group, and whether there may be more. Those with the most dead deliveries can be on any page.
+    async fn groups(&self, record: &Record) -> Result<(Vec<FailureGroup>, bool), Failure> {
+        let (destination, limit) = (self.destination.clone(), Some(PAGE_ITEMS_MAX));
+        let mut query = ListFailures { destination, limit, cursor: None };
+        let (mut groups, mut is_at_least) = (Vec::new(), false);
+        loop {
+            let page: FailureGroupPage = record.get_with("/api/v1/failures", &query).await?;
+            groups.extend(page.items);
+            is_at_least |= page.at_least;
+            query.cursor = page.next;
+            if query.cursor.is_none() {
+                return Ok((groups, is_at_least));
+            }
+        }
     }
 }
 

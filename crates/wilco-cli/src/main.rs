@@ -21,6 +21,7 @@ mod id_ref;
 mod init;
 mod json_log;
 mod listen;
+mod listing;
 mod output;
 mod probe;
 mod providers;
@@ -60,6 +61,7 @@ pub(crate) use drawing::draw;
 pub(crate) use failure::Failure;
 pub(crate) use id_ref::distinct_chars;
 use json_log::JsonLines;
+pub(crate) use listing::{Pages, ReadApi};
 pub(crate) use output::{
     Screen, Times, did_you_mean, instant, known_instead, labelled, readable, visible, wrapped,
 };

@@ -15,11 +15,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::signal::ctrl_c;
 use wilco::{Provider, Secret, Unsigned, provider};
 use wilco_server::{
-    admin::{self, ProbeReport, ProbeRequest},
+    admin::{self, ProbeRequest},
     clock, config,
 };
 
-use super::{ConfigArgs, Failure, Server, print, refusal};
+use super::{ConfigArgs, Failure, Pages, Server, print, refusal};
 
 use wire::Wire;
 
@@ -284,9 +284,9 @@ impl Probe {
                 break;
             }
         }
-        let path = format!("/api/v1/probes/{}", opened.id);
-        let report: ProbeReport = read(&server.ask(Method::GET, &path, Bytes::new()).await?)?;
-        let mut judged = judge::judge(&self.url, opened, &exchanges, &report);
+        let path = format!("/api/v1/probes/{}/requests", opened.id);
+        let (arrived, _) = Pages::of(server, &path, &(), usize::MAX)?.collect().await?;
+        let mut judged = judge::judge(&self.url, opened, &exchanges, &arrived);
         judged.certificates = wire.certificates();
         Ok(judged)
     }

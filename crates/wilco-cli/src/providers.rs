@@ -9,16 +9,17 @@ use wilco::{
     provider::{self, Description},
 };
 
-use super::{Column, Failure, Screen, Table, did_you_mean, json_line, labelled, note, print};
+use super::{
+    Column, Failure, ListingArgs, Screen, Table, did_you_mean, json_line, labelled, note, print,
+};
 
 /// List the providers that wilco understands, or show how to set one up
 #[derive(Args)]
 pub(crate) struct Providers {
     /// Show this provider
     name: Option<String>,
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// A provider as `--json` prints it.
@@ -34,19 +35,23 @@ struct Row<'a> {
 
 impl Providers {
     pub(crate) fn run(self) -> Result<ExitCode, Failure> {
-        let chosen: Vec<&Provider> = match &self.name {
+        let mut chosen: Vec<&Provider> = match &self.name {
             Some(name) => vec![find(name)?],
             None => all(),
         };
-        let text = match (self.json, chosen.as_slice()) {
-            (true, chosen) => {
+        let has_more = self.listing.shorten(&mut chosen);
+        let text = match (self.listing.json, &self.name, chosen.as_slice()) {
+            (true, _, chosen) => {
                 chosen.iter().map(|it| json_line(&Row::of(it))).collect::<Result<_, _>>()?
             }
-            (false, [provider]) => shown(provider),
-            (false, chosen) => listed(chosen),
+            (false, Some(_), [provider]) => shown(provider),
+            (false, _, chosen) => listed(chosen),
         };
         print(&text)?;
-        if self.name.is_none() && !self.json && Screen::stdout().is_terminal() {
+        if has_more {
+            self.listing.note_more(chosen.len());
+        }
+        if self.name.is_none() && !self.listing.json && Screen::stdout().is_terminal() {
             note("`wilco providers NAME` shows what a source of one needs");
         }
         Ok(ExitCode::SUCCESS)

@@ -11,8 +11,8 @@ use serde::{Serialize, de::DeserializeOwned};
 use wilco::EventId;
 use wilco_server::{
     admin::{
-        self, Api, DestinationStatus, EventDetail, EventSummary, FollowChanges, ListDestinations,
-        ListEvents, ListRejections, Page, RejectionSummary,
+        self, Api, DestinationStatus, EventDetail, EventSummary, FollowChanges, ListEvents,
+        ListRejections, Page, RejectionSummary,
     },
     clock,
     config::Places,
@@ -21,8 +21,8 @@ use wilco_server::{
 use wilco_store::{OpenError, Options, SqliteStore, Store as _};
 
 use super::{
-    ConfigArgs, Failure, Messages, Server, StoreArgs, instant, known_instead, refusal,
-    require_store,
+    ConfigArgs, Failure, Messages, Pages, ReadApi, Server, StoreArgs, instant, known_instead,
+    refusal, require_store,
 };
 
 pub(crate) use filter::Filter;
@@ -147,21 +147,7 @@ impl Record {
 
     /// Every destination.
     pub(crate) async fn destinations(&self) -> Result<Vec<DestinationStatus>, Failure> {
-        let mut query = ListDestinations::default();
-        let mut all = Vec::new();
-        loop {
-            let path = with_query("/api/v1/destinations", &query)?;
-            let page: Page<DestinationStatus> = self.get(&path).await?;
-            all.extend(page.items);
-            if page.next.is_none() {
-                return Ok(all);
-            }
-            query.cursor = page.next;
-        }
-    }
-
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        read(&self.ask(Method::GET, path, Bytes::new()).await?)
+        Ok(Pages::of(self, "/api/v1/destinations", &(), usize::MAX)?.collect().await?.0)
     }
 
     /// The same with a query.
@@ -234,6 +220,12 @@ impl Record {
                 Err(Failure::failed(format!("destination {name} not found{hint}")))
             }
         }
+    }
+}
+
+impl ReadApi for Record {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        read(&self.ask(Method::GET, path, Bytes::new()).await?)
     }
 }
 

@@ -5,13 +5,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
-use wilco_server::{
-    admin::{SecretStatus, Secrets as Listed},
-    clock,
-};
+use wilco_server::{admin::SecretStatus, clock};
 
 use super::{
-    Column, Failure, Record, Screen, StoreArgs, Table, Times, json_line, known_instead, print,
+    Column, Failure, ListingArgs, Pages, Record, Screen, StoreArgs, Table, Times, json_line,
+    known_instead, print,
 };
 
 /// Look at how often and when each secret matched
@@ -37,9 +35,8 @@ struct Status {
     /// Only the secrets of this source
     #[arg(long, value_name = "NAME")]
     source: Option<String>,
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 /// A secret, and what follows from its matches.
@@ -61,11 +58,14 @@ impl Secrets {
 
 impl Status {
     async fn run(self) -> Result<(), Failure> {
-        let get = async |record: &Record| record.get::<Listed>("/api/v1/secrets").await;
-        let listed = Record::read(&self.store, get).await?;
+        // What follows for a secret depends on the others of its source.
+        let list = async |record: &Record| {
+            Pages::of(record, "/api/v1/secrets", &(), usize::MAX)?.collect().await
+        };
+        let (secrets, _) = Record::read(&self.store, list).await?;
         let times = self.store.times();
         let offset = times.offset(clock::now());
-        let mut judged = judge(&listed.secrets, |at| times.short(at, &offset));
+        let mut judged = judge(&secrets, |at| times.short(at, &offset));
         if let Some(name) = &self.source {
             let mut known: Vec<_> = judged.iter().map(|it| it.status.source.as_str()).collect();
             known.dedup();
@@ -75,10 +75,15 @@ impl Status {
             }
             judged.retain(|secret| secret.status.source == *name);
         }
-        if self.json {
+        let has_more = self.listing.shorten(&mut judged);
+        if self.listing.json {
             return print(&judged.iter().map(json_line).collect::<Result<String, _>>()?);
         }
-        print(&table(&judged, &times, &offset))
+        print(&table(&judged, &times, &offset))?;
+        if has_more {
+            self.listing.note_more(judged.len());
+        }
+        Ok(())
     }
 }
 

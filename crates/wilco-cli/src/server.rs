@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
+use serde::de::DeserializeOwned;
 use tokio::task::JoinSet;
 use wilco::{Body, Secret};
 use wilco_server::{
@@ -20,7 +21,7 @@ use wilco_server::{
 };
 use wilco_store::SqliteStore;
 
-use super::Failure;
+use super::{Failure, ReadApi};
 
 pub(crate) use messages::Messages;
 use messages::read_problem;
@@ -191,6 +192,16 @@ impl Server {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
         request.body(Body::from(body)).map_err(|error| ClientError::Failed(error.to_string()))
+    }
+}
+
+impl ReadApi for Server {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let answer = self.ask(Method::GET, path, Bytes::new()).await?;
+        match answer.status.is_success() {
+            true => Ok(serde_json::from_slice(&answer.body)?),
+            false => Err(refusal(answer.status, &answer.body)),
+        }
     }
 }
 

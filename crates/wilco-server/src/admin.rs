@@ -38,24 +38,24 @@ use dashboard::Dashboard;
 pub(crate) use extract::{EventStream, Json, LastEventId, NoContent, Octets, Path, Query};
 pub(crate) use guard::Access;
 pub use model::{
-    AcceptRequest, AcceptedRejection, Activity, Attempt, AuditEntry, BackfillStatus, Backfills,
-    CancelRequest, Cancelled, ConfiguredDebounce, ConfiguredRoute, ConfiguredRoutes, Delivery,
-    DeliveryChange, DeliveryState, DestinationStatus, EraseRequest, Erased, ErasedEvent,
-    ErasureOutcome, EventCount, EventCounts, EventDetail, EventSummary, ExplainedChange,
-    Explanation, FailureGroup, Failures, FollowChanges, Gap, Header, KeptFor, Latency, ListAudit,
-    ListDestinations, ListEvents, ListFailures, ListRejections, LoginLink, Overview,
-    PAGE_ITEMS_MAX, Page, PayloadState, Probe, ProbeReport, ProbeRequest, ProbedBody,
-    ProbedRequest, Reached, RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest,
-    Replayed, ReplayedEvent, RetriedFailures, RetryFailures, RouteClause, RouteDecision,
-    RouteDecisions, Sample, SecretStatus, Secrets, SentTest, SessionRequest, SourceStatus,
-    StoreContents, StoreUsage, StreamStart, StreamedKind, TestRequest, ValueAt,
+    AcceptRequest, AcceptedRejection, Activity, Attempt, AuditEntry, BackfillRound, BackfillStatus,
+    CancelRequest, Cancelled, ConfiguredDebounce, ConfiguredRoute, Delivery, DeliveryChange,
+    DeliveryState, DestinationStatus, EraseRequest, Erased, ErasedEvent, ErasureOutcome,
+    EventCount, EventCounts, EventDetail, EventSummary, EventSummaryPage, ExplainedChange,
+    Explanation, FailureGroup, FailureGroupPage, FollowChanges, Gap, Header, KeptFor, Latency,
+    ListEvents, ListFailures, ListGaps, ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page,
+    PageQuery, PayloadState, Probe, ProbeRequest, ProbedBody, ProbedRequest, Reached,
+    RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest, Replayed, ReplayedEvent,
+    RetriedFailures, RetryFailures, RouteClause, RouteDecision, RouteDecisions, Sample,
+    SecretStatus, SecretStatusPage, SentTest, SessionRequest, SourceStatus, StoreContents,
+    StoreUsage, StreamStart, StreamedKind, TestRequest, ValueAt,
 };
 pub(crate) use model::{
     DestinationPath, EventPath, PAGE_ITEMS, ProbePath, ReadSample, RejectionPath, SourcePath,
     StreamedData,
 };
 pub(crate) use openapi::{Describe, Described, document};
-pub(crate) use page::{encode, position};
+pub(crate) use page::{NameAndText, encode, position};
 pub use problem::{Problem, ProblemType};
 pub use role::Role;
 pub(crate) use role::Tokens;

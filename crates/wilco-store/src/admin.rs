@@ -9,9 +9,9 @@ use wilco::{EventId, RejectionId};
 
 use crate::{
     Accepted, AuditEntry, BackfillStatus, ChangeQuery, Changes, Contents, Erasure, ErasureQuery,
-    EventCounts, EventDetail, EventList, EventQuery, EventSummary, FailedEvents, FailureQuery,
-    Failures, Overwritten, Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary,
-    Replay, SecretMatches, State, StoreError, StoreStatus,
+    EventCounts, EventDetail, EventList, EventQuery, EventSummary, FailedEvents, FailureGroupQuery,
+    FailureGroups, FailureQuery, Gap, GapQuery, Overwritten, Position, Receipt, RejectionDetail,
+    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError, StoreStatus,
 };
 
 /// The store as the admin listener and the command line see it.
@@ -146,13 +146,12 @@ pub trait AdminStore: StoreStatus {
     /// [`StoreError`] where the store cannot be read.
     async fn unfinished(&self) -> Result<Vec<(String, State, u64)>, StoreError>;
 
-    /// Deliveries that are dead and were not replayed, or are tried again, by destination and kind of error; only
-    /// those of one destination, if it is given.
+    /// Deliveries that are dead and were not replayed, or are tried again, by destination and kind of error.
     ///
     /// # Errors
     ///
     /// [`StoreError`] where the store cannot be read.
-    async fn failures(&self, destination: Option<&str>) -> Result<Failures, StoreError>;
+    async fn failure_groups(&self, query: FailureGroupQuery) -> Result<FailureGroups, StoreError>;
 
     /// Events with a delivery that is dead and was not replayed, oldest first.
     ///
@@ -212,6 +211,13 @@ pub trait AdminStore: StoreStatus {
     ///
     /// [`StoreError`] where the store cannot be read.
     async fn backfills(&self) -> Result<Vec<BackfillStatus>, StoreError>;
+
+    /// When the service did not run, newest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] where the store cannot be read.
+    async fn gaps(&self, query: GapQuery) -> Result<Vec<Gap>, StoreError>;
 
     /// Cancels the pending deliveries of an event, or only the one to `destination`. An attempt that
     /// runs continues. Answers how many deliveries it ended.

@@ -106,13 +106,26 @@ pub struct BackfillStatus {
     /// Deliveries that were given up, because they did not come although the provider was asked
     /// [`REDELIVERIES_MAX`] times.
     pub given_up: u64,
-    /// When wilco did not run, newest first.
-    pub gaps: Vec<Gap>,
 }
 
-/// A time in which wilco did not run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Which gaps to list.
+#[derive(Clone, Debug, Default)]
+pub struct GapQuery {
+    /// Only those of this source.
+    pub source: Option<String>,
+    /// Only those with a lower number: for the next part.
+    pub before: Option<i64>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// A time in which wilco did not run, for one source.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
+    /// Its number; a later gap has a higher one.
+    pub number: i64,
+    /// The source.
+    pub source: String,
     /// The last sign that it ran.
     pub from: Timestamp,
     /// When it ran again.

@@ -1,16 +1,28 @@
 //! Failures: deliveries that are dead or tried again, in groups.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{collections::BTreeMap, ops::Bound};
 
 use jiff::Timestamp;
 use wilco::EventId;
 
-/// The failures of the destinations.
+/// Which groups of failures to list.
+#[derive(Clone, Debug, Default)]
+pub struct FailureGroupQuery {
+    /// Only those of this destination.
+    pub destination: Option<String>,
+    /// Only those after the group of this destination with this error: for the next part.
+    pub after: Option<(String, String)>,
+    /// At most this many groups.
+    pub limit: usize,
+}
+
+/// Groups of failures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Failures {
-    /// Those with the most dead deliveries first, at most [`FAILURE_GROUPS_MAX`].
+pub struct FailureGroups {
+    /// By destination and error: their numbers change while they are listed, their names do not.
     pub groups: Vec<FailureGroup>,
-    /// Whether there may be more: not all deliveries were looked at, or there are more groups.
+    /// Whether these groups may have more deliveries, or their destinations more groups: not all deliveries were
+    /// looked at.
     pub is_at_least: bool,
 }
 
@@ -88,13 +100,19 @@ impl Grouping {
         group.last_at = group.last_at.max(failed_at);
     }
 
-    pub(crate) fn finish(self) -> Failures {
-        let mut groups: Vec<_> = self.groups.into_values().collect();
-        // What is sorted in a stable way stays in the order of its names.
-        groups.sort_by_key(|group| Reverse((group.dead, group.retrying)));
-        let is_at_least = self.is_at_least || groups.len() > FAILURE_GROUPS_MAX;
-        groups.truncate(FAILURE_GROUPS_MAX);
-        Failures { groups, is_at_least }
+    /// Whether there are as many groups as are listed, so that those of later destinations are not needed.
+    pub(crate) fn is_full(&self, query: &FailureGroupQuery) -> bool {
+        self.after(query).take(query.limit).count() == query.limit
+    }
+
+    pub(crate) fn finish(self, query: &FailureGroupQuery) -> FailureGroups {
+        let groups = self.after(query).take(query.limit).cloned().collect();
+        FailureGroups { groups, is_at_least: self.is_at_least }
+    }
+
+    fn after(&self, query: &FailureGroupQuery) -> impl Iterator<Item = &FailureGroup> {
+        let start = query.after.clone().map_or(Bound::Unbounded, Bound::Excluded);
+        self.groups.range((start, Bound::Unbounded)).map(|(_, group)| group)
     }
 }
 
@@ -134,8 +152,6 @@ pub fn kind_of_error(error: &str) -> String {
     kind
 }
 
-/// Groups of failures that are listed.
-pub const FAILURE_GROUPS_MAX: usize = 200;
 /// Failed deliveries that are looked at for groups, the same number of each destination: half of them the newest dead
 /// ones, half the first that are due again.
 pub const FAILURES_SCANNED_MAX: usize = 10_000;

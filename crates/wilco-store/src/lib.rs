@@ -64,7 +64,8 @@ use wilco::EventId;
 pub use admin::AdminStore;
 pub use audit::{AUDIT_ENTRIES_MAX, AuditEntry};
 pub use backfill::{
-    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, REDELIVERIES_MAX, Redelivery,
+    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, GapQuery, REDELIVERIES_MAX,
+    Redelivery,
 };
 pub(crate) use batch::Routed;
 pub use batch::{Batch, RoutedBatch};
@@ -77,8 +78,8 @@ pub use delivery::{
 pub use erasure::{Erasure, ErasureQuery, Overwritten, Selection};
 pub use error::{OpenError, StoreError};
 pub use failure::{
-    FAILURE_GROUPS_MAX, FAILURES_SCANNED_MAX, FailedEvents, FailureGroup, FailureQuery, Failures,
-    kind_of_error,
+    FAILURES_SCANNED_MAX, FailedEvents, FailureGroup, FailureGroupQuery, FailureGroups,
+    FailureQuery, kind_of_error,
 };
 pub use inbound::InboundStore;
 pub use memory::MemoryStore;

@@ -174,7 +174,7 @@ struct Record {
     /// Oldest first.
     awaited: Vec<Awaited>,
     /// Oldest first, each with its source.
-    gaps: Vec<(String, Gap)>,
+    gaps: Vec<Gap>,
 }
 
 /// A delivery that a provider was asked to send again, and that has not come.

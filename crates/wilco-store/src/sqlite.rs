@@ -66,7 +66,7 @@ use jiff::Timestamp;
 use crate::{Clock, OpenError, Store, StoreError, rules::whole_millis};
 pub(super) use accept::{Acceptance, Search};
 pub(super) use audit::audit_entries;
-pub(super) use backfill::backfills;
+pub(super) use backfill::{backfills, gaps};
 pub use backup::BackupError;
 pub(super) use check::{
     Due, Running as RunningCheck, Unchecked, is_damage, require_whole, stop_at_damage,
@@ -94,7 +94,7 @@ pub(super) use queue::{Batch, Job, Kind, Queue, REPAIR_PAUSE};
 pub(super) use readers::Readers;
 pub(super) use reads::{
     Budget, EVENT, Part, changes, checked, contents, counts, damaged_events, destination_status,
-    earliest_due, event_summary, events, failed_events, failures, intact, is_intact,
+    earliest_due, event_summary, events, failed_events, failure_groups, intact, is_intact,
     last_of_sources, last_received, newest_position, next_due, position_before, rejection,
     rejections, show, show_summary, state_of, unfinished, unrouted,
 };

@@ -1,10 +1,8 @@
 //! `wilco events list`: events as a table, newest first.
 
-use clap::Args;
-use wilco_server::admin::{ListEvents, PAGE_ITEMS_MAX};
-
 use super::Rows;
-use crate::{Failure, Filter, ListingArgs, Record, StoreArgs, print};
+use crate::{Failure, Filter, ListingArgs, Pages, Record, StoreArgs, print};
+use clap::Args;
 
 /// List events, newest first, with the state of their deliveries
 #[derive(Args)]
@@ -24,23 +22,19 @@ impl List {
 
     async fn list(&self, record: &Record) -> Result<(), Failure> {
         let mut rows = Rows::new(&self.store, self.filter.is_dead(), self.listing.json);
-        let (mut listed, mut query) = (0, self.filter.query());
-        while listed < self.listing.items_max() {
-            let limit = (self.listing.items_max() - listed).min(PAGE_ITEMS_MAX);
-            let page = record.events(&ListEvents { limit: Some(limit), ..query.clone() }).await?;
-            rows.print(&page.items)?;
-            listed += page.items.len();
-            query.cursor = page.next;
-            if query.cursor.is_none() {
-                break;
-            }
+        let (query, items_max) = (self.filter.query(), self.listing.items_max());
+        let mut pages = Pages::of(record, "/api/v1/events", &query, items_max)?;
+        let mut listed = 0;
+        while let Some(events) = pages.next().await? {
+            rows.print(&events)?;
+            listed += events.len();
         }
-        if listed == 0 && self.listing.items_max() > 0 {
+        if listed == 0 && items_max > 0 {
             // A misspelt name is a better explanation than an empty listing.
             self.filter.check_names(record).await?;
             return if self.listing.json { Ok(()) } else { print(self.nothing()) };
         }
-        if query.cursor.is_some() {
+        if pages.has_more() {
             self.listing.note_more(listed);
         }
         Ok(())

@@ -4,7 +4,9 @@ use clap::Args;
 use wilco_server::admin::{EventDetail, RouteDecision, RouteDecisions};
 
 use super::{EventRef, deliveries};
-use crate::{Column, Failure, Record, Screen, StoreArgs, Table, json_line, print, visible};
+use crate::{
+    Column, Failure, ReadApi as _, Record, Screen, StoreArgs, Table, json_line, print, visible,
+};
 
 /// Say for each route whether it takes an event, and which clause decides
 ///

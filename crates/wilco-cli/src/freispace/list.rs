@@ -3,26 +3,26 @@
 use clap::Args;
 
 use super::ApiArgs;
-use crate::{Column, Failure, Screen, Table, json_line, print};
+use crate::{Column, Failure, ListingArgs, Screen, Table, json_line, print};
 
 /// List the endpoints that freispace sends to
 #[derive(Args)]
 pub(super) struct List {
     #[command(flatten)]
     api: ApiArgs,
-    /// Print one JSON object per line
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    listing: ListingArgs,
 }
 
 impl List {
     pub(super) async fn run(self) -> Result<(), Failure> {
-        let endpoints = self.api.connect()?.list().await?;
-        if self.json {
+        let mut endpoints = self.api.connect()?.list().await?;
+        let has_more = self.listing.shorten(&mut endpoints);
+        if self.listing.json {
             let lines = endpoints.iter().map(json_line).collect::<Result<String, _>>()?;
             return print(&lines);
         }
-        if endpoints.is_empty() {
+        if endpoints.is_empty() && !has_more {
             return print("no endpoints; `wilco freispace register` creates one\n");
         }
         let columns = [
@@ -44,7 +44,11 @@ impl List {
             ]
         });
         let rows: Vec<_> = rows.collect();
-        print(&Table::new(columns, Screen::stdout()).draw(&rows))
+        print(&Table::new(columns, Screen::stdout()).draw(&rows))?;
+        if has_more {
+            self.listing.note_more(rows.len());
+        }
+        Ok(())
     }
 }
 

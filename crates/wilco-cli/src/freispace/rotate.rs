@@ -23,19 +23,20 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use clap::Args;
-use http::{Method, Uri};
+use http::Uri;
 use jiff::Timestamp;
 use wilco::Secret;
 use wilco_server::{
-    admin::{SecretStatus, Secrets},
+    admin::{self, PageQuery, SecretStatus, SecretStatusPage},
     clock,
     config::{self, NEXT_SECRET},
 };
 
 use super::{Api, ApiArgs, Endpoint, NewEndpoint, SecretFile, TextFile, sync_folder};
-use crate::{ConfigArgs, Failure, Server, did_you_mean, note, print, readable, refusal, reload};
+use crate::{
+    ConfigArgs, Failure, ReadApi as _, Server, did_you_mean, note, print, readable, reload,
+};
 
 use state::{State, Successor};
 
@@ -74,7 +75,7 @@ impl Rotate {
     pub(super) async fn run(self) -> Result<(), Failure> {
         let api = self.api.connect()?;
         let server = Server::find(&self.config.places()?)?;
-        let known = secrets(&server).await?.secrets;
+        let known = secrets(&server).await?.items;
         let source = find(&known, &self.source)?;
         let current = secret_file(&source)?;
         let [next, file] = [NEXT_SECRET, ".rotation"].map(|ending| {
@@ -284,10 +285,14 @@ impl Rotation {
         }
     }
 
-    fn find<'s>(&self, secrets: &'s Secrets, name: &str) -> Result<&'s SecretStatus, Failure> {
+    fn find<'s>(
+        &self,
+        secrets: &'s SecretStatusPage,
+        name: &str,
+    ) -> Result<&'s SecretStatus, Failure> {
         let is_it =
             |secret: &&SecretStatus| secret.source == self.source && secret.secret_name == name;
-        secrets.secrets.iter().find(is_it).ok_or_else(|| {
+        secrets.items.iter().find(is_it).ok_or_else(|| {
             Failure::failed(format!(
                 "the running wilco does not accept the secret {name}; was the file or the \
                  configuration changed? Run `wilco reload`, then this again"
@@ -300,13 +305,16 @@ impl Rotation {
     }
 }
 
-/// What the running wilco knows about its secrets.
-async fn secrets(server: &Server) -> Result<Secrets, Failure> {
-    let answer = server.ask(Method::GET, "/api/v1/secrets", Bytes::new()).await?;
-    match answer.status.is_success() {
-        true => serde_json::from_slice(&answer.body).map_err(Failure::failed),
-        false => Err(refusal(answer.status, &answer.body)),
+/// What the running wilco knows about its secrets: the pages of the listing as one.
+async fn secrets(server: &Server) -> Result<SecretStatusPage, Failure> {
+    let mut all: SecretStatusPage = server.get("/api/v1/secrets").await?;
+    while let Some(cursor) = all.next.take() {
+        let query = admin::query(&PageQuery { cursor: Some(cursor), limit: None })?;
+        let page: SecretStatusPage = server.get(&format!("/api/v1/secrets?{query}")).await?;
+        all.items.extend(page.items);
+        all.next = page.next;
     }
+    Ok(all)
 }
 
 /// The secrets of a source, at least one.

@@ -4,7 +4,7 @@ mod compare;
 
 use http::Uri;
 use jiff::Timestamp;
-use wilco_server::admin::{Probe, ProbeReport, ProbedRequest};
+use wilco_server::admin::{Probe, ProbedRequest};
 
 use super::{
     Answer, Exchange, Expected, Finding, Judged, Outcome, Presented, Row, Sent, Untrusted,
@@ -24,7 +24,7 @@ pub(super) fn judge(
     url: &Uri,
     probe: &Probe,
     exchanges: &[(Sent, Exchange)],
-    report: &ProbeReport,
+    arrived: &[ProbedRequest],
 ) -> Judged {
     let mut judged = Judged {
         rows: Vec::new(),
@@ -39,7 +39,7 @@ pub(super) fn judge(
             let mut headers = request.headers.iter();
             headers.any(|it| it.name == "x-wilco-probe-case" && it.value == sent.case.name)
         };
-        let arrived: Vec<_> = report.requests.iter().filter(is_of).collect();
+        let arrived: Vec<_> = arrived.iter().filter(is_of).collect();
         let (outcome, findings) = one(url, probe, sent, exchange, &arrived);
         for name in arrived.iter().flat_map(|request| added(sent, request)) {
             if !judged.added.iter().any(|known| known == name) {

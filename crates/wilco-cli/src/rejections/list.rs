@@ -2,11 +2,11 @@
 
 use clap::Args;
 use jiff::Timestamp;
-use wilco_server::admin::{ListRejections, PAGE_ITEMS_MAX, RejectionSummary};
+use wilco_server::admin::{ListRejections, RejectionSummary};
 
 use super::Record;
 use crate::{
-    Column, Failure, ListingArgs, Screen, StoreArgs, Table, Times, distinct_chars, instant,
+    Column, Failure, ListingArgs, Pages, Screen, StoreArgs, Table, Times, distinct_chars, instant,
     json_line, print,
 };
 
@@ -32,24 +32,19 @@ impl List {
 
     async fn list(&self, record: &Record) -> Result<(), Failure> {
         let mut rows = Rows { table: None, times: self.store.times(), offset: String::new() };
-        let (mut listed, mut cursor) = (0, None);
-        while listed < self.listing.items_max() {
-            let limit = Some((self.listing.items_max() - listed).min(PAGE_ITEMS_MAX));
-            let (source, since) = (self.source.clone(), self.since);
-            let query =
-                ListRejections { source, since, cursor, limit, ..ListRejections::default() };
-            let page = record.rejections(&query).await?;
+        let (source, since) = (self.source.clone(), self.since);
+        let query = ListRejections { source, since, ..ListRejections::default() };
+        let items_max = self.listing.items_max();
+        let mut pages = Pages::of(record, "/api/v1/rejections", &query, items_max)?;
+        let mut listed = 0;
+        while let Some(items) = pages.next().await? {
             match self.listing.json {
-                true => print(&page.items.iter().map(json_line).collect::<Result<String, _>>()?)?,
-                false => print(&rows.draw(&page.items))?,
+                true => print(&items.iter().map(json_line).collect::<Result<String, _>>()?)?,
+                false => print(&rows.draw(&items))?,
             }
-            listed += page.items.len();
-            cursor = page.next;
-            if cursor.is_none() {
-                break;
-            }
+            listed += items.len();
         }
-        if listed == 0 && self.listing.items_max() > 0 {
+        if listed == 0 && items_max > 0 {
             record.check_source(self.source.as_deref())?;
             return if self.listing.json {
                 Ok(())
@@ -60,7 +55,7 @@ impl List {
                 })
             };
         }
-        if cursor.is_some() {
+        if pages.has_more() {
             self.listing.note_more(listed);
         }
         Ok(())

@@ -6,7 +6,9 @@ use http::Method;
 use wilco_server::admin::RejectionDetail;
 
 use super::{Record, RejectionRef};
-use crate::{Failure, ShowArgs, StoreArgs, Times, json_line, print_bytes, visible, wrapped};
+use crate::{
+    Failure, ReadApi as _, ShowArgs, StoreArgs, Times, json_line, print_bytes, visible, wrapped,
+};
 
 /// Show one rejected request: why it was refused, its headers and its body
 ///

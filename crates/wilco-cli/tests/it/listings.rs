@@ -160,7 +160,7 @@ fn ten_thousand_rows_are_listed_once_each_in_any_width() {
 #[test]
 fn every_provider_has_a_line_in_any_width() {
     let mut list = wilco(".".as_ref());
-    list.arg("providers");
+    list.args(["providers", "--all"]);
     let piped = text(&list.output().unwrap().stdout);
     for columns in [80, 120, 200] {
         let coloured = on_a_terminal(&list, columns, &[("TERM", "xterm")]);

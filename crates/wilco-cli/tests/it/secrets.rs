@@ -84,7 +84,7 @@ fn the_admin_api_says_how_often_and_when_each_secret_matched_with_duplicates() {
     reload(&world);
     let reply = world.get("/api/v1/secrets");
     let answer: Value = serde_json::from_str(&reply.body).unwrap();
-    let secrets = answer["secrets"].as_array().unwrap();
+    let secrets = answer["items"].as_array().unwrap();
     let file = world.path("secret").display().to_string();
     let expected = [
         ("files", format!("file:{file}"), 2),

@@ -201,13 +201,13 @@ fn about_configuration() -> Vec<Operation> {
         read(
             "/api/v1/destinations",
             "list_destinations",
-            "Lists destinations with their status",
+            "Lists destinations with their status, by name",
             destinations::list,
         ),
         read(
             "/api/v1/failures",
             "list_failures",
-            "Lists dead deliveries and those that are tried again, grouped by destination and error",
+            "Lists dead deliveries and those that are tried again, in groups by destination and error",
             failures::list,
         ),
         write(
@@ -249,14 +249,20 @@ fn about_configuration() -> Vec<Operation> {
         read(
             "/api/v1/secrets",
             "list_secrets",
-            "Says how often and when each secret matched, by its name",
+            "Lists how often and when each secret matched, by source and name",
             secrets::list,
         ),
         read(
             "/api/v1/backfill",
-            "show_backfill",
-            "Says when wilco did not run, and what was taken in for it",
-            backfill::show,
+            "list_backfills",
+            "Lists the sources that have or had a backfill, and how far each is covered",
+            backfill::list,
+        ),
+        read(
+            "/api/v1/backfill/gaps",
+            "list_gaps",
+            "Lists when wilco did not run, and what was taken in for it, newest first",
+            backfill::gaps,
         ),
         write(
             "/api/v1/backfill/run",
@@ -275,7 +281,12 @@ fn about_the_service() -> Vec<Operation> {
             "Opens a probe: requests with its id are answered, reported and never recorded",
             probes::open,
         ),
-        read("/api/v1/probes/{id}", "show_probe", "Shows what arrived of a probe", probes::report),
+        read(
+            "/api/v1/probes/{id}/requests",
+            "list_probed_requests",
+            "Lists what arrived of a probe, in the order of the answers",
+            probes::requests,
+        ),
         write(
             "/api/v1/probes/{id}/close",
             "close_probe",

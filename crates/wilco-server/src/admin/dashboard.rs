@@ -37,7 +37,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use wilco_store::{AdminStore, State as DeliveryState};
 
 use super::{
-    Admin, Api, DestinationStatus, FromPage, ListDestinations, PAGE_ITEMS_MAX, Page, Problem, Role,
+    Admin, Api, DestinationStatus, FromPage, PAGE_ITEMS_MAX, Page, PageQuery, Problem, Role,
     Session, Sessions, Streams, cookie, query,
 };
 use crate::clock;
@@ -100,13 +100,16 @@ impl Dashboard {
 
     /// Every destination with its status.
     async fn destinations(&self) -> Result<Vec<DestinationStatus>, Problem> {
+        self.list("/api/v1/destinations").await
+    }
+
+    /// The whole of a listing that the configuration bounds.
+    async fn list<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, Problem> {
         let mut all = Vec::new();
-        let mut part =
-            ListDestinations { limit: Some(PAGE_ITEMS_MAX), ..ListDestinations::default() };
+        let mut part = PageQuery { limit: Some(PAGE_ITEMS_MAX), ..PageQuery::default() };
         loop {
             let part_query = query(&part).map_err(|error| Problem::internal(&error))?;
-            let page: Page<DestinationStatus> =
-                self.get(&format!("/api/v1/destinations?{part_query}")).await?;
+            let page: Page<T> = self.get(&format!("{path}?{part_query}")).await?;
             all.extend(page.items);
             part.cursor = page.next;
             if part.cursor.is_none() {

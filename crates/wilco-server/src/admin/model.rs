@@ -20,48 +20,59 @@ mod stream;
 
 use std::{fmt::Display, str::FromStr};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{
-    PartialSchema, ToSchema,
+    IntoParams, PartialSchema, ToSchema,
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
-pub use audit::{AuditEntry, ListAudit};
-pub use backfill::{BackfillStatus, Backfills, Gap};
+pub use audit::AuditEntry;
+pub use backfill::{BackfillRound, BackfillStatus, Gap, ListGaps};
 pub use deliveries::{
     Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, ReplayRequest, Replayed,
     ReplayedEvent,
 };
 pub(crate) use destinations::DestinationPath;
-pub use destinations::{DestinationStatus, ListDestinations};
+pub use destinations::DestinationStatus;
 pub use erasure::{
     EraseRequest, Erased, ErasedEvent, ErasureOutcome, KeptFor, Reached, StoreContents, ValueAt,
 };
 pub(crate) use events::EventPath;
 pub use events::{
-    EventCount, EventCounts, EventDetail, EventSummary, Header, ListEvents, PayloadState,
+    EventCount, EventCounts, EventDetail, EventSummary, EventSummaryPage, Header, ListEvents,
+    PayloadState,
 };
 pub use explanation::{ExplainedChange, Explanation};
-pub use failures::{FailureGroup, Failures, ListFailures, RetriedFailures, RetryFailures};
+pub use failures::{FailureGroup, FailureGroupPage, ListFailures, RetriedFailures, RetryFailures};
 pub use overview::{Activity, Latency, Overview, SourceStatus, StoreUsage};
 pub(crate) use probe::ProbePath;
-pub use probe::{Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest};
+pub use probe::{Probe, ProbeRequest, ProbedBody, ProbedRequest};
 pub(crate) use rejections::RejectionPath;
 pub use rejections::{
     AcceptRequest, AcceptedRejection, ListRejections, RejectionDetail, RejectionReason,
     RejectionSummary,
 };
-pub use routes::{
-    ConfiguredDebounce, ConfiguredRoute, ConfiguredRoutes, RouteClause, RouteDecision,
-    RouteDecisions,
-};
-pub use secrets::{SecretStatus, Secrets};
+pub use routes::{ConfiguredDebounce, ConfiguredRoute, RouteClause, RouteDecision, RouteDecisions};
+pub use secrets::{SecretStatus, SecretStatusPage};
 pub use sessions::{LoginLink, SessionRequest};
 pub(crate) use sources::{ReadSample, SourcePath};
 pub use sources::{Sample, SentTest, TestRequest};
 pub(crate) use stream::StreamedData;
 pub use stream::{DeliveryChange, FollowChanges, StreamStart, StreamedKind};
+
+/// Which part of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct PageQuery {
+    /// Where to continue: `next` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The most items of a page.
+    #[serde(default, deserialize_with = "limit_from_text")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = PageItems, inline, required = false)]
+    pub limit: Option<usize>,
+}
 
 /// One part of a listing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,10 +81,6 @@ pub struct Page<T> {
     pub items: Vec<T>,
     /// The cursor of the next page; `null` on the last one.
     pub next: Option<String>,
-    /// Up to when events were looked through, if the page ended before it was full because few matched. The next page
-    /// goes on there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub searched_to: Option<Timestamp>,
 }
 
 /// An event's id: `evt_` and a ULID.

@@ -9,7 +9,7 @@ use utoipa::{
         Ref, RefOr, Required, ResponseBuilder, Schema,
         path::{HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn},
         request_body::RequestBodyBuilder,
-        schema::{ArrayBuilder, KnownFormat, ObjectBuilder, SchemaFormat, SchemaType, Type},
+        schema::{ArrayBuilder, ObjectBuilder, SchemaType, Type},
         security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
@@ -222,13 +222,6 @@ impl<T: ToSchema> PartialSchema for Page<T> {
         let next = ObjectBuilder::new()
             .schema_type(next)
             .description(Some("The cursor of the next page; null on the last one."));
-        let searched_to = ObjectBuilder::new()
-            .schema_type(Type::String)
-            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-            .description(Some(
-                "Up to when events were looked through, if the page ended before it was full because few \
-                 matched. The next page goes on there.",
-            ));
         let items = ArrayBuilder::new()
             .items(Ref::from_schema_name(T::name()))
             .description(Some("The items of this part."));
@@ -238,7 +231,6 @@ impl<T: ToSchema> PartialSchema for Page<T> {
             .required("items")
             .property("next", next)
             .required("next")
-            .property("searched_to", searched_to)
             .into()
     }
 }

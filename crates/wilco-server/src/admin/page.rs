@@ -1,10 +1,10 @@
 //! Pages of listings, and the cursors between them.
 
-use std::str::FromStr;
+use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 
-use super::{Page, Problem};
+use super::{PAGE_ITEMS, Page, PageQuery, Problem};
 
 impl<T> Page<T> {
     /// The first `limit` of these items. If there are more, another page follows; `position` gives the place of an
@@ -20,7 +20,40 @@ impl<T> Page<T> {
         items.truncate(limit);
         let place = if has_more { items.last().map(position) } else { rest };
         let next = place.map(|place| encode(listing, &place));
-        Self { items, next, searched_to: None }
+        Self { items, next }
+    }
+
+    /// A part of a listing that is in memory as a whole: items in the order of their keys, which are unique.
+    pub(crate) fn of<K: Ord + FromStr + ToString>(
+        listing: &str,
+        mut all: Vec<T>,
+        query: &PageQuery,
+        key: impl Fn(&T) -> K,
+    ) -> Result<Self, Problem> {
+        let behind = position::<K>(listing, query.cursor.as_deref())?;
+        all.retain(|item| behind.as_ref().is_none_or(|behind| key(item) > *behind));
+        all.sort_by_cached_key(&key);
+        let limit = query.limit.unwrap_or(PAGE_ITEMS);
+        Ok(Self::new(listing, all, limit, None, |item| key(item).to_string()))
+    }
+}
+
+/// The place of an item that has a name and a text, such as a group of failures. There is no line break in the name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NameAndText(pub(crate) String, pub(crate) String);
+
+impl fmt::Display for NameAndText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}\n{}", self.0, self.1)
+    }
+}
+
+impl FromStr for NameAndText {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (name, text) = text.split_once('\n').ok_or(())?;
+        Ok(Self(name.into(), text.into()))
     }
 }
 

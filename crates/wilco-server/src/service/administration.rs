@@ -10,8 +10,8 @@ use wilco_store::AdminStore;
 
 use crate::{
     admin::{
-        Api, Backend, Header, Probe, ProbeReport, ProbeRequest, ProbedBody, ProbedRequest, Probing,
-        Problem, Reload, Routing, RunBackfill, Running, SendTest, SentTest,
+        Api, Backend, Header, Probe, ProbeRequest, ProbedBody, ProbedRequest, Probing, Problem,
+        Reload, Routing, RunBackfill, Running, SendTest, SentTest,
     },
     backfill::Trigger,
     config::{Config, Outline},
@@ -133,9 +133,8 @@ impl Probing for Inbound {
         })
     }
 
-    fn report(&self, id: &str) -> Option<ProbeReport> {
-        let requests = self.probe_requests(id)?.into_iter().map(ProbedRequest::from).collect();
-        Some(ProbeReport { requests })
+    fn requests(&self, id: &str) -> Option<Vec<ProbedRequest>> {
+        Some(self.probe_requests(id)?.into_iter().map(ProbedRequest::from).collect())
     }
 
     fn close(&self, id: &str) -> bool {

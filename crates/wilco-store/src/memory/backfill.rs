@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Awaited, MemoryStore, Record};
 use crate::{
-    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, Redelivery, StoreError,
+    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, GapQuery, Redelivery, StoreError,
     backfill::{AWAITED_MS, GAP_TAIL_MS},
     rules::whole_millis,
 };
@@ -20,8 +20,9 @@ impl BackfillStore for MemoryStore {
                 let ran = record.seen_at;
                 record.begin_coverage(&source, ran.unwrap_or(now));
                 if let Some(from) = ran {
-                    let gap = Gap { from, to: now, closed_at: None, taken_in: 0 };
-                    record.gaps.push((source, gap));
+                    let number = record.gaps.last().map_or(1, |last| last.number + 1);
+                    let (to, closed_at, taken_in) = (now, None, 0);
+                    record.gaps.push(Gap { number, source, from, to, closed_at, taken_in });
                 }
             }
             let surplus = record.gaps.len().saturating_sub(GAPS_MAX);
@@ -68,8 +69,8 @@ impl BackfillStore for MemoryStore {
                     let covered = status.covered_through.max(whole_millis(through));
                     status.covered_through = covered;
                     (status.error, status.failing_since) = (None, None);
-                    let open = record.gaps.iter_mut().filter(|(of, _)| of == source);
-                    open.for_each(|(_, gap)| gap.closed_at = gap.closed_at.or(Some(now)));
+                    let open = record.gaps.iter_mut().filter(|gap| gap.source == source);
+                    open.for_each(|gap| gap.closed_at = gap.closed_at.or(Some(now)));
                     None
                 }
                 Err(error) => {
@@ -104,19 +105,17 @@ impl Record {
             taken_in: 0,
             awaited: 0,
             given_up: 0,
-            gaps: Vec::new(),
         })
     }
 
     pub(super) fn backfills(&self) -> Vec<BackfillStatus> {
-        let with_gaps = |status: &BackfillStatus| BackfillStatus {
+        let counted = |status: &BackfillStatus| BackfillStatus {
             taken_in: self.taken_in(&status.source, |_| true),
             awaited: self.awaited(&status.source, false),
             given_up: self.awaited(&status.source, true),
-            gaps: self.gaps_of(&status.source),
             ..status.clone()
         };
-        self.backfills.values().map(with_gaps).collect()
+        self.backfills.values().map(counted).collect()
     }
 
     fn ask_again(&mut self, source: &str, delivery_id: &str, now: Timestamp) -> Redelivery {
@@ -159,22 +158,23 @@ impl Record {
         awaited.filter(|one| one.source == source && one.is_given_up == is_given_up).count() as u64
     }
 
-    fn gaps_of(&self, source: &str) -> Vec<Gap> {
-        let of_source = self.gaps.iter().filter(|(of, _)| of == source);
-        let mut gaps: Vec<_> = of_source.map(|(_, gap)| *gap).collect();
-        let ends: Vec<_> = gaps.iter().map(|gap| gap.to).collect();
-        for (place, gap) in gaps.iter_mut().enumerate() {
-            let next = ends.iter().skip(place + 1).min();
-            let tail = SignedDuration::from_millis(GAP_TAIL_MS);
-            let (to, closed_at) = (gap.to, gap.closed_at);
-            gap.taken_in = self.taken_in(source, |at| {
-                at >= to
-                    && closed_at.is_none_or(|closed| at.duration_since(closed) < tail)
-                    && next.is_none_or(|next| at < *next)
+    pub(super) fn gaps(&self, query: &GapQuery) -> Vec<Gap> {
+        let tail = SignedDuration::from_millis(GAP_TAIL_MS);
+        let listed = self.gaps.iter().rev().filter(|gap| {
+            query.source.as_ref().is_none_or(|source| gap.source == *source)
+                && query.before.is_none_or(|before| gap.number < before)
+        });
+        let counted = listed.take(query.limit).map(|gap| {
+            let later = self.gaps.iter().filter(|later| later.number > gap.number);
+            let next = later.filter(|later| later.source == gap.source).map(|gap| gap.to).min();
+            let taken_in = self.taken_in(&gap.source, |at| {
+                at >= gap.to
+                    && gap.closed_at.is_none_or(|closed| at.duration_since(closed) < tail)
+                    && next.is_none_or(|next| at < next)
             });
-        }
-        gaps.reverse();
-        gaps
+            Gap { taken_in, ..gap.clone() }
+        });
+        counted.collect()
     }
 
     fn taken_in(&self, source: &str, is_meant: impl Fn(Timestamp) -> bool) -> u64 {

@@ -2,17 +2,19 @@
 
 use super::Record;
 use crate::{
-    AUDIT_ENTRIES_MAX, AuditEntry, Delivery, FailedEvents, FailureQuery, Failures, State,
+    AUDIT_ENTRIES_MAX, AuditEntry, Delivery, FailedEvents, FailureGroupQuery, FailureGroups,
+    FailureQuery, State,
     failure::{Failure, Grouping, kind_of_error},
 };
 
 impl Record {
-    pub(super) fn failures(&self, destination: Option<&str>) -> Failures {
+    pub(super) fn failure_groups(&self, query: &FailureGroupQuery) -> FailureGroups {
         let mut grouping = Grouping::default();
         for row in &self.rows {
             let delivery = &row.delivery;
             let is_dead = is_dead(delivery);
-            let is_meant = destination.is_none_or(|name| delivery.destination == name);
+            let destination = query.destination.as_ref();
+            let is_meant = destination.is_none_or(|name| delivery.destination == *name);
             if !is_meant || !(is_dead || delivery.state == State::Retrying) {
                 continue;
             }
@@ -27,7 +29,7 @@ impl Record {
                     .map_or(row.event.received_at, |attempt| attempt.started_at),
             });
         }
-        grouping.finish()
+        grouping.finish(query)
     }
 
     pub(super) fn failed_events(&self, query: &FailureQuery) -> FailedEvents {

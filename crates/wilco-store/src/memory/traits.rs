@@ -11,11 +11,11 @@ use super::{DeliveryRow, Kept, MemoryStore, Record};
 use crate::{
     Accepted, AdminStore, Alert, Attempt, AuditEntry, BackfillStatus, Batch, Breaker, ChangeQuery,
     Changes, Claim, Contents, DestinationStatus, Duplicates, Erasure, ErasureQuery, EventCounts,
-    EventDetail, EventList, EventQuery, EventSummary, FailedEvents, FailureQuery, Failures,
-    InboundStore, OutboundStore, Outcome, Overwritten, PayloadState, Position, PrunePlace, Pruned,
-    Receipt, Rejection, RejectionDetail, RejectionQuery, RejectionSummary, Replay, Retention,
-    RetentionStore, RoutedBatch, SecretMatches, Settled, Spool, State, Store, StoreError,
-    StoreStatus, Usage, Wakers,
+    EventDetail, EventList, EventQuery, EventSummary, FailedEvents, FailureGroupQuery,
+    FailureGroups, FailureQuery, Gap, GapQuery, InboundStore, OutboundStore, Outcome, Overwritten,
+    PayloadState, Position, PrunePlace, Pruned, Receipt, Rejection, RejectionDetail,
+    RejectionQuery, RejectionSummary, Replay, Retention, RetentionStore, RoutedBatch,
+    SecretMatches, Settled, Spool, State, Store, StoreError, StoreStatus, Usage, Wakers,
     rules::{Cutoffs, wait_until, whole_millis},
 };
 
@@ -143,6 +143,10 @@ impl AdminStore for MemoryStore {
         self.read(Record::backfills)
     }
 
+    async fn gaps(&self, query: GapQuery) -> Result<Vec<Gap>, StoreError> {
+        self.read(|record| record.gaps(&query))
+    }
+
     async fn events(&self, query: EventQuery) -> Result<EventList, StoreError> {
         self.read(|record| record.list(&query))
     }
@@ -248,8 +252,8 @@ impl AdminStore for MemoryStore {
         })
     }
 
-    async fn failures(&self, destination: Option<&str>) -> Result<Failures, StoreError> {
-        self.read(|record| record.failures(destination))
+    async fn failure_groups(&self, query: FailureGroupQuery) -> Result<FailureGroups, StoreError> {
+        self.read(|record| record.failure_groups(&query))
     }
 
     async fn failed_events(&self, query: FailureQuery) -> Result<FailedEvents, StoreError> {

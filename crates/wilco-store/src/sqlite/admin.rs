@@ -11,20 +11,25 @@ use wilco::{EventId, Proof, RejectionId};
 use super::{
     Acceptance, Budget, Kind, Part, Prepared, Search, SqliteStore, StoreFiles, WriterState,
     audit_entries, backfills, changes, contents, counts, earliest_due, events, failed_events,
-    failures, last_of_sources, newest_position, position_before, rejection, rejections,
+    failure_groups, gaps, last_of_sources, newest_position, position_before, rejection, rejections,
     secret_matches, seq_at, seq_of, show, show_summary, slices, unread,
 };
 use crate::{
     Accepted, AdminStore, AuditEntry, BackfillStatus, ChangeQuery, Changes, Contents, Duplicates,
     Erasure, ErasureQuery, EventCounts, EventDetail, EventList, EventQuery, EventSummary,
-    FailedEvents, FailureQuery, Failures, Overwritten, Position, Receipt, RejectionDetail,
-    RejectionQuery, RejectionSummary, Replay, SecretMatches, State, StoreError,
+    FailedEvents, FailureGroupQuery, FailureGroups, FailureQuery, Gap, GapQuery, Overwritten,
+    Position, Receipt, RejectionDetail, RejectionQuery, RejectionSummary, Replay, SecretMatches,
+    State, StoreError,
 };
 
 #[async_trait]
 impl AdminStore for SqliteStore {
     async fn backfills(&self) -> Result<Vec<BackfillStatus>, StoreError> {
         self.query_readers.read(backfills).await
+    }
+
+    async fn gaps(&self, query: GapQuery) -> Result<Vec<Gap>, StoreError> {
+        self.query_readers.read(move |connection| gaps(connection, &query)).await
     }
 
     async fn secret_matches(&self) -> Result<Vec<SecretMatches>, StoreError> {
@@ -136,9 +141,8 @@ impl AdminStore for SqliteStore {
         self.count_unfinished().await
     }
 
-    async fn failures(&self, destination: Option<&str>) -> Result<Failures, StoreError> {
-        let name = destination.map(ToOwned::to_owned);
-        self.query_readers.read(move |connection| failures(connection, name.as_deref())).await
+    async fn failure_groups(&self, query: FailureGroupQuery) -> Result<FailureGroups, StoreError> {
+        self.query_readers.read(move |connection| failure_groups(connection, &query)).await
     }
 
     async fn failed_events(&self, query: FailureQuery) -> Result<FailedEvents, StoreError> {

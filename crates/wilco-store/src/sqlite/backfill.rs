@@ -5,9 +5,9 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use wilco::Digest;
 
-use super::{Keys, Kind, SqliteStore, WriterState, instant};
+use super::{Keys, Kind, SqliteStore, WriterState, instant, row_limit};
 use crate::{
-    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, Redelivery, StoreError,
+    AWAITED_MAX, BackfillStatus, BackfillStore, GAPS_MAX, Gap, GapQuery, Redelivery, StoreError,
     backfill::{AWAITED_MS, GAP_TAIL_MS},
 };
 
@@ -229,33 +229,32 @@ pub(crate) fn backfills(connection: &Connection) -> Result<Vec<BackfillStatus>, 
             taken_in: row.get(4)?,
             awaited: row.get(5)?,
             given_up: row.get(6)?,
-            gaps: Vec::new(),
         })
     })?;
-    let mut all = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    for status in &mut all {
-        status.gaps = gaps(connection, &status.source)?;
-    }
-    Ok(all)
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }
 
-fn gaps(connection: &Connection, source: &str) -> rusqlite::Result<Vec<Gap>> {
-    connection
-        .prepare_cached(
-            "SELECT from_ms, to_ms, closed_ms, (SELECT count(*) FROM event \
-             WHERE event.source = gap.source AND origin <> 'webhook' AND received_at_ms >= to_ms \
-             AND (closed_ms IS NULL OR received_at_ms < closed_ms + ?2) \
-             AND received_at_ms < coalesce((SELECT min(later.to_ms) FROM gap AS later \
-             WHERE later.source = gap.source AND later.id > gap.id), 9e18)) \
-             FROM gap WHERE source = ?1 ORDER BY id DESC",
-        )?
-        .query_map(params![source, GAP_TAIL_MS], |row| {
+pub(crate) fn gaps(connection: &Connection, query: &GapQuery) -> Result<Vec<Gap>, StoreError> {
+    let GapQuery { source, before, limit } = query;
+    let mut statement = connection.prepare_cached(
+        "SELECT id, source, from_ms, to_ms, closed_ms, (SELECT count(*) FROM event \
+         WHERE event.source = gap.source AND origin <> 'webhook' AND received_at_ms >= to_ms \
+         AND (closed_ms IS NULL OR received_at_ms < closed_ms + ?4) \
+         AND received_at_ms < coalesce((SELECT min(later.to_ms) FROM gap AS later \
+         WHERE later.source = gap.source AND later.id > gap.id), 9e18)) \
+         FROM gap WHERE (?1 IS NULL OR source = ?1) AND id < ?2 ORDER BY id DESC LIMIT ?3",
+    )?;
+    let before = before.unwrap_or(i64::MAX);
+    let rows =
+        statement.query_map(params![source, before, row_limit(*limit), GAP_TAIL_MS], |row| {
             Ok(Gap {
-                from: instant(row.get(0)?)?,
-                to: instant(row.get(1)?)?,
-                closed_at: row.get::<_, Option<i64>>(2)?.map(instant).transpose()?,
-                taken_in: row.get(3)?,
+                number: row.get(0)?,
+                source: row.get(1)?,
+                from: instant(row.get(2)?)?,
+                to: instant(row.get(3)?)?,
+                closed_at: row.get::<_, Option<i64>>(4)?.map(instant).transpose()?,
+                taken_in: row.get(5)?,
             })
-        })?
-        .collect()
+        })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
 }

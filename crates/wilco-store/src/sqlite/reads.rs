@@ -22,7 +22,7 @@ use crate::{
     rules::wait_until,
 };
 pub(crate) use contents::contents;
-pub(crate) use failures::{failed_events, failures};
+pub(crate) use failures::{failed_events, failure_groups};
 use listing::head;
 pub(crate) use listing::{
     Budget, Part, changes, counts, events, last_received, newest_position, position_before,

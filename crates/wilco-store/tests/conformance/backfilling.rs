@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use wilco::{Envelope, ListedEvents, Origin, Proof, SourceName};
 use wilco_store::{
-    BackfillStatus, Duplicates, EventQuery, Gap, REDELIVERIES_MAX, Receipt, Redelivery,
+    BackfillStatus, Duplicates, EventQuery, Gap, GapQuery, REDELIVERIES_MAX, Receipt, Redelivery,
 };
 
 use crate::{
@@ -81,18 +81,30 @@ async fn status(bench: &Bench) -> BackfillStatus {
     bench.store.backfills().await.unwrap().remove(0)
 }
 
+async fn gaps(bench: &Bench, source: Option<&str>, before: Option<i64>, limit: usize) -> Vec<Gap> {
+    let source = source.map(Into::into);
+    bench.store.gaps(GapQuery { source, before, limit }).await.unwrap()
+}
+
 async fn each_time_that_the_service_did_not_run_is_a_gap_with_what_was_taken_in_for_it(
     mut bench: Bench,
 ) {
     let sources = || vec![SENT.source.to_owned()];
     bench.store.note_start(sources()).await.unwrap();
-    assert_eq!(status(&bench).await.gaps, []);
+    assert_eq!(gaps(&bench, None, None, 9).await, []);
     bench.clock.set(after(60));
     bench.store.note_running().await.unwrap();
     bench.crash(after(660));
     bench.store.note_start(sources()).await.unwrap();
-    let gap = Gap { from: after(60), to: after(660), closed_at: None, taken_in: 0 };
-    assert_eq!(status(&bench).await.gaps, [gap]);
+    let gap = Gap {
+        number: 1,
+        source: SENT.source.into(),
+        from: after(60),
+        to: after(660),
+        closed_at: None,
+        taken_in: 0,
+    };
+    assert_eq!(gaps(&bench, None, None, 9).await, std::slice::from_ref(&gap));
     fetch(&bench, "evt_1", after(661), SUPPRESS).await;
     bench.record(Sent { at: after(662), ..SENT }).await;
     bench.clock.set(after(663));
@@ -100,13 +112,26 @@ async fn each_time_that_the_service_did_not_run_is_a_gap_with_what_was_taken_in_
     assert_eq!(covered, None);
     fetch(&bench, "evt_2", after(10_000), SUPPRESS).await;
     bench.crash(after(20_000));
-    bench.store.note_start(sources()).await.unwrap();
+    bench.store.note_start(vec![SENT.source.into(), "stripe".into()]).await.unwrap();
     fetch(&bench, "evt_3", after(20_000), SUPPRESS).await;
     let status = status(&bench).await;
     assert_eq!((status.covered_through, status.taken_in), (after(662), 3));
-    let closed = Gap { closed_at: Some(after(663)), taken_in: 1, ..gap };
-    let open = Gap { from: after(660), to: after(20_000), closed_at: None, taken_in: 1 };
-    assert_eq!(status.gaps, [open, closed]);
+    let closed = Gap { closed_at: Some(after(663)), taken_in: 1, ..gap.clone() };
+    let (from, to) = (after(660), after(20_000));
+    let open = Gap { number: 2, from, to, taken_in: 1, ..gap };
+    let source = "stripe".to_owned();
+    let of_stripe = Gap { number: 3, source, taken_in: 0, ..open.clone() };
+    let all = [of_stripe, open, closed];
+    for (source, before, limit, part) in [
+        (None, None, 9, 0..3),
+        (None, None, 1, 0..1),
+        (None, Some(3), 1, 1..2),
+        (None, Some(1), 9, 3..3),
+        (Some("stripe"), None, 9, 0..1),
+        (Some(SENT.source), Some(2), 9, 2..3),
+    ] {
+        assert_eq!(gaps(&bench, source, before, limit).await, all[part], "{source:?} {before:?}");
+    }
 }
 
 async fn a_failed_round_leaves_the_source_uncovered_and_its_gaps_open(bench: Bench) {

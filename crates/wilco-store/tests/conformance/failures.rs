@@ -1,7 +1,10 @@
 //! Failures are grouped and found again, and what people did about them is kept.
 
 use wilco::EventId;
-use wilco_store::{AuditEntry, FailedEvents, FailureGroup, FailureQuery, Outcome, Replay, Target};
+use wilco_store::{
+    AuditEntry, FailedEvents, FailureGroup, FailureGroupQuery, FailureQuery, Outcome, Replay,
+    Target,
+};
 
 use crate::{
     bench::{Bench, DEAD},
@@ -16,16 +19,31 @@ promises! {
 
 async fn failures_are_grouped_by_destination_and_kind_of_error(bench: Bench) {
     let ids = failed(&bench).await;
-    let failures = bench.store.failures(None).await.unwrap();
+    let list = async |destination: Option<&str>, after: Option<(&str, &str)>, limit| {
+        let destination = destination.map(Into::into);
+        let after = after.map(|(destination, error)| (destination.into(), error.into()));
+        let query = FailureGroupQuery { destination, after, limit };
+        bench.store.failure_groups(query).await.unwrap()
+    };
+    let failures = list(None, None, 9).await;
     let expected = [
         group("crm", "503 after N ms", "503 after 1002 ms", ids[2], (2, 1), (0, 2)),
         group("crm", "exit 1", "exit 1", ids[3], (1, 0), (3, 3)),
         group("mail", "exit 1", "exit 1", ids[4], (1, 0), (4, 4)),
     ];
     assert_eq!((&failures.groups[..], failures.is_at_least), (&expected[..], false));
-    let of_mail = bench.store.failures(Some("mail")).await.unwrap();
-    assert_eq!(of_mail.groups, expected[2..]);
-    assert_eq!(bench.store.failures(Some("none")).await.unwrap().groups, []);
+    for (destination, after, limit, part) in [
+        (Some("mail"), None, 9, 2..3),
+        (Some("none"), None, 9, 0..0),
+        (None, None, 2, 0..2),
+        (None, Some(("crm", "503 after N ms")), 1, 1..2),
+        (None, Some(("crm", "exit 1")), 9, 2..3),
+        (Some("crm"), Some(("crm", "exit 1")), 9, 0..0),
+        (None, Some(("mail", "exit 1")), 9, 0..0),
+    ] {
+        let found = list(destination, after, limit).await.groups;
+        assert_eq!(found, expected[part], "{destination:?} {after:?} {limit}");
+    }
 }
 
 async fn events_of_a_group_are_found_until_they_are_replayed(bench: Bench) {

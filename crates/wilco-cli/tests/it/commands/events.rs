@@ -146,7 +146,7 @@ fn a_listing_can_be_filtered_and_limited() {
     let output = run(&world, &["events", "list"]);
     assert_eq!(text(&output.stdout).lines().count(), 51);
     let said = text(&output.stderr);
-    assert_eq!(said, "there are more: --limit 100 lists the newest 100, --all lists all\n");
+    assert_eq!(said, "there are more: --limit 100 lists 100, --all lists all\n");
     let newest: Value =
         serde_json::from_str(list(&world, &["--json"]).lines().next().unwrap()).unwrap();
     assert_eq!(newest["event"], "project.updated");

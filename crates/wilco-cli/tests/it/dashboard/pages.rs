@@ -225,7 +225,7 @@ fn the_routes_are_listed_as_they_are_configured_before_there_is_an_event() {
     let token = world.authorization();
     let listed = || world.ask("GET", "/api/v1/routes", &[("authorization", &token)], "");
     let found: Value = serde_json::from_str(&listed().body).unwrap();
-    let expected = json!({"routes": [
+    let expected = json!({"next": null, "items": [
         {"route": 1, "from": "freispace", "events": ["booking.*", "project.created"],
          "when": "data.name != \"<b>\"",
          "debounce": {"by": "id", "quiet_ms": 90_000, "at_most_ms": 900_000},

@@ -13,13 +13,13 @@ use serde_json::Value;
 
 use super::{Backend, REQUEST_BODY_BYTES_MAX};
 use crate::admin::{
-    AuditEntry, Json, ListAudit, PAGE_ITEMS, Page, Problem, Query, Role, Session, position,
+    AuditEntry, Json, PAGE_ITEMS, Page, PageQuery, Problem, Query, Role, Session, position,
 };
 use crate::clock;
 
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
-    Query(query): Query<ListAudit>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<AuditEntry>>, Problem> {
     let before = position::<i64>(LISTING, query.cursor.as_deref())?;
     let limit = query.limit.unwrap_or(PAGE_ITEMS);

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use wilco_store::{AdminStore, Retention};
 
 use crate::{
-    admin::{Probe, ProbeReport, ProbeRequest, Problem, Routing, SentTest, Sessions, Streams},
+    admin::{Probe, ProbeRequest, ProbedRequest, Problem, Routing, SentTest, Sessions, Streams},
     config::Source,
     history::History,
     metrics::Metrics,
@@ -45,8 +45,8 @@ pub(crate) struct Running {
 pub(crate) trait Probing: Send + Sync {
     /// Opens a probe, unless another is open.
     fn open(&self, request: ProbeRequest) -> Result<Probe, Problem>;
-    /// What arrived; `None` if the latest probe has another id.
-    fn report(&self, id: &str) -> Option<ProbeReport>;
+    /// What arrived, in the order of the answers; `None` if the latest probe has another id.
+    fn requests(&self, id: &str) -> Option<Vec<ProbedRequest>>;
     /// Closes the probe; `false` if the latest probe has another id.
     fn close(&self, id: &str) -> bool;
 }

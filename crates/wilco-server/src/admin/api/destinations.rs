@@ -1,49 +1,32 @@
 //! The destinations: their status, and pausing them.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::extract::State;
 use wilco_store::{Breaker, State as DeliveryState, StoreError};
 
 use super::Backend;
 use crate::admin::{
-    ConfiguredDestination, DestinationPath, DestinationStatus, Json, ListDestinations, NoContent,
-    PAGE_ITEMS, Page, Path, Problem, Query, position,
+    ConfiguredDestination, DestinationPath, DestinationStatus, Json, NoContent, Page, PageQuery,
+    Path, Problem, Query,
 };
 use crate::clock;
 
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
-    Query(query): Query<ListDestinations>,
+    Query(query): Query<PageQuery>,
 ) -> Result<Json<Page<DestinationStatus>>, Problem> {
-    let behind = position::<String>(LISTING, query.cursor.as_deref())?;
     let counts = backend.store.unfinished().await?;
-    let mut names = names(&backend, &counts)?;
-    if let Some(behind) = behind {
-        let place = names.iter().position(|(name, _)| *name == behind);
-        let place = place.ok_or_else(|| {
-            Problem::bad_request(format!("destination {behind} no longer exists; list again"))
-        })?;
-        names.drain(..=place);
-    }
-    let limit = query.limit.unwrap_or(PAGE_ITEMS);
-    let mut items = Vec::new();
-    for (name, configured) in names.into_iter().take(limit + 1) {
-        items.push(status(&backend, name, configured, &counts).await?);
-    }
-    let position = |item: &DestinationStatus| item.destination.clone();
-    Ok(Json(Page::new(LISTING, items, limit, None, position)))
+    let names = names(&backend, &counts)?;
+    let Page { items, next } = Page::of(LISTING, names, &query, |(name, _)| name.clone())?;
+    Ok(Json(Page { items: statuses(&backend, items, &counts).await?, next }))
 }
 
 impl Backend {
     /// The status of every destination.
     pub(crate) async fn destination_statuses(&self) -> Result<Vec<DestinationStatus>, Problem> {
         let counts = self.store.unfinished().await?;
-        let mut items = Vec::new();
-        for (name, configured) in names(self, &counts)? {
-            items.push(status(self, name, configured, &counts).await?);
-        }
-        Ok(items)
+        statuses(self, names(self, &counts)?, &counts).await
     }
 }
 
@@ -63,19 +46,28 @@ pub(super) async fn resume(
 
 type Counts = [(String, DeliveryState, u64)];
 
-/// The destinations of the configuration, and others that have unfinished deliveries.
-fn names(
-    backend: &Backend,
-    counts: &Counts,
-) -> Result<Vec<(String, Option<ConfiguredDestination>)>, Problem> {
+/// A name, with what the configuration says about it, if it has the destination.
+type Named = (String, Option<ConfiguredDestination>);
+
+/// The destinations of the configuration, and others that have unfinished deliveries, by name.
+fn names(backend: &Backend, counts: &Counts) -> Result<Vec<Named>, Problem> {
+    let unfinished = counts.iter().map(|(name, ..)| (name.clone(), None));
+    let mut names: BTreeMap<_, _> = unfinished.collect();
     let configured = backend.routing()?.destinations.into_iter();
-    let mut names: Vec<_> = configured.map(|to| (to.name.clone(), Some(to))).collect();
-    for (name, ..) in counts {
-        if !names.iter().any(|(known, _)| known == name) {
-            names.push((name.clone(), None));
-        }
+    names.extend(configured.map(|to| (to.name.clone(), Some(to))));
+    Ok(names.into_iter().collect())
+}
+
+async fn statuses(
+    backend: &Backend,
+    names: Vec<Named>,
+    counts: &Counts,
+) -> Result<Vec<DestinationStatus>, Problem> {
+    let mut statuses = Vec::new();
+    for (name, configured) in names {
+        statuses.push(status(backend, name, configured, counts).await?);
     }
-    Ok(names)
+    Ok(statuses)
 }
 
 async fn status(

@@ -9,15 +9,15 @@ use wilco_store::{EventDetail as Found, EventQuery, Replay, StoreError, Target};
 
 use super::Backend;
 use crate::admin::{
-    CancelRequest, Cancelled, EventCounts, EventDetail, EventPath, EventSummary, Json, ListEvents,
-    Octets, PAGE_ITEMS, Page, Path, PayloadState, Problem, Query, ReplayRequest, Replayed,
-    ReplayedEvent, RouteDecisions, Routing, position,
+    CancelRequest, Cancelled, EventCounts, EventDetail, EventPath, EventSummary, EventSummaryPage,
+    Json, ListEvents, Octets, PAGE_ITEMS, Page, Path, PayloadState, Problem, Query, ReplayRequest,
+    Replayed, ReplayedEvent, RouteDecisions, Routing, position,
 };
 
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
     Query(query): Query<ListEvents>,
-) -> Result<Json<Page<EventSummary>>, Problem> {
+) -> Result<Json<EventSummaryPage>, Problem> {
     Ok(Json(backend.list_events(query).await?))
 }
 
@@ -30,10 +30,7 @@ pub(super) async fn counts(
 
 impl Backend {
     /// A page of events.
-    pub(crate) async fn list_events(
-        &self,
-        query: ListEvents,
-    ) -> Result<Page<EventSummary>, Problem> {
+    pub(crate) async fn list_events(&self, query: ListEvents) -> Result<EventSummaryPage, Problem> {
         let listing = if query.after.is_some() { OLDEST_FIRST } else { NEWEST_FIRST };
         let behind = position::<EventId>(listing, query.cursor.as_deref())?;
         let (after, before) = match query.after {
@@ -47,8 +44,9 @@ impl Backend {
         let rest = found.rest.filter(|_| found.events.len() <= limit);
         let events = found.events.into_iter().map(EventSummary::from).collect();
         let position = |event: &EventSummary| event.id.to_string();
-        let page = Page::new(listing, events, limit, rest.map(|rest| rest.to_string()), position);
-        Ok(Page { searched_to: rest.map(received_at), ..page })
+        let Page { items, next } =
+            Page::new(listing, events, limit, rest.map(|rest| rest.to_string()), position);
+        Ok(EventSummaryPage { items, next, searched_to: rest.map(received_at) })
     }
 
     /// How many events match, by the state of their deliveries.

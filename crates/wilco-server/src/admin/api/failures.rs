@@ -3,21 +3,29 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use wilco_store::FailureQuery;
+use wilco_store::{FailureGroupQuery, FailureQuery};
 
 use super::{Backend, REPLAYED_EVENTS_MAX};
 use crate::admin::{
-    FailureGroup, Failures, Json, ListFailures, Problem, Query, ReplayRequest, RetriedFailures,
-    RetryFailures,
+    FailureGroup, FailureGroupPage, Json, ListFailures, NameAndText, PAGE_ITEMS, Page, Problem,
+    Query, ReplayRequest, RetriedFailures, RetryFailures, position,
 };
 
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
     Query(query): Query<ListFailures>,
-) -> Result<Json<Failures>, Problem> {
-    let found = backend.store.failures(query.destination.as_deref()).await?;
+) -> Result<Json<FailureGroupPage>, Problem> {
+    let after = position(LISTING, query.cursor.as_deref())?;
+    let after = after.map(|NameAndText(destination, error)| (destination, error));
+    let limit = query.limit.unwrap_or(PAGE_ITEMS);
+    let query = FailureGroupQuery { destination: query.destination, after, limit: limit + 1 };
+    let found = backend.store.failure_groups(query).await?;
     let groups = found.groups.into_iter().map(FailureGroup::from).collect();
-    Ok(Json(Failures { groups, at_least: found.is_at_least }))
+    let position = |group: &FailureGroup| {
+        NameAndText(group.destination.clone(), group.error.clone()).to_string()
+    };
+    let Page { items, next } = Page::new(LISTING, groups, limit, None, position);
+    Ok(Json(FailureGroupPage { items, next, at_least: found.is_at_least }))
 }
 
 pub(super) async fn retry(
@@ -60,3 +68,5 @@ impl From<wilco_store::FailureGroup> for FailureGroup {
         }
     }
 }
+
+const LISTING: &str = "failures";

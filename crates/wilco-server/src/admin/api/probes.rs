@@ -5,7 +5,10 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode};
 
 use super::{Backend, Probing};
-use crate::admin::{Json, NoContent, Path, Probe, ProbePath, ProbeReport, ProbeRequest, Problem};
+use crate::admin::{
+    Json, NoContent, Page, PageQuery, Path, Probe, ProbePath, ProbeRequest, ProbedRequest, Problem,
+    Query,
+};
 
 pub(super) async fn open(
     State(backend): State<Arc<Backend>>,
@@ -14,11 +17,15 @@ pub(super) async fn open(
     probing(&backend)?.open(request).map(Json)
 }
 
-pub(super) async fn report(
+pub(super) async fn requests(
     State(backend): State<Arc<Backend>>,
     Path(path): Path<ProbePath>,
-) -> Result<Json<ProbeReport>, Problem> {
-    probing(&backend)?.report(&path.id).map(Json).ok_or_else(unknown)
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<ProbedRequest>>, Problem> {
+    let requests = probing(&backend)?.requests(&path.id).ok_or_else(unknown)?;
+    let numbered = (1_usize..).zip(requests).collect();
+    let Page { items, next } = Page::of(LISTING, numbered, &query, |(number, _)| *number)?;
+    Ok(Json(Page { items: items.into_iter().map(|(_, request)| request).collect(), next }))
 }
 
 pub(super) async fn close(
@@ -38,3 +45,5 @@ fn probing(backend: &Backend) -> Result<&dyn Probing, Problem> {
 fn unknown() -> Problem {
     Problem::not_found("there is no such probe; another may have been opened since")
 }
+
+const LISTING: &str = "probed requests";

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use axum::extract::State;
 
 use super::Backend;
-use crate::admin::{ConfiguredRoutes, Json, Problem};
+use crate::admin::{ConfiguredRoute, Json, Page, PageQuery, Problem, Query};
 
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
-) -> Result<Json<ConfiguredRoutes>, Problem> {
-    Ok(Json(ConfiguredRoutes { routes: backend.routing()?.configured() }))
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<ConfiguredRoute>>, Problem> {
+    let routes = backend.routing()?.configured();
+    Ok(Json(Page::of(LISTING, routes, &query, |route| route.route)?))
 }
+
+const LISTING: &str = "routes";

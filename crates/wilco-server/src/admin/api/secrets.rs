@@ -5,9 +5,14 @@ use std::{collections::HashMap, sync::Arc};
 use axum::extract::State;
 
 use super::Backend;
-use crate::admin::{Json, Problem, SecretStatus, Secrets};
+use crate::admin::{
+    Json, NameAndText, Page, PageQuery, Problem, Query, SecretStatus, SecretStatusPage,
+};
 
-pub(super) async fn list(State(backend): State<Arc<Backend>>) -> Result<Json<Secrets>, Problem> {
+pub(super) async fn list(
+    State(backend): State<Arc<Backend>>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<SecretStatusPage>, Problem> {
     let sources = (backend.sources)().map_err(Problem::invalid_configuration)?;
     let known = backend.store.secret_matches().await?;
     let known: HashMap<_, _> =
@@ -29,6 +34,10 @@ pub(super) async fn list(State(backend): State<Arc<Backend>>) -> Result<Json<Sec
             });
         }
     }
-    secrets.sort_by_cached_key(|secret| (secret.source.clone(), secret.secret_name.clone()));
-    Ok(Json(Secrets { since: backend.began_at, secrets }))
+    let key =
+        |secret: &SecretStatus| NameAndText(secret.source.clone(), secret.secret_name.clone());
+    let Page { items, next } = Page::of(LISTING, secrets, &query, key)?;
+    Ok(Json(SecretStatusPage { items, next, since: backend.began_at }))
 }
+
+const LISTING: &str = "secrets";

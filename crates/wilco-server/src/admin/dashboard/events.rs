@@ -9,8 +9,8 @@ use wilco::EventId;
 
 use super::{
     super::{
-        EventCount, EventCounts, EventSummary, Overview, Page, REPLAYED_EVENTS_MAX, ReplayRequest,
-        Replayed, ReplayedEvent,
+        EventCount, EventCounts, EventSummary, EventSummaryPage, Overview, Page,
+        REPLAYED_EVENTS_MAX, ReplayRequest, Replayed, ReplayedEvent,
     },
     Dashboard, Layout, Notice, Parameters, Problem, back_to, count, plural, plural_of,
 };
@@ -76,7 +76,7 @@ pub(super) async fn list(
     query: Parameters,
 ) -> Result<Response, Problem> {
     let asked = query.for_api(layout.now).query();
-    let page: Page<EventSummary> = dashboard.get(&format!("/api/v1/events?{asked}")).await?;
+    let page: EventSummaryPage = dashboard.get(&format!("/api/v1/events?{asked}")).await?;
     // A live page asks for its list only.
     let (choices, states) = match headers.contains_key("hx-request") {
         true => (Choices::default(), Vec::new()),

@@ -1,6 +1,6 @@
 //! The page with what failed, in groups, and delivering a group again.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
@@ -8,7 +8,7 @@ use wilco::EventId;
 
 use super::{
     super::{
-        Delivery, EventDetail, FailureGroup, Failures as Found, RetriedFailures, RetryFailures,
+        Delivery, EventDetail, FailureGroup, FailureGroupPage, RetriedFailures, RetryFailures,
     },
     Dashboard, Layout, Notice, Parameters, Problem, back_to, plural,
 };
@@ -18,8 +18,10 @@ use super::{
 struct Failures<'p> {
     layout: &'p Layout,
     query: &'p Parameters,
-    found: &'p Found,
+    /// Those with the most dead deliveries first.
     groups: Vec<Cause<'p>>,
+    at_least: bool,
+    next: Option<String>,
 }
 
 /// Why deliveries of one group failed.
@@ -42,18 +44,33 @@ pub(super) async fn list(
     layout: Layout,
     query: Parameters,
 ) -> Result<Response, Problem> {
-    let found: Found = dashboard.get(&format!("/api/v1/failures?{}", query.query())).await?;
+    let asked = match query.text("limit") {
+        Some(_) => query.clone(),
+        None => query.with("limit", GROUPS),
+    };
+    let page = dashboard.failures(&asked).await?;
+    let next = page.next.map(|cursor| query.with("cursor", &cursor).query());
     let mut groups = Vec::new();
-    for (at, group) in found.groups.iter().enumerate() {
+    for (at, group) in page.items.iter().enumerate() {
         groups.push(match at {
             0..CAUSES_MAX => dashboard.cause(group).await,
             _ => Cause { group, said: None },
         });
     }
-    Ok(layout.page(&Failures { layout: &layout, query: &query, found: &found, groups }))
+    let (layout, query, at_least) = (&layout, &query, page.at_least);
+    Ok(layout.page(&Failures { layout, query, groups, at_least, next }))
 }
 
 impl Dashboard {
+    /// A page of failures, those with the most dead deliveries first.
+    pub(super) async fn failures(&self, query: &Parameters) -> Result<FailureGroupPage, Problem> {
+        let path = format!("/api/v1/failures?{}", query.query());
+        let mut page: FailureGroupPage = self.get(&path).await?;
+        // Groups with the same numbers stay in the order of their names.
+        page.items.sort_by_key(|group| Reverse((group.dead, group.retrying)));
+        Ok(page)
+    }
+
     pub(super) async fn cause<'f>(&self, group: &'f FailureGroup) -> Cause<'f> {
         // Without it, the error says why.
         let event: Result<EventDetail, _> =
@@ -135,6 +152,8 @@ async fn retry_all(
     Ok(RetriedFailures { next: after, ..all })
 }
 
+/// Groups on a page: enough that nearly always all are on the first one.
+const GROUPS: &str = "200";
 /// Requests of 500 events that one form makes.
 const PARTS_MAX: usize = 20;
 /// Groups whose newest event is looked at: each is read as a whole.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{
     super::{
-        Activity, DestinationStatus, FailureGroup, Failures, Latency, Overview, StoreContents,
+        Activity, DestinationStatus, FailureGroup, Latency, Overview, PAGE_ITEMS_MAX, StoreContents,
     },
     CAUSES_MAX, Cause, Dashboard, Layout, Parameters, Problem, count, duration, held, plural,
     plural_of, relative,
@@ -107,9 +107,10 @@ impl Dashboard {
         if destinations.iter().all(|to| to.dead == 0 && to.failures == 0) {
             return Ok(Vec::new());
         }
-        let failures: Failures = self.get("/api/v1/failures").await?;
+        let all = Parameters::default().with("limit", &PAGE_ITEMS_MAX.to_string());
+        let failures = self.failures(&all).await?;
         let mut main: Vec<FailureGroup> = Vec::new();
-        for group in failures.groups {
+        for group in failures.items {
             if main.iter().all(|other| other.destination != group.destination) {
                 main.push(group);
             }

@@ -6,10 +6,7 @@ use askama::Template;
 use axum::{extract::State, response::Response};
 
 use super::{
-    super::{
-        ConfiguredRoute, ConfiguredRoutes, EventDetail, EventSummary, Page, RouteDecision,
-        RouteDecisions,
-    },
+    super::{ConfiguredRoute, EventDetail, EventSummary, Page, RouteDecision, RouteDecisions},
     Dashboard, Layout, Parameters, Problem, path_segment,
 };
 
@@ -30,7 +27,7 @@ pub(super) async fn list(
     layout: Layout,
     query: Parameters,
 ) -> Result<Response, Problem> {
-    let routes = dashboard.get::<ConfiguredRoutes>("/api/v1/routes").await?.routes;
+    let routes: Vec<ConfiguredRoute> = dashboard.list("/api/v1/routes").await?;
     let event = match query.text("event") {
         Some(id) => {
             let path = format!("/api/v1/events/{}", path_segment(id.trim()));

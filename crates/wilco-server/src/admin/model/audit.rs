@@ -2,23 +2,7 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
-
-use super::{PageItems, limit_from_text};
-
-/// Which part of the audit list.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-pub struct ListAudit {
-    /// Where to continue: `next` of the page before.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
-    /// The items of a page.
-    #[serde(default, deserialize_with = "limit_from_text")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = PageItems, inline, required = false)]
-    pub limit: Option<usize>,
-}
+use utoipa::ToSchema;
 
 /// One action: an operation that changes something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -2,15 +2,32 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
-/// The backfill of all sources that have had one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Backfills {
-    /// False if a round that was asked for still runs.
+use super::{PageItems, limit_from_text};
+
+/// Which gaps to list, and which part of the listing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub struct ListGaps {
+    /// Only gaps of this source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Where to continue: `next` of the page before, which had the same other parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The most items of a page.
+    #[serde(default, deserialize_with = "limit_from_text")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = PageItems, inline, required = false)]
+    pub limit: Option<usize>,
+}
+
+/// A round of backfill: all providers are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackfillRound {
+    /// Whether it has ended; `false` if it takes longer than 20 seconds, and goes on.
     pub done: bool,
-    /// The sources, by name.
-    pub sources: Vec<BackfillStatus>,
 }
 
 /// The backfill of a source.
@@ -34,13 +51,13 @@ pub struct BackfillStatus {
     pub awaited: u64,
     /// Deliveries that were given up: the provider was asked twenty times, and they did not come.
     pub given_up: u64,
-    /// When wilco did not run, newest first.
-    pub gaps: Vec<Gap>,
 }
 
-/// A time in which wilco did not run.
+/// A time in which wilco did not run, for one source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Gap {
+    /// The source.
+    pub source: String,
     /// The last sign that it ran.
     #[schema(value_type = String, format = DateTime)]
     pub from: Timestamp,
@@ -65,21 +82,14 @@ impl From<wilco_store::BackfillStatus> for BackfillStatus {
             taken_in,
             awaited,
             given_up,
-            gaps,
         } = status;
-        let gaps = gaps.into_iter().map(|gap| {
-            let wilco_store::Gap { from, to, closed_at, taken_in } = gap;
-            Gap { from, to, closed_at, taken_in }
-        });
-        Self {
-            source,
-            covered_through,
-            error,
-            failing_since,
-            taken_in,
-            awaited,
-            given_up,
-            gaps: gaps.collect(),
-        }
+        Self { source, covered_through, error, failing_since, taken_in, awaited, given_up }
+    }
+}
+
+impl From<wilco_store::Gap> for Gap {
+    fn from(gap: wilco_store::Gap) -> Self {
+        let wilco_store::Gap { number: _, source, from, to, closed_at, taken_in } = gap;
+        Self { source, from, to, closed_at, taken_in }
     }
 }

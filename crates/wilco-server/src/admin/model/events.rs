@@ -47,11 +47,26 @@ pub struct ListEvents {
     /// Where to continue: `next` of the page before, which had the same other parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// The items of a page.
+    /// The most items of a page.
     #[serde(default, deserialize_with = "limit_from_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = PageItems, inline, required = false)]
     pub limit: Option<usize>,
+}
+
+/// One part of a listing of events.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct EventSummaryPage {
+    /// The events of this part.
+    pub items: Vec<EventSummary>,
+    /// The cursor of the next page; `null` on the last one.
+    #[schema(required)]
+    pub next: Option<String>,
+    /// Up to when events were searched, if the page ended before it was full because few matched. The next page
+    /// continues there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub searched_to: Option<Timestamp>,
 }
 
 /// The event that a path names.

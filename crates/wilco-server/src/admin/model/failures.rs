@@ -5,23 +5,35 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wilco::EventId;
 
-use super::EventIdText;
+use super::{EventIdText, PageItems, limit_from_text};
 
-/// Which failures to list.
+/// Which failures to list, and which part of the listing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 pub struct ListFailures {
     /// Only failures of this destination.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<String>,
+    /// Where to continue: `next` of the page before, which had the same other parameters.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+    /// The most items of a page.
+    #[serde(default, deserialize_with = "limit_from_text")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[param(value_type = PageItems, inline, required = false)]
+    pub limit: Option<usize>,
 }
 
-/// Deliveries that are dead and were not replayed, or are tried again, in groups.
+/// One part of a listing of failures: deliveries that are dead and were not replayed, or are tried again, in groups.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct Failures {
-    /// Those with the most dead deliveries first, at most 200.
-    pub groups: Vec<FailureGroup>,
-    /// Whether there may be more than that: of each destination, the newest 10,000 are looked at.
+pub struct FailureGroupPage {
+    /// The groups of this part, by destination and error.
+    pub items: Vec<FailureGroup>,
+    /// The cursor of the next page; `null` on the last one.
+    #[schema(required)]
+    pub next: Option<String>,
+    /// Whether there may be more in these groups, or more groups of their destinations: at most 10,000 deliveries are
+    /// looked at, the same number of each destination.
     pub at_least: bool,
 }
 

@@ -54,13 +54,6 @@ pub(crate) struct ProbePath {
     pub(crate) id: String,
 }
 
-/// What arrived of a probe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ProbeReport {
-    /// The requests, in the order of their answers.
-    pub requests: Vec<ProbedRequest>,
-}
-
 /// A request of a probe, as it arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProbedRequest {

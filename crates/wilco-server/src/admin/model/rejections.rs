@@ -29,7 +29,7 @@ pub struct ListRejections {
     /// Where to continue: `next` of the page before, which had the same other parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// The items of a page.
+    /// The most items of a page.
     #[serde(default, deserialize_with = "limit_from_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = PageItems, inline, required = false)]

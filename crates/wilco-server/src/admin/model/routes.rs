@@ -3,13 +3,6 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The routes of the configuration.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct ConfiguredRoutes {
-    /// In the order of the configuration.
-    pub routes: Vec<ConfiguredRoute>,
-}
-
 /// A route as it is configured. No part of it can be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ConfiguredRoute {

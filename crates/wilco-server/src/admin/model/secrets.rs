@@ -4,15 +4,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// The secrets of all sources.
+/// One part of a listing of secrets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
-pub struct Secrets {
+pub struct SecretStatusPage {
+    /// The secrets of this part, by source and name.
+    pub items: Vec<SecretStatus>,
+    /// The cursor of the next page; `null` on the last one.
+    #[schema(required)]
+    pub next: Option<String>,
     /// When wilco started; absent if it does not run.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub since: Option<Timestamp>,
-    /// The secrets of the configuration, by source and name.
-    pub secrets: Vec<SecretStatus>,
 }
 
 /// How often and when a secret matched, by its name. Requests that turned out to be duplicates count too.

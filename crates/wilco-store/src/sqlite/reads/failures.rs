@@ -5,22 +5,26 @@ use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::super::{id_of, instant, row_limit, seq_of, time_of};
 use crate::{
-    FAILURES_SCANNED_MAX, FailedEvents, FailureQuery, Failures, StoreError,
+    FAILURES_SCANNED_MAX, FailedEvents, FailureGroupQuery, FailureGroups, FailureQuery, StoreError,
     failure::{Failure, Grouping, kind_of_error},
 };
 
-/// The failures of all destinations, or of one.
-pub(crate) fn failures(
+/// Groups of failures.
+pub(crate) fn failure_groups(
     connection: &Connection,
-    destination: Option<&str>,
-) -> Result<Failures, StoreError> {
-    let destinations = match destination {
-        Some(name) => vec![name.to_owned()],
+    query: &FailureGroupQuery,
+) -> Result<FailureGroups, StoreError> {
+    let destinations = match &query.destination {
+        Some(name) => vec![name.clone()],
         None => destinations(connection)?,
     };
     let mut grouping = Grouping::default();
     let scanned_max = FAILURES_SCANNED_MAX / (2 * destinations.len()).max(1);
-    for destination in &destinations {
+    let is_listed = |name: &&String| query.after.as_ref().is_none_or(|(after, _)| *name >= after);
+    for destination in destinations.iter().filter(is_listed) {
+        if grouping.is_full(query) {
+            break;
+        }
         for (statement, is_dead) in [(DEAD, true), (RETRYING, false)] {
             let mut statement = connection.prepare_cached(statement)?;
             let mut rows = statement.query(params![destination, row_limit(scanned_max)])?;
@@ -37,7 +41,7 @@ pub(crate) fn failures(
             grouping.is_at_least |= count == scanned_max;
         }
     }
-    Ok(grouping.finish())
+    Ok(grouping.finish(query))
 }
 
 /// Events with a dead delivery, oldest first.
