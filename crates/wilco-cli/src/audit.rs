@@ -2,16 +2,28 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use wilco_server::admin::AuditEntry;
 
 use super::{
     Column, Failure, ListingArgs, Pages, Record, Screen, StoreArgs, Table, json_line, print,
 };
 
-/// List what was done: replays, pauses and every other action, newest first
+/// Look at what was done: replays, pauses and every other action
 #[derive(Args)]
 pub(crate) struct Audit {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    List(List),
+}
+
+/// List what was done, newest first
+#[derive(Args)]
+struct List {
     #[command(flatten)]
     store: StoreArgs,
     #[command(flatten)]
@@ -20,8 +32,15 @@ pub(crate) struct Audit {
 
 impl Audit {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        Record::read(&self.store, async |record| self.list(record).await).await?;
+        let Verb::List(list) = self.verb;
+        list.run().await?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl List {
+    async fn run(self) -> Result<(), Failure> {
+        Record::read(&self.store, async |record| self.list(record).await).await
     }
 
     async fn list(&self, record: &Record) -> Result<(), Failure> {

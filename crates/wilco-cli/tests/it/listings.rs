@@ -111,7 +111,7 @@ fn listings_look_as_they_did_at_every_width_with_colours_and_without() {
         &["rejections", "list"],
         &["destinations", "list"],
         &["secrets", "status"],
-        &["audit"],
+        &["audit", "list"],
         &["check", "--connect"],
     ] {
         let mut command = world.verb(arguments);
@@ -265,7 +265,7 @@ fn an_empty_listing_says_what_to_do_next() {
         (&["events", "list", "--dead"], "no events that match"),
         (&["rejections", "list"], "no rejections: no request was refused"),
         (&["failures", "list"], "no failures: nothing is dead or retrying"),
-        (&["audit"], "no actions yet"),
+        (&["audit", "list"], "no actions yet"),
         (&["rejections", "list", "--since", "1h"], "no rejections that match"),
         (
             &["destinations", "list"],

@@ -1,4 +1,4 @@
-//! `wilco failures` and `wilco audit`: what failed is found in groups, retried, and kept in the audit list.
+//! `wilco failures` and `wilco audit list`: what failed is found in groups, retried, and kept in the audit list.
 
 use serde_json::Value;
 
@@ -39,7 +39,7 @@ fn failures_are_listed_in_groups_and_retried_and_the_audit_list_says_so() {
     let refused = world.run_verb(&["destinations", "pause", "nowhere"]);
     assert_eq!(refused.status.code(), Some(1));
     run(&world, &["destinations", "pause", "crm"]);
-    let audit = run(&world, &["audit", "--json"]);
+    let audit = run(&world, &["audit", "list", "--json"]);
     let audit: Vec<Value> = audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let said: Vec<_> = audit
         .iter()
@@ -69,7 +69,7 @@ fn failures_are_listed_in_groups_and_retried_and_the_audit_list_says_so() {
     let next = format!("/api/v1/audit?limit=1&cursor={}", page["next"].as_str().unwrap());
     let next: Value = serde_json::from_str(&world.get(&next).body).unwrap();
     assert_eq!(next["items"][0]["action"], "pause_destination");
-    let table = run(&world, &["audit", "--limit", "2"]);
+    let table = run(&world, &["audit", "list", "--limit", "2"]);
     assert!(table.contains("pause destination") && table.contains("404: "), "{table}");
 }
 
@@ -77,9 +77,9 @@ fn failures_are_listed_in_groups_and_retried_and_the_audit_list_says_so() {
 fn an_action_without_a_running_wilco_is_in_the_audit_list_too() {
     let mut world = World::plan().and(FAILING).start();
     world.stop();
-    assert_eq!(run(&world, &["audit"]), "no actions yet\n");
+    assert_eq!(run(&world, &["audit", "list"]), "no actions yet\n");
     run(&world, &["destinations", "pause", "crm"]);
-    let audit: Value = serde_json::from_str(&run(&world, &["audit", "--json"])).unwrap();
+    let audit: Value = serde_json::from_str(&run(&world, &["audit", "list", "--json"])).unwrap();
     assert_eq!((&audit["who"], &audit["target"]), (&"command line".into(), &"crm".into()));
 }
 
