@@ -62,13 +62,12 @@ pub(crate) use failure::Failure;
 pub(crate) use id_ref::distinct_chars;
 use json_log::JsonLines;
 pub(crate) use listing::{Pages, ReadApi};
-pub(crate) use output::{
-    Screen, Times, did_you_mean, instant, known_instead, labelled, readable, visible, wrapped,
-};
+pub(crate) use output::{Screen, Times, instant, labelled, readable, visible, wrapped};
 pub(crate) use record::{Filter, Record};
 pub(crate) use reload::reload;
 pub(crate) use server::{Messages, RemoteArgs, Server, client_for, refusal};
 pub(crate) use table::{Column, Table};
+pub(crate) use wilco_server::config::{did_you_mean, known_instead};
 
 /// Requests are allocated on one thread and freed on another, which is slow with the system's
 /// allocator.

@@ -229,20 +229,6 @@ pub(crate) fn wrapped(first: &str, further: &str, value: &str) -> String {
     text + line.trim_end() + "\n"
 }
 
-/// `; did you mean erp?`, or nothing.
-pub(crate) fn did_you_mean<'n>(word: &str, known: impl IntoIterator<Item = &'n str>) -> String {
-    let near = config::nearest(word, known);
-    near.map_or_else(String::new, |near| format!("; did you mean {near}?"))
-}
-
-/// What to write instead of a name that is not known: the nearest one if there is one, else any of them.
-pub(crate) fn known_instead(name: &str, known: &[&str]) -> String {
-    match did_you_mean(name, known.iter().copied()) {
-        near if near.is_empty() && !known.is_empty() => format!("; known: {}", known.join(", ")),
-        near => near,
-    }
-}
-
 const LABEL_CHARS: usize = 13;
 const LINE_COLUMNS: usize = 80;
 /// Below this, a listing leaves out dates of today.

@@ -212,14 +212,11 @@ impl Record {
     /// An error if there is no such destination, with the most similar name.
     pub(crate) async fn check_destination(&self, name: &str) -> Result<(), Failure> {
         let known = self.destinations().await?;
-        let known: Vec<_> = known.iter().map(|known| known.destination.as_str()).collect();
-        match known.contains(&name) {
-            true => Ok(()),
-            false => {
-                let hint = known_instead(name, &known);
-                Err(Failure::failed(format!("destination {name} not found{hint}")))
-            }
+        if known.iter().any(|known| known.destination == name) {
+            return Ok(());
         }
+        let hint = known_instead(name, known.iter().map(|known| known.destination.as_str()));
+        Err(Failure::failed(format!("destination {name} not found{hint}")))
     }
 }
 

@@ -67,10 +67,9 @@ impl Status {
         let offset = times.offset(clock::now());
         let mut judged = judge(&secrets, |at| times.short(at, &offset));
         if let Some(name) = &self.source {
-            let mut known: Vec<_> = judged.iter().map(|it| it.status.source.as_str()).collect();
-            known.dedup();
-            if !known.contains(&name.as_str()) {
-                let hint = known_instead(name, &known);
+            if judged.iter().all(|secret| secret.status.source != *name) {
+                let known = judged.iter().map(|secret| secret.status.source.as_str());
+                let hint = known_instead(name, known);
                 return Err(Failure::failed(format!("source {name} not found{hint}")));
             }
             judged.retain(|secret| secret.status.source == *name);

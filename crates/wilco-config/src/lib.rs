@@ -28,7 +28,7 @@ mod view;
 pub use diagnostics::{Advice, Diagnostic, DiagnosticSink, Diagnostics, Severity, TextError};
 pub use file::FileReader;
 pub use key::{Form, Key, Schema, Table, ValueType, Variant, is_credential_name};
-pub use nearest::nearest;
+pub use nearest::{did_you_mean, known_instead, nearest};
 pub use parse::parse;
 pub use path::{folder_of, is_path};
 pub use reader::{TableReader, TextOrReference, choice_hint, one_of};

@@ -41,8 +41,8 @@ pub(crate) use source::{Backfill, ProviderApi};
 pub use source::{Source, SourceError};
 pub use store::Store;
 pub use wilco_config::{
-    Diagnostic, Diagnostics, NEXT_SECRET, Severity, duration, format_duration, is_variable_name,
-    nearest, url,
+    Diagnostic, Diagnostics, NEXT_SECRET, Severity, did_you_mean, duration, format_duration,
+    is_variable_name, known_instead, nearest, url,
 };
 pub use wilco_delivery::Route;
 pub use wilco_destinations::{DestinationConfig, Kinds, command_line};

@@ -4,7 +4,7 @@ use clap::Args;
 use wilco_server::admin::{CancelRequest, Cancelled};
 
 use super::EventRef;
-use crate::{Failure, Record, StoreArgs, did_you_mean, print};
+use crate::{Failure, Record, StoreArgs, known_instead, print};
 
 /// Cancel the pending deliveries of an event
 ///
@@ -37,7 +37,7 @@ impl Cancel {
             let deliveries = record.event(id).await?.summary.deliveries;
             let names: Vec<_> = deliveries.iter().map(|d| d.destination.as_str()).collect();
             if !names.contains(&name.as_str()) {
-                let hint = did_you_mean(name, names);
+                let hint = known_instead(name, names);
                 return Err(Failure::failed(format!("{id} has no delivery to {name}{hint}")));
             }
         }

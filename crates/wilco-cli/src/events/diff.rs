@@ -14,7 +14,7 @@ use wilco_store::{AdminStore as _, EventQuery, EventSummary, SqliteStore, Store 
 
 use crate::counted;
 use crate::{
-    Column, Failure, Filter, Screen, Table, did_you_mean, json_line, note, print, require_store,
+    Column, Failure, Filter, Screen, Table, json_line, known_instead, note, print, require_store,
     visible,
 };
 
@@ -81,7 +81,7 @@ impl Diff {
         let known = || current.destinations().chain(candidate.destinations());
         match &self.filter.destination {
             Some(name) if !known().any(|known| known == name) => {
-                let hint = did_you_mean(name, known());
+                let hint = known_instead(name, known());
                 Err(Failure::failed(format!("destination {name} not found{hint}")))
             }
             _ => Ok(()),

@@ -56,7 +56,9 @@ fn only(prefix: &str, found: &[EventSummary]) -> Result<EventId, Failure> {
         [] if prefix.len() == ULID_CHARS => {
             Err(Failure::failed(format!("event evt_{prefix} not found")))
         }
-        [] => Err(Failure::failed(format!("no event has an id that begins with evt_{prefix}"))),
+        [] => Err(Failure::failed(format!(
+            "no event has an id that begins with evt_{prefix}; `wilco events list` shows the latest"
+        ))),
         several => {
             let shown = several.iter().take(CANDIDATES_MAX);
             let shown = shown.map(|event| format!("{} {}", event.id, visible(&event.event)));

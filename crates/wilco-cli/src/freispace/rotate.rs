@@ -35,7 +35,7 @@ use wilco_server::{
 
 use super::{Api, ApiArgs, Endpoint, NewEndpoint, SecretFile, TextFile, sync_folder};
 use crate::{
-    ConfigArgs, Failure, ReadApi as _, Server, did_you_mean, note, print, readable, reload,
+    ConfigArgs, Failure, ReadApi as _, Server, known_instead, note, print, readable, reload,
 };
 
 use state::{State, Successor};
@@ -323,7 +323,7 @@ fn find<'s>(known: &'s [SecretStatus], name: &str) -> Result<Vec<&'s SecretStatu
     if !found.is_empty() {
         return Ok(found);
     }
-    let hint = did_you_mean(name, known.iter().map(|secret| secret.source.as_str()));
+    let hint = known_instead(name, known.iter().map(|secret| secret.source.as_str()));
     Err(Failure::usage(format!("the running wilco has no source {name}{hint}")))
 }
 

@@ -131,8 +131,7 @@ impl Record {
         if known.iter().any(|known| known == name) {
             return Ok(());
         }
-        let known: Vec<_> = known.iter().map(String::as_str).collect();
-        let hint = known_instead(name, &known);
+        let hint = known_instead(name, known.iter().map(String::as_str));
         Err(Failure::failed(format!("source {name} not found{hint}")))
     }
 }

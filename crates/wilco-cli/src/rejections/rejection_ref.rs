@@ -32,9 +32,9 @@ impl RejectionRef {
         }
         match (&found[..], &*prefix) {
             ([], "") => Err(Failure::failed("the store has no rejections")),
-            ([], _) => {
-                Err(Failure::failed(format!("no rejection has an id that begins with {prefix}")))
-            }
+            ([], _) => Err(Failure::failed(format!(
+                "no rejection has an id that begins with {prefix}; `wilco rejections list` shows the latest"
+            ))),
             ([id, ..], "") | ([id], _) => Ok(*id),
             ([first, second, ..], _) => Err(Failure::failed(format!(
                 "several ids begin with {prefix}: {first}, {second}, …"

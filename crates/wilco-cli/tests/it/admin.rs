@@ -181,6 +181,40 @@ fn every_error_is_problem_json() {
 }
 
 #[test]
+fn an_error_about_a_name_that_does_not_exist_says_which_one_was_meant_or_which_there_are() {
+    let tables = "[destination.crm]\ntype = \"print\"\n[destination.erp]\ntype = \"print\"\n";
+    let world = World::plan().and(tables).start();
+    let token = world.authorization();
+    let headers = [("authorization", token.as_str()), ("content-type", "application/json")];
+    for (method, path, body, status, expected) in [
+        ("POST", "destinations/crn/pause", "", 404, "destination crn not found; did you mean crm?"),
+        ("POST", "destinations/no/resume", "", 404, "destination no not found; known: crm, erp"),
+        (
+            "POST",
+            "replay",
+            r#"{"ids": [], "destination": "nowhere"}"#,
+            422,
+            "destination nowhere not found; known: crm, erp",
+        ),
+        (
+            "POST",
+            "failures/retry",
+            r#"{"destination": "crn"}"#,
+            422,
+            "destination crn not found; did you mean crm?",
+        ),
+        ("GET", "sources/freispac/sample", "", 404, "source freispac not found; did you mean"),
+        ("POST", "sources/no/test", "{}", 404, "source no not found; known: freispace"),
+        ("POST", "probes", r#"{"source": "no"}"#, 422, "source no not found; known: freispace"),
+    ] {
+        let reply = world.ask(method, &format!("/api/v1/{path}"), &headers, body);
+        let problem: Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(reply.status, status, "{path} {problem}");
+        assert!(problem["detail"].as_str().unwrap().starts_with(expected), "{path} {problem}");
+    }
+}
+
+#[test]
 fn the_pages_of_a_listing_follow_each_other_without_a_gap() {
     let world = World::plan()
         .and(

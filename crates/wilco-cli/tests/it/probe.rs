@@ -235,7 +235,7 @@ fn a_source_that_does_not_exist_and_an_address_that_does_not_answer_are_reported
     let world = plan().start();
     let output = world.run_verb(&["probe", "http://127.0.0.1:9/webhook", "--source", "nosuch"]);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("source nosuch not found; the sources are freispace"), "{said}");
+    assert!(said.contains("source nosuch not found; known: freispace"), "{said}");
     let (result, code) = probe(&world, "http://127.0.0.1:9/webhook", &[]);
     assert_eq!(code, 1);
     assert!(findings(&result)[0].starts_with("no answer: cannot connect"), "{result:#}");

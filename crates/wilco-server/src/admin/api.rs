@@ -37,7 +37,7 @@ use super::{Describe, Described, Problem, document};
 
 pub(crate) use audit::FromPage;
 pub use backend::Reload;
-pub(crate) use backend::{Backend, Probing, RunBackfill, Running, SendTest, Unready};
+pub(crate) use backend::{Backend, Probing, RunBackfill, Running, SendTest, Unready, source_of};
 pub use events::{REPLAY_REASON, REPLAYED_EVENTS_MAX};
 
 /// The admin API over an open store. The admin listener serves it; a program that has opened the

@@ -92,8 +92,8 @@ pub(super) struct Admission {
 pub(crate) enum ProbeError {
     #[error("another probe is open until {0}; wait for its end")]
     Busy(Timestamp),
-    #[error("source {0} not found; the sources are {1}")]
-    UnknownSource(String, String),
+    #[error("source {name} not found{hint}")]
+    UnknownSource { name: String, hint: String },
     #[error("no source has the path {0}; name one of the sources: {1}")]
     UnknownPath(String, String),
     #[error("no key could be made: {0}")]
@@ -281,16 +281,22 @@ fn choose<'s>(
 ) -> Result<&'s Arc<config::Source>, ProbeError> {
     let mut sources: Vec<_> = sources.collect();
     sources.sort_unstable_by_key(|source| source.name.as_str());
-    let names = || sources.iter().map(|it| it.name.as_str()).collect::<Vec<_>>().join(", ");
+    let names = || sources.iter().map(|it| it.name.as_str());
     if let Some(name) = name {
         let found = sources.iter().find(|source| source.name.as_str() == name);
-        return found.copied().ok_or_else(|| ProbeError::UnknownSource(name.into(), names()));
+        return found.copied().ok_or_else(|| {
+            let hint = config::known_instead(name, names());
+            ProbeError::UnknownSource { name: name.into(), hint }
+        });
     }
     let at_path = sources.iter().find(|source| Some(source.path.as_str()) == path);
     match (at_path, sources.as_slice()) {
         (Some(found), _) => Ok(found),
         (None, [only]) => Ok(only),
-        (None, _) => Err(ProbeError::UnknownPath(path.unwrap_or("/").into(), names())),
+        (None, _) => {
+            let names = names().collect::<Vec<_>>().join(", ");
+            Err(ProbeError::UnknownPath(path.unwrap_or("/").into(), names))
+        }
     }
 }
 

@@ -113,7 +113,7 @@ impl Probing for Inbound {
         let opened = opened.map_err(|error| {
             let status = match error {
                 ProbeError::Busy(_) => StatusCode::CONFLICT,
-                ProbeError::UnknownSource(..) | ProbeError::UnknownPath(..) => {
+                ProbeError::UnknownSource { .. } | ProbeError::UnknownPath(..) => {
                     StatusCode::UNPROCESSABLE_ENTITY
                 }
                 ProbeError::Key(_) => StatusCode::INTERNAL_SERVER_ERROR,

@@ -65,7 +65,7 @@ fn failures_are_listed_in_groups_and_retried_and_the_audit_list_says_so() {
     );
     assert_eq!(reply.status, 404);
     let page: Value = serde_json::from_str(&world.get("/api/v1/audit?limit=1").body).unwrap();
-    assert_eq!(page["items"][0]["result"], "404: destination nowhere not found");
+    assert_eq!(page["items"][0]["result"], "404: destination nowhere not found; known: crm");
     let next = format!("/api/v1/audit?limit=1&cursor={}", page["next"].as_str().unwrap());
     let next: Value = serde_json::from_str(&world.get(&next).body).unwrap();
     assert_eq!(next["items"][0]["action"], "pause_destination");

@@ -9,7 +9,7 @@ use wilco_store::{AdminStore, Retention};
 
 use crate::{
     admin::{Probe, ProbeRequest, ProbedRequest, Problem, Routing, SentTest, Sessions, Streams},
-    config::Source,
+    config::{Source, known_instead},
     history::History,
     metrics::Metrics,
 };
@@ -76,4 +76,15 @@ impl Backend {
     pub(super) fn routing(&self) -> Result<Routing, Problem> {
         (self.routing)().map_err(Problem::invalid_configuration)
     }
+}
+
+/// The source with this name; an error says which there are.
+pub(crate) fn source_of<'s>(
+    sources: &'s [Arc<Source>],
+    name: &str,
+) -> Result<&'s Arc<Source>, String> {
+    sources.iter().find(|source| source.name.as_str() == name).ok_or_else(|| {
+        let hint = known_instead(name, sources.iter().map(|source| source.name.as_str()));
+        format!("source {name} not found{hint}")
+    })
 }

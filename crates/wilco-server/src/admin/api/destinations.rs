@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use wilco_store::{Breaker, State as DeliveryState, StoreError};
 
 use super::Backend;
@@ -10,7 +10,7 @@ use crate::admin::{
     ConfiguredDestination, DestinationPath, DestinationStatus, Json, NoContent, Page, PageQuery,
     Path, Problem, Query,
 };
-use crate::clock;
+use crate::{clock, config::known_instead};
 
 pub(super) async fn list(
     State(backend): State<Arc<Backend>>,
@@ -27,6 +27,21 @@ impl Backend {
     pub(crate) async fn destination_statuses(&self) -> Result<Vec<DestinationStatus>, Problem> {
         let counts = self.store.unfinished().await?;
         statuses(self, names(self, &counts)?, &counts).await
+    }
+
+    /// An error with this status if there is no such destination, which says what there is.
+    pub(super) async fn check_destination(
+        &self,
+        name: &str,
+        status: StatusCode,
+    ) -> Result<(), Problem> {
+        let counts = self.store.unfinished().await?;
+        let names = names(self, &counts)?;
+        if names.iter().any(|(known, _)| known == name) {
+            return Ok(());
+        }
+        let hint = known_instead(name, names.iter().map(|(known, _)| known.as_str()));
+        Err(Problem::new(status, format!("destination {name} not found{hint}")))
     }
 }
 
@@ -100,10 +115,7 @@ async fn status(
 }
 
 async fn set_paused(backend: &Backend, name: &str, is_paused: bool) -> Result<NoContent, Problem> {
-    let counts = backend.store.unfinished().await?;
-    if !names(backend, &counts)?.iter().any(|(known, _)| known == name) {
-        return Err(Problem::not_found(format!("destination {name} not found")));
-    }
+    backend.check_destination(name, StatusCode::NOT_FOUND).await?;
     backend.store.pause(name, is_paused).await?;
     tracing::info!(
         destination = name,

@@ -131,6 +131,9 @@ impl Backend {
             let detail = format!("too many ids: {count}; expected at most {REPLAYED_EVENTS_MAX}");
             return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
         }
+        if let Some(name) = &request.destination {
+            self.check_destination(name, StatusCode::UNPROCESSABLE_ENTITY).await?;
+        }
         let routing = self.routing()?;
         let (mut replays, mut events) = (Vec::new(), Vec::new());
         for id in &request.ids {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::{extract::State, http::StatusCode};
 use wilco_store::{FailureGroupQuery, FailureQuery};
 
 use super::{Backend, REPLAYED_EVENTS_MAX};
@@ -33,6 +33,8 @@ pub(super) async fn retry(
     Json(request): Json<RetryFailures>,
 ) -> Result<Json<RetriedFailures>, Problem> {
     let RetryFailures { destination, error, dry_run, reason, after } = request;
+    // Also if nothing is dead there, so that a misspelt name is not taken for a destination without failures.
+    backend.check_destination(&destination, StatusCode::UNPROCESSABLE_ENTITY).await?;
     let query =
         FailureQuery { destination: destination.clone(), error, after, limit: REPLAYED_EVENTS_MAX };
     let found = backend.store.failed_events(query).await?;

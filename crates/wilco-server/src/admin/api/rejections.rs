@@ -14,7 +14,7 @@ use wilco::{
 };
 use wilco_store::{Accepted, RejectionDetail as Found, RejectionQuery};
 
-use super::Backend;
+use super::{Backend, source_of};
 use crate::{
     admin::{
         AcceptRequest, AcceptedRejection, Explanation, Json, ListRejections, Octets, PAGE_ITEMS,
@@ -66,8 +66,7 @@ pub(super) async fn accept(
     let found = find(&backend, id).await?;
     let sources = (backend.sources)().map_err(Problem::invalid_configuration)?;
     let name = found.summary.source.clone();
-    let source = sources.iter().find(|source| source.name == name);
-    let source = source.ok_or_else(|| not_accepted(id, &format!("source {name} not found")))?;
+    let source = source_of(&sources, name.as_str()).map_err(|why| not_accepted(id, &why))?;
     let (verified, envelope) = verify_again(source, found).map_err(|why| not_accepted(id, &why))?;
     let mut answer = AcceptedRejection {
         id,
@@ -109,7 +108,7 @@ pub(super) async fn explain(
 fn explain_with(sources: &[Arc<Source>], found: Found) -> Result<Explanation, String> {
     let name = found.summary.source.clone();
     let is_own = |source: &&Arc<Source>| source.name == name;
-    let own = sources.iter().find(is_own).ok_or_else(|| format!("source {name} not found"))?;
+    let own = source_of(sources, name.as_str())?;
     let others = sources.iter().filter(|source| !is_own(source)).flat_map(|source| {
         source.secrets.iter().map(|secret| (source.name.to_string(), secret.clone()))
     });

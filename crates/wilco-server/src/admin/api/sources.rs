@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{extract::State, http::StatusCode};
 use wilco::provider::uuid;
 
-use super::Backend;
+use super::{Backend, source_of};
 use crate::admin::{
     Json, Path, Problem, Query, ReadSample, Sample, SentTest, SourcePath, TestRequest,
 };
@@ -46,8 +46,7 @@ pub(super) async fn send_test(
 
 fn find(backend: &Backend, name: &str) -> Result<Arc<Source>, Problem> {
     let sources = (backend.sources)().map_err(Problem::invalid_configuration)?;
-    let found = sources.into_iter().find(|source| source.name.as_str() == name);
-    found.ok_or_else(|| Problem::not_found(format!("source {name} not found")))
+    source_of(&sources, name).cloned().map_err(Problem::not_found)
 }
 
 /// The names that the provider documents. Where its events have actions, they are left out.
