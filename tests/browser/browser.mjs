@@ -16,7 +16,8 @@ export async function launch() {
 /// error, a request to another host.
 export async function open(browser, world, { role = "operator", ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
-  context.setDefaultTimeout(15_000);
+  // Not a promise, but for a busy machine.
+  context.setDefaultTimeout(60_000);
   const page = await watched(context, world);
   await page.goto(world.link(role));
   return page;

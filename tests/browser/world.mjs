@@ -164,15 +164,14 @@ ${tables.replaceAll("HANDLER", `${world.handler.url}/hooks`)}`;
 
   /// Everything that a test could change, as text.
   state() {
-    const [events, destinations] = [this.run("events", "list", "--all", "--json"), this.run("destinations", "list")];
-    return events + destinations;
+    return this.run("events", "list", "--all", "--json") + this.run("destinations", "list", "--json");
   }
 
   /// Waits until every event has been routed and every delivery attempted, except to a paused destination.
   settled(paused) {
     const isDone = ({ destination, state }) => !["running", "pending"].includes(state) || destination === paused;
     const isSettled = () => this.events().every((event) => event.routed && event.deliveries.every(isDone));
-    return eventually("all deliveries are attempted", isSettled, 60);
+    return eventually("all deliveries are attempted", isSettled, 180);
   }
 }
 
@@ -199,7 +198,8 @@ export class Handler {
   }
 }
 
-export async function eventually(what, isSo, seconds = 30) {
+/// Waits for something. The limit is for a busy machine.
+export async function eventually(what, isSo, seconds = 60) {
   const until = Date.now() + seconds * 1000;
   for (;;) {
     const found = await isSo();
