@@ -64,6 +64,16 @@ test("j and k walk through the rows, Enter opens one", async () => {
   await page.waitForURL(`**/events/${rows[0]}`);
 });
 
+test("j and Enter open a row of the failures and of the rejections", async () => {
+  for (const [path, to] of [["/failures", "**/events/evt_*"], ["/rejections", "**/rejections/rej_*"]]) {
+    await page.goto(world.admin + path);
+    await page.keyboard.press("j");
+    assert.equal((await focused()).row, await page.locator("[data-row]").first().getAttribute("id"), path);
+    await page.keyboard.press("Enter");
+    await page.waitForURL(to);
+  }
+});
+
 test("r replays the row that has the focus", async () => {
   await page.goto(`${world.admin}/events`);
   for (let number = 0; number < 3; number += 1) await page.keyboard.press("j");
@@ -80,6 +90,7 @@ test("the help opens with a question mark, keeps the focus, and closes with Esca
   await page.goto(`${world.admin}/events`);
   await page.keyboard.press("?");
   assert.ok(await page.locator("#help").isVisible());
+  assert.equal((await focused()).text, "Close");
   for (let number = 0; number < 6; number += 1) await page.keyboard.press("Tab");
   const isInside = await page.evaluate(() => document.activeElement === document.body || !!document.activeElement.closest("#help"));
   assert.ok(isInside);

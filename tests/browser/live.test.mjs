@@ -76,6 +76,8 @@ test("a page that is scrolled down stays where it is, and goes to the top on dem
   await page.getByText("2 new").waitFor();
   assert.equal(await firstRow(), before);
   assert.ok((await page.evaluate(() => scrollY)) > 200);
+  const { y } = await page.locator("[data-newer]").boundingBox();
+  assert.ok(y >= 0 && y < 900, `the button is at ${y}, where nobody sees it`);
   await page.locator("[data-newer]").click();
   await shows(newest());
   assert.equal(await page.evaluate(() => scrollY), 0);

@@ -46,13 +46,20 @@ test(`what broke is seen, understood, fixed and replayed within ${WITHIN_SECONDS
   assert.match(await page.locator("main").innerText(), /Written by hand/);
 
   // The service behind the destination breaks.
+  await go("Overview");
+  assert.match(await page.locator("main").innerText(), /All is well/);
   world.handler.status = 503;
   world.send("booking.updated", "--count", "5");
   await eventually("they are given up", () => inState("dead").length === 5);
 
-  // The overview says so, and leads to the events, and those to the reason.
-  await go("Overview");
-  await page.locator("main").getByText("5", { exact: true }).first().waitFor();
+  // The open overview says so and why, as do the title and the icon of its tab.
+  await page.waitForFunction(() => document.title.startsWith("(5 dead) "));
+  await page.locator("link[rel=icon][href*=alarm]").waitFor({ state: "attached" });
+  const alarm = page.locator("main .alarm").getByText("5 deliveries to erp are dead");
+  await alarm.waitFor();
+  assert.match(await page.locator("main .alarm").innerText(), /503 Service Unavailable: stock is not available/);
+
+  // It leads to the events, and those to the reason.
   await page.locator("main a[href*='state=dead'], main a[href*='dead=true'], main a[href='/failures']").first().click();
   if (page.url().endsWith("/failures")) {
     assert.match(await page.locator("main").innerText(), /503/);

@@ -175,7 +175,8 @@ function showPause() {
   const button = find("[data-pause]");
   if (!button || regions().length === 0) return;
   button.removeAttribute("hidden");
-  button.setAttribute("aria-pressed", isPaused);
+  button.toggleAttribute("data-paused", isPaused);
+  button.title = isPaused ? "Continue live changes" : "Pause live changes";
   find("[data-label]", button).textContent = isPaused ? "Paused" : "Live";
 }
 
@@ -203,6 +204,7 @@ document.addEventListener("click", (event) => {
     showPause();
     schedule();
   } else if (isNewer) {
+    find("#main").focus({ preventScroll: true });
     isNewer.setAttribute("hidden", "");
     scrollTo(0, 0);
     regions().forEach((region) => htmx.trigger(region, "changed"));

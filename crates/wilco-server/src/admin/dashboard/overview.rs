@@ -39,8 +39,15 @@ struct Concern<'f> {
     text: String,
     /// The most frequent failure.
     cause: Option<&'f Cause<'f>>,
-    /// What it says, and where it goes.
-    link: Option<(&'static str, String)>,
+    link: Option<Link>,
+}
+
+#[derive(Clone)]
+struct Link {
+    words: &'static str,
+    /// What they are about, which those who see the page see above.
+    about: String,
+    url: String,
 }
 
 /// A small chart.
@@ -152,9 +159,15 @@ fn concerns<'f>(overview: &Overview, causes: &'f [Cause<'f>]) -> Vec<Concern<'f>
     for source in overview.sources.iter().filter(|source| source.silent) {
         let name = &source.source;
         let query = Parameters::default().with("source", name).query();
-        let link = ("Show events", format!("/events?{query}"));
+        let url = format!("/events?{query}");
+        let link = Link { words: "Show events", about: name.clone(), url };
         let every = span(source.expect_every_secs.unwrap_or_default());
-        add("warning", format!("{name} is silent: an event is expected every {every}"), Some(link));
+        let last = source.last_event_at.map_or_else(
+            || "none has come yet".into(),
+            |last| format!("the last came {}", relative(&last, &now)),
+        );
+        let text = format!("{name} is silent: an event is expected every {every}, {last}");
+        add("warning", text, Some(link));
     }
     let of_destinations = overview.destinations.iter().flat_map(|to| concerns_of(to, causes, &now));
     concerns.extend(of_destinations);
@@ -172,7 +185,8 @@ fn concerns_of<'f>(
     let name = &to.destination;
     let cause = causes.iter().find(|cause| cause.group.destination == *name);
     let failures = Parameters::default().with("destination", name).query();
-    let failures = Some(("Show failures", format!("/failures?{failures}")));
+    let link = |words, url| Some(Link { words, about: name.clone(), url });
+    let failures = link("Show failures", format!("/failures?{failures}"));
     if to.dead > 0 {
         let count = plural_of(to.dead, "delivery", "deliveries");
         let verb = if to.dead == 1 { "is" } else { "are" };
@@ -181,8 +195,9 @@ fn concerns_of<'f>(
     }
     if let Some(held) = held(to, now) {
         let text = format!("{held}; {} waiting", count(to.pending + to.retrying));
-        let link = Some(("Show destination", "/destinations".into()));
-        concerns.push(Concern { kind: "warning", text, cause: None, link });
+        let cause = cause.filter(|_| to.open_until.is_some() && to.dead == 0);
+        let link = link("Show the state", "/destinations".into());
+        concerns.push(Concern { kind: "warning", text, cause, link });
     } else if to.failures > 0 && to.retrying > 0 {
         let count = plural_of(to.retrying, "delivery is", "deliveries are");
         let text = format!("{name} is failing: {count} retried");
