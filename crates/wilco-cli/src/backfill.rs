@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use serde::Serialize;
+use wilco::counted;
 use wilco_server::admin::{BackfillRound, BackfillStatus, Gap};
 
 use super::{
@@ -91,8 +92,8 @@ impl Backfill {
             let taken_in = status.taken_in.to_string();
             rows.push(vec![status.source.clone(), "all".into(), taken_in, covered]);
             if status.given_up > 0 {
-                let count = status.given_up;
-                let what = format!("{count} deliveries, asked for too often; see the log");
+                let count = counted(status.given_up, "delivery", "deliveries");
+                let what = format!("{count}, asked for too often; see the log");
                 rows.push(vec![status.source.clone(), "given up".into(), String::new(), what]);
             }
             for Gap { from, to, closed_at, taken_in, .. } in gaps {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use wilco::counted;
 use wilco_server::{
     config::{self, Config, Tls},
     service::{CheckedDestination, KINDS, certificate_plan, check_destinations},
@@ -45,20 +46,16 @@ impl Check {
         if self.strict && !warnings.list().is_empty() {
             return Ok(ExitCode::from(78));
         }
-        let count = |number: usize, word: &str| match number {
-            1 => format!("1 {word}"),
-            number => format!("{number} {word}s"),
-        };
         print(&format!(
             "{} is {}: {}, {}, {}\n",
             path.display(),
             match warnings.list().len() {
                 0 => "fine".into(),
-                number => format!("usable, with {}", count(number, "warning")),
+                number => format!("usable, with {}", counted(number, "warning", "warnings")),
             },
-            count(config.sources.len(), "source"),
-            count(config.destinations.len(), "destination"),
-            count(config.routes.len(), "route"),
+            counted(config.sources.len(), "source", "sources"),
+            counted(config.destinations.len(), "destination", "destinations"),
+            counted(config.routes.len(), "route", "routes"),
         ))?;
         if let Some(plan) = certificate_plan(&config) {
             print(&format!("{plan}\n"))?;

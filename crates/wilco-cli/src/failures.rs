@@ -3,12 +3,13 @@
 use std::{cmp::Reverse, process::ExitCode};
 
 use clap::{Args, Subcommand};
+use wilco::counted;
 use wilco_server::admin::{
     FailureGroup, FailureGroupPage, ListFailures, PAGE_ITEMS_MAX, RetriedFailures, RetryFailures,
 };
 
 use super::{
-    Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, counted, json_line, note, print,
+    Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, json_line, note, print,
 };
 
 /// List what failed by destination and error, and retry it

@@ -274,10 +274,6 @@ fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-fn counted(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
-}
-
 fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Failure> {
     Ok(serde_json::to_string(row)? + "\n")
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use wilco::counted;
 use wilco_store::{ALERTS, Alert};
 
 use crate::effect::Conclusion;
@@ -44,7 +45,7 @@ impl AlertPolicy {
         let text = format!(
             "{}{item} for {destination} is dead after {}: {}. See `wilco events show {}`.",
             event.name,
-            attempts(claim.attempt()),
+            counted(claim.attempt(), "attempt", "attempts"),
             attempt.result,
             event.id,
         );
@@ -67,8 +68,8 @@ impl AlertPolicy {
             return None;
         }
         let text = format!(
-            "{destination} failed {failures} times in a row, so its circuit breaker is open; \
-             its deliveries wait."
+            "{destination} had {} in a row, so its circuit breaker is open; its deliveries wait.",
+            counted(failures, "failure", "failures"),
         );
         let data = json!({ "destination": destination, "failures": failures });
         Some(self.alert(format!("open:{destination}"), "alert.open", &text, &data))
@@ -114,8 +115,8 @@ impl AlertPolicy {
     /// The records of `count` events are damaged, counted since the store was created. Each count is
     /// reported once, even across restarts.
     pub fn damaged(&self, count: u64) -> LoggedAlert {
-        let (events, are) =
-            if count == 1 { ("1 event".into(), "is") } else { (format!("{count} events"), "are") };
+        let events = counted(count, "event", "events");
+        let are = if count == 1 { "is" } else { "are" };
         let text = format!(
             "the records of {events} {are} damaged: the disk has not kept what was written. Damaged events \
              are not delivered. See `wilco events list` and the log, check the disk, and have the \
@@ -130,9 +131,10 @@ impl AlertPolicy {
     /// Damage in the write-ahead log has destroyed at least this many commits.
     pub fn lost(&self, commits: u64) -> LoggedAlert {
         let text = format!(
-            "damage in the write-ahead log of the store has destroyed at least {commits} commits, and \
-             perhaps acknowledged events. See the log, check the disk, and have the provider send the \
-             latest events again."
+            "damage in the write-ahead log of the store has destroyed at least {}, and perhaps \
+             acknowledged events. See the log, check the disk, and have the provider send the latest \
+             events again.",
+            counted(commits, "commit", "commits"),
         );
         let data = json!({ "lost_commits": commits });
         self.alert("lost".into(), "alert.damaged", &text, &data)
@@ -149,10 +151,6 @@ impl AlertPolicy {
         };
         LoggedAlert { text: text.into(), alert }
     }
-}
-
-fn attempts(number: u32) -> String {
-    if number == 1 { "1 attempt".into() } else { format!("{number} attempts") }
 }
 
 fn format_wait(time: Duration) -> String {

@@ -6,7 +6,7 @@ mod targets;
 use std::{collections::HashMap, time::Duration};
 
 use globset::{Glob, GlobMatcher};
-use wilco::{ArrayPath, Event, Item, SourceName, provider};
+use wilco::{ArrayPath, Event, Item, SourceName, counted, provider};
 use wilco_store::{ALERTS, Burst, Target};
 
 use crate::{
@@ -105,12 +105,12 @@ impl Clause {
             Self::Splits { takes, fails, of } => {
                 let takes = if *takes == 0 { "none".into() } else { takes.to_string() };
                 let colon = if when.is_empty() { "" } else { ": " };
-                let items = if *of == 1 { "item" } else { "items" };
+                let items = counted(*of, "item", "items");
                 let fails = match fails {
                     0 => String::new(),
                     fails => format!("; {fails} could not be decided"),
                 };
-                format!("takes {takes} of {of} {items}{colon}{when}{fails}")
+                format!("takes {takes} of {items}{colon}{when}{fails}")
             }
             Self::Unsplit(why) => format!("could not be split: {why}"),
             Self::From if event.source.as_str() == ALERTS => {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use wilco::counted;
+
 use crate::{QUEUE_MAX, QUEUE_WAIT_MAX, WAL_BYTES_MAX};
 
 /// Why the store did not do as it was asked.
@@ -24,8 +26,8 @@ pub enum StoreError {
     /// The file system has no room left, or less than the reserve.
     #[error("{}", .reserve.map_or_else(
         || "the file system of the store is full; free some space".into(),
-        |reserve| format!("the file system of the store has less than {reserve} bytes free, which \
-                           [store] reserve keeps; free some space"),
+        |reserve| format!("the file system of the store has less than {} free, which [store] reserve \
+                           keeps; free some space", counted(reserve, "byte", "bytes")),
     ))]
     Full {
         /// The reserve that was reached, in bytes; `None` where a write itself failed.

@@ -10,6 +10,8 @@ use std::{
 
 use bytes::{Buf as _, Bytes};
 
+use crate::counted;
+
 /// The body of a request, byte for byte as it came.
 ///
 /// A small body is in memory. A large one is somewhere else, in a file or in a store, and read from
@@ -334,7 +336,7 @@ impl PartialEq for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} bytes", self.len())
+        f.write_str(&counted(self.len(), "byte", "bytes"))
     }
 }
 

@@ -38,6 +38,7 @@
 //! types of [`freispace`], or as any type of your own.
 
 mod body;
+mod counted;
 pub mod doctor;
 mod event;
 pub mod freispace;
@@ -52,6 +53,7 @@ mod verify;
 mod words;
 
 pub use body::{BODY_CHUNK_BYTES, Body, STORED_CHUNK_BYTES, StoredBytes, WHOLE_BODY_BYTES_MAX};
+pub use counted::counted;
 pub use event::{
     Arrival, DataError, Digest, Event, EventId, EventIdError, Head, Headers, NameError, Origin,
     RejectionId, RejectionIdError, SourceName,

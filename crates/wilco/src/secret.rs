@@ -2,6 +2,8 @@
 
 use std::{env, fmt};
 
+use crate::counted;
+
 /// A shared secret and its name. It cannot be empty, and it cannot be printed.
 #[derive(Clone)]
 pub struct Secret {
@@ -113,7 +115,10 @@ pub enum SecretError {
         name: String,
     },
     /// So short that it could be guessed.
-    #[error("secret {name} has {length} bytes and needs {SECRET_BYTES_MIN}; is it cut off?")]
+    #[error(
+        "secret {name} has {} and needs {SECRET_BYTES_MIN}; is it cut off?",
+        counted(*length, "byte", "bytes")
+    )]
     TooShort {
         /// The secret's name.
         name: String,

@@ -1,6 +1,7 @@
 //! `wilco events cancel`: gives up the pending deliveries of an event.
 
 use clap::Args;
+use wilco::counted;
 use wilco_server::admin::{CancelRequest, Cancelled};
 
 use super::EventRef;
@@ -26,8 +27,7 @@ impl Cancel {
         let cancelled = Record::write(&self.store, async |record| self.cancel(record).await).await;
         print(&match cancelled? {
             0 => "no delivery was pending\n".into(),
-            1 => "1 delivery cancelled\n".into(),
-            many => format!("{many} deliveries cancelled\n"),
+            count => format!("{} cancelled\n", counted(count, "delivery", "deliveries")),
         })
     }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use serde::Serialize;
-use wilco::{Event, EventId};
+use wilco::{Event, EventId, counted};
 use wilco_server::{
     clock, config,
     forecast::{Change, Difference, Forecast, PartDifference, differences},
@@ -12,7 +12,6 @@ use wilco_server::{
 };
 use wilco_store::{AdminStore as _, EventQuery, EventSummary, SqliteStore, Store as _, StoreError};
 
-use crate::counted;
 use crate::{
     Column, Failure, Filter, Screen, Table, json_line, known_instead, note, print, require_store,
     visible,

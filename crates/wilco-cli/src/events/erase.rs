@@ -3,6 +3,7 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 
 use clap::{ArgGroup, Args};
+use wilco::counted;
 use wilco_server::admin::{EraseRequest, Erased, ErasedEvent, ErasureOutcome, ValueAt};
 
 use super::EventRef;
@@ -123,11 +124,10 @@ fn report(erased: &Erased, is_dry_run: bool) -> String {
     let with = |outcome| events.iter().filter(move |event| event.outcome == outcome);
     let would = if is_dry_run { "would be " } else { "" };
     let count = with(ErasureOutcome::Erased).count();
-    let rejections = usize::try_from(*rejections).unwrap_or(usize::MAX);
     let mut text = format!(
         "{} and {} {would}erased\n",
         counted(count, "event", "events"),
-        counted(rejections, "rejection", "rejections")
+        counted(*rejections, "rejection", "rejections")
     );
     for event in with(ErasureOutcome::Erased).take(SHOWN_MAX) {
         text.push_str(&line(event));
@@ -158,7 +158,7 @@ fn report(erased: &Erased, is_dry_run: bool) -> String {
              wilco empties it later\n",
         );
     }
-    if count + rejections > 0 {
+    if count > 0 || *rejections > 0 {
         text.push_str("out of reach:\n");
         for to in reached {
             let kind = to.kind.as_ref().map_or_else(String::new, |kind| format!(" ({kind})"));
@@ -176,10 +176,6 @@ fn report(erased: &Erased, is_dry_run: bool) -> String {
 
 fn line(event: &ErasedEvent) -> String {
     format!("  {} {}\n", event.id, crate::visible(&event.event))
-}
-
-fn counted(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 fn is_nothing(erased: &Erased) -> bool {

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::Instant;
-use wilco::EventId;
+use wilco::{EventId, counted};
 use wilco_server::admin::{
     ListEvents, PAGE_ITEMS_MAX, PayloadState, REPLAY_REASON, REPLAYED_EVENTS_MAX, ReplayRequest,
     Replayed, ReplayedEvent,
 };
 
 use super::EventRef;
-use crate::counted;
 use crate::{
     Column, Failure, Filter, Record, Screen, StoreArgs, Table, json_line, print, progress, rate,
 };
@@ -141,7 +140,7 @@ impl Replay {
         }
         let (taken, left): (Vec<_>, Vec<_>) =
             events.iter().partition(|event| !event.destinations.is_empty());
-        let deliveries = taken.iter().map(|event| event.deliveries).sum();
+        let deliveries: usize = taken.iter().map(|event| event.deliveries).sum();
         let replayed = counted(taken.len(), "event", "events");
         let deliveries = counted(deliveries, "new delivery", "new deliveries");
         let would = if self.dry_run { "would be " } else { "" };

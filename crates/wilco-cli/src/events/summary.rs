@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, hash_map::Entry};
 
+use wilco::counted;
 use wilco_server::admin::{Delivery, DeliveryState, EventSummary, PayloadState};
 
 use crate::{
@@ -114,8 +115,7 @@ fn all_deliveries(event: &EventSummary) -> String {
         match (items, attempts) {
             (0, 0 | 1) => format!("{destination} {state}"),
             (0, attempts) => format!("{destination} {state} ({attempts})"),
-            (1, _) => format!("{destination} {state} (1 item)"),
-            (items, _) => format!("{destination} {state} ({items} items)"),
+            (items, _) => format!("{destination} {state} ({})", counted(*items, "item", "items")),
         }
     };
     groups(event).iter().map(one).collect::<Vec<_>>().join(", ")
@@ -132,8 +132,7 @@ fn by_state(event: &EventSummary) -> String {
         let names =
             groups.iter().filter(|group| group.state == state).map(|group| match group.items {
                 0 => group.destination.to_owned(),
-                1 => format!("{} (1 item)", group.destination),
-                items => format!("{} ({items} items)", group.destination),
+                items => format!("{} ({})", group.destination, counted(items, "item", "items")),
             });
         let names: Vec<_> = names.collect();
         (!names.is_empty()).then(|| format!("{} {}", state.as_str(), names.join(", ")))

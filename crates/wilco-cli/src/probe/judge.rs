@@ -4,6 +4,7 @@ mod compare;
 
 use http::Uri;
 use jiff::Timestamp;
+use wilco::counted;
 use wilco_server::admin::{Probe, ProbedRequest};
 
 use super::{
@@ -170,8 +171,8 @@ fn lost(url: &Uri, sent: &Sent, answer: &Answer) -> Finding {
     let by = answer.server.as_deref().map(|it| format!(" (server: {})", visible(it)));
     let by = by.unwrap_or_default();
     if status == 413 {
-        let bytes = sent.case.body.len();
-        let text = format!("a proxy{by} refuses a body of {bytes} bytes, which wilco accepts");
+        let bytes = counted(sent.case.body.len(), "byte", "bytes");
+        let text = format!("a proxy{by} refuses a body of {bytes}, which wilco accepts");
         let fix = "raise its limit to that of wilco: client_max_body_size in nginx, request_body \
                    max_size in Caddy, maxRequestBodyBytes of the buffering middleware in Traefik";
         return Finding::new("cut", text, fix);
@@ -273,7 +274,7 @@ pub(super) fn certificates(
     if let Some(days) = soonest.filter(|days| (0..DAYS_LEFT_MIN).contains(days)) {
         findings.push(Finding::new(
             "ends soon",
-            format!("a certificate ends in {days} days"),
+            format!("a certificate ends in {}", counted(days, "day", "days")),
             RENEW,
         ));
     }

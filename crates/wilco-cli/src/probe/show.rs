@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Uri;
 use serde_json::json;
+use wilco::counted;
 use wilco_server::{admin::Probe, clock};
 
 use super::{Judged, Presented};
@@ -64,7 +65,7 @@ fn certificates(presented: &Presented) -> String {
         if number + 1 == presented.chain.len() {
             parts.push(format!("issued by {}", certificate.issuer));
         }
-        parts.push(format!("valid until {day}, {days} days left"));
+        parts.push(format!("valid until {day}, {} left", counted(days, "day", "days")));
         text += &labelled(label, &visible(&parts.join("; ")));
     }
     let verified = match &presented.untrusted {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, process::ExitCode};
 use clap::{ArgGroup, Args};
 use http::StatusCode;
 use jiff::Timestamp;
-use wilco::RejectionId;
+use wilco::{RejectionId, counted};
 use wilco_server::admin::{
     AcceptRequest, AcceptedRejection, ListRejections, PAGE_ITEMS_MAX, Problem,
 };
@@ -152,12 +152,12 @@ impl Accept {
         let accepted = requests(counts.accepted, "accepted", "accepted");
         match counts.duplicates {
             0 => format!("{accepted}\n"),
-            1 => format!("{accepted}; 1 of them had been recorded already\n"),
             some => format!("{accepted}; {some} of them had been recorded already\n"),
         }
     }
 }
 
 fn requests(count: usize, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 request {one}") } else { format!("{count} requests {many}") }
+    let what = if count == 1 { one } else { many };
+    format!("{} {what}", counted(count, "request", "requests"))
 }

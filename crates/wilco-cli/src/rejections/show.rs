@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use clap::Args;
 use http::Method;
+use wilco::counted;
 use wilco_server::admin::RejectionDetail;
 
 use super::{Record, RejectionRef};
@@ -59,7 +60,7 @@ fn picture(shown: &RejectionDetail, times: &Times) -> String {
         ("received", times.full(rejection.received_at)),
         ("client", client),
         ("request", format!("{} {}", visible(&rejection.method), visible(&rejection.url))),
-        ("body", format!("{} bytes", rejection.bytes)),
+        ("body", counted(rejection.bytes, "byte", "bytes")),
         ("sha256", rejection.sha256.clone()),
         ("kept", kept.into()),
     ] {

@@ -11,6 +11,7 @@ use ratatui::{
     text::{Line, Span},
     widgets::{Block, Borders, Paragraph, RenderDirection, Row, Sparkline, Table},
 };
+use wilco::counted;
 use wilco_server::{
     admin::{Activity, DestinationStatus, Overview, SourceStatus},
     readable::{size, span},
@@ -154,8 +155,8 @@ fn attempts_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {
     let Some(minute) = &overview.last_minute else { return Vec::new() };
     let failed = ["failed", "dead"].iter().filter_map(|outcome| minute.attempts.get(*outcome));
     let attempts = minute.attempts.values().sum::<u64>();
-    let s = if attempts == 1 { "" } else { "s" };
-    let attempts = format!("{attempts} attempt{s}, {} failed", failed.sum::<u64>());
+    let attempts = counted(attempts, "attempt", "attempts");
+    let attempts = format!("{attempts}, {} failed", failed.sum::<u64>());
     let mut parts = vec![plain(format!("             {attempts}"))];
     if let Some(ack) = &minute.ack {
         parts.push(plain(format!(", ack p50 {}", millis(ack.p50_ms))));
@@ -171,7 +172,10 @@ fn store_line(overview: &Overview, view: &View) -> Vec<Span<'static>> {
         spans.push(view.span(Mood::Plain, format!("store {}, log {}", size(bytes), size(wal))));
     }
     if store.damaged_events > 0 {
-        spans.push(view.span(Mood::Bad, format!("  {} damaged events", store.damaged_events)));
+        spans.push(view.span(
+            Mood::Bad,
+            format!("  {}", counted(store.damaged_events, "damaged event", "damaged events")),
+        ));
     }
     if store.lost_commits.unwrap_or(0) > 0 {
         spans.push(view.span(Mood::Bad, "  commits were lost"));
@@ -263,7 +267,9 @@ fn destination(
         _ if to.paused => (Mood::Warning, "paused".to_owned()),
         (Some(until), _) => (Mood::Warning, format!("open until {}", time(until))),
         (None, Some(until)) => (Mood::Warning, format!("waits until {}", time(until))),
-        _ if to.failures > 0 => (Mood::Warning, format!("{} failures in a row", to.failures)),
+        _ if to.failures > 0 => {
+            (Mood::Warning, counted(to.failures, "failure", "failures") + " in a row")
+        }
         _ => (Mood::Good, "ok".into()),
     };
     let dead = if to.dead > 0 { Mood::Bad } else { Mood::Plain };

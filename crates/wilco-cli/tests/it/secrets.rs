@@ -57,7 +57,8 @@ fn the_next_secret_is_checked_like_any_other() {
     let world = world();
     for (content, expected) in [
         ("", "secret.new is empty"),
-        ("short", "secret.new has 5 bytes"),
+        ("x", "secret.new has 1 byte and needs 8"),
+        ("short", "secret.new has 5 bytes and needs 8"),
         ("in two lines\n\n", "secret.new begins or ends with white space"),
     ] {
         fs::write(world.path("secret.new"), content).unwrap();

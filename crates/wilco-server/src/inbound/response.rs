@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body_util::Full;
 use wilco::{
-    Arrival, EnvelopeError, Mismatch, Provider, WHOLE_BODY_BYTES_MAX,
+    Arrival, EnvelopeError, Mismatch, Provider, WHOLE_BODY_BYTES_MAX, counted,
     provider::{Accepted, AnswerType, Challenge},
 };
 use wilco_store::{Receipt, StoreError};
@@ -105,7 +105,10 @@ pub(crate) enum Refusal {
     Hop(#[from] UnreadableHop),
     #[error("{0}")]
     Head(HeadFault),
-    #[error("the body has more than {limit} bytes, which [listen] max_body allows")]
+    #[error(
+        "the body has more than {}, which [listen] max_body allows",
+        counted(*limit, "byte", "bytes")
+    )]
     TooLarge { limit: usize },
     #[error(
         "the body has more than {WHOLE_BODY_BYTES_MAX} bytes; the signature of this provider can only be \

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wilco::EventId;
+use wilco::{EventId, counted};
 use wilco_server::admin::{Delivery, DeliveryState, DestinationStatus, EventDetail, PayloadState};
 
 use super::{about, deliveries};
@@ -23,7 +23,7 @@ pub(super) fn picture(
         ("about", about(event)),
         ("received", times.full(event.received_at)),
         (if event.fetched { "fetched" } else { "signed by" }, visible(&event.secret_name)),
-        ("body", format!("{} bytes", event.bytes)),
+        ("body", counted(event.bytes, "byte", "bytes")),
         ("sha256", event.sha256.clone()),
     ] {
         text.push_str(&format!("  {name:<9}  {value}\n"));

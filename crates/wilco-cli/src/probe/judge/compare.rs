@@ -2,7 +2,7 @@
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde_json::Value;
-use wilco::Digest;
+use wilco::{Digest, counted};
 use wilco_server::admin::{ProbedBody, ProbedRequest};
 
 use super::super::{Case, Finding, Sent};
@@ -112,7 +112,8 @@ fn body(case: &Case, arrived: &ProbedBody) -> Option<Finding> {
         return Some(Finding::new(UNPACKED, "the body was decompressed", KEEP_COMPRESSED));
     }
     if at == start.len() && arrived.bytes < sent.len() as u64 {
-        let text = format!("the body was cut: {} of {} bytes arrived", arrived.bytes, sent.len());
+        let all = counted(sent.len(), "byte", "bytes");
+        let text = format!("the body was cut: {} of {all} arrived", arrived.bytes);
         return Some(Finding::new("cut", text, RAISE_LIMIT));
     }
     let replaced = |from: &str, to: &str| String::from_utf8_lossy(sent).replace(from, to);

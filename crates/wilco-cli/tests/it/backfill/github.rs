@@ -193,7 +193,7 @@ fn a_delivery_that_the_endpoint_refuses_is_asked_for_a_limited_number_of_times()
     assert_eq!((&status["awaited"], &status["given_up"]), (&json!(0), &json!(1)));
     let shown = world.run_verb(&["backfill", "--status"]);
     let shown = String::from_utf8(shown.stdout).unwrap();
-    assert!(shown.contains("given up") && shown.contains("1 deliveries, asked"), "{shown}");
+    assert!(shown.contains("given up") && shown.contains("1 delivery, asked"), "{shown}");
 }
 
 #[test]

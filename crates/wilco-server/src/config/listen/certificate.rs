@@ -9,6 +9,8 @@ use rustls::{
 };
 use x509_cert::der::Decode as _;
 
+use crate::readable::span;
+
 /// What lets senders refuse this certificate, which should name these domains: a message and a hint.
 /// `now` is in Unix seconds.
 pub(super) fn remark(path: &Path, domains: &[String], now: u64) -> Option<(String, String)> {
@@ -18,24 +20,17 @@ pub(super) fn remark(path: &Path, domains: &[String], now: u64) -> Option<(Strin
     let content = parsed.tbs_certificate();
     let begins = content.validity().not_before.to_unix_duration().as_secs();
     let ends = content.validity().not_after.to_unix_duration().as_secs();
-    let days = |secs: u64| secs / SECS_A_DAY;
     let renew = "replace it; wilco reads the new one by itself";
     if now >= ends {
-        return Some((
-            format!("the certificate expired {} days ago", days(now - ends)),
-            renew.into(),
-        ));
+        return Some((format!("the certificate expired {} ago", span(now - ends)), renew.into()));
     }
     if now < begins {
         let hint = "check the clock of this machine: date";
-        let message = format!("the certificate is valid only in {} days", days(begins - now));
+        let message = format!("the certificate is valid only in {}", span(begins - now));
         return Some((message, hint.into()));
     }
     if ends - now < ENDS_SOON_SECS {
-        return Some((
-            format!("the certificate expires in {} days", days(ends - now)),
-            renew.into(),
-        ));
+        return Some((format!("the certificate expires in {}", span(ends - now)), renew.into()));
     }
     let unnamed = unnamed(&first, domains);
     if !unnamed.is_empty() {
