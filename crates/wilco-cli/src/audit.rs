@@ -3,10 +3,12 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
+use wilco::{EventId, RejectionId};
 use wilco_server::admin::AuditEntry;
 
 use super::{
     Column, Failure, ListingArgs, Pages, Record, Screen, StoreArgs, Table, json_line, print,
+    shown_ids,
 };
 
 /// Look at what was done: replays, pauses and every other action
@@ -53,21 +55,30 @@ impl List {
         let (screen, times) = (Screen::stdout(), self.store.times());
         let offset = times.offset(newest.at);
         let columns = [
-            Column::text(&times.title("at", screen, &offset), 11),
+            Column::fixed(&times.title("at", screen, &offset)),
             Column::text("by", 9),
             Column::text("action", 17),
-            Column::text("target", 10),
+            Column::name("target"),
             Column::text("changed", 7),
             Column::wrapped("result", 8),
         ];
+        let is_id = |target: &&str| {
+            target.parse::<EventId>().is_ok() || target.parse::<RejectionId>().is_ok()
+        };
+        let targets = entries.iter().filter_map(|entry| entry.target.as_deref());
+        let mut ids = shown_ids(targets.filter(is_id), screen).into_iter();
         let cells = entries.iter().map(|entry| {
             let AuditEntry { at, who, action, target, affected, result, .. } = entry;
             let dash = || "-".to_owned();
+            let target = match target.as_deref().filter(is_id) {
+                Some(_) => ids.next(),
+                None => target.clone(),
+            };
             vec![
                 times.cell(*at, screen, &offset),
                 who.clone(),
                 action.replace('_', " "),
-                target.clone().unwrap_or_else(dash),
+                target.unwrap_or_else(dash),
                 affected.map_or_else(dash, |count| count.to_string()),
                 result.clone(),
             ]

@@ -103,7 +103,7 @@ impl Backfill {
             }
         }
         let columns = [
-            Column::text("source", 6),
+            Column::name("source"),
             Column::text("what", 9),
             Column::number("taken in"),
             Column::wrapped("when", 29),

@@ -75,6 +75,9 @@ async fn connect(config: &Config) -> Result<ExitCode, Failure> {
         let result = result.map_err(|why| format!("{}: {why}", acme.directory));
         checked.push(CheckedDestination { name: "[listen]".into(), kind: "acme", result });
     }
+    if checked.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
     let has_failed = checked.iter().any(|destination| destination.result.is_err());
     let cells = checked.into_iter().map(|CheckedDestination { name, kind, result }| {
         let (state, what) = match result {
@@ -84,10 +87,10 @@ async fn connect(config: &Config) -> Result<ExitCode, Failure> {
         vec![name, kind.into(), state.into(), what]
     });
     let columns = [
-        Column::text("destination", 11),
+        Column::name("destination"),
         Column::text("type", 7),
         Column::state("state", 6),
-        Column::wrapped("result", 40),
+        Column::wrapped("result", 24),
     ];
     print(&Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>()))?;
     Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

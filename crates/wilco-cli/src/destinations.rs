@@ -110,14 +110,14 @@ impl List {
             return print(text);
         }
         let columns = [
-            Column::text("destination", 11),
+            Column::name("destination"),
             Column::optional("type"),
             Column::state("state", 7),
             Column::number("pending"),
             Column::number("running"),
             Column::number("retrying"),
             Column::alarm("dead"),
-            Column::wrapped("note", 16),
+            Column::wrapped("note", 12),
         ];
         let (screen, times) = (Screen::stdout(), self.store.times());
         let offset = times.offset(clock::now());

@@ -8,7 +8,7 @@ use wilco::{
     Arrival, Secret,
     doctor::{self, Case},
 };
-use wilco_server::admin::Explanation;
+use wilco_server::admin::{Explanation, RejectionDetail};
 
 use super::{
     Failure, ReadApi as _, Record, StoreArgs, json_line, print,
@@ -44,22 +44,24 @@ pub(crate) struct Explain {
 
 impl Explain {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
-        let explanation = match (&self.id, self.provider.as_deref()) {
+        let (explanation, why_refused) = match (&self.id, self.provider.as_deref()) {
             (Some(id), _) => {
                 let explained = Record::read(&self.store, async |record| {
-                    let id = id.resolve(record).await?;
-                    record.get(&format!("/api/v1/rejections/{id}/explain")).await
+                    let path = format!("/api/v1/rejections/{}", id.resolve(record).await?);
+                    let rejection: RejectionDetail = record.get(&path).await?;
+                    let explanation = record.get(&format!("{path}/explain")).await?;
+                    Ok((explanation, rejection.summary.message))
                 });
                 explained.await?
             }
             (None, Some("unknown")) => {
                 return recognize(&self.request.arrival()?, &self.request.secrets()?, self.json);
             }
-            (None, provider) => self.explain_given(provider.unwrap_or_default())?,
+            (None, provider) => (self.explain_given(provider.unwrap_or_default())?, String::new()),
         };
         print(&match self.json {
             true => json_line(&explanation)?,
-            false => in_words(&explanation),
+            false => in_words(&explanation, &why_refused),
         })?;
         let is_found = explanation.secret_name.is_some();
         Ok(if is_found { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -105,16 +107,20 @@ fn recognize(arrival: &Arrival, secrets: &[Secret], is_json: bool) -> Result<Exi
     Ok(code)
 }
 
-/// The explanation as a person reads it.
-fn in_words(explanation: &Explanation) -> String {
+/// The explanation as a person reads it, given why the request was refused, if it was.
+fn in_words(explanation: &Explanation, why_refused: &str) -> String {
     let Explanation { refused, secret_name, changes, tried, complete } = explanation;
     let mut text = match refused {
         Some(why) => wrapped("the request is refused: ", "", &visible(why)) + "\n",
-        None => "the request is accepted as it is\n".to_owned(),
+        None => "the signature is valid\n".to_owned(),
     };
     match secret_name {
         Some(name) if changes.is_empty() => {
-            text.push_str(&format!("it is signed with {}\n", visible(name)));
+            text.push_str(&format!("it is made with {}\n", visible(name)));
+            if !why_refused.is_empty() {
+                text += &wrapped("\nit was refused: ", "", &visible(why_refused));
+                text += "if that is put right, `wilco rejections accept` records it\n";
+            }
         }
         Some(name) => {
             text.push_str(&format!("its signature matches {} with\n", visible(name)));

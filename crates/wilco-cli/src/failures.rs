@@ -89,11 +89,11 @@ impl List {
         let newest = groups.iter().map(|group| group.last_at).max().unwrap_or_default();
         let offset = times.offset(newest);
         let columns = [
-            Column::text("destination", 11),
+            Column::name("destination"),
             Column::alarm("dead"),
             Column::number("retrying"),
-            Column::text(&times.title("last", screen, &offset), 11),
-            Column::wrapped("error", 20),
+            Column::fixed(&times.title("last", screen, &offset)),
+            Column::wrapped("error", 12),
         ];
         let cells = groups.iter().map(|group| {
             let FailureGroup { destination, dead, retrying, last_at, error, .. } = group;

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use wilco::{EventId, RejectionId};
 
+use super::Screen;
+
 /// What a person wrote. Only a listing tells whether it exists.
 #[derive(Clone, Debug)]
 pub(crate) enum IdRef<I> {
@@ -67,8 +69,21 @@ impl<I: KnownId> FromStr for IdRef<I> {
     }
 }
 
+/// Ids as a listing shows them: complete, but on a terminal only as much as distinguishes them, which is also
+/// enough to name one.
+pub(crate) fn shown_ids<I: ToString>(ids: impl Iterator<Item = I>, screen: Screen) -> Vec<String> {
+    let ids: Vec<_> = ids.map(|id| id.to_string()).collect();
+    if !screen.is_terminal() {
+        return ids;
+    }
+    let ulids: Vec<_> =
+        ids.iter().map(|id| id.split_once('_').map_or(&**id, |(_, ulid)| ulid)).collect();
+    let chars = distinct_chars(&ulids);
+    ulids.iter().map(|ulid| ulid.chars().take(chars).collect()).collect()
+}
+
 /// How many characters distinguish each of these ids, without what they all begin with, from the others.
-pub(crate) fn distinct_chars(ids: &[&str]) -> usize {
+fn distinct_chars(ids: &[&str]) -> usize {
     let mut sorted = ids.to_vec();
     sorted.sort_unstable();
     let common = |pair: &[&str]| {

@@ -59,7 +59,7 @@ pub(crate) use confinement::Confinement;
 pub(crate) use dashboard::login_link;
 pub(crate) use drawing::draw;
 pub(crate) use failure::Failure;
-pub(crate) use id_ref::distinct_chars;
+pub(crate) use id_ref::shown_ids;
 use json_log::JsonLines;
 pub(crate) use listing::{Pages, ReadApi};
 pub(crate) use output::{Screen, Times, instant, labelled, readable, visible, wrapped};

@@ -88,7 +88,7 @@ impl<'a> Row<'a> {
 
 fn listed(providers: &[&Provider]) -> String {
     let columns = [
-        Column::text("provider", 16),
+        Column::name("provider"),
         Column::text("title", 12),
         Column::text("signs with", 28),
         Column::optional("page"),

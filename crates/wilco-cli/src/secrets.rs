@@ -124,10 +124,10 @@ fn table(judged: &[Judged], times: &Times, offset: &str) -> String {
     }
     let screen = Screen::stdout();
     let columns = [
-        Column::text("source", 6),
-        Column::text("secret", 16),
+        Column::name("source"),
+        Column::name("secret"),
         Column::number("matches"),
-        Column::text(&times.title("last", screen, offset), 11),
+        Column::fixed(&times.title("last", screen, offset)),
         Column::wrapped("verdict", 12),
     ];
     let cells = judged.iter().map(|secret| {

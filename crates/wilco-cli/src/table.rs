@@ -26,6 +26,8 @@ pub(crate) struct Column {
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Text,
+    Fixed,
+    Name,
     State,
     Wrapped,
     Optional,
@@ -39,12 +41,23 @@ impl Column {
         Self::of(Kind::Text, title, shortest)
     }
 
+    /// Text that is useless in part, such as a time.
+    pub(crate) fn fixed(title: &str) -> Self {
+        Self::of(Kind::Fixed, title, 0)
+    }
+
+    /// What people type or compare: names, ids, URLs. It is never cut off, and all other columns give way to
+    /// it. If that is not enough, it goes on in the next lines.
+    pub(crate) fn name(title: &str) -> Self {
+        Self::of(Kind::Name, title, NAME_CHARS_MIN)
+    }
+
     /// As text, with states in colour.
     pub(crate) fn state(title: &str, shortest: usize) -> Self {
         Self::of(Kind::State, title, shortest)
     }
 
-    /// Text that goes on in the next lines. Only the last column of a table can do that.
+    /// Text that goes on in the next lines.
     pub(crate) fn wrapped(title: &str, shortest: usize) -> Self {
         Self::of(Kind::Wrapped, title, shortest)
     }
@@ -64,7 +77,8 @@ impl Column {
     }
 
     fn of(kind: Kind, title: &str, shortest: usize) -> Self {
-        Self { title: visible(title), shortest, kind, is_left_out: false }
+        let title = visible(title);
+        Self { shortest: shortest.max(measure_text_width(&title)), title, kind, is_left_out: false }
     }
 
     fn is_number(&self) -> bool {
@@ -115,9 +129,9 @@ impl Table {
         text
     }
 
-    /// Leaves out optional columns, then shortens the widest columns until the row fits the screen, or no
-    /// column can be shortened further. Text that goes on in the next line loses nothing, so an optional
-    /// column stays if there is space for it once that is as narrow as it may be.
+    /// Leaves out optional columns, then makes the widest columns narrower until the row fits the screen, names
+    /// last, or until no column can be narrower. Text that goes on in the next line loses nothing, so an
+    /// optional column stays if there is space for it once that is as narrow as it may be.
     fn fit(&mut self, screen: usize) {
         while !self.is_begun && self.total() - self.breakable() > screen {
             let shown = self.columns.iter_mut().rev().filter(|column| !column.is_left_out);
@@ -125,13 +139,20 @@ impl Table {
             let Some(column) = optional.next() else { break };
             column.is_left_out = true;
         }
-        while self.total() > screen {
-            let shown = self.columns.iter().zip(&mut self.widths);
-            let can_give = shown.filter(|(column, width)| {
-                !column.is_left_out && !column.is_number() && **width > column.shortest
-            });
-            let Some((_, width)) = can_give.max_by_key(|(_, width)| **width) else { return };
-            *width -= 1;
+        for are_names in [false, true] {
+            while self.total() > screen {
+                let shown = self.columns.iter().zip(&mut self.widths);
+                let can_give = shown.filter(|(column, width)| {
+                    let is_name = column.kind == Kind::Name;
+                    let is_fixed = column.kind == Kind::Fixed || column.is_number();
+                    is_name == are_names
+                        && !is_fixed
+                        && !column.is_left_out
+                        && **width > column.shortest
+                });
+                let Some((_, width)) = can_give.max_by_key(|(_, width)| **width) else { break };
+                *width -= 1;
+            }
         }
     }
 
@@ -148,55 +169,67 @@ impl Table {
         shown.map(|(_, width)| width + GAP).sum::<usize>().saturating_sub(GAP)
     }
 
-    /// A row with its line break. Only its last column can take several lines.
+    /// A row with its line break. It has as many lines as its highest cell.
     fn row(&self, cells: &[String], paint: impl Fn(&Column, &str) -> String) -> String {
-        let (mut row, mut indent) = (String::new(), 0);
         let columns = self.columns.iter().zip(&self.widths).zip(cells);
-        for ((column, &width), cell) in columns.filter(|((column, _), _)| !column.is_left_out) {
-            let lines = match (self.screen.width, column.kind) {
-                (None, _) => vec![cell.clone()],
-                (_, Kind::Wrapped) => wrapped_cell(cell, width),
-                _ => vec![truncate_str(cell, width, "…").into_owned()],
-            };
-            for (number, line) in lines.iter().enumerate() {
-                if number > 0 {
-                    row.truncate(row.trim_end().len());
-                    row.push('\n');
-                    row.extend(repeat_n(' ', indent));
-                }
+        let cells: Vec<_> = columns
+            .filter(|((column, _), _)| !column.is_left_out)
+            .map(|((column, &width), cell)| (column, width, self.lines(column, width, cell)))
+            .collect();
+        let height = cells.iter().map(|(_, _, lines)| lines.len()).max().unwrap_or(0);
+        let mut row = String::new();
+        for number in 0..height {
+            for (column, width, lines) in &cells {
+                let line = lines.get(number).map_or("", String::as_str);
                 let padding = width.saturating_sub(measure_text_width(line));
                 let before = if column.is_number() { padding } else { 0 };
                 row.extend(repeat_n(' ', before));
-                row.push_str(&paint(column, line));
+                if !line.is_empty() {
+                    row.push_str(&paint(column, line));
+                }
                 row.extend(repeat_n(' ', padding - before + GAP));
             }
-            indent += width + GAP;
+            row.truncate(row.trim_end_matches(' ').len());
+            row.push('\n');
         }
-        row.truncate(row.trim_end().len());
-        row + "\n"
+        row
+    }
+
+    fn lines(&self, column: &Column, width: usize, cell: &str) -> Vec<String> {
+        match (self.screen.width, column.kind) {
+            (None, _) => vec![cell.to_owned()],
+            (_, Kind::Wrapped | Kind::Name) => wrapped_cell(cell, width),
+            _ => vec![truncate_str(cell, width, "…").into_owned()],
+        }
     }
 }
 
-/// Text in lines of a width, broken at spaces where there are any.
+/// Text in lines of a width, broken at spaces, and words that are too long for a line between their parts.
 fn wrapped_cell(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     let mut columns = 0;
     for word in text.split_inclusive(' ') {
-        let word_columns = measure_text_width(word.trim_end());
-        if columns > 0 && columns + word_columns > width {
-            lines.push(String::new());
-            columns = 0;
-        }
-        for c in word.chars() {
-            let char_columns = measure_text_width(c.encode_utf8(&mut [0; 4]));
-            if columns + char_columns > width && c != ' ' {
+        let is_too_long = measure_text_width(word.trim_end()) > width;
+        let parts: Vec<_> = match is_too_long {
+            true => word.split_inclusive(['-', '_', '.', '/', ':']).collect(),
+            false => vec![word],
+        };
+        for part in parts {
+            if columns > 0 && columns + measure_text_width(part.trim_end()) > width {
                 lines.push(String::new());
                 columns = 0;
             }
-            if let Some(line) = lines.last_mut() {
-                line.push(c);
+            for c in part.chars() {
+                let char_columns = measure_text_width(c.encode_utf8(&mut [0; 4]));
+                if columns + char_columns > width && c != ' ' {
+                    lines.push(String::new());
+                    columns = 0;
+                }
+                if let Some(line) = lines.last_mut() {
+                    line.push(c);
+                }
+                columns += char_columns;
             }
-            columns += char_columns;
         }
     }
     lines.iter().map(|line| line.trim_end().to_owned()).collect()
@@ -205,6 +238,8 @@ fn wrapped_cell(text: &str, width: usize) -> Vec<String> {
 const GAP: usize = 2;
 /// If nothing is shortened, columns are aligned up to this width.
 const PAD_CHARS_MAX: usize = 40;
+/// The width at which names begin to go on in the next line.
+const NAME_CHARS_MIN: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -304,6 +339,24 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_never_cut_off() {
+        let name = "provision-storage-of-projects";
+        let title = "Salt Roads, the second season";
+        for (width, expected) in [
+            (63, "provision-storage-of-projects  Salt Roads, the second season  3\n"),
+            (50, "provision-storage-of-projects  Salt Roads, the…  3\n"),
+            (42, "provision-storage-of-projects  Salt Ro…  3\n"),
+            (32, "provision-storage-   Salt Ro…  3\nof-projects\n"),
+            (10, "provision-        Salt Ro…  3\nstorage-of-\nprojects\n"),
+        ] {
+            let columns = [Column::name("to"), Column::text("about", 8), Column::number("n")];
+            let screen = Screen { width: Some(width), is_coloured: false };
+            let drawn = Table::new(columns, screen).draw(&[row(&[name, title, "3"])]);
+            assert_eq!(drawn.split_once('\n').unwrap().1, expected, "{width}");
+        }
+    }
+
+    #[test]
     fn a_wrapped_cell_goes_on_below_itself() {
         for (text, width, expected) in [
             ("", 5, &[""][..]),
@@ -311,6 +364,8 @@ mod tests {
             ("one two three", 8, &["one two", "three"]),
             ("one two three", 7, &["one two", "three"]),
             ("abcdefgh ij", 4, &["abcd", "efgh", "ij"]),
+            ("a storage-of-projects", 12, &["a storage-", "of-projects"]),
+            ("storage-of-projects", 3, &["sto", "rag", "e-", "of-", "pro", "jec", "ts"]),
             ("映画祭", 5, &["映画", "祭"]),
         ] {
             assert_eq!(wrapped_cell(text, width), expected, "{text} {width}");

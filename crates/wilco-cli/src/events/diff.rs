@@ -241,7 +241,7 @@ impl Summary {
                 [destination.clone(), route].into_iter().chain(counts).collect()
             });
             let columns = [
-                Column::text("destination", 11),
+                Column::name("destination"),
                 Column::number("route"),
                 Column::number("added"),
                 Column::number("gone"),

@@ -21,8 +21,10 @@ impl EventRef {
             Self::Latest => {
                 let query = ListEvents { limit: Some(1), ..ListEvents::default() };
                 let latest = record.events(&query).await?.items.pop();
-                let latest = latest.ok_or_else(|| Failure::failed("the store has no events yet"));
-                Ok(latest?.id)
+                latest.map(|event| event.id).ok_or_else(|| {
+                    let sample = "`wilco send booking.created` sends a sample";
+                    Failure::failed(format!("the store has no events yet; {sample}"))
+                })
             }
         }
     }

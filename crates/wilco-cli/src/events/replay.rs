@@ -13,6 +13,7 @@ use wilco_server::admin::{
 use super::EventRef;
 use crate::{
     Column, Failure, Filter, Record, Screen, StoreArgs, Table, json_line, print, progress, rate,
+    shown_ids,
 };
 
 /// Deliver events again, with the current routes
@@ -135,7 +136,10 @@ impl Replay {
         if self.json {
             return print(&events.iter().map(json_line).collect::<Result<String, _>>()?);
         }
-        if self.dry_run && !events.is_empty() {
+        if events.is_empty() {
+            return print("no events that match\n");
+        }
+        if self.dry_run {
             print(&table(events))?;
         }
         let (taken, left): (Vec<_>, Vec<_>) =
@@ -159,16 +163,18 @@ impl Replay {
 }
 
 fn table(events: &[ReplayedEvent]) -> String {
-    let cells = events.iter().map(|event| {
+    let screen = Screen::stdout();
+    let ids = shown_ids(events.iter().map(|event| event.id), screen);
+    let cells = events.iter().zip(ids).map(|(event, id)| {
         let to = match event.destinations.is_empty() {
             true => format!("nowhere: {}", reason(event)),
             false => event.destinations.join(", "),
         };
-        vec![event.event.clone().unwrap_or_else(|| "-".into()), event.id.to_string(), to]
+        vec![event.event.clone().unwrap_or_else(|| "-".into()), id, to]
     });
     let columns =
-        [Column::text("event", 8), Column::text("id", 30), Column::wrapped("would go to", 11)];
-    Table::new(columns, Screen::stdout()).draw(&cells.collect::<Vec<_>>())
+        [Column::text("event", 8), Column::name("id"), Column::wrapped("would go to", 24)];
+    Table::new(columns, screen).draw(&cells.collect::<Vec<_>>())
 }
 
 /// Why an event goes nowhere.

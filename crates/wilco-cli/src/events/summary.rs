@@ -6,7 +6,7 @@ use wilco::counted;
 use wilco_server::admin::{Delivery, DeliveryState, EventSummary, PayloadState};
 
 use crate::{
-    Column, Failure, Screen, StoreArgs, Table, Times, distinct_chars, json_line, print, visible,
+    Column, Failure, Screen, StoreArgs, Table, Times, json_line, print, shown_ids, visible,
 };
 
 /// Prints events as rows, a table of which begins with the first of them.
@@ -34,20 +34,19 @@ impl Rows {
             self.offset = self.times.offset(first.received_at);
             self.table = Some(self.begin());
         }
-        let ids: Vec<_> = events.iter().map(ulid).collect();
-        let ids: Vec<_> = ids.iter().map(String::as_str).collect();
-        let id_chars = distinct_chars(&ids);
-        let cells: Vec<_> = events.iter().map(|event| self.cells(event, id_chars)).collect();
+        let ids = shown_ids(events.iter().map(|event| event.id), self.screen);
+        let cells: Vec<_> =
+            events.iter().zip(ids).map(|(event, id)| self.cells(event, id)).collect();
         let text = self.table.as_mut().map(|table| table.draw(&cells)).unwrap_or_default();
         print(&text)
     }
 
     fn begin(&self) -> Table {
         let mut columns = vec![
-            Column::text(&self.times.received(self.screen, &self.offset), 11),
+            Column::fixed(&self.times.received(self.screen, &self.offset)),
             Column::text("event", 8),
             Column::text("about", 8),
-            Column::text("id", 26),
+            Column::name("id"),
             Column::state("deliveries", 12),
         ];
         if self.has_error {
@@ -57,15 +56,11 @@ impl Rows {
     }
 
     /// A terminal gets short cells, and everything else complete ones.
-    fn cells(&self, event: &EventSummary, id_chars: usize) -> Vec<String> {
+    fn cells(&self, event: &EventSummary, id: String) -> Vec<String> {
         let received = self.times.cell(event.received_at, self.screen, &self.offset);
-        let [about, id, deliveries] = match self.screen.is_terminal() {
-            true => [
-                event.title.clone().unwrap_or_else(|| about(event)),
-                ulid(event).chars().take(id_chars).collect(),
-                by_state(event),
-            ],
-            false => [about(event), event.id.to_string(), deliveries(event)],
+        let [about, deliveries] = match self.screen.is_terminal() {
+            true => [event.title.clone().unwrap_or_else(|| about(event)), by_state(event)],
+            false => [about(event), deliveries(event)],
         };
         let mut cells = vec![received, event.event.clone(), about, id, deliveries];
         if self.has_error {
@@ -187,11 +182,6 @@ fn latest(event: &EventSummary) -> Vec<&Delivery> {
         }
     }
     latest
-}
-
-fn ulid(event: &EventSummary) -> String {
-    let id = event.id.to_string();
-    id.strip_prefix("evt_").unwrap_or(&id).to_owned()
 }
 
 /// The states of deliveries; the ones that need attention come first.

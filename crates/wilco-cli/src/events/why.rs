@@ -55,7 +55,7 @@ impl Why {
 fn table(decisions: &[RouteDecision]) -> String {
     let columns = [
         Column::number("route"),
-        Column::text("to", 8),
+        Column::wrapped("to", 16),
         Column::state("taken", 6),
         Column::wrapped("because", 20),
     ];

@@ -25,12 +25,16 @@ impl List {
         if endpoints.is_empty() && !has_more {
             return print("no endpoints; `wilco freispace register` creates one\n");
         }
+        let screen = Screen::stdout();
         let columns = [
             Column::text("id", UUID_CHARS),
-            Column::text("url", 12),
+            Column::name("url"),
             Column::number("events"),
-            Column::state("status", 6),
-            Column::text("description", 8),
+            Column::state("status", 8),
+            match screen.is_narrow() {
+                true => Column::optional("description"),
+                false => Column::text("description", 8),
+            },
         ];
         let rows = endpoints.into_iter().map(|endpoint| {
             let status = endpoint.status.unwrap_or_else(|| "-".into());
@@ -44,7 +48,7 @@ impl List {
             ]
         });
         let rows: Vec<_> = rows.collect();
-        print(&Table::new(columns, Screen::stdout()).draw(&rows))?;
+        print(&Table::new(columns, screen).draw(&rows))?;
         if has_more {
             self.listing.note_more(rows.len());
         }

@@ -6,8 +6,8 @@ use wilco_server::admin::{ListRejections, RejectionSummary};
 
 use super::Record;
 use crate::{
-    Column, Failure, ListingArgs, Pages, Screen, StoreArgs, Table, Times, distinct_chars, instant,
-    json_line, print,
+    Column, Failure, ListingArgs, Pages, Screen, StoreArgs, Table, Times, instant, json_line,
+    print, shown_ids,
 };
 
 /// List rejected requests, newest first
@@ -76,22 +76,17 @@ impl Rows {
         if self.table.is_none() {
             self.offset = self.times.offset(first.received_at);
             let columns = [
-                Column::text(&self.times.received(screen, &self.offset), 11),
-                Column::text("source", 6),
+                Column::fixed(&self.times.received(screen, &self.offset)),
+                Column::name("source"),
                 Column::text("reason", 17),
-                Column::text("client", 7),
-                Column::text("id", 26),
+                Column::name("client"),
+                Column::name("id"),
             ];
             self.table = Some(Table::new(columns, screen));
         }
-        let ids: Vec<_> = rejections.iter().map(ulid).collect();
-        let chars = distinct_chars(&ids.iter().map(String::as_str).collect::<Vec<_>>());
-        let cells = rejections.iter().zip(&ids).map(|(rejection, ulid)| {
+        let ids = shown_ids(rejections.iter().map(|rejection| rejection.id), screen);
+        let cells = rejections.iter().zip(ids).map(|(rejection, id)| {
             let received = self.times.cell(rejection.received_at, screen, &self.offset);
-            let id = match screen.is_terminal() {
-                true => ulid.chars().take(chars).collect(),
-                false => rejection.id.to_string(),
-            };
             let client = rejection.client.map_or_else(|| "-".into(), |client| client.to_string());
             let reason = rejection.reason.as_str().replace('_', " ");
             vec![received, rejection.source.clone(), reason, client, id]
@@ -99,8 +94,4 @@ impl Rows {
         let cells: Vec<_> = cells.collect();
         self.table.as_mut().map(|table| table.draw(&cells)).unwrap_or_default()
     }
-}
-
-fn ulid(rejection: &RejectionSummary) -> String {
-    rejection.id.to_string().trim_start_matches("rej_").to_owned()
 }

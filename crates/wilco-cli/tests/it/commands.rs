@@ -347,22 +347,44 @@ pub(crate) fn on_a_terminal(
     columns: usize,
     environment: &[(&str, &str)],
 ) -> String {
-    const SCRIPT: &str = "import fcntl, os, pty, struct, sys, termios\n\
-        pid, fd = pty.fork()\n\
-        if pid == 0:\n \
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, int(sys.argv[1]), 0, 0))\n \
-        os.execv(sys.argv[2], sys.argv[2:])\n\
-        try:\n \
-        while part := os.read(fd, 65536): sys.stdout.buffer.write(part)\n\
-        except OSError: pass\n";
+    on_terminals(command, &[(columns, true)], environment, usize::MAX).remove(0)
+}
+
+/// What a command prints to terminals of these widths, with colours or without them. It is stopped after
+/// this many lines.
+pub(crate) fn on_terminals(
+    command: &Command,
+    terminals: &[(usize, bool)],
+    environment: &[(&str, &str)],
+    lines_max: usize,
+) -> Vec<String> {
+    const SCRIPT: &str = "import fcntl, os, pty, signal, struct, sys, termios\n\
+        for terminal in sys.argv[1].split():\n \
+        columns, coloured = terminal.split(':')\n \
+        pid, fd = pty.fork()\n \
+        if pid == 0:\n  \
+        if coloured == 'false': os.environ['NO_COLOR'] = '1'\n  \
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 24, int(columns), 0, 0))\n  \
+        os.execv(sys.argv[3], sys.argv[3:])\n \
+        lines = int(sys.argv[2])\n \
+        try:\n  \
+        while lines > 0 and (part := os.read(fd, 65536)):\n   \
+        lines -= part.count(b'\\n')\n   \
+        sys.stdout.buffer.write(part)\n  \
+        os.kill(pid, signal.SIGKILL)\n \
+        except OSError: pass\n \
+        os.waitpid(pid, 0)\n \
+        sys.stdout.buffer.write(b'\\0')\n";
+    let terminals = terminals.iter().map(|(columns, coloured)| format!("{columns}:{coloured}"));
     let mut python = Command::new("python3");
     // Without what it would read at its start, it is there in half the time.
-    python.args(["-ISc", SCRIPT, &columns.to_string()]);
+    python.args(["-ISc", SCRIPT, &terminals.collect::<Vec<_>>().join(" "), &lines_max.to_string()]);
     python.arg(command.get_program()).args(command.get_args());
     python.current_dir(command.get_current_dir().unwrap()).env_remove("NO_COLOR");
     let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
     python.envs(set).envs(environment.iter().copied());
-    text(&python.output().unwrap().stdout).replace('\r', "")
+    let printed = text(&python.output().unwrap().stdout).replace('\r', "");
+    printed.split_terminator('\0').map(str::to_owned).collect()
 }
 
 /// `wilco send` to this world.

@@ -1,16 +1,16 @@
 //! What listings print: at several widths, with colours and without, and in the manual.
 
-mod shown;
+mod manual;
+pub(crate) mod shown;
 
-use std::{collections::HashSet, fmt::Write as _, fs, thread, time::Duration};
+use std::{collections::HashSet, thread, time::Duration};
 
 use crate::{
     commands::{on_a_terminal, text},
-    generated::{check_file, check_output},
-    world::{SECRET, World, booking, sign, wilco},
+    world::{SECRET, World, booking, wilco},
 };
 
-use shown::{as_written, with_fixed_values};
+use shown::{Output, check};
 
 const TABLES: &str = r#"
 [destination.crew-note]
@@ -50,17 +50,10 @@ const EVENTS: &[(&str, &str)] = &[
     ("invoice.canceled\u{1b}]0;title\u{7}\u{9b}2J", "dead, delivered, ok"),
 ];
 
-/// Events for the manual.
-const SAMPLES: &[(&str, &str)] = &[
-    ("project.created", "Salt Roads"),
-    ("invoice.created", "Camera, two weeks"),
-    ("booking.created", "映画祭のための編集室"),
-    ("booking.updated", "Viewing, part one"),
-];
-
 /// A wilco with these events, in every state that lasts, and rejections.
-fn world(events: &[(&str, &str)]) -> World {
-    let world = World::plan().and(TABLES).env("TZ", "XST-1").start();
+fn world(events: &[(&str, &str)], tables: &str) -> World {
+    let plan = World::plan().and(&format!("{TABLES}{tables}")).env("TZ", "XST-1");
+    let world = plan.env("SECOND_SECRET_OF_THE_HOUSE_FOR_POST_PRODUCTION", SECRET).start();
     for (number, (event, about)) in events.iter().enumerate() {
         let event = serde_json::to_string(event).unwrap();
         let about = serde_json::to_string(about).unwrap();
@@ -97,43 +90,75 @@ fn stored_rejections(world: &World, count: i64) {
     });
 }
 
+/// What has long names.
+const LONG: &str = r#"
+[source.booking-system-of-the-house-for-post-production]
+provider = "freispace"
+path = "/second"
+secrets = [{ env = "SECOND_SECRET_OF_THE_HOUSE_FOR_POST_PRODUCTION" }]
+[destination.copy-of-everything-for-the-accounting-department]
+type = "print"
+[[route]]
+events = ["booking.created"]
+to = ["copy-of-everything-for-the-accounting-department", "provision-storage-of-projects"]
+"#;
+
+/// Listings, by the name of the file that has what they print.
+const LISTINGS: &[(&str, &[&[&str]])] = &[
+    (
+        "events-list",
+        &[&["events", "list"], &["events", "list", "--limit", "2"], &["events", "list", "--dead"]],
+    ),
+    ("events-tail", &[&["events", "tail"]]),
+    ("events-why", &[&["events", "why", "latest"]]),
+    ("events-replay", &[&["events", "replay", "--since", "1h", "--dry-run"]]),
+    ("failures-list", &[&["failures", "list"]]),
+    ("rejections-list", &[&["rejections", "list"]]),
+    ("destinations-list", &[&["destinations", "list"]]),
+    ("secrets-status", &[&["secrets", "status"]]),
+    ("audit-list", &[&["audit", "list"]]),
+    ("check-connect", &[&["check", "--connect"]]),
+];
+
 #[test]
 fn listings_look_as_they_did_at_every_width_with_colours_and_without() {
-    let world = world(EVENTS);
-    let mut drawn = String::new();
-    for arguments in [
-        &["events", "list"][..],
-        &["events", "list", "--limit", "2"],
-        &["events", "list", "--dead"],
-        &["events", "why", "latest"],
-        &["events", "replay", "--since", "1h", "--dry-run"],
-        &["failures", "list"],
-        &["rejections", "list"],
-        &["destinations", "list"],
-        &["secrets", "status"],
-        &["audit", "list"],
-        &["check", "--connect"],
-    ] {
-        let mut command = world.verb(arguments);
-        let shown = arguments.join(" ");
-        for columns in [80, 120, 200] {
-            let coloured = on_a_terminal(&command, columns, &[("TERM", "xterm")]);
-            let plain = console::strip_ansi_codes(&coloured);
-            if columns == 80 {
-                let bare = [("TERM", "xterm"), ("NO_COLOR", "1")];
-                assert_eq!(on_a_terminal(&command, columns, &bare), plain, "colours move nothing");
-            }
-            for line in plain.lines().filter(|line| !line.starts_with("evt_")) {
-                assert!(console::measure_text_width(line) <= columns, "{columns} {line}");
-            }
-            let coloured = as_written(&with_fixed_values(&coloured));
-            writeln!(drawn, "# {columns} columns: wilco {shown}\n{coloured}").unwrap();
+    let world = world(EVENTS, LONG);
+    assert_eq!(world.post_to("/second", "{}", &[]).status, 400);
+    stored_rejections(&world, 3);
+    assert!(world.run_verb(&["events", "cancel", "latest"]).status.success());
+    let empty = World::plan().env("TZ", "XST-1").start();
+    let mut files = Vec::new();
+    for (name, commands) in LISTINGS {
+        let mut outputs = Vec::new();
+        for arguments in *commands {
+            // It prints a header and the events, and then waits for more.
+            let is_tail = arguments.contains(&"tail");
+            let [lines, lines_if_empty] =
+                if is_tail { [1 + EVENTS.len(), 1] } else { [usize::MAX; 2] };
+            let title = format!("wilco {}", arguments.join(" "));
+            outputs.push(Output::table(&title, world.verb(arguments), lines));
+            let title = format!("{title}, without rows");
+            outputs.push(Output::table(&title, empty.verb(arguments), lines_if_empty));
         }
-        let piped = text(&command.output().unwrap().stdout);
-        assert!(!piped.contains('\u{1b}'), "{piped}");
-        writeln!(drawn, "# in a pipe: wilco {shown}\n{}", with_fixed_values(&piped)).unwrap();
+        files.push((*name, outputs));
     }
-    check_file("crates/wilco-cli/tests/it/listings/tables.txt", &drawn);
+    check(files);
+}
+
+#[test]
+fn providers_look_as_they_did_at_every_width_with_colours_and_without() {
+    let providers = |arguments: &[&str]| {
+        let mut command = wilco(".".as_ref());
+        command.arg("providers").args(arguments);
+        command
+    };
+    let all = vec![
+        Output::table("wilco providers --limit 3", providers(&["--limit", "3"]), usize::MAX),
+        Output::table("wilco providers --all", providers(&["--all"]), usize::MAX),
+    ];
+    let shown = ["freispace", "standard-webhooks", "hubspot"]
+        .map(|name| Output::page(&format!("wilco providers {name}"), providers(&[name])));
+    check(vec![("providers", all), ("providers-show", shown.into())]);
 }
 
 #[test]
@@ -158,102 +183,40 @@ fn ten_thousand_rows_are_listed_once_each_in_any_width() {
 }
 
 #[test]
-fn every_provider_has_a_line_in_any_width() {
-    let mut list = wilco(".".as_ref());
-    list.args(["providers", "--all"]);
-    let piped = text(&list.output().unwrap().stdout);
-    for columns in [80, 120, 200] {
-        let coloured = on_a_terminal(&list, columns, &[("TERM", "xterm")]);
-        let plain = console::strip_ansi_codes(&coloured);
-        let bare = [("TERM", "xterm"), ("NO_COLOR", "1")];
-        assert_eq!(on_a_terminal(&list, columns, &bare), plain, "colours move nothing");
-        // The last line says how to set one up.
-        let names = plain.lines().map(|line| line.split(['…', ' ']).next().unwrap());
-        let (names, lines) = (names.collect::<Vec<_>>(), piped.lines().collect::<Vec<_>>());
-        assert_eq!(names.len(), lines.len() + 1, "{columns} columns");
-        assert!(names.iter().zip(lines).all(|(name, line)| line.starts_with(name)), "{names:?}");
-        assert!(plain.lines().all(|line| console::measure_text_width(line) <= columns));
-    }
-}
-
-#[test]
-fn pages_look_as_they_did() {
-    let world = world(EVENTS);
+fn pages_look_as_they_did_at_every_width_with_colours_and_without() {
+    let world = world(EVENTS, LONG);
     let first = world.events()[0]["id"].as_str().unwrap().to_owned();
     let webhook = format!("http://{}/webhook", world.address);
-    let mut drawn = String::new();
-    for arguments in [
-        &["events", "show", "latest"][..],
-        &["events", "show", &first],
-        &["rejections", "show", "latest"],
-        &["failures", "retry"],
-        &["store", "status"],
-        &["backfill", "--status"],
-        &["probe", &webhook],
-    ] {
-        let command = world.verb(arguments);
-        let coloured = on_a_terminal(&command, 80, &[("TERM", "xterm")]);
-        let coloured = as_written(&with_fixed_values(&coloured));
-        let shown = arguments.join(" ").replace(&first, "evt_…").replace(&webhook, "http://…");
-        writeln!(drawn, "# wilco {shown}\n{coloured}").unwrap();
-    }
-    check_file("crates/wilco-cli/tests/it/listings/pages.txt", &drawn);
-}
-
-#[test]
-fn outputs_in_the_manual_are_what_the_commands_print() {
-    let world = world(SAMPLES);
-    let check = |page: &str, name: &str, arguments: &[&str]| {
-        let command = world.verb(arguments);
-        let printed = on_a_terminal(&command, 100, &[("TERM", "xterm"), ("NO_COLOR", "1")]);
-        check_output(page, name, &with_fixed_values(&printed));
-    };
-    check("docs/deliveries.md", "events list", &["events", "list"]);
-    check("docs/deliveries.md", "events why", &["events", "why", "latest"]);
-    check("docs/deliveries.md", "destinations list", &["destinations", "list"]);
-    let body = booking("b-1", "Salt Roads");
-    let signature = sign(body.as_bytes());
-    world.post(&format!("{body}\n"), &[("x-freispace-signature", &signature)]);
+    // One byte, which is no event.
+    assert_eq!(world.send("1").status, 400);
     stored_rejections(&world, 3);
-    check("docs/troubleshooting.md", "explain", &["explain", "latest"]);
-
-    let folder = tempfile::tempdir().unwrap();
-    for (name, file, arguments) in [
-        ("check", MISSPELT, &["check"][..]),
-        ("check --connect", UNREACHABLE, &["check", "--connect"]),
-    ] {
-        fs::write(folder.path().join("wilco.toml"), file).unwrap();
-        let mut command = wilco(folder.path());
-        command.args(arguments).env("FREISPACE_SECRET", SECRET);
-        let printed = on_a_terminal(&command, 100, &[("TERM", "xterm"), ("NO_COLOR", "1")]);
-        check_output("docs/configuration.md", name, &printed);
+    let empty = World::plan().env("TZ", "XST-1").start();
+    let pages: &[(&str, &[&[&str]])] = &[
+        ("events-show", &[&["events", "show", "latest"], &["events", "show", &first]]),
+        ("rejections-show", &[&["rejections", "show", "latest"]]),
+        ("explain", &[&["explain", "latest"]]),
+        ("failures-retry", &[&["failures", "retry"]]),
+        ("store-status", &[&["store", "status"]]),
+        ("backfill-status", &[&["backfill", "--status"]]),
+        ("health", &[&["health"]]),
+        ("probe", &[&["probe", &webhook]]),
+    ];
+    let mut files = Vec::new();
+    for (name, commands) in pages {
+        let mut outputs = Vec::new();
+        for arguments in *commands {
+            let title = format!("wilco {}", arguments.join(" "));
+            let title = title.replace(&first, "evt_…").replace(&webhook, "http://…");
+            outputs.push(Output::page(&title, world.verb(arguments)));
+            if arguments.last() == Some(&"latest") || arguments.contains(&"status") {
+                let title = format!("{title}, without rows");
+                outputs.push(Output::page(&title, empty.verb(arguments)));
+            }
+        }
+        files.push((*name, outputs));
     }
+    check(files);
 }
-
-const MISSPELT: &str = "[listen]\nadress = \"0.0.0.0:443\"\ntls = \"acme\"\ndomains = [\"hooks.example.com\"]\n[source.freispace]\nprovider = \"freispace\"\npath = \"/webhook\"\nsecrets = [{ env = \"FREISPACE_SECRET\" }]\n[destination.log]\ntype = \"print\"\n[[route]]\nto = [\"log\"]\n";
-
-const UNREACHABLE: &str = r#"
-[listen]
-address = "127.0.0.1:0"
-tls = "off"
-[store]
-reserve = "1 MiB"
-[source.freispace]
-provider = "freispace"
-path = "/webhook"
-secrets = [{ env = "FREISPACE_SECRET" }]
-[destination.archive]
-type = "file"
-path = "events.jsonl"
-[destination.erp]
-type = "http"
-url = "http://127.0.0.1:1/hooks"
-[destination.provision]
-type = "command"
-command = ["/bin/true"]
-[[route]]
-to = ["archive", "erp", "provision"]
-"#;
 
 /// A listing that has nothing to show says what to do.
 #[test]
