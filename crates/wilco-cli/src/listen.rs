@@ -2,6 +2,7 @@
 
 mod forward;
 mod place;
+mod rows;
 
 use std::{convert::Infallible, path::PathBuf, process::ExitCode, time::Duration};
 
@@ -10,7 +11,6 @@ use bytes::Bytes;
 use clap::Args;
 use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
-use serde::Serialize;
 use tokio::{signal::ctrl_c, time::sleep};
 use wilco::Secret;
 use wilco_server::{
@@ -19,12 +19,10 @@ use wilco_server::{
     config,
 };
 
-use super::{
-    Failure, Messages, RemoteArgs, Screen, Server, Times, instant, json_line, note, print,
-    readable, refusal, visible,
-};
-use forward::{Forward, Outcome};
+use super::{Failure, Messages, RemoteArgs, Server, instant, note, refusal};
+use forward::Forward;
 use place::Place;
+use rows::Rows;
 
 /// Forward what a wilco elsewhere records to this machine, to develop a handler
 ///
@@ -65,20 +63,17 @@ pub(crate) struct Listen {
     json: bool,
 }
 
-/// One event that was forwarded, or not.
-#[derive(Serialize)]
-struct Line<'a> {
-    id: String,
-    source: &'a str,
-    event: &'a str,
-    subject: Option<&'a str>,
-    received_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    took_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
+/// What became of an event.
+enum Outcome {
+    Answered { status: StatusCode, took: Duration },
+    NoAnswer(String),
+    NotForwarded(String),
+}
+
+impl Outcome {
+    fn is_success(&self) -> bool {
+        matches!(self, Self::Answered { status, .. } if status.is_success())
+    }
 }
 
 /// Why a stream is not followed any further.
@@ -105,8 +100,9 @@ impl Listen {
             note(&format!("they are signed with the secret {secret}"));
         }
         let mut forward = Forward::new(self.forward.clone(), secret)?;
+        let mut rows = Rows::new(self.json);
         tokio::select! {
-            ended = self.follow(&server, &mut place, &mut forward) => ended.map(|never| match never {}),
+            ended = self.follow(&server, &mut place, &mut forward, &mut rows) => ended.map(|never| match never {}),
             interrupt = ctrl_c() => Ok(interrupt.map(|()| ExitCode::SUCCESS)?),
         }
     }
@@ -141,6 +137,7 @@ impl Listen {
         server: &Server,
         place: &mut Place,
         forward: &mut Forward,
+        rows: &mut Rows,
     ) -> Result<Infallible, Failure> {
         let mut since = self.since;
         let mut wait = RECONNECT_FIRST;
@@ -154,8 +151,8 @@ impl Listen {
                         note("connected again");
                     }
                     wait = RECONNECT_FIRST;
-                    let Err(ended) =
-                        self.forward_all(messages, server, place, &mut since, forward).await;
+                    let all = self.forward_all(messages, server, place, &mut since, forward, rows);
+                    let Err(ended) = all.await;
                     ended
                 }
             };
@@ -170,6 +167,7 @@ impl Listen {
             wait = RECONNECT_LONGEST.min(wait * 2);
         }
     }
+
     fn path(&self, place: &Place, since: Option<Timestamp>) -> Result<String, Failure> {
         let after = place.get().filter(|_| since.is_none()).map(str::to_owned);
         let query = admin::query(&FollowChanges {
@@ -191,13 +189,14 @@ impl Listen {
         place: &mut Place,
         since: &mut Option<Timestamp>,
         forward: &mut Forward,
+        rows: &mut Rows,
     ) -> Result<Infallible, Ended> {
         loop {
             let message = messages.next().await;
             let message = message.map_err(|error| Ended::Interrupted(error.to_string()))?;
             if message.kind == "event" {
                 let event = serde_json::from_str(&message.data)?;
-                self.forward_one(server, forward, &event).await?;
+                self.forward_one(server, forward, rows, &event).await?;
             }
             if !message.id.is_empty() {
                 place.set(&message.id)?;
@@ -212,59 +211,23 @@ impl Listen {
         &self,
         server: &Server,
         forward: &mut Forward,
+        rows: &mut Rows,
         event: &EventSummary,
     ) -> Result<(), Ended> {
         let (detail, body) = match load(server, event).await? {
             Ok(loaded) => loaded,
-            Err(why) => return Ok(self.print(event, &Err(format!("not forwarded: {why}")))?),
+            Err(why) => return Ok(rows.print(event, &Outcome::NotForwarded(why))?),
         };
         let mut wait = RECONNECT_FIRST;
         loop {
             let outcome = forward.send(&detail, &body).await?;
-            self.print(event, &outcome)?;
-            let is_done = outcome.is_ok_and(|outcome| outcome.status.is_success());
-            if is_done || !self.retry {
+            rows.print(event, &outcome)?;
+            if outcome.is_success() || !self.retry {
                 return Ok(());
             }
             sleep(wait).await;
             wait = RETRY_LONGEST.min(wait * 2);
         }
-    }
-
-    fn print(
-        &self,
-        event: &EventSummary,
-        outcome: &Result<Outcome, String>,
-    ) -> Result<(), Failure> {
-        if self.json {
-            let line = Line {
-                id: event.id.to_string(),
-                source: &event.source,
-                event: &event.event,
-                subject: event.subject.as_deref(),
-                received_at: event.received_at,
-                status: outcome.as_ref().ok().map(|outcome| outcome.status.as_u16()),
-                took_ms: outcome.as_ref().ok().map(|outcome| outcome.took.as_secs_f64() * 1_000.0),
-                error: outcome.as_ref().err().cloned(),
-            };
-            return print(&json_line(&line)?);
-        }
-        let became = match outcome {
-            Ok(Outcome { status, took }) => {
-                let mark = if status.is_success() { "✓" } else { "✗" };
-                format!("{mark} {status} in {}", readable(*took))
-            }
-            Err(why) => format!("✗ {}", visible(why)),
-        };
-        let (screen, times, id) = (Screen::stdout(), Times::new(false), event.id.to_string());
-        // A terminal gets what fits its line in most cases; the beginning of an id names the event.
-        let (at, id) = match screen.is_terminal() {
-            true => (times.of_day(event.received_at), &id[..SHORT_ID_BYTES]),
-            false => (times.time(event.received_at), &*id),
-        };
-        let about = visible(event.title.as_deref().or(event.subject.as_deref()).unwrap_or("-"));
-        let (name, became) = (visible(&event.event), screen.painted(&became));
-        print(&format!("{at}  {name}  {about}  {id}  {became}\n"))
     }
 }
 
@@ -308,8 +271,6 @@ async fn get(server: &Server, path: &str) -> Result<Answer, Ended> {
     answer.map_err(|failure| Ended::Interrupted(failure.text))
 }
 
-/// `evt_` and as much as listings show.
-const SHORT_ID_BYTES: usize = 17;
 const SECRET_BYTES: usize = 32;
 const RECONNECT_FIRST: Duration = Duration::from_millis(250);
 const RECONNECT_LONGEST: Duration = Duration::from_secs(10);

@@ -19,6 +19,8 @@ pub(crate) struct Column {
     title: String,
     /// The width below which it is not shortened.
     shortest: usize,
+    /// The width that it has before any row asks for more.
+    space: usize,
     kind: Kind,
     is_left_out: bool,
 }
@@ -76,9 +78,20 @@ impl Column {
         Self::of(Kind::Alarm, title, 0)
     }
 
+    /// With space for this much in any case, where later rows may be longer than the first.
+    pub(crate) fn with_space_for(self, chars: usize) -> Self {
+        Self { space: chars, ..self }
+    }
+
     fn of(kind: Kind, title: &str, shortest: usize) -> Self {
         let title = visible(title);
-        Self { shortest: shortest.max(measure_text_width(&title)), title, kind, is_left_out: false }
+        Self {
+            shortest: shortest.max(measure_text_width(&title)),
+            title,
+            kind,
+            space: 0,
+            is_left_out: false,
+        }
     }
 
     fn is_number(&self) -> bool {
@@ -89,7 +102,10 @@ impl Column {
 impl Table {
     pub(crate) fn new(columns: impl IntoIterator<Item = Column>, screen: Screen) -> Self {
         let columns: Vec<_> = columns.into_iter().collect();
-        let widths = columns.iter().map(|column| measure_text_width(&column.title)).collect();
+        let widths = columns
+            .iter()
+            .map(|column| measure_text_width(&column.title).max(column.space))
+            .collect();
         Self { columns, widths, screen, is_begun: false }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use http::{Request, StatusCode, Uri};
+use http::{Request, Uri};
 use tokio::time::Instant;
 use wilco::{Body, Secret, Unsigned, provider};
 use wilco_server::{
@@ -11,6 +11,7 @@ use wilco_server::{
     clock,
 };
 
+use super::Outcome;
 use crate::{Failure, client_for, note};
 
 /// Sends events to a URL of this machine.
@@ -22,12 +23,6 @@ pub(super) struct Forward {
     noted: BTreeSet<String>,
 }
 
-/// The answer to an event.
-pub(super) struct Outcome {
-    pub(super) status: StatusCode,
-    pub(super) took: Duration,
-}
-
 type Headers = Vec<(String, String)>;
 
 impl Forward {
@@ -36,12 +31,12 @@ impl Forward {
         Ok(Self { url, secret, client, noted: BTreeSet::new() })
     }
 
-    /// Sends an event once. An error says why there was no answer.
+    /// Sends an event once.
     pub(super) async fn send(
         &mut self,
         event: &EventDetail,
         body: &[u8],
-    ) -> Result<Result<Outcome, String>, Failure> {
+    ) -> Result<Outcome, Failure> {
         let signed = self.sign(event, body)?;
         let request =
             Request::post(&self.url).header("x-wilco-event", event.summary.id.to_string());
@@ -58,8 +53,8 @@ impl Forward {
         let answer = self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await;
         let took = began.elapsed();
         Ok(match answer {
-            Ok(answer) => Ok(Outcome { status: answer.status, took }),
-            Err(error) => Err(format!("no answer: {error}")),
+            Ok(answer) => Outcome::Answered { status: answer.status, took },
+            Err(error) => Outcome::NoAnswer(error.to_string()),
         })
     }
 

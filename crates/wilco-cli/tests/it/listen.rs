@@ -2,13 +2,18 @@
 
 use std::{
     io::{BufRead as _, BufReader},
+    net::TcpStream,
     process::{Child, Command, Stdio},
+    thread,
 };
 
 use serde_json::Value;
 
 use crate::{
     catcher::{Act, Catcher},
+    commands::on_terminals,
+    generated::check_output,
+    listings::shown::with_fixed_values,
     world::{World, booking, sign, sign_with, wilco},
 };
 
@@ -67,8 +72,9 @@ fn an_event_arrives_as_its_provider_sent_it_with_another_signature() {
     assert_eq!(caught.header("x-other"), "kept");
     assert_eq!(caught.header("content-type"), "application/json");
     assert_eq!(caught.header("x-wilco-event"), id.as_str());
-    let line = listener.lines().next().unwrap();
-    for part in ["booking.updated", &id, "✓ 200 OK in "] {
+    // The first line has the titles.
+    let line = listener.lines().nth(1).unwrap();
+    for part in ["booking.updated", &id, "✓ 200 in "] {
         assert!(line.contains(part), "{line}");
     }
     listener.kill();
@@ -146,6 +152,38 @@ fn a_handler_that_fails_is_shown_and_with_retry_nothing_overtakes_the_event() {
         assert_eq!(is_one, further.contains(&"--retry"), "{further:?}");
         listener.kill();
     }
+}
+
+#[test]
+fn the_output_in_the_manual_is_what_it_prints() {
+    let world = World::plan().env("TZ", "XST-1").start();
+    let mut catcher =
+        Some(Catcher::of(&[Act::Answer(200), Act::With(500, "connection: close\r\n")]));
+    let address = catcher.as_ref().unwrap().address;
+    let mut command = listen(&world, catcher.as_ref().unwrap(), &["--since", "1h"]);
+    command.env("TZ", "XST-1");
+    // Two remarks, the titles, a row for each event, and why there was no answer.
+    let lines = 2 + 1 + 3 + 1;
+    let printed = thread::scope(|scope| {
+        let terminal = &[(100, false)];
+        let environment = &[("TERM", "xterm")];
+        let printed = scope.spawn(|| on_terminals(&command, terminal, environment, lines));
+        for (number, about) in ["Salt Roads", "映画祭のための編集室", "Viewing"].iter().enumerate()
+        {
+            if number == 2 {
+                // The handler is stopped.
+                catcher.take().unwrap().wait_for(number);
+                world.eventually("nobody there", |_| TcpStream::connect(address).is_err());
+            }
+            assert_eq!(world.send(&booking(&format!("b-{number}"), about)).status, 200);
+        }
+        printed.join().unwrap().remove(0)
+    });
+    let printed = printed.replace(&world.admin.to_string(), "127.0.0.1:9440");
+    let printed = printed.replace(&format!("{address}/hook?a=1"), "localhost:3000/webhook");
+    let (before, secret) = printed.split_once("the secret ").unwrap();
+    let printed = format!("{before}the secret {}{}", "5eed".repeat(16), &secret[64..]);
+    check_output("docs/api.md", "listen", &with_fixed_values(&printed));
 }
 
 #[test]
