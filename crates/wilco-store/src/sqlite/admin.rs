@@ -59,8 +59,9 @@ impl AdminStore for SqliteStore {
 
     async fn count_events(&self, query: EventQuery) -> Result<EventCounts, StoreError> {
         let query = EventQuery { after: None, before: None, ..query };
-        let part = Part::all(&query, self.limits);
-        self.query_readers.read(move |connection| counts(connection, &query, part)).await
+        let limits = self.limits;
+        let part = Part::all(&query, limits);
+        self.query_readers.read(move |connection| counts(connection, &query, part, limits)).await
     }
 
     async fn changes(&self, query: ChangeQuery) -> Result<Changes, StoreError> {

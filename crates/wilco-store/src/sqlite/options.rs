@@ -43,6 +43,10 @@ pub struct Limits {
     pub listing_events_max: usize,
     /// Events that it looks at in all, after which it ends early.
     pub listing_scanned_max: usize,
+    /// How long one listing searches bodies, which may have to come from a slow disk.
+    pub search_time: Duration,
+    /// Bytes of bodies that it searches however long that takes.
+    pub search_bytes_min: usize,
     /// Unfinished deliveries up to which they are counted whenever somebody asks. If there are more, a count serves for
     /// 20 times as long as it took, and for 1 s at least.
     pub counted_each_time: u64,
@@ -95,6 +99,7 @@ impl Limits {
             index_keys_at_close: self.index_keys_at_close.max(1),
             scrub_events: self.scrub_events.max(1),
             scrub_rows: self.scrub_rows.max(1),
+            search_bytes_min: self.search_bytes_min.max(1),
             prune_rows: self.prune_rows.max(1),
             prune_bytes: self.prune_bytes.max(1),
             prune_looks: self.prune_looks.max(1),
@@ -117,6 +122,8 @@ impl Default for Limits {
             first_check_bytes_max: 128 << 20,
             scrub_events: 256,
             scrub_rows: 1_024,
+            search_time: Duration::from_millis(50),
+            search_bytes_min: 512 << 10,
             scrub_pause: Duration::from_millis(100),
             scrub_busy_pause: Duration::from_millis(900),
             prune_rows: 256,

@@ -7,6 +7,7 @@ mod failures;
 mod files;
 mod large;
 mod pruning;
+mod searching;
 mod trouble;
 
 use std::{

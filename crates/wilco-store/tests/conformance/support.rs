@@ -214,6 +214,8 @@ pub(crate) const SMALL: Limits = Limits {
     listing_events_first: 2,
     listing_scanned_max: 1_000,
     listing_events_max: 8,
+    search_time: Duration::from_secs(60),
+    search_bytes_min: 0,
     counted_each_time: 100,
     index_keys: 64,
     index_keys_at_close: 16,

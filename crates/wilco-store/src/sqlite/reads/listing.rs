@@ -8,6 +8,7 @@ mod summary;
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use tokio::time::Instant;
 use wilco::EventId;
 
 use super::{
@@ -43,8 +44,36 @@ pub(crate) struct Budget {
     listed_bytes: usize,
     /// Events that are looked through, whether or not they match.
     scanned_events: usize,
-    /// Bytes of bodies that are searched.
-    body_bytes: usize,
+    /// Bodies that are searched.
+    bodies: BodyBudget,
+}
+
+/// How much of bodies a search may still read.
+#[derive(Clone, Copy)]
+pub(crate) struct BodyBudget {
+    bytes: usize,
+    /// Of these, those that are read however long it takes.
+    bytes_min: usize,
+    ends_at: Instant,
+}
+
+impl BodyBudget {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self {
+            bytes: SCANNED_BYTES_MAX,
+            bytes_min: limits.search_bytes_min,
+            ends_at: Instant::now() + limits.search_time,
+        }
+    }
+
+    fn spend(&mut self, bytes: usize) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.bytes_min = self.bytes_min.saturating_sub(bytes);
+    }
+
+    fn is_spent(&self) -> bool {
+        self.bytes == 0 || (self.bytes_min == 0 && Instant::now() >= self.ends_at)
+    }
 }
 
 impl Part {
@@ -82,7 +111,7 @@ impl Budget {
             wanted: query.limit,
             listed_bytes: LISTING_BYTES_MAX,
             scanned_events: limits.listing_scanned_max,
-            body_bytes: SCANNED_BYTES_MAX,
+            bodies: BodyBudget::new(limits),
         }
     }
 
@@ -90,7 +119,7 @@ impl Budget {
         self.wanted == 0
             || self.listed_bytes == 0
             || self.scanned_events == 0
-            || self.body_bytes == 0
+            || self.bodies.is_spent()
     }
 }
 

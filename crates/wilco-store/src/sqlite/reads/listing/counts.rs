@@ -2,10 +2,8 @@
 
 use rusqlite::{Connection, Row};
 
-use super::{Budget, Part, cut, each_match, is_few};
-use crate::{
-    COUNTED_EVENTS_MAX, EventCount, EventCounts, EventQuery, SCANNED_BYTES_MAX, State, StoreError,
-};
+use super::{BodyBudget, Budget, Limits, Part, cut, each_match, is_few};
+use crate::{COUNTED_EVENTS_MAX, EventCount, EventCounts, EventQuery, State, StoreError};
 
 /// Counts the events that match a query, whatever its state and its place. States that an index has are counted
 /// exactly while they are few, and the others among the newest events.
@@ -13,9 +11,11 @@ pub(crate) fn counts(
     connection: &Connection,
     query: &EventQuery,
     part: Part,
+    limits: Limits,
 ) -> Result<EventCounts, StoreError> {
     let mut counts = EventCounts::default();
-    let (mut exact, mut budget) = (Vec::new(), counting_budget());
+    let bodies = BodyBudget::new(limits);
+    let (mut exact, mut budget) = (Vec::new(), counting_budget(bodies));
     for state in State::ALL {
         let query = EventQuery { state: Some(state), ..query.clone() };
         if is_few(connection, &query)? {
@@ -29,14 +29,15 @@ pub(crate) fn counts(
     }
     let query = EventQuery { state: None, ..query.clone() };
     let (part, rest) = cut(connection, &query, Part { events: COUNTED_EVENTS_MAX, ..part })?;
-    let is_all = each(connection, &query, part, false, STATES, &mut counting_budget(), |row| {
-        counts.all.events += 1;
-        let states = states(row)?;
-        for state in State::ALL.into_iter().filter(|&state| states & bit(state) != 0) {
-            counts.of_mut(state).events += 1;
-        }
-        Ok(())
-    })?;
+    let is_all =
+        each(connection, &query, part, false, STATES, &mut counting_budget(bodies), |row| {
+            counts.all.events += 1;
+            let states = states(row)?;
+            for state in State::ALL.into_iter().filter(|&state| states & bit(state) != 0) {
+                counts.of_mut(state).events += 1;
+            }
+            Ok(())
+        })?;
     let is_at_least = rest.is_some() || !is_all;
     counts.all.is_at_least = is_at_least;
     for state in State::ALL {
@@ -63,14 +64,9 @@ fn each(
 }
 
 /// Only what a search reads is limited: the events are few, or a part of all.
-fn counting_budget() -> Budget {
+fn counting_budget(bodies: BodyBudget) -> Budget {
     let unlimited = usize::MAX;
-    Budget {
-        wanted: unlimited,
-        listed_bytes: unlimited,
-        scanned_events: unlimited,
-        body_bytes: SCANNED_BYTES_MAX,
-    }
+    Budget { wanted: unlimited, listed_bytes: unlimited, scanned_events: unlimited, bodies }
 }
 
 /// The states that an event is in, a bit for each.

@@ -34,7 +34,7 @@ pub(crate) fn each_match(
         if is_match {
             take(row, budget)?;
         }
-        if budget.wanted == 0 || budget.listed_bytes == 0 || budget.body_bytes == 0 {
+        if budget.wanted == 0 || budget.listed_bytes == 0 || budget.bodies.is_spent() {
             return Ok(Some(row.get(0)?));
         }
     }
@@ -83,7 +83,7 @@ impl<'c> Search<'c> {
             return Ok(true);
         }
         let bytes = row.get::<_, usize>(4).unwrap_or_default();
-        budget.body_bytes = budget.body_bytes.saturating_sub(bytes.max(SEARCHED_BYTES_MIN));
+        budget.bodies.spend(bytes.max(SEARCHED_BYTES_MIN));
         self.is_in_body(connection, seq)
     }
 
