@@ -109,6 +109,27 @@ fn a_batch_has_one_part_of_a_large_event_and_completes_one_before_the_next() {
 }
 
 #[test]
+fn an_event_waits_for_one_slice_of_maintenance_at_most() {
+    // Events and deliveries that come while the thread writes each batch, and how many writes each batch has. A slice
+    // is a batch of one.
+    for (come, batches) in [
+        ([(0, 0); 6], &[1, 1, 1, 1, 1, 1][..]),
+        ([(3, 0), (0, 0), (2, 5), (0, 0), (0, 0), (0, 0)], &[1, 3, 1, 7, 1, 1]),
+        ([(2, 0), (2, 0), (2, 0), (2, 0), (2, 0), (2, 0)], &[1, 2, 1, 4, 1, 4]),
+        ([(900, 0), (0, 0), (0, 900), (0, 0), (0, 0), (0, 0)], &[1, 512, 1, 512, 1, 512]),
+    ] {
+        let queue = Queue::default();
+        fill(&queue, Kind::Maintenance, 6);
+        for ((events, deliveries), expected) in come.into_iter().zip(batches) {
+            let Some(Batch::Jobs(jobs)) = queue.take(None) else { panic!("{come:?}") };
+            assert_eq!(jobs.len(), *expected, "{come:?}");
+            fill(&queue, Kind::Event, events);
+            fill(&queue, Kind::Delivery, deliveries);
+        }
+    }
+}
+
+#[test]
 fn a_full_queue_refuses_only_writes_of_its_own_kind() {
     let queue = Queue::default();
     fill(&queue, Kind::Event, QUEUE_MAX);
