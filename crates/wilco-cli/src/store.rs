@@ -77,6 +77,9 @@ fn picture(contents: &StoreContents, times: &Times) -> String {
     rows.extend(contents.wal_bytes.map(|bytes| ("log", size(bytes))));
     // What was written last is still in the log, so this may be more than the file has.
     rows.push(("unused", format!("{}, for new events", size(contents.unused_bytes))));
+    if let Some(through) = contents.overwritten_through {
+        rows.push(("removed", format!("overwritten up to {}", times.full(through))));
+    }
     if let Some(bytes) = contents.free_bytes {
         let reserve = contents.reserve_bytes.map_or_else(String::new, |reserve| {
             format!("; below {} nothing is recorded", size(reserve))

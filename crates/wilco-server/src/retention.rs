@@ -31,6 +31,7 @@ pub(crate) struct Counters {
     records: Counter,
     rejections: Counter,
     returned: Counter,
+    overwritten: Counter,
 }
 
 impl Counters {
@@ -46,6 +47,10 @@ impl Counters {
             records: counter("records", "Events that were removed because of their age"),
             rejections: counter("rejections", "Rejections that were removed because of their age"),
             returned: counter("returned_bytes", "Bytes given back to the file system"),
+            overwritten: counter(
+                "overwritten_pages",
+                "Pages in which copies of what was removed were overwritten",
+            ),
         }
     }
 
@@ -55,6 +60,7 @@ impl Counters {
         self.records.inc_by(pruned.records);
         self.rejections.inc_by(pruned.rejections);
         self.returned.inc_by(pruned.returned_bytes);
+        self.overwritten.inc_by(pruned.overwritten_pages);
     }
 }
 
@@ -91,7 +97,15 @@ impl Pruner {
 
     async fn round(&self, retention: Retention) {
         let (mut all, mut next) = (Pruned::default(), Some(PrunePlace::default()));
+        let mut overwriting_since = None;
         while let Some(place) = next {
+            if place.is_about_copies() {
+                let since = *overwriting_since.get_or_insert_with(Instant::now);
+                // The next round goes on with it.
+                if since.elapsed() > OVERWRITING_MAX || self.is_short() {
+                    break;
+                }
+            }
             match self.slice(retention, place).await {
                 Ok((pruned, rest)) => {
                     all += pruned;
@@ -106,13 +120,21 @@ impl Pruner {
             }
         }
         if all != Pruned::default() {
-            let Pruned { payloads, payload_bytes, records, rejections, returned_bytes } = all;
+            let Pruned {
+                payloads,
+                payload_bytes,
+                records,
+                rejections,
+                returned_bytes,
+                overwritten_pages,
+            } = all;
             tracing::info!(
                 payloads,
                 payload_bytes,
                 records,
                 rejections,
                 returned_bytes,
+                overwritten_pages,
                 "pruned what is older than it is to be kept"
             );
         }
@@ -126,7 +148,7 @@ impl Pruner {
         let began = Instant::now();
         let (pruned, next) = self.store.prune(retention, place).await?;
         self.counters.add(pruned);
-        if pruned != Pruned::default() {
+        if pruned != Pruned::default() || place.is_about_copies() {
             sleep((began.elapsed() * 4).clamp(PAUSE_MIN, PAUSE_MAX)).await;
         }
         Ok((pruned, next))
@@ -191,7 +213,7 @@ impl Pruner {
 
     async fn give_back(&self, retention: Retention) -> Result<(), StoreError> {
         let mut next = Some(PrunePlace::space());
-        while let Some(place) = next {
+        while let Some(place) = next.filter(PrunePlace::is_about_space) {
             next = self.slice(retention, place).await?.1;
         }
         Ok(())
@@ -239,6 +261,8 @@ const ROUND_EVERY_MIN: Duration = Duration::from_secs(1);
 const EARLY_SLICES: usize = 16;
 const SPACE_LOOK: Duration = Duration::from_secs(5);
 const LOG_EMPTIED: Duration = Duration::from_millis(1_100);
+/// How long a round looks for copies of what was removed, so that the next one can prune again.
+const OVERWRITING_MAX: Duration = Duration::from_secs(30);
 /// Between two slices that removed something.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);

@@ -52,6 +52,8 @@ pub struct Contents {
     pub rejection_bytes: u64,
     /// Bytes of file and write-ahead log that the next events will use.
     pub unused_bytes: u64,
+    /// Of what was removed before this time there are no copies left, in the file or its log.
+    pub overwritten_through: Option<Timestamp>,
     /// When the oldest event was received.
     pub oldest_event_at: Option<Timestamp>,
     /// When the oldest one was received that has headers and body.
@@ -73,9 +75,20 @@ impl Default for PrunePlace {
 }
 
 impl PrunePlace {
-    /// Where free space is given back to the file system, which is the last that a round does.
+    /// Where free space is given back to the file system.
     pub fn space() -> Self {
         Self::of(PruneStage::Space)
+    }
+
+    /// Whether free space is given back here.
+    pub fn is_about_space(&self) -> bool {
+        self.stage == PruneStage::Space
+    }
+
+    /// Whether copies of what was removed are overwritten here, which is the last that a round does. How far that has
+    /// come is kept in the store, so that a round may end before all of it is done.
+    pub fn is_about_copies(&self) -> bool {
+        self.stage == PruneStage::Overwriting
     }
 
     /// Whether payloads are removed here, which is the first that a round does.
@@ -99,6 +112,8 @@ pub(crate) enum PruneStage {
     Counting,
     /// Gives free pages of the file back to the file system.
     Space,
+    /// Overwrites copies of what was removed in unused parts of the file, once a day.
+    Overwriting,
 }
 
 /// What was removed.
@@ -114,6 +129,8 @@ pub struct Pruned {
     pub rejections: u64,
     /// Bytes by which the file has become shorter.
     pub returned_bytes: u64,
+    /// Pages of the file in which copies of what was removed were overwritten.
+    pub overwritten_pages: u64,
 }
 
 impl AddAssign for Pruned {
@@ -123,5 +140,6 @@ impl AddAssign for Pruned {
         self.records += other.records;
         self.rejections += other.rejections;
         self.returned_bytes += other.returned_bytes;
+        self.overwritten_pages += other.overwritten_pages;
     }
 }

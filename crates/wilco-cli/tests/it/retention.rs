@@ -427,3 +427,62 @@ fn rejections_are_erased_by_their_value_subject_or_body_and_by_their_text_if_the
         assert_eq!(left, kept, "{by}");
     }
 }
+
+/// All payloads are pruned in one round, because they are old enough by now: the next pass over the file follows a day
+/// after the first.
+fn keep_for_a_second(world: &World) {
+    std::thread::sleep(Duration::from_millis(1_100));
+    keep(world, "1 s", "forever");
+}
+
+#[test]
+fn copies_of_what_was_pruned_are_overwritten_and_the_status_of_the_store_says_so() {
+    let world = World::plan().and(&keeping("forever", "forever")).start();
+    for number in 0..60 {
+        let name = if number % 3 == 0 { "linnet" } else { "canary" };
+        assert_eq!(world.send(&booking(&number.to_string(), &name.repeat(40))).status, 200);
+    }
+    world.eventually("deliveries", |world| delivered(world) == 60);
+    assert!(!verb(&world, &["store", "status"]).contains("overwritten"));
+    // As long as it reads, the log cannot be emptied, and another SQLite sees a store that is whole.
+    let reader = Connection::open(world.path("wilco.db")).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    keep_for_a_second(&world);
+    world.eventually("the pass has come to the log", |world| {
+        world.count("SELECT coalesce(next_page, -1) FROM overwriting") == 0
+    });
+    let check = "SELECT integrity_check FROM pragma_integrity_check";
+    assert_eq!(reader.query_row(check, [], |row| row.get::<_, String>(0)).unwrap(), "ok");
+    assert!(!files_with(&world, "canary").is_empty());
+    drop(reader);
+    world.eventually("the end of the pass", |world| {
+        verb(world, &["store", "status"]).contains("removed     overwritten up to 20")
+    });
+    assert_eq!(files_with(&world, "canary"), [""; 0]);
+}
+
+#[test]
+fn a_kill_while_copies_are_overwritten_leaves_a_store_that_is_whole_and_the_pass_goes_on() {
+    let mut world = World::plan().and(&keeping("forever", "forever")).start();
+    for number in 0..200 {
+        assert_eq!(world.send(&booking(&number.to_string(), &"canary".repeat(60))).status, 200);
+    }
+    world.eventually("deliveries", |world| delivered(world) == 200);
+    keep_for_a_second(&world);
+    // A round begins a second after a start.
+    for pause in [1_000, 1_040, 1_080, 1_120, 1_200] {
+        std::thread::sleep(Duration::from_millis(pause));
+        world.signal("KILL");
+        world.wait(Duration::from_secs(20));
+        let check = "SELECT integrity_check = 'ok' FROM pragma_integrity_check";
+        assert_eq!(world.count(check), 1);
+        world = world.restart_stopped();
+    }
+    world.eventually("the end of the pass", |world| {
+        world.count(
+            "SELECT next_page IS NULL AND through_ms > 0 AND NOT EXISTS (SELECT 1 FROM payload) \
+             FROM overwriting",
+        ) == 1
+    });
+    assert_eq!(files_with(&world, "canary"), [""; 0]);
+}

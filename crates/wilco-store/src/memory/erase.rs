@@ -24,6 +24,7 @@ impl Record {
             rejections: self.rejections.len() as u64,
             rejection_bytes: bytes.sum::<usize>() as u64,
             unused_bytes: 0,
+            overwritten_through: None,
             oldest_event_at: self.events.first().map(|kept| kept.event.received_at),
             oldest_payload_at: payloads().next().map(|kept| kept.event.received_at),
         }

@@ -57,10 +57,15 @@ impl SqliteStore {
                 through = next;
             }
         }
-        // Also those that were removed before, by an erasure that failed or by the retention. All of them are removed
-        // in the background, too, if this is not waited for.
-        while self.writer.write(Kind::Maintenance, |state| state.remove_unused_chunks()).await? {}
+        self.remove_all_unused_chunks().await?;
         Ok(outcomes)
+    }
+
+    /// Removes the chunks of large bodies that no event has any more, also of those that were removed before. All of
+    /// them are removed in the background, too, if this is not waited for.
+    pub(super) async fn remove_all_unused_chunks(&self) -> Result<(), StoreError> {
+        while self.writer.write(Kind::Maintenance, |state| state.remove_unused_chunks()).await? {}
+        Ok(())
     }
 
     pub(super) async fn remove_rejections(&self, ids: Vec<RejectionId>) -> Result<u64, StoreError> {
@@ -201,6 +206,8 @@ impl WriterState {
         self.remove_payload(seq)?;
         self.changes.removed.push(seq);
         self.erase_head(seq)?;
+        // If what follows an erasure is interrupted, the daily pass does it.
+        self.want_overwriting()?;
         Ok(true)
     }
 

@@ -63,6 +63,7 @@ impl Opening {
             routed_through,
             rejections_kept: None,
             changes: Changes::default(),
+            log_is_to_be_copied: false,
             log_is_to_be_emptied: false,
             log_was_emptied: false,
         };

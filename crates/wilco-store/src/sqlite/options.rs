@@ -75,6 +75,10 @@ pub struct Limits {
     pub prune_looks: usize,
     /// Events that one slice counts.
     pub count_rows: usize,
+    /// Pages that one read looks at for copies of what was removed.
+    pub overwrite_looks: usize,
+    /// Pages in which one slice overwrites such copies.
+    pub overwrite_pages: usize,
     /// Free pages that stay in the file, if an eighth of all pages are fewer.
     pub free_pages: u64,
     /// How long a start waits for the lock of another process.
@@ -95,15 +99,17 @@ impl Limits {
                 .clamp(1, self.listing_events_max.max(1)),
             listing_events_max: self.listing_events_max.max(1),
             listing_scanned_max: self.listing_scanned_max.max(1),
+            search_bytes_min: self.search_bytes_min.max(1),
             index_keys: self.index_keys.max(1),
             index_keys_at_close: self.index_keys_at_close.max(1),
             scrub_events: self.scrub_events.max(1),
             scrub_rows: self.scrub_rows.max(1),
-            search_bytes_min: self.search_bytes_min.max(1),
             prune_rows: self.prune_rows.max(1),
             prune_bytes: self.prune_bytes.max(1),
             prune_looks: self.prune_looks.max(1),
             count_rows: self.count_rows.max(1),
+            overwrite_looks: self.overwrite_looks.max(1),
+            overwrite_pages: self.overwrite_pages.max(1),
             ..self
         }
     }
@@ -116,20 +122,22 @@ impl Default for Limits {
             listing_events_first: 256,
             listing_events_max: 10_000,
             listing_scanned_max: SCANNED_EVENTS_MAX,
+            search_time: Duration::from_millis(50),
+            search_bytes_min: 512 << 10,
             counted_each_time: 10_000,
             index_keys: 32_768,
             index_keys_at_close: 8_192,
             first_check_bytes_max: 128 << 20,
             scrub_events: 256,
             scrub_rows: 1_024,
-            search_time: Duration::from_millis(50),
-            search_bytes_min: 512 << 10,
             scrub_pause: Duration::from_millis(100),
             scrub_busy_pause: Duration::from_millis(900),
             prune_rows: 256,
             prune_bytes: 1 << 20,
             prune_looks: 1_024,
             count_rows: 4_096,
+            overwrite_looks: 4_096,
+            overwrite_pages: 64,
             free_pages: 4_096,
             lock_wait: Duration::from_secs(3),
             reader_wait: Duration::from_secs(2),

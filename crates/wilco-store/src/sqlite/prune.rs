@@ -63,8 +63,13 @@ impl RetentionStore for SqliteStore {
                 let give_back = move |state: &mut WriterState| state.give_back(is_low, limits);
                 let (returned_bytes, is_end) =
                     self.writer.write(Kind::Maintenance, give_back).await?;
-                let pruned = Pruned { returned_bytes, ..Pruned::default() };
-                Ok((pruned, Some(place).filter(|_| !is_end)))
+                let next = if is_end { PrunePlace::of(PruneStage::Overwriting) } else { place };
+                Ok((Pruned { returned_bytes, ..Pruned::default() }, Some(next)))
+            }
+            PruneStage::Overwriting => {
+                let (overwritten_pages, goes_on) = self.overwrite_some().await?;
+                let pruned = Pruned { overwritten_pages, ..Pruned::default() };
+                Ok((pruned, Some(place).filter(|_| goes_on)))
             }
         }
     }
@@ -181,6 +186,7 @@ impl WriterState {
         self.connection
             .prepare_cached("UPDATE progress SET pruned_through = max(pruned_through, ?1)")?
             .execute([seq])?;
+        self.want_overwriting()?;
         let payloads = u64::from(body_bytes.is_some());
         let payload_bytes = body_bytes.unwrap_or(0) + output_bytes;
         Ok(Some(Pruned { payloads, payload_bytes, ..Pruned::default() }))

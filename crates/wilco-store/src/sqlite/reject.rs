@@ -42,6 +42,7 @@ impl WriterState {
             let Some(removed) = removed else { break };
             kept.rejections -= 1;
             kept.bytes -= removed;
+            self.want_overwriting()?;
         }
         self.rejections_kept = Some(kept);
         Ok(())
@@ -60,6 +61,7 @@ impl WriterState {
             kept.rejections -= 1;
             kept.bytes -= removed;
         }
+        self.want_overwriting()?;
         Ok(removed.is_some())
     }
 

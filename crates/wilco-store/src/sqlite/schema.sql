@@ -86,6 +86,16 @@ CREATE TABLE contents (
 ) STRICT;
 INSERT INTO contents VALUES (0, 0, 0, 0);
 
+-- One row: the pass over the file that overwrites copies of what was removed, a page after another from the last to
+-- the first.
+CREATE TABLE overwriting (
+  is_wanted  INTEGER NOT NULL, -- 1: something was removed since the last pass began
+  next_page  INTEGER,          -- 0 once only the log has to be emptied; NULL if no pass is under way
+  began_ms   INTEGER,          -- when the last pass began
+  through_ms INTEGER           -- when the last one began that was completed: what was removed before is overwritten
+) STRICT;
+INSERT INTO overwriting VALUES (0, NULL, NULL, NULL);
+
 -- One event on its way to one destination.
 CREATE TABLE delivery (
   id                 INTEGER PRIMARY KEY,

@@ -159,6 +159,11 @@ impl Wal {
         let _ = self.look(connection, shared);
     }
 
+    /// Begins to copy the log into the database, by another thread.
+    pub(super) fn copy(&self) {
+        self.checkpointer.begin();
+    }
+
     /// Empties the log now, and says whether that was possible.
     pub(super) fn empty(&mut self, connection: &Connection, shared: &Shared) -> bool {
         if shared.require_sound().is_err() {

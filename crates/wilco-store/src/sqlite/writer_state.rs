@@ -24,6 +24,8 @@ pub(crate) struct WriterState {
     /// How many rejections are kept; counted again after a batch that failed.
     pub(super) rejections_kept: Option<KeptRejections>,
     pub(super) changes: Changes,
+    /// The log is to be copied into the database after the current batch, while events are recorded.
+    pub(super) log_is_to_be_copied: bool,
     /// The log is to be emptied after the current batch.
     pub(super) log_is_to_be_emptied: bool,
     /// Whether that was possible when it was tried last.

@@ -228,6 +228,8 @@ pub(crate) const SMALL: Limits = Limits {
     prune_bytes: 16 << 10,
     prune_looks: 16,
     count_rows: 8,
+    overwrite_looks: 64,
+    overwrite_pages: 8,
     free_pages: 4,
     lock_wait: Duration::ZERO,
     reader_wait: Duration::ZERO,

@@ -24,6 +24,7 @@ pub(super) async fn show(
         store_bytes: usage.map(|usage| usage.store_bytes),
         wal_bytes: usage.map(|usage| usage.wal_bytes),
         unused_bytes: contents.unused_bytes,
+        overwritten_through: contents.overwritten_through,
         free_bytes: usage.map(|usage| usage.free_bytes),
         reserve_bytes: usage.map(|usage| usage.reserve_bytes).filter(|_| retention.is_some()),
         events: contents.events,

@@ -18,6 +18,11 @@ pub struct StoreContents {
     pub wal_bytes: Option<u64>,
     /// Bytes of file and write-ahead log that the next events will use.
     pub unused_bytes: u64,
+    /// Of what was removed before this time there are no copies left in the file and its log; absent before the first
+    /// pass over the file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub overwritten_through: Option<Timestamp>,
     /// Free space of the file system, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub free_bytes: Option<u64>,

@@ -23,7 +23,7 @@ pub(crate) fn contents(connection: &Connection) -> Result<Contents, StoreError> 
              bytes AS rejection_bytes, freelist_count * page_size AS unused, \
              (SELECT received_at_ms FROM event ORDER BY seq LIMIT 1) AS oldest_event, \
              (SELECT received_at_ms FROM event WHERE seq = (SELECT min(event) FROM payload)) \
-             AS oldest_payload \
+             AS oldest_payload, (SELECT through_ms FROM overwriting) AS overwritten \
              FROM contents, newer, refused, pragma_freelist_count, pragma_page_size",
         )?
         .query_row([], |row| {
@@ -34,6 +34,7 @@ pub(crate) fn contents(connection: &Connection) -> Result<Contents, StoreError> 
                 rejections: count(row, "rejections")?,
                 rejection_bytes: count(row, "rejection_bytes")?,
                 unused_bytes: count(row, "unused")?,
+                overwritten_through: time(row, "overwritten")?,
                 oldest_event_at: time(row, "oldest_event")?,
                 oldest_payload_at: time(row, "oldest_payload")?,
             })

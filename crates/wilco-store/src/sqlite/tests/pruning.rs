@@ -1,7 +1,7 @@
 //! What remains of an event whose payload was pruned.
 
 use super::*;
-use crate::{Attempt, PrunePlace, Pruned, Retention, RetentionStore as _};
+use crate::{Attempt, CommitObserver, PrunePlace, Pruned, Retention, RetentionStore as _};
 
 #[tokio::test]
 async fn an_event_whose_payload_was_pruned_is_still_listed_and_recognised() {
@@ -105,3 +105,132 @@ async fn what_is_pruned_is_overwritten_and_its_space_is_given_back() {
     assert!(side.query_row(contents, [], |row| row.get::<_, bool>(0)).unwrap());
     assert_eq!(store.damaged_events().await.unwrap(), 0);
 }
+
+/// A store in which most payloads were pruned, so that the rows of the others have moved. Half of these can be pruned
+/// now, because their deliveries are no longer dead.
+async fn store_with_moved_rows() -> OnDisk {
+    let disk = OnDisk::new();
+    let store = disk.open(small());
+    let mut ids = Vec::new();
+    for number in 0..400_usize {
+        let word = if is_kept(number) { "linnet" } else { "canary" };
+        let (body, subject) = (word.repeat(20 + number % 90), format!("booking/{number}"));
+        let sent = Sent { subject: Some(&subject), body: body.as_bytes(), ..SENT };
+        ids.push(record(&store, sent).await.unwrap());
+    }
+    support::fan_out(&store, &ids, &[Target::to("crm")]).await;
+    for (number, claim) in
+        store.claim("crm", 999, LEASE, LONGEST).await.unwrap().into_iter().enumerate()
+    {
+        let outcome = match number % 5 {
+            1 | 3 => Outcome::Dead { holds_key: false },
+            _ => Outcome::Delivered,
+        };
+        let (request, output) = match is_kept(number) {
+            true => (String::new(), Vec::new()),
+            false => ("canary".repeat(30), b"canary".repeat(40)),
+        };
+        let attempt = Attempt { request, output, ..attempt("exit 0") };
+        store.settle(&claim, &attempt, &outcome, None).await.unwrap();
+    }
+    disk.clock.set(after(100));
+    assert_eq!(prune(&store, PAYLOADS).await.payloads, 240);
+    store.close().await.unwrap();
+    let cancel = "UPDATE delivery SET state = 'cancelled' WHERE state = 'dead' AND id % 5 = 2";
+    assert_eq!(disk.past_the_store().execute(cancel, []).unwrap(), 80);
+    disk
+}
+
+fn is_kept(number: usize) -> bool {
+    number % 5 == 3
+}
+
+#[tokio::test]
+async fn what_was_pruned_is_in_no_file_of_a_store_in_use_even_if_its_rows_had_moved() {
+    let disk = store_with_moved_rows().await;
+    disk.clock.set(after(DAY + 100));
+    let store = disk.open(small());
+    let pruned = prune(&store, PAYLOADS).await;
+    assert_eq!(pruned.payloads, 80);
+    assert_eq!(files_with(&disk, b"canary"), [""; 0], "{pruned:?}");
+    assert_eq!(files_with(&disk, b"linnet"), ["wilco.db"]);
+    let through = async || store.contents().await.unwrap().overwritten_through;
+    assert_eq!(through().await, Some(after(DAY + 100)));
+    assert_eq!(integrity(&disk.past_the_store()), "ok");
+
+    // A pass follows a day after the last one began, but only if something was removed meanwhile.
+    for (secs, removed, expected) in [
+        (DAY + 200, true, DAY + 100),
+        (2 * DAY + 99, false, DAY + 100),
+        (2 * DAY + 100, false, 2 * DAY + 100),
+        (5 * DAY, false, 2 * DAY + 100),
+        (6 * DAY, true, 6 * DAY),
+    ] {
+        if removed {
+            let sent = Sent { subject: None, at: after(secs - 20), ..SENT };
+            let id = record(&store, sent).await.unwrap();
+            support::fan_out(&store, &[id], &[]).await;
+        }
+        disk.clock.set(after(secs));
+        assert_eq!(prune(&store, PAYLOADS).await.payloads, u64::from(removed), "{secs}");
+        assert_eq!(through().await, Some(after(expected)), "{secs}");
+    }
+}
+
+#[tokio::test]
+async fn a_pass_that_a_crash_interrupted_goes_on_where_it_was() {
+    let disk = Arc::new(store_with_moved_rows().await);
+    disk.clock.set(after(DAY + 100));
+    let images = Arc::new(Mutex::new(Vec::new()));
+    let (taken, files) = (Arc::clone(&images), Arc::clone(&disk));
+    let observer: CommitObserver = Arc::new(move |_, _| {
+        if let Some(page) = next_page(&files) {
+            taken.lock().unwrap().push((page, files.killed()));
+        }
+    });
+    let store = disk.open(Options { observer, ..small() });
+    prune(&store, PAYLOADS).await;
+    let images = std::mem::take(&mut *images.lock().unwrap());
+    assert!(images.len() > 5, "{}", images.len());
+    for (page, image) in images {
+        let store = image.open(small());
+        assert_eq!(next_page(&image), Some(page));
+        assert_eq!(prune(&store, PAYLOADS).await.payloads, 0);
+        assert_eq!(files_with(&image, b"canary"), [""; 0], "from page {page} on");
+        let contents = store.contents().await.unwrap();
+        assert_eq!(contents.overwritten_through, Some(after(DAY + 100)));
+        assert_eq!(integrity(&image.past_the_store()), "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_pass_ends_once_no_program_reads_what_was_removed() {
+    let disk = store_with_moved_rows().await;
+    disk.clock.set(after(DAY + 100));
+    let store = disk.open(small());
+    let reader = disk.past_the_store();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM event").unwrap();
+    assert_eq!(prune(&store, PAYLOADS).await.payloads, 80);
+    assert_eq!(integrity(&reader), "ok");
+    let seen: i64 = reader.query_row("SELECT count(*) FROM payload", [], |row| row.get(0)).unwrap();
+    assert_eq!((seen, next_page(&disk)), (160, Some(0)));
+    assert!(!files_with(&disk, b"canary").is_empty());
+    drop(reader);
+    prune(&store, PAYLOADS).await;
+    assert_eq!(next_page(&disk), None);
+    assert_eq!(files_with(&disk, b"canary"), [""; 0]);
+}
+
+/// Where the pass over the file is.
+fn next_page(disk: &OnDisk) -> Option<i64> {
+    let sql = "SELECT next_page FROM overwriting";
+    disk.past_the_store().query_row(sql, [], |row| row.get(0)).unwrap()
+}
+
+fn integrity(connection: &Connection) -> String {
+    connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap()
+}
+
+const DAY: i64 = 24 * 60 * 60;
+/// Payloads are kept for ten seconds, and records for ever.
+const PAYLOADS: Retention = Retention { payloads: Some(Duration::from_secs(10)), records: None };

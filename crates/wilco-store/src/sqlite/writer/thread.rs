@@ -47,6 +47,9 @@ impl Thread {
                 Batch::Rejections(rejections) => self.reject(rejections),
                 Batch::Nothing => self.try_lock(),
             }
+            if std::mem::take(&mut self.state.log_is_to_be_copied) {
+                self.wal.copy();
+            }
             if std::mem::take(&mut self.state.log_is_to_be_emptied) {
                 self.state.log_was_emptied = self.wal.empty(&self.state.connection, &self.shared);
             }
