@@ -169,7 +169,7 @@ fn report(erased: &Erased, is_dry_run: bool) -> String {
         for copy in copies {
             text.push_str(&format!("  {copy}, a copy of a damaged log: delete it\n"));
         }
-        text.push_str("  backups, and logs outside the store\n");
+        text.push_str("  backups, logs and traces outside the store\n");
     }
     text
 }

@@ -203,7 +203,7 @@ fn what_is_erased_is_in_no_file_of_the_store_and_the_answer_says_what_is_out_of_
     for expected in [
         "what echo (command) got, 2 deliveries",
         "wilco.db-wal.damaged-0, a copy of a damaged log",
-        "backups, and logs",
+        "backups, logs and traces",
     ] {
         assert!(said.contains(expected), "{expected}\n{said}");
     }
@@ -425,6 +425,21 @@ fn rejections_are_erased_by_their_value_subject_or_body_and_by_their_text_if_the
         let left: Vec<String> = left.map(Result::unwrap).collect();
         let kept: Vec<_> = kept.iter().map(|place| rejected[*place]).collect();
         assert_eq!(left, kept, "{by}");
+    }
+}
+
+#[test]
+fn a_rejection_with_the_body_of_an_event_that_is_erased_already_is_erased_too() {
+    let world = World::plan().start();
+    let body = booking("7", "jane");
+    assert_eq!(world.send(&body).status, 200);
+    for erased in ["1 event and 1 rejection", "0 events and 1 rejection", "0 events and 0"] {
+        if erased.contains("1 rejection") {
+            assert_eq!(world.post(&body, &[("x-freispace-signature", "00")]).status, 403);
+        }
+        let erase = ["events", "erase", "--event", "latest", "--cancel", "--yes"];
+        let said = verb(&world, &erase);
+        assert!(said.starts_with(erased), "{said}");
     }
 }
 

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use wilco::{Event, EventId};
 
-use super::{DeliveryRow, InBurst, Pending};
+use super::{DeliveryRow, InBurst, Kept, Pending};
 use crate::{
     Burst, Delivery, PayloadState, Replay, Routed, State, Target,
     rules::{self, Joined},
@@ -18,8 +18,10 @@ impl Pending {
     pub(super) fn fan_out(&mut self, routed: &[Routed], now: Timestamp) {
         let before = self.record.routed_through;
         for Routed { event_id, targets } in routed {
-            let event = self.find(*event_id).filter(|_| Some(*event_id) > before);
-            for target in targets.iter().filter(|_| event.is_some()) {
+            let is_left =
+                |kept: &Kept| kept.event.id == *event_id && kept.payload != PayloadState::Erased;
+            let is_delivered = Some(*event_id) > before && self.record.events.iter().any(is_left);
+            for target in targets.iter().filter(|_| is_delivered) {
                 self.deliver(*event_id, target, None, now);
             }
         }

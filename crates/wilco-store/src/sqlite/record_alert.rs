@@ -7,6 +7,7 @@ use wilco::{Digest, Event, EventId, Headers, Origin, SourceName};
 use super::{Keys, Prepared, WriterState, bad_column, instant, seq_of};
 use crate::{
     ALERTS, Alert, Target,
+    erasure::event_ids,
     rules::{is_alert_due, whole_millis},
 };
 
@@ -18,7 +19,7 @@ impl WriterState {
             .prepare_cached("SELECT at_ms FROM alert WHERE key = ?1")?
             .query_row([&alert.key], |row| instant(row.get(0)?))
             .optional()?;
-        if !is_alert_due(last, alert.every, whole_millis(now)) {
+        if !is_alert_due(last, alert.every, whole_millis(now)) || self.is_about_erased(alert)? {
             return Ok(false);
         }
         self.connection
@@ -45,5 +46,17 @@ impl WriterState {
             self.insert(&mut Prepared::with(keys, None, event).map_err(bad_column)?, false)?;
         self.deliver(seq_of(event_id), &Target::to(alert.to.as_str()), None, now)?;
         Ok(true)
+    }
+
+    /// Whether an alert names an event that was erased after what the alert is about: it would have the words again that
+    /// were erased.
+    fn is_about_erased(&self, alert: &Alert) -> rusqlite::Result<bool> {
+        let mut erased = self.connection.prepare_cached("SELECT 1 FROM erased WHERE event = ?1")?;
+        for id in event_ids(&alert.body) {
+            if erased.exists([seq_of(id)])? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 }

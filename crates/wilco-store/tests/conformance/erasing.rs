@@ -21,6 +21,8 @@ promises! {
     alerts_about_an_erased_event_are_selected_too,
     an_event_is_erased_once,
     an_erased_event_that_was_not_routed_holds_up_nothing,
+    an_event_that_is_erased_while_it_is_routed_gets_no_delivery,
+    an_alert_about_an_event_that_was_erased_meanwhile_is_not_recorded,
     contents_are_counted_whatever_was_removed,
 }
 
@@ -218,6 +220,34 @@ async fn an_erased_event_that_was_not_routed_holds_up_nothing(bench: Bench) {
     assert_eq!(bench.unrouted(9).await, [ids[1]]);
     bench.fan_out(&ids[1..], &["crm"], NOW).await;
     assert_eq!(bench.claim_one(NOW).await.event().id, ids[1]);
+}
+
+async fn an_event_that_is_erased_while_it_is_routed_gets_no_delivery(bench: Bench) {
+    let ids = bench.record_many(3).await;
+    let batch = bench.store.unrouted(9).await.unwrap();
+    assert_eq!(bench.erase(ids[1], true).await, Erasure::Erased);
+    let keyed = |event: &wilco::Event| {
+        vec![Target { order_key: event.subject.clone(), ..Target::to("crm") }]
+    };
+    bench.store.fan_out(batch.route(keyed)).await.unwrap();
+    let all = bench.all().await;
+    let deliveries: Vec<_> = all.iter().map(|event| event.deliveries.len()).collect();
+    assert_eq!(deliveries, [1, 0, 1]);
+    assert_eq!(bench.unrouted(9).await, []);
+}
+
+async fn an_alert_about_an_event_that_was_erased_meanwhile_is_not_recorded(bench: Bench) {
+    let ids = bench.record_many(2).await;
+    bench.fan_out(&ids, &[], NOW).await;
+    bench.erase(ids[0], false).await;
+    for (id, is_recorded) in [(ids[0], false), (ids[1], true)] {
+        let body = Bytes::from(format!(r#"{{"text":"see {id}","result":"jane"}}"#));
+        let every = std::time::Duration::ZERO;
+        let (key, name, to) = ("a".into(), "alert.dead".into(), "chat".into());
+        let alert = Alert { key, every, name, to, body };
+        assert_eq!(bench.store.record_alert(alert).await.unwrap(), is_recorded, "{id}");
+    }
+    assert_eq!(bench.all().await.len(), 3);
 }
 
 async fn contents_are_counted_whatever_was_removed(mut bench: Bench) {

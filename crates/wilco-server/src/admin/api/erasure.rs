@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{extract::State, http::StatusCode};
 use wilco::{Arrival, Digest, EventId, Head, RejectionId, ValuePath, provider};
 use wilco_store::{
-    Erasure, ErasureQuery, EventSummary, RejectionDetail, RejectionQuery, Selection,
+    Erasure, ErasureQuery, EventSummary, PayloadState, RejectionDetail, RejectionQuery, Selection,
 };
 
 use super::Backend;
@@ -55,7 +55,14 @@ pub(super) async fn erase(
         .iter()
         .filter(|event| outcomes.get(&event.id) == Some(&ErasureOutcome::Erased))
         .collect();
-    let digests: Vec<Digest> = erased.iter().map(|event| event.digest).collect();
+    let mut digests: Vec<Digest> = erased.iter().map(|event| event.digest).collect();
+    // An erasure that was interrupted may have erased the event, and not what has the same body.
+    if let Selection::Event(id) = selection
+        && let Some(event) = backend.store.summary(id).await?
+        && event.payload == PayloadState::Erased
+    {
+        digests.push(event.digest);
+    }
     // Rejections are few, and looked through once.
     let looked_for = Some(&selection).filter(|_| after.is_none());
     let refused = refused(&backend, looked_for, request.source.as_deref(), &digests).await?;
@@ -180,7 +187,7 @@ fn is_about(backend: &Backend, selection: &Selection, rejection: RejectionDetail
         let parts = [headers.as_bytes(), summary.url.as_bytes()];
         let whole = body.contiguous(usize::MAX).unwrap_or_default();
         let mut parts = parts.into_iter().chain([&whole[..]]);
-        !text.is_empty() && parts.any(|part| contains(part, text.as_bytes()))
+        !text.is_empty() && parts.any(|part| contains(part, text))
     };
     match selection {
         Selection::Event(_) => false,
@@ -201,7 +208,10 @@ fn is_about(backend: &Backend, selection: &Selection, rejection: RejectionDetail
             let arrival = Arrival { received_at: summary.received_at, head, body: body.clone() };
             match provider.and_then(|provider| provider.claimed_subject(&arrival)) {
                 Some(found) => found == *subject,
-                None => subject.split('/').all(has_text),
+                None => {
+                    let mut parts = subject.split('/').filter(|part| !part.is_empty()).peekable();
+                    parts.peek().is_some() && parts.all(has_text)
+                }
             }
         }
     }
@@ -212,9 +222,62 @@ fn is_json(body: &wilco::Body) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(&whole).is_ok()
 }
 
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
+/// Whether bytes have a text, as it is or as JSON or a URL spells it.
+fn contains(bytes: &[u8], text: &str) -> bool {
+    let begins_at = |start: usize| {
+        text.chars().try_fold(&bytes[start..], |rest, char| behind_char(rest, char)).is_some()
+    };
+    (0..bytes.len()).any(begins_at)
+}
+
+/// What follows a character at the beginning of these bytes. `None` if they do not begin with it.
+fn behind_char(bytes: &[u8], char: char) -> Option<&[u8]> {
+    let mut utf8 = [0; 4];
+    let utf8 = char.encode_utf8(&mut utf8).as_bytes();
+    let number = |digits: &[u8]| u16::from_str_radix(str::from_utf8(digits).ok()?, 16).ok();
+    let behind_number = |rest: &'_ [u8], prefix: &str, digits: usize, expected: u16| {
+        let digits = rest.strip_prefix(prefix.as_bytes())?.get(..digits)?;
+        (number(digits)? == expected).then_some(prefix.len() + digits.len())
+    };
+    let spelled = match bytes {
+        [b'+', ..] if char == ' ' => Some(1),
+        [b'\\', b'u', ..] => char
+            .encode_utf16(&mut [0; 2])
+            .iter()
+            .try_fold(0, |at, unit| Some(at + behind_number(&bytes[at..], "\\u", 4, *unit)?)),
+        [b'\\', b'"' | b'\\' | b'/', ..] if utf8 == [bytes[1]] => Some(2),
+        _ => utf8.iter().try_fold(0, |at, byte| {
+            Some(at + behind_number(&bytes[at..], "%", 2, u16::from(*byte))?)
+        }),
+    };
+    spelled.map_or_else(|| bytes.strip_prefix(utf8), |length| bytes.get(length..))
 }
 
 const LISTING: &str = "erased";
 const REJECTIONS_AT_ONCE: usize = 500;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_as_json_and_urls_spell_it() {
+        for (text, bytes, is_there) in [
+            ("jane@example.com", "mail: jane@example.com.", true),
+            ("jane@example.com", "mail=jane%40example.com&x", true),
+            ("Jané Doe", r#"{"name":"Jan\u00e9 Doe","x":"#, true),
+            ("Jané Doe", "name=Jan%C3%A9+Doe", true),
+            ("Jané Doe", "name=Jan%c3%a9%20Doe", true),
+            ("a/b \"c\" \\", r#""a\/b \"c\" \\""#, true),
+            ("😀", r#""\ud83d\ude00""#, true),
+            ("100% of 5+5", "100%25+of+5%2B5", true),
+            ("100% of 5+5", "is 100% of 5+5", true),
+            ("jane", "jan%", false),
+            ("jane", r"jan\u00", false),
+            ("jane", "jan", false),
+            ("jane", "", false),
+        ] {
+            assert_eq!(contains(bytes.as_bytes(), text), is_there, "{text} in {bytes}");
+        }
+    }
+}

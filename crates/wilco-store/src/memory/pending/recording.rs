@@ -5,7 +5,8 @@ use wilco::{Digest, Envelope, Event, Headers, Origin, Proof, SourceName};
 
 use super::Pending;
 use crate::{
-    ALERTS, Accepted, Alert, Duplicates, Receipt, Target,
+    ALERTS, Accepted, Alert, Duplicates, PayloadState, Receipt, Target,
+    erasure::event_ids,
     memory::Kept,
     rules::{self, Content, DuplicateDecision, Request, Surroundings, whole_millis},
 };
@@ -97,7 +98,11 @@ impl Pending {
 
     pub(in crate::memory) fn record_alert(&mut self, alert: Alert, now: Timestamp) -> bool {
         let last = self.record.alerts.get(&alert.key).copied();
-        if !rules::is_alert_due(last, alert.every, now) {
+        let named = event_ids(&alert.body);
+        let is_erased =
+            |kept: &Kept| kept.payload == PayloadState::Erased && named.contains(&kept.event.id);
+        let is_about_erased = self.record.events.iter().any(is_erased);
+        if is_about_erased || !rules::is_alert_due(last, alert.every, now) {
             return false;
         }
         self.record.alerts.insert(alert.key, now);
