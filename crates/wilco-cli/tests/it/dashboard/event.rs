@@ -1,7 +1,7 @@
 //! The page about one event.
 
 use super::{act, form_token, handled, sign_in, visit, with_destination};
-use crate::world::{World, sign};
+use crate::world::{World, booking, sign};
 
 #[test]
 fn the_page_tells_what_happened_to_the_event_in_its_order() {
@@ -13,7 +13,7 @@ fn the_page_tells_what_happened_to_the_event_in_its_order() {
              [[route]]\nevents = [\"offer.*\"]\nto = [\"out\"]\n",
         )
         .start();
-    assert_eq!(world.send(&crate::world::booking("b-1", "Grade")).status, 200);
+    assert_eq!(world.send(&booking("b-1", "Grade")).status, 200);
     world.eventually("both attempts", |world| world.count("SELECT count(*) FROM attempt") == 2);
     let id = world.events()[0]["id"].as_str().unwrap().to_owned();
     let page = visit(&world, &format!("/events/{id}"), &[("cookie", &sign_in(&world, "operator"))]);
@@ -56,7 +56,7 @@ fn a_delivery_that_is_due_says_what_it_waits_for() {
         )
         .start();
     assert!(world.run_verb(&["destinations", "pause", "out"]).status.success());
-    let sent = world.send(&crate::world::booking("b-1", "Grade"));
+    let sent = world.send(&booking("b-1", "Grade"));
     let cookie = sign_in(&world, "operator");
     let path = format!("/events/{}", sent.header("x-wilco-event").unwrap());
     let page = || visit(&world, &path, &[("cookie", &cookie)]).body;
@@ -105,7 +105,7 @@ fn what_a_reader_must_not_do_has_no_button() {
 fn a_pending_delivery_is_cancelled_and_a_done_one_is_not() {
     let world = with_destination().start();
     assert!(world.run_verb(&["destinations", "pause", "out"]).status.success());
-    let reply = world.send(&crate::world::booking("b-1", "Grade"));
+    let reply = world.send(&booking("b-1", "Grade"));
     let id = reply.header("x-wilco-event").unwrap().to_owned();
     world.eventually("the delivery", |world| world.count("SELECT count(*) FROM delivery") == 1);
     let cookie = sign_in(&world, "operator");
@@ -122,4 +122,21 @@ fn a_pending_delivery_is_cancelled_and_a_done_one_is_not() {
     let unknown = "/events/evt_01M89FXQAS000XWFNKEM3JNBGP";
     assert_eq!(visit(&world, unknown, &[("cookie", &cookie)]).status, 404);
     assert_eq!(visit(&world, "/events/%3Cx%3E", &[("cookie", &cookie)]).status, 404);
+}
+
+#[test]
+fn all_but_the_last_of_many_attempts_are_folded() {
+    let retry =
+        "retry = { first = \"10 ms\", max = \"10 ms\" }\nbreaker = { failures = 1000000 }\n";
+    let failing = "[destination.crm]\ntype = \"command\"\ncommand = [\"sh\", \"-c\", \"exit 3\"]\n";
+    let world = World::plan().and(&format!("{failing}{retry}[[route]]\nto = [\"crm\"]\n")).start();
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+    let attempts = "SELECT count(*) FROM attempt";
+    world.eventually("attempts", |world| world.count(attempts) >= 5);
+    let path = format!("/events/{}", world.events()[0]["id"].as_str().unwrap());
+    let page = visit(&world, &path, &[("cookie", &sign_in(&world, "reader"))]).body;
+    let place = |text| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
+    assert!(place(" earlier attempts</summary>") < place("Attempt 1</span>"), "{page}");
+    assert!(place("Attempt 1</span>") < place("</ol></details></li>"), "{page}");
+    assert!(place("</ol></details></li>") < place("</section>"), "{page}");
 }

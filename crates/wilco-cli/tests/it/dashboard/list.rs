@@ -100,3 +100,20 @@ fn pages_of_the_list_follow_each_other() {
     }
     assert_eq!(rows, [2, 1]);
 }
+
+#[test]
+fn what_needs_attention_comes_first_among_the_deliveries_of_an_event() {
+    let names = ["one", "two", "three", "four", "folders"];
+    let prints = names[..4].iter().map(|name| format!("[destination.{name}]\ntype = \"print\"\n"));
+    let folders =
+        "[destination.folders]\ntype = \"command\"\ncommand = [\"sh\", \"-c\", \"exit 65\"]\n";
+    let tables = format!("{}{folders}[[route]]\nto = {names:?}\n", prints.collect::<String>());
+    let world = World::plan().and(&tables).start();
+    assert_eq!(world.send(&booking("b-1", "A")).status, 200);
+    let done = "SELECT count(*) FROM delivery WHERE state IN ('dead', 'delivered')";
+    world.eventually("all attempts", |world| world.count(done) == 5);
+    let page = visit(&world, "/events", &[("cookie", &sign_in(&world, "reader"))]).body;
+    let place = |text| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
+    assert!(place("<li class=\"dead\">") < place("<li class=\"delivered\">"), "{page}");
+    assert!(page.contains("and 1 more") && !page.contains("four<span"), "{page}");
+}

@@ -12,7 +12,7 @@ use wilco::{EventId, provider::TEST_USER_AGENT};
 
 use super::{
     super::{
-        CancelRequest, Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail,
+        Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail,
         ReplayRequest, Replayed, RouteDecision, RouteDecisions,
     },
     Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to, held, plural_of,
@@ -37,6 +37,12 @@ struct EventPage<'p> {
 }
 
 impl EventPage<'_> {
+    /// The attempts of a delivery that are folded, which are all but the last unless they are few, and the others.
+    fn attempts(delivery: &Delivery) -> (&[Attempt], &[Attempt]) {
+        let history = &delivery.history;
+        history.split_at(if history.len() > SHOWN_ATTEMPTS_MAX { history.len() - 1 } else { 0 })
+    }
+
     /// The deliveries that are dead or retried.
     fn failing(&self) -> Vec<&Delivery> {
         let is_failing = |delivery: &&Delivery| match delivery.state {
@@ -171,5 +177,6 @@ fn unknown() -> Problem {
     Problem::not_found("there is no such event")
 }
 
+const SHOWN_ATTEMPTS_MAX: usize = 3;
 /// The longest argument of a program on Linux is 128 KiB.
 const CURL_BODY_BYTES_MAX: usize = 64 << 10;

@@ -4,6 +4,7 @@ use std::{cmp::Reverse, sync::Arc};
 
 use askama::Template;
 use axum::{Extension, extract::State, response::Response};
+use serde_json::Value;
 use wilco::EventId;
 
 use super::{
@@ -87,10 +88,16 @@ impl Dashboard {
     }
 }
 
-/// The last line that says something: it has letters, and does not close a page of HTML.
+/// What a destination said of an error: the message of an answer in JSON, otherwise the last line that has letters
+/// and does not close a page of HTML.
 pub(in crate::admin) fn last_words(output: &str) -> Option<String> {
     let says = |line: &&str| !line.starts_with('<') && line.contains(char::is_alphabetic);
-    let line = output.lines().map(str::trim).rfind(says)?;
+    let json = serde_json::from_str(output).ok();
+    let message = json.and_then(|json| MESSAGES.iter().find_map(|key| message(&json, key)));
+    let line = match &message {
+        Some(message) => message.trim(),
+        None => output.lines().map(str::trim).rfind(says)?,
+    };
     let cut: String = line.chars().take(LAST_WORDS_CHARS_MAX).collect();
     Some(if cut.len() < line.len() { cut + "…" } else { cut })
 }
@@ -154,6 +161,23 @@ async fn retry_all(
 
 /// Groups on a page: enough that nearly always all are on the first one.
 const GROUPS: &str = "200";
+/// The first text under this key, at any depth.
+fn message(json: &Value, key: &str) -> Option<String> {
+    let inner = match json {
+        Value::Object(fields) => {
+            if let Some(Value::String(text)) = fields.get(key).filter(|text| **text != "") {
+                return Some(text.clone());
+            }
+            fields.values().collect::<Vec<_>>()
+        }
+        Value::Array(items) => items.iter().collect(),
+        _ => return None,
+    };
+    inner.into_iter().find_map(|inner| message(inner, key))
+}
+
+/// Where APIs say in words what is wrong, the most readable first.
+const MESSAGES: [&str; 6] = ["message", "detail", "error_description", "error", "title", "reason"];
 /// Requests of 500 events that one form makes.
 const PARTS_MAX: usize = 20;
 /// Groups whose newest event is looked at: each is read as a whole.
@@ -172,7 +196,13 @@ mod tests {
             ("", None),
             ("{}\n  \n", None),
             ("stock is locked", Some("stock is locked")),
-            ("{\n  \"error\": \"locked\"\n}\n", Some("\"error\": \"locked\"")),
+            ("{\n  \"error\": \"locked\"\n}\n", Some("locked")),
+            (
+                r#"{"error":{"code":"E7","message":"stock is locked"},"trace":"x"}"#,
+                Some("stock is locked"),
+            ),
+            (r#"[{"message":""},{"title":"Not now"}]"#, Some("Not now")),
+            ("{\n  \"code\": \"E7\"\n}\n", Some("\"code\": \"E7\"")),
             ("one\ntwo: no space left\n\n", Some("two: no space left")),
             ("<html>\n<center>nginx</center>\n</html>\n", None),
             (long.as_str(), Some(cut.as_str())),

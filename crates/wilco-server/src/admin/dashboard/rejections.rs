@@ -41,6 +41,12 @@ struct RejectionPage<'p> {
     obstacle: Option<&'static str>,
 }
 
+impl RejectionPage<'_> {
+    fn would_be_accepted(&self) -> bool {
+        self.verdict.as_ref().is_ok_and(|verdict| verdict.refused.is_none())
+    }
+}
+
 pub(super) async fn list(
     State(dashboard): State<Arc<Dashboard>>,
     layout: Layout,

@@ -91,18 +91,23 @@ pub(in crate::admin) fn state(event: &EventSummary) -> &'static str {
     if !event.routed {
         return "pending";
     }
-    let rank = |delivery: &&Delivery| match delivery.state {
-        DeliveryState::Dead if delivery.replaced_by.is_none() => 7,
-        DeliveryState::Retrying => 6,
-        DeliveryState::Running => 5,
-        DeliveryState::Pending => 4,
-        DeliveryState::Delivered => 3,
-        DeliveryState::Superseded => 2,
-        DeliveryState::Cancelled => 1,
-        DeliveryState::Skipped | DeliveryState::Dead => 0,
-    };
-    let foremost = event.deliveries.iter().max_by_key(rank);
-    foremost.map_or("skipped", |delivery| delivery.state.as_str())
+    by_urgency(event).first().map_or("skipped", |delivery| delivery.state.as_str())
+}
+
+/// The deliveries of an event: first those that need attention, each group in its order.
+pub(in crate::admin) fn by_urgency(event: &EventSummary) -> Vec<&Delivery> {
+    let mut deliveries: Vec<_> = event.deliveries.iter().collect();
+    deliveries.sort_by_key(|delivery| match delivery.state {
+        DeliveryState::Dead if delivery.replaced_by.is_none() => 0,
+        DeliveryState::Retrying => 1,
+        DeliveryState::Running => 2,
+        DeliveryState::Pending => 3,
+        DeliveryState::Delivered => 4,
+        DeliveryState::Superseded => 5,
+        DeliveryState::Cancelled => 6,
+        DeliveryState::Skipped | DeliveryState::Dead => 7,
+    });
+    deliveries
 }
 
 #[cfg(test)]
