@@ -21,7 +21,7 @@ use crate::{
 pub(crate) use changes::{changes, newest_position, position_before};
 pub(crate) use counts::counts;
 pub(crate) use filter::{bind, conditions, is_few};
-pub(crate) use matches::each_match;
+pub(crate) use matches::{Scan, each_match};
 pub(crate) use summary::{LISTED, PAYLOAD_STATE, head, summary};
 
 /// A part of the events, which a listing looks through one part after another: those behind `after`
@@ -151,7 +151,8 @@ pub(crate) fn events(
         }
         Ok(())
     };
-    let ended_at = each_match(connection, query, part, is_few, "", budget, take)?;
+    let scan = Scan { query, part, is_few, columns: "" };
+    let ended_at = each_match(connection, scan, budget, take)?;
     if !is_few {
         budget.scanned_events = budget.scanned_events.saturating_sub(all.events);
     }

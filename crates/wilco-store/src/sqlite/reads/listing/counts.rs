@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, Row};
 
-use super::{BodyBudget, Budget, Limits, Part, cut, each_match, is_few};
+use super::{BodyBudget, Budget, Limits, Part, Scan, cut, each_match, is_few};
 use crate::{COUNTED_EVENTS_MAX, EventCount, EventCounts, EventQuery, State, StoreError};
 
 /// Counts the events that match a query, whatever its state and its place. States that an index has are counted
@@ -20,25 +20,26 @@ pub(crate) fn counts(
         let query = EventQuery { state: Some(state), ..query.clone() };
         if is_few(connection, &query)? {
             let mut events = 0;
-            let is_all = each(connection, &query, part, true, "", &mut budget, |_| {
+            let scan = Scan { query: &query, part, is_few: true, columns: "" };
+            let ended_at = each_match(connection, scan, &mut budget, |_, _| {
                 events += 1;
                 Ok(())
             })?;
-            exact.push((state, EventCount { events, is_at_least: !is_all }));
+            exact.push((state, EventCount { events, is_at_least: ended_at.is_some() }));
         }
     }
     let query = EventQuery { state: None, ..query.clone() };
     let (part, rest) = cut(connection, &query, Part { events: COUNTED_EVENTS_MAX, ..part })?;
-    let is_all =
-        each(connection, &query, part, false, STATES, &mut counting_budget(bodies), |row| {
-            counts.all.events += 1;
-            let states = states(row)?;
-            for state in State::ALL.into_iter().filter(|&state| states & bit(state) != 0) {
-                counts.of_mut(state).events += 1;
-            }
-            Ok(())
-        })?;
-    let is_at_least = rest.is_some() || !is_all;
+    let scan = Scan { query: &query, part, is_few: false, columns: STATES };
+    let ended_at = each_match(connection, scan, &mut counting_budget(bodies), |row, _| {
+        counts.all.events += 1;
+        let states = states(row)?;
+        for state in State::ALL.into_iter().filter(|&state| states & bit(state) != 0) {
+            counts.of_mut(state).events += 1;
+        }
+        Ok(())
+    })?;
+    let is_at_least = rest.is_some() || ended_at.is_some();
     counts.all.is_at_least = is_at_least;
     for state in State::ALL {
         counts.of_mut(state).is_at_least = is_at_least;
@@ -47,20 +48,6 @@ pub(crate) fn counts(
         *counts.of_mut(state) = count;
     }
     Ok(counts)
-}
-
-/// Calls `take` for each event that matches. False if the search looked through as much as it may.
-fn each(
-    connection: &Connection,
-    query: &EventQuery,
-    part: Part,
-    is_few: bool,
-    columns: &str,
-    budget: &mut Budget,
-    mut take: impl FnMut(&Row<'_>) -> Result<(), StoreError>,
-) -> Result<bool, StoreError> {
-    let take = |row: &Row<'_>, _: &mut Budget| take(row);
-    Ok(each_match(connection, query, part, is_few, columns, budget, take)?.is_none())
 }
 
 /// Only what a search reads is limited: the events are few, or a part of all.

@@ -9,17 +9,26 @@ use super::{
 };
 use crate::{EventQuery, StoreError, search::SearchText};
 
-/// Calls `take` for each event of a part that matches, in the order of the query. Its row has [`LOOKED_AT`]
-/// and then `columns`. Returns the place at which the budget was spent, if it was.
+/// What is looked through.
+#[derive(Clone, Copy)]
+pub(crate) struct Scan<'q> {
+    pub(crate) query: &'q EventQuery,
+    pub(crate) part: Part,
+    /// Whether an index finds the few events in the state of the query: see [`is_few`](super::is_few).
+    pub(crate) is_few: bool,
+    /// What is read of each event behind [`LOOKED_AT`].
+    pub(crate) columns: &'static str,
+}
+
+/// Calls `take` with the row of each event that matches, in the order of the query. Returns the place at which the
+/// budget was spent, if it was.
 pub(crate) fn each_match(
     connection: &Connection,
-    query: &EventQuery,
-    part: Part,
-    is_few: bool,
-    columns: &str,
+    scan: Scan<'_>,
     budget: &mut Budget,
     mut take: impl FnMut(&Row<'_>, &mut Budget) -> Result<(), StoreError>,
 ) -> Result<Option<i64>, StoreError> {
+    let Scan { query, part, is_few, columns } = scan;
     let mut search =
         query.search.as_deref().map(|text| Search::new(connection, text)).transpose()?;
     let mut statement = connection.prepare_cached(&statement(query, is_few, columns))?;
