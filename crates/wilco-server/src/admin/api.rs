@@ -100,8 +100,15 @@ struct Operation {
 
 /// Every operation of the API.
 fn operations() -> impl Iterator<Item = Operation> {
-    let about_events = about_events().into_iter().chain(about_rejections());
-    about_events.chain(about_the_store()).chain(about_configuration()).chain(about_the_service())
+    let about_all = [
+        about_events(),
+        about_the_store(),
+        about_rejections(),
+        about_destinations(),
+        about_sources(),
+        about_the_service(),
+    ];
+    about_all.into_iter().flatten()
 }
 
 fn about_events() -> Vec<Operation> {
@@ -189,38 +196,14 @@ fn about_rejections() -> Vec<Operation> {
     ]
 }
 
-fn about_configuration() -> Vec<Operation> {
+fn about_destinations() -> Vec<Operation> {
     vec![
-        read(
-            "/api/v1/overview",
-            "show_overview",
-            "Says whether all is well, and if not, what is wrong",
-            overview::show,
-        ),
         read("/api/v1/routes", "list_routes", "Lists the routes, in their order", routes::list),
         read(
             "/api/v1/destinations",
             "list_destinations",
             "Lists destinations with their status, by name",
             destinations::list,
-        ),
-        read(
-            "/api/v1/failures",
-            "list_failures",
-            "Lists dead deliveries and those that are tried again, in groups by destination and error",
-            failures::list,
-        ),
-        write(
-            "/api/v1/failures/retry",
-            "retry_failures",
-            "Delivers the dead deliveries of a group again, the oldest 500 events at most",
-            failures::retry,
-        ),
-        read(
-            "/api/v1/audit",
-            "list_audit",
-            "Lists what was done by this API, newest first",
-            audit::list,
         ),
         write(
             "/api/v1/destinations/{name}/pause",
@@ -234,6 +217,23 @@ fn about_configuration() -> Vec<Operation> {
             "Resumes a paused destination",
             destinations::resume,
         ),
+        read(
+            "/api/v1/failures",
+            "list_failures",
+            "Lists dead deliveries and those that are tried again, in groups by destination and error",
+            failures::list,
+        ),
+        write(
+            "/api/v1/failures/retry",
+            "retry_failures",
+            "Delivers the dead deliveries of a group again, the oldest 500 events at most",
+            failures::retry,
+        ),
+    ]
+}
+
+fn about_sources() -> Vec<Operation> {
+    vec![
         read(
             "/api/v1/sources/{name}/sample",
             "read_sample",
@@ -275,6 +275,18 @@ fn about_configuration() -> Vec<Operation> {
 
 fn about_the_service() -> Vec<Operation> {
     vec![
+        read(
+            "/api/v1/overview",
+            "show_overview",
+            "Says whether all is well, and if not, what is wrong",
+            overview::show,
+        ),
+        read(
+            "/api/v1/audit",
+            "list_audit",
+            "Lists what was done by this API, newest first",
+            audit::list,
+        ),
         write(
             "/api/v1/probes",
             "open_probe",
