@@ -66,10 +66,17 @@ fn failures_are_listed_in_groups_and_retried_and_the_audit_list_says_so() {
     assert_eq!(reply.status, 404);
     let page: Value = serde_json::from_str(&world.get("/api/v1/audit?limit=1").body).unwrap();
     assert_eq!(page["items"][0]["result"], "404: destination nowhere not found; known: crm");
+    let long = format!("/api/v1/destinations/{}/pause", "x".repeat(2_000));
+    let headers = [("authorization", &*world.authorization())];
+    assert_eq!(world.ask("POST", &long, &headers, "").status, 404);
+    let newest: Value = serde_json::from_str(&world.get("/api/v1/audit?limit=1").body).unwrap();
+    for text in ["target", "result"] {
+        assert_eq!(newest["items"][0][text].as_str().unwrap().len(), 300, "{text}");
+    }
     let next = format!("/api/v1/audit?limit=1&cursor={}", page["next"].as_str().unwrap());
     let next: Value = serde_json::from_str(&world.get(&next).body).unwrap();
     assert_eq!(next["items"][0]["action"], "pause_destination");
-    let table = run(&world, &["audit", "list", "--limit", "2"]);
+    let table = run(&world, &["audit", "list", "--limit", "3"]);
     assert!(table.contains("pause destination") && table.contains("404: "), "{table}");
 }
 

@@ -51,7 +51,7 @@ pub(super) async fn record(
     } else {
         "command line"
     };
-    let target = path.iter().next().map(|(_, value)| value.to_owned()).or_else(|| target(&asked));
+    let target = path.iter().next().map(|(_, value)| value).or_else(|| target(&asked)).map(cut);
     let response = next.run(Request::from_parts(head, Body::from(body))).await;
     let (head, body) = response.into_parts();
     // Every answer of such an operation is complete in memory.
@@ -80,14 +80,17 @@ pub(super) async fn record(
 }
 
 /// What the body of a request names.
-fn target(asked: &Value) -> Option<String> {
+fn target(asked: &Value) -> Option<&str> {
     let ids = asked["ids"].as_array().map(Vec::as_slice).unwrap_or_default();
     let named = ["destination", "source", "path"].into_iter().find_map(|name| asked[name].as_str());
     match ids {
         [id] => id.as_str().or(named),
         _ => named,
     }
-    .map(|name| name.chars().take(TEXT_CHARS_MAX).collect())
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(TEXT_CHARS_MAX).collect()
 }
 
 /// How many events or deliveries were changed, and whether it was done.
@@ -95,8 +98,7 @@ fn outcome(status: StatusCode, body: &Bytes) -> (Option<u64>, String) {
     let answer: Value = serde_json::from_slice(body).unwrap_or_default();
     if !status.is_success() {
         let detail = answer["detail"].as_str().unwrap_or_default();
-        let result = format!("{}: {detail}", status.as_u16());
-        return (None, result.chars().take(TEXT_CHARS_MAX).collect());
+        return (None, cut(&format!("{}: {detail}", status.as_u16())));
     }
     let events = &answer["events"];
     // An event that was replayed to nowhere has no new deliveries.
