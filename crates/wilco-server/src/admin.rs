@@ -55,7 +55,7 @@ pub(crate) use model::{
     StreamedData,
 };
 pub(crate) use openapi::{Describe, Described, document};
-pub(crate) use page::{NameAndText, encode, position};
+pub(crate) use page::{NameAndText, decode, encode, position};
 pub use problem::{Problem, ProblemType};
 pub use role::Role;
 pub(crate) use role::Tokens;

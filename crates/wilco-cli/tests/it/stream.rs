@@ -172,7 +172,7 @@ fn a_filter_leaves_out_everything_else() {
     for (query, expected) in [
         ("?only=nothing", "invalid only: unknown variant"),
         ("?from=yesterday", "invalid from: expected now, beginning or a time"),
-        ("?after=abc", "invalid cursor \"abc\""),
+        ("?after=abc", "invalid id \"abc\": expected the `id` of a message"),
         ("?dead=true", "invalid dead: unknown field"),
     ] {
         let reply = world.get(&format!("/api/v1/stream{query}"));

@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn an_invalid_parameter_is_named() {
         for (query, expected) in [
-            ("limit=x", "invalid limit: invalid digit found in string"),
+            ("limit=x", "invalid limit: expected a number from 1 to 1000"),
             ("limit=0", "invalid limit: expected a number from 1 to 1000"),
             ("limit=1001", "invalid limit: expected a number from 1 to 1000"),
             ("state=ended", "invalid state: unknown variant `ended`, expected one of `pending`"),

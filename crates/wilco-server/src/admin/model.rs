@@ -85,7 +85,7 @@ pub struct Page<T> {
 
 /// An event's id: `evt_` and a ULID.
 #[derive(ToSchema)]
-#[schema(as = EventId, value_type = String, pattern = "^evt_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
+#[schema(as = EventId, value_type = String, example = "evt_01JQ8ZK4N3W8T1V5R7Y9ABCDEF", pattern = "^evt_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
 struct EventIdText(#[expect(dead_code, reason = "only its schema is used")] String);
 
 /// The schema of `limit`.
@@ -114,11 +114,10 @@ where
 }
 
 fn limit_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    let limit = from_text(deserializer)?;
-    match (1..=PAGE_ITEMS_MAX).contains(&limit) {
-        true => Ok(Some(limit)),
-        false => Err(D::Error::custom(format!("expected a number from 1 to {PAGE_ITEMS_MAX}"))),
-    }
+    let limit = String::deserialize(deserializer)?.parse().ok();
+    let limit = limit.filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit));
+    let wrong = || D::Error::custom(format!("expected a number from 1 to {PAGE_ITEMS_MAX}"));
+    limit.map(Some).ok_or_else(wrong)
 }
 
 /// The items of a page, unless the request says otherwise.

@@ -60,7 +60,10 @@ impl Described {
         let problem = ResponseBuilder::new()
             .description("The request was not carried out.")
             .content(Problem::CONTENT_TYPE, Content::new(Some(refer::<Problem>(&mut schemas))));
-        let operation = H::describe(operation, &mut schemas).response("default", problem);
+        // What it is about: `events` of `/api/v1/events/{id}`.
+        let about = path.split('/').nth(3).unwrap_or_default();
+        let operation =
+            H::describe(operation, &mut schemas).tag(about).response("default", problem);
         Self { method, path, operation: operation.build(), schemas }
     }
 }
@@ -68,22 +71,67 @@ impl Described {
 /// The document about these operations.
 pub(crate) fn document(operations: impl IntoIterator<Item = Described>) -> OpenApi {
     let (mut paths, mut components) = (PathsBuilder::new(), ComponentsBuilder::new());
-    for Described { method, path, operation, schemas } in operations {
+    for Described { method, path, operation, mut schemas } in operations {
         let method = if method == Method::POST { HttpMethod::Post } else { HttpMethod::Get };
         paths = paths.path(path, PathItem::new(method, operation));
+        schemas.iter_mut().for_each(|(_, schema)| forbid_null(schema));
         components = components.schemas_from_iter(schemas);
     }
     let token = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     let info = InfoBuilder::new()
         .title("wilco admin API")
         .version("1")
-        .description(Some("What wilco recorded, what became of it, and what to do about it."));
+        .description(Some(
+            "What wilco recorded, what became of it, and what to do about it. Every GET takes either token, every \
+             POST that of operators. A listing is answered in pages: repeat the request with `cursor` set to \
+             `next`, until that is null. A member that is not required is absent where there is nothing to say.",
+        ));
     OpenApiBuilder::new()
         .info(info.build())
         .paths(paths.build())
         .components(Some(components.security_scheme("token", token).build()))
         .security(Some([SecurityRequirement::new("token", Vec::<String>::new())]))
         .build()
+}
+
+/// A member that need not be there is absent instead of null.
+fn forbid_null(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(object)) => {
+            for (name, member) in &mut object.properties {
+                if !object.required.contains(name) {
+                    remove_null(member);
+                }
+            }
+        }
+        RefOr::T(Schema::AllOf(all)) => all.items.iter_mut().for_each(forbid_null),
+        _ => {}
+    }
+}
+
+/// Removes null from what a value may be.
+fn remove_null(schema: &mut RefOr<Schema>) {
+    match schema {
+        RefOr::T(Schema::Object(object)) => {
+            if let SchemaType::Array(types) = &object.schema_type
+                && let [only, Type::Null] = types.as_slice()
+            {
+                object.schema_type = SchemaType::Type(only.clone());
+            }
+        }
+        RefOr::T(Schema::OneOf(one)) => {
+            one.items.retain(|item| !is_null(item));
+            if let [only] = one.items.as_slice() {
+                *schema = only.clone();
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_null(schema: &RefOr<Schema>) -> bool {
+    let RefOr::T(Schema::Object(object)) = schema else { return false };
+    object.schema_type == SchemaType::Type(Type::Null)
 }
 
 /// A reference to the schema of this type, which is added with all that it refers to.
@@ -149,13 +197,8 @@ impl<T: IntoParams> Argument for Query<T> {
     fn describe(operation: OperationBuilder, _: &mut Schemas) -> OperationBuilder {
         let mut parameters = T::into_params(|| Some(ParameterIn::Query));
         for parameter in &mut parameters {
-            // A parameter may be left out, but a query has no way to write null.
-            if let Some(RefOr::T(Schema::Object(schema))) = &mut parameter.schema
-                && let SchemaType::Array(types) = &schema.schema_type
-                && let [only, Type::Null] = types.as_slice()
-            {
-                schema.schema_type = SchemaType::Type(only.clone());
-            }
+            // A query has no way to write null.
+            parameter.schema.iter_mut().for_each(remove_null);
         }
         operation.parameters(Some(parameters))
     }

@@ -72,14 +72,17 @@ pub(crate) fn position<T: FromStr>(
     cursor: Option<&str>,
 ) -> Result<Option<T>, Problem> {
     let Some(cursor) = cursor.filter(|cursor| !cursor.is_empty()) else { return Ok(None) };
-    let text = BASE64_URL_SAFE_NO_PAD.decode(cursor).ok();
-    let text = text.and_then(|text| String::from_utf8(text).ok());
-    let position = text.as_deref().and_then(|text| text.split_once(':'));
-    let position = position.filter(|(name, _)| *name == listing);
-    position.and_then(|(_, position)| position.parse().ok()).map(Some).ok_or_else(|| {
+    decode(listing, cursor).map(Some).ok_or_else(|| {
         let what = "expected `next` of a page of this listing, with the same parameters";
         Problem::bad_request(format!("invalid cursor {cursor:?}: {what}"))
     })
+}
+
+/// The position that [`encode`] wrote for this listing.
+pub(crate) fn decode<T: FromStr>(listing: &str, cursor: &str) -> Option<T> {
+    let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+    let (name, position) = text.split_once(':')?;
+    position.parse().ok().filter(|_| name == listing)
 }
 
 #[cfg(test)]

@@ -137,6 +137,91 @@ fn every_row_of_a_listing_is_on_one_page_although_rows_are_added_meanwhile() {
     }
 }
 
+#[test]
+fn what_the_api_answers_is_as_the_openapi_document_describes_it() {
+    let world = world();
+    let probe = open_probe(&world);
+    let document: Value = serde_json::from_str(&world.get("/api/openapi.json").body).unwrap();
+    let newest = |path| page(&world, path)["items"][0]["id"].as_str().unwrap().to_owned();
+    let (event, rejection) = (newest("/api/v1/events"), newest("/api/v1/rejections"));
+    let mut described = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let answer = &operations["get"]["responses"]["200"]["content"]["application/json"];
+        let Some(schema) = answer.get("schema") else { continue };
+        let id = match path {
+            path if path.contains("/events/") => &event,
+            path if path.contains("/rejections/") => &rejection,
+            _ => &probe,
+        };
+        let asked = path.replace("{id}", id).replace("{name}", "freispace");
+        let answer = page(&world, &asked);
+        let difference = difference(&document, schema, &answer);
+        assert_eq!(difference, None, "{asked} {answer}");
+        described += 1;
+    }
+    assert!(described >= LISTINGS.len() + ABOUT_ONE_THING.len(), "{described}");
+}
+
+/// Where a value is not as a schema says, as far as types, members and null are concerned.
+fn difference(document: &Value, schema: &Value, value: &Value) -> Option<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return difference(document, document.pointer(&name[1..]).unwrap(), value);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        let fits = |choice| difference(document, choice, value).is_none();
+        return (!choices.iter().any(fits)).then(|| format!("{value} is none of {schema}"));
+    }
+    if let Some(values) = schema["enum"].as_array() {
+        return (!values.contains(value)).then(|| format!("{value} is none of {values:?}"));
+    }
+    let types: Vec<_> = match &schema["type"] {
+        Value::Array(types) => types.iter().filter_map(Value::as_str).collect(),
+        one => one.as_str().into_iter().collect(),
+    };
+    let is_of_type = match value {
+        Value::Null => types.contains(&"null"),
+        Value::Bool(_) => types.contains(&"boolean"),
+        Value::Number(number) => {
+            types.contains(&"number") || (types.contains(&"integer") && !number.is_f64())
+        }
+        Value::String(_) => types.contains(&"string"),
+        Value::Array(_) => types.contains(&"array"),
+        Value::Object(_) => types.contains(&"object") || schema.get("allOf").is_some(),
+    };
+    if !is_of_type {
+        return Some(format!("{value} is not of {types:?}"));
+    }
+    if let Value::Array(items) = value {
+        return items.iter().find_map(|item| difference(document, &schema["items"], item));
+    }
+    let Value::Object(fields) = value else { return None };
+    if let Some(any) = schema.get("additionalProperties") {
+        return fields.values().find_map(|value| difference(document, any, value));
+    }
+    let members = members(document, schema);
+    let required = required(document, schema);
+    let missing = required.iter().find(|name| !fields.contains_key(*name));
+    let missing = missing.map(|name| format!("{name} is missing"));
+    missing.or_else(|| {
+        fields.iter().find_map(|(name, value)| {
+            let Some((_, schema)) = members.iter().find(|(member, _)| member == name) else {
+                return Some(format!("{name} is not described"));
+            };
+            difference(document, schema, value).map(|difference| format!("{name}: {difference}"))
+        })
+    })
+}
+
+fn required(document: &Value, schema: &Value) -> Vec<String> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return required(document, document.pointer(&name[1..]).unwrap());
+    }
+    let own = schema["required"].as_array().into_iter().flatten();
+    let own = own.map(|name| name.as_str().unwrap().to_owned());
+    let parts = schema["allOf"].as_array().into_iter().flatten();
+    own.chain(parts.flat_map(|part| required(document, part))).collect()
+}
+
 /// With at least three rows of each listing.
 fn world() -> World {
     let world = World::plan().env("TOKEN", "a-made-up-token").and(TABLES).start();

@@ -11,7 +11,7 @@ use wilco_store::{
 use super::Backend;
 use crate::admin::{
     EraseRequest, Erased, ErasedEvent, ErasureOutcome, Json, KeptFor, Problem, Reached,
-    StoreContents, ValueAt, encode, position,
+    StoreContents, ValueAt, decode, encode,
 };
 
 pub(super) async fn show(
@@ -46,7 +46,13 @@ pub(super) async fn erase(
     Json(request): Json<EraseRequest>,
 ) -> Result<Json<Erased>, Problem> {
     let selection = selection_of(&request)?;
-    let after = position::<EventId>(LISTING, request.cursor.as_deref())?;
+    let after = match &request.cursor {
+        None => None,
+        Some(cursor) => Some(decode::<EventId>(LISTING, cursor).ok_or_else(|| {
+            let what = "expected `next` of the answer to the same request";
+            unprocessable(format!("invalid cursor {cursor:?}: {what}"))
+        })?),
+    };
     let query =
         ErasureQuery { selection: selection.clone(), source: request.source.clone(), after };
     let (found, next) = backend.store.selected(query).await?;
@@ -94,8 +100,11 @@ pub(super) async fn erase(
     }))
 }
 
+fn unprocessable(detail: String) -> Problem {
+    Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
 fn selection_of(request: &EraseRequest) -> Result<Selection, Problem> {
-    let unprocessable = |detail: String| Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail);
     match (&request.id, &request.subject, &request.value) {
         (Some(id), None, None) => Ok(Selection::Event(*id)),
         (None, Some(subject), None) => Ok(Selection::Subject(subject.clone())),

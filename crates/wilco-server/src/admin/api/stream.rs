@@ -18,7 +18,7 @@ use wilco_store::{Change, ChangeQuery, Position};
 use super::Backend;
 use crate::admin::{
     DeliveryChange, EventStream, EventSummary, FollowChanges, LastEventId, OpenStream, Problem,
-    Query, StreamStart, StreamedKind, encode, position,
+    Query, StreamStart, StreamedKind, decode, encode,
 };
 
 pub(super) async fn follow(
@@ -30,9 +30,11 @@ pub(super) async fn follow(
         let why = "no wilco runs on this store, so nothing happens that could be followed";
         return Err(Problem::new(StatusCode::CONFLICT, why));
     };
-    let last = last.filter(|last| !last.is_empty()).or(query.after);
-    let after = match position(STREAM, last.as_deref())? {
-        Some(after) => after,
+    let after = match last.filter(|last| !last.is_empty()).or(query.after) {
+        Some(id) => decode(STREAM, &id).ok_or_else(|| {
+            let what = "expected the `id` of a message of this stream";
+            Problem::bad_request(format!("invalid id {id:?}: {what}"))
+        })?,
         None => start(&backend, query.from.unwrap_or_default()).await?,
     };
     let follower = Follower {

@@ -69,7 +69,7 @@ pub struct KeptFor {
 pub struct EraseRequest {
     /// The event with this id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<EventIdText>)]
     pub id: Option<EventId>,
     /// Events about this subject.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -86,7 +86,7 @@ pub struct EraseRequest {
     /// Erase nothing, and answer what would be erased.
     #[serde(default)]
     pub dry_run: bool,
-    /// Where to go on: `next` of the answer before, to the same request.
+    /// Where to continue: `next` of the answer before, to the same request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
 }
@@ -121,7 +121,8 @@ pub struct Erased {
     /// in a dry run, and if `next` names another part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log_emptied: Option<bool>,
-    /// Where to go on; `null` at the end.
+    /// Where to continue; `null` at the end.
+    #[schema(required)]
     pub next: Option<String>,
 }
 
@@ -155,7 +156,7 @@ pub struct Reached {
     /// The destination's name.
     pub destination: String,
     /// Its type; absent if the configuration does not have it any more.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// How many deliveries were tried at least once.
     pub deliveries: u64,

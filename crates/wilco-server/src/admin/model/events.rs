@@ -96,7 +96,7 @@ pub struct EventSummary {
     /// When the event was received.
     #[schema(value_type = String, format = DateTime)]
     pub received_at: Timestamp,
-    /// The length of the body.
+    /// The length of the body, in bytes.
     pub bytes: u64,
     /// The SHA-256 digest of the body, in hexadecimal.
     pub sha256: String,

@@ -129,9 +129,6 @@ impl From<State> for DeliveryState {
     }
 }
 
-/// The largest body that is part of the answer about an event, in bytes.
-const SHOWN_BODY_BYTES_MAX: usize = 1 << 20;
-
 impl From<DeliveryState> for State {
     fn from(state: DeliveryState) -> Self {
         match state {
@@ -168,3 +165,6 @@ impl From<wilco_store::EventCount> for EventCount {
         Self { count: count.events, at_least: count.is_at_least }
     }
 }
+
+/// The largest body that is part of the answer about an event, in bytes.
+const SHOWN_BODY_BYTES_MAX: usize = 1 << 20;

@@ -79,7 +79,7 @@ pub struct ProbedRequest {
 /// The body of a request of a probe, as it arrived.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ProbedBody {
-    /// Its length.
+    /// Its length, in bytes.
     pub bytes: u64,
     /// Its SHA-256 digest, in hexadecimal.
     pub sha256: String,

@@ -69,7 +69,7 @@ pub struct RejectionSummary {
     pub method: String,
     /// The URL by which the provider knows the endpoint, or what was requested; without credentials.
     pub url: String,
-    /// The length of the body as it came.
+    /// The length of the body as it came, in bytes.
     pub bytes: u64,
     /// The SHA-256 digest of the body as it came, in hexadecimal.
     pub sha256: String,
@@ -212,5 +212,5 @@ fn is_secret(name: &str, hidden: &[String]) -> bool {
 
 /// A rejection's id: `rej_` and a ULID.
 #[derive(ToSchema)]
-#[schema(as = RejectionId, value_type = String, pattern = "^rej_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
+#[schema(as = RejectionId, value_type = String, example = "rej_01JQ8ZK4N3W8T1V5R7Y9ABCDEF", pattern = "^rej_[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}$")]
 struct RejectionIdText(#[expect(dead_code, reason = "only its schema is used")] String);
