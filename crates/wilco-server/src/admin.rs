@@ -35,7 +35,9 @@ use crate::{metrics::Metrics, sockets::Listener};
 pub use api::{Api, REPLAY_REASON, REPLAYED_EVENTS_MAX, Reload};
 pub(crate) use api::{Backend, FromPage, Probing, RunBackfill, Running, SendTest, Unready};
 use dashboard::Dashboard;
-pub(crate) use extract::{EventStream, Json, LastEventId, NoContent, Octets, Path, Query};
+pub(crate) use extract::{
+    EventStream, Json, LastEventId, NoContent, Octets, Path, Query, read_body,
+};
 pub(crate) use guard::Access;
 pub use model::{
     AcceptRequest, AcceptedRejection, Activity, Attempt, AuditEntry, BackfillRound, BackfillStatus,

@@ -137,7 +137,8 @@ impl Service {
         if let Some((socket, listener, access)) = opened.admin {
             let running = starter.observe(missing, &access, kept);
             let (unready, streams) = (Arc::clone(&running.unready), Arc::clone(&running.streams));
-            let api = api_of(&inbound, opened.store.clone(), planned, reload, trigger, running);
+            let (store, actions) = (opened.store.clone(), open.clone());
+            let api = api_of(&inbound, store, planned, reload, trigger, running, actions);
             starter.administer(&socket, listener, access, api, unready, streams);
             admin_address = Some(socket.address().clone());
             sockets.push(socket);

@@ -1,5 +1,6 @@
 //! The admin listener: who may use it, and how it refuses.
 
+mod actions;
 mod pages;
 mod roles;
 

@@ -23,7 +23,6 @@ use std::{convert::Infallible, sync::Arc};
 use axum::{
     Router,
     body::{Body, to_bytes},
-    extract::DefaultBodyLimit,
     handler::Handler,
     http::{Method, StatusCode, header},
     middleware,
@@ -69,7 +68,6 @@ impl Api {
         let router = router
             .route("/api/openapi.json", get(async move || openapi))
             .fallback(async || Problem::not_found("there is nothing at this path"))
-            .layer(DefaultBodyLimit::max(REQUEST_BODY_BYTES_MAX))
             .layer(middleware::map_response(into_problem))
             .with_state(backend);
         Self { router }
@@ -356,6 +354,3 @@ pub(super) async fn into_problem(response: Response) -> Response {
     }
     problem
 }
-
-/// The longest body of a request, in bytes.
-const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;

@@ -38,7 +38,7 @@ use wilco_store::{AdminStore, State as DeliveryState};
 
 use super::{
     Admin, Api, DestinationStatus, FromPage, PAGE_ITEMS_MAX, Page, PageQuery, Problem, Role,
-    Session, Sessions, Streams, cookie, query,
+    Session, Sessions, Streams, cookie, query, read_body,
 };
 use crate::clock;
 
@@ -180,8 +180,7 @@ async fn read_form(
         return Ok(next.run(request).await);
     }
     let (mut head, body) = request.into_parts();
-    let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large");
-    let form = Parameters::parse(&to_bytes(body, FORM_BYTES_MAX).await.map_err(too_large)?);
+    let form = Parameters::parse(&read_body(body).await?);
     // A request with the admin token instead of a session does not come from a page.
     if let Some(session) = head.extensions.get::<Session>()
         && !dashboard.sessions.is_form_token(form.get("token"), session)
@@ -269,7 +268,6 @@ const SECTIONS: [(&str, &str, &str); 7] = [
     ("/routes", "Routes", "routes"),
     ("/audit", "Audit", "audit"),
 ];
-const FORM_BYTES_MAX: usize = 64 << 10;
 /// The referrer stays within the dashboard: with none at all, a browser would not say either that a form is
 /// from here.
 const PROTECTION: [(HeaderName, &str); 7] = [

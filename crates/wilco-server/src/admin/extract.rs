@@ -1,10 +1,10 @@
 //! What handlers take and answer. Each of them describes itself for the OpenAPI document, so that
 //! the document follows from the signatures of the handlers.
 
-use std::{borrow::Cow, io};
+use std::{borrow::Cow, io, time::Duration};
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderName, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
@@ -12,7 +12,7 @@ use axum::{
 use futures_util::stream;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::timeout};
 
 use super::Problem;
 
@@ -70,7 +70,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let content_type = content_type.and_then(|text| text.to_str().ok()).unwrap_or_default();
         let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -79,8 +79,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             let detail = format!("expected a body of JSON with content-type: {JSON}");
             return Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
         }
-        let body = Bytes::from_request(request, state).await;
-        let body = body.map_err(|error| Problem::new(error.status(), error.body_text()))?;
+        let body = read_body(request.into_body()).await?;
         let read = serde_json::from_slice(&body).map_err(|error| {
             let status = match error.is_data() {
                 true => StatusCode::UNPROCESSABLE_ENTITY,
@@ -144,6 +143,21 @@ impl IntoResponse for Octets {
     }
 }
 
+/// Reads the body of a request.
+pub(crate) async fn read_body(body: Body) -> Result<Bytes, Problem> {
+    match timeout(REQUEST_BODY_TIMEOUT, to_bytes(body, REQUEST_BODY_BYTES_MAX)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => {
+            let detail = format!("the body has more than {REQUEST_BODY_BYTES_MAX} bytes");
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail))
+        }
+        Err(_) => {
+            let detail = format!("the body did not arrive within {REQUEST_BODY_TIMEOUT:?}");
+            Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail))
+        }
+    }
+}
+
 /// Reads parameters, which are all texts, into a struct whose fields are all optional or all from
 /// the path.
 fn from_texts<'t, T: DeserializeOwned>(
@@ -169,6 +183,10 @@ fn from_texts<'t, T: DeserializeOwned>(
     })
 }
 
+/// The longest body of a request, in bytes.
+const REQUEST_BODY_BYTES_MAX: usize = 64 << 10;
+/// From the head of a request to the end of its body. Otherwise a reader could hold every connection.
+const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(30);
 const JSON: &str = "application/json";
 const LAST_EVENT_ID: &str = "last-event-id";
 

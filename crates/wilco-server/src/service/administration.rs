@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use wilco_delivery::Routes;
 use wilco_store::AdminStore;
 
@@ -46,6 +47,7 @@ pub fn api(
         backfill: None,
         send_test: None,
         running: None,
+        actions: TaskTracker::new(),
     })
 }
 
@@ -57,6 +59,7 @@ pub(super) fn api_of(
     reload: Option<Reload>,
     trigger: Arc<Trigger>,
     running: Running,
+    actions: TaskTracker,
 ) -> Api {
     let configured = Arc::clone(inbound);
     Api::new(Backend {
@@ -69,6 +72,7 @@ pub(super) fn api_of(
         backfill: Some(backfill(trigger)),
         send_test: Some(send_test(Arc::clone(inbound))),
         running: Some(running),
+        actions,
     })
 }
 

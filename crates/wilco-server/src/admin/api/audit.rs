@@ -11,9 +11,10 @@ use axum::{
 };
 use serde_json::Value;
 
-use super::{Backend, REQUEST_BODY_BYTES_MAX};
+use super::Backend;
 use crate::admin::{
     AuditEntry, Json, PAGE_ITEMS, Page, PageQuery, Problem, Query, Role, Session, position,
+    read_body,
 };
 use crate::clock;
 
@@ -37,10 +38,26 @@ pub(super) async fn record(
     next: Next,
 ) -> Response {
     let (head, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, REQUEST_BODY_BYTES_MAX).await else {
-        let detail = format!("the body has more than {REQUEST_BODY_BYTES_MAX} bytes");
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail).into_response();
+    let body = match read_body(body).await {
+        Ok(body) => body,
+        Err(problem) => return problem.into_response(),
     };
+    let named = path.iter().next().map(|(_, value)| value.to_owned());
+    let request = Request::from_parts(head, body);
+    // If the client leaves, the action is neither cut off nor missing in the list.
+    let actions = backend.actions.clone();
+    let done = actions.spawn(carry_out(backend, action, named, request, next)).await;
+    done.unwrap_or_else(|error| Problem::internal(&error).into_response())
+}
+
+async fn carry_out(
+    backend: Arc<Backend>,
+    action: &'static str,
+    named: Option<String>,
+    request: http::Request<Bytes>,
+    next: Next,
+) -> Response {
+    let (head, body) = request.into_parts();
     let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
     let who = if head.extensions.get::<Session>().is_some() {
         "session"
@@ -51,7 +68,7 @@ pub(super) async fn record(
     } else {
         "command line"
     };
-    let target = path.iter().next().map(|(_, value)| value).or_else(|| target(&asked)).map(cut);
+    let target = named.as_deref().or_else(|| target(&asked)).map(cut);
     let response = next.run(Request::from_parts(head, Body::from(body))).await;
     let (head, body) = response.into_parts();
     // Every answer of such an operation is complete in memory.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
 use wilco_store::{AdminStore, Retention};
 
 use crate::{
@@ -70,6 +71,8 @@ pub(crate) struct Backend {
     pub(crate) send_test: Option<SendTest>,
     /// `None` if no service uses the store.
     pub(crate) running: Option<Running>,
+    /// What is being carried out. A stop waits for it.
+    pub(crate) actions: TaskTracker,
 }
 
 impl Backend {
