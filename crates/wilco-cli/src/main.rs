@@ -62,7 +62,9 @@ pub(crate) use failure::Failure;
 pub(crate) use id_ref::shown_ids;
 use json_log::JsonLines;
 pub(crate) use listing::{Pages, ReadApi};
-pub(crate) use output::{Screen, Times, instant, labelled, readable, visible, wrapped};
+pub(crate) use output::{
+    Screen, Times, instant, labelled, readable, visible, visible_json, visible_lines, wrapped,
+};
 pub(crate) use record::{Filter, Record};
 pub(crate) use reload::reload;
 pub(crate) use server::{Messages, RemoteArgs, Server, client_for, refusal};
@@ -275,7 +277,7 @@ fn note(text: &str) {
 }
 
 fn json_line<T: serde::Serialize>(row: &T) -> Result<String, Failure> {
-    Ok(serde_json::to_string(row)? + "\n")
+    Ok(visible_json(&serde_json::to_string(row)?) + "\n")
 }
 
 fn print(text: &str) -> Result<(), Failure> {

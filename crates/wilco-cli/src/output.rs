@@ -69,14 +69,35 @@ pub(super) fn styled(style: u8, text: &str) -> String {
 /// Text from a sender without what a terminal would interpret or what could hide other text:
 /// control characters, bidirectional overrides, and characters without a width.
 pub(crate) fn visible(text: &str) -> String {
-    let is_hidden = |c: char| {
-        (c.is_control() && c != '\t')
-            || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
-                | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
-                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-    };
     text.chars().map(|c| if is_hidden(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// The same of a text that may have several lines.
+pub(crate) fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
+
+/// The same of JSON, which stays the same value.
+pub(crate) fn visible_json(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        if !is_hidden(c) {
+            text.push(c);
+            continue;
+        }
+        for unit in c.encode_utf16(&mut [0; 2]) {
+            text += &format!("\\u{unit:04x}");
+        }
+    }
+    text
+}
+
+fn is_hidden(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// The time zone that times are shown in: local, or UTC.
@@ -261,6 +282,13 @@ mod tests {
             assert!(visible(text).starts_with("a\u{fffd}"), "{text:?}");
         }
         assert_eq!(visible("Größe 映画 🎬\t"), "Größe 映画 🎬\t");
+        assert_eq!(visible_lines("a\nb\u{7}\r\n"), "a\nb\u{fffd}\u{fffd}\n");
+        let json = serde_json::to_string("ö\u{9b}\u{202e}\u{e0100}\u{1b}").unwrap();
+        let shown = visible_json(&json);
+        assert_eq!(shown, r#""ö\u009b\u202e\udb40\udd00\u001b""#);
+        let read: (String, String) =
+            (serde_json::from_str(&json).unwrap(), serde_json::from_str(&shown).unwrap());
+        assert_eq!(read.0, read.1);
     }
 
     #[test]

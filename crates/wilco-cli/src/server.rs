@@ -10,21 +10,22 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, StatusCode, header};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use serde::de::DeserializeOwned;
-use tokio::task::JoinSet;
+use tokio::{task::JoinSet, time::timeout};
 use wilco::{Body, Secret};
 use wilco_server::{
     admin::{self, Problem, ProblemType},
-    client::{Answer, Client, ClientError, Trust, open_on_socket, send_to_socket},
+    client::{Answer, Client, ClientError, Trust, open_on_socket},
     config::{Address, Places},
 };
 use wilco_store::SqliteStore;
 
-use super::{Failure, ReadApi};
+use super::{Failure, ReadApi, visible_lines};
 
 pub(crate) use messages::Messages;
-use messages::read_problem;
 pub(crate) use remote::RemoteArgs;
 
 /// The admin listener of a running wilco.
@@ -108,14 +109,8 @@ impl Server {
 
     /// Opens a stream. An error inside says why it cannot be opened now.
     pub(crate) async fn messages(&self, path: &str) -> Result<Result<Messages, String>, Failure> {
-        let opened = async {
-            let request = self.request(Method::GET, path, Bytes::new())?;
-            match &self.socket {
-                None => Ok((self.client.open(request, TIMEOUT).await?, JoinSet::new())),
-                Some(socket) => open_on_socket(socket, request, TIMEOUT).await,
-            }
-        };
-        let (response, connection) = match opened.await {
+        let opened = self.open(Method::GET, path, Bytes::new()).await;
+        let (response, connection) = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(Err(self.unanswered(&error))),
         };
@@ -126,7 +121,7 @@ impl Server {
         if head.status == StatusCode::UNAUTHORIZED {
             return Err(self.unauthorized());
         }
-        let refused = refusal(head.status, &read_problem(body).await);
+        let refused = refusal(head.status, &read(body).await.unwrap_or_default());
         match head.status.is_server_error() {
             true => Ok(Err(refused.text)),
             false => Err(refused),
@@ -163,14 +158,23 @@ impl Server {
         path: &str,
         body: Bytes,
     ) -> Result<Answer, ClientError> {
+        let (response, _connection) = self.open(method, path, body).await?;
+        let (head, body) = response.into_parts();
+        let body = read(body).await?;
+        Ok(Answer { status: head.status, headers: head.headers, body, is_whole: true })
+    }
+
+    /// Sends a request, and gives the response with what drives its connection, if the client does not.
+    async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<(Response<Incoming>, JoinSet<()>), ClientError> {
         let request = self.request(method, path, body)?;
-        let answer = match &self.socket {
-            None => self.client.send(request, TIMEOUT, ANSWER_BYTES_MAX).await?,
-            Some(path) => send_to_socket(path, request, TIMEOUT, ANSWER_BYTES_MAX).await?,
-        };
-        match answer.is_whole {
-            true => Ok(answer),
-            false => Err(ClientError::Failed("its response was cut off".into())),
+        match &self.socket {
+            None => Ok((self.client.open(request, TIMEOUT).await?, JoinSet::new())),
+            Some(socket) => open_on_socket(socket, request, TIMEOUT).await,
         }
     }
 
@@ -205,13 +209,30 @@ impl ReadApi for Server {
     }
 }
 
+/// Reads the body of a response for as long as more of it arrives: the line may be slow, and the body large.
+async fn read(mut body: Incoming) -> Result<Vec<u8>, ClientError> {
+    let mut received = Vec::new();
+    loop {
+        let frame = timeout(TIMEOUT, body.frame()).await;
+        let Some(frame) = frame.map_err(|_| ClientError::TimedOut(TIMEOUT))? else {
+            return Ok(received);
+        };
+        let frame = frame
+            .map_err(|error| ClientError::Failed(format!("its response was cut off: {error}")))?;
+        received.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+        if received.len() > ANSWER_BYTES_MAX {
+            return Err(ClientError::Failed("its response is too large".into()));
+        }
+    }
+}
+
 /// The failure that a response of the API explains.
 pub(crate) fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     match serde_json::from_slice(body) {
         Ok(Problem { kind: ProblemType::InvalidConfiguration, detail, .. }) => {
-            Failure::configuration(detail)
+            Failure::configuration(visible_lines(&detail))
         }
-        Ok(Problem { detail, .. }) => Failure::failed(detail),
+        Ok(Problem { detail, .. }) => Failure::failed(visible_lines(&detail)),
         Err(_) => Failure::failed(format!("wilco answered {status}")),
     }
 }
@@ -225,6 +246,7 @@ pub(crate) fn client_for(url: &http::Uri) -> Result<Client, Failure> {
     Ok(Client::new(url, if is_here { Trust::Anybody } else { Trust::System })?)
 }
 
+/// For the head of a response, and for each further part of it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The largest response is an event's body in JSON.
 const ANSWER_BYTES_MAX: usize = 256 << 20;

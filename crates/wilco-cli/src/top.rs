@@ -14,7 +14,7 @@ use clap::Args;
 use console::measure_text_width;
 use http::Method;
 use ratatui::{Terminal, backend::TestBackend, buffer::Buffer};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::sleep;
 use wilco_server::admin::Overview;
 
 use super::{Failure, RemoteArgs, is_coloured, print, refusal};
@@ -71,25 +71,36 @@ impl Top {
         mut view: View,
     ) -> Result<(), Failure> {
         let mut keys = keys()?;
-        let mut ticks = interval(INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Apart from the keys, because a wilco that hangs answers late or never.
+        let mut newer = Box::pin(self.newer());
         loop {
             terminal.draw(|frame| draw(frame, &overview, &mut view))?;
             tokio::select! {
                 key = keys.recv() => match key {
                     Some(Key::Quit) | None => return Ok(()),
-                    Some(Key::Pause) => view.is_paused = !view.is_paused,
+                    Some(Key::Pause) => {
+                        view.is_paused = !view.is_paused;
+                        newer.set(self.newer());
+                    }
                     Some(Key::Up) => view.first = view.first.saturating_sub(1),
                     Some(Key::Down) => view.first += 1,
                     Some(Key::Resize) => {}
                 },
-                _ = ticks.tick(), if !view.is_paused => match self.overview().await {
-                    Ok(newer) => (overview, view.away) = (newer, None),
-                    // It may be restarting, so the last figures stay.
-                    Err(failure) => view.away = Some(failure.text),
-                },
+                answer = &mut newer, if !view.is_paused => {
+                    match answer {
+                        Ok(newer) => (overview, view.away) = (newer, None),
+                        // It may be restarting, so the last figures stay.
+                        Err(failure) => view.away = Some(failure.text),
+                    }
+                    newer.set(self.newer());
+                }
             }
         }
+    }
+
+    async fn newer(&self) -> Result<Overview, Failure> {
+        sleep(INTERVAL).await;
+        self.overview().await
     }
 
     async fn overview(&self) -> Result<Overview, Failure> {

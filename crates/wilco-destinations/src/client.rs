@@ -257,38 +257,6 @@ pub async fn open_on_socket(
         .unwrap_or(Err(ClientError::TimedOut(timeout)))
 }
 
-/// Sends a request to a server that listens on a Unix socket, as [`Client::send`] does.
-///
-/// # Errors
-///
-/// Why no answer arrived.
-pub async fn send_to_socket(
-    path: &Path,
-    request: Request<Body>,
-    timeout: Duration,
-    body_max: usize,
-) -> Result<Answer, ClientError> {
-    let request = request.map(Payload::new);
-    let exchange = async {
-        let stream = UnixStream::connect(path).await.map_err(|error| failed(&error))?;
-        let connection = http1::handshake(TokioIo::new(stream)).await;
-        let (mut sender, connection) = connection.map_err(|error| failed(&error))?;
-        let answer = async move {
-            let answer = sender.send_request(request).await.map_err(|error| failed(&error))?;
-            let (head, rest) = answer.into_parts();
-            let mut body = Vec::new();
-            let is_whole = read(rest, &mut body, body_max).await;
-            Ok(Answer { status: head.status, headers: head.headers, body, is_whole })
-        };
-        // The connection ends after the answer, when its sender is dropped. Its result can be ignored,
-        // because an error is in the answer already.
-        tokio::join!(answer, connection).0
-    };
-    timeout_at(Instant::now() + timeout, exchange)
-        .await
-        .unwrap_or(Err(ClientError::TimedOut(timeout)))
-}
-
 fn failed(error: &dyn std::error::Error) -> ClientError {
     ClientError::Failed(error.to_string())
 }

@@ -2,9 +2,9 @@
 
 use std::{
     env,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use wilco::Digest;
@@ -15,11 +15,14 @@ use crate::Failure;
 pub(super) struct Place {
     path: PathBuf,
     position: Option<String>,
+    /// Locked for as long as it is open.
+    _lock: File,
 }
 
 impl Place {
     /// The place in this file, which need not exist.
     pub(super) fn at(path: PathBuf) -> Result<Self, Failure> {
+        let lock = lock(&path)?;
         let position = match fs::read_to_string(&path) {
             Ok(text) => Some(text.trim().to_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -27,7 +30,8 @@ impl Place {
                 return Err(Failure::failed(format!("cannot read {}: {error}", path.display())));
             }
         };
-        Ok(Self { path, position: position.filter(|position| !position.is_empty()) })
+        let position = position.filter(|position| !position.is_empty());
+        Ok(Self { path, position, _lock: lock })
     }
 
     /// The place of this listener, in a file of the user.
@@ -57,20 +61,43 @@ impl Place {
         if self.position.as_deref() == Some(position) {
             return Ok(());
         }
-        let mut unfinished = self.path.clone().into_os_string();
-        unfinished.push(".new");
+        let unfinished = with_ending(&self.path, ".new");
         let write = || {
             let mut file = File::create(&unfinished)?;
             file.write_all(format!("{position}\n").as_bytes())?;
             file.sync_all()?;
             fs::rename(&unfinished, &self.path)
         };
-        write().map_err(|error| {
-            Failure::failed(format!("cannot write {}: {error}", self.path.display()))
-        })?;
+        write().map_err(|error| cannot_write(&self.path, &error))?;
         self.position = Some(position.to_owned());
         Ok(())
     }
+}
+
+/// Keeps a second listener from this place: each would lose what only the other has handled.
+fn lock(path: &Path) -> Result<File, Failure> {
+    let lock = File::create(with_ending(path, ".lock"));
+    let lock = lock.map_err(|error| cannot_write(path, &error))?;
+    match lock.try_lock() {
+        Err(TryLockError::WouldBlock) => {
+            let path = path.display();
+            Err(Failure::failed(format!(
+                "another wilco listen has its place in {path}; end it, or name another file with --place"
+            )))
+        }
+        // Where the file system has no locks, listeners are told apart by whoever starts them.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(lock),
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::failed(format!("cannot write {}: {error}", path.display()))
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 const NAME_CHARS: usize = 16;

@@ -52,17 +52,6 @@ impl Messages {
     }
 }
 
-/// Reads what a refused request is answered with, as far as it comes at once.
-pub(super) async fn read_problem(mut body: Incoming) -> Vec<u8> {
-    let mut problem = Vec::new();
-    while problem.len() < PROBLEM_BYTES_MAX
-        && let Ok(Some(Ok(frame))) = timeout(PROBLEM_TIMEOUT, body.frame()).await
-    {
-        problem.extend_from_slice(frame.data_ref().map_or(&[], |data| data));
-    }
-    problem
-}
-
 /// Takes the first complete message of what was received.
 fn take(received: &mut Vec<u8>) -> Option<Message> {
     let end = received.windows(2).position(|end| end == b"\n\n")?;
@@ -81,8 +70,6 @@ fn take(received: &mut Vec<u8>) -> Option<Message> {
 
 /// wilco sends its position every 15 s.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
-const PROBLEM_TIMEOUT: Duration = Duration::from_secs(5);
-const PROBLEM_BYTES_MAX: usize = 64 << 10;
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 #[cfg(test)]

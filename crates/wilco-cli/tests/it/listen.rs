@@ -1,10 +1,11 @@
 //! `wilco listen`: what a wilco records arrives on a developer's machine.
 
 use std::{
-    io::{BufRead as _, BufReader},
-    net::TcpStream,
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     thread,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -204,6 +205,69 @@ fn an_event_that_cannot_be_signed_as_its_provider_does_is_signed_as_standard_web
     assert!(caught.header("webhook-signature").starts_with("v1,"), "{said}");
     assert!(caught.header("webhook-id").starts_with("evt_"), "{said}");
     listener.kill();
+}
+
+#[test]
+fn a_large_event_arrives_over_a_slow_line() {
+    let world = World::plan().start();
+    let catcher = Catcher::new();
+    let body = booking("b-1", &"x".repeat(800_000));
+    assert_eq!(world.send(&body).status, 200);
+    let mut command = wilco(world.folder.path());
+    let from = format!("http://{}", slow_line(world.admin));
+    command.args(["listen", "--from", &from, "--token-file", "wilco.db.token"]);
+    command.args(["--forward", &catcher.url(), "--place", "place", "--since", "1h"]);
+    let listener = Listener::start(&mut command);
+    world.eventually("the event", |_| !catcher.caught().is_empty());
+    assert!(catcher.caught()[0].body == body.as_bytes());
+    listener.kill();
+}
+
+/// A line to this server that brings 100 KB of an answer a second.
+fn slow_line(to: SocketAddr) -> SocketAddr {
+    let line = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = line.local_addr().unwrap();
+    thread::spawn(move || {
+        for client in line.incoming().map(Result::unwrap) {
+            let server = TcpStream::connect(to).unwrap();
+            let (mut request, mut out) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            // It ends when one of the two does.
+            thread::spawn(move || io::copy(&mut request, &mut out));
+            thread::spawn(move || carry_slowly(server, client));
+        }
+    });
+    address
+}
+
+fn carry_slowly(mut from: TcpStream, mut to: TcpStream) -> io::Result<()> {
+    let mut part = [0; 10_000];
+    loop {
+        let length = from.read(&mut part)?;
+        if length == 0 {
+            return to.shutdown(Shutdown::Write);
+        }
+        to.write_all(&part[..length])?;
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn two_listeners_do_not_share_a_place() {
+    let world = World::plan().start();
+    let catcher = Catcher::new();
+    let mut first = Listener::start(&mut listen(&world, &catcher, &[]));
+    first.wait_until_ready();
+    let second = listen(&world, &catcher, &[]).output().unwrap();
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert!(
+        second.status.code() == Some(1) && said.contains("name another file with --place"),
+        "{said}"
+    );
+    // One that was killed leaves its place to the next.
+    first.kill();
+    let mut third = Listener::start(&mut listen(&world, &catcher, &[]));
+    third.wait_until_ready();
+    third.kill();
 }
 
 #[test]

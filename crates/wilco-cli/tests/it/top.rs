@@ -2,7 +2,9 @@
 
 use std::{
     io::Write as _,
-    process::{Command, Stdio},
+    process::{Child, ChildStdin, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use console::measure_text_width;
@@ -120,6 +122,44 @@ fn a_frame_looks_as_it_did_at_every_size() {
 #[test]
 fn it_is_renewed_until_q_is_pressed_and_leaves_the_screen_as_it_was() {
     let world = World::plan().and(TABLES).start();
+    let (mut script, mut keys) = start_in_terminal(&world);
+    keys.write_all(b"p").unwrap();
+    world.eventually("the pause", |world| screen(world).contains("paused"));
+    keys.write_all(b"q").unwrap();
+    assert!(script.wait().unwrap().success());
+    assert!(screen(&world).contains("\u{1b}[?1049l"), "the screen is restored");
+}
+
+#[test]
+fn q_ends_it_even_while_wilco_hangs() {
+    let world = World::plan().and(TABLES).start();
+    let (mut script, mut keys) = start_in_terminal(&world);
+    world.signal("STOP");
+    // By then it has asked for the next overview.
+    thread::sleep(Duration::from_secs(3));
+    let asked = Instant::now();
+    keys.write_all(b"q").unwrap();
+    assert!(script.wait().unwrap().success());
+    // An answer would have been waited for for 30 s.
+    assert!(asked.elapsed() < Duration::from_secs(20), "{:?}", asked.elapsed());
+    world.signal("CONT");
+}
+
+#[test]
+fn a_server_cannot_control_the_terminal() {
+    let problem = r#"{"type":"about:blank","title":"x","status":409,"detail":"a\u001b[2Jb\nc\u009b2Jd\u202ee"}"#;
+    let catcher =
+        Catcher::of(&[Act::Body(409, "content-type: application/json\r\n", problem.into())]);
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = wilco(folder.path());
+    command.args(["top", "--once", "--from", &format!("http://{}", catcher.address)]);
+    let output = command.env("WILCO_READER_TOKEN", "a-token-of-readers").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("a\u{fffd}[2Jb\nc\u{fffd}2Jd\u{fffd}e"), "{said:?}");
+}
+
+/// Starts it in a terminal of 80 columns, and waits for the overview.
+fn start_in_terminal(world: &World) -> (Child, ChildStdin) {
     let top = world.verb(&["top"]);
     let mut line = vec![format!("'{}'", top.get_program().to_str().unwrap())];
     line.extend(top.get_args().map(|argument| format!("'{}'", argument.to_str().unwrap())));
@@ -132,17 +172,14 @@ fn it_is_renewed_until_q_is_pressed_and_leaves_the_screen_as_it_was() {
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    let screen = |world: &World| {
-        let bytes = std::fs::read(world.path("typescript")).unwrap_or_default();
-        String::from_utf8_lossy(&bytes).into_owned()
-    };
     world.eventually("the overview", |world| screen(world).contains("destination"));
-    let mut keys = script.stdin.take().unwrap();
-    keys.write_all(b"p").unwrap();
-    world.eventually("the pause", |world| screen(world).contains("paused"));
-    keys.write_all(b"q").unwrap();
-    assert!(script.wait().unwrap().success());
-    assert!(screen(&world).contains("\u{1b}[?1049l"), "the screen is restored");
+    let keys = script.stdin.take().unwrap();
+    (script, keys)
+}
+
+fn screen(world: &World) -> String {
+    let bytes = std::fs::read(world.path("typescript")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[test]
