@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::Value;
 
 use crate::world::{World, booking};
@@ -179,6 +180,19 @@ fn a_filter_leaves_out_everything_else() {
         let problem: Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(reply.status, 400, "{query}");
         assert!(problem["detail"].as_str().unwrap().starts_with(expected), "{query} {problem}");
+    }
+}
+
+#[test]
+fn whoever_begins_ahead_of_everything_gets_what_comes_next() {
+    let world = World::plan().start();
+    world.send(&booking("b-0", "A"));
+    let far_ahead = BASE64_URL_SAFE_NO_PAD.encode("stream:9000000000000000000");
+    let followers = [("?from=2099-01-01T00:00:00Z&only=events", ""), ("?only=events", &far_ahead)];
+    let followers = followers.map(|(query, last)| Follower::open(&world, query, last));
+    world.send(&booking("b-1", "A"));
+    for mut follower in followers {
+        assert_eq!(follower.subjects(1), ["booking/b-1"]);
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) async fn follow(
         })?,
         None => start(&backend, query.from.unwrap_or_default()).await?,
     };
+    // One ahead of all, as by a clock that is fast, would leave out what comes until then.
+    let after = after.min(backend.store.position(None).await?);
     let follower = Follower {
         open: running.streams.open()?,
         commits: backend.store.commits(),
