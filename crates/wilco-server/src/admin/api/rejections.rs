@@ -1,12 +1,9 @@
 //! Rejections: to look at them, and to accept those whose signature is right by now.
 
-use std::{
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{extract::State, http::StatusCode};
-use tokio::{task::spawn_blocking, time::Instant};
+use tokio::{sync::Mutex, task::spawn_blocking, time::Instant};
 use wilco::{
     Arrival, Envelope, Head, RejectionId, Verified,
     doctor::{self, Case},
@@ -162,7 +159,7 @@ fn not_accepted(id: RejectionId, why: &str) -> Problem {
 const NEWEST_FIRST: &str = "newest rejections";
 const OLDEST_FIRST: &str = "oldest rejections";
 /// Held while a rejection is explained: that takes a processor, and several would take all of them.
-static EXPLAINING: Mutex<()> = Mutex::new(());
+static EXPLAINING: Mutex<()> = Mutex::const_new(());
 const BUSY: &str = "another one is being explained; try again in a moment";
 /// How long the search for a reason may take. A client waits longer.
 const EXPLAIN_TIME_MAX: Duration = Duration::from_secs(10);

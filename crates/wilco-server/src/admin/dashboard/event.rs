@@ -13,7 +13,7 @@ use wilco::{EventId, provider::TEST_USER_AGENT};
 use super::{
     super::{
         Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, DestinationStatus, EventDetail,
-        ReplayRequest, Replayed, RouteDecision, RouteDecisions,
+        Header, ReplayRequest, Replayed, RouteDecision, RouteDecisions,
     },
     Dashboard, Layout, Line, Notice, Parameters, Payload, Problem, back_to, held, plural_of,
 };
@@ -78,7 +78,7 @@ pub(super) async fn show(
         true => Payload::TooLarge,
         false => Payload::Gone,
     });
-    let curl = curl(&event);
+    let curl = event.body.as_deref().and_then(|body| curl(&event.headers, body));
     let (layout, event) = (&layout, &event);
     let summary = &event.summary;
     let is_under_way =
@@ -148,19 +148,31 @@ fn is_done(state: DeliveryState) -> bool {
 }
 
 /// A command that sends the body to a handler on the machine of whoever looks. Its signature is that of the
-/// provider, which may be too old by then.
-fn curl(event: &EventDetail) -> Option<String> {
-    let body = event.body.as_ref().filter(|body| body.len() <= CURL_BODY_BYTES_MAX)?;
+/// provider, which may be too old by then. `None` if the body is too long, or has characters that a terminal takes
+/// for keys when the command is pasted, and so could run what a sender wrote.
+fn curl(headers: &[Header], body: &str) -> Option<String> {
+    let is_key = |c: char| c.is_control() && c != '\n' && c != '\t';
+    let mut texts = headers.iter().map(|header| header.value.as_str()).chain([body]);
+    if body.len() > CURL_BODY_BYTES_MAX || texts.any(|text| text.contains(is_key)) {
+        return None;
+    }
     let mut command = String::from("curl http://localhost:3000/");
     let hidden = ["host", "content-length", "connection", "transfer-encoding", "accept-encoding"];
-    for header in &event.headers {
+    for header in headers {
         let name = header.name.to_ascii_lowercase();
-        if !hidden.contains(&name.as_str()) && header.value != REDACTED {
-            // Writing to a text in memory does not fail.
-            let _ = write!(command, " \\\n  -H {}", quoted(&format!("{name}: {}", header.value)));
+        if hidden.contains(&name.as_str()) || header.value == REDACTED {
+            continue;
         }
+        // Without a value, a colon would leave the header out.
+        let field = match header.value.trim() {
+            "" => format!("{name};"),
+            value => format!("{name}: {value}"),
+        };
+        // Writing to a text in memory does not fail.
+        let _ = write!(command, " \\\n  -H {}", quoted(&field));
     }
-    let _ = write!(command, " \\\n  --data-binary {}", quoted(body));
+    // --data and --data-binary would send a file in place of a body that begins with @.
+    let _ = write!(command, " \\\n  --data-raw {}", quoted(body));
     Some(command)
 }
 
@@ -180,3 +192,28 @@ fn unknown() -> Problem {
 const SHOWN_ATTEMPTS_MAX: usize = 3;
 /// The longest argument of a program on Linux is 128 KiB.
 const CURL_BODY_BYTES_MAX: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_sends_exactly_the_body_and_runs_nothing_else() {
+        let header = |value: &str| Header { name: "x-a".into(), value: value.into() };
+        for (value, body, expected) in [
+            ("1", "{}", Some("-H 'x-a: 1' \\\n  --data-raw '{}'")),
+            ("", "@/etc/passwd", Some("-H 'x-a;' \\\n  --data-raw '@/etc/passwd'")),
+            ("it's", "a'b\n\tc", Some("-H 'x-a: it'\\''s' \\\n  --data-raw 'a'\\''b\n\tc'")),
+            ("1", "\u{3}\nid", None),
+            ("1", "\u{1b}[201~\nid", None),
+            ("1", "\u{9b}201~\nid", None),
+            ("1", "a\rid", None),
+            ("\u{3}", "{}", None),
+        ] {
+            let command = curl(&[header(value)], body);
+            let start = "curl http://localhost:3000/ \\\n  ";
+            let expected = expected.map(|expected| format!("{start}{expected}"));
+            assert_eq!(command, expected, "{value:?} {body:?}");
+        }
+    }
+}

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use askama::Template;
 use axum::{extract::State, response::Response};
+use wilco::EventId;
 
 use super::{
     super::{ConfiguredRoute, EventDetail, EventSummary, Page, RouteDecision, RouteDecisions},
-    Dashboard, Layout, Parameters, Problem, path_segment,
+    Dashboard, Layout, Parameters, Problem,
 };
 
 #[derive(Template)]
@@ -30,7 +31,9 @@ pub(super) async fn list(
     let routes: Vec<ConfiguredRoute> = dashboard.list("/api/v1/routes").await?;
     let event = match query.text("event") {
         Some(id) => {
-            let path = format!("/api/v1/events/{}", path_segment(id.trim()));
+            let id = id.trim().parse::<EventId>();
+            let id = id.map_err(|error| Problem::bad_request(error.to_string()))?;
+            let path = format!("/api/v1/events/{id}");
             Some(dashboard.get::<EventDetail>(&path).await?.summary)
         }
         None => {
