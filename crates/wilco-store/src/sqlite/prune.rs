@@ -366,12 +366,18 @@ impl WriterState {
             [],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )?;
+        // The file gets shorter when the log is copied into it, and the log takes space itself.
+        self.log_is_to_be_emptied |= is_low;
         let kept = if is_low { 0 } else { (pages / FREE_PART).max(limits.free_pages) };
         let returned = free.saturating_sub(kept).min(limits.prune_bytes as u64 / page_bytes);
         if returned == 0 {
             return Ok((0, true));
         }
-        self.connection.execute_batch(&format!("PRAGMA incremental_vacuum({returned})"))?;
+        let vacuum = format!("PRAGMA incremental_vacuum({returned})");
+        // Each step gives one page back.
+        let mut vacuum = self.connection.prepare(&vacuum)?;
+        let mut steps = vacuum.query([])?;
+        while steps.next()?.is_some() {}
         let now: u64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
         // A file that another version created cannot be made shorter.
         Ok((pages.saturating_sub(now) * page_bytes, now == pages))

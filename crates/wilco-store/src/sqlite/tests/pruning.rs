@@ -61,6 +61,25 @@ async fn prune(store: &SqliteStore, retention: Retention) -> Pruned {
 }
 
 #[tokio::test]
+async fn a_slice_gives_back_as_much_space_as_it_may() {
+    let disk = OnDisk::new();
+    let store = disk.open(small());
+    let body = "x".repeat(100_000);
+    let id = record(&store, Sent { body: body.as_bytes(), ..SENT }).await.unwrap();
+    support::fan_out(&store, &[id], &[]).await;
+    disk.clock.set(after(100));
+    let (mut returned, mut next) = (Vec::new(), Some(PrunePlace::default()));
+    while let Some(place) = next {
+        let (pruned, rest) = store.prune(PAYLOADS, place).await.unwrap();
+        returned.extend(Some(pruned.returned_bytes).filter(|bytes| *bytes > 0));
+        next = rest;
+    }
+    let slice = small().limits.prune_bytes as u64;
+    assert!(returned.len() > 3, "{returned:?}");
+    assert!(returned[1..3].iter().all(|bytes| *bytes == slice), "{returned:?}");
+}
+
+#[tokio::test]
 async fn what_is_pruned_is_overwritten_and_its_space_is_given_back() {
     let disk = OnDisk::new();
     let store = disk.open(small());
