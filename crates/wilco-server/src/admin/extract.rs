@@ -62,7 +62,10 @@ impl<S: Send + Sync> FromRequestParts<S> for LastEventId {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(value) = parts.headers.get(LAST_EVENT_ID) else { return Ok(Self(None)) };
-        let text = value.to_str().map_err(|_| Problem::bad_request("invalid last-event-id"))?;
+        let text = value.to_str().map_err(|_| {
+            let what = "expected the `id` of a message of this stream";
+            Problem::bad_request(format!("invalid last-event-id: {what}"))
+        })?;
         Ok(Self(Some(text.to_owned())))
     }
 }
@@ -205,7 +208,7 @@ mod tests {
             ("source=a&nope=1", "invalid nope: unknown field `nope`, expected one of"),
             ("source=a&source=b", "source is given twice"),
             ("after=evt_1", "invalid after: "),
-            ("since=yesterday", "invalid since: "),
+            ("since=yesterday", "invalid since: expected a time such as 2026-11-24T08:00:00Z"),
         ] {
             let texts = form_urlencoded::parse(query.as_bytes());
             let problem = from_texts::<ListEvents>(texts).unwrap_err();

@@ -18,8 +18,9 @@ mod sessions;
 mod sources;
 mod stream;
 
-use std::{fmt::Display, str::FromStr};
+use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use utoipa::{
     IntoParams, PartialSchema, ToSchema,
@@ -105,12 +106,24 @@ impl PartialSchema for PageItems {
 }
 
 /// Reads a parameter of a query, which is always text.
-fn from_text<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+fn from_text<'de, D, T>(deserializer: D, expected: &str) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,
-    T: FromStr<Err: Display>,
+    T: FromStr,
 {
-    String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    let read = String::deserialize(deserializer)?.parse();
+    read.map_err(|_| D::Error::custom(format!("expected {expected}")))
+}
+
+fn flag_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    from_text(deserializer, "true or false")
+}
+
+fn time_from_text<'de, D>(deserializer: D) -> Result<Option<Timestamp>, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    from_text(deserializer, "a time such as 2026-11-24T08:00:00Z").map(Some)
 }
 
 fn limit_from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {

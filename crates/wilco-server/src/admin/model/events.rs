@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use wilco::EventId;
 
-use super::{Delivery, DeliveryState, EventIdText, PageItems, limit_from_text};
+use super::{Delivery, DeliveryState, EventIdText, PageItems, limit_from_text, time_from_text};
 
 /// Which events to list, and which part of the listing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, IntoParams)]
@@ -18,12 +18,14 @@ pub struct ListEvents {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub event: Option<String>,
     /// Only events received at or after this time.
+    #[serde(default, deserialize_with = "time_from_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>, format = DateTime)]
+    #[param(value_type = Option<String>, format = DateTime, required = false)]
     pub since: Option<Timestamp>,
     /// Only events received before this time.
+    #[serde(default, deserialize_with = "time_from_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>, format = DateTime)]
+    #[param(value_type = Option<String>, format = DateTime, required = false)]
     pub until: Option<Timestamp>,
     /// Only events with a delivery to this destination.
     #[serde(skip_serializing_if = "Option::is_none")]

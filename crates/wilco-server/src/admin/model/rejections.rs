@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use wilco::{EventId, RejectionId};
 use wilco_store::RejectionReason as Reason;
 
-use super::{EventIdText, Header, PageItems, from_text, limit_from_text};
+use super::{EventIdText, Header, PageItems, flag_from_text, limit_from_text, time_from_text};
 use crate::redaction;
 
 /// Which rejections to list, and which part of the listing.
@@ -20,11 +20,12 @@ pub struct ListRejections {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
     /// Only rejections received at or after this time.
+    #[serde(default, deserialize_with = "time_from_text")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>, format = DateTime)]
+    #[param(value_type = Option<String>, format = DateTime, required = false)]
     pub since: Option<Timestamp>,
     /// Oldest first, instead of newest first.
-    #[serde(default, deserialize_with = "from_text")]
+    #[serde(default, deserialize_with = "flag_from_text")]
     pub oldest_first: bool,
     /// Where to continue: `next` of the page before, which had the same other parameters.
     #[serde(skip_serializing_if = "Option::is_none")]
