@@ -9,6 +9,7 @@ mod health;
 mod help;
 mod place;
 mod replay;
+mod show;
 mod start;
 mod tail;
 mod waiting;
