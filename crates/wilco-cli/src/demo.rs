@@ -164,7 +164,7 @@ impl Loopback {
         let program = program();
         format!(
             "\n  {verdict}\n\n  The endpoint stays up until Ctrl-C. Look at it in a browser; the link works \
-             once, within\n  5 minutes:\n\n    {dashboard}\n\n  Send it more from another \
+             once,\n  within 5 minutes:\n\n    {dashboard}\n\n  Send it more from another \
              terminal:\n\n    export FREISPACE_SECRET={}\n    {program} send booking.created --to \
              {}\n    {program} send booking.created --to {} --tamper\n\n  To run your own: \
              {program} init, then {program} serve.\n\n",

@@ -9,7 +9,7 @@ use wilco_server::{
 };
 use wilco_store::{OpenError, StoreError};
 
-use super::{draw, is_coloured};
+use super::{draw, is_coloured, wrapped};
 
 /// Why a verb failed, and the exit code of the process.
 pub(crate) struct Failure {
@@ -29,6 +29,14 @@ impl Failure {
     /// 78 is `EX_CONFIG` of sysexits.
     pub(crate) fn configuration(why: impl fmt::Display) -> Self {
         Self { code: 78, text: why.to_string() }
+    }
+
+    /// The text in lines that fit a terminal.
+    pub(crate) fn for_terminal(&self) -> String {
+        match self.text.is_empty() || self.text.contains('\n') {
+            true => self.to_string(),
+            false => wrapped("wilco: ", "       ", &self.text),
+        }
     }
 
     pub(crate) fn not_permitted(text: &str) -> Self {

@@ -213,8 +213,10 @@ impl Cli {
 }
 
 fn report(failure: &Failure) -> ExitCode {
+    let is_terminal = io::stderr().is_terminal();
+    let text = if is_terminal { failure.for_terminal() } else { failure.to_string() };
     // If stderr is closed, there is nowhere left to report that.
-    let _ = io::stderr().lock().write_all(failure.to_string().as_bytes());
+    let _ = io::stderr().lock().write_all(text.as_bytes());
     failure.code.into()
 }
 

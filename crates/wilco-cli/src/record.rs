@@ -93,7 +93,7 @@ impl Record {
             return Ok(Self { api: Connection::Server(Box::new(server)), config });
         }
         let path = SqliteStore::path(&places.store.url)?;
-        require_store(path, args.url.is_some(), "wilco does not answer, and ")?;
+        require_store(path, args.url.is_some(), "no wilco answers here, and ")?;
         let store = Arc::new(open(&places.store.url)?);
         let (outline, whole) = (config.clone(), config.clone());
         let api = service::api(

@@ -81,9 +81,12 @@ fn picture(contents: &StoreContents, times: &Times) -> String {
         rows.push(("removed", format!("overwritten up to {}", times.full(through))));
     }
     if let Some(bytes) = contents.free_bytes {
-        let reserve = contents.reserve_bytes.map_or_else(String::new, |reserve| {
-            format!("; below {} nothing is recorded", size(reserve))
-        });
+        let reserve = contents
+            .reserve_bytes
+            .filter(|reserve| *reserve > 0)
+            .map_or_else(String::new, |reserve| {
+                format!("; below {} nothing is recorded", size(reserve))
+            });
         rows.push(("disk", format!("{} free{reserve}", size(bytes))));
     }
     if let Some(KeptFor { payloads_secs, records_secs }) = contents.kept {

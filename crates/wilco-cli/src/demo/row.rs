@@ -109,11 +109,11 @@ fn about(body: &[u8]) -> String {
 
 pub(super) fn table() -> Table {
     let columns = [
-        Column::text("  event", 12),
+        Column::fixed("  event"),
         Column::text("about", 10),
-        Column::text("answered", 14),
+        Column::fixed("answered"),
         Column::state("handled by", 14),
-        Column::text("after", 7),
+        Column::fixed("after"),
     ];
     Table::new(columns, Screen::stdout())
 }

@@ -47,7 +47,7 @@ impl Rows {
             Column::text("event", 8),
             Column::text("about", 8),
             Column::name("id"),
-            Column::state("deliveries", 12),
+            Column::state("deliveries", 19),
         ];
         if self.has_error {
             columns.push(Column::wrapped("error", 12));

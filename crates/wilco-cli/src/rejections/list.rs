@@ -6,7 +6,7 @@ use wilco_server::admin::{ListRejections, RejectionSummary};
 
 use super::Record;
 use crate::{
-    Column, Failure, ListingArgs, Pages, Screen, StoreArgs, Table, Times, instant, json_line,
+    Column, Failure, ListingArgs, Pages, Screen, StoreArgs, Table, Times, instant, json_line, note,
     print, shown_ids,
 };
 
@@ -57,6 +57,9 @@ impl List {
         }
         if pages.has_more() {
             self.listing.note_more(listed);
+        }
+        if listed > 0 && !self.listing.json && Screen::stdout().is_terminal() {
+            note("`wilco explain ID` says why a signature does not match");
         }
         Ok(())
     }
