@@ -7,6 +7,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use axum::Router;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     task::JoinSet,
@@ -40,6 +41,9 @@ pub(super) async fn serve(
                 refused.inc();
             }
             Ok((Stream::Tcp(stream), _)) => {
+                // A machine that is gone, such as a laptop that sleeps, would keep its stream for a quarter of an
+                // hour. It fails if the client has left already, which the first read will find out.
+                let _ = set_tcp_user_timeout(&stream, ADMIN_ABSENCE_MAX_MS);
                 open.spawn(serve_connection(stream, router.clone(), stop.clone()));
             }
             Ok((Stream::Unix(stream), _)) => {
@@ -85,4 +89,6 @@ const ADMIN_CONNECTIONS_MAX: usize = 128;
 const ADMIN_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Without a byte that the client takes of an answer, which may be a stream that never ends.
 const ADMIN_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Milliseconds in which nothing that was sent reaches the machine of the client.
+const ADMIN_ABSENCE_MAX_MS: u32 = 30_000;
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
