@@ -51,8 +51,8 @@ fn where_space_is_short_the_oldest_finished_payloads_go_first() {
         world.eventually("payloads that go early", |world| {
             world.metric("wilco_pruned_payloads_early_total") > 0.0
         });
-        world.eventually("enough space", |world| world.get("/readyz").status == 200);
-        assert_eq!(world.send(&body(99)).status, 200, "{name}");
+        // What goes on being removed is written to the log first, which may take the space once more.
+        world.eventually("enough space", |world| world.send(&body(99)).status == 200);
         let left = count("SELECT count(*) FROM payload");
         assert!((11..31).contains(&left), "{name}: {left}");
         world.log_with("before their time, because space is short");
