@@ -119,17 +119,18 @@ impl Service {
             stop: stop.clone(),
             stop_delivering: stop_delivering.clone(),
             tasks: Tasks::default(),
+            open: TaskTracker::new(),
         };
         let delivering = starter.deliver(planned.clone());
         let trigger = starter.backfill(planned_backfills);
         starter.prune(kept.clone());
         // Before the listeners start, so that the first handshake finds the certificate.
         let missing = opened.renewal.map(|renewal| starter.renew(renewal, planned.clone()));
-        let (open, mut sockets) = (TaskTracker::new(), Vec::new());
         #[cfg(feature = "otlp")]
-        starter.export_traces(&open);
+        starter.export_traces();
+        let mut sockets = Vec::new();
         for (socket, listener) in opened.public {
-            starter.listen(&socket, listener, opened.acceptor.clone(), &open);
+            starter.listen(&socket, listener, opened.acceptor.clone());
             sockets.push(socket);
         }
         let addresses = sockets.iter().map(Socket::address).cloned().collect();
@@ -137,7 +138,7 @@ impl Service {
         if let Some((socket, listener, access)) = opened.admin {
             let running = starter.observe(missing, &access, kept);
             let (unready, streams) = (Arc::clone(&running.unready), Arc::clone(&running.streams));
-            let (store, actions) = (opened.store.clone(), open.clone());
+            let (store, actions) = (opened.store.clone(), starter.open.clone());
             let api = api_of(&inbound, store, planned, reload, trigger, running, actions);
             starter.administer(&socket, listener, access, api, unready, streams);
             admin_address = Some(socket.address().clone());
@@ -158,7 +159,7 @@ impl Service {
             addresses,
             admin_address,
             sockets: Mutex::new(sockets),
-            open,
+            open: starter.open,
             stop,
             stop_delivering,
             delivering,

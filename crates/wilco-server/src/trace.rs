@@ -11,6 +11,7 @@ mod exporter;
 use std::{sync::OnceLock, time::Duration};
 
 use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::Instant};
 use wilco::{Event, Headers};
@@ -177,14 +178,16 @@ fn number(key: &str, value: u64) -> Value {
 }
 
 fn queue(span: Value) {
-    if let Some(queue) = QUEUE.get() {
-        // A full queue drops it: the collector is slow or away.
-        let _ = queue.try_send(span);
+    if let Some((queue, dropped)) = QUEUE.get()
+        && queue.try_send(span).is_err()
+    {
+        dropped.inc();
     }
 }
 
-/// The queue of the exporter, of which a process has one; not set if nothing is exported.
-static QUEUE: OnceLock<mpsc::Sender<Value>> = OnceLock::new();
+/// The queue of the exporter, of which a process has one, and how many spans were dropped because the collector was slow
+/// or away; not set if nothing is exported.
+static QUEUE: OnceLock<(mpsc::Sender<Value>, Counter)> = OnceLock::new();
 
 const INTERNAL: u8 = 1;
 const SERVER: u8 = 2;

@@ -20,8 +20,8 @@ use sources::{Crate, path_of};
 /// The modules of the server, lowest first.
 const LAYERS: &[&[&str]] = &[
     &["clock", "log", "readable", "redaction", "supervise"],
-    &["config", "metrics", "threads", "trace"],
-    &["history", "sockets"],
+    &["config", "metrics", "threads"],
+    &["history", "sockets", "trace"],
     &["inbound", "outbound", "admin", "forecast"],
     &["acme", "backfill", "retention"],
     &["service"],

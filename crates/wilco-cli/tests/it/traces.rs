@@ -165,6 +165,10 @@ mod exported {
         assert_eq!(send(&world, "1", &[]).status, 200);
         catcher.wait_for(1);
         world.log_with("spans were not exported");
+        // Four of the event itself, and two attempts.
+        world.eventually("all spans are counted", |world| {
+            world.metric("wilco_trace_spans_dropped_total") >= 6.0
+        });
         assert!(world.stop().success());
     }
 }

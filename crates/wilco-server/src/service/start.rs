@@ -31,6 +31,8 @@ pub(super) struct Starter {
     /// Ends the outbound half, before `stop` ends the rest.
     pub(super) stop_delivering: CancellationToken,
     pub(super) tasks: Tasks,
+    /// What a stop waits for, so that requests under way are answered.
+    pub(super) open: TaskTracker,
 }
 
 impl Starter {
@@ -79,12 +81,11 @@ impl Starter {
         socket: &Socket,
         listener: Listener,
         acceptor: Option<TlsAcceptor>,
-        open: &TaskTracker,
     ) {
         let name = format!("the listener on {}", socket.address());
         let inbound = Arc::clone(&self.inbound);
-        let serve = inbound.listen(listener, acceptor, open.clone(), self.stop.clone());
-        let serve = open.track_future(serve);
+        let serve = inbound.listen(listener, acceptor, self.open.clone(), self.stop.clone());
+        let serve = self.open.track_future(serve);
         self.tasks.spawn(name, self.stop.clone(), &Handle::current(), serve);
     }
 
@@ -123,14 +124,16 @@ impl Starter {
             streams,
             is_local: socket.address().is_local(),
         };
-        self.spawn("the admin listener", admin.serve(listener, self.stop.clone()));
+        let serve = self.open.track_future(admin.serve(listener, self.stop.clone()));
+        self.spawn("the admin listener", serve);
     }
 
     /// Starts to export traces, if the environment asks for that. A stop waits until what is left was sent.
     #[cfg(feature = "otlp")]
-    pub(super) fn export_traces(&mut self, open: &TaskTracker) {
-        if let Some(exporter) = crate::trace::Exporter::from_environment() {
-            self.spawn("the export of traces", open.track_future(exporter.run(self.stop.clone())));
+    pub(super) fn export_traces(&mut self) {
+        if let Some(exporter) = crate::trace::Exporter::from_environment(&self.metrics) {
+            let export = self.open.track_future(exporter.run(self.stop.clone()));
+            self.spawn("the export of traces", export);
         }
     }
 

@@ -4,6 +4,7 @@
 use std::{env, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use prometheus_client::metrics::counter::Counter;
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc,
@@ -17,6 +18,7 @@ use wilco_destinations::{
 };
 
 use super::QUEUE;
+use crate::metrics::Metrics;
 
 /// Sends spans to a collector.
 pub(crate) struct Exporter {
@@ -25,19 +27,21 @@ pub(crate) struct Exporter {
     service: String,
     client: Client,
     spans: mpsc::Receiver<Value>,
+    dropped: Counter,
 }
 
 impl Exporter {
     /// The exporter that the environment asks for, if it does. One that cannot be used is logged, and not a
     /// reason not to start.
-    pub(crate) fn from_environment() -> Option<Self> {
-        let url = endpoint()?;
-        let exporter = Self::to(&url);
+    pub(crate) fn from_environment(metrics: &Metrics) -> Option<Self> {
+        let help = "Spans that were not exported because the collector was slow or away";
+        let dropped = metrics.counter("trace_spans_dropped", help);
+        let exporter = Self::to(&endpoint()?, dropped);
         let problem = |what: String| tracing::error!("traces are not exported: {what}");
         exporter.map_err(problem).ok()
     }
 
-    fn to(url: &str) -> Result<Self, String> {
+    fn to(url: &str, dropped: Counter) -> Result<Self, String> {
         let url: Uri = url.parse().map_err(|error| {
             format!("invalid OTEL_EXPORTER_OTLP_ENDPOINT: {error}; such as http://localhost:4318")
         })?;
@@ -48,11 +52,11 @@ impl Exporter {
         let client = Client::new(&url, Trust::System).map_err(|error| error.to_string())?;
         let service = variable("OTEL_SERVICE_NAME").unwrap_or_else(|| "wilco".into());
         let (sender, spans) = mpsc::channel(QUEUE_SPANS);
-        QUEUE.set(sender).map_err(|_| "this process exports traces already")?;
+        QUEUE.set((sender, dropped.clone())).map_err(|_| "this process exports traces already")?;
         export_attempts();
         // The URL may hold a credential.
         tracing::info!(host = url.host(), "traces are exported");
-        Ok(Self { url, headers, service, client, spans })
+        Ok(Self { url, headers, service, client, spans, dropped })
     }
 
     /// Sends what is queued until `stop`, and then what is left.
@@ -67,14 +71,18 @@ impl Exporter {
             while let Ok(span) = self.spans.try_recv() {
                 batch.push(span);
             }
-            for batch in batch.chunks(BATCH_SPANS) {
-                let Err(why) = self.send(batch).await else { continue };
-                if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
-                    warned = Some(Instant::now());
-                    tracing::warn!(spans = batch.len(), "spans were not exported: {why}");
+            let mut left = batch.as_slice();
+            while let Some(next) = left.chunks(BATCH_SPANS).next() {
+                if let Err(why) = self.send(next).await {
+                    if warned.is_none_or(|at| at.elapsed() >= WARNING_INTERVAL) {
+                        warned = Some(Instant::now());
+                        tracing::warn!(spans = left.len(), "spans were not exported: {why}");
+                    }
+                    break;
                 }
-                break;
+                left = &left[next.len()..];
             }
+            self.dropped.inc_by(left.len() as u64);
         }
     }
 

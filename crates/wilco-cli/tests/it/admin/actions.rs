@@ -35,6 +35,26 @@ fn what_was_done_is_in_the_audit_list_even_if_the_client_left_meanwhile() {
 }
 
 #[test]
+fn a_request_under_way_is_answered_at_a_stop() {
+    let mut world = World::plan().start();
+    let body = json!({ "ids": [] }).to_string();
+    let (first, rest) = body.as_bytes().split_at(4);
+    let token = world.authorization() + "\r\nexpect: 100-continue";
+    let mut client = post(&world, "/api/v1/replay", &token, body.len());
+    client.write_all(first).unwrap();
+    let mut taken = [0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+    client.read_exact(&mut taken).unwrap();
+    assert!(taken.starts_with(b"HTTP/1.1 100 "));
+    world.signal("TERM");
+    world.eventually("it accepts no more", |world| TcpStream::connect(world.address).is_err());
+    client.write_all(rest).unwrap();
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(world.wait(Duration::from_secs(60)).success());
+}
+
+#[test]
 fn a_body_that_does_not_arrive_is_not_waited_for() {
     let plan = World::plan().admin("reader_token = { env = \"READER\" }");
     let world = plan.env("READER", "only-for-looking").start();
