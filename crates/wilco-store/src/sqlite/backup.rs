@@ -23,6 +23,9 @@ pub enum BackupError {
     /// There is a file already. A copy replaces nothing.
     #[error("{0:?} exists already; name a new file, or move this one away")]
     Exists(PathBuf),
+    /// There is an unfinished copy already.
+    #[error("{0:?} exists: another backup is writing it, or was cut off; if none runs, remove it")]
+    Unfinished(PathBuf),
     /// The copy cannot be written.
     #[error("cannot write {path:?}: {cause}")]
     Write {
@@ -54,7 +57,10 @@ pub(super) fn copy(from: &Connection, to: &Path) -> Result<u64, BackupError> {
     name.push(".partial");
     let partial = PathBuf::from(name);
     let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
-    let file = created.map_err(|cause| BackupError::Write { path: partial.clone(), cause })?;
+    let file = created.map_err(|cause| match cause.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Unfinished(partial.clone()),
+        _ => BackupError::Write { path: partial.clone(), cause },
+    })?;
     let copied = fill(from, &partial, &file).and_then(|bytes| {
         // A link, because a rename would replace a file that has come to be there meanwhile.
         fs::hard_link(&partial, to).map_err(|cause| match cause.kind() {

@@ -36,9 +36,12 @@ fn a_backup_replaces_no_file_and_leaves_no_partial_one() {
     world.send(&booking("b-1", "Grade"));
     let there = world.path("there.db");
     fs::write(&there, "mine").unwrap();
+    fs::write(world.path("cut.db.partial"), "").unwrap();
+    let cut = world.path("cut.db");
     let missing = world.path("no folder/copy.db");
     for (to, expected) in [
         (&there, "exists already; name a new file, or move this one away"),
+        (&cut, "another backup is writing it, or was cut off; if none runs, remove it"),
         (&missing, "cannot write"),
     ] {
         let output = world.run_verb(&["backup", to.to_str().unwrap()]);
