@@ -24,6 +24,12 @@ impl Place {
     pub(super) fn at(path: PathBuf) -> Result<Self, Failure> {
         let lock = lock(&path)?;
         let position = match fs::read_to_string(&path) {
+            Ok(text) if !is_position(text.trim()) => {
+                let path = path.display();
+                return Err(Failure::failed(format!(
+                    "{path} is not a place of wilco listen; name another file with --place"
+                )));
+            }
             Ok(text) => Some(text.trim().to_owned()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => {
@@ -90,6 +96,12 @@ fn lock(path: &Path) -> Result<File, Failure> {
     }
 }
 
+/// Whether this may be a position, which only a server can tell for sure.
+fn is_position(text: &str) -> bool {
+    text.len() <= POSITION_CHARS_MAX
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 fn cannot_write(path: &Path, error: &io::Error) -> Failure {
     Failure::failed(format!("cannot write {}: {error}", path.display()))
 }
@@ -101,6 +113,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
 }
 
 const NAME_CHARS: usize = 16;
+const POSITION_CHARS_MAX: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -116,5 +129,7 @@ mod tests {
         assert_eq!(open().get(), Some("abc"));
         fs::write(&path, "\n").unwrap();
         assert_eq!(open().get(), None);
+        fs::write(&path, "[source.freispace]\n").unwrap();
+        assert!(Place::at(path).is_err_and(|failure| failure.to_string().contains("not a place")));
     }
 }

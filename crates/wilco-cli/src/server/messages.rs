@@ -13,6 +13,8 @@ pub(crate) struct Messages {
     /// What drives the connection, if its client does not.
     _connection: JoinSet<()>,
     received: Vec<u8>,
+    /// No message ends in this many bytes at its beginning.
+    looked: usize,
 }
 
 /// One message of a stream.
@@ -27,7 +29,7 @@ pub(crate) struct Message {
 
 impl Messages {
     pub(super) fn new(body: Incoming, connection: JoinSet<()>) -> Self {
-        Self { body, _connection: connection, received: Vec::new() }
+        Self { body, _connection: connection, received: Vec::new(), looked: 0 }
     }
 
     /// The next message.
@@ -37,9 +39,12 @@ impl Messages {
     /// Why the stream ended.
     pub(crate) async fn next(&mut self) -> Result<Message, ClientError> {
         loop {
-            if let Some(message) = take(&mut self.received) {
+            if let Some(message) = take(&mut self.received, self.looked) {
+                self.looked = 0;
                 return Ok(message);
             }
+            // The last byte may be the first half of an end.
+            self.looked = self.received.len().saturating_sub(1);
             if self.received.len() > MESSAGE_BYTES_MAX {
                 return Err(ClientError::Failed("a message of the stream is too long".into()));
             }
@@ -52,9 +57,9 @@ impl Messages {
     }
 }
 
-/// Takes the first complete message of what was received.
-fn take(received: &mut Vec<u8>) -> Option<Message> {
-    let end = received.windows(2).position(|end| end == b"\n\n")?;
+/// Takes the first complete message of what was received. None ends before `looked`.
+fn take(received: &mut Vec<u8>, looked: usize) -> Option<Message> {
+    let end = looked + received[looked..].windows(2).position(|end| end == b"\n\n")?;
     let text: Vec<u8> = received.drain(..end + 2).collect();
     let mut message = Message::default();
     for line in String::from_utf8_lossy(&text).lines() {
@@ -81,15 +86,16 @@ mod tests {
         let mut received =
             b"retry: 1000\nid: a\n\n:\nid: b\n\nid: c\nevent: event\ndata: {\"a\": ".to_vec();
         let position = |id: &str| Message { id: id.into(), ..Message::default() };
-        assert_eq!(take(&mut received), Some(position("a")));
-        assert_eq!(take(&mut received), Some(position("b")));
-        assert_eq!(take(&mut received), None);
+        assert_eq!(take(&mut received, 0), Some(position("a")));
+        assert_eq!(take(&mut received, 0), Some(position("b")));
+        let looked = received.len() - 1;
+        assert_eq!(take(&mut received, 0), None);
         received.extend_from_slice(b"\"x: y\"}\n\nid");
         let data = "{\"a\": \"x: y\"}".into();
         assert_eq!(
-            take(&mut received),
+            take(&mut received, looked),
             Some(Message { id: "c".into(), kind: "event".into(), data })
         );
-        assert_eq!((take(&mut received), received.as_slice()), (None, &b"id"[..]));
+        assert_eq!((take(&mut received, 0), received.as_slice()), (None, &b"id"[..]));
     }
 }
