@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{act, form_token, sign_in, visit};
 use crate::{
     configuration::certificate::{FILES, Issued},
-    world::{World, booking, sign_with},
+    world::{World, booking, sign, sign_with},
 };
 
 #[test]
@@ -133,6 +133,21 @@ fn a_rejection_is_explained_and_refused_again_while_the_secret_is_wrong() {
     let notice = "<p class=\"notice not-done\" role=\"status\">Not accepted: ";
     assert!(done.body.contains(notice), "{}", done.body);
     assert_eq!(world.recorded(), 0);
+}
+
+#[test]
+fn a_rejection_says_how_to_fix_its_cause() {
+    let world = World::plan().start();
+    let body = booking("b-1", "A");
+    let of_whole = sign(format!("{body}\n").as_bytes());
+    assert_eq!(world.post(&body, &[("x-freispace-signature", &*of_whole)]).status, 403);
+    let cookie = sign_in(&world, "reader");
+    let page = |path: &str| visit(&world, path, &[("cookie", &cookie)]).body;
+    world.eventually("a rejection", |_| page("/rejections").contains("/rejections/rej_"));
+    let shown = page(&rejection(&page("/rejections")));
+    let fix = "find what cuts the final line break off on the way (<code>curl -d</code> does, \
+               <code>curl --data-binary</code> does not)</li>";
+    assert!(shown.contains(fix), "{shown}");
 }
 
 #[test]
