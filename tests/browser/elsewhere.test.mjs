@@ -29,6 +29,7 @@ function attack({ admin, ...world }) {
   const targets = [
     ["POST", `/events/${id}/replay`, { back: "/" }],
     ["POST", "/destinations/pause", { name: "erp" }],
+    ["POST", "/destinations/retry", { name: "erp" }],
     ["POST", "/failures/retry", { destination: "folders", error: "exit 65" }],
     ["POST", "/settings", { theme: "dark" }],
     ["POST", "/logout", {}],
@@ -114,7 +115,7 @@ test("a reader sees everything, has no button that acts, and is refused by the s
     assert.equal(actions, 0, `${path} has ${actions} forms that act`);
   }
   const token = await page.locator("input[name=token]").first().getAttribute("value");
-  for (const path of [`/events/${id}/replay`, "/destinations/pause", "/failures/retry", "/api/v1/destinations/erp/pause"]) {
+  for (const path of [`/events/${id}/replay`, "/destinations/pause", "/destinations/retry", "/failures/retry", "/api/v1/destinations/erp/pause"]) {
     const status = await page.evaluate(
       async ([path, token]) => (await fetch(path, { method: "POST", body: new URLSearchParams({ token, back: "/", name: "erp", destination: "folders" }) })).status,
       [path, token],

@@ -1,4 +1,4 @@
-//! `wilco destinations`: lists, pauses and resumes destinations.
+//! `wilco destinations`: lists, pauses and resumes destinations, and retries what waits for them.
 
 use std::process::ExitCode;
 
@@ -6,11 +6,15 @@ use bytes::Bytes;
 use clap::{Args, Subcommand};
 use http::Method;
 use jiff::Timestamp;
-use wilco_server::{admin::DestinationStatus, clock};
+use wilco::counted;
+use wilco_server::{
+    admin::{DestinationStatus, MadeDue},
+    clock,
+};
 
 use super::{Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, json_line, print};
 
-/// List, pause and resume destinations
+/// List, pause and resume destinations, and retry what waits
 #[derive(Args)]
 pub(crate) struct Destinations {
     #[command(subcommand)]
@@ -22,6 +26,7 @@ enum Verb {
     List(List),
     Pause(Pause),
     Resume(Resume),
+    Retry(Retry),
 }
 
 /// List destinations with their state and their unfinished deliveries
@@ -51,12 +56,24 @@ struct Resume {
     name: String,
 }
 
+/// Retry now what waits for its next attempt, such as after a repair
+///
+/// A circuit breaker that is open lets the first one through at its next probe.
+#[derive(Args)]
+struct Retry {
+    #[command(flatten)]
+    store: StoreArgs,
+    /// Destination name
+    name: String,
+}
+
 impl Destinations {
     pub(crate) async fn run(self) -> Result<ExitCode, Failure> {
         match self.verb {
             Verb::List(list) => list.run().await?,
             Verb::Pause(pause) => pause.run().await?,
             Verb::Resume(resume) => resume.run().await?,
+            Verb::Retry(retry) => retry.run().await?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -65,7 +82,7 @@ impl Destinations {
 impl Pause {
     async fn run(self) -> Result<(), Failure> {
         let Self { store, name } = self;
-        Record::write(&store, async |record| set(record, &name, "pause").await).await?;
+        Record::write(&store, async |record| act(record, &name, "pause").await).await?;
         print(&format!("{name} paused; `wilco destinations resume {name}` resumes it\n"))
     }
 }
@@ -73,16 +90,25 @@ impl Pause {
 impl Resume {
     async fn run(self) -> Result<(), Failure> {
         let Self { store, name } = self;
-        Record::write(&store, async |record| set(record, &name, "resume").await).await?;
+        Record::write(&store, async |record| act(record, &name, "resume").await).await?;
         print(&format!("{name} resumed\n"))
     }
 }
 
-/// Pauses or resumes a destination.
-async fn set(record: &Record, name: &str, action: &str) -> Result<(), Failure> {
+impl Retry {
+    async fn run(self) -> Result<(), Failure> {
+        let Self { store, name } = self;
+        let answer = Record::write(&store, async |record| act(record, &name, "retry").await);
+        let MadeDue { made_due } = serde_json::from_slice(&answer.await?)?;
+        print(&format!("{} due now\n", counted(made_due, "delivery is", "deliveries are")))
+    }
+}
+
+/// Does something with a destination.
+async fn act(record: &Record, name: &str, action: &str) -> Result<Bytes, Failure> {
     record.check_destination(name).await?;
     let path = format!("/api/v1/destinations/{}/{action}", percent_encoded(name));
-    record.ask(Method::POST, &path, Bytes::new()).await.map(drop)
+    record.ask(Method::POST, &path, Bytes::new()).await
 }
 
 /// Encodes everything but what RFC 3986, section 2.3, calls unreserved.

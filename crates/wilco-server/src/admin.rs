@@ -45,11 +45,11 @@ pub use model::{
     DeliveryState, DestinationStatus, EraseRequest, Erased, ErasedEvent, ErasureOutcome,
     EventCount, EventCounts, EventDetail, EventSummary, EventSummaryPage, ExplainedChange,
     Explanation, FailureGroup, FailureGroupPage, FollowChanges, Gap, Header, KeptFor, Latency,
-    ListEvents, ListFailures, ListGaps, ListRejections, LoginLink, Overview, PAGE_ITEMS_MAX, Page,
-    PageQuery, PayloadState, Probe, ProbeRequest, ProbedBody, ProbedRequest, Reached,
-    RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest, Replayed, ReplayedEvent,
-    RetriedFailures, RetryFailures, RouteClause, RouteDecision, RouteDecisions, Sample,
-    SecretStatus, SecretStatusPage, SentTest, SessionRequest, SourceStatus, StoreContents,
+    ListEvents, ListFailures, ListGaps, ListRejections, LoginLink, MadeDue, Overview,
+    PAGE_ITEMS_MAX, Page, PageQuery, PayloadState, Probe, ProbeRequest, ProbedBody, ProbedRequest,
+    Reached, RejectionDetail, RejectionReason, RejectionSummary, ReplayRequest, Replayed,
+    ReplayedEvent, RetriedFailures, RetryFailures, RouteClause, RouteDecision, RouteDecisions,
+    Sample, SecretStatus, SecretStatusPage, SentTest, SessionRequest, SourceStatus, StoreContents,
     StoreUsage, StreamStart, StreamedKind, TestRequest, ValueAt,
 };
 pub(crate) use model::{

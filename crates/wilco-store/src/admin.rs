@@ -238,6 +238,14 @@ pub trait AdminStore: StoreStatus {
     /// [`StoreError`]: it is as it was.
     async fn pause(&self, destination: &str, is_paused: bool) -> Result<(), StoreError>;
 
+    /// Makes the deliveries to a destination due that wait for their next attempt. Its circuit breaker stays as it
+    /// is. Answers how many became due.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]: some may have become due.
+    async fn retry_now(&self, destination: &str) -> Result<usize, StoreError>;
+
     /// Rejections that are kept, newest first unless the query follows on. Their ids are in the order of
     /// their receipt.
     ///

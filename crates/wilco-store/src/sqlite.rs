@@ -42,6 +42,7 @@ mod record_large;
 mod reject;
 mod release_keys;
 mod replay;
+mod retry_now;
 mod scrub;
 mod select_erased;
 mod settle;

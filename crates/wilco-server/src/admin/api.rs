@@ -215,6 +215,12 @@ fn about_destinations() -> Vec<Operation> {
             "Resumes a paused destination",
             destinations::resume,
         ),
+        write(
+            "/api/v1/destinations/{name}/retry",
+            "retry_destination",
+            "Makes the deliveries to a destination due at once that wait for their next attempt",
+            destinations::retry,
+        ),
         read(
             "/api/v1/failures",
             "list_failures",

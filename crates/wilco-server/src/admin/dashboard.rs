@@ -158,6 +158,7 @@ fn pages() -> Router<Arc<Dashboard>> {
         .route("/destinations", get(destinations::list))
         .route("/destinations/pause", post(destinations::pause))
         .route("/destinations/resume", post(destinations::resume))
+        .route("/destinations/retry", post(destinations::retry))
         .route("/failures", get(failures::list))
         .route("/failures/retry", get(failures::confirm).post(failures::retry))
         .route("/rejections", get(rejections::list))

@@ -30,7 +30,7 @@ use utoipa::{
 pub use audit::AuditEntry;
 pub use backfill::{BackfillRound, BackfillStatus, Gap, ListGaps};
 pub use deliveries::{
-    Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, ReplayRequest, Replayed,
+    Attempt, CancelRequest, Cancelled, Delivery, DeliveryState, MadeDue, ReplayRequest, Replayed,
     ReplayedEvent,
 };
 pub(crate) use destinations::DestinationPath;

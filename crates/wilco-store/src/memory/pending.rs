@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use wilco::{Event, EventId};
 
-use super::{DeliveryRow, InBurst, Kept, Pending};
+use super::{DeliveryRow, InBurst, Kept, Pending, Record};
 use crate::{
     Burst, Delivery, PayloadState, Replay, Routed, State, Target,
     rules::{self, Joined},
@@ -176,6 +176,26 @@ impl Pending {
             }
         }
         ended
+    }
+
+    pub(super) fn retry_now(&mut self, destination: &str, now: Timestamp) -> usize {
+        let Record { rows, last_change, .. } = &mut self.record;
+        let mut waiting = 0;
+        for row in rows.iter_mut().filter(|row| row.delivery.destination == destination) {
+            let Delivery { state: State::Retrying, due_at: Some(due_at), .. } = &mut row.delivery
+            else {
+                continue;
+            };
+            if *due_at > now {
+                row.waited = row.waited.saturating_sub(rules::wait_until(*due_at, now));
+                *due_at = now;
+                *last_change += 1;
+                row.changed = *last_change;
+                waiting += 1;
+            }
+        }
+        self.to_wake.insert(destination.into());
+        waiting
     }
 
     pub(super) fn release_keys(&mut self, destination: &str, now: Timestamp) {

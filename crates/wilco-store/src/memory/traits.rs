@@ -320,6 +320,10 @@ impl AdminStore for MemoryStore {
         })
     }
 
+    async fn retry_now(&self, destination: &str) -> Result<usize, StoreError> {
+        self.commit(|pending| pending.retry_now(destination, self.now()))
+    }
+
     async fn rejections(&self, query: RejectionQuery) -> Result<Vec<RejectionSummary>, StoreError> {
         self.read(|record| record.rejections(&query))
     }

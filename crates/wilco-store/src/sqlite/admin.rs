@@ -196,6 +196,12 @@ impl AdminStore for SqliteStore {
         self.writer.write(Kind::Delivery, move |state| state.pause(&name, is_paused)).await
     }
 
+    async fn retry_now(&self, destination: &str) -> Result<usize, StoreError> {
+        let (name, now) = (destination.to_owned(), self.now());
+        let retry = move |state: &mut WriterState, limit| state.retry_now(&name, now, limit);
+        self.write_in_slices(retry).await
+    }
+
     async fn rejections(&self, query: RejectionQuery) -> Result<Vec<RejectionSummary>, StoreError> {
         self.query_readers.read(move |connection| rejections(connection, &query)).await
     }

@@ -12,7 +12,8 @@ promises! {
     a_paused_destination_gets_no_delivery_until_it_is_resumed,
     an_open_breaker_counts_down_by_the_clock_of_the_store,
     a_breaker_is_written_with_the_outcome_that_changed_it,
-    an_older_breaker_state_never_replaces_a_newer_one;
+    an_older_breaker_state_never_replaces_a_newer_one,
+    what_waits_for_its_next_attempt_is_due_at_once_on_demand;
     of one process:
     a_stale_claim_leaves_the_breaker_as_it_is,
 }
@@ -78,6 +79,32 @@ async fn an_older_breaker_state_never_replaces_a_newer_one(bench: Bench) {
         bench.store.settle(claim, &attempt("over"), &Outcome::Delivered, breaker).await.unwrap();
         assert_eq!(bench.store.destination_status("crm").await.unwrap().breaker, closed);
     }
+}
+
+async fn what_waits_for_its_next_attempt_is_due_at_once_on_demand(mut bench: Bench) {
+    let ids = bench.record_many(5).await;
+    bench.fan_out(&ids, &["crm", "mail"], NOW).await;
+    let waited = Duration::from_secs(120);
+    let retry = Outcome::Retry { after: Duration::from_secs(100), waited };
+    for destination in ["crm", "mail"] {
+        for claim in bench.claim(destination, 4, NOW).await {
+            bench.store.settle(&claim, &attempt("no"), &retry, None).await.unwrap();
+        }
+    }
+    bench.clock.set(after(60));
+    let waker = bench.store.wakers().due("crm");
+    let _ = was_notified(&waker).await;
+    assert_eq!(bench.store.retry_now("crm").await.unwrap(), 4);
+    assert!(was_notified(&waker).await, "its waiter is woken");
+    assert_eq!(bench.store.retry_now("crm").await.unwrap(), 0);
+    assert_eq!(bench.store.retry_now("nobody").await.unwrap(), 0);
+    bench.crash(after(60));
+    let claims = bench.claim("crm", 9, after(60)).await;
+    // The fifth was not tried yet. The 40 s that were left do not count towards the age of the others.
+    let mut ages: Vec<_> = claims.iter().map(|claim| claim.waited().as_secs()).collect();
+    ages.sort_unstable();
+    assert_eq!(ages, [0, 80, 80, 80, 80]);
+    assert_eq!(bench.claim("mail", 9, after(60)).await.len(), 1);
 }
 
 async fn a_stale_claim_leaves_the_breaker_as_it_is(mut bench: Bench) {

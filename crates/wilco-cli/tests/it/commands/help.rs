@@ -103,6 +103,7 @@ fn every_help_fits_a_terminal_of_80_columns() {
         "destinations",
         "destinations list",
         "destinations pause",
+        "destinations retry",
         "audit",
         "audit list",
         "failures list",

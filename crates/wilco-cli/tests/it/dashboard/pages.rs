@@ -75,7 +75,9 @@ fn a_group_of_failures_is_retried_as_its_page_says_and_the_audit_list_has_it() {
     let reader = sign_in(&world, "reader");
     for path in ["/destinations", "/failures"] {
         let shown = visit(&world, path, &[("cookie", &reader)]).body;
-        assert!(!shown.contains(">Pause<") && !shown.contains("Retry all"), "{path}");
+        for button in [">Pause<", ">Retry now<", "Retry all"] {
+            assert!(!shown.contains(button), "{path} {button}");
+        }
     }
 }
 
@@ -112,6 +114,10 @@ fn what_failed_is_on_every_page_and_the_overview_says_why_and_since_when() {
         assert!(shown.contains(expected), "{path} has no {expected}: {shown}");
     }
     assert!(!page("/").contains("All is well"));
+    let form = format!("token={}&name=erp&back=/failures", form_token(&world, &cookie));
+    let done = act(&world, &cookie, "/destinations/retry", &form).body;
+    assert!(done.contains("To erp: 1 delivery is due now."), "{done}");
+    world.eventually("another attempt", |world| world.count("SELECT count(*) FROM attempt") == 3);
 }
 
 #[test]
@@ -282,7 +288,7 @@ const FAILING: &str = "[destination.crm]\ntype = \"command\"\ncommand = [\"sh\",
 const MISTYPED: &str = "[source.files]\nprovider = \"freispace\"\npath = \"/files\"\n\
                         secrets = [{ file = \"FOLDER/secret\" }]\n";
 
-/// A destination that gives up at once, and one that tries again in an hour.
+/// A destination that gives up at once, and one that tries again much later.
 const GIVES_UP_OR_RETRIES: &str = r#"
 [destination.folders]
 type = "command"
@@ -290,7 +296,7 @@ command = ["/bin/sh", "-c", "echo making folders; echo no space is left >&2; exi
 [destination.erp]
 type = "command"
 command = ["/bin/sh", "-c", "exit 1"]
-retry = { first = "1 h", max = "1 h" }
+retry = { first = "90 days", max = "90 days", give_up_after = "200 days" }
 [[route]]
 to = ["folders", "erp"]
 "#;

@@ -78,6 +78,37 @@ fn an_event_that_cannot_be_sent_is_not_a_probe_and_closes_no_breaker() {
 }
 
 #[test]
+fn what_waits_for_its_next_attempt_is_retried_at_once_on_demand() {
+    let is_mended = Arc::new(AtomicBool::new(false));
+    let mended = Arc::clone(&is_mended);
+    let catcher = Catcher::start(move |_, _| {
+        Act::Answer(if mended.load(Ordering::Relaxed) { 200 } else { 500 })
+    });
+    let retry = "retry = { first = \"3000 h\", max = \"3000 h\", give_up_after = \"9000 h\" }";
+    let tables = http("erp", &catcher, retry) + "[[route]]\nto = [\"erp\"]\n";
+    let world = World::plan().and(&tables).start();
+    let sent = [1, 2, 3].map(|n| world.send(&booking(&format!("b-{n}"), "x")));
+    world.eventually("they wait", |world| destination(world, "erp")["retrying"] == 3);
+    is_mended.store(true, Ordering::Relaxed);
+    for (name, code, expected) in [
+        ("epr", 1, "destination epr not found; did you mean erp?"),
+        ("erp", 0, "3 deliveries are due now\n"),
+    ] {
+        let output = world.run_verb(&["destinations", "retry", name]);
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+    for reply in &sent {
+        assert_eq!(delivery(&world, reply, "delivered")["attempts"], 2);
+    }
+    let audit = world.run_verb(&["audit", "list", "--json"]);
+    let audit: Value = serde_json::from_slice(&audit.stdout).unwrap();
+    let noted = (&audit["action"], &audit["target"], &audit["affected"]);
+    assert_eq!(noted, (&"retry_destination".into(), &"erp".into(), &3.into()), "{audit}");
+}
+
+#[test]
 fn a_breaker_stays_open_across_a_restart() {
     let catcher = Catcher::of(&[Act::Answer(500)]);
     let lines = format!("{RETRY}\nbreaker = {{ failures = 2, probe_after = \"1 h\" }}");

@@ -122,7 +122,10 @@ fn outcome(status: StatusCode, body: &Bytes) -> (Option<u64>, String) {
     let is_left = |event: &Value| event["outcome"].as_str().is_some_and(|it| it != "erased");
     let is_changed = |event: &&Value| event["deliveries"] != 0 && !is_left(event);
     let changed = events.as_array().map(|events| events.iter().filter(is_changed).count() as u64);
-    let affected = changed.or(events.as_u64()).or(answer["cancelled"].as_u64());
+    let affected = changed
+        .or(events.as_u64())
+        .or(answer["cancelled"].as_u64())
+        .or(answer["made_due"].as_u64());
     (affected, "done".into())
 }
 

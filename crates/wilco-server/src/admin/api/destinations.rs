@@ -1,4 +1,4 @@
-//! The destinations: their status, and pausing them.
+//! The destinations: their status, pausing them, and retrying at once.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,8 +7,8 @@ use wilco_store::{Breaker, State as DeliveryState, StoreError};
 
 use super::Backend;
 use crate::admin::{
-    ConfiguredDestination, DestinationPath, DestinationStatus, Json, NoContent, Page, PageQuery,
-    Path, Problem, Query,
+    ConfiguredDestination, DestinationPath, DestinationStatus, Json, MadeDue, NoContent, Page,
+    PageQuery, Path, Problem, Query,
 };
 use crate::{clock, config::known_instead};
 
@@ -57,6 +57,16 @@ pub(super) async fn resume(
     Path(path): Path<DestinationPath>,
 ) -> Result<NoContent, Problem> {
     set_paused(&backend, &path.name, false).await
+}
+
+pub(super) async fn retry(
+    State(backend): State<Arc<Backend>>,
+    Path(path): Path<DestinationPath>,
+) -> Result<Json<MadeDue>, Problem> {
+    backend.check_destination(&path.name, StatusCode::NOT_FOUND).await?;
+    let made_due = backend.store.retry_now(&path.name).await?;
+    tracing::info!(destination = path.name, deliveries = made_due, "retries are due at once");
+    Ok(Json(MadeDue { made_due }))
 }
 
 type Counts = [(String, DeliveryState, u64)];

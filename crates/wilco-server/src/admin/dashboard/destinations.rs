@@ -1,4 +1,4 @@
-//! The page with the destinations: the status of each, and pausing them.
+//! The page with the destinations: the status of each, pausing them, and retrying at once.
 
 use std::sync::Arc;
 
@@ -6,8 +6,8 @@ use askama::Template;
 use axum::{Extension, extract::State, response::Response};
 
 use super::{
-    super::DestinationStatus, Dashboard, Layout, Notice, Parameters, Problem, back_to,
-    path_segment, plural_of,
+    super::{DestinationStatus, MadeDue},
+    Dashboard, Layout, Notice, Parameters, Problem, back_to, held, path_segment, plural_of,
 };
 
 #[derive(Template)]
@@ -43,6 +43,23 @@ pub(super) async fn resume(
     let waiting = set(&dashboard, &layout, &form, "resume").await?;
     let notice = format!("Resumed {}: {waiting} no longer.", form.get("name"));
     Ok(back_to(form.back(), &Notice::Done(notice)))
+}
+
+/// Has the deliveries tried at once that wait for their next attempt.
+pub(super) async fn retry(
+    State(dashboard): State<Arc<Dashboard>>,
+    layout: Layout,
+    Extension(form): Extension<Parameters>,
+) -> Result<Response, Problem> {
+    let name = form.get("name");
+    let path = format!("/api/v1/destinations/{}/retry", path_segment(name));
+    let MadeDue { made_due } = dashboard.post(&path, &(), layout.role).await?;
+    let due = plural_of(made_due as u64, "delivery is due now", "deliveries are due now");
+    let destinations = dashboard.destinations().await?.into_iter();
+    let waits =
+        destinations.filter(|to| to.destination == name).find_map(|to| held(&to, &layout.now));
+    let waits = waits.map_or_else(String::new, |waits| format!("; {waits}"));
+    Ok(back_to(form.back(), &Notice::Done(format!("To {name}: {due}{waits}."))))
 }
 
 /// Pauses or resumes a destination, and says how many deliveries wait for it.

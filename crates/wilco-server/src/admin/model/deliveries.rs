@@ -147,6 +147,13 @@ pub struct Cancelled {
     pub cancelled: usize,
 }
 
+/// What a retry at once did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct MadeDue {
+    /// How many deliveries became due.
+    pub made_due: usize,
+}
+
 impl DeliveryState {
     /// The word for the state, as in JSON.
     pub fn as_str(self) -> &'static str {
