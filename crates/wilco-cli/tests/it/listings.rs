@@ -5,6 +5,9 @@ pub(crate) mod shown;
 
 use std::{collections::HashSet, thread, time::Duration};
 
+use ::wilco::RejectionId;
+use rusqlite::{Connection, params};
+
 use crate::{
     commands::{on_a_terminal, text},
     world::{SECRET, World, booking, wilco},
@@ -162,24 +165,58 @@ fn providers_look_as_they_did_at_every_width_with_colours_and_without() {
 }
 
 #[test]
-fn ten_thousand_rows_are_listed_once_each_in_any_width() {
+fn ten_thousand_events_are_listed_once_each_in_any_width() {
     let world = World::plan().start();
-    let count = ROWS.to_string();
-    let sent = world.run_verb(&["send", "booking.created", "--count", &count]);
+    let sent = world.run_verb(&["send", "booking.created", "--count", &ROWS.to_string()]);
     assert!(sent.status.success(), "{}", text(&sent.stderr));
-    let mut list = world.verb(&["events", "list", "--limit", &count]);
+    lists_all_rows(&world, &["events", "list"]);
+}
+
+#[test]
+fn ten_thousand_rejections_and_actions_are_listed_once_each_in_any_width() {
+    let mut world = World::plan().and("[destination.it]\ntype = \"print\"\n").start();
+    assert_eq!(world.send("1").status, 400);
+    stored_rejections(&world, 1);
+    assert!(world.run_verb(&["destinations", "pause", "it"]).status.success());
+    assert!(world.stop().success());
+    let mut store = Connection::open(world.path("wilco.db")).unwrap();
+    let id: String = store.query_row("SELECT id FROM rejection", [], |row| row.get(0)).unwrap();
+    let first: RejectionId = id.parse().unwrap();
+    let copies = store.transaction().unwrap();
+    for number in 1..ROWS {
+        // The front of an id is its place.
+        let id = RejectionId::from_bits(first.to_bits() + ((number as u128) << 65));
+        let rejection = "INSERT INTO rejection SELECT seq + ?2, ?3, received_at_ms, source, provider, reason, message, \
+                         client, method, url, hidden, bytes, digest, complete, headers, body FROM rejection WHERE id = ?1";
+        let values = params![first.to_string(), number, id.to_string()];
+        assert_eq!(copies.execute(rejection, values).unwrap(), 1);
+        let action = "INSERT INTO audit SELECT number + ?1, at_ms, who, action, target, affected, result FROM audit \
+                      WHERE number = (SELECT min(number) FROM audit)";
+        assert_eq!(copies.execute(action, [number]).unwrap(), 1);
+    }
+    copies.commit().unwrap();
+    for listing in [["rejections", "list"], ["audit", "list"]] {
+        lists_all_rows(&world, &listing);
+    }
+}
+
+/// Checks that a listing has a head and each of its rows once, in lines that fit.
+fn lists_all_rows(world: &World, listing: &[&str]) {
+    let count = ROWS.to_string();
+    let all = [listing, &["--limit", &count]].concat();
     for columns in [80, 120, 200] {
-        let shown = on_a_terminal(&list, columns, &[("TERM", "xterm")]);
+        let shown = on_a_terminal(&world.verb(&all), columns, &[("TERM", "xterm")]);
         let plain = console::strip_ansi_codes(&shown);
         assert!(plain.lines().all(|line| console::measure_text_width(line) <= columns));
-        let is_head = |line: &&str| line.contains(" about ") && line.ends_with("deliveries");
-        let (heads, rows): (Vec<_>, Vec<_>) = plain.lines().partition(is_head);
-        assert_eq!((heads.len(), rows.len()), (1, ROWS), "{columns} columns");
+        let head = plain.lines().next().unwrap();
+        let heads = plain.lines().filter(|line| *line == head).count();
+        // A row begins with its time.
+        let rows =
+            plain.lines().filter(|line| line.starts_with(|c: char| c.is_ascii_digit())).count();
+        assert_eq!((heads, rows), (1, ROWS), "{all:?}, {columns} columns");
     }
-    let piped = text(&list.output().unwrap().stdout);
-    let ids: HashSet<_> =
-        piped.split_whitespace().filter(|word| word.starts_with("evt_")).collect();
-    assert_eq!(ids.len(), ROWS);
+    let json = text(&world.run_verb(&[&all[..], &["--json"]].concat()).stdout);
+    assert_eq!(json.lines().collect::<HashSet<_>>().len(), ROWS, "{all:?}");
 }
 
 #[test]
