@@ -1,4 +1,4 @@
-//! `wilco destinations`: lists, pauses and resumes destinations, and retries what waits for them.
+//! `wilco destinations`: lists, pauses and resumes destinations, and retries their deliveries at once.
 
 use std::process::ExitCode;
 
@@ -14,7 +14,7 @@ use wilco_server::{
 
 use super::{Column, Failure, ListingArgs, Record, Screen, StoreArgs, Table, json_line, print};
 
-/// List, pause and resume destinations, and retry what waits
+/// List, pause and resume destinations, and retry their deliveries
 #[derive(Args)]
 pub(crate) struct Destinations {
     #[command(subcommand)]
@@ -56,9 +56,10 @@ struct Resume {
     name: String,
 }
 
-/// Retry now what waits for its next attempt, such as after a repair
+/// Retry failed deliveries now instead of later, such as after a repair
 ///
-/// A circuit breaker that is open lets the first one through at its next probe.
+/// If the circuit breaker is open, one is tried at its next probe, and then the others. Dead deliveries are
+/// retried by `wilco failures retry`.
 #[derive(Args)]
 struct Retry {
     #[command(flatten)]
@@ -100,7 +101,12 @@ impl Retry {
         let Self { store, name } = self;
         let answer = Record::write(&store, async |record| act(record, &name, "retry").await);
         let MadeDue { made_due } = serde_json::from_slice(&answer.await?)?;
-        print(&format!("{} due now\n", counted(made_due, "delivery is", "deliveries are")))
+        match made_due {
+            0 => print(&format!("no delivery to {name} waits for a retry\n")),
+            _ => {
+                print(&format!("{} due now\n", counted(made_due, "delivery is", "deliveries are")))
+            }
+        }
     }
 }
 

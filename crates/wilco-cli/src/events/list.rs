@@ -1,8 +1,9 @@
 //! `wilco events list`: events as a table, newest first.
 
+use clap::Args;
+
 use super::Rows;
 use crate::{Failure, Filter, ListingArgs, Pages, Record, StoreArgs, print};
-use clap::Args;
 
 /// List events, newest first, with the state of their deliveries
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! Makes due at once what waits for its next attempt.
+//! Makes failed deliveries due at once that wait for a retry.
 
 use jiff::Timestamp;
 use rusqlite::params;

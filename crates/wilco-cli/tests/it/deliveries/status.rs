@@ -93,6 +93,7 @@ fn what_waits_for_its_next_attempt_is_retried_at_once_on_demand() {
     for (name, code, expected) in [
         ("epr", 1, "destination epr not found; did you mean erp?"),
         ("erp", 0, "3 deliveries are due now\n"),
+        ("erp", 0, "no delivery to erp waits for a retry\n"),
     ] {
         let output = world.run_verb(&["destinations", "retry", name]);
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
@@ -102,8 +103,8 @@ fn what_waits_for_its_next_attempt_is_retried_at_once_on_demand() {
     for reply in &sent {
         assert_eq!(delivery(&world, reply, "delivered")["attempts"], 2);
     }
-    let audit = world.run_verb(&["audit", "list", "--json"]);
-    let audit: Value = serde_json::from_slice(&audit.stdout).unwrap();
+    let audit = String::from_utf8(world.run_verb(&["audit", "list", "--json"]).stdout).unwrap();
+    let audit: Value = serde_json::from_str(audit.lines().last().unwrap()).unwrap();
     let noted = (&audit["action"], &audit["target"], &audit["affected"]);
     assert_eq!(noted, (&"retry_destination".into(), &"erp".into(), &3.into()), "{audit}");
 }

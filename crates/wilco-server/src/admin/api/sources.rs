@@ -20,8 +20,7 @@ pub(super) async fn sample(
     source.test_secret(clock::now()).map_err(not_now)?;
     let provider = &source.provider;
     let events = events(&source).map(str::to_owned).collect();
-    let event =
-        query.event.filter(|event| !event.is_empty()).unwrap_or_else(|| first_event(&source));
+    let event = event_or_first(query.event, &source);
     let body = sample_of(&source, &event)?;
     Ok(Json(Sample { provider: provider.name.clone(), events, event, body }))
 }
@@ -35,8 +34,7 @@ pub(super) async fn send_test(
     let send = backend.send_test.as_ref().ok_or_else(|| {
         not_now("only a running wilco receives events; start it with `wilco serve`".into())
     })?;
-    let event =
-        request.event.filter(|event| !event.is_empty()).unwrap_or_else(|| first_event(&source));
+    let event = event_or_first(request.event, &source);
     let body = match request.body {
         Some(body) => body,
         None => sample_of(&source, &event)?,
@@ -54,8 +52,10 @@ fn events(source: &Source) -> impl Iterator<Item = &str> {
     source.provider.events().map(|name| name.strip_suffix(".*").unwrap_or(name))
 }
 
-fn first_event(source: &Source) -> String {
-    events(source).next().unwrap_or("test").to_owned()
+/// The event that was asked for, or else the first that the provider documents.
+fn event_or_first(event: Option<String>, source: &Source) -> String {
+    let first = || events(source).next().unwrap_or("test").to_owned();
+    event.filter(|event| !event.is_empty()).unwrap_or_else(first)
 }
 
 fn sample_of(source: &Source, event: &str) -> Result<String, Problem> {

@@ -54,6 +54,10 @@ pub(super) async fn retry(
     let name = form.get("name");
     let path = format!("/api/v1/destinations/{}/retry", path_segment(name));
     let MadeDue { made_due } = dashboard.post(&path, &(), layout.role).await?;
+    if made_due == 0 {
+        let notice = format!("Nothing was retried: no delivery to {name} waits for a retry.");
+        return Ok(back_to(form.back(), &Notice::NotDone(notice)));
+    }
     let due = plural_of(made_due as u64, "delivery is due now", "deliveries are due now");
     let destinations = dashboard.destinations().await?.into_iter();
     let waits =
